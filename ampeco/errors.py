@@ -1,0 +1,204 @@
+"""Everything that can go wrong between AMPECO and us, as one tree. `str()` of an error holds no body and no key.
+
+    AmpecoError
+    ├── SignatureError           the request was not signed with a key we accept (reason says how)
+    ├── PayloadError             signed, but no JSON object we can keep (reason says why)
+    └── ApiError                 a call to AMPECO's API did not do what was asked
+        ├── Unreachable
+        │   ├── NotSent          no connection: the call was certainly not carried out
+        │   └── NoAnswer         sent, no answer: the outcome is unknown
+        ├── KeyRefused
+        │   ├── Unauthorized     401
+        │   └── Forbidden        403
+        ├── RequestRefused       any other 4xx
+        │   ├── NotFound         404
+        │   ├── Conflict         409, 412
+        │   └── Invalid          422, with field errors
+        ├── RateLimited          429, with the pause AMPECO asks for
+        ├── ServerFault          5xx, redirects and answers that cannot be read: the outcome is unknown
+        └── ActionRefused        2xx whose body says `success: false`
+
+A class exists where a caller acts differently; `reason` is the slug that logs, metrics and tests share.
+"""
+
+from collections.abc import Mapping, Sequence
+
+BODY_EXCERPT_CHARS = 2000
+
+
+class AmpecoError(Exception):
+    """Base of everything this package raises on purpose."""
+
+    reason: str = "ampeco"
+
+
+class SignatureError(AmpecoError):
+    """The signature is missing, malformed or made with a key that we do not accept.
+
+    Args:
+        reason: `signature-missing`, `signature-malformed` or `signature-mismatch`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class PayloadError(AmpecoError):
+    """Bytes that are no notification.
+
+    Args:
+        reason: `not-json`, `not-an-object` or `lone-surrogate`.
+        detail: what the parser said; never a piece of the body.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class ApiError(AmpecoError):
+    """A call to AMPECO that did not do what was asked.
+
+    Args:
+        operation: name of the operation, e.g. `charge-point.reset`.
+        status: HTTP status, None when there was no answer.
+        message: what AMPECO or the transport said, one short line.
+        body: excerpt of the answer, for a debugger; not part of `str()`.
+    """
+
+    reason = "api"
+
+    def __init__(self, operation: str, status: int | None, message: str, body: str = "") -> None:
+        where = operation if status is None else f"{operation}: {status}"
+        super().__init__(f"{where}: {message}" if message else where)
+        self.operation = operation
+        self.status = status
+        self.message = message
+        self.body = body[:BODY_EXCERPT_CHARS]
+
+
+class Unreachable(ApiError):
+    """No answer from AMPECO."""
+
+    reason = "unreachable"
+
+
+class NotSent(Unreachable):
+    """The request never left: nothing happened at AMPECO."""
+
+    reason = "not-sent"
+
+
+class NoAnswer(Unreachable):
+    """The request left and no answer came back: it may or may not have been carried out."""
+
+    reason = "no-answer"
+
+
+class KeyRefused(ApiError):
+    """AMPECO does not accept our API token, or not for this."""
+
+    reason = "key-refused"
+
+
+class Unauthorized(KeyRefused):
+    """401: the token is missing, unknown or revoked."""
+
+    reason = "unauthorized"
+
+
+class Forbidden(KeyRefused):
+    """403: the owner of the token lacks the permission."""
+
+    reason = "forbidden"
+
+
+class RequestRefused(ApiError):
+    """4xx: the request itself is at fault; sending it again as it is will not help."""
+
+    reason = "request-refused"
+
+
+class NotFound(RequestRefused):
+    """404: there is no such object."""
+
+    reason = "not-found"
+
+
+class Conflict(RequestRefused):
+    """409 or 412: the object is not in a state that allows this."""
+
+    reason = "conflict"
+
+
+class Invalid(RequestRefused):
+    """422: fields are wrong.
+
+    Args:
+        errors: field -> what is wrong with it; empty when AMPECO sent none.
+    """
+
+    reason = "invalid"
+
+    def __init__(
+        self,
+        operation: str,
+        status: int | None,
+        message: str,
+        body: str = "",
+        *,
+        errors: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        super().__init__(operation, status, message, body)
+        self.errors: dict[str, list[str]] = {field: list(texts) for field, texts in (errors or {}).items()}
+
+
+class RateLimited(ApiError):
+    """429: too many calls.
+
+    Args:
+        retry_after_s: pause that AMPECO asks for, None when it names none.
+    """
+
+    reason = "rate-limited"
+
+    def __init__(
+        self,
+        operation: str,
+        status: int | None,
+        message: str,
+        body: str = "",
+        *,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(operation, status, message, body)
+        self.retry_after_s = retry_after_s
+
+
+class ServerFault(ApiError):
+    """5xx, a redirect, or an answer that cannot be read: the outcome is unknown."""
+
+    reason = "server-fault"
+
+
+class ActionRefused(ApiError):
+    """AMPECO answered 2xx and said in the body that the action did not succeed.
+
+    Args:
+        error_code: AMPECO's `errorCode`, None when it gave none.
+    """
+
+    reason = "action-refused"
+
+    def __init__(
+        self,
+        operation: str,
+        status: int | None,
+        message: str,
+        body: str = "",
+        *,
+        error_code: str | None = None,
+    ) -> None:
+        super().__init__(operation, status, message, body)
+        self.error_code = error_code
