@@ -1,0 +1,60 @@
+"""Redis clients as this service needs them: short time-outs and no automatic retries.
+
+redis-py retries a command by itself when a reply is lost. For scripts that move a drain forward that is
+wrong: the caller must know that the outcome is unknown, and ask again with the same sequence number.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+SCHEMES = ("redis", "rediss", "unix")
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL that no client could be made of, without repeating it (it may hold a password).
+
+    Raises:
+        ValueError: with the reason.
+    """
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        raise ValueError("not a URL") from None
+    if scheme not in SCHEMES:
+        raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
+    try:
+        redis.ConnectionPool.from_url(url)
+    except ValueError:
+        raise ValueError("not a Redis URL") from None
+
+
+def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 64) -> redis.asyncio.Redis:
+    """A client for the event loop; callers wait for a free connection rather than fail."""
+    pool: redis.asyncio.BlockingConnectionPool = redis.asyncio.BlockingConnectionPool.from_url(
+        url,
+        max_connections=max_connections,
+        timeout=timeout_s,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=AsyncRetry(NoBackoff(), 0),
+        protocol=2,
+    )
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+def connect_sync(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
+    """A plain client for a thread of its own (RQ, the command line)."""
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )

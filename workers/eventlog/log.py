@@ -1,0 +1,411 @@
+"""The event log as the door, the command line and the ticker use it: append, look, count, declare.
+
+Draining has its own module (`lease.py`). Everything here is one script or one plain read; Redis errors pass
+through as they are, because only the caller knows what an unknown outcome means to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import redis.asyncio
+
+from workers.eventlog.errors import LogMismatch
+from workers.eventlog.record import StoredEvent, decode_event
+from workers.eventlog.scripts import Scripts
+
+GAP_CLOSED = "receiver.gap.closed"
+MAX_BATCH = 256
+
+_WAKE_THROTTLE_MS = 5_000
+_KEEP_VERSION_MS = 600_000
+_MAX_LAG = 10_000
+_KEY_RULES = "key_rules"
+
+
+class NewEvent(NamedTuple):
+    """A verified and parsed notification on its way into the log.
+
+    `duplicates`: `drop` when the payload carries a time of its own (an equal body is the same event), `mark`
+    when it does not (two equal bodies can be two real events).
+    """
+
+    type: str
+    key: str | None
+    body: bytes
+    received_at_ms: int
+    key_id: str
+    duplicates: Literal["drop", "mark"]
+    mark: str = ""
+    traceparent: str = ""
+
+
+class Unreadable(NamedTuple):
+    """A verified body that could not be parsed; kept in the quarantine with its reason."""
+
+    body: bytes
+    reason: str
+    received_at_ms: int
+    key_id: str
+
+
+Element: TypeAlias = NewEvent | Unreadable
+
+
+class Answer(NamedTuple):
+    """What became of one element; `event_id` is set when it was accepted or quarantined."""
+
+    outcome: Literal["accepted", "duplicate", "quarantined", "refused"]
+    event_id: str | None = None
+    reason: str | None = None
+
+
+class AppendReply(NamedTuple):
+    """Answers in the order of the elements, and the queues whose workers should be woken."""
+
+    answers: list[Answer]
+    wake: list[str]
+
+
+class Hole(NamedTuple):
+    """The door was shut between these moments (Unix ms, the clock of Redis)."""
+
+    from_ms: int
+    to_ms: int
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a worker says of one handler when it starts.
+
+    Attributes:
+        version: of the code, so that old and new workers can run side by side.
+        types: notification types it wants; `*` for all.
+        start: where a handler that is new to this log begins.
+    """
+
+    name: str
+    version: str
+    types: tuple[str, ...]
+    queue: str
+    order: str
+    start: Literal["now", "oldest"]
+
+    def to_json(self) -> str:
+        return json.dumps({"types": sorted(self.types), "queue": self.queue, "order": self.order})
+
+
+@dataclass(frozen=True)
+class HandlerPosition:
+    """A registered handler and how far it is.
+
+    Attributes:
+        waiting: events after its cursors, wanted or not, counted up to 10,000 a lane; its lag at most.
+        open: events that are running, waiting for a retry, or parked.
+        stats: settled deliveries by outcome (`done`, `skipped`, `dead`), `retried`, and the counts of the
+            latency histogram (`ms<=N`).
+    """
+
+    name: str
+    version: str
+    types: tuple[str, ...]
+    queue: str
+    order: str
+    last_seen_ms: int
+    waiting: int
+    open: int
+    dead: int
+    stats: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LogCounts:
+    """Totals since the log was made. `by_type`: accepted events per notification type."""
+
+    accepted: int
+    duplicates: int
+    quarantined: int
+    by_type: Mapping[str, int]
+
+
+class EventLog:
+    """One log in one Redis.
+
+    Args:
+        redis: client without automatic retries (`connect.connect`).
+        prefix: of every key.
+        lanes: number of streams; fixed for the life of a log.
+        duplicate_hours: how long an equal body is known again; 0 switches the look off.
+    """
+
+    def __init__(
+        self,
+        redis: redis.asyncio.Redis,
+        *,
+        prefix: str = "awr:",
+        lanes: int = 16,
+        duplicate_hours: int = 24,
+    ) -> None:
+        # redis-py's annotations cannot say that replies are bytes, which ours always are.
+        self.redis: Any = redis
+        self.prefix = prefix
+        self.lanes = lanes
+        self.scripts = Scripts(redis)
+        self._duplicate_hours = duplicate_hours
+        self._throttle_ms = _WAKE_THROTTLE_MS
+
+    def key(self, *parts: object) -> str:
+        """The full name of a key."""
+        return self.prefix + ":".join(map(str, parts))
+
+    def lane_of(self, key: str | None, digest: bytes) -> int:
+        """Everything of one entity goes to one lane; an event without a key goes anywhere."""
+        return zlib.crc32(key.encode() if key is not None else digest) % self.lanes
+
+    async def append(self, elements: Sequence[Element]) -> AppendReply:
+        """Append a batch in one script call; each element has its own answer.
+
+        Args:
+            elements: at most 256.
+
+        Raises:
+            redis.RedisError: of no element anything is known (time-out), or the script was refused.
+        """
+        if len(elements) > MAX_BATCH:
+            raise ValueError(f"at most {MAX_BATCH} elements in one append")
+        arguments: list[Any] = [self.prefix, self._duplicate_hours, self._throttle_ms]
+        lanes: list[int] = []
+        for element in elements:
+            if isinstance(element, NewEvent):
+                digest = hashlib.sha256(element.body).digest()[:12]
+                lane = self.lane_of(element.key, digest)
+                lanes.append(lane)
+                arguments += (
+                    "e", lane, element.type, element.key or "", element.body, element.received_at_ms,
+                    element.key_id, element.mark, digest, element.duplicates, element.traceparent,
+                )  # fmt: skip
+            else:
+                lanes.append(-1)
+                arguments += (
+                    "q", "", element.reason, "", element.body, element.received_at_ms,
+                    element.key_id, "", "", "", "",
+                )  # fmt: skip
+        raw, wake = await self.scripts.append(args=arguments)
+        answers = [_answer(lane, reply) for lane, reply in zip(lanes, raw, strict=True)]
+        return AppendReply(answers, [queue.decode() for queue in wake])
+
+    # Whose log this is
+
+    async def claim(self, tenant_url: str, rules_version: str) -> None:
+        """Say whose log this is, or find that it is somebody else's.
+
+        Raises:
+            LogMismatch: another tenant, number of lanes or entity key rules.
+        """
+        tenant = self.key("tenant")
+        ours = {"url": tenant_url, "lanes": str(self.lanes), _KEY_RULES: rules_version}
+        for name, value in ours.items():
+            if value:
+                await self.redis.hsetnx(tenant, name, value)
+        known = {k.decode(): v.decode() for k, v in (await self.redis.hgetall(tenant)).items()}
+        if tenant_url and known["url"] != tenant_url:
+            raise LogMismatch(
+                "AWR_TENANT_URL",
+                f"the log under prefix {self.prefix!r} belongs to {known['url']}, not to {tenant_url}",
+                "set AWR_KEY_PREFIX or AWR_REDIS_URL to a log of its own",
+            )
+        if known["lanes"] != str(self.lanes):
+            raise LogMismatch(
+                "AWR_LANES",
+                f"the log has {known['lanes']} lanes, not {self.lanes}",
+                f"set AWR_LANES={known['lanes']}; the number is fixed for the life of a log",
+            )
+        if rules_version and known[_KEY_RULES] != rules_version:
+            if any(position.waiting or position.open for position in await self.handlers()):
+                raise LogMismatch(
+                    "AWR_ENTITY_KEYS_FILE",
+                    "the entity key rules changed while events are unsettled",
+                    "let the workers finish under the old rules first",
+                )
+            await self.redis.hset(tenant, _KEY_RULES, rules_version)
+
+    async def run_id(self) -> str:
+        """Identity of the running Redis process; it changes with a restart or a failover."""
+        info = await self.redis.info("server")
+        return str(info["run_id"])
+
+    async def ready(self) -> None:
+        """Find out whether Redis answers and takes writes.
+
+        Raises:
+            redis.RedisError: it does not.
+        """
+        await self.redis.set(self.key("writable"), "1", px=60_000)
+
+    # Handlers
+
+    async def declare(self, declarations: Sequence[Declaration]) -> None:
+        """Register handlers, or say that they are still there; new ones get a cursor on every lane."""
+        arguments: list[Any] = [self.prefix, self.lanes, _KEEP_VERSION_MS]
+        for item in declarations:
+            arguments += (item.name, item.version, item.to_json(), item.start)
+        await self.scripts.declare(args=arguments)
+
+    async def wanted_types(self) -> frozenset[str]:
+        """Union of what the registered handlers want; contains `*` when one wants everything."""
+        return frozenset(name.decode() for name in await self.redis.hkeys(self.key("routes")))
+
+    async def handlers(self) -> list[HandlerPosition]:
+        """Every registered handler with its position, by name."""
+        newest = await self.redis.hgetall(self.key("newest"))
+        found = []
+        for raw_name, raw_version in sorted(newest.items()):
+            name, version = raw_name.decode(), raw_version.decode()
+            record = json.loads(await self.redis.hget(self.key("handlers"), f"{name}|{version}") or "{}")
+            declaration = record.get("declaration", {})
+            waiting = opened = 0
+            for lane in range(self.lanes):
+                after, in_open = await self._lag(name, lane)
+                waiting += after
+                opened += in_open
+            stats = await self.redis.hgetall(self.key("stats", name))
+            found.append(
+                HandlerPosition(
+                    name=name,
+                    version=version,
+                    types=tuple(declaration.get("types", ())),
+                    queue=declaration.get("queue", ""),
+                    order=declaration.get("order", ""),
+                    last_seen_ms=record.get("last_seen", 0),
+                    waiting=waiting,
+                    open=opened,
+                    dead=await self.redis.xlen(self.key("dead", name)),
+                    stats={k.decode(): int(v) for k, v in stats.items()},
+                )
+            )
+        return found
+
+    async def _lag(self, handler: str, lane: int) -> tuple[int, int]:
+        cur = (await self.redis.hget(self.key("cur"), f"{handler}|{lane}") or b"0-0").decode()
+        waiting = 0
+        after = cur
+        while waiting < _MAX_LAG:
+            page = await self.redis.xrange(self.key("events", lane), min=f"({after}", count=1_000)
+            waiting += len(page)
+            if len(page) < 1_000:
+                break
+            after = page[-1][0].decode()
+        return waiting, await self.redis.hlen(self.key("open", handler, lane))
+
+    # Waking
+
+    async def sweep(self) -> list[str]:
+        """Queues with a pair that is due and has nobody on it."""
+        return [q.decode() for q in await self.scripts.sweep(args=[self.prefix, self._throttle_ms])]
+
+    async def recompute(self) -> int:
+        """Rebuild the hint of who is due from the cursors; returns how many pairs were found due."""
+        return int(await self.scripts.recompute(args=[self.prefix, self.lanes]))
+
+    async def elected(self, seconds: float) -> bool:
+        """Whether the caller is the one to tick now; asked by every process, granted to one."""
+        return bool(await self.redis.set(self.key("ticker"), "1", nx=True, px=int(seconds * 1000)))
+
+    # The door and its gaps
+
+    async def beat(self, replica: str, *, hole_after_ms: int) -> Hole | None:
+        """Note that the door is open and can write; a Hole when it was shut longer than `hole_after_ms`."""
+        reply = await self.scripts.beat(args=[self.prefix, replica, hole_after_ms])
+        return Hole(int(reply[0]), int(reply[1])) if reply else None
+
+    async def close_gap(
+        self, replica: str, hole: Hole, types: Sequence[str], callback_url: str | None
+    ) -> tuple[str, list[str]] | None:
+        """Append `receiver.gap.closed`, record the gap and beat, all in one script.
+
+        Returns:
+            The event's id and the queues to wake, or None when another replica closed this gap.
+        """
+        body = {
+            "notification": GAP_CLOSED,
+            "from": _rfc3339(hole.from_ms),
+            "to": _rfc3339(hole.to_ms),
+            "types": list(types),
+            "callbackUrl": callback_url,
+        }
+        key = "receiver:door"
+        text = json.dumps(body, separators=(",", ":"))
+        lane = self.lane_of(key, b"")
+        reply = await self.scripts.close_gap(
+            args=[self.prefix, replica, hole.from_ms, hole.to_ms, lane, GAP_CLOSED, key, text, text]
+        )
+        if reply is None:
+            return None
+        return f"{lane}-{reply[0].decode()}", [queue.decode() for queue in reply[1]]
+
+    # Looking
+
+    async def counts(self) -> LogCounts:
+        """Totals since the log was made."""
+        raw = {k.decode(): int(v) for k, v in (await self.redis.hgetall(self.key("counts"))).items()}
+        marker = "accepted:"
+        return LogCounts(
+            accepted=raw.get("accepted", 0),
+            duplicates=raw.get("duplicates", 0),
+            quarantined=raw.get("quarantined", 0),
+            by_type={k[len(marker) :]: v for k, v in raw.items() if k.startswith(marker)},
+        )
+
+    async def list_events(
+        self, *, limit: int = 50, type: str | None = None, key: str | None = None
+    ) -> list[StoredEvent]:
+        """The newest events first, at most `limit`, filtered by exact type or entity key."""
+        lanes = range(self.lanes) if key is None else (self.lane_of(key, b""),)
+        found: list[StoredEvent] = []
+        for lane in lanes:
+            before, kept = "+", 0
+            while kept < limit:
+                page = await self.redis.xrevrange(self.key("events", lane), max=before, count=200)
+                for stream_id, fields in page:
+                    flat = [part for pair in fields.items() for part in pair]
+                    event = decode_event(lane, stream_id, flat)
+                    if (type is None or event.type == type) and (key is None or event.key == key):
+                        found.append(event)
+                        kept += 1
+                if len(page) < 200:
+                    break
+                before = f"({page[-1][0].decode()}"
+        found.sort(key=lambda event: event.order, reverse=True)
+        return found[:limit]
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def _rfc3339(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _answer(lane: int, reply: bytes) -> Answer:
+    lead = reply[:1]
+    if lead == b"=":
+        return Answer("duplicate")
+    if lead == b"q":
+        return Answer("quarantined", reply[1:].decode())
+    if lead == b"!":
+        return Answer("refused", reason=_refusal(reply[1:]))
+    return Answer("accepted", f"{lane}-{reply.decode()}")
+
+
+def _refusal(message: bytes) -> str:
+    """A Redis error as a stable slug."""
+    return "log-full" if message.startswith(b"OOM") else "log-refused"

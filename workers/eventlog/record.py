@@ -1,0 +1,171 @@
+"""What lies in the log: a stored event, and the record of one that is open for a handler.
+
+Both are versioned, so that old and new processes can share a log during a rollout. A version we do not know
+is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+VERSION = 1
+OpenState = Literal["running", "retry", "parked"]
+
+
+class UnknownRecord(ValueError):
+    """A record of a version, or in a shape, that this code does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One accepted event as it lies in its lane.
+
+    Attributes:
+        stream_id: `<ms>-<seq>`, given by Redis; order within the lane.
+        key: entity key, e.g. `session:4711`; None for an event without one.
+        body: the verified bytes as they were received.
+        key_id: which key verified it (first 8 hex digits of its SHA-256); empty for our own events.
+        marks: `misfit` (the payload does not fit its known model), `maybe_repeat`.
+    """
+
+    lane: int
+    stream_id: str
+    type: str
+    key: str | None
+    body: bytes
+    received_at_ms: int
+    key_id: str = ""
+    marks: tuple[str, ...] = ()
+    traceparent: str = ""
+
+    @property
+    def event_id(self) -> str:
+        """`<lane>-<ms>-<seq>`, the identity users see."""
+        return f"{self.lane}-{self.stream_id}"
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return id_order(self.stream_id)
+
+
+@dataclass(slots=True)
+class OpenRecord:
+    """What Redis knows of one (handler, event) that is neither waiting nor settled.
+
+    Attributes:
+        state: `running` (was passed by the cursor while at work), `retry` (waits for `due_ms`),
+            `parked` (waits behind an earlier event of its key).
+        attempts: attempts that were started and counted.
+        crashes: times a worker died while this was running.
+        first_ms: when it was first tried, for the age limit of attempts that do not count.
+    """
+
+    event: StoredEvent
+    state: OpenState
+    due_ms: int | None = None
+    attempts: int = 0
+    crashes: int = 0
+    first_ms: int = 0
+    last_error: str = ""
+
+
+def id_order(stream_id: str) -> tuple[int, int]:
+    """A stream id as numbers that compare in log order."""
+    ms, _, seq = stream_id.partition("-")
+    return int(ms), int(seq)
+
+
+def decode_event(lane: int, stream_id: bytes, fields: Sequence[bytes]) -> StoredEvent:
+    """A stream entry as a StoredEvent.
+
+    Raises:
+        UnknownRecord: the entry has a version or shape we do not know.
+    """
+    values = dict(zip(fields[::2], fields[1::2], strict=True))
+    if values.get(b"v") != b"1":
+        raise UnknownRecord(f"event record version {values.get(b'v')!r}")
+    marks = values.get(b"m", b"")
+    return StoredEvent(
+        lane=lane,
+        stream_id=stream_id.decode(),
+        type=values[b"t"].decode(),
+        key=values[b"k"].decode() or None,
+        body=values[b"b"],
+        received_at_ms=int(values[b"r"]),
+        key_id=values.get(b"s", b"").decode(),
+        marks=tuple(marks.decode().split(",")) if marks else (),
+        traceparent=values.get(b"tp", b"").decode(),
+    )
+
+
+def encode_open(record: OpenRecord) -> bytes:
+    """One line of JSON, then the body as it is."""
+    event = record.event
+    head: dict[str, Any] = {
+        "v": VERSION,
+        "state": record.state,
+        "type": event.type,
+        "key": event.key,
+        "received": event.received_at_ms,
+        "due": record.due_ms,
+        "attempts": record.attempts,
+        "crashes": record.crashes,
+        "first": record.first_ms,
+        "error": record.last_error,
+        "key_id": event.key_id,
+        "marks": event.marks,
+        "traceparent": event.traceparent,
+    }
+    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + event.body
+
+
+def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
+    """The inverse of `encode_open`.
+
+    Raises:
+        UnknownRecord: the record has a version or shape we do not know.
+    """
+    line, separator, body = data.partition(b"\n")
+    try:
+        head = json.loads(line)
+        if not separator or head["v"] != VERSION:
+            raise UnknownRecord(f"open record version {head.get('v')!r}")
+        event = StoredEvent(
+            lane=lane,
+            stream_id=stream_id.decode(),
+            type=head["type"],
+            key=head["key"],
+            body=body,
+            received_at_ms=head["received"],
+            key_id=head["key_id"],
+            marks=tuple(head["marks"]),
+            traceparent=head["traceparent"],
+        )
+        return OpenRecord(
+            event=event,
+            state=head["state"],
+            due_ms=head["due"],
+            attempts=head["attempts"],
+            crashes=head["crashes"],
+            first_ms=head["first"],
+            last_error=head["error"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnknownRecord(f"open record of {stream_id!r} cannot be read") from error
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A delivery that was given up, for a human.
+
+    Attributes:
+        trace: where it failed: exception class and code lines only, never its text or values (they may hold
+            personal data or secrets).
+    """
+
+    record: OpenRecord
+    reason: str
+    trace: str = ""

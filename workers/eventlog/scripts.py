@@ -1,0 +1,34 @@
+"""Loads the Lua scripts of this room; one file is one atomic change."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import redis.asyncio
+    from redis.commands.core import AsyncScript
+
+
+@cache
+def source(name: str) -> str:
+    """Text of `scripts/<name>.lua`."""
+    return files("workers.eventlog").joinpath("scripts", f"{name}.lua").read_text("utf-8")
+
+
+class Scripts:
+    """Every script, bound to one client; a script Redis has forgotten is loaded again by itself."""
+
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        def bound(name: str) -> AsyncScript:
+            return client.register_script(source(name))
+
+        self.append = bound("append")
+        self.beat = bound("beat")
+        self.close_gap = bound("close_gap")
+        self.declare = bound("declare")
+        self.recompute = bound("recompute")
+        self.step = bound("step")
+        self.sweep = bound("sweep")
+        self.take = bound("take")

@@ -1,0 +1,69 @@
+#!lua flags=allow-oom
+-- A worker says which handlers it has. New handlers get a cursor on every lane; the tables that the other
+-- scripts read (routes: who wants a type; wants: what a handler wants) are made anew from what is known.
+-- ARGV: prefix, lanes, keep (ms a declaration of an older version counts after it was last seen), then 4 values
+-- per handler: name, version, declaration (JSON: types, queue, ...), start (now, oldest)
+local prefix, lanes, keep_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local registry = prefix .. 'handlers'
+
+for at = 4, #ARGV, 4 do
+  local name, version, start = ARGV[at], ARGV[at + 1], ARGV[at + 3]
+  local field = name .. '|' .. version
+  local known = redis.call('HGET', registry, field)
+  local first_seen = known and cjson.decode(known).first_seen or now_ms
+  redis.call('HSET', registry, field, cjson.encode({
+    v = 1, first_seen = first_seen, last_seen = now_ms, declaration = cjson.decode(ARGV[at + 2]),
+  }))
+  for lane = 0, lanes - 1 do
+    local from = '0-0'
+    if start == 'now' then
+      local last = redis.call('XREVRANGE', prefix .. 'events:' .. lane, '+', '-', 'COUNT', 1)
+      if last[1] then from = last[1][1] end
+    end
+    redis.call('HSETNX', prefix .. 'cur', name .. '|' .. lane, from)
+  end
+end
+
+local newest, records = {}, {}
+local all = redis.call('HGETALL', registry)
+for i = 1, #all, 2 do
+  local name, version = string.match(all[i], '^(.-)|(.*)$')
+  local record = cjson.decode(all[i + 1])
+  records[#records + 1] = {name = name, version = version, record = record, field = all[i]}
+  local best = newest[name]
+  if not best or record.first_seen > best.record.first_seen
+      or (record.first_seen == best.record.first_seen and version > best.version) then
+    newest[name] = {version = version, record = record}
+  end
+end
+local wants, versions = {}, {}
+for _, entry in ipairs(records) do
+  local is_newest = newest[entry.name].version == entry.version
+  if is_newest or entry.record.last_seen >= now_ms - keep_ms then
+    wants[entry.name] = wants[entry.name] or {}
+    for _, type_name in ipairs(entry.record.declaration.types) do
+      wants[entry.name][type_name] = true
+    end
+  else
+    redis.call('HDEL', registry, entry.field)
+  end
+end
+
+local routes = {}
+redis.call('DEL', prefix .. 'wants', prefix .. 'newest', prefix .. 'routes')
+for name, types in pairs(wants) do
+  local list, queue = {}, newest[name].record.declaration.queue
+  for type_name in pairs(types) do
+    list[#list + 1] = type_name
+    routes[type_name] = (routes[type_name] or '') .. queue .. '\t' .. name .. '\n'
+  end
+  redis.call('HSET', prefix .. 'wants', name, table.concat(list, '\n'))
+  redis.call('HSET', prefix .. 'newest', name, newest[name].version)
+  redis.call('SADD', prefix .. 'queues', queue)
+end
+for type_name, route in pairs(routes) do
+  redis.call('HSET', prefix .. 'routes', type_name, route)
+end
+return now_ms

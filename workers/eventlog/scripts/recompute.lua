@@ -1,0 +1,43 @@
+#!lua flags=allow-oom
+-- Rebuild the hint of who is due from the cursors against the lanes' last ids. Never later than needed: what it
+-- gets wrong wakes a drain that finds nothing.
+-- ARGV: prefix, lanes
+local prefix, lanes = ARGV[1], tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function parts(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+local function later(a, b)
+  local a_ms, a_seq = parts(a)
+  local b_ms, b_seq = parts(b)
+  return a_ms > b_ms or (a_ms == b_ms and a_seq > b_seq)
+end
+
+local last = {}
+for lane = 0, lanes - 1 do
+  local newest = redis.call('XREVRANGE', prefix .. 'events:' .. lane, '+', '-', 'COUNT', 1)
+  last[lane] = newest[1] and newest[1][1] or '0-0'
+end
+local found = 0
+local newest = redis.call('HGETALL', prefix .. 'newest')
+for i = 1, #newest, 2 do
+  local name = newest[i]
+  local record = redis.call('HGET', prefix .. 'handlers', name .. '|' .. newest[i + 1])
+  local due = prefix .. 'due:' .. cjson.decode(record).declaration.queue
+  for lane = 0, lanes - 1 do
+    local pair = name .. '|' .. lane
+    local cur = redis.call('HGET', prefix .. 'cur', pair)
+    if cur and redis.call('EXISTS', prefix .. 'lease:' .. name .. ':' .. lane) == 0 then
+      local score = redis.call('ZSCORE', due, pair)
+      if later(last[lane], cur)
+          or (not score and redis.call('HLEN', prefix .. 'open:' .. name .. ':' .. lane) > 0) then
+        redis.call('ZADD', due, 'LT', now_ms, pair)
+        found = found + 1
+      end
+    end
+  end
+end
+return found
