@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench lock clean help
+.PHONY: demo test check bench generate lock clean help
 
 help:
-	@echo "make demo | test | check | bench | lock"
+	@echo "make demo | test | check | bench | generate | lock"
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,10 +30,15 @@ check: $(VENV)/.ready
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks $(ARGS)
 
-# Needs uv (in the dev extra). Two locks: everything for developers, the run-time part for the image.
+# Rewrites the tables between <!-- generated: ... --> marks in the documents; make check only compares them.
+generate: $(VENV)/.ready
+	$(BIN)/python -m tests.meta.generated
+
+# Needs uv (in the dev extra). Three locks: everything for developers; the run-time part and what builds the wheel for the image.
 lock:
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o deploy/requirements.lock
+	echo "setuptools>=77" | $(BIN)/uv pip compile - --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o deploy/build-requirements.lock
 
 clean:
 	rm -rf $(VENV)
