@@ -1,4 +1,4 @@
-"""Everything that can go wrong between AMPECO and us, as one tree. `str()` of an error holds no body and no key.
+"""Everything that can go wrong between AMPECO and us, as one tree; `str()` of an error holds no body, no key.
 
     AmpecoError
     ├── SignatureError           the request was not signed with a key we accept (reason says how)

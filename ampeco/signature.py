@@ -1,8 +1,8 @@
-"""Signs and verifies notifications, over the bytes as they travelled; knows nothing of HTTP, JSON or settings.
+"""Signs and verifies notifications, over the bytes as they travelled; knows no HTTP, JSON or settings.
 
 AMPECO documents that the header `X-Signature` carries an HMAC-SHA256 of the request body, keyed with the API
-token that made the notification subscription. How the digest is written down is not documented: hex in any case
-and base64 (standard or url-safe, padded or not) are accepted, each with an optional `sha256=` in front.
+token that made the notification subscription. How the digest is written down is not documented: hex in any
+case and base64 (standard or url-safe, padded or not) are accepted, each with an optional `sha256=` in front.
 
 Source: developers.ampeco.com, Notifications guide (header, algorithm and key: documented; encoding and the
 variant with a timestamp: not publicly documented).

@@ -1,0 +1,1 @@
+"""Typed payloads of notifications, one file per noun; import them from `ampeco.notifications`."""

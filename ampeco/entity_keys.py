@@ -1,0 +1,147 @@
+"""Which entity a notification is about, and when it says that happened; knows decoded JSON and the catalogue.
+
+The key decides the lane and the order of handling, so the rules have a version: a log filled under one
+version must not go on under another.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ampeco.catalogue import FALLBACK, KNOWN_TYPES, Entity, KnownType, time_paths
+from ampeco.models.fields import read_id, read_time
+
+KEY_MAX_BYTES = 200
+_UTF8_MAX_BYTES = 4
+
+Steps = tuple[str, ...]
+
+
+class EntityKeyRules:
+    """Where to look for the entity id of each type.
+
+    Args:
+        overrides: notification type -> entities to look for instead of the catalogue's. A type with an empty
+            tuple gets no key at all: its notifications are handled in no order.
+
+    Attributes:
+        version: short digest of all the rules.
+    """
+
+    def __init__(self, overrides: Mapping[str, tuple[Entity, ...]] | None = None) -> None:
+        chosen = {name: known.entities for name, known in KNOWN_TYPES.items()} | dict(overrides or {})
+        self._entities = {
+            name: _compile((*entities, *FALLBACK.entities) if entities else ())
+            for name, entities in chosen.items()
+        }
+        self._fallback = _compile(FALLBACK.entities)
+        self.version = _digest({**chosen, "": FALLBACK.entities})
+
+    @classmethod
+    def load(cls, path: Path) -> "EntityKeyRules":
+        """Read overrides from a JSON file: `{"<type>": {"entity": "session", "paths": ["session.id"]}}`.
+
+        A list of such objects names several entities, tried in order.
+
+        Raises:
+            ValueError: the file cannot be read or says something else; one line that names the place.
+        """
+        try:
+            document = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: no readable JSON file ({type(error).__name__})") from error
+        if not isinstance(document, dict):
+            raise ValueError(f"{path}: must be a JSON object of notification types")
+        return cls({name: _read_rule(f"{path}: {name}", rule) for name, rule in document.items()})
+
+    def key(self, notification_type: str, data: Mapping[str, Any]) -> str | None:
+        """`<entity>:<id>` of a decoded payload; None when it names no entity. Long ids are hashed."""
+        for prefix, steps in self._entities.get(notification_type, self._fallback):
+            found = read_id(_at(data, steps))
+            if found is not None:
+                return _bounded(prefix, found)
+        return None
+
+    def __repr__(self) -> str:
+        return f"<EntityKeyRules {self.version}>"
+
+
+def occurred_at(notification_type: str, data: Mapping[str, Any]) -> datetime | None:
+    """The time of change that a payload itself states, as aware UTC; None when it states none."""
+    for steps in _TIMES.get(notification_type, _FALLBACK_TIMES):
+        found = _newest(data, steps)
+        if found is not None:
+            return found
+    return None
+
+
+def _at(here: Any, steps: Steps) -> object:
+    for step in steps:
+        if type(here) is not dict:
+            return None
+        here = here.get(step)
+    return here
+
+
+def _newest(here: Any, steps: Steps) -> datetime | None:
+    for place, step in enumerate(steps):
+        if type(here) is not dict:
+            return None
+        if step.endswith("[]"):
+            elements = here.get(step[:-2])
+            if type(elements) is not list:
+                elements = [elements]
+            return _newest_of(elements, steps[place + 1 :])
+        here = here.get(step)
+    return read_time(here)
+
+
+def _newest_of(elements: list[Any], steps: Steps) -> datetime | None:
+    found = [_at(element, steps) for element in elements]
+    texts = {text for text in found if type(text) is str}  # the readings of one sample share their time
+    return max((time for time in map(read_time, texts) if time is not None), default=None)
+
+
+def _bounded(prefix: str, found: str) -> str:
+    key = prefix + found
+    if len(key) * _UTF8_MAX_BYTES > KEY_MAX_BYTES and len(key.encode()) > KEY_MAX_BYTES:
+        return f"{prefix}sha256-{hashlib.sha256(found.encode()).hexdigest()[:32]}"
+    return key
+
+
+def _compile(entities: tuple[Entity, ...]) -> tuple[tuple[str, Steps], ...]:
+    return tuple((f"{entity}:", tuple(path.split("."))) for entity, paths in entities for path in paths)
+
+
+def _compile_times(known: KnownType) -> tuple[Steps, ...]:
+    return tuple(tuple(path.split(".")) for path in time_paths(known))
+
+
+_TIMES = {name: _compile_times(known) for name, known in KNOWN_TYPES.items()}
+_FALLBACK_TIMES = _compile_times(FALLBACK)
+
+
+def _digest(rules: Mapping[str, tuple[Entity, ...]]) -> str:
+    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _read_rule(place: str, rule: object) -> tuple[Entity, ...]:
+    entities: list[Entity] = []
+    for entry in rule if isinstance(rule, list) else [rule]:
+        match entry:
+            case {"entity": str(entity), "paths": [*paths], **rest} if not rest:
+                if not entity or ":" in entity or not all(isinstance(path, str) and path for path in paths):
+                    raise ValueError(
+                        f"{place}: entity and paths must be non-empty text, entity without a colon"
+                    )
+                if paths:
+                    entities.append((entity, tuple(paths)))
+            case _:
+                raise ValueError(f'{place}: must be {{"entity": "<name>", "paths": ["<path>", ...]}}')
+    return tuple(entities)
+
+
+DEFAULT_RULES = EntityKeyRules()

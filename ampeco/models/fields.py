@@ -1,0 +1,57 @@
+"""How single values of AMPECO's JSON are read: ids as text, times as aware UTC; knows no payload.
+
+AMPECO writes the same id as a number in one object and as text in another, and promises only "ISO 8601 by
+convention" for times, so both are read liberally here and nowhere else.
+
+Source: the specification's schemas at v3.96.4 (mixed id types: confirmed; ISO 8601: convention, not stated).
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import PlainValidator
+
+_DATE_CHARS = len("2026-11-24")
+_EXACT_FLOAT = 2**53
+
+
+def read_id(value: object) -> str | None:
+    """An id as text: non-empty text, an integer, or a float that is exactly one. Anything else is no id."""
+    if type(value) is str:
+        return value or None
+    if type(value) is int:
+        return str(value)
+    if type(value) is float and value.is_integer() and abs(value) < _EXACT_FLOAT:
+        return str(int(value))
+    return None
+
+
+def read_time(value: object) -> datetime | None:
+    """A moment as aware UTC; without an offset it counts as UTC. None when it cannot be read as one.
+
+    A bare date is not a moment: it says too little to tell two events apart.
+    """
+    try:
+        if type(value) is str and len(value) > _DATE_CHARS:
+            moment = datetime.fromisoformat(value)
+        elif isinstance(value, datetime):  # a payload built in Python, not read from bytes
+            moment = value
+        else:
+            return None
+        if moment.tzinfo is UTC:
+            return moment
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _required_id(value: object) -> str:
+    read = read_id(value)
+    if read is None:
+        raise ValueError("an id is needed here: text or a whole number")
+    return read
+
+
+Id = Annotated[str, PlainValidator(_required_id)]
+OptionalId = Annotated[str | None, PlainValidator(read_id)]
+Time = Annotated[datetime | None, PlainValidator(read_time)]
