@@ -1,0 +1,226 @@
+"""Reads the manifests under deploy/ and says what is wrong with them.
+
+`written` puts a kustomization together from its files without any tool, as far as ours go: resources, and
+ConfigMaps and Secrets generated from env files and literals. `rendered` asks `kubectl kustomize`. The checks
+take the documents of either and yield faults as text; they need neither a cluster nor the network.
+"""
+
+import base64
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import yaml
+
+Document = dict[str, Any]
+Check = Callable[[list[Document]], Iterator[str]]
+
+WORKLOADS = ("Deployment", "StatefulSet")
+
+
+def written(folder: Path) -> list[Document]:
+    """The documents of a kustomization, from its files alone."""
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    unknown = set(kustomization) - {
+        *("apiVersion", "kind", "namespace", "resources", "replicas", "images"),
+        *("configMapGenerator", "secretGenerator"),
+    }
+    if unknown:
+        raise ValueError(
+            f"{folder}/kustomization.yaml: cannot read {', '.join(sorted(unknown))} without kubectl"
+        )
+    documents: list[Document] = []
+    for resource in kustomization["resources"]:
+        path = folder / resource
+        documents += written(path) if path.is_dir() else documents_of(path.read_text())
+    for kind, generator in (("ConfigMap", "configMapGenerator"), ("Secret", "secretGenerator")):
+        for entry in kustomization.get(generator, []):
+            values = _generated(folder, entry)
+            if entry.get("behavior") == "merge":
+                _one(documents, kind, entry["name"])["stringData" if kind == "Secret" else "data"].update(
+                    values
+                )
+            else:
+                key = "stringData" if kind == "Secret" else "data"
+                documents.append(
+                    {"apiVersion": "v1", "kind": kind, "metadata": {"name": entry["name"]}, key: values}
+                )
+    return documents
+
+
+def rendered(folder: Path) -> list[Document]:
+    """The documents of a kustomization as kubectl would apply them."""
+    done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(done.stderr)
+    return documents_of(done.stdout)
+
+
+def documents_of(text: str) -> list[Document]:
+    """The documents of one YAML file."""
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def _generated(folder: Path, entry: Document) -> dict[str, str]:
+    lines = [line for env in entry.get("envs", []) for line in (folder / env).read_text().splitlines()]
+    given = [line for line in lines if line.strip() and not line.startswith("#")] + entry.get("literals", [])
+    return dict(line.split("=", 1) for line in given)
+
+
+def _one(documents: Iterable[Document], kind: str, name: str) -> Document:
+    return next(d for d in documents if d["kind"] == kind and d["metadata"]["name"] == name)
+
+
+def values_of(document: Document) -> dict[str, str]:
+    """What a ConfigMap or Secret holds, decoded."""
+    encoded = document.get("data", {}) if document["kind"] == "Secret" else {}
+    plain = document.get("stringData", {}) if document["kind"] == "Secret" else document.get("data", {})
+    return {**{name: base64.b64decode(value).decode() for name, value in encoded.items()}, **plain}
+
+
+def name_of(document: Document) -> str:
+    """How faults call a document: kind/name."""
+    return f"{document['kind']}/{document['metadata']['name']}"
+
+
+def pods(documents: Iterable[Document]) -> Iterator[tuple[str, Document]]:
+    """Every pod template with the name of its workload."""
+    for document in documents:
+        if document["kind"] in WORKLOADS:
+            yield name_of(document), document["spec"]["template"]
+
+
+def schema_faults(documents: list[Document]) -> Iterator[str]:
+    """What the newest Kubernetes schema refuses, unknown fields included."""
+    for document in documents:
+        try:
+            kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+        except kubernetes_validate.ValidationError as error:
+            yield f"{name_of(document)}: {'.'.join(map(str, error.path))}: {error.message}"
+
+
+def selector_faults(documents: list[Document]) -> Iterator[str]:
+    """Selectors that choose no pod: each must be part of some pod's labels, a workload's of its own pods'."""
+    labels = {name: pod["metadata"]["labels"] for name, pod in pods(documents)}
+    for document in documents:
+        name, spec = name_of(document), document.get("spec", {})
+        if document["kind"] in WORKLOADS:
+            chosen = [spec["selector"]["matchLabels"]]
+            pod_spec = spec["template"]["spec"]
+            chosen += [
+                c["labelSelector"]["matchLabels"] for c in pod_spec.get("topologySpreadConstraints", [])
+            ]
+            candidates = [labels[name]]
+        elif document["kind"] == "PodDisruptionBudget":
+            chosen, candidates = [spec["selector"]["matchLabels"]], list(labels.values())
+        elif document["kind"] == "Service":
+            chosen, candidates = [spec["selector"]], list(labels.values())
+        else:
+            continue
+        for selector in chosen:
+            matched = [own for own in candidates if selector.items() <= own.items()]
+            if not matched:
+                yield f"{name}: its selector {selector} matches no pod"
+            elif len(matched) > 1:
+                yield f"{name}: its selector {selector} matches the pods of {len(matched)} workloads"
+
+
+def port_faults(documents: list[Document]) -> Iterator[str]:
+    """Ports nobody listens on, an admin port that a Service gives away, a Service that would set AWR_ variables."""
+    offered: dict[str, list[Document]] = {}
+    for name, pod in pods(documents):
+        for container in pod["spec"]["containers"]:
+            ports = container["ports"]
+            offered.setdefault(name, []).extend(ports)
+            known = {p["name"] for p in ports} | {p["containerPort"] for p in ports}
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                if probe not in container:
+                    yield f"{name}: no {probe}"
+                    continue
+                target = container[probe].get("httpGet") or container[probe].get("tcpSocket")
+                if target and target["port"] not in known:
+                    yield f"{name}: {probe} asks port {target['port']}, which no container has"
+    for document in documents:
+        if document["kind"] != "Service":
+            continue
+        name, spec = name_of(document), document["spec"]
+        if document["metadata"]["name"].startswith("awr"):
+            yield f"{name}: a Service of this name makes Kubernetes write AWR_ variables into pods"
+        behind = [
+            port
+            for workload, pod in pods(documents)
+            if spec["selector"].items() <= pod["metadata"]["labels"].items()
+            for port in offered[workload]
+        ]
+        for port in spec["ports"]:
+            target = port.get("targetPort", port["port"])
+            hit = [p for p in behind if target in (p["name"], p["containerPort"])]
+            if not hit:
+                yield f"{name}: no pod behind it listens on {target}"
+            if any(p["name"] == "admin" for p in hit):
+                yield f"{name}: gives away the admin port"
+
+
+def pod_faults(documents: list[Document]) -> Iterator[str]:
+    """What no pod may leave out: non-root, read-only root, no token, no service links, bounded memory."""
+    for name, pod in pods(documents):
+        spec = pod["spec"]
+        security = spec.get("securityContext", {})
+        wanted = {
+            "enableServiceLinks: false": spec.get("enableServiceLinks") is False,
+            "automountServiceAccountToken: false": spec.get("automountServiceAccountToken") is False,
+            "runAsNonRoot: true": security.get("runAsNonRoot") is True,
+            "runAsUser above 0": security.get("runAsUser", 0) > 0,
+            "seccompProfile RuntimeDefault": security.get("seccompProfile") == {"type": "RuntimeDefault"},
+        }
+        for container in spec["containers"] + spec.get("initContainers", []):
+            own, label = container.get("securityContext", {}), container["name"]
+            wanted |= {
+                f"{label} readOnlyRootFilesystem: true": own.get("readOnlyRootFilesystem") is True,
+                f"{label} allowPrivilegeEscalation: false": own.get("allowPrivilegeEscalation") is False,
+                f"{label} capabilities drop ALL": own.get("capabilities") == {"drop": ["ALL"]},
+                f"{label} runs as the pod's user": not own.keys() & {"runAsUser", "runAsNonRoot"},
+                f"{label} memory limit": "memory" in container.get("resources", {}).get("limits", {}),
+            }
+        yield from (f"{name}: lacks {what}" for what, there in wanted.items() if not there)
+        for volume in spec.get("volumes", []):
+            if "secret" in volume or "secret" in str(volume.get("projected")):
+                source = volume.get("projected") or volume["secret"]
+                if source.get("defaultMode") != 0o440 or "fsGroup" not in security:
+                    yield f"{name}: {volume['name']} needs defaultMode 0440 and an fsGroup that may read it"
+
+
+def reference_faults(documents: list[Document], *, elsewhere: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Names that nothing bears: volumes; ConfigMaps, Secrets and ServiceAccounts that are not `elsewhere`."""
+    known = {name_of(document) for document in documents} | elsewhere
+    for name, pod in pods(documents):
+        spec = pod["spec"]
+        sources = [s for v in spec.get("volumes", []) for s in v.get("projected", {}).get("sources", [])]
+        sources += spec.get("volumes", [])
+        containers = spec["containers"] + spec.get("initContainers", [])
+        used = {f"ServiceAccount/{spec['serviceAccountName']}"} if "serviceAccountName" in spec else set()
+        for container in containers:
+            for source in container.get("envFrom", []):
+                used |= {f"ConfigMap/{source['configMapRef']['name']}"} if "configMapRef" in source else set()
+                used |= {f"Secret/{source['secretRef']['name']}"} if "secretRef" in source else set()
+        for source in sources:
+            if "secret" in source:
+                used.add(f"Secret/{source['secret'].get('name') or source['secret']['secretName']}")
+            if "configMap" in source:
+                used.add(f"ConfigMap/{source['configMap']['name']}")
+        yield from (f"{name}: refers to {missing}, which is not there" for missing in sorted(used - known))
+    for document in documents:
+        if document["kind"] not in WORKLOADS:
+            continue
+        spec = document["spec"]
+        claims = {claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])}
+        volumes = {volume["name"] for volume in spec["template"]["spec"].get("volumes", [])} | claims
+        for container in spec["template"]["spec"]["containers"]:
+            for mount in container.get("volumeMounts", []):
+                if mount["name"] not in volumes:
+                    yield f"{name_of(document)}: mounts {mount['name']}, which is no volume of it"
+
+
+CHECKS: tuple[Check, ...] = (schema_faults, selector_faults, port_faults, pod_faults)

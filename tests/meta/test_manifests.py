@@ -1,0 +1,311 @@
+"""The manifests under deploy/: valid, consistent, and in step with the settings and the version."""
+
+import copy
+import re
+import shutil
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.meta import manifests
+from tests.meta.manifests import Document
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+BASE, DEV = DEPLOY / "base", DEPLOY / "overlays" / "dev"
+OPERATORS_SECRET = frozenset({"Secret/ampeco-receiver-secrets"})
+
+written = pytest.param(manifests.written, id="written")
+rendered = pytest.param(
+    manifests.rendered,
+    id="rendered",
+    marks=pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on this machine"),
+)
+both_ways = pytest.mark.parametrize("read", [written, rendered])
+Read = Callable[[Path], list[Document]]
+
+
+@both_ways
+@pytest.mark.parametrize("folder", [BASE, DEV], ids=["base", "dev"])
+@pytest.mark.parametrize("check", manifests.CHECKS, ids=lambda check: check.__name__)
+def test_manifests_have_no_faults(check: manifests.Check, folder: Path, read: Read) -> None:
+    assert list(check(read(folder))) == []
+
+
+@both_ways
+def test_base_leaves_only_the_secret_to_the_operator(read: Read) -> None:
+    assert list(manifests.reference_faults(read(BASE), elsewhere=OPERATORS_SECRET)) == []
+    assert all(document["kind"] != "Secret" for document in read(BASE))
+
+
+@both_ways
+def test_dev_overlay_brings_everything_it_refers_to(read: Read) -> None:
+    assert list(manifests.reference_faults(read(DEV))) == []
+
+
+def test_every_file_is_used() -> None:
+    """A manifest that no kustomization names would be checked by nobody."""
+    for kustomization in DEPLOY.rglob("kustomization.yaml"):
+        text = kustomization.read_text()
+        unused = [f.name for f in kustomization.parent.iterdir() if f != kustomization and f.name not in text]
+        assert unused == []
+
+
+def test_image_is_of_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    images = {
+        c["image"] for _, pod in manifests.pods(manifests.written(BASE)) for c in pod["spec"]["containers"]
+    }
+    assert images == {f"ampeco-receiver:{version}"}
+
+
+def test_worker_has_time_to_finish_the_longest_handler() -> None:
+    """DESIGN: longest `timeout_s` (30 by default) + 10 s."""
+    grace = {name: pod["spec"]["terminationGracePeriodSeconds"] for name, pod in manifests.pods(_base())}
+    assert grace["Deployment/ampeco-receiver-worker"] >= 40
+
+
+def test_every_setting_named_in_deploy_exists() -> None:
+    from receiver.settings import FIELDS
+
+    texts = {path: path.read_text() for path in DEPLOY.rglob("*") if path.is_file()}
+    named = {
+        name: path for path, text in texts.items() for name in re.findall(r"\bAWR_[A-Z][A-Z_]*[A-Z]\b", text)
+    }
+    assert "AWR_TENANT_URL" in named
+    assert {name: str(path) for name, path in named.items() if name not in FIELDS} == {}
+
+
+def _environments(documents: list[Document], folder: Path) -> dict[str, dict[str, str]]:
+    """What each pod of ours would see, its secret files laid out under `folder`."""
+    held = {
+        manifests.name_of(d): manifests.values_of(d)
+        for d in documents
+        if d["kind"] in ("ConfigMap", "Secret")
+    }
+    environments = {}
+    for name, pod in manifests.pods(documents):
+        (container,) = pod["spec"]["containers"]
+        if "envFrom" not in container:  # Redis
+            continue
+        environment = {e["name"]: e["value"] for e in container["env"]}
+        for source in container["envFrom"]:
+            environment |= held[f"ConfigMap/{source['configMapRef']['name']}"]
+        (volume,) = (v for v in pod["spec"]["volumes"] if v["name"] == "secrets")
+        (mount,) = (m for m in container["volumeMounts"] if m["name"] == "secrets")
+        assert environment["AWR_SECRETS_DIR"] == mount["mountPath"]
+        secrets = folder / name.replace("/", "-")
+        secrets.mkdir()
+        for source in volume["projected"]["sources"]:
+            for file, text in held.get(f"Secret/{source['secret']['name']}", {}).items():
+                (secrets / file).write_text(text)
+        environments[name] = environment | {"AWR_SECRETS_DIR": str(secrets)}
+    return environments
+
+
+@both_ways
+def test_pods_of_the_dev_overlay_get_settings_that_load(read: Read, tmp_path: Path) -> None:
+    from receiver.settings import load
+
+    environments = _environments(read(DEV), tmp_path)
+    assert set(environments) == {"Deployment/ampeco-receiver", "Deployment/ampeco-receiver-worker"}
+    needed = {"AWR_TENANT_URL", "AWR_PUBLIC_URL", "AWR_REDIS_URL", "AWR_API_TOKEN", "AWR_SIGNING_KEYS"}
+    for name, pod in manifests.pods(read(DEV)):
+        if name in environments:
+            settings = load(environments[name], need=needed)
+            ports = {p["name"]: p["containerPort"] for p in pod["spec"]["containers"][0]["ports"]}
+            assert ports == {"http": settings.port, "admin": settings.admin_port} or ports == {
+                "admin": settings.admin_port
+            }
+
+
+def test_base_alone_is_refused_for_want_of_a_tenant(tmp_path: Path) -> None:
+    from receiver.errors import SettingsError
+    from receiver.settings import load
+
+    for environment in _environments(_base(), tmp_path).values():
+        with pytest.raises(SettingsError, match="AWR_TENANT_URL"):
+            load(environment)
+
+
+@both_ways
+def test_overlay_of_the_operators_guide_works(read: Read, tmp_path: Path) -> None:
+    """The one in deploy/README.md, put where it says."""
+    from receiver.settings import load
+
+    guide = (DEPLOY / "README.md").read_text()
+    (overlay,) = (b for b in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL) if "kind: Kustomization" in b)
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    folder = tmp_path / "deploy" / "overlays" / "acme"
+    folder.mkdir()
+    (folder / "kustomization.yaml").write_text(overlay)
+
+    documents = read(folder)
+    for check in manifests.CHECKS:
+        assert list(check(documents)) == []
+    assert list(manifests.reference_faults(documents, elsewhere=OPERATORS_SECRET)) == []
+    for environment in _environments(documents, tmp_path).values():
+        load(environment, need={"AWR_TENANT_URL", "AWR_PUBLIC_URL"})
+
+
+def _base() -> list[Document]:
+    return manifests.written(BASE)
+
+
+def _receiver(documents: list[Document]) -> Document:
+    return next(d for d in documents if manifests.name_of(d) == "Deployment/ampeco-receiver")
+
+
+def _service(documents: list[Document]) -> Document:
+    return next(d for d in documents if d["kind"] == "Service")
+
+
+def _pod(documents: list[Document]) -> Document:
+    spec: Document = _receiver(documents)["spec"]["template"]["spec"]
+    return spec
+
+
+def _mutation(
+    check: Callable[..., object], said: str, break_it: Callable[[list[Document]], object], name: str
+) -> object:
+    return pytest.param(check, said, break_it, id=name)
+
+
+@pytest.mark.parametrize(
+    ("check", "said", "break_it"),
+    [
+        _mutation(
+            manifests.schema_faults,
+            "replicaz",
+            lambda d: _receiver(d)["spec"].update(replicaz=2),
+            "unknown field",
+        ),
+        _mutation(
+            manifests.schema_faults,
+            "'two' is not of type",
+            lambda d: _receiver(d)["spec"].update(replicas="two"),
+            "wrong type",
+        ),
+        _mutation(
+            manifests.schema_faults,
+            "'name' is a required property",
+            lambda d: _pod(d)["containers"][0].pop("name"),
+            "missing field",
+        ),
+        _mutation(
+            manifests.selector_faults,
+            "Deployment/ampeco-receiver: its selector",
+            lambda d: _receiver(d)["spec"]["template"]["metadata"]["labels"].pop(
+                "app.kubernetes.io/component"
+            ),
+            "pods without the label",
+        ),
+        _mutation(
+            manifests.selector_faults,
+            "Service/ampeco-receiver: its selector",
+            lambda d: _service(d)["spec"]["selector"].update({"app.kubernetes.io/component": "door"}),
+            "service that selects nothing",
+        ),
+        _mutation(
+            manifests.selector_faults,
+            "matches the pods of 2 workloads",
+            lambda d: _service(d)["spec"]["selector"].pop("app.kubernetes.io/component"),
+            "service that selects workers too",
+        ),
+        _mutation(
+            manifests.port_faults,
+            "asks port status",
+            lambda d: _pod(d)["containers"][0]["livenessProbe"]["httpGet"].update(port="status"),
+            "probe of no port",
+        ),
+        _mutation(
+            manifests.port_faults,
+            "no readinessProbe",
+            lambda d: _pod(d)["containers"][0].pop("readinessProbe"),
+            "no probe",
+        ),
+        _mutation(
+            manifests.port_faults,
+            "gives away the admin port",
+            lambda d: _service(d)["spec"]["ports"][0].update(targetPort=9090),
+            "admin port in the service",
+        ),
+        _mutation(
+            manifests.port_faults,
+            "listens on web",
+            lambda d: _service(d)["spec"]["ports"][0].update(targetPort="web"),
+            "service of no port",
+        ),
+        _mutation(
+            manifests.port_faults,
+            "write AWR_ variables",
+            lambda d: _service(d)["metadata"].update(name="awr-door"),
+            "service called awr",
+        ),
+        _mutation(
+            manifests.pod_faults,
+            "enableServiceLinks",
+            lambda d: _pod(d).pop("enableServiceLinks"),
+            "service links",
+        ),
+        _mutation(
+            manifests.pod_faults,
+            "runAsUser above 0",
+            lambda d: _pod(d)["securityContext"].update(runAsUser=0),
+            "root",
+        ),
+        _mutation(
+            manifests.pod_faults,
+            "runs as the pod's user",
+            lambda d: _pod(d)["containers"][0]["securityContext"].update(runAsUser=0),
+            "root in one container",
+        ),
+        _mutation(
+            manifests.pod_faults,
+            "readOnlyRootFilesystem",
+            lambda d: _pod(d)["containers"][0]["securityContext"].pop("readOnlyRootFilesystem"),
+            "writable root",
+        ),
+        _mutation(
+            manifests.pod_faults,
+            "fsGroup that may read it",
+            lambda d: _pod(d)["securityContext"].pop("fsGroup"),
+            "unreadable secret files",
+        ),
+        _mutation(
+            manifests.reference_faults,
+            "refers to Secret/ampeco-receiver-secrets",
+            lambda d: None,
+            "secret of nobody",
+        ),
+        _mutation(
+            manifests.reference_faults,
+            "refers to ConfigMap/other",
+            lambda d: _pod(d)["containers"][0]["envFrom"][0]["configMapRef"].update(name="other"),
+            "config map of nobody",
+        ),
+        _mutation(
+            manifests.reference_faults,
+            "mounts tmp, which is no volume",
+            lambda d: _pod(d)["volumes"].pop(),
+            "mount of no volume",
+        ),
+    ],
+)
+def test_a_broken_manifest_is_caught(
+    check: manifests.Check, said: str, break_it: Callable[[list[Document]], object]
+) -> None:
+    broken = copy.deepcopy(_base())
+    break_it(broken)
+    assert said in "\n".join(check(broken))
+
+
+def test_a_kustomization_with_a_field_the_plain_reader_does_not_know_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text(
+        yaml.safe_dump({"resources": [], "patches": [{"path": "x.yaml"}]})
+    )
+    with pytest.raises(ValueError, match="patches"):
+        manifests.written(tmp_path)
