@@ -1,0 +1,127 @@
+"""Imports follow the data, and the contracts that say so do break when they should."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("ampeco", "handlers", "workers", "receiver")
+
+# Module -> what it imports, which contract forbids it, and the line of the report that has to say so.
+FORBIDDEN = {
+    "ampeco/bad_web.py": ("starlette.responses", "ampeco.bad_web -> starlette"),
+    "ampeco/bad_redis.py": ("redis.asyncio", "ampeco.bad_redis -> redis"),
+    "ampeco/bad_rq.py": ("rq", "ampeco.bad_rq -> rq"),
+    "ampeco/bad_server.py": ("uvicorn", "ampeco.bad_server -> uvicorn"),
+    "ampeco/simulator/bad_redis.py": ("redis", "ampeco.simulator.bad_redis -> redis"),
+    "ampeco/bad_up.py": ("handlers.contract", "ampeco.bad_up -> handlers.contract"),
+    "handlers/bad_up.py": ("workers.eventlog", "handlers.bad_up -> workers.eventlog"),
+    "workers/bad_up.py": ("receiver.bad_plugin", "workers.bad_up -> receiver.bad_plugin"),
+    "receiver/bad_plugin.py": ("handlers.contract", "receiver.bad_plugin -> handlers.contract"),
+    "receiver/bad_drain.py": ("workers.drain", "receiver.bad_drain -> workers.drain"),
+    "receiver/bad_detour.py": ("workers.fine_relay", "receiver.bad_detour -> workers.fine_relay"),
+    "receiver/bad_command.py": ("receiver.cli.fine_root", "receiver.bad_command -> receiver.cli.fine_root"),
+}
+ALLOWED = {
+    "ampeco/simulator/fine_web.py": "starlette.responses",
+    "ampeco/simulator/fine_server.py": "uvicorn",
+    "workers/fine_relay.py": "handlers.contract",
+    "receiver/fine_log.py": "workers.eventlog",
+    "receiver/fine_vendor.py": "ampeco",
+    "receiver/cli/fine_root.py": "workers.process",
+    "receiver/cli/fine_plugin.py": "handlers.contract",
+}
+
+
+def _lint(folder: Path, modules: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for module, imported in modules.items():
+        (folder / module).write_text(f"import {imported}\n")
+    return subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"],
+        cwd=folder,
+        env={"COLUMNS": "200", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_contracts_allow_what_the_design_allows(tmp_path: Path) -> None:
+    done = _lint(tmp_path, ALLOWED)
+    assert done.returncode == 0, done.stdout
+    assert " 0 broken" in done.stdout
+
+
+def test_contracts_break_at_every_import_against_the_arrow(tmp_path: Path) -> None:
+    done = _lint(tmp_path, ALLOWED | {module: imported for module, (imported, _) in FORBIDDEN.items()})
+    assert done.returncode == 1
+    assert " 0 kept" in done.stdout
+    assert [line for _, line in FORBIDDEN.values() if f"- {line} (l.1)" not in _narrow(done.stdout)] == []
+    allowed = [module.removesuffix(".py").replace("/", ".") for module in ALLOWED]
+    blamed = [name for name in allowed if f"\n- {name} ->" in _narrow(done.stdout)]
+    assert blamed == []
+
+
+def _narrow(report: str) -> str:
+    return "\n".join(" ".join(line.split()) for line in report.splitlines())
+
+
+def _modules() -> list[Path]:
+    return sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+
+
+def _reads_environment(source: str) -> list[int]:
+    """Lines that read the environment; setting a variable for a library does not."""
+    lines = []
+    tree = ast.parse(source)
+    written = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "os":
+            if {alias.name for alias in node.names} & {"environ", "environb", "getenv", "getenvb"}:
+                lines.append(node.lineno)
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "os"
+            and node.attr in ("environ", "environb", "getenv", "getenvb")
+            and id(node) not in written
+        ):
+            lines.append(node.lineno)
+    return lines
+
+
+def test_only_settings_and_the_command_line_read_the_environment() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in _modules()
+        if path.name != "settings.py" and ROOT / "receiver" / "cli" not in path.parents
+        for line in _reads_environment(path.read_text())
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("import os\nx = os.environ['A']", [2]),
+        ("import os\nx = os.environ.get('A')", [2]),
+        ("import os\nx = dict(os.environ)", [2]),
+        ("import os\nx = os.getenv('A')", [2]),
+        ("from os import environ", [1]),
+        ("import os\nos.environ['RQ_KEY_PREFIX'] = 'a'", []),
+        ("import os\nos.getpid()", []),
+    ],
+)
+def test_reading_the_environment_is_recognised(source: str, lines: list[int]) -> None:
+    assert _reads_environment(source) == lines
