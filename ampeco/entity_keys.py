@@ -6,16 +6,20 @@ version must not go on under another.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from ampeco.catalogue import FALLBACK, KNOWN_TYPES, Entity, KnownType, time_paths
 from ampeco.models.fields import read_id, read_time
 
 KEY_MAX_BYTES = 200
 _UTF8_MAX_BYTES = 4
+_ENTITY = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 Steps = tuple[str, ...]
 
@@ -44,14 +48,15 @@ class EntityKeyRules:
     def load(cls, path: Path) -> "EntityKeyRules":
         """Read overrides from a JSON file: `{"<type>": {"entity": "session", "paths": ["session.id"]}}`.
 
-        A list of such objects names several entities, tried in order.
+        A list of such objects names several entities, tried in order; the general fallbacks of the catalogue
+        still follow them. With `"paths": []` the type gets no key at all.
 
         Raises:
             ValueError: the file cannot be read or says something else; one line that names the place.
         """
         try:
-            document = json.loads(path.read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
+            document = from_json(path.read_bytes())
+        except (OSError, ValueError) as error:
             raise ValueError(f"{path}: no readable JSON file ({type(error).__name__})") from error
         if not isinstance(document, dict):
             raise ValueError(f"{path}: must be a JSON object of notification types")
@@ -133,10 +138,10 @@ def _read_rule(place: str, rule: object) -> tuple[Entity, ...]:
     for entry in rule if isinstance(rule, list) else [rule]:
         match entry:
             case {"entity": str(entity), "paths": [*paths], **rest} if not rest:
-                if not entity or ":" in entity or not all(isinstance(path, str) and path for path in paths):
-                    raise ValueError(
-                        f"{place}: entity and paths must be non-empty text, entity without a colon"
-                    )
+                if not _ENTITY.fullmatch(entity):
+                    raise ValueError(f"{place}: entity must be a lower-case word, hyphens allowed")
+                if not all(isinstance(path, str) and path for path in paths):
+                    raise ValueError(f"{place}: paths must be non-empty text")
                 if paths:
                     entities.append((entity, tuple(paths)))
             case _:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import AliasChoices, AliasPath, Field
 
-from ampeco.models.fields import Id, OptionalId
+from ampeco.models.fields import OptionalId
 from ampeco.models.payload import Payload
 
 CHARGE_POINT_ID = AliasChoices("chargePointId", AliasPath("chargePoint", "id"))
@@ -19,6 +19,7 @@ class HardwareStatus(Payload):
     """A charge point or one of its EVSEs reports another hardware status. It carries no time of its own.
 
     Attributes:
+        charge_point_id: sent in all that was seen, yet not promised anywhere.
         evse_id: None, presumably, when the charge point as a whole is meant.
         hardware_status: open set; known for an EVSE are available, preparing, charging, suspendedEV,
             suspendedEVSE, finishing, reserved, unavailable, faulted, occupied; for a charge point available,
@@ -27,7 +28,7 @@ class HardwareStatus(Payload):
 
     notification_types: ClassVar[tuple[str, ...]] = ("HardwareStatusNotification",)
 
-    charge_point_id: Id = Field(validation_alias=CHARGE_POINT_ID)
+    charge_point_id: OptionalId = Field(default=None, validation_alias=CHARGE_POINT_ID)
     evse_id: OptionalId = Field(default=None, validation_alias=EVSE_ID)
     hardware_status: str | None = None
 

@@ -1,0 +1,131 @@
+"""What both clients share around one HTTP request: tenant address and token, gate, transport errors.
+
+Knows httpx2 and nothing of what is asked. The token leaves this module in the Authorization header only.
+"""
+
+import ipaddress
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import httpx2
+
+from ampeco.errors import ApiError, NoAnswer, NotSent, Unreachable
+from ampeco.operations import Operation
+from ampeco.wire import WireRequest, decipher, one_line
+
+CANCELLED = "cancelled"  # the outcome told to a gate when a call was abandoned on the way
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+
+
+class Gate(Protocol):
+    """Who is asked before a request leaves, and told afterwards."""
+
+    def admit(self, operation: Operation, path: str) -> None:
+        """Called right before each send; raise to refuse it."""
+
+    def called(self, operation: Operation, path: str, outcome: str, status: int | None) -> None:
+        """Called after each send.
+
+        Args:
+            outcome: `ok`, the reason of the error, or `cancelled`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Where to call and with which token, checked before the first request so that no error can quote the token."""
+
+    url: str
+    token: str = field(repr=False)
+
+    @classmethod
+    def of(cls, url: str, token: str) -> "Tenant":
+        """Check both; a ValueError says what is wrong without quoting the token."""
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise ValueError("the API token is empty or holds characters that no HTTP header can carry")
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("the tenant URL must start with https:// (or http://) and name a host")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("the tenant URL must hold no user, query or fragment")
+        return cls(url.rstrip("/").removesuffix("/public-api"), token)
+
+    def http_options(self, timeout_s: float) -> dict[str, Any]:
+        """Arguments of the HTTP client."""
+        return {
+            "headers": {
+                "Authorization": f"Bearer {self.token}",
+                "Accept": "application/json",
+                "User-Agent": f"ampeco-receiver/{_version()}",
+            },
+            "timeout": timeout_s,
+            "follow_redirects": False,
+            "trust_env": not _is_local(urlsplit(self.url).hostname or ""),  # no proxy for the simulator
+        }
+
+    def arguments(self, request: WireRequest) -> dict[str, Any]:
+        """Arguments of one HTTP request."""
+        return {
+            "method": request.method,
+            "url": self.url + request.path,
+            "params": request.query or None,
+            "content": request.body or None,
+            "headers": {"Content-Type": "application/json"} if request.body else None,
+        }
+
+    def decipher(self, request: WireRequest, response: httpx2.Response) -> Any:
+        """As `wire.decipher`; a token that the answer echoes does not get into an error."""
+        body = response.content
+        for spelling in (self.token, self.token.replace("/", r"\/")):
+            body = body.replace(spelling.encode(), b"[token]")
+        return decipher(request, response.status_code, response.headers, body)
+
+
+class Passage:
+    """Context of one send: asks the gate on the way in and tells it the outcome on the way out."""
+
+    def __init__(self, gate: Gate | None, request: WireRequest) -> None:
+        self._gate = gate
+        self._request = request
+        self.status: int | None = None
+
+    def __enter__(self) -> "Passage":
+        if self._gate is not None:
+            self._gate.admit(self._request.operation, self._request.path)
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if self._gate is None:
+            return
+        outcome = "ok" if error is None else error.reason if isinstance(error, ApiError) else CANCELLED
+        self._gate.called(self._request.operation, self._request.path, outcome, self.status)
+
+
+def unreachable(request: WireRequest, error: httpx2.HTTPError) -> Unreachable:
+    """Our error for one of the transport: was the request certainly not sent, or is its outcome unknown?"""
+    kind = NotSent if isinstance(error, _NOT_SENT) else NoAnswer
+    said = one_line(str(error))
+    return kind(
+        request.operation.name, None, f"{type(error).__name__}: {said}" if said else type(error).__name__
+    )
+
+
+@cache
+def _version() -> str:
+    try:
+        return version("ampeco-receiver")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

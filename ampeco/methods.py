@@ -1,0 +1,176 @@
+"""The methods of the clients: names, arguments and words for callers; what they say is in `calls`."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from ampeco import calls
+from ampeco.calls import Call, ResetType
+from ampeco.models.notification_subscription import NotificationSubscription
+
+T = TypeVar("T")
+Subscriptions = list[NotificationSubscription]
+
+
+class AsyncRun(Protocol):
+    """Carries out a call and returns its result."""
+
+    async def __call__(self, call: Call[T], /) -> T:
+        """Carry it out."""
+
+
+class Run(Protocol):
+    """As `AsyncRun`, for code that is not async."""
+
+    def __call__(self, call: Call[T], /) -> T:
+        """Carry it out."""
+
+
+class AsyncNotifications:
+    """Our notification subscriptions at AMPECO."""
+
+    def __init__(self, run: AsyncRun) -> None:
+        self._run = run
+
+    async def subscribe(self, notifications: Sequence[str], *, callback_url: str) -> NotificationSubscription:
+        """Subscribe. Each call adds one more notification subscription, equal ones included."""
+        return await self._run(calls.subscribe(notifications, callback_url))
+
+    async def list(self) -> Subscriptions:
+        """All of them, whoever made them as far as AMPECO shows them (which is not documented)."""
+        return await self._run(calls.list_subscriptions())
+
+    async def read(self, subscription_id: str) -> NotificationSubscription:
+        """One of them."""
+        return await self._run(calls.read_subscription(subscription_id))
+
+    async def update(
+        self, subscription_id: str, notifications: Sequence[str], *, callback_url: str
+    ) -> NotificationSubscription:
+        """Replace what one of them holds."""
+        return await self._run(calls.update_subscription(subscription_id, notifications, callback_url))
+
+    async def unsubscribe(self, subscription_id: str) -> None:
+        """Remove one; fine when it is already gone."""
+        await self._run(calls.unsubscribe(subscription_id))
+
+
+class AsyncNotificationActions:
+    """Actions on notification subscriptions."""
+
+    def __init__(self, run: AsyncRun) -> None:
+        self._run = run
+
+    async def resend_failed(
+        self,
+        subscription_id: str,
+        notifications: Sequence[str],
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+    ) -> None:
+        """Ask for what AMPECO recorded as failed, at most once per 15 minutes and notification subscription.
+
+        Args:
+            notifications: types to send again.
+            start_time: from this moment on (aware).
+            end_time: up to this moment (aware).
+        """
+        await self._run(calls.resend_failed(subscription_id, notifications, start_time, end_time))
+
+
+class AsyncChargePointActions:
+    """Actions on charge points."""
+
+    def __init__(self, run: AsyncRun) -> None:
+        self._run = run
+
+    async def reset(self, charge_point_id: str, type: ResetType = "soft") -> None:
+        """Restart a charge point."""
+        await self._run(calls.reset_charge_point(charge_point_id, type))
+
+    async def unlock(self, charge_point_id: str, evse_id: str) -> None:
+        """Release the cable of an EVSE."""
+        await self._run(calls.unlock_evse(charge_point_id, evse_id))
+
+
+class AsyncActions:
+    """Everything that makes something happen, by noun."""
+
+    def __init__(self, run: AsyncRun) -> None:
+        self.notifications = AsyncNotificationActions(run)
+        self.charge_point = AsyncChargePointActions(run)
+
+
+class Notifications:
+    """Our notification subscriptions at AMPECO."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def subscribe(self, notifications: Sequence[str], *, callback_url: str) -> NotificationSubscription:
+        """Subscribe. Each call adds one more notification subscription, equal ones included."""
+        return self._run(calls.subscribe(notifications, callback_url))
+
+    def list(self) -> Subscriptions:
+        """All of them, whoever made them as far as AMPECO shows them (which is not documented)."""
+        return self._run(calls.list_subscriptions())
+
+    def read(self, subscription_id: str) -> NotificationSubscription:
+        """One of them."""
+        return self._run(calls.read_subscription(subscription_id))
+
+    def update(
+        self, subscription_id: str, notifications: Sequence[str], *, callback_url: str
+    ) -> NotificationSubscription:
+        """Replace what one of them holds."""
+        return self._run(calls.update_subscription(subscription_id, notifications, callback_url))
+
+    def unsubscribe(self, subscription_id: str) -> None:
+        """Remove one; fine when it is already gone."""
+        self._run(calls.unsubscribe(subscription_id))
+
+
+class NotificationActions:
+    """Actions on notification subscriptions."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def resend_failed(
+        self,
+        subscription_id: str,
+        notifications: Sequence[str],
+        start_time: datetime | None = None,
+        end_time: datetime | None = None,
+    ) -> None:
+        """Ask for what AMPECO recorded as failed, at most once per 15 minutes and notification subscription.
+
+        Args:
+            notifications: types to send again.
+            start_time: from this moment on (aware).
+            end_time: up to this moment (aware).
+        """
+        self._run(calls.resend_failed(subscription_id, notifications, start_time, end_time))
+
+
+class ChargePointActions:
+    """Actions on charge points."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def reset(self, charge_point_id: str, type: ResetType = "soft") -> None:
+        """Restart a charge point."""
+        self._run(calls.reset_charge_point(charge_point_id, type))
+
+    def unlock(self, charge_point_id: str, evse_id: str) -> None:
+        """Release the cable of an EVSE."""
+        self._run(calls.unlock_evse(charge_point_id, evse_id))
+
+
+class Actions:
+    """Everything that makes something happen, by noun."""
+
+    def __init__(self, run: Run) -> None:
+        self.notifications = NotificationActions(run)
+        self.charge_point = ChargePointActions(run)
