@@ -168,130 +168,124 @@ def _pod(documents: list[Document]) -> Document:
     return spec
 
 
-def _mutation(
-    check: Callable[..., object], said: str, break_it: Callable[[list[Document]], object], name: str
-) -> object:
-    return pytest.param(check, said, break_it, id=name)
-
-
 @pytest.mark.parametrize(
     ("check", "said", "break_it"),
     [
-        _mutation(
+        pytest.param(
             manifests.schema_faults,
             "replicaz",
             lambda d: _receiver(d)["spec"].update(replicaz=2),
-            "unknown field",
+            id="unknown field",
         ),
-        _mutation(
+        pytest.param(
             manifests.schema_faults,
             "'two' is not of type",
             lambda d: _receiver(d)["spec"].update(replicas="two"),
-            "wrong type",
+            id="wrong type",
         ),
-        _mutation(
+        pytest.param(
             manifests.schema_faults,
             "'name' is a required property",
             lambda d: _pod(d)["containers"][0].pop("name"),
-            "missing field",
+            id="missing field",
         ),
-        _mutation(
+        pytest.param(
             manifests.selector_faults,
             "Deployment/ampeco-receiver: its selector",
             lambda d: _receiver(d)["spec"]["template"]["metadata"]["labels"].pop(
                 "app.kubernetes.io/component"
             ),
-            "pods without the label",
+            id="pods without the label",
         ),
-        _mutation(
+        pytest.param(
             manifests.selector_faults,
             "Service/ampeco-receiver: its selector",
             lambda d: _service(d)["spec"]["selector"].update({"app.kubernetes.io/component": "door"}),
-            "service that selects nothing",
+            id="service that selects nothing",
         ),
-        _mutation(
+        pytest.param(
             manifests.selector_faults,
             "matches the pods of 2 workloads",
             lambda d: _service(d)["spec"]["selector"].pop("app.kubernetes.io/component"),
-            "service that selects workers too",
+            id="service that selects workers too",
         ),
-        _mutation(
+        pytest.param(
             manifests.port_faults,
             "asks port status",
             lambda d: _pod(d)["containers"][0]["livenessProbe"]["httpGet"].update(port="status"),
-            "probe of no port",
+            id="probe of no port",
         ),
-        _mutation(
+        pytest.param(
             manifests.port_faults,
             "no readinessProbe",
             lambda d: _pod(d)["containers"][0].pop("readinessProbe"),
-            "no probe",
+            id="no probe",
         ),
-        _mutation(
+        pytest.param(
             manifests.port_faults,
             "gives away the admin port",
             lambda d: _service(d)["spec"]["ports"][0].update(targetPort=9090),
-            "admin port in the service",
+            id="admin port in the service",
         ),
-        _mutation(
+        pytest.param(
             manifests.port_faults,
             "listens on web",
             lambda d: _service(d)["spec"]["ports"][0].update(targetPort="web"),
-            "service of no port",
+            id="service of no port",
         ),
-        _mutation(
+        pytest.param(
             manifests.port_faults,
             "write AWR_ variables",
             lambda d: _service(d)["metadata"].update(name="awr-door"),
-            "service called awr",
+            id="service called awr",
         ),
-        _mutation(
+        pytest.param(
             manifests.pod_faults,
             "enableServiceLinks",
             lambda d: _pod(d).pop("enableServiceLinks"),
-            "service links",
+            id="service links",
         ),
-        _mutation(
+        pytest.param(
             manifests.pod_faults,
             "runAsUser above 0",
             lambda d: _pod(d)["securityContext"].update(runAsUser=0),
-            "root",
+            id="root",
         ),
-        _mutation(
+        pytest.param(
             manifests.pod_faults,
             "runs as the pod's user",
             lambda d: _pod(d)["containers"][0]["securityContext"].update(runAsUser=0),
-            "root in one container",
+            id="root in one container",
         ),
-        _mutation(
+        pytest.param(
             manifests.pod_faults,
             "readOnlyRootFilesystem",
             lambda d: _pod(d)["containers"][0]["securityContext"].pop("readOnlyRootFilesystem"),
-            "writable root",
+            id="writable root",
         ),
-        _mutation(
+        pytest.param(
             manifests.pod_faults,
             "fsGroup that may read it",
             lambda d: _pod(d)["securityContext"].pop("fsGroup"),
-            "unreadable secret files",
+            id="unreadable secret files",
         ),
-        _mutation(
+        pytest.param(
             manifests.reference_faults,
             "refers to Secret/ampeco-receiver-secrets",
             lambda d: None,
-            "secret of nobody",
+            id="secret of nobody",
         ),
-        _mutation(
+        pytest.param(
             manifests.reference_faults,
             "refers to ConfigMap/other",
             lambda d: _pod(d)["containers"][0]["envFrom"][0]["configMapRef"].update(name="other"),
-            "config map of nobody",
+            id="config map of nobody",
         ),
-        _mutation(
+        pytest.param(
             manifests.reference_faults,
             "mounts tmp, which is no volume",
             lambda d: _pod(d)["volumes"].pop(),
-            "mount of no volume",
+            id="mount of no volume",
         ),
     ],
 )
