@@ -1,0 +1,27 @@
+"""What plugin authors import: the decorator, the event, the context and the outcomes."""
+
+from handlers.contract import (
+    Context,
+    Event,
+    GiveUp,
+    Handler,
+    HandlerError,
+    Raw,
+    Retry,
+    Skip,
+    SyncContext,
+    handler,
+)
+
+__all__ = [
+    "Context",
+    "Event",
+    "GiveUp",
+    "Handler",
+    "HandlerError",
+    "Raw",
+    "Retry",
+    "Skip",
+    "SyncContext",
+    "handler",
+]

@@ -310,6 +310,15 @@ class EventLog:
         """Queues with a pair that is due and has nobody on it."""
         return [q.decode() for q in await self.scripts.sweep(args=[self.prefix, self._throttle_ms])]
 
+    async def due(self, queue: str, handlers: Sequence[str], *, limit: int) -> list[tuple[str, int]]:
+        """(handler, lane) pairs of these handlers that are due now."""
+        pairs = await self.scripts.due(args=[self.prefix, queue, limit, *handlers])
+        return [(name, int(lane)) for name, _, lane in (pair.decode().rpartition("|") for pair in pairs)]
+
+    async def awake(self, queue: str) -> None:
+        """A wake-up of this queue arrived: the next one need not be held back."""
+        await self.redis.delete(self.key("wake", queue))
+
     async def recompute(self) -> int:
         """Rebuild the hint of who is due from the cursors; returns how many pairs were found due."""
         return int(await self.scripts.recompute(args=[self.prefix, self.lanes]))

@@ -28,6 +28,7 @@ class Scripts:
         self.beat = bound("beat")
         self.close_gap = bound("close_gap")
         self.declare = bound("declare")
+        self.due = bound("due")
         self.recompute = bound("recompute")
         self.step = bound("step")
         self.sweep = bound("sweep")

@@ -1,0 +1,21 @@
+"""For the demo: writes a line per finished session with energy and duration."""
+
+from __future__ import annotations
+
+from ampeco.notifications import SessionStartStop
+from handlers import Context, Event, Skip, handler
+
+
+@handler("demo.journal")
+async def journal(event: Event[SessionStartStop], ctx: Context) -> None:
+    """One log line per session that has stopped."""
+    session = event.payload.session
+    if session.stopped_at is None or session.started_at is None:
+        raise Skip("the session goes on")
+    ctx.log.info(
+        "session.finished",
+        session_id=session.id,
+        charge_point_id=session.charge_point_id,
+        energy=session.energy,
+        duration_s=round((session.stopped_at - session.started_at).total_seconds()),
+    )

@@ -1,0 +1,17 @@
+"""For the demo: a charge point that reports a fault gets one reset."""
+
+from __future__ import annotations
+
+from ampeco.notifications import HardwareStatus
+from handlers import Context, Event, GiveUp, Skip, handler
+
+
+@handler("demo.reset-faulted", calls=["charge-point.reset"])
+async def reset_faulted(event: Event[HardwareStatus], ctx: Context) -> None:
+    """A reset can be repeated without harm, so a retry after a lost answer needs no further care."""
+    status = event.payload
+    if status.hardware_status != "faulted":
+        raise Skip("not a fault")
+    if status.charge_point_id is None:
+        raise GiveUp("the notification names no charge point")
+    await ctx.ampeco.actions.charge_point.reset(status.charge_point_id, "soft")

@@ -1,0 +1,408 @@
+"""The contract between this service and a handler: what a handler declares, gets, and may answer.
+
+A handler is a function of an event and a context. Its annotation is its subscription: `Event[A | B]` says which
+notifications it gets and what their payload is, so the two cannot disagree. It knows nothing of HTTP, Redis,
+retries, order or signatures, and this module knows nothing of how a delivery comes about.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import UnionType
+from typing import Any, Generic, Literal, TypeAlias, overload
+
+import structlog
+from pydantic_settings import BaseSettings
+from typing_extensions import TypeVar
+
+from ampeco.client import AsyncClient, Client
+from ampeco.notifications import Payload
+from ampeco.operations import OPERATIONS
+
+Order = Literal["entity", "none"]
+Start = Literal["now", "oldest"]
+EVERYTHING = "*"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+
+
+class HandlerError(Exception):
+    """A handler that cannot be used as it is declared; the message names it and says what to change."""
+
+    reason = "handler-faulty"
+
+
+@dataclass(frozen=True)
+class Raw:
+    """The payload of a notification as plain data, for types without a model and for handlers of everything.
+
+    Attributes:
+        data: the JSON object AMPECO sent (an outer `data` wrapper removed).
+    """
+
+    data: Mapping[str, Any]
+
+
+P = TypeVar("P", bound=Payload | Raw, covariant=True)
+S = TypeVar("S", default=None)
+T = TypeVar("T", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Generic[P]):
+    """An accepted notification, as one handler sees it.
+
+    Attributes:
+        id: `<lane>-<ms>-<seq>`; the same for every handler and every attempt.
+        type: AMPECO's notification type, e.g. `SessionUpdateNotification`.
+        key: the entity it is about, e.g. `session:4711`, or None.
+        received_at: when it was accepted (UTC).
+        occurred_at: the payload's own time (UTC), or None where it carries none.
+        payload: typed as declared.
+        raw: the bytes that AMPECO signed.
+        maybe_repeat: an equal body was accepted before and the payload carries no time that could tell them apart.
+        replayed: delivered again on somebody's request.
+        reconstructed: made from the state of a resource instead of received.
+    """
+
+    id: str
+    type: str
+    key: str | None
+    received_at: datetime
+    occurred_at: datetime | None
+    payload: P
+    raw: bytes
+    maybe_repeat: bool = False
+    replayed: bool = False
+    reconstructed: bool = False
+
+
+class Skip(Exception):
+    """This event is not for me; nothing went wrong and nothing is left to do.
+
+    Args:
+        reason: a few words for whoever asks what became of the event. No personal data: it is logged.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Retry(Exception):
+    """Not now; try again later.
+
+    Args:
+        reason: a few words, no personal data.
+        after_s: seconds to wait; None leaves it to the retry policy.
+        counts: False when nothing failed and it is only too early: no attempt is spent.
+    """
+
+    def __init__(self, reason: str, *, after_s: float | None = None, counts: bool = True) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.after_s = after_s
+        self.counts = counts
+
+
+class GiveUp(Exception):
+    """It will never work; keep the event as dead for a human.
+
+    Args:
+        reason: a few words, no personal data.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class CallNotDeclared(GiveUp):
+    """The handler called an action that its declaration does not name in `calls`."""
+
+
+class _ContextBase(Generic[S, T]):
+    """What both contexts share. Made anew for every attempt; costly parts are built when first asked for."""
+
+    def __init__(
+        self,
+        *,
+        settings: S,
+        state: T,
+        attempt: int,
+        max_attempts: int,
+        log: Callable[[], structlog.typing.FilteringBoundLogger],
+    ) -> None:
+        self.settings = settings
+        self.state = state
+        self.attempt = attempt
+        self.max_attempts = max_attempts
+        self._make_log = log
+        self._log: structlog.typing.FilteringBoundLogger | None = None
+
+    @property
+    def log(self) -> structlog.typing.FilteringBoundLogger:
+        """A logger that already knows the event, the handler and the attempt."""
+        if self._log is None:
+            self._log = self._make_log()
+        return self._log
+
+
+class Context(_ContextBase[S, T]):
+    """What an `async def` handler may use besides the event.
+
+    Attributes:
+        settings: the plugin's own settings object, or None.
+        state: what the plugin's lifespan yielded, or None.
+        attempt: 1 for the first attempt.
+        max_attempts: attempts before the event is given up.
+    """
+
+    def __init__(self, *, ampeco: Callable[[], AsyncClient], **shared: Any) -> None:
+        super().__init__(**shared)
+        self._make_client = ampeco
+        self._client: AsyncClient | None = None
+
+    @property
+    def ampeco(self) -> AsyncClient:
+        """AMPECO's API; actions are limited to those the handler declares in `calls`."""
+        if self._client is None:
+            self._client = self._make_client()
+        return self._client
+
+
+class SyncContext(_ContextBase[S, T]):
+    """The same for a plain `def` handler, which runs in a thread."""
+
+    def __init__(self, *, ampeco: Callable[[], Client], **shared: Any) -> None:
+        super().__init__(**shared)
+        self._make_client = ampeco
+        self._client: Client | None = None
+
+    @property
+    def ampeco(self) -> Client:
+        """AMPECO's API; actions are limited to those the handler declares in `calls`."""
+        if self._client is None:
+            self._client = self._make_client()
+        return self._client
+
+
+Function: TypeAlias = (
+    Callable[[Event[Any], Context[S, T]], Awaitable[None]] | Callable[[Event[Any], SyncContext[S, T]], None]
+)
+Lifespan: TypeAlias = Callable[..., AbstractAsyncContextManager[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Handler:
+    """A declared handler. Calling it calls the function, so that plugins can be tested directly.
+
+    Attributes:
+        name: its durable identity: position, retries and dead letters hang on it.
+        models: notification type -> model of its payload; a handler of everything has `*` -> Raw.
+        calls: names of the action operations it may call.
+        concurrency: events it works on at the same time, per worker process.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    models: Mapping[str, type[Payload] | type[Raw]]
+    calls: frozenset[str] = frozenset()
+    order: Order = "entity"
+    start: Start = "now"
+    max_attempts: int = 8
+    timeout_s: float = 30.0
+    concurrency: int = 32
+    queue: str = "default"
+    settings: type[BaseSettings] | None = None
+    lifespan: Lifespan | None = None
+    is_async: bool = field(default=True)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        return tuple(sorted(self.models))
+
+    def model_of(self, notification_type: str) -> type[Payload] | type[Raw] | None:
+        """The declared payload of a type; None when the handler does not want it."""
+        return self.models.get(notification_type) or self.models.get(EVERYTHING)
+
+    def __call__(self, event: Event[Any], ctx: Any) -> Any:
+        return self.function(event, ctx)
+
+
+@overload
+def handler(
+    name: str,
+    *,
+    on: Sequence[str] | None = ...,
+    calls: Sequence[str] = ...,
+    order: Order = ...,
+    start: Start = ...,
+    max_attempts: int = ...,
+    timeout_s: float = ...,
+    concurrency: int = ...,
+    queue: str = ...,
+) -> Callable[[Function[None, None]], Handler]: ...
+@overload
+def handler(
+    name: str,
+    *,
+    settings: type[S],
+    on: Sequence[str] | None = ...,
+    calls: Sequence[str] = ...,
+    order: Order = ...,
+    start: Start = ...,
+    max_attempts: int = ...,
+    timeout_s: float = ...,
+    concurrency: int = ...,
+    queue: str = ...,
+) -> Callable[[Function[S, None]], Handler]: ...
+@overload
+def handler(
+    name: str,
+    *,
+    lifespan: Callable[[], AbstractAsyncContextManager[T]],
+    on: Sequence[str] | None = ...,
+    calls: Sequence[str] = ...,
+    order: Order = ...,
+    start: Start = ...,
+    max_attempts: int = ...,
+    timeout_s: float = ...,
+    concurrency: int = ...,
+    queue: str = ...,
+) -> Callable[[Function[None, T]], Handler]: ...
+@overload
+def handler(
+    name: str,
+    *,
+    settings: type[S],
+    lifespan: Callable[[S], AbstractAsyncContextManager[T]],
+    on: Sequence[str] | None = ...,
+    calls: Sequence[str] = ...,
+    order: Order = ...,
+    start: Start = ...,
+    max_attempts: int = ...,
+    timeout_s: float = ...,
+    concurrency: int = ...,
+    queue: str = ...,
+) -> Callable[[Function[S, T]], Handler]: ...
+def handler(
+    name: str,
+    *,
+    on: Sequence[str] | None = None,
+    settings: Any = None,
+    lifespan: Lifespan | None = None,
+    calls: Sequence[str] = (),
+    order: Order = "entity",
+    start: Start = "now",
+    max_attempts: int = 8,
+    timeout_s: float = 30.0,
+    concurrency: int = 32,
+    queue: str = "default",
+) -> Callable[[Any], Handler]:
+    """Declare a handler.
+
+    Args:
+        name: lower case letters, digits, dots and dashes, at most 64; never change it later.
+        on: notification types for an `Event[Raw]`; `["*"]` for all. A typed event needs none.
+        settings: the plugin's pydantic-settings class; its environment prefix is its own, never `AWR_`.
+        lifespan: async context manager around the worker process; gets the settings, yields `ctx.state`.
+        calls: action operations it may call, e.g. `["charge-point.reset"]`. Reads are free.
+        order: `entity` keeps events of one entity in order, one at a time; `none` does not.
+        start: where a handler that is new to a log begins.
+        max_attempts: attempts that count before the event is given up.
+        timeout_s: seconds per attempt.
+        concurrency: events at the same time, per worker process.
+        queue: name of the RQ queue whose workers run it.
+
+    Raises:
+        HandlerError: the declaration contradicts itself.
+    """
+
+    def declare(function: Any) -> Handler:
+        if not _NAME.fullmatch(name):
+            raise HandlerError(
+                f"handler {name!r}: a name is lower case letters, digits, dots and dashes, at most 64"
+            )
+        if order not in typing.get_args(Order):
+            raise HandlerError(f"handler {name!r}: order must be one of {', '.join(typing.get_args(Order))}")
+        if start not in typing.get_args(Start):
+            raise HandlerError(f"handler {name!r}: start must be one of {', '.join(typing.get_args(Start))}")
+        if max_attempts < 1 or timeout_s <= 0 or concurrency < 1:
+            raise HandlerError(f"handler {name!r}: max_attempts, timeout_s and concurrency must be positive")
+        if unknown := sorted(set(calls) - _callable_operations()):
+            raise HandlerError(f"handler {name!r}: calls names unknown operations: {', '.join(unknown)}")
+        if settings is not None and str(settings.model_config.get("env_prefix", "")).upper().startswith(
+            "AWR_"
+        ):
+            raise HandlerError(f"handler {name!r}: its settings need a prefix of their own, not AWR_")
+        return Handler(
+            name=name,
+            function=function,
+            models=_subscription(name, function, on),
+            calls=frozenset(calls),
+            order=order,
+            start=start,
+            max_attempts=max_attempts,
+            timeout_s=timeout_s,
+            concurrency=concurrency,
+            queue=queue,
+            settings=settings,
+            lifespan=lifespan,
+            is_async=inspect.iscoroutinefunction(function),
+        )
+
+    return declare
+
+
+def _callable_operations() -> set[str]:
+    return {operation.name for operation in OPERATIONS.values() if operation.kind != "read"}
+
+
+def _subscription(
+    name: str, function: Callable[..., Any], on: Sequence[str] | None
+) -> dict[str, type[Payload] | type[Raw]]:
+    """Read the event's annotation: which types, and which model for each."""
+    models = _annotated_models(name, function)
+    if models == [Raw]:
+        if not on:
+            raise HandlerError(f'handler {name!r}: Event[Raw] needs on=["..."], or on=["*"] for everything')
+        return dict.fromkeys(on, Raw)
+    typed: dict[str, type[Payload] | type[Raw]] = {}
+    for model in models:
+        if not (isinstance(model, type) and issubclass(model, Payload)):
+            raise HandlerError(f"handler {name!r}: Event[...] takes payload models, or Raw alone")
+        if not model.notification_types:
+            raise HandlerError(f"handler {name!r}: {model.__name__} names no notification types")
+        for notification_type in model.notification_types:
+            typed[notification_type] = model
+    if on is not None and set(on) != set(typed):
+        raise HandlerError(f"handler {name!r}: on= contradicts the event's annotation; leave it out")
+    return typed
+
+
+def _annotated_models(name: str, function: Callable[..., Any]) -> list[Any]:
+    parameters = list(inspect.signature(function).parameters)
+    if len(parameters) != 2:
+        raise HandlerError(f"handler {name!r}: it takes an event and a context")
+    try:
+        hints = typing.get_type_hints(function)
+    except NameError as error:
+        raise HandlerError(f"handler {name!r}: its annotations cannot be read: {error}") from error
+    annotation = hints.get(parameters[0])
+    if typing.get_origin(annotation) is not Event:
+        raise HandlerError(f"handler {name!r}: annotate its first parameter as Event[...]")
+    context = hints.get(parameters[1])
+    wanted = Context if inspect.iscoroutinefunction(function) else SyncContext
+    if context is not None and (typing.get_origin(context) or context) is not wanted:
+        raise HandlerError(f"handler {name!r}: its context must be {wanted.__name__}")
+    (argument,) = typing.get_args(annotation)
+    if typing.get_origin(argument) in (UnionType, typing.Union):
+        return list(typing.get_args(argument))
+    return [argument]

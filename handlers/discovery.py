@@ -1,0 +1,137 @@
+"""Finds handlers: entry points of installed distributions, and modules or files named by hand.
+
+It loads plugin code, so the process that serves HTTP never imports this module. It knows nothing of how
+handlers are run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+
+from handlers.contract import Handler, HandlerError
+
+GROUP = "ampeco_receiver.handlers"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A handler and where it came from.
+
+    Attributes:
+        source: distribution, module or file.
+        version: of that source; part of the identity of the handler's code.
+    """
+
+    handler: Handler
+    source: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A plugin that could not be loaded: `source` names it, `message` says why."""
+
+    source: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Discovery:
+    found: tuple[Found, ...]
+    faults: tuple[Fault, ...]
+
+
+def discover(*, load: Sequence[str] = (), allow: Iterable[str] | None = None) -> Discovery:
+    """Every handler of the installed plugins and of `load`.
+
+    Args:
+        load: further modules (`package.module`) or files (`path/to/file.py`).
+        allow: names of the handlers to keep; None keeps all.
+
+    Raises:
+        HandlerError: two handlers have one name.
+    """
+    found: list[Found] = []
+    faults: list[Fault] = []
+    for entry_point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        try:
+            found += _from_entry_point(entry_point)
+        except Exception as error:  # noqa: BLE001 - plugin code may raise anything while it is imported
+            faults.append(Fault(f"{entry_point.name} = {entry_point.value}", _told(error)))
+    for name in load:
+        try:
+            found += _from_name(name)
+        except Exception as error:  # noqa: BLE001 - the same for a module named by hand
+            faults.append(Fault(name, _told(error)))
+    if allow is not None:
+        wanted = set(allow)
+        found = [item for item in found if item.handler.name in wanted]
+    _refuse_clashes(found)
+    return Discovery(tuple(sorted(found, key=lambda item: item.handler.name)), tuple(faults))
+
+
+def _from_entry_point(entry_point: EntryPoint) -> list[Found]:
+    loaded = entry_point.load()
+    distribution = entry_point.dist
+    source = distribution.name if distribution else entry_point.value
+    version = distribution.version if distribution else "0"
+    return [Found(item, source, version) for item in _handlers_in(loaded, entry_point.value)]
+
+
+def _from_name(name: str) -> list[Found]:
+    path = Path(name)
+    if path.suffix == ".py":
+        module = _imported_file(path)
+        version = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    else:
+        module = importlib.import_module(name)
+        origin = module.__spec__.origin if module.__spec__ else None
+        version = hashlib.sha256(Path(origin).read_bytes()).hexdigest()[:12] if origin else "0"
+    return [Found(item, name, version) for item in _handlers_in(module, name)]
+
+
+def _imported_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise HandlerError(f"no such file: {path}")
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    name = f"_handlers_from_file_{path.stem}_{digest}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise HandlerError(f"not a Python file: {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _handlers_in(loaded: object, where: str) -> list[Handler]:
+    if isinstance(loaded, Handler):
+        return [loaded]
+    if isinstance(loaded, ModuleType):
+        found = list(dict.fromkeys(item for item in vars(loaded).values() if isinstance(item, Handler)))
+        if found:
+            return found
+    raise HandlerError(f"{where} is not a handler and has none in it; decorate a function with @handler")
+
+
+def _refuse_clashes(found: Sequence[Found]) -> None:
+    owners: dict[str, Found] = {}
+    for item in found:
+        other = owners.setdefault(item.handler.name, item)
+        if other.handler is not item.handler:
+            raise HandlerError(
+                f"handler {item.handler.name!r} is in {other.source} and in {item.source}; "
+                "names are identities: rename one"
+            )
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

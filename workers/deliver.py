@@ -1,0 +1,221 @@
+"""One handler run: event and context in, outcome out. It knows nothing of order, leases or Redis.
+
+Catches whatever a handler raises; this is the one place that does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from ampeco.client import AsyncClient, Client
+from ampeco.errors import PayloadError
+from ampeco.notifications import Payload, parse
+from ampeco.operations import Operation
+from handlers.contract import CallNotDeclared, Context, Event, GiveUp, Handler, Raw, SyncContext
+from workers.eventlog.record import StoredEvent
+from workers.outcomes import NOT_WANTED, AttemptTimedOut, Outcome, PayloadMismatch, outcome_of
+
+_log = structlog.get_logger()
+
+
+class DeliveryRevoked(BaseException):
+    """The lease is gone: whatever the handler is about to call may be done by somebody else already.
+
+    Not an Exception, so that a handler's own `except Exception` does not swallow it.
+    """
+
+
+class HandlerEnded(Exception):
+    """The handler let something through that would end our task or process instead of its attempt."""
+
+
+@dataclass
+class Runtime:
+    """A handler, ready to run in this process.
+
+    Attributes:
+        version: of its code, as declared in the log.
+        settings, state: what its context carries.
+        client, sync_client: AMPECO's API; None where no token is configured.
+        threads: where plain `def` handlers run.
+        lanes_in_threads: lanes with an event in such a thread. A thread outlives the lease it was started under,
+            and until it returns nobody in this process may take that lane of this handler again.
+    """
+
+    handler: Handler
+    version: str
+    settings: Any = None
+    state: Any = None
+    client: AsyncClient | None = None
+    sync_client: Client | None = None
+    threads: ThreadPoolExecutor | None = None
+    lanes_in_threads: Counter[int] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One run of one delivery.
+
+    Attributes:
+        number: 1 for the first attempt.
+        age_s: seconds since the first attempt began.
+        allowed: whether the lease still lives; asked before every call to AMPECO.
+        overdue: told once when a `def` handler outlives its time; nobody can end its thread.
+    """
+
+    event: StoredEvent
+    number: int
+    age_s: float
+    allowed: Callable[[], bool]
+    overdue: Callable[[], None]
+
+
+async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
+    """Run the handler once.
+
+    Raises:
+        DeliveryRevoked: the lease was lost on the way; the attempt counts for nothing.
+        asyncio.CancelledError: likewise.
+    """
+    handler = runtime.handler
+    model = handler.model_of(attempt.event.type)
+    if model is None:
+        return NOT_WANTED
+    failure: Exception | None = None
+    try:
+        event = _event(attempt.event, model)
+        if handler.is_async:
+            await _in_loop(runtime, event, attempt)
+        else:
+            await _in_thread(runtime, event, attempt)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        failure = HandlerEnded("it was cancelled from within")
+    except (SystemExit, KeyboardInterrupt):
+        failure = HandlerEnded("it asked the process to exit")
+    except Exception as error:  # noqa: BLE001 - handlers may raise anything; outcomes.py knows what it means
+        failure = error
+    return outcome_of(
+        failure,
+        attempt=attempt.number,
+        max_attempts=handler.max_attempts,
+        age_s=attempt.age_s,
+        uniform=random.uniform,
+    )
+
+
+async def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt) -> None:
+    context: Context[Any, Any] = Context(
+        ampeco=lambda: _gated(runtime.client, runtime, attempt), **_shared(runtime, attempt)
+    )
+    limit = asyncio.timeout(runtime.handler.timeout_s)
+    try:
+        async with limit:
+            await runtime.handler.function(event, context)
+    except TimeoutError as error:
+        if limit.expired():
+            raise AttemptTimedOut from error
+        raise
+
+
+async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt) -> None:
+    context: SyncContext[Any, Any] = SyncContext(
+        ampeco=lambda: _gated(runtime.sync_client, runtime, attempt), **_shared(runtime, attempt)
+    )
+    loop = asyncio.get_running_loop()
+    running = loop.run_in_executor(runtime.threads, runtime.handler.function, event, context)
+    lane = attempt.event.lane
+    runtime.lanes_in_threads[lane] += 1
+    running.add_done_callback(lambda _: runtime.lanes_in_threads.subtract((lane,)))
+    done, _ = await asyncio.wait({running}, timeout=runtime.handler.timeout_s)
+    if not done:
+        # The thread cannot be ended, so its entity must wait until it returns; what it returns then, counts.
+        attempt.overdue()
+    await running
+
+
+def _event(stored: StoredEvent, model: type[Payload] | type[Raw]) -> Event[Any]:
+    try:
+        notification = parse(stored.body)
+        payload: Payload | Raw
+        if issubclass(model, Raw):
+            payload = model(notification.data)
+        elif type(notification.payload) is model:
+            payload = notification.payload
+        else:
+            payload = model.model_validate(notification.data)
+    except ValidationError as error:
+        places = ", ".join(
+            ".".join(map(str, fault["loc"])) for fault in error.errors(include_input=False)[:5]
+        )
+        raise PayloadMismatch(f"does not fit {model.__name__}: {places}") from None
+    except PayloadError as error:
+        raise PayloadMismatch(error.reason) from None
+    return Event(
+        id=stored.event_id,
+        type=stored.type,
+        key=stored.key,
+        received_at=datetime.fromtimestamp(stored.received_at_ms / 1000, UTC),
+        occurred_at=notification.occurred_at,
+        payload=payload,
+        raw=stored.body,
+        maybe_repeat="maybe_repeat" in stored.marks,
+    )
+
+
+def _shared(runtime: Runtime, attempt: Attempt) -> dict[str, Any]:
+    return {
+        "settings": runtime.settings,
+        "state": runtime.state,
+        "attempt": attempt.number,
+        "max_attempts": runtime.handler.max_attempts,
+        "log": lambda: _bound_log(runtime, attempt),
+    }
+
+
+def _bound_log(runtime: Runtime, attempt: Attempt) -> Any:
+    event = attempt.event
+    return _log.bind(
+        event_id=event.event_id,
+        notification=event.type,
+        key=event.key,
+        handler=runtime.handler.name,
+        attempt=attempt.number,
+    )
+
+
+def _gated(client: Any, runtime: Runtime, attempt: Attempt) -> Any:
+    if client is None:
+        raise GiveUp("no API token is configured, so AMPECO cannot be called (AWR_API_TOKEN)")
+    return client.gated(_Gate(runtime, attempt))
+
+
+class _Gate:
+    """Stands before every call a handler makes to AMPECO, and writes down every action."""
+
+    def __init__(self, runtime: Runtime, attempt: Attempt) -> None:
+        self._runtime = runtime
+        self._attempt = attempt
+
+    def admit(self, operation: Operation, path: str) -> None:
+        if not self._attempt.allowed():
+            raise DeliveryRevoked
+        if operation.kind != "read" and operation.name not in self._runtime.handler.calls:
+            raise CallNotDeclared(f"{operation.name} is not in this handler's calls=[...]")
+
+    def called(self, operation: Operation, path: str, outcome: str, status: int | None) -> None:
+        if operation.kind != "read":
+            log = _bound_log(self._runtime, self._attempt)
+            log.info("action.called", operation=operation.name, path=path, outcome=outcome, status=status)

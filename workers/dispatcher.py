@@ -1,0 +1,165 @@
+"""The drains of one process: takes due pairs of its queue, as many as it can carry, and watches their leases.
+
+An RQ job is only a reason to look (`work`). A drain that is under way goes on whether or not a job is running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import random
+from collections.abc import Mapping
+
+import structlog
+from redis.exceptions import RedisError
+
+from workers.deliver import Runtime
+from workers.drain import Drain, Slots
+from workers.eventlog.lease import Lease, clock_s
+from workers.eventlog.log import EventLog
+
+MAX_DRAINS = 64
+SLICE_S = 3.0  # how long a drain keeps its place when others wait for one
+JOB_S = 5.0  # how long one wake-up may keep the RQ worker
+IDLE_S = 0.05
+
+_LOOK_S = 0.004
+_WATCH_S = 0.25
+_ABANDON_BEFORE_S = 0.4
+_AVOID_S = 2.0
+_STDERR = 2
+
+_log = structlog.get_logger()
+
+
+class Dispatcher:
+    """Works on the due (handler, lane) pairs of one queue.
+
+    Args:
+        runtimes: handlers by name, ready to run.
+        watchdog: end the process when its event loop is stuck, or when it was paused past a lease. Off in tests
+            that run a dispatcher in their own process.
+    """
+
+    def __init__(
+        self, log: EventLog, queue: str, runtimes: Mapping[str, Runtime], *, watchdog: bool = False
+    ) -> None:
+        self._eventlog = log
+        self._queue = queue
+        self._runtimes = runtimes
+        self._watchdog = watchdog
+        self._slots = {name: Slots(runtime.handler.concurrency) for name, runtime in runtimes.items()}
+        self._suspects_turn = asyncio.Lock()
+        self._drains: dict[tuple[str, int], tuple[Drain, asyncio.Task[None]]] = {}
+        self._avoid: dict[tuple[str, int], float] = {}
+        self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + 10.0
+        self.stopping = False
+        self.recycle = False
+
+    @property
+    def grace_s(self) -> float:
+        """Seconds a polite stop may take."""
+        return self._grace_s
+
+    async def work(self) -> bool:
+        """Start drains for whatever is due, until nothing is left to do or a wake-up's time is over.
+
+        Returns:
+            True when there is still work, so that somebody should be woken again.
+        """
+        end_s = clock_s() + JOB_S
+        idle_since_s: float | None = None
+        with contextlib.suppress(RedisError):
+            await self._eventlog.awake(self._queue)
+        while not self.stopping and clock_s() < end_s:
+            try:
+                await self._start_due()
+            except (RedisError, OSError) as error:
+                _log.warning("redis.unreachable", error=type(error).__name__)
+                await asyncio.sleep(0.2)
+                continue
+            if self._drains:
+                idle_since_s = None
+            elif idle_since_s is None:
+                idle_since_s = clock_s()
+            elif clock_s() - idle_since_s > IDLE_S:
+                return False
+            await asyncio.sleep(_LOOK_S)
+        return bool(self._drains) and not self.stopping
+
+    async def watch(self) -> None:
+        """Give up leases in time, and let the watchdog end a process that cannot."""
+        try:
+            while True:
+                now_s = clock_s()
+                deadlines = []
+                for drain, task in list(self._drains.values()):
+                    left_s = drain.lease.deadline_s - now_s
+                    if 0 < left_s < _ABANDON_BEFORE_S:
+                        task.cancel()
+                    elif left_s > 0:
+                        deadlines.append(left_s)
+                self._arm(min(deadlines, default=None))
+                await asyncio.sleep(_WATCH_S)
+        finally:
+            self._arm(None)
+
+    async def stop(self) -> None:
+        """Start nothing new, let what runs finish within the grace time, hand back the rest."""
+        self.stopping = True
+        for drain, _ in list(self._drains.values()):
+            drain.stop()
+        await asyncio.gather(*(task for _, task in list(self._drains.values())), return_exceptions=True)
+
+    async def _start_due(self) -> None:
+        if self.recycle or not self._runtimes:
+            return
+        pairs = await self._eventlog.due(self._queue, tuple(self._runtimes), limit=4 * MAX_DRAINS)
+        now_s = clock_s()
+        self._avoid = {pair: until for pair, until in self._avoid.items() if until > now_s}
+        wanted = [pair for pair in pairs if pair not in self._drains and self._may_take(pair)]
+        random.shuffle(wanted)  # nobody is always first, and processes do not all ask for the same one
+        room = MAX_DRAINS - len(self._drains)
+        for handler, lane in wanted[:room]:
+            self._start(handler, lane)
+        if len(wanted) > room:
+            for drain, _ in self._drains.values():
+                if now_s - drain.started_s > SLICE_S:
+                    drain.stop()
+
+    def _may_take(self, pair: tuple[str, int]) -> bool:
+        handler, lane = pair
+        return pair not in self._avoid and not self._runtimes[handler].lanes_in_threads[lane]
+
+    def _start(self, handler: str, lane: int) -> None:
+        drain = Drain(
+            Lease(self._eventlog, handler, lane, self._queue),
+            self._runtimes[handler],
+            self._slots[handler],
+            self._suspects_turn,
+            self._thread_is_overdue,
+        )
+        task = asyncio.create_task(drain.run(self._grace_s))
+        pair = (handler, lane)
+        self._drains[pair] = (drain, task)
+        task.add_done_callback(lambda _: self._ended(pair, drain))
+
+    def _ended(self, pair: tuple[str, int], drain: Drain) -> None:
+        self._drains.pop(pair, None)
+        if drain.outdated:
+            self._avoid[pair] = clock_s() + _AVOID_S
+
+    def _thread_is_overdue(self) -> None:
+        """A thread that never returns can only be ended with its process."""
+        if not self.recycle:
+            _log.error("worker.recycling", reason="a handler's thread outlived its time")
+        self.recycle = True
+
+    def _arm(self, seconds: float | None) -> None:
+        if not self._watchdog:
+            return
+        if seconds is None:
+            faulthandler.cancel_dump_traceback_later()
+        else:
+            faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)

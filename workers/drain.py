@@ -1,0 +1,595 @@
+"""One lane of one handler: takes its lease, keeps its order, runs its events, settles what is done.
+
+What Redis knows of an event decides what a crash means for it, so two rules run through this module:
+an attempt starts only when Redis already knows that the event may be at work (it lies in (cur, runto], or in
+`open` as running); and the cursor passes an unfinished event only in the same step that writes it into `open`.
+
+Per entity key, events run in log order and one at a time; whatever waits for a retry holds back the later ones of
+its key, which are parked in `open` so that the cursor can go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Literal
+
+import structlog
+
+from workers.deliver import Attempt, DeliveryRevoked, Runtime, run
+from workers.eventlog.errors import LeaseLost
+from workers.eventlog.lease import Lease, Mode, Read, Settlement, Taken, clock_s
+from workers.eventlog.log import now_ms
+from workers.eventlog.record import DeadLetter, OpenRecord, OpenState, StoredEvent, id_order
+from workers.outcomes import Outcome
+
+MAX_CRASHES = 3
+OPEN_QUOTA = 10_000
+
+_MIN_BATCH, _MAX_BATCH = 16, 256
+_MAX_WINDOW = 512
+_RENEW_S = 2.0
+_SETTLE_S = 0.08  # outcomes are in Redis within 100 ms
+_LINGER_S = 0.008  # before falling asleep: what arrives now costs no new lease
+_POLL_S = 0.05  # for new events while earlier ones are still at work
+_BREATH_S = 0.005  # how long one task may hold the event loop with events that never wait
+_LATENCY_BOUNDS_MS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000, 2_000, 5_000,
+                      10_000, 30_000, 60_000, 300_000, 3_600_000)  # fmt: skip
+
+_log = structlog.get_logger()
+
+State = Literal["waiting", "ready", "running", "retry", "settled"]
+
+
+class _NewerCode(Exception):
+    """An event only a newer version of the handler wants; only that version may settle it."""
+
+
+class Slots:
+    """How many events one handler works on at the same time in this process, over all lanes."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._waiting: deque[asyncio.Event] = deque()
+
+    def try_take(self, waiter: asyncio.Event) -> bool:
+        """Take one, or be woken when one is free."""
+        if self._free:
+            self._free -= 1
+            return True
+        if waiter not in self._waiting:
+            self._waiting.append(waiter)
+        return False
+
+    def give_back(self) -> None:
+        self._free += 1
+        if self._waiting:
+            self._waiting.popleft().set()
+
+
+class Entry:
+    """One event on its way through this drain."""
+
+    __slots__ = (
+        "attempts",
+        "crashes",
+        "event",
+        "first_ms",
+        "in_open",
+        "last_error",
+        "order",
+        "state",
+        "suspect",
+    )
+
+    def __init__(self, event: StoredEvent) -> None:
+        self.event = event
+        self.order = event.order
+        self.state: State = "waiting"
+        self.attempts = 0
+        self.crashes = 0
+        self.first_ms = 0
+        self.last_error = ""
+        self.in_open = False  # in Redis, or on its way there with the next step
+        self.suspect = False  # may have been at work when a worker died
+
+    def record(self, state: OpenState, due_ms: int | None = None) -> OpenRecord:
+        return OpenRecord(
+            self.event, state, due_ms, self.attempts, self.crashes, self.first_ms, self.last_error
+        )
+
+
+class Drain:
+    """Works through one (handler, lane) until nothing is left to do, the lease is lost, or it is told to stop.
+
+    Args:
+        suspects_turn: held while an event runs that may have killed a worker, so that no two of them run together
+            in one process and an innocent one is not blamed.
+        overdue: told when a thread outlives its time.
+    """
+
+    def __init__(
+        self,
+        lease: Lease,
+        runtime: Runtime,
+        slots: Slots,
+        suspects_turn: asyncio.Lock,
+        overdue: Callable[[], None],
+    ) -> None:
+        self.lease = lease
+        self.started_s = clock_s()
+        self._runtime = runtime
+        self._handler = runtime.handler
+        self._slots = slots
+        self._suspects_turn = suspects_turn
+        self._overdue = overdue
+        self._log = _log.bind(handler=runtime.handler.name, lane=lease.lane)
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._newest = True
+
+        self._cur = self._pos = ""
+        self._suspect_until = (0, 0)
+        self._window: deque[Entry] = deque()
+        self._keys: dict[str, deque[Entry]] = {}
+        self._open_count = 0
+        self._ready: deque[Entry] = deque()
+        self._to_mark: list[Entry] = []
+        self._retries: list[tuple[int, tuple[int, int], Entry]] = []
+        self._suspects: deque[Entry] = deque()
+        self._running: set[Entry] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._suspect_task: asyncio.Task[None] | None = None
+        self._marked: asyncio.Event = asyncio.Event()
+
+        self._puts: dict[str, OpenRecord] = {}
+        self._dels: list[str] = []
+        self._dead: list[DeadLetter] = []
+        self._stats: Counter[str] = Counter()
+        self._unsettled_since_s: float | None = None
+        self._batch = 32
+        self._read_at_s = 0.0
+        self._read_next_s = 0.0
+        self._more = True
+        self._starting = 0
+        self._told_full = False
+        self.settled = 0
+        self.outdated = False
+
+    def stop(self) -> None:
+        """Start nothing new; finish what runs, hand the rest back."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self, grace_s: float) -> None:
+        """Work until asleep, stopped or lost. Raises nothing but CancelledError.
+
+        Args:
+            grace_s: after `stop`, seconds that running attempts have to finish.
+        """
+        try:
+            taken = await self.lease.take()
+            if taken is None:
+                return
+            self._begin(taken)
+            try:
+                asleep = await self._work()
+            except _NewerCode:
+                asleep, self.outdated, self._stopping = False, True, True
+            if not asleep:
+                await self._hand_back(grace_s)
+        except LeaseLost as error:
+            self._log.warning("lease.lost", error=str(error), in_flight=len(self._running))
+        except Exception:  # noqa: BLE001
+            # A record we cannot read or a fault of ours: settle nothing, let the lease run out, say so.
+            self._log.exception("drain.failed")
+        finally:
+            await self._abandon()
+        if self.settled:
+            self._log.debug(
+                "lane.drained", settled=self.settled, seconds=round(clock_s() - self.started_s, 3)
+            )
+
+    # What lies before us
+
+    def _begin(self, taken: Taken) -> None:
+        self._cur = self._pos = taken.cur
+        self._newest = taken.newest == self._runtime.version
+        self._suspect_until = id_order(taken.runto)
+        for record in taken.open:
+            entry = Entry(record.event)
+            entry.attempts, entry.crashes = record.attempts, record.crashes
+            entry.first_ms, entry.last_error = record.first_ms, record.last_error
+            entry.in_open = True
+            self._open_count += 1
+            first = self._enqueue(entry)
+            if record.state == "retry":
+                entry.state = "retry"
+                heapq.heappush(self._retries, (record.due_ms or 0, entry.order, entry))
+            elif record.state == "running":
+                entry.suspect = True
+                self._suspects.append(entry)
+            elif first:
+                self._make_ready(entry)
+
+    def _admit(self, event: StoredEvent) -> None:
+        entry = Entry(event)
+        if self._handler.model_of(event.type) is None and not self._newest:
+            raise _NewerCode
+        self._window.append(entry)
+        entry.suspect = entry.order <= self._suspect_until
+        first = self._enqueue(entry)
+        if not first and self._keys[event.key or ""][0].state == "retry":
+            self._park(entry)
+        elif entry.suspect:
+            self._suspects.append(entry)
+        elif first:
+            self._make_ready(entry)
+
+    def _enqueue(self, entry: Entry) -> bool:
+        """Queue up behind the earlier events of the key; True for the first, and where order does not matter."""
+        key = self._key(entry)
+        if key is None:
+            return True
+        queue = self._keys.setdefault(key, deque())
+        queue.append(entry)
+        return len(queue) == 1
+
+    def _key(self, entry: Entry) -> str | None:
+        return entry.event.key if self._handler.order == "entity" else None
+
+    def _make_ready(self, entry: Entry) -> None:
+        entry.state = "ready"
+        if entry.in_open:
+            self._to_mark.append(entry)  # Redis must know that it runs before it does
+            self._wake.set()
+        else:
+            self._ready.append(entry)
+
+    def _park(self, entry: Entry) -> None:
+        """Nothing of it has started, so it is no suspect any more either."""
+        entry.suspect = False
+        self._write(entry, entry.record("parked"))
+
+    def _write(self, entry: Entry, record: OpenRecord) -> None:
+        if not entry.in_open:
+            entry.in_open = True
+            self._open_count += 1
+        self._puts[entry.event.stream_id] = record
+
+    # The loop
+
+    async def _work(self) -> bool:
+        """True when the lease was given back because nothing is left to do."""
+        lingered = False
+        while not self._stopping:
+            self._wake.clear()
+            self._start_due_retries()
+            self._start()
+            now_s = clock_s()
+            if self._idle():
+                if not self._more and not lingered:
+                    lingered = True
+                    await self._rest(now_s + _LINGER_S)
+                    continue
+                lingered = False
+                appetite = self._appetite()
+                read = await self._step("sleep", appetite)
+                if read.asleep:
+                    return True
+                if not read.events and (read.exhausted or not appetite):
+                    # Full, or the head of the retries is due by the clock of Redis and not yet by ours.
+                    await self._rest(min(clock_s() + _RENEW_S, max(self._next_retry_s(), clock_s() + 0.02)))
+                continue
+            lingered = False
+            appetite = self._appetite() if self._more or now_s >= self._read_next_s else 0
+            settle_at_s = (self._unsettled_since_s or now_s + _RENEW_S) + _SETTLE_S
+            renew_at_s = self.lease.renewed_s + _RENEW_S
+            if appetite or self._to_mark or now_s >= min(settle_at_s, renew_at_s):
+                await self._step("work", appetite)
+                continue
+            await self._rest(min(settle_at_s, renew_at_s, self._read_next_s, self._next_retry_s()))
+        return False
+
+    def _idle(self) -> bool:
+        return not (self._tasks or self._ready or self._to_mark or self._suspects or self._suspect_task)
+
+    def _appetite(self) -> int:
+        """How many events to read now."""
+        if self._open_count >= OPEN_QUOTA:
+            if not self._told_full:
+                self._told_full = True
+                self._log.warning("handler.open_full", open=self._open_count)
+            return 0
+        reading_suspects = id_order(self._pos) < self._suspect_until
+        if self._suspects and not reading_suspects:
+            return 0
+        if len(self._window) >= _MAX_WINDOW or len(self._ready) * 2 > self._batch:
+            return 0
+        return self._batch
+
+    def _next_retry_s(self) -> float:
+        if not self._retries:
+            return float("inf")
+        return clock_s() + max(0.0, (self._retries[0][0] - now_ms()) / 1000)
+
+    async def _rest(self, until_s: float) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, until_s - clock_s())):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    # Starting
+
+    def _start_due_retries(self) -> None:
+        now = now_ms()
+        while self._retries and self._retries[0][0] <= now:
+            _, _, entry = heapq.heappop(self._retries)
+            self._make_ready(entry)
+
+    def _start(self) -> None:
+        if self._suspects or self._suspect_task:
+            if self._suspect_task is None:
+                self._suspect_task = asyncio.create_task(self._run_suspects())
+            return
+        if id_order(self._pos) < self._suspect_until:
+            return
+        for _ in range(len(self._ready) - self._starting):
+            if not self._slots.try_take(self._wake):
+                return
+            self._starting += 1
+            task = asyncio.create_task(self._run_ready())
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._slots.give_back()
+        self._wake.set()
+
+    async def _run_ready(self) -> None:
+        self._starting -= 1
+        try:
+            breath_s = clock_s() + _BREATH_S
+            while self._ready and not self._stopping and self.lease.alive:
+                entry = self._ready.popleft()
+                self._finish(entry, await self._attempt(entry))
+                if clock_s() > breath_s:
+                    await asyncio.sleep(0)
+                    breath_s = clock_s() + _BREATH_S
+        except DeliveryRevoked:
+            pass  # the lease is gone; the loop finds out with its next step
+
+    async def _run_suspects(self) -> None:
+        """One at a time and alone, each counted in Redis before it starts."""
+        try:
+            while self._suspects and not self._stopping:
+                entry = self._suspects[0]
+                if entry.suspect and self._first_of_key(entry):
+                    async with self._suspects_turn:
+                        if not self._stopping:
+                            await self._run_suspect(entry)
+                    if entry.suspect:
+                        return
+                elif entry.suspect:
+                    self._park(entry)
+                self._suspects.popleft()
+        except DeliveryRevoked:
+            pass
+        finally:
+            self._suspect_task = None
+            self._wake.set()
+
+    async def _run_suspect(self, entry: Entry) -> None:
+        entry.crashes += 1
+        self._log.info("delivery.suspected", event_id=entry.event.event_id, crashes=entry.crashes)
+        if entry.crashes >= MAX_CRASHES:
+            self._finish(entry, Outcome("dead", "worker-died"))
+            return
+        self._marked.clear()
+        self._to_mark.append(entry)
+        self._wake.set()
+        await self._marked.wait()
+        if self._stopping or not self.lease.alive:
+            entry.crashes -= 1
+            return
+        self._finish(entry, await self._attempt(entry))
+
+    def _first_of_key(self, entry: Entry) -> bool:
+        key = self._key(entry)
+        return key is None or self._keys[key][0] is entry
+
+    async def _attempt(self, entry: Entry) -> Outcome:
+        entry.state = "running"
+        now = now_ms()
+        entry.first_ms = entry.first_ms or now
+        self._running.add(entry)
+        try:
+            return await run(
+                self._runtime,
+                Attempt(
+                    event=entry.event,
+                    number=entry.attempts + 1,
+                    age_s=(now - entry.first_ms) / 1000,
+                    allowed=self._allowed,
+                    overdue=self._overdue,
+                ),
+            )
+        finally:
+            self._running.discard(entry)
+
+    def _allowed(self) -> bool:
+        return self.lease.alive
+
+    # Finishing
+
+    def _finish(self, entry: Entry, outcome: Outcome) -> None:
+        number = entry.attempts + 1
+        entry.last_error = outcome.detail or outcome.reason
+        entry.suspect = False
+        if outcome.kind == "retry":
+            if outcome.counts:
+                entry.attempts += 1
+            self._again(entry, outcome)
+        else:
+            if outcome.kind == "dead":
+                entry.attempts += 1
+                self._dead.append(DeadLetter(entry.record("running"), outcome.reason, outcome.trace))
+            self._settle_entry(entry)
+            self._count(entry, outcome)
+        self._tell(entry, outcome, number)
+        if self._unsettled_since_s is None:
+            self._unsettled_since_s = clock_s()
+
+    def _again(self, entry: Entry, outcome: Outcome) -> None:
+        entry.state = "retry"
+        due_ms = now_ms() + round(outcome.delay_s * 1000)
+        self._write(entry, entry.record("retry", due_ms))
+        heapq.heappush(self._retries, (due_ms, entry.order, entry))
+        self._stats["retried"] += 1
+        key = self._key(entry)
+        if key is not None:
+            for later in self._keys[key]:
+                if not later.in_open:
+                    self._park(later)
+
+    def _settle_entry(self, entry: Entry) -> None:
+        entry.state = "settled"
+        self.settled += 1
+        stream_id = entry.event.stream_id
+        if entry.in_open:
+            self._open_count -= 1
+            self._puts.pop(stream_id, None)
+            self._dels.append(stream_id)
+        key = self._key(entry)
+        if key is None:
+            return
+        queue = self._keys[key]
+        queue.popleft()
+        if not queue:
+            del self._keys[key]
+        elif not queue[0].suspect:
+            self._make_ready(queue[0])
+
+    def _count(self, entry: Entry, outcome: Outcome) -> None:
+        self._stats[outcome.kind] += 1
+        latency_ms = now_ms() - entry.event.received_at_ms
+        for bound in _LATENCY_BOUNDS_MS:
+            if latency_ms <= bound:
+                self._stats[f"ms<={bound}"] += 1
+                break
+
+    def _tell(self, entry: Entry, outcome: Outcome, number: int) -> None:
+        event = entry.event
+        facts: dict[str, object] = {
+            "event_id": event.event_id,
+            "notification": event.type,
+            "key": event.key,
+            "attempt": number,
+        }
+        if outcome.kind == "done":
+            self._log.debug("delivery.completed", **facts)
+            return
+        facts["reason"], facts["detail"] = outcome.reason, outcome.detail
+        if outcome.kind == "skipped":
+            self._log.debug("delivery.skipped", **facts)
+        elif outcome.kind == "retry":
+            facts["after_s"] = round(outcome.delay_s, 3)
+            self._log.info("delivery.retry_scheduled", **facts, where=outcome.trace)
+        else:
+            self._log.error("delivery.dead", **facts, where=outcome.trace)
+
+    # Settling
+
+    async def _step(self, mode: Mode, count: int) -> Read:
+        """Write what happened, and read on."""
+        marks, self._to_mark = self._to_mark, []
+        for entry in marks:
+            self._write(entry, entry.record("running"))
+        asked_s = clock_s()
+        settlement = self._settlement(asked_s)
+        read = await self.lease.step(settlement, mode=mode, after=self._pos, count=count)
+        if marks:
+            self._ready.extend(entry for entry in marks if not entry.suspect)
+            self._marked.set()
+        if read.asleep or not read.scanned:
+            return read
+        self._pos = read.scanned
+        for event in read.events:
+            self._admit(event)
+        if count:
+            self._adapt_batch(asked_s, len(read.events))
+            self._more = not read.exhausted
+            self._read_at_s = asked_s
+            self._read_next_s = clock_s() + _POLL_S
+        return read
+
+    def _settlement(self, now_s: float) -> Settlement:
+        late = self._unsettled_since_s is not None and now_s - self._unsettled_since_s >= _SETTLE_S
+        if late or self._stopping:
+            self._pass_unfinished()
+        while self._window and (self._window[0].state == "settled" or self._window[0].in_open):
+            self._cur = self._window.popleft().event.stream_id
+        if not self._window:
+            self._cur = self._pos
+        settlement = Settlement(self._cur, list(self._puts.values()), self._dels, self._dead, self._stats)
+        self._puts, self._dels, self._dead, self._stats = {}, [], [], Counter()
+        # What is settled beyond an unfinished event is not yet in Redis: its clock goes on.
+        held_back = any(entry.state == "settled" for entry in self._window)
+        self._unsettled_since_s = (self._unsettled_since_s or now_s) if held_back else None
+        return settlement
+
+    def _pass_unfinished(self) -> None:
+        """Open whatever is unfinished before the last settled event, so that the cursor can pass all of it."""
+        last = max((i for i, entry in enumerate(self._window) if entry.state == "settled"), default=-1)
+        for i in range(last):
+            entry = self._window[i]
+            if entry.state == "settled" or entry.in_open:
+                continue
+            at_work = entry.state in ("ready", "running") and not (
+                self._stopping and entry not in self._running
+            )
+            self._write(entry, entry.record("running" if at_work else "parked"))
+
+    def _adapt_batch(self, asked_s: float, got: int) -> None:
+        """Large batches where events are quick; small ones where they are slow, since a crash suspects them all."""
+        if got < self._batch:
+            return
+        since_s = asked_s - self._read_at_s
+        if since_s < 0.05:
+            self._batch = min(_MAX_BATCH, self._batch * 2)
+        elif since_s > 0.2:
+            self._batch = max(_MIN_BATCH, self._batch // 2)
+
+    # Ending
+
+    async def _hand_back(self, grace_s: float) -> None:
+        """Let running attempts finish while the lease is kept alive, then give the lease back."""
+        end_s = clock_s() + grace_s
+        while (self._tasks or self._suspect_task) and clock_s() < end_s:
+            self._wake.clear()
+            self._marked.set()
+            await self._step("work", 0)
+            await self._rest(min(end_s, clock_s() + _SETTLE_S))
+        at_work = set(self._running) | set(self._ready) | set(self._to_mark)
+        await self._abandon()
+        self._to_mark = []
+        for entry in at_work:
+            # Stopped politely: it is handed back, not suspected.
+            if entry.in_open:
+                self._park(entry)
+        for entry in self._suspects:
+            # Not cleared yet: whoever comes next must suspect it as we did.
+            if entry.suspect:
+                self._write(entry, entry.record("running"))
+        await self._step("release", 0)
+
+    async def _abandon(self) -> None:
+        """Cancel whatever still runs and wait until it is gone."""
+        tasks = [*self._tasks, *([self._suspect_task] if self._suspect_task else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

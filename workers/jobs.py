@@ -1,0 +1,146 @@
+"""RQ as this service uses it: a job is a wake-up of one queue, and nothing more.
+
+The only module that knows RQ's options. No pickle anywhere; ids are random; nothing is kept of a finished job.
+RQ's key prefix comes from `RQ_KEY_PREFIX`, which has to be set before this module is imported.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import Any
+
+import redis
+import structlog
+from rq import Queue, SimpleWorker
+from rq.exceptions import StopRequested
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
+
+from workers.eventlog.connect import connect_sync
+
+_JOB = "workers.jobs.drain"
+_WORKER_TTL_S = 25
+_JOB_TTL_S = 60  # a wake-up that waited this long was replaced by the ticker's
+_MAX_WAITING = 1_000
+
+_log = structlog.get_logger()
+_work: Callable[[], bool] | None = None
+
+
+def attach(work: Callable[[], bool] | None) -> None:
+    """Say what a wake-up does in this process; it returns whether there is still work."""
+    global _work
+    _work = work
+
+
+def drain(queue_name: str) -> None:
+    """The job: let this process look for due pairs of its queue."""
+    if _work is not None and _work():
+        with connect_sync(_redis_url) as client:
+            enqueue(client, [queue_name])
+
+
+_redis_url = ""
+
+
+def enqueue(client: redis.Redis, queues: Iterable[str]) -> None:
+    """Put one wake-up into each queue.
+
+    Raises:
+        redis.RedisError: nobody was woken; the ticker will.
+    """
+    for name in queues:
+        target = Queue(name, connection=client, serializer=JSONSerializer)
+        target.enqueue_many(
+            [
+                Queue.prepare_data(
+                    _JOB,
+                    [name],
+                    timeout=-1,
+                    result_ttl=0,
+                    failure_ttl=0,
+                    ttl=_JOB_TTL_S,
+                    job_id=uuid.uuid4().hex,
+                )
+            ]
+        )
+
+
+class Waker:
+    """Wakes workers from a thread of its own. It never blocks its caller and never raises: the ticker repairs."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._client = connect_sync(redis_url)
+        self._waiting: queue.Queue[list[str] | None] = queue.Queue(_MAX_WAITING)
+        self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
+        self._thread.start()
+
+    def wake(self, queues: Iterable[str]) -> None:
+        names = list(queues)
+        if names:
+            try:
+                self._waiting.put_nowait(names)
+            except queue.Full:
+                _log.debug("wake_up.dropped", queues=names)
+
+    def close(self) -> None:
+        """Send what waits, then end the thread."""
+        try:
+            self._waiting.put(None, timeout=1.0)
+        except queue.Full:
+            return
+        self._thread.join(5.0)
+        self._client.close()
+
+    def _run(self) -> None:
+        while (names := self._waiting.get()) is not None:
+            try:
+                enqueue(self._client, names)
+            except Exception as error:  # noqa: BLE001 - whatever RQ or Redis raise here, the ticker repairs
+                _log.debug("wake_up.failed", queues=names, error=type(error).__name__)
+
+
+class WakeUpWorker(SimpleWorker):
+    """An RQ worker that does not fork, serves one queue, and lets its owner handle signals."""
+
+    max_connection_wait_time = 2
+
+    def __init__(self, redis_url: str, queue_name: str, *, stop: Callable[[], None]) -> None:
+        global _redis_url
+        _redis_url = redis_url
+        client = redis.Redis.from_url(redis_url, protocol=2)
+        super().__init__(
+            [Queue(queue_name, connection=client, serializer=JSONSerializer)],
+            connection=client,
+            serializer=JSONSerializer,
+            worker_ttl=_WORKER_TTL_S,
+            maintenance_interval=30,
+            default_result_ttl=0,
+            job_class=Job,
+            log_job_description=False,
+        )
+        self._owner_stop = stop
+
+    def _install_signal_handlers(self) -> None:
+        signal.signal(signal.SIGINT, self.request_stop)
+        signal.signal(signal.SIGTERM, self.request_stop)
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Polite stop. A second signal changes nothing: the grace time bounds it, SIGKILL ends it."""
+        self._owner_stop()
+        # Not RQ's own way, which writes to Redis from within the signal handler.
+        self._stop_requested = True
+        if self.get_state() != WorkerStatus.BUSY:
+            raise StopRequested
+
+    def procline(self, message: str) -> None:
+        """RQ shows its state in the process title; ours stays what the operator started."""
+
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        _log.error("wake_up.failed", error=getattr(exc_info[0], "__name__", "unknown"))

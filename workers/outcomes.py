@@ -1,0 +1,102 @@
+"""The one table: how an attempt ended -> done, skipped, again in n seconds, or dead."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from ampeco.errors import RateLimited
+from handlers import GiveUp, Retry, Skip
+from handlers.contract import CallNotDeclared
+from workers.retry import delay_s
+
+NOT_YET_AGE_S = 7 * 86_400.0
+_TRACE_FRAMES = 12
+
+
+class PayloadMismatch(Exception):
+    """The payload does not fit the type the handler declares; trying again cannot help."""
+
+
+class AttemptTimedOut(Exception):
+    """The attempt took longer than the handler's `timeout_s`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended.
+
+    Attributes:
+        reason: stable slug, shared by logs, counters and dead letters.
+        detail: what the handler's author said, or the class of the error; never values or messages of others.
+        delay_s: for `retry`.
+        counts: whether an attempt was spent.
+        trace: where it failed, without values.
+    """
+
+    kind: Literal["done", "skipped", "retry", "dead"]
+    reason: str = ""
+    detail: str = ""
+    delay_s: float = 0.0
+    counts: bool = True
+    trace: str = ""
+
+
+DONE = Outcome("done")
+NOT_WANTED = Outcome("skipped", "not-wanted")
+
+
+def outcome_of(
+    error: Exception | None,
+    *,
+    attempt: int,
+    max_attempts: int,
+    age_s: float,
+    uniform: Callable[[float, float], float],
+) -> Outcome:
+    """Decide what becomes of a delivery.
+
+    Args:
+        error: what the handler raised, or None when it returned.
+        attempt: number of this attempt, 1 for the first.
+        age_s: seconds since the first attempt.
+    """
+    match error:
+        case None:
+            return DONE
+        case Skip():
+            return Outcome("skipped", "skipped", error.reason)
+        case CallNotDeclared():
+            return Outcome("dead", "call-not-declared", error.reason)
+        case GiveUp():
+            return Outcome("dead", "gave-up", error.reason, trace=where(error))
+        case PayloadMismatch():
+            return Outcome("dead", "payload-mismatch", str(error))
+        case Retry(counts=False):
+            if age_s > NOT_YET_AGE_S:
+                return Outcome("dead", "too-early-for-too-long", error.reason)
+            wait_s = delay_s(1, uniform) if error.after_s is None else error.after_s
+            return Outcome("retry", "not-yet", error.reason, wait_s, counts=False)
+        case Retry():
+            reason, detail, least_s = "retry-asked", error.reason, error.after_s
+        case AttemptTimedOut():
+            reason, detail, least_s = "timed-out", "", None
+        case RateLimited():
+            reason, detail, least_s = "rate-limited", "", error.retry_after_s
+        case _:
+            reason, detail, least_s = "error", type(error).__name__, None
+    if attempt >= max_attempts:
+        return Outcome("dead", "attempts-exhausted", detail or reason, trace=where(error))
+    wait_s = delay_s(attempt, uniform) if least_s is None else least_s
+    return Outcome("retry", reason, detail, wait_s, trace=where(error))
+
+
+def where(error: BaseException) -> str:
+    """Class of the error and the lines it passed, innermost last. No messages, no values: both may be personal."""
+    frames = traceback.extract_tb(error.__traceback__)[-_TRACE_FRAMES:]
+    lines = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+    cause = error.__cause__ or error.__context__
+    head = type(error).__qualname__ + (f" from {type(cause).__qualname__}" if cause else "")
+    return "\n".join([head, *lines])
