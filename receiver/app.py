@@ -1,0 +1,83 @@
+"""The two ASGI applications, built from parts that are given; nothing here reads a global or opens anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from receiver.doorlog import DoorLog
+from receiver.endpoint import WebhookEndpoint
+from receiver.health import Health
+from receiver.intake import Intake
+from receiver.metrics import Metrics
+from receiver.settings import Settings
+from receiver.verification import Verifier
+
+
+@dataclass(frozen=True)
+class Deps:
+    """The parts behind the routes."""
+
+    verifier: Verifier
+    intake: Intake
+    door: DoorLog
+    health: Health
+    metrics: Metrics
+    now_ms: Callable[[], int]
+
+
+def create_app(settings: Settings, deps: Deps) -> Starlette:
+    """The public door: the webhook and a bare health answer, nothing else."""
+
+    async def ready(_: Request) -> Response:
+        if deps.health.reasons():
+            return PlainTextResponse("not ready", 503)
+        return PlainTextResponse("ok")
+
+    endpoint = WebhookEndpoint(
+        deps.verifier,
+        deps.intake,
+        deps.door,
+        max_body_bytes=settings.max_body_bytes,
+        accept_status=settings.accept_status,
+        now_ms=deps.now_ms,
+    )
+    app = Starlette(
+        routes=[
+            Route(settings.webhook_path, endpoint),
+            Route("/health/live", _live),
+            Route("/health/ready", ready),
+        ]
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def create_admin_app(deps: Deps) -> Starlette:
+    """The port for operators: health with reasons, and metrics."""
+
+    async def ready(_: Request) -> Response:
+        report = deps.health.report(deps.verifier.key_ids)
+        return Response(json.dumps(report), 200 if report["ready"] else 503, media_type="application/json")
+
+    async def metrics(_: Request) -> Response:
+        return Response(deps.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(
+        routes=[
+            Route("/health/live", _live),
+            Route("/health/ready", ready),
+            Route("/metrics", metrics),
+        ]
+    )
+
+
+async def _live(_: Request) -> Response:
+    return PlainTextResponse("ok")

@@ -1,0 +1,33 @@
+"""`serve`: the HTTP side alone, for production."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import click
+
+from receiver.cli import prepare
+
+
+@click.command()
+def serve() -> None:
+    """Serve the webhook: verify, append to the log, keep the registration right."""
+    settings = prepare()
+
+    import uvloop
+
+    from receiver.logging import get_logger
+    from receiver.serve import Receiver, stop_on_signals
+    from receiver.settings import demand, load, serving_needs
+
+    demand(settings, serving_needs(settings))
+    get_logger(__name__).info("settings.loaded", **settings.summary())
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        stop_on_signals(stop)
+        await Receiver(settings, reload=lambda: load(os.environ)).run(stop)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())

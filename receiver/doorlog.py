@@ -1,0 +1,82 @@
+"""What the log says about the door: at most a few lines a second, whatever strangers do.
+
+It counts and writes lines; it decides nothing. Refusals are written one by one up to a limit per second and
+counted beyond it; accepted events are counted and written as one line a second.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from receiver.logging import get_logger
+from receiver.metrics import Metrics
+from workers.eventlog.log import Answer
+
+REFUSALS_PER_S = 5
+
+
+class DoorLog:
+    """Counts what happens at the door, in metrics and in the log."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        wake: Callable[[Sequence[str]], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        log: Any = None,
+    ) -> None:
+        """
+        Args:
+            wake: called with the queues that an append made due; must not block.
+        """
+        self._metrics = metrics
+        self._wake = wake
+        self._clock = clock
+        self._log = log if log is not None else get_logger(__name__)
+        self._each = logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
+        self._counts: Counter[str] = Counter()
+        self._second = 0.0
+        self._written = 0
+        self._unwritten = 0
+
+    def appended(self, answers: Sequence[Answer], wake: Sequence[str], seconds: float) -> None:
+        """A batch is in the log."""
+        if wake:
+            self._wake(wake)
+        metrics, counts = self._metrics, Counter(answer.outcome for answer in answers)
+        metrics.append_seconds.observe(seconds)
+        metrics.batch_events.observe(len(answers))
+        metrics.accepted.inc(counts["accepted"])
+        metrics.duplicates.inc(counts["duplicate"])
+        metrics.quarantined.inc(counts["quarantined"])
+        self._counts += counts
+        if self._each:
+            for answer in answers:
+                self._log.debug(f"event.{answer.outcome}", event_id=answer.event_id, reason=answer.reason)
+
+    def refused(self, reason: str) -> None:
+        """A delivery was not taken."""
+        self._metrics.refused(reason)
+        now = self._clock()
+        if now - self._second >= 1.0:
+            self._second, self._written = now, 0
+        if self._written < REFUSALS_PER_S:
+            self._written += 1
+            self._log.warning("event.rejected", reason=reason)
+        else:
+            self._unwritten += 1
+
+    def flush(self) -> None:
+        """Write what was only counted; called once a second."""
+        counts, self._counts = self._counts, Counter()
+        for outcome in ("accepted", "duplicate", "quarantined"):
+            if counts[outcome]:
+                self._log.info(f"event.{outcome}", events=counts[outcome])
+        if self._unwritten:
+            self._log.warning("event.rejected", reason="more", events=self._unwritten)
+            self._unwritten = 0

@@ -1,0 +1,196 @@
+"""The webhook as HTTP: method, content type, size, and which status answers what.
+
+Everything here is about the request as a stranger sent it. It refuses to know what a body means; verifying
+and keeping it are done elsewhere, and their errors become statuses in one table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+from starlette.types import Message, Receive, Scope, Send
+
+from ampeco.errors import SignatureError
+from ampeco.signature import SIGNATURE_HEADER
+from receiver.doorlog import DoorLog
+from receiver.errors import Refused
+from receiver.intake import Intake
+from receiver.logging import get_logger
+from receiver.verification import RawDelivery, Verifier
+
+READ_TIMEOUT_S = 20.0
+MAX_UNFINISHED_BYTES = 64 << 20  # of all bodies that are still arriving, since nobody has verified them yet
+RETRY_AFTER_S = 5
+
+# A connection that is closed with unread bytes is reset, and the sender may never see our answer: so after an
+# early refusal we look away politely for a moment, and throw away what still arrives.
+LINGER_S = 1.0
+LINGER_BYTES = 1 << 20
+
+STATUS: Final = {
+    "method-not-allowed": 405,
+    "content-type-not-json": 415,
+    "body-too-large": 413,
+    "body-too-slow": 408,
+    "signature-missing": 401,
+    "signature-malformed": 401,
+    "signature-mismatch": 401,
+}
+"""Reason of a refusal -> HTTP status. Everything else is our own trouble: 503, try again."""
+
+_UNAVAILABLE = 503
+_SIGNATURE = SIGNATURE_HEADER.lower().encode()
+_Headers: TypeAlias = list[tuple[bytes, bytes]]
+_log = get_logger(__name__)
+
+
+class _Gone(Exception):
+    """The sender hung up before the body was complete."""
+
+
+class WebhookEndpoint:
+    """The ASGI application behind the webhook path."""
+
+    def __init__(
+        self,
+        verifier: Verifier,
+        intake: Intake,
+        door: DoorLog,
+        *,
+        max_body_bytes: int,
+        accept_status: int,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._verifier = verifier
+        self._intake = intake
+        self._door = door
+        self._max_body_bytes = max_body_bytes
+        self._now_ms = now_ms
+        self._accepted = _start(accept_status)
+        self._unfinished_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        try:
+            signature = self._gate(scope)
+            body = await self._read(receive)
+        except Refused as refused:
+            await self._refuse_unread(refused.reason, receive, send)
+            return
+        except _Gone:
+            return
+        try:
+            verified = self._verifier.verify(RawDelivery(body, signature, self._now_ms()))
+            await self._intake.accept(verified)
+        except (SignatureError, Refused) as refused:
+            await self._refuse(refused.reason, send)
+        except Exception as error:  # noqa: BLE001 - no fault of ours may answer 500
+            _log.error("event.failed", error=type(error).__name__)
+            await self._refuse("internal", send)
+        else:
+            await send(self._accepted)
+            await send(_END)
+
+    def _gate(self, scope: Scope) -> bytes | None:
+        """What can be refused before the body is read; returns the signature."""
+        if scope["method"] != "POST":
+            raise Refused("method-not-allowed")
+        signature = None
+        for name, value in scope["headers"]:
+            if name == _SIGNATURE:
+                signature = value
+            elif name == b"content-type":
+                if not _is_json(value):
+                    raise Refused("content-type-not-json")
+            elif name == b"content-length" and int(value) > self._max_body_bytes:
+                raise Refused("body-too-large")
+        return signature
+
+    async def _read(self, receive: Receive) -> bytes:
+        """The body, as long as it is not too large."""
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                body, more = _part(await receive())
+                if more:
+                    body = await self._read_rest(body, receive)
+        except TimeoutError:
+            raise Refused("body-too-slow") from None
+        if len(body) > self._max_body_bytes:
+            raise Refused("body-too-large")
+        return body
+
+    async def _read_rest(self, first: bytes, receive: Receive) -> bytes:
+        parts, size, more = [first], len(first), True
+        self._unfinished_bytes += size
+        try:
+            while more and size <= self._max_body_bytes:
+                if self._unfinished_bytes > MAX_UNFINISHED_BYTES:
+                    raise Refused("too-much-at-once")
+                part, more = _part(await receive())
+                parts.append(part)
+                size += len(part)
+                self._unfinished_bytes += len(part)
+        finally:
+            self._unfinished_bytes -= size
+        return b"".join(parts)
+
+    async def _refuse(self, reason: str, send: Send) -> None:
+        self._door.refused(reason)
+        await send(_refusal(reason, close=False))
+        await send(_END)
+
+    async def _refuse_unread(self, reason: str, receive: Receive, send: Send) -> None:
+        """Refuse, and close the connection, since the rest of the body would be in the way."""
+        self._door.refused(reason)
+        await send(_refusal(reason, close=True))
+        await send(_MORE)
+        discarded = 0
+        try:
+            async with asyncio.timeout(LINGER_S):
+                more = True
+                while more and discarded < LINGER_BYTES:
+                    part, more = _part(await receive())
+                    discarded += len(part)
+        except (TimeoutError, _Gone):
+            pass
+        await send(_END)
+
+
+_END: Final[Message] = {"type": "http.response.body", "body": b"", "more_body": False}
+_MORE: Final[Message] = {"type": "http.response.body", "body": b"", "more_body": True}
+
+
+def _part(message: Message) -> tuple[bytes, bool]:
+    if message["type"] == "http.disconnect":
+        raise _Gone
+    return message["body"], message["more_body"]
+
+
+@lru_cache(maxsize=64)
+def _refusal(reason: str, *, close: bool) -> Message:
+    status = STATUS.get(reason, _UNAVAILABLE)
+    headers: _Headers = []
+    if status == 405:
+        headers.append((b"allow", b"POST"))
+    if status == _UNAVAILABLE:
+        headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
+    if close:
+        headers.append((b"connection", b"close"))
+    return _start(status, headers)
+
+
+def _start(status: int, headers: _Headers | None = None) -> Message:
+    if status != 204:
+        headers = [(b"content-length", b"0"), *(headers or [])]
+    message: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": headers or []}
+    return message
+
+
+@lru_cache(maxsize=256)
+def _is_json(content_type: bytes) -> bool:
+    """Liberal, since AMPECO does not document what it sends: any JSON type, whatever its parameters."""
+    media_type = content_type.split(b";", 1)[0].strip().lower()
+    return media_type in (b"", b"application/json", b"text/json") or media_type.endswith(b"+json")

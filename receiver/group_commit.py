@@ -1,0 +1,137 @@
+"""Many requests, one write: whatever waits while an append is in flight goes with the next one.
+
+It flushes at once and has no timer; batches grow by themselves under load. It knows when an append failed
+and what that means for those who wait. It knows nothing of HTTP and nothing of what an element says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from redis.exceptions import RedisError, ResponseError
+
+from receiver.errors import Refused
+from receiver.logging import get_logger
+from workers.eventlog.log import MAX_BATCH, Answer, AppendReply, Element
+
+MAX_BATCH_BYTES = 1 << 20
+MAX_WAITING_BYTES = 64 << 20
+APPEND_TIMEOUT_S = 3.0  # the client's own time-out is 2 s; this one is for whatever that does not cover
+
+_log = get_logger(__name__)
+
+
+class Observer(Protocol):
+    """Who is told of every batch."""
+
+    def appended(self, answers: Sequence[Answer], wake: Sequence[str], seconds: float) -> None:
+        """A batch is in the log: its answers, the queues to wake, and how long the append took."""
+
+
+class _Waiting(NamedTuple):
+    element: Element
+    answer: asyncio.Future[Answer]
+
+
+class GroupCommit:
+    """Collects elements and appends them in batches, one call in flight at a time."""
+
+    def __init__(
+        self,
+        append: Callable[[Sequence[Element]], Awaitable[AppendReply]],
+        observer: Observer,
+        *,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+    ) -> None:
+        self._append = append
+        self._observer = observer
+        self._max_waiting_bytes = max_waiting_bytes
+        self._waiting: deque[_Waiting] = deque()
+        self._pump: asyncio.Task[None] | None = None
+        self.waiting_bytes = 0
+
+    async def append(self, element: Element) -> Answer:
+        """Append one element, together with whatever else waits.
+
+        Raises:
+            Refused: `intake-full`, or `log-unavailable` when the outcome is unknown or Redis is away.
+        """
+        size = len(element.body)
+        if self.waiting_bytes + size > self._max_waiting_bytes:
+            raise Refused("intake-full")
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.waiting_bytes += size
+        self._waiting.append(_Waiting(element, answer))
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._run())
+        try:
+            return await answer
+        finally:
+            self.waiting_bytes -= size
+
+    async def _run(self) -> None:
+        batch: list[_Waiting] = []
+        try:
+            while self._waiting:
+                batch = self._next_batch()
+                await self._commit(batch)
+        finally:
+            self._pump = None
+            # Nobody is left without an answer, whatever ended this loop.
+            self._refuse(batch)
+            self._refuse_waiting()
+
+    def _next_batch(self) -> list[_Waiting]:
+        batch = [self._waiting.popleft()]
+        size = len(batch[0].element.body)
+        while self._waiting and len(batch) < MAX_BATCH:
+            size += len(self._waiting[0].element.body)
+            if size > MAX_BATCH_BYTES:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _commit(self, batch: list[_Waiting]) -> bool:
+        """Append a batch and hand out its answers; False when Redis is away."""
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(APPEND_TIMEOUT_S):
+                reply = await self._append([waiting.element for waiting in batch])
+        except ResponseError as error:
+            return await self._one_by_one(batch, error)
+        except (RedisError, OSError) as error:
+            _log.debug("append.failed", error=type(error).__name__)
+            self._refuse(batch)
+            self._refuse_waiting()  # they would only wait for the same
+            return False
+        for waiting, answer in zip(batch, reply.answers, strict=True):
+            if not waiting.answer.done():
+                waiting.answer.set_result(answer)
+        self._observer.appended(reply.answers, reply.wake, time.perf_counter() - started)
+        return True
+
+    async def _one_by_one(self, batch: list[_Waiting], error: ResponseError) -> bool:
+        """The script failed as a whole: find out whose fault it is."""
+        if len(batch) == 1:
+            _log.warning("append.refused", error=type(error).__name__)
+            self._refuse(batch)
+            return True
+        for at, waiting in enumerate(batch):
+            if not await self._commit([waiting]):
+                self._refuse(batch[at:])
+                return False
+        return True
+
+    def _refuse_waiting(self) -> None:
+        self._refuse(self._waiting)
+        self._waiting.clear()
+
+    @staticmethod
+    def _refuse(those: Sequence[_Waiting]) -> None:
+        for waiting in those:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(Refused("log-unavailable"))

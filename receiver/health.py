@@ -1,0 +1,113 @@
+"""Is this process alive, and may it be sent work? Checked in the background; the routes only read the answer.
+
+A stranger on the public port learns `ok` or `not ready`. The admin port says why.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError, RedisError
+
+from receiver.logging import get_logger
+from receiver.metrics import Metrics
+
+MAX_SILENCE_S = 30.0
+
+_log = get_logger(__name__)
+
+
+class Health:
+    """What is known of Redis and of the log, and whether the door may be used."""
+
+    def __init__(
+        self,
+        probe: Callable[[], Awaitable[None]],
+        claim: Callable[[], Awaitable[None]],
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """
+        Args:
+            probe: raises unless Redis answers and takes writes.
+            claim: raises LogMismatch when the log is not ours.
+        """
+        self._probe = probe
+        self._claim = claim
+        self._metrics = metrics
+        self._clock = clock
+        self._silent_until = 0.0
+        self._failures = 0
+        self.redis = "not-checked"
+        self.claimed = False
+        self.stopping = False
+        self.registration: Callable[[], tuple[bool, str]] = lambda: (True, "off")
+
+    async def check(self) -> bool:
+        """Ask Redis; True when it can be written to and the log is ours.
+
+        Raises:
+            LogMismatch: the log belongs to another tenant or setting; there is no point in going on.
+        """
+        try:
+            await self._probe()
+            if not self.claimed:
+                await self._claim()
+                self.claimed = True
+        except (RedisError, OSError) as error:
+            self._away(error)
+        else:
+            if self._failures:
+                _log.info("redis.recovered", attempts=self._failures)
+            self._failures, self._silent_until, self.redis = 0, 0.0, "ok"
+        self._metrics.ready.set(not self.reasons())
+        return self.redis == "ok"
+
+    def _away(self, error: Exception) -> None:
+        self.redis = _slug(error)
+        self._failures += 1
+        if self._clock() >= self._silent_until:
+            pause_s = min(2.0 ** (self._failures - 1), MAX_SILENCE_S)
+            self._silent_until = self._clock() + pause_s
+            _log.warning(
+                "redis.unreachable", reason=self.redis, error=type(error).__name__, next_report_s=pause_s
+            )
+
+    def reasons(self) -> list[str]:
+        """Why the door may not be used now; empty when it may."""
+        found = []
+        if self.stopping:
+            found.append("stopping")
+        if self.redis != "ok":
+            found.append(self.redis)
+        if not self.claimed:
+            found.append("log-not-claimed")
+        settled, state = self.registration()
+        if not settled:
+            found.append(f"registration-{state}")
+        return found
+
+    def report(self, key_ids: Sequence[str]) -> dict[str, Any]:
+        """Everything, for the admin port."""
+        reasons = self.reasons()
+        return {
+            "ready": not reasons,
+            "reasons": reasons,
+            "redis": self.redis,
+            "log_claimed": self.claimed,
+            "registration": self.registration()[1],
+            "accepted_key_ids": list(key_ids),
+        }
+
+
+def _slug(error: Exception) -> str:
+    if isinstance(error, ReadOnlyError):
+        return "redis-read-only"
+    if isinstance(error, OutOfMemoryError):
+        return "redis-full"
+    if isinstance(error, AuthenticationError):
+        return "redis-login-refused"
+    return "redis-unreachable"

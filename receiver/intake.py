@@ -1,0 +1,80 @@
+"""The way of a verified delivery into the log.
+
+It decides what a body is called in the log, and whether an equal one is a duplicate. It refuses to know HTTP
+and Redis, and it never loses verified bytes: what cannot be read goes to the quarantine with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ampeco.errors import PayloadError
+from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, parse
+from receiver.errors import Refused
+from receiver.group_commit import GroupCommit
+from receiver.logging import get_logger
+from receiver.verification import VerifiedDelivery
+from workers.eventlog.log import Answer, Element, NewEvent, Unreadable
+
+RESERVED = "receiver."
+"""Types that start like this are ours; from outside they are not believed."""
+
+_log = get_logger(__name__)
+
+
+class Intake:
+    """Takes verified deliveries into the log."""
+
+    def __init__(
+        self,
+        commit: GroupCommit,
+        *,
+        rules: EntityKeyRules = DEFAULT_RULES,
+        is_open: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """
+        Args:
+            rules: which payload field is the entity key.
+            is_open: False as long as it is not known that the log is ours.
+        """
+        self._commit = commit
+        self._rules = rules
+        self._is_open = is_open
+
+    async def accept(self, delivery: VerifiedDelivery) -> Answer:
+        """Read a delivery, append it, and say what became of it.
+
+        Raises:
+            Refused: it is not in the log, or nobody knows.
+        """
+        if not self._is_open():
+            raise Refused("log-unavailable")
+        answer = await self._commit.append(self.read(delivery))
+        if answer.outcome == "refused":
+            raise Refused(answer.reason or "log-refused")
+        return answer
+
+    def read(self, delivery: VerifiedDelivery) -> Element:
+        """Bytes as a record for the log: an event, or something for the quarantine. Never raises."""
+        try:
+            found = parse(delivery.body, rules=self._rules)
+        except PayloadError as error:
+            return _unreadable(delivery, error.reason)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not cost a verified event
+            _log.error("event.unreadable", error=type(error).__name__)
+            return _unreadable(delivery, "parser-failed")
+        if found.type.startswith(RESERVED):
+            return _unreadable(delivery, "reserved-type")
+        return NewEvent(
+            type=found.type,
+            key=found.key,
+            body=delivery.body,
+            received_at_ms=delivery.received_at_ms,
+            key_id=delivery.key_id,
+            duplicates="mark" if found.occurred_at is None else "drop",
+            mark="misfit" if found.misfit else "",
+        )
+
+
+def _unreadable(delivery: VerifiedDelivery, reason: str) -> Unreadable:
+    return Unreadable(delivery.body, reason, delivery.received_at_ms, delivery.key_id)

@@ -1,0 +1,88 @@
+"""Where log lines go and what they look like: structlog on stderr, library logs through the same formatter.
+
+It knows nothing of what is logged, except what must never be: a field with the name of a body, a key or a
+URL with a password is replaced before it is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import sys
+from typing import Any, Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+LogFormat = Literal["auto", "json", "pretty"]
+
+_NEVER_LOGGED = frozenset(
+    {
+        "body",
+        "raw",
+        "payload",
+        "token",
+        "api_token",
+        "secret",
+        "key_bytes",
+        "signature",
+        "redis_url",
+        "headers",
+    }
+)
+# Libraries that write a line per request, or one for every malformed request of a stranger.
+_CHATTY = {"httpx2": "WARNING", "httpcore2": "WARNING", "uvicorn.error": "ERROR", "uvicorn.access": "ERROR"}
+
+
+def _without_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    for name in _NEVER_LOGGED & event.keys():
+        event[name] = "[withheld]"
+    return event
+
+
+def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
+    """Set up logging for this process; call it once, before the first line."""
+    pretty = log_format == "pretty" or (log_format == "auto" and sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_secrets,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(pretty)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for name, least in _CHATTY.items():
+        logging.getLogger(name).setLevel(least)
+
+
+def _rendering(pretty: bool) -> list[Processor]:
+    if pretty:
+        # The rich traceback that structlog prefers prints local variables, and those hold bodies and keys.
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+
+
+def get_logger(name: str) -> Any:
+    """A logger for one module."""
+    return structlog.stdlib.get_logger(name)

@@ -1,0 +1,59 @@
+"""What Prometheus is told about the door. Plain counters in a registry of their own; no I/O, no globals.
+
+Children are resolved once, and events are counted per batch: the hot path adds integers.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+class Metrics:
+    """The receiver's metrics; one instance per process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.accepted = Counter("awr_events_accepted", "Events taken into the log", registry=self.registry)
+        self.duplicates = Counter(
+            "awr_events_duplicate", "Deliveries that were in the log already", registry=self.registry
+        )
+        self.quarantined = Counter(
+            "awr_events_quarantined", "Verified bodies that could not be read", registry=self.registry
+        )
+        self._refused = Counter(
+            "awr_events_refused", "Deliveries refused, by reason", ["reason"], registry=self.registry
+        )
+        self.batch_events = Histogram(
+            "awr_append_batch_events",
+            "Events per append call",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+            registry=self.registry,
+        )
+        self.append_seconds = Histogram(
+            "awr_append_seconds",
+            "Time of one append call",
+            buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2),
+            registry=self.registry,
+        )
+        self.waiting_bytes = Gauge(
+            "awr_intake_waiting_bytes", "Bytes of events waiting for the log", registry=self.registry
+        )
+        self.ready = Gauge("awr_ready", "1 when the door is open and can write", registry=self.registry)
+        self.registered = Gauge(
+            "awr_registered", "1 when AMPECO has our notification subscription", registry=self.registry
+        )
+        self.gaps = Counter(
+            "awr_gaps_closed", "Outages of the door that were noticed", registry=self.registry
+        )
+        self._reasons: dict[str, Counter] = {}
+
+    def refused(self, reason: str) -> None:
+        """Count one refusal; reasons are slugs from our code, never text of a stranger."""
+        child = self._reasons.get(reason)
+        if child is None:
+            child = self._reasons[reason] = self._refused.labels(reason)
+        child.inc()
+
+    def exposition(self) -> bytes:
+        """Everything in Prometheus's text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,276 @@
+"""The serving process: opens the ports, runs what runs beside them, and closes everything in order.
+
+This is where the parts are put together. It decides nothing about a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import uvicorn
+from redis.exceptions import RedisError
+from starlette.types import ASGIApp
+
+from ampeco.client import AsyncClient
+from ampeco.notifications import DEFAULT_RULES, EntityKeyRules
+from ampeco.signature import SigningKey
+from receiver.app import Deps, create_admin_app, create_app
+from receiver.doorlog import DoorLog
+from receiver.errors import SettingsError
+from receiver.gaps import Heartbeat
+from receiver.group_commit import GroupCommit
+from receiver.health import Health
+from receiver.intake import Intake
+from receiver.logging import get_logger
+from receiver.metrics import Metrics
+from receiver.registrar import Access, Registrar
+from receiver.secret_files import SecretFiles
+from receiver.settings import Settings
+from receiver.verification import Verifier
+from workers.eventlog.connect import connect
+from workers.eventlog.durability import shortfall
+from workers.eventlog.log import EventLog, now_ms
+from workers.eventlog.subscription import SubscriptionStore
+from workers.jobs import Waker
+from workers.ticker import tick_forever
+
+GRACE_S = 10
+KEEP_ALIVE_S = 75  # longer than the usual proxy keeps a connection, so that the proxy is who closes it
+BACKLOG = 2048
+
+_T = TypeVar("_T")
+_log = get_logger(__name__)
+
+
+class Receiver:
+    """One serving process: the door, and what has to run as long as it is open."""
+
+    def __init__(self, settings: Settings, *, reload: Callable[[], Settings] | None = None) -> None:
+        """
+        Args:
+            settings: with a Redis URL and a key, and unless `registration` is off with all that registering needs.
+            reload: reads all settings anew after a secret file changed.
+
+        Raises:
+            SettingsError: the entity key file cannot be used.
+        """
+        self._settings = settings
+        self._reload = reload
+        rules = _rules(settings)
+        redis_url = _needed(settings.redis_url).get_secret_value()
+        self._redis = connect(redis_url)
+        self._log = EventLog(
+            self._redis,
+            prefix=settings.key_prefix,
+            lanes=settings.lanes,
+            duplicate_hours=settings.duplicate_hours,
+        )
+        self._rules_version = rules.version
+        self._store = SubscriptionStore(self._log)
+        self._waker = Waker(redis_url)
+        self._metrics = Metrics()
+        self._door = DoorLog(self._metrics, self._waker.wake)
+        self._health = Health(self._log.ready, self._claim, self._metrics)
+        self._commit = GroupCommit(self._log.append, self._door)
+        self._metrics.waiting_bytes.set_function(lambda: self._commit.waiting_bytes)
+        self._verifier = Verifier(settings.accepted_keys, settings.signature_scheme)
+        self._deps = Deps(
+            verifier=self._verifier,
+            intake=Intake(self._commit, rules=rules, is_open=lambda: self._health.claimed),
+            door=self._door,
+            health=self._health,
+            metrics=self._metrics,
+            now_ms=now_ms,
+        )
+        self._heartbeat = Heartbeat(
+            self._log,
+            self._store.read,
+            self._waker.wake,
+            replica=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
+            callback_url=settings.callback_url,
+            metrics=self._metrics,
+        )
+        self._clients: list[AsyncClient] = []
+        self._registrar = self._make_registrar()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then finish what was begun.
+
+        Raises:
+            LogMismatch: the log in this Redis belongs to another tenant or setting.
+            SettingsError: a port cannot be opened.
+        """
+        try:
+            await self._health.check()
+            with (
+                _listening(self._settings.host, self._settings.port, "AWR_PORT") as public,
+                _listening(self._settings.admin_host, self._settings.admin_port, "AWR_ADMIN_PORT") as admin,
+            ):
+                _log.info("door.opened", port=public.getsockname()[1], admin_port=admin.getsockname()[1])
+                await self._serve(public, admin, stop)
+        finally:
+            self._door.flush()
+            self._waker.close()
+            for client in self._clients:
+                await client.aclose()
+            await self._redis.aclose()
+            _log.info("door.closed")
+
+    async def _serve(self, public: socket.socket, admin: socket.socket, stop: asyncio.Event) -> None:
+        servers = [_Server(create_app(self._settings, self._deps)), _Server(create_admin_app(self._deps))]
+        serving = [
+            asyncio.create_task(server.serve(sockets=[sock]))
+            for server, sock in zip(servers, (public, admin), strict=True)
+        ]
+        beside: list[asyncio.Task[Any]] = [
+            asyncio.create_task(self._pulse()),
+            asyncio.create_task(tick_forever(self._log, self._waker, stop)),
+        ]
+        if self._registrar is not None:
+            beside.append(asyncio.create_task(self._registrar.run()))
+        if self._settings.secrets_dir is not None and self._reload is not None:
+            files = SecretFiles(self._settings.secrets_dir, self._reload, self._secrets_changed)
+            beside.append(asyncio.create_task(files.run()))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            ended, _ = await asyncio.wait([stopping, *serving, *beside], return_when=asyncio.FIRST_COMPLETED)
+            self._health.stopping = True
+            if self._registrar is not None:
+                await self._registrar.close()
+        finally:
+            for server in servers:
+                server.should_exit = True
+            await asyncio.gather(*serving, return_exceptions=True)
+            stop.set()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+        for task in ended:
+            task.result()
+
+    async def _pulse(self) -> None:
+        """Once a second: can we write, is the log ours, the door is open, and what happened."""
+        while True:
+            if await self._health.check():
+                with contextlib.suppress(RedisError, OSError):  # the next check says so
+                    await self._heartbeat.beat()
+            self._door.flush()
+            await asyncio.sleep(1.0)
+
+    async def _claim(self) -> None:
+        await self._log.claim(self._settings.tenant_url or "", self._rules_version)
+        weaker = await shortfall(self._log, self._settings.durability)
+        if weaker:
+            _log.warning("redis.less_durable", wanted=self._settings.durability, found=weaker)
+
+    def _make_registrar(self) -> Registrar | None:
+        settings = self._settings
+        if settings.registration == "off":
+            return None
+        registrar = Registrar(
+            self._access(settings),
+            self._store,
+            self._log.wanted_types,
+            _needed(settings.callback_url),
+            metrics=self._metrics,
+            accepted_key_ids=lambda: self._verifier.key_ids,
+            is_open=lambda: self._health.claimed,
+            mode=settings.registration,
+            pinned=settings.notifications,
+        )
+        self._health.registration = lambda: (registrar.settled, registrar.state)
+        return registrar
+
+    def _access(self, settings: Settings) -> Access:
+        token = _needed(settings.api_token).get_secret_value()
+        client = AsyncClient(_needed(settings.tenant_url), token)
+        self._clients.append(client)
+        return Access(client.notifications, SigningKey.of(token).key_id)
+
+    def _secrets_changed(self, fresh: Settings) -> None:
+        keys = list(fresh.accepted_keys)
+        if fresh.signing_keys is None:
+            # AMPECO goes on signing with the token that subscribed, whatever token we call it with.
+            keys += [key for key in self._verifier.keys if key not in keys]
+        if keys != list(self._verifier.keys):
+            self._verifier.replace(keys)
+            _log.info("signing_keys.changed", accepted_key_ids=list(self._verifier.key_ids))
+        if self._registrar is not None and fresh.api_token not in (None, self._settings.api_token):
+            self._registrar.use(self._access(fresh))
+            _log.info("api_token.changed")
+        if fresh.redis_url != self._settings.redis_url:
+            _log.warning("settings.restart_needed", setting="AWR_REDIS_URL")
+        self._settings = fresh
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling: there are two of them in this process, and one decides."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=GRACE_S,
+                backlog=BACKLOG,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """SIGTERM and SIGINT set the event; a second one ends the process as usual."""
+    loop = asyncio.get_running_loop()
+
+    def ask(number: signal.Signals) -> None:
+        loop.remove_signal_handler(number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask, number)
+
+
+@contextlib.contextmanager
+def _listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except OSError as error:
+        raise SettingsError(
+            setting, f"{host}:{port} cannot be opened ({error.strerror})", "free it or choose another"
+        ) from None
+    with listener:
+        yield listener
+
+
+def _rules(settings: Settings) -> EntityKeyRules:
+    if settings.entity_keys_file is None:
+        return DEFAULT_RULES
+    try:
+        return EntityKeyRules.load(settings.entity_keys_file)
+    except ValueError as error:
+        raise SettingsError("AWR_ENTITY_KEYS_FILE", str(error), "mend the file") from None
+
+
+def _needed(value: _T | None) -> _T:
+    """A setting that `load` was told to demand."""
+    assert value is not None  # noqa: S101
+    return value
