@@ -55,7 +55,7 @@ class Dispatcher:
         self._avoid: dict[tuple[str, int], float] = {}
         self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + 10.0
         self.stopping = False
-        self.recycle = False
+        self.recycling = asyncio.Event()
 
     @property
     def grace_s(self) -> float:
@@ -113,7 +113,7 @@ class Dispatcher:
         await asyncio.gather(*(task for _, task in list(self._drains.values())), return_exceptions=True)
 
     async def _start_due(self) -> None:
-        if self.recycle or not self._runtimes:
+        if self.recycling.is_set() or not self._runtimes:
             return
         pairs = await self._eventlog.due(self._queue, tuple(self._runtimes), limit=4 * MAX_DRAINS)
         now_s = clock_s()
@@ -152,9 +152,9 @@ class Dispatcher:
 
     def _thread_is_overdue(self) -> None:
         """A thread that never returns can only be ended with its process."""
-        if not self.recycle:
+        if not self.recycling.is_set():
             _log.error("worker.recycling", reason="a handler's thread outlived its time")
-        self.recycle = True
+        self.recycling.set()
 
     def _arm(self, seconds: float | None) -> None:
         if not self._watchdog:

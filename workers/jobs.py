@@ -7,11 +7,9 @@ RQ's key prefix comes from `RQ_KEY_PREFIX`, which has to be set before this modu
 from __future__ import annotations
 
 import queue
-import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterable
-from types import FrameType
 from typing import Any
 
 import redis
@@ -111,7 +109,7 @@ class WakeUpWorker(SimpleWorker):
 
     max_connection_wait_time = 2
 
-    def __init__(self, redis_url: str, queue_name: str, *, stop: Callable[[], None]) -> None:
+    def __init__(self, redis_url: str, queue_name: str) -> None:
         global _redis_url
         _redis_url = redis_url
         client = redis.Redis.from_url(redis_url, protocol=2)
@@ -125,19 +123,19 @@ class WakeUpWorker(SimpleWorker):
             job_class=Job,
             log_job_description=False,
         )
-        self._owner_stop = stop
 
-    def _install_signal_handlers(self) -> None:
-        signal.signal(signal.SIGINT, self.request_stop)
-        signal.signal(signal.SIGTERM, self.request_stop)
+    def stop_soon(self) -> None:
+        """End `work` after the job under way, or at once when none is; for the main thread's signal handler.
 
-    def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Polite stop. A second signal changes nothing: the grace time bounds it, SIGKILL ends it."""
-        self._owner_stop()
-        # Not RQ's own way, which writes to Redis from within the signal handler.
+        Raises:
+            StopRequested: nothing is at work, so the wait for a wake-up ends here.
+        """
         self._stop_requested = True
         if self.get_state() != WorkerStatus.BUSY:
             raise StopRequested
+
+    def _install_signal_handlers(self) -> None:
+        """The process has its own; RQ's write to Redis from within the handler."""
 
     def procline(self, message: str) -> None:
         """RQ shows its state in the process title; ours stays what the operator started."""

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, TypeVar
 
 import structlog
 import uvloop
 from redis.exceptions import RedisError
+from rq.exceptions import StopRequested
 
 from ampeco.client import AsyncClient, Client
 from handlers.contract import HandlerError
@@ -76,6 +80,7 @@ class WorkerProcess:
         self._declarations: list[Declaration] = []
         self._token: str | None = None
         self._dispatcher: Dispatcher | None = None
+        self._worker: jobs.WakeUpWorker | None = None
 
     def run(self) -> int:
         """Work until SIGTERM.
@@ -90,13 +95,13 @@ class WorkerProcess:
         discovery = discover(load=self._config.load, allow=self._config.allow)
         self._report(discovery)
         self._thread.start()
-        worker = jobs.WakeUpWorker(self._config.redis_url, self._config.queue, stop=self._request_stop)
-        worker._install_signal_handlers()  # noqa: SLF001 - ours; before work(), so that SIGTERM is polite from the start
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
         try:
-            with contextlib.suppress(jobs.StopRequested):
+            with contextlib.suppress(StopRequested):
                 dispatcher = self._call(self._open(discovery.found))
                 jobs.attach(lambda: self._call(dispatcher.work()))
-                self._wake_up_loop(worker, dispatcher)
+                self._wake_up_loop(dispatcher)
             if self._dispatcher is not None:
                 self._call(self._dispatcher.stop())
         finally:
@@ -104,7 +109,7 @@ class WorkerProcess:
             self._call(self._close())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(5.0)
-        recycle = self._dispatcher is not None and self._dispatcher.recycle
+        recycle = self._dispatcher is not None and self._dispatcher.recycling.is_set()
         _log.info("worker.stopped", recycle=recycle)
         return RECYCLED if recycle else 0
 
@@ -114,16 +119,30 @@ class WorkerProcess:
         if discovery.faults and self._config.strict:
             raise HandlerError(f"{discovery.faults[0].source}: {discovery.faults[0].message}")
 
-    def _request_stop(self) -> None:
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        """Polite stop. A second signal changes nothing: the grace time bounds it, SIGKILL ends it."""
         self._stopping.set()
         if self._dispatcher is not None:
             self._dispatcher.stopping = True
+        if self._worker is not None:
+            self._worker.stop_soon()
 
-    def _wake_up_loop(self, worker: jobs.WakeUpWorker, dispatcher: Dispatcher) -> None:
-        while not self._stopping.is_set() and not dispatcher.recycle:
-            worker.work(logging_level="WARNING", max_idle_time=10)
-            # RQ's worker ends when Redis does; whether it is back is found out by trying.
-            self._stopping.wait(0.2)
+    def _wake_up_loop(self, dispatcher: Dispatcher) -> None:
+        """RQ's worker ends when Redis goes away; a new one is made until there is reason to stop."""
+        step = 0
+        while not self._stopping.is_set():
+            try:
+                self._worker = jobs.WakeUpWorker(self._config.redis_url, self._config.queue)
+                step = 0
+                self._worker.work(logging_level="WARNING")
+            except (RedisError, OSError) as error:
+                wait_s = _BACKOFF_S[min(step, len(_BACKOFF_S) - 1)]
+                if step < len(_BACKOFF_S):
+                    _log.warning("redis.unreachable", error=type(error).__name__, retry_in_s=wait_s)
+                step += 1
+                self._stopping.wait(wait_s)
+            finally:
+                self._worker = None
 
     def _call(self, work: Awaitable[R]) -> R:
         """Run something on the loop and wait for it, in this (the main) thread."""
@@ -135,7 +154,7 @@ class WorkerProcess:
         while True:
             try:
                 return future.result()
-            except jobs.StopRequested:
+            except StopRequested:
                 if future.done():
                     raise
                 # A signal arrived while we waited: what is under way ends by itself, soon.
@@ -177,6 +196,7 @@ class WorkerProcess:
             asyncio.create_task(dispatcher.watch()),
             asyncio.create_task(self._declare_forever(log)),
             asyncio.create_task(self._follow_token()),
+            asyncio.create_task(_recycle_when_asked(dispatcher)),
         ]
         waker.wake([self._config.queue])
         _log.info("worker.started", queue=self._config.queue, handlers=sorted(self._ours()))
@@ -206,7 +226,7 @@ class WorkerProcess:
                 await asyncio.sleep(wait_s)
             else:
                 return
-        raise jobs.StopRequested
+        raise StopRequested
 
     async def _runtime(self, item: Found, threads: ThreadPoolExecutor) -> Runtime:
         handler = item.handler
@@ -248,6 +268,11 @@ class WorkerProcess:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         await self._exits.aclose()
+
+
+async def _recycle_when_asked(dispatcher: Dispatcher) -> None:
+    await dispatcher.recycling.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _declaration(item: Found) -> Declaration:
