@@ -1,0 +1,434 @@
+"""Bytes to notifications: nothing but PayloadError comes out, and what is signed JSON is always kept."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ampeco.errors import PayloadError
+from ampeco.models.session import Session
+from ampeco.notifications import (
+    DEFAULT_RULES,
+    KNOWN_TYPES,
+    MODELS,
+    UNTYPED,
+    Boot,
+    HardwareStatus,
+    NetworkStatus,
+    SessionMeterValues,
+    SessionStartStop,
+    SessionUpdate,
+    parse,
+    read,
+)
+from ampeco.notifications import EntityKeyRules as Rules
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.just(10**4299),
+    st.floats(),
+    st.text(st.characters(exclude_categories=())),  # lone surrogates included
+    st.sampled_from(["4711", "2026-11-24T03:50:00Z", "0001-01-01T00:00:00+14:00", "2026-11-24T03:50:00"]),
+)
+fields_of_interest = (
+    "notification data session id sessionId chargePointId chargePoint evseId meterValues timestamp value "
+    "lastUpdatedAt energy startedAt hardwareStatus firmware_version"
+)
+field_names = st.sampled_from(fields_of_interest.split())
+documents = st.recursive(
+    scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(field_names, inner, max_size=6)),
+    max_leaves=25,
+)
+type_names = st.sampled_from([*KNOWN_TYPES, "new.type", ""])
+objects = st.builds(
+    lambda name, rest: {**rest, "notification": name}, type_names, st.dictionaries(field_names, documents)
+)
+
+
+def body(**fields: Any) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def refusal(raw: bytes) -> str | None:
+    try:
+        parse(raw)
+    except PayloadError as error:
+        return error.reason
+    return None
+
+
+def texts(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for pair in value.items() for part in pair for text in texts(part)]
+    if isinstance(value, list):
+        return [text for element in value for text in texts(element)]
+    return [value] if isinstance(value, str) else []
+
+
+@given(st.binary())
+@example(b"[" * 100_000)
+@example(b'{"a":' * 100_000)
+@example(b"1" * 5000)
+@example(b'{"notification":' + b"9" * 5000 + b"}")
+@example(b"\xff\xfe{\x00}\x00")
+@example(b'{"a":"\xed\xa0\x80"}')
+@example(b'{"a":NaN}')
+def test_arbitrary_bytes_raise_only_the_parsers_own_error(raw: bytes) -> None:
+    assert refusal(raw) in (None, "not-json", "not-an-object", "lone-surrogate")
+
+
+@given(st.one_of(objects, documents))
+def test_arbitrary_json_is_kept_unless_it_is_no_object_or_no_unicode(document: Any) -> None:
+    raw = json.dumps(document).encode()
+    valid = not any("\ud800" <= char <= "\udfff" for text in texts(json.loads(raw)) for char in text)
+    finite = b"NaN" not in raw and b"Infinity" not in raw
+    reason = refusal(raw)
+    if not valid:
+        assert reason == "lone-surrogate"
+    elif reason is not None:
+        assert reason == ("not-an-object" if finite else "not-json")
+    if reason is not None:
+        return
+    notification = parse(raw)
+    for text in texts([notification.data, notification.type, notification.key]):
+        text.encode()
+    assert notification.key is None or len(notification.key.encode()) <= 200
+    assert notification.occurred_at is None or notification.occurred_at.utcoffset() == UTC.utcoffset(None)
+    assert notification.misfit == (notification.type in MODELS and notification.payload is None)
+    assert parse(raw) == notification
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        rb'{"notification":"A\ud800"}',
+        rb'{"a":{"b":["\udc00"]}}',
+        rb'{"\ud83d":1}',
+        rb'{"a":{"x\ud800y":1}}',
+        rb'"\ud800"',
+    ],
+)
+def test_names_a_lone_surrogate_wherever_it_sits(raw: bytes) -> None:
+    assert refusal(raw) == "lone-surrogate"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"hello", b'{"a":1', b'{"a":1} {}', b"\x00", b'{"a":NaN}', b"\xef\xbb\xbf{}"]
+)
+def test_names_what_is_no_json(raw: bytes) -> None:
+    assert refusal(raw) == "not-json"
+
+
+@pytest.mark.parametrize("raw", [b"[]", b"null", b"1", b'"text"', b"true"])
+def test_names_what_is_no_object(raw: bytes) -> None:
+    assert refusal(raw) == "not-an-object"
+
+
+def test_an_error_quotes_nothing_of_the_body() -> None:
+    with pytest.raises(PayloadError) as caught:
+        parse(b'{"email":"someone@example.com", oops')
+    assert "someone" not in str(caught.value)
+
+
+def test_takes_a_data_wrapper_off_only_when_the_type_is_inside() -> None:
+    inner = {"notification": "SessionUpdateNotification", "session": {"id": 1}}
+    assert read(body(data=inner)) == inner
+    assert read(body(data=[inner])) == {"data": [inner]}
+    outer = {"notification": "new.type", "data": inner}
+    assert read(body(**outer)) == outer
+
+
+@pytest.mark.parametrize("named", [None, 7, True, ["x"], ""])
+def test_an_object_without_a_type_is_untyped(named: object) -> None:
+    assert parse(body(notification=named)).type == UNTYPED
+    assert parse(b"{}").type == UNTYPED
+
+
+def test_an_unknown_type_is_kept_without_a_payload() -> None:
+    notification = parse(body(notification="brand.new", chargePointId=12, wattage=7))
+    assert (notification.type, notification.key) == ("brand.new", "charge-point:12")
+    assert notification.payload is None
+    assert not notification.misfit
+    assert notification.data["wattage"] == 7
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        (
+            {"notification": "SessionStartStopNotification", "session": {"id": "4711", "chargePointId": 12}},
+            "session:4711",
+        ),
+        ({"notification": "session.start.stop.notification", "session": {"id": 4711}}, "session:4711"),
+        ({"notification": "SessionUpdateNotification", "session": {"id": 4711.0}}, "session:4711"),
+        ({"notification": "SessionUpdateNotification", "session": {"chargePointId": 12}}, "charge-point:12"),
+        (
+            {"notification": "SessionMeterValuesNotification", "sessionId": 4711, "chargePointId": 12},
+            "session:4711",
+        ),
+        (
+            {"notification": "SessionMeterValuesNotification", "sessionId": None, "chargePointId": 12},
+            "charge-point:12",
+        ),
+        (
+            {"notification": "HardwareStatusNotification", "chargePointId": 12, "evseId": 34},
+            "charge-point:12",
+        ),
+        ({"notification": "HardwareStatusNotification", "evseId": "34"}, "evse:34"),
+        ({"notification": "NetworkStatusNotification", "chargePoint": {"id": 12}}, "charge-point:12"),
+        ({"notification": "evse.changed", "evse": {"id": 34, "chargePointId": 12}}, "charge-point:12"),
+        ({"notification": "evse.changed", "evse": {"id": 34}}, "evse:34"),
+        ({"notification": "user.paymentMethod.changed", "paymentMethod": {"id": "x", "userId": 9}}, "user:9"),
+        ({"notification": "cdr.received", "cdr": {"id": 5, "sessionId": "4711"}}, "cdr:5"),
+        ({"notification": "SecurityEventNotification", "chargePoint": 12}, "charge-point:12"),
+        ({"notification": "new.type", "session": {"id": 1}, "chargePointId": 12}, "session:1"),
+        ({"notification": "new.type", "id": 5}, None),
+        ({"sessionId": 8}, "session:8"),
+    ],
+)
+def test_finds_the_entity_key(fields: dict[str, Any], key: str | None) -> None:
+    assert parse(body(**fields)).key == key
+
+
+@pytest.mark.parametrize("value", [None, True, False, "", 1.5, 1e300, {"id": 1}, [1]])
+def test_what_is_no_id_gives_no_key(value: object) -> None:
+    assert parse(body(notification="HardwareStatusNotification", chargePointId=value)).key is None
+
+
+def test_a_long_id_is_hashed_and_stays_its_own() -> None:
+    def key(session_id: str) -> str:
+        return parse(body(notification="SessionMeterValuesNotification", sessionId=session_id)).key or ""
+
+    assert key("x" * 192) == "session:" + "x" * 192
+    assert key("x" * 193).startswith("session:sha256-")
+    assert len(key("\u20ac" * 100)) == len("session:sha256-") + 32
+    assert key("x" * 193) != key("x" * 194)
+
+
+@pytest.mark.parametrize(
+    ("fields", "moment"),
+    [
+        (
+            {
+                "notification": "SessionUpdateNotification",
+                "session": {"id": 1, "lastUpdatedAt": "2026-11-24T03:50:00Z"},
+            },
+            (3, 50),
+        ),
+        ({"notification": "new.type", "updatedAt": "2026-11-24 05:50:00+02:00"}, (3, 50)),
+        ({"notification": "new.type", "timestamp": "2026-11-24T03:50:00"}, (3, 50)),
+        (
+            {"notification": "new.type", "lastUpdatedAt": "soon", "timestamp": "2026-11-24T03:50:00.5Z"},
+            (3, 50),
+        ),
+        (
+            {
+                "notification": "TariffChangedNotification",
+                "tariff": {"lastUpdatedAt": "2026-11-24T03:50:00Z"},
+            },
+            (3, 50),
+        ),
+        (
+            {
+                "notification": "SessionMeterValuesNotification",
+                "sessionId": 1,
+                "meterValues": [
+                    {"timestamp": "2026-11-24T03:49:00Z"},
+                    {"timestamp": "2026-11-24T05:50:00+02:00"},
+                    {"timestamp": None},
+                    "odd",
+                ],
+            },
+            (3, 50),
+        ),
+        (
+            {"notification": "HardwareStatusNotification", "chargePointId": 12, "hardwareStatus": "faulted"},
+            None,
+        ),
+        ({"notification": "new.type", "timestamp": 1700000000}, None),
+        ({"notification": "new.type", "timestamp": "2026-11-24"}, None),
+        ({"notification": "new.type", "timestamp": "0001-01-01T00:00:00+14:00"}, None),
+    ],
+)
+def test_finds_the_payloads_own_time(fields: dict[str, Any], moment: tuple[int, int] | None) -> None:
+    found = parse(body(**fields)).occurred_at
+    if moment is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert found.replace(microsecond=0) == datetime(2026, 11, 24, *moment, tzinfo=UTC)
+        assert found.tzinfo is UTC
+
+
+def session_of(**fields: Any) -> Session:
+    payload = parse(body(notification="SessionStartStopNotification", session={"id": 1, **fields})).payload
+    assert isinstance(payload, SessionStartStop)
+    return payload.session
+
+
+def test_a_session_is_read_liberally() -> None:
+    session = session_of(
+        id=4711,
+        chargePointId="12",
+        userId=None,
+        status="brand-new-status",
+        energy="12.5",
+        startedAt="2026-11-24T03:50:00+02:00",
+        stoppedAt="",
+        lastUpdatedAt="2026-11-24 03:50:00",
+        tariffSnapshotId=3,
+    )
+    assert (session.id, session.charge_point_id, session.user_id) == ("4711", "12", None)
+    assert (session.status, session.energy) == ("brand-new-status", 12.5)
+    assert session.started_at == datetime(2026, 11, 24, 1, 50, tzinfo=UTC)
+    assert session.last_updated_at == datetime(2026, 11, 24, 3, 50, tzinfo=UTC)
+    assert session.stopped_at is None
+    assert session.model_extra == {"tariffSnapshotId": 3}
+
+
+def test_every_field_of_a_session_but_its_id_may_be_null() -> None:
+    names = {field.alias: None for field in Session.model_fields.values() if field.alias not in (None, "id")}
+    assert session_of(**names) == session_of()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"notification": "SessionStartStopNotification"},
+        {"notification": "SessionStartStopNotification", "session": {"status": "active"}},
+        {"notification": "SessionUpdateNotification", "session": {"id": 1, "energy": "a lot"}},
+        {"notification": "SessionMeterValuesNotification", "chargePointId": 12, "meterValues": []},
+        {"notification": "SessionMeterValuesNotification", "sessionId": 1, "meterValues": "none"},
+        {"notification": "HardwareStatusNotification", "hardwareStatus": {"now": "faulted"}},
+    ],
+)
+def test_a_payload_that_does_not_fit_is_marked_and_kept(fields: dict[str, Any]) -> None:
+    notification = parse(body(**fields))
+    assert notification.misfit
+    assert notification.payload is None
+    assert notification.data == fields
+
+
+def test_meter_values_are_numbers_when_they_can_be() -> None:
+    values = ["120.5", 7, "3a9f", None]
+    fields = {"sessionId": 1, "meterValues": [{"value": value} for value in values]}
+    payload = parse(body(notification="SessionMeterValuesNotification", **fields)).payload
+    assert isinstance(payload, SessionMeterValues)
+    assert [reading.value for reading in payload.meter_values] == [120.5, 7.0, "3a9f", None]
+
+
+def test_meter_values_may_be_null() -> None:
+    payload = parse(
+        body(notification="SessionMeterValuesNotification", sessionId=1, meterValues=None)
+    ).payload
+    assert isinstance(payload, SessionMeterValues)
+    assert payload.meter_values == []
+
+
+@pytest.mark.parametrize("where", ["", "boot", "chargePoint"])
+@pytest.mark.parametrize("name", ["firmware_version", "firmwareVersion"])
+def test_boot_fields_are_found_at_the_top_and_one_object_down(where: str, name: str) -> None:
+    boot = {name: "1.2", "vendor": "ACME"}
+    fields: dict[str, Any] = {where: {"id": 12, **boot}} if where else {"chargePointId": 12, **boot}
+    if where == "boot":
+        fields["chargePointId"] = 12
+    payload = parse(body(notification="BootNotification", **fields)).payload
+    assert isinstance(payload, Boot)
+    assert (payload.charge_point_id, payload.firmware_version, payload.vendor) == ("12", "1.2", "ACME")
+
+
+def test_status_payloads_know_their_charge_point() -> None:
+    hardware = parse(
+        body(notification="HardwareStatusNotification", chargePointId=12, evseId=34, hardwareStatus="faulted")
+    ).payload
+    assert isinstance(hardware, HardwareStatus)
+    assert (hardware.charge_point_id, hardware.evse_id, hardware.hardware_status) == ("12", "34", "faulted")
+    network = parse(
+        body(notification="NetworkStatusNotification", chargePoint={"id": "12"}, networkStatus="available")
+    ).payload
+    assert isinstance(network, NetworkStatus)
+    assert (network.charge_point_id, network.network_status) == ("12", "available")
+
+
+def test_payloads_can_be_made_in_python() -> None:
+    made = SessionUpdate(session=Session(id="1", started_at=datetime(2026, 11, 24, 3, 50, tzinfo=UTC)))
+    assert made.session.started_at == datetime(2026, 11, 24, 3, 50, tzinfo=UTC)
+
+
+def test_the_catalogue_holds_every_known_type_and_every_model() -> None:
+    assert len(KNOWN_TYPES) == 43
+    assert MODELS.keys() <= KNOWN_TYPES.keys()
+
+
+@pytest.mark.parametrize("name", KNOWN_TYPES)
+def test_every_known_type_finds_a_key_at_each_of_its_paths(name: str) -> None:
+    for entity, paths in KNOWN_TYPES[name].entities:
+        for path in paths:
+            data: Any = 77
+            for step in reversed(path.split(".")):
+                data = {step: data}
+            assert DEFAULT_RULES.key(name, data) == f"{entity}:77"
+
+
+def load(tmp_path: Path, content: str) -> Rules:
+    file = tmp_path / "keys.json"
+    file.write_text(content)
+    return Rules.load(file)
+
+
+def test_rules_of_a_type_can_be_overridden_from_a_file(tmp_path: Path) -> None:
+    rules = load(tmp_path, '{"new.type": {"entity": "depot", "paths": ["depot.code"]}}')
+    raw = body(notification="new.type", depot={"code": "N1"}, chargePointId=12)
+    assert parse(raw, rules=rules).key == "depot:N1"
+    assert parse(raw).key == "charge-point:12"
+    assert parse(body(notification="new.type", chargePointId=12), rules=rules).key == "charge-point:12"
+
+
+def test_a_type_can_be_given_no_key_or_several_entities(tmp_path: Path) -> None:
+    rules = load(
+        tmp_path,
+        '{"a": {"entity": "x", "paths": []},'
+        ' "b": [{"entity": "x", "paths": ["xId"]}, {"entity": "y", "paths": ["yId"]}]}',
+    )
+    assert rules.key("a", {"chargePointId": 12}) is None
+    assert rules.key("b", {"yId": 1}) == "y:1"
+
+
+def test_the_version_changes_with_the_rules_and_only_with_them(tmp_path: Path) -> None:
+    assert load(tmp_path, "{}").version == DEFAULT_RULES.version == Rules().version
+    changed = load(tmp_path, '{"new.type": {"entity": "depot", "paths": ["depot.code"]}}')
+    assert changed.version != DEFAULT_RULES.version
+    assert changed.version in repr(changed)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"a": 1}',
+        '{"a": {"entity": "x"}}',
+        '{"a": {"entity": "", "paths": ["id"]}}',
+        '{"a": {"entity": "x:y", "paths": ["id"]}}',
+        '{"a": {"entity": "x", "paths": "id"}}',
+        '{"a": {"entity": "x", "paths": [1]}}',
+        '{"a": {"entity": "x", "paths": ["id"], "more": 1}}',
+        '{"a": {"entity": "\\ud800", "paths": ["id"]}}',
+    ],
+)
+def test_a_faulty_rules_file_is_refused_in_one_line_naming_it(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ValueError, match=r"keys\.json") as caught:
+        load(tmp_path, content)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_rules_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="missing"):
+        Rules.load(tmp_path / "missing.json")

@@ -1,0 +1,132 @@
+"""Signing and verifying: every spelling of a digest passes, no altered bit does."""
+
+import base64
+import hashlib
+import hmac
+import string
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from ampeco.errors import SignatureError
+from ampeco.signature import ENCODINGS, SCHEMES, Encoding, SigningKey, sign, verify
+
+KEY = SigningKey.of("token-of-the-subscription")
+OTHER = SigningKey.of("another-token")
+BODY = b'{"notification":"BootNotification"}'
+
+encodings = st.sampled_from(ENCODINGS)
+prefixes = st.sampled_from(["", "sha256=", "SHA256="])
+secrets = st.binary(min_size=1, max_size=80)
+
+
+def refusal(body: bytes, signature: str | bytes | None, *keys: SigningKey) -> str:
+    with pytest.raises(SignatureError) as caught:
+        verify(body, signature, keys or (KEY,))
+    return caught.value.reason
+
+
+@given(
+    body=st.binary(max_size=300), secret=secrets, encoding=encodings, prefix=prefixes, as_bytes=st.booleans()
+)
+def test_accepts_what_was_signed_in_every_spelling(
+    body: bytes, secret: bytes, encoding: Encoding, prefix: str, as_bytes: bool
+) -> None:
+    key = SigningKey(secret)
+    signature = sign(body, key, encoding=encoding, prefix=prefix)
+    assert verify(body, signature.encode() if as_bytes else signature, [OTHER, key, OTHER]) is key
+
+
+@given(body=st.binary(min_size=1, max_size=300), place=st.integers(min_value=0), encoding=encodings)
+def test_refuses_a_body_with_one_bit_flipped(body: bytes, place: int, encoding: Encoding) -> None:
+    signature = sign(body, KEY, encoding=encoding)
+    flipped = bytearray(body)
+    flipped[place // 8 % len(body)] ^= 1 << place % 8
+    assert refusal(bytes(flipped), signature) == "signature-mismatch"
+
+
+@given(bit=st.integers(0, 255), encoding=encodings, prefix=prefixes)
+def test_refuses_a_digest_with_one_bit_flipped(bit: int, encoding: Encoding, prefix: str) -> None:
+    digest = bytearray(hmac.new(KEY.secret, BODY, hashlib.sha256).digest())
+    digest[bit // 8] ^= 1 << bit % 8
+    spelled = {
+        "hex": digest.hex(),
+        "HEX": digest.hex().upper(),
+        "base64": base64.b64encode(digest).decode(),
+        "base64-unpadded": base64.b64encode(digest).decode().rstrip("="),
+        "base64url": base64.urlsafe_b64encode(digest).decode(),
+        "base64url-unpadded": base64.urlsafe_b64encode(digest).decode().rstrip("="),
+    }[encoding]
+    assert refusal(BODY, prefix + spelled) == "signature-mismatch"
+
+
+@given(encoding=encodings, place=st.integers(min_value=0), choice=st.integers(min_value=0))
+def test_refuses_a_signature_with_one_digit_replaced(encoding: Encoding, place: int, choice: int) -> None:
+    """Also in the last digit of base64, whose lowest bits carry nothing."""
+    signature = sign(BODY, KEY, encoding=encoding)
+    alphabet = string.digits + {"hex": "abcdef", "HEX": "ABCDEF"}.get(encoding, string.ascii_letters)
+    place %= len(signature.rstrip("="))
+    digit = alphabet[choice % len(alphabet)]
+    assume(digit != signature[place])
+    changed = signature[:place] + digit + signature[place + 1 :]
+    assert refusal(BODY, changed) in ("signature-malformed", "signature-mismatch")
+
+
+@given(encoding=encodings, prefix=prefixes, length=st.integers(min_value=0))
+def test_refuses_a_truncated_signature(encoding: Encoding, prefix: str, length: int) -> None:
+    signature = prefix + sign(BODY, KEY, encoding=encoding).rstrip("=")
+    length %= len(signature)
+    assert refusal(BODY, signature[:length]) in ("signature-missing", "signature-malformed")
+
+
+@given(st.one_of(st.text(), st.binary()))
+def test_refuses_arbitrary_signatures_with_its_own_error_only(signature: str | bytes) -> None:
+    refusal(BODY, signature)
+
+
+@pytest.mark.parametrize("signature", [None, "", b""])
+def test_says_that_a_signature_is_missing(signature: str | bytes | None) -> None:
+    assert refusal(BODY, signature) == "signature-missing"
+
+
+@pytest.mark.parametrize("signature", ["sha256=", "sha1=" + "0" * 40, "0" * 63, "0" * 65, "g" * 64, "=" * 44])
+def test_says_that_a_signature_is_malformed(signature: str) -> None:
+    assert refusal(BODY, signature) == "signature-malformed"
+
+
+def test_refuses_everything_without_keys() -> None:
+    with pytest.raises(SignatureError):
+        verify(BODY, sign(BODY, KEY), [])
+
+
+def test_tries_every_key_and_says_which_matched() -> None:
+    assert verify(BODY, sign(BODY, KEY), [OTHER, KEY]).key_id == KEY.key_id
+    assert refusal(BODY, sign(BODY, KEY), OTHER) == "signature-mismatch"
+
+
+def test_signs_what_the_scheme_says() -> None:
+    signature = sign(b"1700000000." + BODY, KEY)
+    assert verify(BODY, signature, [KEY], signed_string=lambda body: b"1700000000." + body) is KEY
+    assert SCHEMES["body"](BODY) == BODY
+
+
+def test_agrees_with_the_definition_of_hmac_sha256() -> None:
+    """RFC 4231, test case 2."""
+    expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    assert sign(b"what do ya want for nothing?", SigningKey.of("Jefe")) == expected
+
+
+def test_a_key_shows_its_id_and_never_its_secret() -> None:
+    key = SigningKey.of("very-secret-token")
+    assert key.key_id == hashlib.sha256(b"very-secret-token").hexdigest()[:8]
+    assert key.key_id in repr(key)
+    assert "very-secret-token" not in f"{key!r} {key}"
+
+
+@pytest.mark.parametrize("text", ["", "half\ud83d"])
+def test_refuses_an_unusable_key_without_quoting_it(text: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        SigningKey.of(text)
+    assert "half" not in str(caught.value)
+    assert caught.value.__cause__ is None
