@@ -13,7 +13,6 @@ only way to be left out.
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import types
@@ -24,32 +23,26 @@ from sybil import Document, Example, Region, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown.lexers import FencedCodeBlockLexer
 
+from tests.meta.repository import copy_to
+
 EXECUTED = ("python", "console", "bash")
 SHOWN = ("dockerfile", "ini", "json", "lua", "text", "toml", "yaml")
 """Languages of blocks that only show something. Whatever is typed in has to be of an executed one."""
 
 _NOT_EXECUTED = re.compile(r"<!-- not executed: \S.* -->\s*\Z")
 _END = "--end-of-command--"
-_COPIED = ("ampeco", "deploy", "handlers", "receiver", "workers", "pyproject.toml", "README.md", "LICENSE")
 
 
 class Difference(AssertionError):
     """A command failed or printed something else than the document shows."""
 
 
-def run(path: Path, scratch: Path, *, root: Path) -> int:
+def run(path: Path, scratch: Path) -> int:
     """Execute every block of the document at `path`; returns how many there were.
 
     Raises whatever a Python block raises, and Difference for commands.
     """
-    work = scratch / "work"
-    work.mkdir()
-    for name in _COPIED:
-        source = root / name
-        if source.is_dir():
-            shutil.copytree(source, work / name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif source.exists():
-            shutil.copy(source, work / name)
+    work = copy_to(scratch / "work")
     document = Sybil(parsers=[_Blocks(work)]).parse(path)
     module = types.ModuleType("document")
     document.namespace = vars(module)  # a real module: annotations and models look theirs up

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.meta.repository import ROOT
 
 _MARK = re.compile(r"^<!-- (?:generated: (?P<name>\S+)|(?P<end>end)) -->\n", re.MULTILINE)
 

@@ -1,15 +1,13 @@
 """Imports follow the data, and the contracts that say so do break when they should."""
 
 import ast
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("ampeco", "handlers", "workers", "receiver")
+from tests.meta.repository import MODULES, ROOT, copy_to
 
 # Module -> what it imports, which contract forbids it, and the line of the report that has to say so.
 FORBIDDEN = {
@@ -38,9 +36,7 @@ ALLOWED = {
 
 
 def _lint(folder: Path, modules: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    for room in ROOMS:
-        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", folder)
+    copy_to(folder)
     for module, imported in modules.items():
         (folder / module).write_text(f"import {imported}\n")
     return subprocess.run(
@@ -54,13 +50,15 @@ def _lint(folder: Path, modules: dict[str, str]) -> subprocess.CompletedProcess[
 
 
 def test_contracts_allow_what_the_design_allows(tmp_path: Path) -> None:
-    done = _lint(tmp_path, ALLOWED)
+    done = _lint(tmp_path / "copy", ALLOWED)
     assert done.returncode == 0, done.stdout
     assert " 0 broken" in done.stdout
 
 
 def test_contracts_break_at_every_import_against_the_arrow(tmp_path: Path) -> None:
-    done = _lint(tmp_path, ALLOWED | {module: imported for module, (imported, _) in FORBIDDEN.items()})
+    done = _lint(
+        tmp_path / "copy", ALLOWED | {module: imported for module, (imported, _) in FORBIDDEN.items()}
+    )
     assert done.returncode == 1
     assert " 0 kept" in done.stdout
     assert [line for _, line in FORBIDDEN.values() if f"- {line} (l.1)" not in _narrow(done.stdout)] == []
@@ -71,10 +69,6 @@ def test_contracts_break_at_every_import_against_the_arrow(tmp_path: Path) -> No
 
 def _narrow(report: str) -> str:
     return "\n".join(" ".join(line.split()) for line in report.splitlines())
-
-
-def _modules() -> list[Path]:
-    return sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 
 def _reads_environment(source: str) -> list[int]:
@@ -104,7 +98,7 @@ def _reads_environment(source: str) -> list[int]:
 def test_only_settings_and_the_command_line_read_the_environment() -> None:
     found = {
         f"{path.relative_to(ROOT)}:{line}"
-        for path in _modules()
+        for path in MODULES
         if path.name != "settings.py" and ROOT / "receiver" / "cli" not in path.parents
         for line in _reads_environment(path.read_text())
     }

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.meta import documents, generated
+from tests.meta.repository import ROOT
 
-ROOT = generated.ROOT
 EVERY = [pytest.param(path, id=str(path.relative_to(ROOT))) for path in generated.documents()]
 
 
@@ -19,7 +19,7 @@ def test_there_is_a_document_for_every_reader(name: str) -> None:
 
 @pytest.mark.parametrize("path", EVERY)
 def test_blocks_run(path: Path, tmp_path: Path) -> None:
-    documents.run(path, tmp_path, root=ROOT)
+    documents.run(path, tmp_path)
 
 
 @pytest.mark.parametrize("path", EVERY)
@@ -66,7 +66,7 @@ def _document(folder: Path, text: str) -> Path:
 )
 def test_a_block_that_does_not_hold_is_told(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=re.escape(said)):
-        documents.run(_document(tmp_path, text), tmp_path, root=ROOT)
+        documents.run(_document(tmp_path, text), tmp_path)
 
 
 def test_blocks_that_hold(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ $ false
 shown: only
 ```
 """
-    assert documents.run(_document(tmp_path, text), tmp_path, root=ROOT) == 4
+    assert documents.run(_document(tmp_path, text), tmp_path) == 4
 
 
 TABLE = {"fruit": lambda: "| name |\n|---|\n| apple |\n"}

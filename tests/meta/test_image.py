@@ -3,13 +3,12 @@
 import re
 import shlex
 import tomllib
-from pathlib import Path
 
 from packaging.requirements import Requirement
 
 from tests.meta import manifests
+from tests.meta.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 RECIPE = (ROOT / "deploy" / "Containerfile").read_text().replace("\\\n", " ")
 STEPS = [tuple(line.split(maxsplit=1)) for line in RECIPE.splitlines() if re.match(r"[A-Z]+ ", line)]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -12,8 +12,8 @@ import yaml
 
 from tests.meta import manifests
 from tests.meta.manifests import Document
+from tests.meta.repository import ROOT
 
-ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 BASE, DEV = DEPLOY / "base", DEPLOY / "overlays" / "dev"
 OPERATORS_SECRET = frozenset({"Secret/ampeco-receiver-secrets"})

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("ampeco", "handlers", "workers", "receiver")
-MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+from tests.meta.repository import MODULES, ROOT
+
 SAYS_NOTHING = {"base", "common", "helper", "helpers", "manager", "misc", "tools", "util", "utils"}
 
 

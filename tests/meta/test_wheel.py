@@ -1,30 +1,20 @@
 """What is installed from the wheel: everything the packages need, and nothing else."""
 
-import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
 from email.parser import Parser
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("ampeco", "handlers", "workers", "receiver")
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", *ROOMS, "tests", "deploy")
+from tests.meta.repository import ROOMS, ROOT, copy_to
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """The wheel, built from a copy so that no build folder is left behind."""
-    folder = tmp_path_factory.mktemp("wheel")
-    for name in SOURCES:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / name)
+    folder = copy_to(tmp_path_factory.mktemp("wheel") / "copy")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
     subprocess.run(
         [*pip, "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", folder / "dist", "."],
