@@ -63,7 +63,7 @@ class Receiver:
         """
         self._settings = settings
         self._reload = reload
-        rules = _rules(settings)
+        rules = rules_of(settings)
         redis_url = _needed(settings.redis_url).get_secret_value()
         self._redis = connect(redis_url)
         self._log = EventLog(
@@ -235,6 +235,22 @@ class _Server(uvicorn.Server):
         yield
 
 
+async def serve_until(app: ASGIApp, host: str, port: int, setting: str, stop: asyncio.Event) -> None:
+    """Serve one application on one port until `stop` is set.
+
+    Raises:
+        SettingsError: the port cannot be opened.
+    """
+    with _listening(host, port, setting) as listener:
+        server = _Server(app)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        stopping.cancel()
+        await serving
+
+
 def stop_on_signals(stop: asyncio.Event) -> None:
     """SIGTERM and SIGINT set the event; a second one ends the process as usual."""
     loop = asyncio.get_running_loop()
@@ -261,7 +277,12 @@ def _listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
         yield listener
 
 
-def _rules(settings: Settings) -> EntityKeyRules:
+def rules_of(settings: Settings) -> EntityKeyRules:
+    """The entity key rules in force.
+
+    Raises:
+        SettingsError: the file cannot be used.
+    """
     if settings.entity_keys_file is None:
         return DEFAULT_RULES
     try:

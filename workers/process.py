@@ -69,8 +69,9 @@ class WorkerConfig:
 class WorkerProcess:
     """Discovers handlers, declares them, and works until told to stop."""
 
-    def __init__(self, config: WorkerConfig) -> None:
+    def __init__(self, config: WorkerConfig, *, on_ready: Callable[[], None] = lambda: None) -> None:
         self._config = config
+        self._on_ready = on_ready
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
         self._stopping = threading.Event()
@@ -199,6 +200,7 @@ class WorkerProcess:
             asyncio.create_task(_recycle_when_asked(dispatcher)),
         ]
         waker.wake([self._config.queue])
+        self._on_ready()
         _log.info("worker.started", queue=self._config.queue, handlers=sorted(self._ours()))
         return dispatcher
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # Name of the command -> where it is. A command that is not built yet is not here.
 COMMANDS = {
     "serve": "receiver.cli.serve:serve",
+    "worker": "receiver.cli.worker:worker",
     "events": "receiver.cli.events:events",
     "handlers": "receiver.cli.handlers:handlers",
     "settings": "receiver.cli.settings:settings",

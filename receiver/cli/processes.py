@@ -1,0 +1,136 @@
+"""Child processes: started again when they end, and never left behind, whatever happens to the parent.
+
+A child's standard input is a pipe that only its parent holds open, so that it notices even a SIGKILL of the
+parent. It says that it is ready through a second pipe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+import click
+
+from receiver.logging import get_logger
+
+READY_FD = "_AMPECO_RECEIVER_READY_FD"  # for our own children only
+
+_QUICK_S = 5.0
+_MAX_PAUSE_S = 5.0
+_WRONG = 2
+
+_log = get_logger(__name__)
+
+
+class Child:
+    """One child process of this program, kept running.
+
+    Args:
+        arguments: of `ampeco-receiver`.
+        environ: complete environment of the child.
+        grace_s: after SIGTERM, seconds until SIGKILL; None waits for as long as it takes.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], environ: Mapping[str, str], *, grace_s: float | None = None
+    ) -> None:
+        self._arguments = [sys.executable, "-m", "receiver", *arguments]
+        self._environ = dict(environ)
+        self._grace_s = grace_s
+        self._process: asyncio.subprocess.Process | None = None
+        self.ready = asyncio.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        return None if self._process is None else self._process.pid
+
+    async def keep_running(self, stop: asyncio.Event) -> int:
+        """Run it until `stop`, again whenever it ends by itself.
+
+        Returns:
+            0 after `stop`; 2 at once when the child refuses its configuration.
+        """
+        pause_s = 0.1
+        while not stop.is_set():
+            started_s = time.monotonic()
+            code = await self._run_once(stop)
+            if stop.is_set():
+                return 0
+            if code == _WRONG:
+                return code
+            pause_s = 0.1 if time.monotonic() - started_s > _QUICK_S else min(_MAX_PAUSE_S, pause_s * 2)
+            _log.warning("process.ended", process=self._arguments[3], exit_code=code, again_in_s=pause_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause_s)
+        return 0
+
+    async def _run_once(self, stop: asyncio.Event) -> int:
+        receiving, sending = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._arguments,
+                stdin=asyncio.subprocess.PIPE,
+                pass_fds=(sending,),
+                env={**self._environ, READY_FD: str(sending)},
+            )
+        finally:
+            os.close(sending)
+        self._process = process
+        listening = asyncio.create_task(asyncio.to_thread(_heard_ready, receiving))
+        listening.add_done_callback(lambda task: self.ready.set() if task.result() else None)
+        stopping = asyncio.create_task(stop.wait())
+        ended = asyncio.create_task(process.wait())
+        try:
+            await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                await self._end(process, ended)
+        finally:
+            stopping.cancel()
+            self.ready.clear()
+            self._process = None
+            if not ended.done():
+                process.kill()
+        return await ended
+
+    async def _end(self, process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await asyncio.wait({ended}, timeout=self._grace_s)
+        if not ended.done():
+            _log.error("process.killed", process=self._arguments[3])
+            process.kill()
+
+
+def _heard_ready(receiving: int) -> bool:
+    with os.fdopen(receiving, "rb") as pipe:
+        return pipe.read(1) == b"r"
+
+
+def say_ready() -> None:
+    """Tell the parent, if there is one that listens."""
+    number = os.environ.pop(READY_FD, None)
+    if number is not None:
+        with contextlib.suppress(OSError):
+            os.write(int(number), b"r")
+            os.close(int(number))
+
+
+def end_with_parent() -> None:
+    """Ask this process to stop politely when the process that started it is gone."""
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
+
+
+child_option = click.option("--child", is_flag=True, hidden=True, help="Started by another process of ours.")

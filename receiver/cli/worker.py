@@ -1,0 +1,139 @@
+"""`worker`: runs handlers. A parent that watches, with the admin port; the children do the work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from receiver.cli import prepare
+from receiver.cli.processes import child_option
+
+if TYPE_CHECKING:
+    from receiver.cli.processes import Child
+    from receiver.settings import Settings
+
+
+@click.command()
+@click.option("--queue", default="default", show_default=True, help="The RQ queue to serve.")
+@click.option(
+    "--processes", default=1, show_default=True, type=click.IntRange(1, 64), help="Worker processes."
+)
+@click.option("--load", multiple=True, metavar="MODULE|FILE", help="Handlers besides the installed plugins.")
+@child_option
+def worker(queue: str, processes: int, load: tuple[str, ...], child: bool) -> None:
+    """Run the handlers of the installed plugins."""
+    settings = prepare(need=("AWR_REDIS_URL",))
+    if settings.registration != "off":
+        from receiver.settings import demand
+
+        demand(settings, ("AWR_TENANT_URL", "AWR_API_TOKEN"))
+    if child:
+        sys.exit(run_child(settings, queue, load))
+    arguments = ["worker", "--child", "--queue", queue, *(part for name in load for part in ("--load", name))]
+    sys.exit(asyncio.run(_supervise(settings, arguments, processes)))
+
+
+def run_child(settings: Settings, queue: str, load: tuple[str, ...]) -> int:
+    """The work itself, in this process."""
+    from handlers.contract import HandlerError
+    from receiver.cli.processes import end_with_parent, say_ready
+    from receiver.serve import rules_of
+    from receiver.settings import load as load_settings
+    from workers.process import RECYCLED, WorkerConfig, WorkerProcess
+
+    def token() -> str | None:
+        secret = load_settings(os.environ).api_token
+        return secret.get_secret_value() if secret else None
+
+    assert settings.redis_url is not None  # noqa: S101 - demanded above
+    config = WorkerConfig(
+        redis_url=settings.redis_url.get_secret_value(),
+        prefix=settings.key_prefix,
+        lanes=settings.lanes,
+        queue=queue,
+        tenant_url=settings.tenant_url,
+        api_token=token,
+        rules_version=rules_of(settings).version,
+        load=load,
+        allow=settings.handlers_allow,
+        strict=settings.plugins_strict,
+    )
+    end_with_parent()
+    try:
+        code = WorkerProcess(config, on_ready=say_ready).run()
+    except HandlerError as error:
+        click.echo(f"ampeco-receiver: {error}", err=True)
+        return 2
+    if code == RECYCLED:
+        # A handler's thread never returned; a polite exit would wait for it.
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+async def _supervise(settings: Settings, arguments: list[str], processes: int) -> int:
+    from receiver.cli.processes import Child
+    from receiver.serve import stop_on_signals
+
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    children = [Child(arguments, os.environ) for _ in range(processes)]
+    running = [asyncio.create_task(child.keep_running(stop)) for child in children]
+    admin = asyncio.create_task(_admin(settings, children, stop))
+    code = 0
+    for task in asyncio.as_completed([*running, admin]):
+        code = max(code, await task)
+        stop.set()
+    return code
+
+
+async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event) -> int:
+    """Health and metrics of this worker, until `stop`."""
+    import json
+
+    from prometheus_client import CONTENT_TYPE_LATEST
+    from redis.exceptions import RedisError
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import PlainTextResponse, Response
+    from starlette.routing import Route
+
+    from receiver.logmetrics import exposition
+    from receiver.serve import serve_until
+    from workers.eventlog.connect import connect
+    from workers.eventlog.log import EventLog
+
+    assert settings.redis_url is not None  # noqa: S101
+    redis = connect(settings.redis_url.get_secret_value(), max_connections=4)
+    log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
+
+    async def live(_: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def ready(_: Request) -> Response:
+        reasons = [] if all(child.ready.is_set() for child in children) else ["worker-not-started"]
+        try:
+            await log.ready()
+        except (RedisError, OSError):
+            reasons.append("redis-unreachable")
+        report: dict[str, Any] = {"ready": not reasons, "reasons": reasons, "processes": len(children)}
+        return Response(json.dumps(report), 503 if reasons else 200, media_type="application/json")
+
+    async def metrics(_: Request) -> Response:
+        try:
+            return Response(await exposition(log), media_type=CONTENT_TYPE_LATEST)
+        except (RedisError, OSError):
+            return PlainTextResponse("redis unreachable", 503)
+
+    app = Starlette(
+        routes=[Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", metrics)]
+    )
+    try:
+        await serve_until(app, settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT", stop)
+    finally:
+        await redis.aclose()
+    return 0

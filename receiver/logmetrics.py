@@ -1,0 +1,43 @@
+"""What Prometheus is told about deliveries: read from the log when asked, so it is the same from every worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from workers.eventlog.log import EventLog, HandlerPosition
+
+_OUTCOMES = ("done", "skipped", "dead", "retried")
+
+
+class _Positions:
+    def __init__(self, positions: list[HandlerPosition]) -> None:
+        self._positions = positions
+
+    def collect(self) -> Iterable[Metric]:
+        deliveries = CounterMetricFamily(
+            "awr_deliveries", "Deliveries by outcome", labels=["handler", "outcome"]
+        )
+        waiting = GaugeMetricFamily("awr_handler_waiting", "Events after its cursors", labels=["handler"])
+        opened = GaugeMetricFamily(
+            "awr_handler_open", "Events running, retried or parked", labels=["handler"]
+        )
+        for position in self._positions:
+            waiting.add_metric([position.name], position.waiting)
+            opened.add_metric([position.name], position.open)
+            for outcome in _OUTCOMES:
+                deliveries.add_metric([position.name, outcome], position.stats.get(outcome, 0))
+        return [deliveries, waiting, opened]
+
+
+async def exposition(log: EventLog) -> bytes:
+    """Deliveries and positions of all handlers in Prometheus's text format.
+
+    Raises:
+        redis.RedisError: the log cannot be read.
+    """
+    registry = CollectorRegistry()
+    registry.register(_Positions(await log.handlers()))
+    return generate_latest(registry)
