@@ -1,0 +1,164 @@
+"""One charging session: energy and battery over time, and how AMPECO would show it.
+
+It knows nothing of notifications, of the fleet or of when it is asked.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+PRICE_PER_KWH = 0.45
+TAX_PERCENT = 20
+_TAPER_FROM_PERCENT = 80.0
+_FULL_PERCENT = 99.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evse:
+    """The one EVSE of a simulated charge point."""
+
+    charge_point_id: int
+    id: int
+    max_kw: float
+
+    @property
+    def direct_current(self) -> bool:
+        """Fast chargers know how full the battery is."""
+        return self.max_kw > 22
+
+
+@dataclass(slots=True)
+class ChargingSession:
+    """A session under way. Energy is in Wh, as a production user of AMPECO reads it (unit not published)."""
+
+    id: int
+    evse: Evse
+    user_id: int
+    external_id: str
+    started_at: datetime
+    battery_wh: float
+    soc_percent: float
+    register_wh: int
+    energy_wh: float = 0.0
+    power_kw: float = 0.0
+    peak_kw: float = 0.0
+    measured_at: datetime = field(init=False)
+    stopped_at: datetime | None = None
+    reason: str | None = None
+    paid: bool = False
+
+    def __post_init__(self) -> None:
+        self.measured_at = self.started_at
+
+    @classmethod
+    def begin(
+        cls, session_id: int, evse: Evse, at: datetime, register_wh: int, random: Random
+    ) -> "ChargingSession":
+        """A driver plugs in a car that is neither empty nor full."""
+        return cls(
+            id=session_id,
+            evse=evse,
+            user_id=random.randint(5001, 5999),
+            external_id=f"{random.getrandbits(48):012x}",
+            started_at=at,
+            battery_wh=random.randint(40, 90) * 1000.0,
+            soc_percent=random.uniform(10, 60),
+            register_wh=register_wh,
+        )
+
+    def charge_until(self, at: datetime, random: Random) -> None:
+        """Take energy until this moment: full power at first, tapering off towards a full battery."""
+        hours = (at - self.measured_at).total_seconds() / 3600
+        taper = min(1.0, max(0.05, (100 - self.soc_percent) / (100 - _TAPER_FROM_PERCENT)))
+        self.power_kw = round(self.evse.max_kw * taper * random.uniform(0.92, 1.0), 3)
+        room_wh = max(0.0, (_FULL_PERCENT - self.soc_percent) / 100 * self.battery_wh)
+        taken_wh = min(self.power_kw * 1000 * hours, room_wh)
+        self.energy_wh += taken_wh
+        self.soc_percent += taken_wh / self.battery_wh * 100
+        self.peak_kw = max(self.peak_kw, self.power_kw)
+        self.measured_at = at
+
+    def stop(self, at: datetime, reason: str) -> None:
+        """The car is unplugged or the driver ends the session."""
+        self.stopped_at, self.reason, self.power_kw = at, reason, 0.0
+
+    def meter_values(self) -> list[dict[str, Any]]:
+        """What the meter shows now, values as texts like in OCPP."""
+        at = moment(self.measured_at)
+        shown = [
+            ("Energy.Active.Import.Register", "Wh", str(self.register_wh + int(self.energy_wh)), "Outlet"),
+            ("Power.Active.Import", "kW", f"{self.power_kw:.3f}", "Outlet"),
+        ]
+        if self.evse.direct_current:
+            shown.append(("SoC", "Percent", str(int(self.soc_percent)), "EV"))
+        return [
+            {"measurand": measurand, "unit": unit, "value": value, "timestamp": at, "location": location}
+            for measurand, unit, value, location in shown
+        ]
+
+    def resource(self, at: datetime) -> dict[str, Any]:
+        """The session as a resource, `at` being the moment of its last update."""
+        energy_wh = int(self.energy_wh)
+        with_tax = round(energy_wh / 1000 * PRICE_PER_KWH, 2)
+        without_tax = round(with_tax / (1 + TAX_PERCENT / 100), 2)
+        finished = self.stopped_at is not None
+        stopped_at = moment(self.stopped_at) if self.stopped_at else None
+        hours = (self.measured_at - self.started_at) / timedelta(hours=1)
+        return {
+            "id": str(self.id),
+            "operatorId": 1,
+            "chargePointId": self.evse.charge_point_id,
+            "evseId": self.evse.id,
+            "connectorId": 1,
+            "status": "finished" if finished else "active",
+            "reason": self.reason,
+            "userId": self.user_id,
+            "authorizationId": self.id + 500_000,
+            "externalSessionId": self.external_id,
+            "startedAt": moment(self.started_at),
+            "stoppedAt": stopped_at,
+            "energy": energy_wh,
+            "energyConsumption": {"total": energy_wh, "grid": energy_wh},
+            "powerKw": self.power_kw,
+            "power": {
+                "latest": self.power_kw,
+                "peak": self.peak_kw,
+                "average": round(energy_wh / 1000 / hours, 3) if hours else 0.0,
+            },
+            "socPercent": int(self.soc_percent) if self.evse.direct_current else None,
+            "amount": with_tax,
+            "totalAmount": {"withTax": with_tax, "withoutTax": without_tax},
+            "tax": {"taxId": 1, "taxPercentage": TAX_PERCENT},
+            "currency": "EUR",
+            "paymentType": "tokenized",
+            "paymentMethodId": f"pm-{self.user_id}",
+            "paymentStatus": "paid" if self.paid else "pending",
+            "billingStatus": "completed" if self.paid else "pending",
+            "incrementalPreAuthorizationEnabled": False,
+            "authorization": {
+                "id": self.id + 500_000,
+                "method": "user_device",
+                "source": "local",
+                "createdAt": moment(self.started_at),
+                "status": "accepted",
+                "rejectionReason": None,
+                "userId": self.user_id,
+            },
+            "chargingPeriods": [
+                {
+                    "id": self.id + 700_000,
+                    "energy": energy_wh,
+                    "startedAt": moment(self.started_at),
+                    "stoppedAt": stopped_at,
+                    "state": "finished" if finished else "active",
+                    "chargingState": "idle" if finished else "charging",
+                }
+            ],
+            "lastUpdatedAt": moment(at),
+        }
+
+
+def moment(at: datetime) -> str:
+    """A time as the payloads write it: ISO 8601 with offset, whole seconds."""
+    return at.isoformat(timespec="seconds")

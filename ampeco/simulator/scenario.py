@@ -1,0 +1,139 @@
+"""Makes a fleet live in real time: at a rate, up to a count, only as long as somebody is subscribed.
+
+It knows nothing of HTTP and nothing of how notifications are delivered.
+"""
+
+import asyncio
+import logging
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from ampeco.simulator.fleet import ANNOUNCED, Announcement, Fleet
+from ampeco.simulator.model import Refused
+from ampeco.simulator.tenant import Tenant
+
+log = logging.getLogger(__name__)
+
+# Simulated time outruns the clock, so it begins in the past.
+_BEGINS_BEFORE = timedelta(days=7)
+_LOOK_AHEAD = 10_000
+_BATCH = 256
+_BACKLOG = 2_000
+_SHORTEST_PAUSE_S = 0.002
+_IDLE_PAUSE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a scenario does. `rate` in notifications per second, None = as fast as they are taken."""
+
+    charge_points: int = 20
+    rate: float | None = 50.0
+    count: int | None = None
+    seed: int = 1
+    start_at: datetime | None = None
+
+
+class Scenario:
+    """At most one fleet at a time, announcing to one tenant."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self._tenant = tenant
+        self._plan = Plan()
+        self._fleet: Fleet | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._made = 0
+        self._next_session_id = 100_001
+
+    def start(self, plan: Plan) -> None:
+        """Let a new fleet live, in a task of the running loop.
+
+        Raises:
+            Refused: 409, one is alive already.
+        """
+        if self.running:
+            raise Refused(409, "A scenario is running. Stop it first.")
+        self._remember_session_ids()
+        start_at = plan.start_at or self._tenant.now() - _BEGINS_BEFORE
+        self._plan, self._made = replace(plan, start_at=start_at), 0
+        self._fleet = Fleet(
+            plan.charge_points, seed=plan.seed, start_at=start_at, first_session_id=self._next_session_id
+        )
+        self._task = asyncio.get_running_loop().create_task(self._drive(self._fleet))
+        log.info("scenario.started", extra={"charge_points": plan.charge_points, "seed": plan.seed})
+
+    async def stop(self) -> None:
+        """Make no new notifications. What is on its way goes on, retries included."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.wait([task])
+        log.info("scenario.stopped", extra={"made": self._made})
+
+    def reset(self, charge_point_id: int) -> None:
+        """A reset action was called for this charge point."""
+        if self._fleet is not None:
+            self._fleet.reset(charge_point_id)
+
+    @property
+    def running(self) -> bool:
+        """Whether notifications are being made."""
+        return self._task is not None and not self._task.done()
+
+    def describe(self) -> dict[str, Any]:
+        """The plan and how far it got, for the control endpoints."""
+        fleet = self._fleet
+        return {
+            "running": self.running,
+            "made": self._made,
+            **asdict(self._plan),
+            "start_at": None if self._plan.start_at is None else self._plan.start_at.isoformat(),
+            "simulated_now": None if fleet is None else fleet.now.isoformat(),
+            "sessions_started": 0 if fleet is None else fleet.sessions_started,
+            "sessions_finished": 0 if fleet is None else fleet.sessions_finished,
+            "faults": 0 if fleet is None else fleet.faults,
+            "faulted": [] if fleet is None else fleet.faulted,
+        }
+
+    def _remember_session_ids(self) -> None:
+        if self._fleet is not None:
+            self._next_session_id = self._fleet.next_session_id
+
+    async def _drive(self, fleet: Fleet) -> None:
+        loop = asyncio.get_running_loop()
+        plan, began_at, paced = self._plan, loop.time(), 0
+        while plan.count is None or self._made < plan.count:
+            wanted = self._tenant.wanted() & ANNOUNCED
+            if not wanted:  # time stands still
+                await asyncio.sleep(_IDLE_PAUSE_S)
+                began_at, paced = loop.time(), 0
+                continue
+            if plan.rate is None:
+                due = _BATCH if self._tenant.pending < _BACKLOG else 0
+                pause_s = _SHORTEST_PAUSE_S if not due else 0.0
+            else:
+                due = int((loop.time() - began_at) * plan.rate) - paced
+                if due > max(plan.rate, 1):  # we were held up for more than a second: do not make up for it
+                    began_at, paced, due = loop.time(), 0, 1
+                pause_s = max(_SHORTEST_PAUSE_S, began_at + (paced + due + 1) / plan.rate - loop.time())
+            if plan.count is not None:
+                due = min(due, plan.count - self._made)
+            for announcement in _upcoming(fleet, wanted, min(due, _BATCH)):
+                self._tenant.announce(*announcement)
+                self._made += 1
+                paced += 1
+            await asyncio.sleep(pause_s)
+
+
+def _upcoming(fleet: Fleet, wanted: frozenset[str], count: int) -> list[Announcement]:
+    """The next ones that somebody wants; the others happen unseen, and take no time."""
+    found: list[Announcement] = []
+    for _ in range(_LOOK_AHEAD):
+        if len(found) == count:
+            break
+        announcement = fleet.next()
+        if announcement.notification in wanted:
+            found.append(announcement)
+    return found
