@@ -9,7 +9,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import httpx2
 
@@ -47,10 +46,13 @@ class Tenant:
         """Check both; a ValueError says what is wrong without quoting the token."""
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("the API token is empty or holds characters that no HTTP header can carry")
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = httpx2.URL(url)
+        except httpx2.InvalidURL:
+            raise ValueError("the tenant URL is no URL") from None
+        if parts.scheme not in ("http", "https") or not parts.host or "%" in parts.host:
             raise ValueError("the tenant URL must start with https:// (or http://) and name a host")
-        if parts.username is not None or parts.query or parts.fragment:
+        if parts.userinfo or parts.query or parts.fragment:
             raise ValueError("the tenant URL must hold no user, query or fragment")
         return cls(url.rstrip("/").removesuffix("/public-api"), token)
 
@@ -64,7 +66,7 @@ class Tenant:
             },
             "timeout": timeout_s,
             "follow_redirects": False,
-            "trust_env": not _is_local(urlsplit(self.url).hostname or ""),  # no proxy for the simulator
+            "trust_env": not _is_local(httpx2.URL(self.url).host),  # no proxy for the simulator
         }
 
     def arguments(self, request: WireRequest) -> dict[str, Any]:
