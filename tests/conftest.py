@@ -1,0 +1,71 @@
+"""Real servers for every test that needs one: an embedded Valkey always, Debian's Redis where it is installed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from workers.eventlog.embedded import EmbeddedServer
+
+# RQ reads its prefix when it is imported, and tests enqueue in this process too.
+os.environ.setdefault("RQ_KEY_PREFIX", "awr:rq")
+
+LOG_SERVERS = ["valkey", *(["redis"] if shutil.which("redis-server") else [])]
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """One embedded server for the whole run; a test that harms its server starts its own."""
+    with EmbeddedServer(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A key prefix of its own, so that tests can share a server."""
+    return f"t{uuid.uuid4().hex[:10]}:"
+
+
+@pytest.fixture(scope="session")
+def debian_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of Debian's Redis; only asked for where it is installed."""
+    with _debian_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _debian_redis(folder: Path) -> Iterator[str]:
+    socket = folder / "redis.sock"
+    options = ["--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--appendonly", "yes"]
+    server = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 20
+        with redis.Redis(unix_socket_path=str(socket)) as client:
+            while True:
+                try:
+                    client.ping()
+                    break
+                except redis.RedisError:
+                    assert time.monotonic() < deadline, "Debian's Redis did not start"
+                    time.sleep(0.02)
+        yield f"unix://{socket}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(params=LOG_SERVERS)
+def log_url(request: pytest.FixtureRequest) -> str:
+    """URL of each kind of server that a log must work on."""
+    if request.param == "redis":
+        return str(request.getfixturevalue("debian_redis"))
+    return str(request.getfixturevalue("valkey").url)

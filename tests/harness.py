@@ -1,0 +1,142 @@
+"""What tests of the log and the workers share: events to append, a log to look at, conditions to wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from handlers.contract import Handler
+from workers.deliver import Runtime
+from workers.dispatcher import Dispatcher
+from workers.eventlog.connect import connect
+from workers.eventlog.log import Declaration, EventLog, HandlerPosition, NewEvent, now_ms
+
+VERSION = "v1"
+
+
+def event(type: str = "SessionUpdateNotification", key: str | None = "session:1", **data: Any) -> NewEvent:
+    """A new event whose body carries `data`; its payload is a session where the type wants one."""
+    body: dict[str, Any] = {"notification": type, **data}
+    if type.startswith("Session") and "session" not in body:
+        body["session"] = {"id": (key or "session:0").partition(":")[2], "status": "active"}
+    return NewEvent(type, key, json.dumps(body).encode(), now_ms(), "00000000", "mark")
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, prefix: str, lanes: int = 4, **options: Any) -> AsyncIterator[EventLog]:
+    """A log on a server."""
+    async with connect(url) as client:
+        yield EventLog(client, prefix=prefix, lanes=lanes, **options)
+
+
+def declaration(handler: Handler, **changes: Any) -> Declaration:
+    """What a worker would declare for a handler."""
+    values: dict[str, Any] = {
+        "name": handler.name,
+        "version": VERSION,
+        "types": handler.types,
+        "queue": handler.queue,
+        "order": handler.order,
+        "start": handler.start,
+    }
+    return Declaration(**{**values, **changes})
+
+
+async def drained(log: EventLog, *handlers: Handler, until: Callable[[], bool] | None = None) -> Dispatcher:
+    """Run handlers in this process until nothing is due (or `until` holds), as a worker's loop would."""
+    dispatcher = Dispatcher(log, "default", {h.name: Runtime(h, VERSION) for h in handlers})
+    deadline = time.monotonic() + 20
+    while await dispatcher.work() or (until is not None and not until()):
+        assert time.monotonic() < deadline, "the events were not handled in time"
+    await dispatcher.stop()
+    return dispatcher
+
+
+async def position(log: EventLog, name: str) -> HandlerPosition:
+    """Where one handler is."""
+    return next(found for found in await log.handlers() if found.name == name)
+
+
+async def eventually(
+    holds: Callable[[], Awaitable[bool]], *, within_s: float = 20.0, every_s: float = 0.02
+) -> None:
+    """Wait for a condition, not for a time."""
+    deadline = time.monotonic() + within_s
+    while not await holds():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        await asyncio.sleep(every_s)
+
+
+def soon(holds: Callable[[], bool], *, within_s: float = 20.0, every_s: float = 0.02) -> None:
+    """The same outside of an event loop."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(every_s)
+
+
+class Worker:
+    """A real worker process with handlers from files."""
+
+    def __init__(
+        self, url: str, prefix: str, files: Iterable[Path], environ: Mapping[str, str], log: Path
+    ) -> None:
+        loads = [part for path in files for part in ("--load", str(path))]
+        self._stderr = log.open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "receiver", "worker", "--child", *loads],
+            stdin=subprocess.PIPE,
+            stderr=self._stderr,
+            env={
+                **{k: v for k, v in os.environ.items() if not k.startswith(("AWR_", "RQ_"))},
+                "AWR_REDIS_URL": url,
+                "AWR_KEY_PREFIX": prefix,
+                "AWR_LANES": "4",
+                "AWR_REGISTER": "off",
+                "AWR_HANDLERS_ALLOW": "recorder",
+                **environ,
+            },
+        )
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def pause(self) -> None:
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def stop(self) -> int:
+        """Polite stop; the exit status."""
+        self.process.terminate()
+        return self.process.wait(30)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.resume()
+            self.kill()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self._stderr.close()
+
+
+@contextlib.contextmanager
+def worker(
+    url: str, prefix: str, files: Iterable[Path], environ: Mapping[str, str], log: Path
+) -> Iterator[Worker]:
+    running = Worker(url, prefix, files, environ, log)
+    try:
+        yield running
+    finally:
+        running.close()
