@@ -43,10 +43,6 @@ _log = structlog.get_logger()
 State = Literal["waiting", "ready", "running", "retry", "settled"]
 
 
-class _NewerCode(Exception):
-    """An event only a newer version of the handler wants; only that version may settle it."""
-
-
 class Slots:
     """How many events one handler works on at the same time in this process, over all lanes."""
 
@@ -103,6 +99,9 @@ class Entry:
 
 class Drain:
     """Works through one (handler, lane) until nothing is left to do, the lease is lost, or it is told to stop.
+
+    Attributes:
+        outdated: only newer code may go on here.
 
     Args:
         suspects_turn: held while an event runs that may have killed a worker, so that no two of them run together
@@ -164,7 +163,7 @@ class Drain:
         self._wake.set()
 
     async def run(self, grace_s: float) -> None:
-        """Work until asleep, stopped or lost. Raises nothing but CancelledError.
+        """Work until asleep, stopped, outdated or lost. Raises nothing but CancelledError.
 
         Args:
             grace_s: after `stop`, seconds that running attempts have to finish.
@@ -174,11 +173,7 @@ class Drain:
             if taken is None:
                 return
             self._begin(taken)
-            try:
-                asleep = await self._work()
-            except _NewerCode:
-                asleep, self.outdated, self._stopping = False, True, True
-            if not asleep:
+            if not await self._work():
                 await self._hand_back(grace_s)
         except LeaseLost as error:
             self._log.warning("lease.lost", error=str(error), in_flight=len(self._running))
@@ -216,8 +211,6 @@ class Drain:
 
     def _admit(self, event: StoredEvent) -> None:
         entry = Entry(event)
-        if self._handler.model_of(event.type) is None and not self._newest:
-            raise _NewerCode
         self._window.append(entry)
         entry.suspect = entry.order <= self._suspect_until
         first = self._enqueue(entry)
@@ -265,6 +258,8 @@ class Drain:
         """True when the lease was given back because nothing is left to do."""
         lingered = False
         while not self._stopping:
+            if self.outdated and self._idle():
+                return False
             self._wake.clear()
             self._start_due_retries()
             self._start()
@@ -298,6 +293,8 @@ class Drain:
 
     def _appetite(self) -> int:
         """How many events to read now."""
+        if self.outdated:
+            return 0
         if self._open_count >= OPEN_QUOTA:
             if not self._told_full:
                 self._told_full = True
@@ -517,9 +514,14 @@ class Drain:
             self._marked.set()
         if read.asleep or not read.scanned:
             return read
-        self._pos = read.scanned
+        before, self._pos = self._pos, read.scanned
         for event in read.events:
+            if not self._newest and self._handler.model_of(event.type) is None:
+                # Only newer code wants it, so only newer code may settle it: go no further than just before it.
+                self.outdated, self._pos = True, before
+                break
             self._admit(event)
+            before = event.stream_id
         if count:
             self._adapt_batch(asked_s, len(read.events))
             self._more = not read.exhausted

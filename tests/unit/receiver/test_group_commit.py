@@ -1,0 +1,203 @@
+"""Group commit: one call in flight, everything that waits goes with the next one, and nobody waits for ever."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+import redis.exceptions
+
+from receiver.errors import Refused
+from receiver.group_commit import MAX_BATCH_BYTES, GroupCommit
+from workers.eventlog.log import MAX_BATCH, Answer, AppendReply, Element, Unreadable
+
+
+def element(body: bytes = b"x") -> Unreadable:
+    return Unreadable(body, "not-json", 0, "")
+
+
+class Log:
+    """A log whose appends wait until told, and then do what they were told."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[bytes]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.act: Callable[[Sequence[Element]], AppendReply] = self.accept
+        self.seen: list[tuple[int, list[str]]] = []
+
+    @staticmethod
+    def accept(elements: Sequence[Element]) -> AppendReply:
+        return AppendReply([Answer("accepted", one.body.decode()) for one in elements], ["q"])
+
+    async def append(self, elements: Sequence[Element]) -> AppendReply:
+        self.batches.append([one.body for one in elements])
+        await self.gate.wait()
+        return self.act(elements)
+
+    def appended(self, answers: Sequence[Answer], wake: Sequence[str], seconds: float) -> None:
+        self.seen.append((len(answers), list(wake)))
+
+
+def run(scenario: Callable[[Log, GroupCommit], Coroutine[Any, Any, None]], **options: int) -> None:
+    async def main() -> None:
+        log = Log()
+        commit = GroupCommit(log.append, log, **options)
+        async with asyncio.timeout(10):
+            await scenario(log, commit)
+        assert commit.waiting_bytes == 0
+
+    asyncio.run(main())
+
+
+def together(commit: GroupCommit, bodies: Sequence[bytes]) -> list[asyncio.Task[Answer]]:
+    return [asyncio.create_task(commit.append(element(body))) for body in bodies]
+
+
+async def outcomes(tasks: list[asyncio.Task[Answer]]) -> list[str]:
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    return [one.reason if isinstance(one, Refused) else one.outcome for one in results]  # type: ignore[union-attr]
+
+
+def test_one_alone_is_written_at_once() -> None:
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        assert (await commit.append(element(b"a"))).event_id == "a"
+        assert log.seen == [(1, ["q"])]
+
+    run(scenario)
+
+
+def test_those_who_wait_go_together_and_each_gets_its_own_answer() -> None:
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        log.gate.clear()
+        first = together(commit, [b"first"])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        rest = together(commit, [b"%d" % i for i in range(20)])
+        await asyncio.sleep(0)
+        log.gate.set()
+        answers = await asyncio.gather(*first, *rest)
+        assert [answer.event_id for answer in answers] == ["first", *map(str, range(20))]
+        assert [len(batch) for batch in log.batches] == [1, 20]
+
+    run(scenario)
+
+
+def test_a_batch_ends_at_its_count_and_at_its_bytes() -> None:
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        await asyncio.gather(*together(commit, [b"x"] * (MAX_BATCH + 1)))
+        assert [len(batch) for batch in log.batches] == [MAX_BATCH, 1]
+        log.batches.clear()
+        half = b"x" * (MAX_BATCH_BYTES // 2)
+        await asyncio.gather(*together(commit, [half, half, b"x"]))
+        assert [len(batch) for batch in log.batches] == [2, 1]
+
+    run(scenario)
+
+
+def test_a_body_larger_than_a_batch_goes_alone() -> None:
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        large = b"x" * (MAX_BATCH_BYTES + 1)
+        await asyncio.gather(*together(commit, [b"a", large, b"b"]))
+        assert [len(batch) for batch in log.batches] == [1, 1, 1]
+
+    run(scenario)
+
+
+def test_waiting_bytes_are_bounded() -> None:
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        log.gate.clear()
+        tasks = together(commit, [b"12345", b"12345", b"1"])
+        await asyncio.sleep(0)
+        log.gate.set()
+        assert await outcomes(tasks) == ["accepted", "accepted", "intake-full"]
+
+    run(scenario, max_waiting_bytes=10)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.exceptions.TimeoutError(),
+        redis.exceptions.ConnectionError(),
+        redis.exceptions.BusyLoadingError(),
+        OSError(),
+    ],
+)
+def test_redis_away_refuses_the_batch_and_those_behind_it(error: Exception) -> None:
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        def fail(_: Sequence[Element]) -> AppendReply:
+            raise error
+
+        log.act = fail
+        log.gate.clear()
+        tasks = together(commit, [b"a"])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        tasks += together(commit, [b"b", b"c"])
+        await asyncio.sleep(0)
+        log.gate.set()
+        assert await outcomes(tasks) == ["log-unavailable"] * 3
+        assert len(log.batches) == 1
+        log.act = log.accept
+        assert (await commit.append(element())).outcome == "accepted"
+
+    run(scenario)
+
+
+def test_a_script_error_makes_the_batch_go_one_by_one() -> None:
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        def fail(elements: Sequence[Element]) -> AppendReply:
+            if any(one.body == b"bad" for one in elements):
+                raise redis.exceptions.ResponseError("script")
+            return log.accept(elements)
+
+        log.act = fail
+        assert await outcomes(together(commit, [b"a", b"bad", b"c"])) == [
+            "accepted",
+            "log-unavailable",
+            "accepted",
+        ]
+        assert log.batches == [[b"a", b"bad", b"c"], [b"a"], [b"bad"], [b"c"]]
+
+    run(scenario)
+
+
+def test_redis_going_away_between_singles_ends_the_rest_at_once() -> None:
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        def fail(elements: Sequence[Element]) -> AppendReply:
+            if len(elements) > 1:
+                raise redis.exceptions.ResponseError("script")
+            raise redis.exceptions.TimeoutError
+
+        log.act = fail
+        assert await outcomes(together(commit, [b"a", b"b", b"c"])) == ["log-unavailable"] * 3
+        assert len(log.batches) == 2
+
+    run(scenario)
+
+
+def test_nobody_is_left_waiting_when_the_pump_is_cancelled_or_breaks() -> None:
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        log.gate.clear()
+        tasks = together(commit, [b"a", b"b"])
+        while not log.batches:
+            await asyncio.sleep(0)
+        assert commit._pump is not None
+        commit._pump.cancel()
+        assert await outcomes(tasks) == ["log-unavailable"] * 2
+
+    run(scenario)
+
+
+def test_one_who_stopped_waiting_does_not_disturb_the_others() -> None:
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        log.gate.clear()
+        gone, stays = together(commit, [b"gone", b"stays"])
+        while not log.batches:
+            await asyncio.sleep(0)
+        gone.cancel()
+        log.gate.set()
+        assert (await stays).event_id == "stays"
+
+    run(scenario)

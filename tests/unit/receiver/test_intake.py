@@ -1,0 +1,121 @@
+"""Intake: what a verified body is called in the log, and that none is ever lost."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ampeco.notifications import DEFAULT_RULES, EntityKeyRules
+from ampeco.signature import SigningKey, sign
+from receiver.errors import Refused
+from receiver.group_commit import GroupCommit
+from receiver.intake import Intake
+from receiver.verification import RawDelivery, VerifiedDelivery, Verifier
+from workers.eventlog.log import Answer, AppendReply, Element, NewEvent, Unreadable
+
+KEY = SigningKey.of("token")
+VERIFIER = Verifier([KEY])
+ACCEPTED = Answer("accepted", "0-1-0")
+
+
+class Log:
+    """Remembers what was appended, and gives the answer it was made with."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.elements: list[Element] = []
+
+    async def append(self, elements: Sequence[Element]) -> AppendReply:
+        self.elements += elements
+        return AppendReply([self.answer] * len(elements), [])
+
+    def appended(self, answers: Sequence[Answer], wake: Sequence[str], seconds: float) -> None:
+        pass
+
+
+def intake(
+    answer: Answer = ACCEPTED, *, is_open: bool = True, rules: EntityKeyRules = DEFAULT_RULES
+) -> tuple[Intake, Log]:
+    log = Log(answer)
+    return Intake(GroupCommit(log.append, log), rules=rules, is_open=lambda: is_open), log
+
+
+def verified(body: bytes) -> VerifiedDelivery:
+    return VERIFIER.verify(RawDelivery(body, sign(body, KEY).encode(), 1_700_000_000_000))
+
+
+def read(document: object) -> Element:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return intake()[0].read(verified(body))
+
+
+def test_an_event_carries_type_key_and_which_key_signed() -> None:
+    event = read({"notification": "SessionUpdateNotification", "session": {"id": 7}})
+    assert isinstance(event, NewEvent)
+    assert (event.type, event.key, event.key_id) == ("SessionUpdateNotification", "session:7", KEY.key_id)
+    assert event.received_at_ms == 1_700_000_000_000
+
+
+def test_an_equal_body_is_a_duplicate_only_with_a_time_of_its_own() -> None:
+    timed = {"notification": "x.changed", "lastUpdatedAt": "2026-11-24T10:00:00Z"}
+    assert isinstance(event := read(timed), NewEvent)
+    assert event.duplicates == "drop"
+    assert isinstance(event := read({"notification": "x.changed"}), NewEvent)
+    assert event.duplicates == "mark"
+
+
+def test_a_known_type_that_does_not_fit_is_marked() -> None:
+    event = read({"notification": "SessionUpdateNotification", "session": 3})
+    assert isinstance(event, NewEvent)
+    assert event.mark == "misfit"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"[]", "not-an-object"),
+        (b"nonsense", "not-json"),
+        (b"", "not-json"),
+        (b'{"a": "\\ud800"}', "lone-surrogate"),
+        (b'{"notification": "receiver.gap.closed"}', "reserved-type"),
+    ],
+)
+def test_what_cannot_be_read_is_quarantined_with_its_reason(body: bytes, reason: str) -> None:
+    element = read(body)
+    assert isinstance(element, Unreadable)
+    assert (element.body, element.reason) == (body, reason)
+
+
+class BrokenRules(EntityKeyRules):
+    """Rules with a fault of ours in them."""
+
+    def key(self, notification_type: str, data: Mapping[str, Any]) -> str | None:
+        raise RecursionError
+
+
+def test_even_a_fault_of_ours_costs_nothing() -> None:
+    element = intake(rules=BrokenRules())[0].read(verified(b"{}"))
+    assert isinstance(element, Unreadable)
+    assert element.reason == "parser-failed"
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_become_an_element(body: bytes) -> None:
+    assert read(body).body == body
+
+
+def test_an_element_the_log_refuses_is_not_accepted() -> None:
+    taker, _ = intake(Answer("refused", reason="log-full"))
+    with pytest.raises(Refused, match="log-full"):
+        asyncio.run(taker.accept(verified(b"{}")))
+
+
+def test_nothing_is_appended_before_the_log_is_known_to_be_ours() -> None:
+    taker, log = intake(is_open=False)
+    with pytest.raises(Refused, match="log-unavailable"):
+        asyncio.run(taker.accept(verified(b"{}")))
+    assert log.elements == []
