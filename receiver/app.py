@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from receiver.doorlog import DoorLog
-from receiver.endpoint import WebhookEndpoint
+from receiver.endpoint import Limits, WebhookEndpoint
 from receiver.health import Health
 from receiver.intake import Intake
 from receiver.metrics import Metrics
@@ -45,9 +45,9 @@ def create_app(settings: Settings, deps: Deps) -> Starlette:
         deps.verifier,
         deps.intake,
         deps.door,
-        max_body_bytes=settings.max_body_bytes,
         accept_status=settings.accept_status,
         now_ms=deps.now_ms,
+        limits=Limits(body_bytes=settings.max_body_bytes),
     )
     app = Starlette(
         routes=[
