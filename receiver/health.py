@@ -16,8 +16,6 @@ from receiver.metrics import Metrics
 
 MAX_SILENCE_S = 30.0
 
-_log = get_logger(__name__)
-
 
 class Health:
     """What is known of Redis and of the log, and whether the door may be used."""
@@ -29,6 +27,7 @@ class Health:
         metrics: Metrics,
         *,
         clock: Callable[[], float] = time.monotonic,
+        log: Any = None,
     ) -> None:
         """
         Args:
@@ -39,6 +38,7 @@ class Health:
         self._claim = claim
         self._metrics = metrics
         self._clock = clock
+        self._log = log if log is not None else get_logger(__name__)
         self._silent_until = 0.0
         self._failures = 0
         self.redis = "not-checked"
@@ -61,7 +61,7 @@ class Health:
             self._away(error)
         else:
             if self._failures:
-                _log.info("redis.recovered", attempts=self._failures)
+                self._log.info("redis.recovered", attempts=self._failures)
             self._failures, self._silent_until, self.redis = 0, 0.0, "ok"
         self._metrics.ready.set(not self.reasons())
         return self.redis == "ok"
@@ -72,7 +72,7 @@ class Health:
         if self._clock() >= self._silent_until:
             pause_s = min(2.0 ** (self._failures - 1), MAX_SILENCE_S)
             self._silent_until = self._clock() + pause_s
-            _log.warning(
+            self._log.warning(
                 "redis.unreachable", reason=self.redis, error=type(error).__name__, next_report_s=pause_s
             )
 

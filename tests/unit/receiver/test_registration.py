@@ -1,0 +1,171 @@
+"""Registration: the plan is the difference, never a second subscription, never a silent loss of a type."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ampeco.errors import ServerFault
+from receiver.registration import SUBSCRIBABLE, Plan, apply, reconcile, subscribable
+
+URL = "https://us.example/webhooks/ampeco"
+A, B, C = "BootNotification", "SessionUpdateNotification", "cdr.received"
+
+
+@dataclass(frozen=True)
+class One:
+    id: str
+    notifications: tuple[str, ...]
+    callback_url: str | None = URL
+    via: str = "webhook"
+
+
+class Tenant:
+    """AMPECO's notification subscriptions, in memory; `fails` names the call that fails next."""
+
+    def __init__(self, existing: Sequence[One] = ()) -> None:
+        self.existing = {one.id: one for one in existing}
+        self.calls: list[str] = []
+        self.fails: str | None = None
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if self.fails == name:
+            self.fails = None
+            raise ServerFault(f"notifications.{name}", 500, "")
+
+    async def list(self) -> list[One]:
+        self._called("list")
+        return [*self.existing.values()]
+
+    async def subscribe(self, notifications: Sequence[str], *, callback_url: str) -> One:
+        self._called("subscribe")
+        one = One(f"n{len(self.calls)}", tuple(notifications), callback_url)
+        self.existing[one.id] = one
+        return one
+
+    async def update(self, id: str, notifications: Sequence[str], *, callback_url: str) -> None:
+        self._called("update")
+        self.existing[id] = replace(self.existing[id], notifications=tuple(notifications))
+
+    async def unsubscribe(self, id: str) -> None:
+        self._called("unsubscribe")
+        self.existing.pop(id, None)
+
+
+def test_nothing_there_means_create() -> None:
+    plan = reconcile([], frozenset({B, A}), URL)
+    assert (plan.action, plan.types, plan.keep) == ("create", (A, B), None)
+
+
+def test_what_is_right_is_kept() -> None:
+    plan = reconcile([One("1", (B, A))], frozenset({A, B}), URL)
+    assert plan == Plan(keep="1", types=(A, B))
+    assert plan.action == "keep"
+
+
+def test_a_missing_type_is_added() -> None:
+    plan = reconcile([One("1", (A,))], frozenset({A, B}), URL)
+    assert (plan.action, plan.types) == ("update", (A, B))
+
+
+def test_a_type_nobody_wants_stays_and_is_named() -> None:
+    plan = reconcile([One("1", (A, B))], frozenset({A}), URL)
+    assert (plan.action, plan.types, plan.unwanted) == ("keep", (A, B), (B,))
+
+
+def test_an_empty_registry_plans_nothing_whatever_there_is() -> None:
+    assert reconcile([One("1", (A,)), One("2", (A,))], frozenset(), URL) == Plan()
+    assert Plan().action == "nothing"
+
+
+def test_extras_are_removed_without_losing_their_types() -> None:
+    plan = reconcile([One("1", (A,)), One("2", (B, C))], frozenset({B}), URL)
+    assert (plan.keep, plan.extras, plan.types, plan.action) == ("2", ("1",), (A, B, C), "update")
+
+
+def test_of_several_the_one_we_remember_is_kept() -> None:
+    existing = [One("1", (A, B)), One("2", (A,))]
+    assert reconcile(existing, frozenset({A, B}), URL, known_id="2").keep == "2"
+    assert reconcile(existing, frozenset({A, B}), URL, known_id="gone").keep == "1"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        One("9", (A,), "https://us.example/other"),
+        One("9", (A,), "https://them.example/webhooks/ampeco"),
+        One("9", (A,), "http://us.example/webhooks/ampeco"),
+        One("9", (A,), None),
+        One("9", (A,), "https://[us"),
+        One("9", (A,), URL, via="kafka"),
+    ],
+)
+def test_others_are_not_ours(other: One) -> None:
+    plan = reconcile([other], frozenset({A}), URL)
+    assert (plan.action, plan.extras) == ("create", ())
+
+
+@pytest.mark.parametrize(
+    "same", ["https://US.example/webhooks/ampeco", f"{URL}/", "https://us.example:443/webhooks/ampeco"]
+)
+def test_one_address_has_several_spellings(same: str) -> None:
+    assert reconcile([One("1", (A,), same)], frozenset({A}), URL).action == "keep"
+
+
+def test_everything_is_spelled_out_and_our_own_types_never_leave_the_house() -> None:
+    assert subscribable({"receiver.gap.closed"}) == frozenset()
+    assert subscribable({"*", "receiver.gap.closed", "new.type"}) == SUBSCRIBABLE | {"new.type"}
+    assert len(SUBSCRIBABLE) == 42
+
+
+types = st.frozensets(st.sampled_from([A, B, C, "x.changed"]), max_size=4)
+subscriptions = st.lists(
+    st.builds(
+        One,
+        st.uuids().map(str),
+        types.map(lambda t: tuple(sorted(t))),
+        st.sampled_from([URL, f"{URL}/", None]),
+    ),
+    max_size=4,
+)
+
+
+@given(subscriptions, types.filter(bool))
+def test_applied_once_it_is_right_and_a_second_time_changes_nothing(
+    existing: list[One], wanted: frozenset[str]
+) -> None:
+    async def scenario() -> None:
+        tenant = Tenant(existing)
+        before = {name for one in existing if one.callback_url for name in one.notifications}
+        kept = await apply(reconcile(await tenant.list(), wanted, URL), tenant, URL)
+        ours = [one for one in tenant.existing.values() if one.callback_url]
+        assert [one.id for one in ours] == [kept]
+        assert set(ours[0].notifications) == wanted | before
+        again = reconcile(await tenant.list(), wanted, URL)
+        assert (again.action, again.extras, again.change) == ("keep", (), False)
+
+    asyncio.run(scenario())
+
+
+@given(subscriptions, types.filter(bool), st.sampled_from(["subscribe", "update", "unsubscribe"]))
+def test_a_failure_in_between_loses_no_type_and_the_next_plan_mends_it(
+    existing: list[One], wanted: frozenset[str], fails: str
+) -> None:
+    async def scenario() -> None:
+        tenant = Tenant(existing)
+        before = {name for one in existing if one.callback_url for name in one.notifications}
+        tenant.fails = fails
+        try:
+            await apply(reconcile(await tenant.list(), wanted, URL), tenant, URL)
+        except ServerFault:
+            now = {n for one in tenant.existing.values() if one.callback_url for n in one.notifications}
+            assert before <= now
+            await apply(reconcile(await tenant.list(), wanted, URL), tenant, URL)
+        ours = [one for one in tenant.existing.values() if one.callback_url]
+        assert [set(one.notifications) for one in ours] == [wanted | before]
+
+    asyncio.run(scenario())
