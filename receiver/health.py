@@ -40,7 +40,7 @@ class Health:
         self._clock = clock
         self._log = log if log is not None else get_logger(__name__)
         self._silent_until = 0.0
-        self._failures = 0
+        self._reports = 0
         self.redis = "not-checked"
         self.claimed = False
         self.stopping = False
@@ -60,18 +60,18 @@ class Health:
         except (RedisError, OSError) as error:
             self._away(error)
         else:
-            if self._failures:
-                self._log.info("redis.recovered", attempts=self._failures)
-            self._failures, self._silent_until, self.redis = 0, 0.0, "ok"
+            if self._reports:
+                self._log.info("redis.recovered")
+            self._reports, self._silent_until, self.redis = 0, 0.0, "ok"
         self._metrics.ready.set(not self.reasons())
         return self.redis == "ok"
 
     def _away(self, error: Exception) -> None:
         self.redis = _slug(error)
-        self._failures += 1
         if self._clock() >= self._silent_until:
-            pause_s = min(2.0 ** (self._failures - 1), MAX_SILENCE_S)
+            pause_s = min(2.0**self._reports, MAX_SILENCE_S)
             self._silent_until = self._clock() + pause_s
+            self._reports += 1
             self._log.warning(
                 "redis.unreachable", reason=self.redis, error=type(error).__name__, next_report_s=pause_s
             )

@@ -1,7 +1,8 @@
 """Child processes: started again when they end, and never left behind, whatever happens to the parent.
 
 A child's standard input is a pipe that only its parent holds open, so that it notices even a SIGKILL of the
-parent. It says that it is ready through a second pipe.
+parent. It says that it is ready through a second pipe. It has a session of its own, so that a terminal's Ctrl-C
+reaches the parent alone, which ends its children in the order it wants.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import click
 
@@ -35,14 +36,21 @@ class Child:
         arguments: of `ampeco-receiver`.
         environ: complete environment of the child.
         grace_s: after SIGTERM, seconds until SIGKILL; None waits for as long as it takes.
+        output: file descriptor that gets what it writes, logs included; None leaves it where the parent's goes.
     """
 
     def __init__(
-        self, arguments: Sequence[str], environ: Mapping[str, str], *, grace_s: float | None = None
+        self,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        grace_s: float | None = None,
+        output: int | None = None,
     ) -> None:
         self._arguments = [sys.executable, "-m", "receiver", *arguments]
         self._environ = dict(environ)
         self._grace_s = grace_s
+        self._output = output
         self._process: asyncio.subprocess.Process | None = None
         self.ready = asyncio.Event()
 
@@ -77,6 +85,9 @@ class Child:
             process = await asyncio.create_subprocess_exec(
                 *self._arguments,
                 stdin=asyncio.subprocess.PIPE,
+                stdout=self._output,
+                stderr=self._output,
+                start_new_session=True,
                 pass_fds=(sending,),
                 env={**self._environ, READY_FD: str(sending)},
             )
@@ -106,6 +117,22 @@ class Child:
         if not ended.done():
             _log.error("process.killed", process=self._arguments[3])
             process.kill()
+
+
+@contextlib.asynccontextmanager
+async def running(child: Child) -> AsyncIterator[asyncio.Task[int]]:
+    """Keep a child running for as long as the block lasts, then end it politely.
+
+    Yields:
+        The task that keeps it; it ends early, with 2, when the child refuses its configuration.
+    """
+    stop = asyncio.Event()
+    keeping = asyncio.create_task(child.keep_running(stop))
+    try:
+        yield keeping
+    finally:
+        stop.set()
+        await keeping
 
 
 def _heard_ready(receiving: int) -> bool:

@@ -9,12 +9,16 @@ import os
 import click
 
 from receiver.cli import prepare
+from receiver.cli.processes import child_option, end_with_parent
 
 
 @click.command()
-def serve() -> None:
+@child_option
+def serve(child: bool) -> None:
     """Serve the webhook: verify, append to the log, keep the registration right."""
     settings = prepare()
+    if child:
+        end_with_parent()
 
     import uvloop
 
