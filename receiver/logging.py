@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import logging.config
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -40,9 +40,14 @@ def _without_secrets(logger: WrappedLogger, method: str, event: EventDict) -> Ev
     return event
 
 
-def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
-    """Set up logging for this process; call it once, before the first line."""
-    pretty = log_format == "pretty" or (log_format == "auto" and sys.stderr.isatty())
+def configure(log_format: LogFormat = "auto", level: str = "info", *, stream: TextIO | None = None) -> None:
+    """Set up logging for this process; call it once, before the first line.
+
+    Args:
+        stream: where lines go; standard error unless something else is on the screen.
+    """
+    stream = sys.stderr if stream is None else stream
+    pretty = log_format == "pretty" or (log_format == "auto" and stream.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -62,7 +67,7 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -127,12 +127,18 @@ class HandlerPosition:
 
 @dataclass(frozen=True)
 class LogCounts:
-    """Totals since the log was made. `by_type`: accepted events per notification type."""
+    """Totals since the log was made.
+
+    Attributes:
+        by_type: accepted events per notification type.
+        internal: events this service made itself, per type; they are not among the accepted.
+    """
 
     accepted: int
     duplicates: int
     quarantined: int
     by_type: Mapping[str, int]
+    internal: Mapping[str, int] = field(default_factory=dict)
 
 
 class EventLog:
@@ -262,8 +268,12 @@ class EventLog:
         """Union of what the registered handlers want; contains `*` when one wants everything."""
         return frozenset(name.decode() for name in await self.redis.hkeys(self.key("routes")))
 
-    async def handlers(self) -> list[HandlerPosition]:
-        """Every registered handler with its position, by name."""
+    async def handlers(self, *, measure: bool = True) -> list[HandlerPosition]:
+        """Every registered handler with its position, by name.
+
+        Args:
+            measure: count what waits for each, which reads it; without, `waiting` and `open` are 0.
+        """
         newest = await self.redis.hgetall(self.key("newest"))
         found = []
         for raw_name, raw_version in sorted(newest.items()):
@@ -271,7 +281,7 @@ class EventLog:
             record = json.loads(await self.redis.hget(self.key("handlers"), f"{name}|{version}") or "{}")
             declaration = record.get("declaration", {})
             waiting = opened = 0
-            for lane in range(self.lanes):
+            for lane in range(self.lanes if measure else 0):
                 after, in_open = await self._lag(name, lane)
                 waiting += after
                 opened += in_open
@@ -302,7 +312,8 @@ class EventLog:
             if len(page) < 1_000:
                 break
             after = page[-1][0].decode()
-        return waiting, await self.redis.hlen(self.key("open", handler, lane))
+        ahead = await self.redis.scard(self.key("ahead", handler, lane))
+        return max(0, waiting - ahead), await self.redis.hlen(self.key("open", handler, lane))
 
     # Waking
 
@@ -364,12 +375,12 @@ class EventLog:
     async def counts(self) -> LogCounts:
         """Totals since the log was made."""
         raw = {k.decode(): int(v) for k, v in (await self.redis.hgetall(self.key("counts"))).items()}
-        marker = "accepted:"
         return LogCounts(
             accepted=raw.get("accepted", 0),
             duplicates=raw.get("duplicates", 0),
             quarantined=raw.get("quarantined", 0),
-            by_type={k[len(marker) :]: v for k, v in raw.items() if k.startswith(marker)},
+            by_type=_counted("accepted:", raw),
+            internal=_counted("internal:", raw),
         )
 
     async def list_events(
@@ -402,6 +413,11 @@ def now_ms() -> int:
 
 def _rfc3339(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _counted(marker: str, counts: Mapping[str, int]) -> dict[str, int]:
+    """The counters whose names start with a marker, without it."""
+    return {name.removeprefix(marker): n for name, n in counts.items() if name.startswith(marker)}
 
 
 def _answer(lane: int, reply: bytes) -> Answer:
