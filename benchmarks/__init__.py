@@ -1,0 +1,1 @@
+"""How fast the door takes events and a worker drains them, against what a team would use otherwise."""

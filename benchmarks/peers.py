@@ -1,0 +1,116 @@
+"""What the door and the worker are compared with. Each runs as a process of its own: `python -m benchmarks.peers`.
+
+They are written as their own documentation shows them, with what makes them faster switched on and nothing
+that ours does in addition: no signature, no parsing, no duplicates.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import redis
+import rq
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from benchmarks.bodies import PATH, body
+
+QUEUE = "benchmark"
+JOB = "benchmarks.peers.handle"  # by name: RQ refuses functions of the module that was started
+
+
+def handle(content: bytes) -> None:
+    """The job: nothing."""
+
+
+def reads_the_body() -> ASGIApp:
+    """A Starlette endpoint that reads the body and answers."""
+
+    async def endpoint(request: Request) -> Response:
+        await request.body()
+        return Response()
+
+    return Starlette(routes=[Route(PATH, endpoint, methods=["POST"])])
+
+
+def enqueues(redis_url: str, *, in_threads: bool) -> ASGIApp:
+    """One RQ job per event, from the event loop itself or from Starlette's thread pool."""
+    queue = rq.Queue(QUEUE, connection=redis.Redis.from_url(redis_url))
+
+    async def endpoint(request: Request) -> Response:
+        content = await request.body()
+        if in_threads:
+            await run_in_threadpool(queue.enqueue, JOB, content)
+        else:
+            queue.enqueue(JOB, content)
+        return Response()
+
+    return Starlette(routes=[Route(PATH, endpoint, methods=["POST"])])
+
+
+def serve(app: ASGIApp, port: int) -> None:
+    """Serve with the same server and the same options as the receiver."""
+    config = uvicorn.Config(
+        app, port=port, http="httptools", ws="none", lifespan="off", access_log=False, log_level="warning",
+        server_header=False, proxy_headers=False, backlog=2048,
+    )  # fmt: skip
+    uvloop.run(uvicorn.Server(config).serve())
+
+
+def answer_anything(port: int) -> None:
+    """The least a server can do: shows how fast the load generator is."""
+    import asyncio
+
+    class Answers(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.write = transport.write  # type: ignore[attr-defined]
+
+        def data_received(self, data: bytes) -> None:
+            self.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    async def run() -> None:
+        server = await asyncio.get_running_loop().create_server(Answers, "127.0.0.1", port)
+        await server.serve_forever()
+
+    uvloop.run(run())
+
+
+def work_off(redis_url: str, jobs: int) -> None:
+    """One RQ worker that does not fork works off one job per event; prints the seconds it took."""
+    connection = redis.Redis.from_url(redis_url)
+    queue = rq.Queue(QUEUE, connection=connection)
+    queue.enqueue_many([rq.Queue.prepare_data(JOB, (body(number),)) for number in range(jobs)])
+    worker = rq.SimpleWorker([queue], connection=connection)
+    started = time.perf_counter()
+    worker.work(burst=True, logging_level="ERROR")
+    seconds = time.perf_counter() - started
+    print(json.dumps({"jobs": jobs - len(queue), "seconds": seconds}))
+
+
+def main() -> None:
+    """Run one of them."""
+    match sys.argv[1:]:
+        case ["ceiling", port]:
+            answer_anything(int(port))
+        case ["body", port]:
+            serve(reads_the_body(), int(port))
+        case ["enqueue", port, redis_url]:
+            serve(enqueues(redis_url, in_threads=False), int(port))
+        case ["enqueue-in-threads", port, redis_url]:
+            serve(enqueues(redis_url, in_threads=True), int(port))
+        case ["work", jobs, redis_url]:
+            work_off(redis_url, int(jobs))
+        case _:
+            raise SystemExit(f"unknown peer: {' '.join(sys.argv[1:])}")
+
+
+if __name__ == "__main__":
+    main()
