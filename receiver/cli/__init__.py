@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Name of the command -> where it is. A command that is not built yet is not here.
 COMMANDS = {
+    "demo": "receiver.cli.demo:demo",
+    "simulator": "receiver.cli.simulator:simulator",
     "serve": "receiver.cli.serve:serve",
     "worker": "receiver.cli.worker:worker",
     "events": "receiver.cli.events:events",

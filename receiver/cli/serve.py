@@ -9,7 +9,7 @@ import os
 import click
 
 from receiver.cli import prepare
-from receiver.cli.processes import child_option, end_with_parent
+from receiver.cli.processes import child_option, end_with_parent, say_ready
 
 
 @click.command()
@@ -32,7 +32,7 @@ def serve(child: bool) -> None:
     async def run() -> None:
         stop = asyncio.Event()
         stop_on_signals(stop)
-        await Receiver(settings, reload=lambda: load(os.environ)).run(stop)
+        await Receiver(settings, reload=lambda: load(os.environ)).run(stop, on_open=say_ready)
 
     # What was imported stays; and a collection every 700 objects costs more than it finds at this rate.
     gc.freeze()

@@ -1,0 +1,85 @@
+"""One notification by hand: what a type looks like, with some of its fields changed.
+
+It knows JSON and the simulator's fleet, and nothing of who gets it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from ampeco.simulator.fleet import ANNOUNCED, Fleet
+
+_FIRST_SESSION_ID = 900_001  # out of the way of a scenario's
+_LOOK_AHEAD = 1_000
+
+
+class PathError(Exception):
+    """A path=value that cannot be applied; the message says why."""
+
+
+def sample(notification: str, at: datetime) -> dict[str, Any]:
+    """A notification as the simulator's first charge point sends it; of other types only the name is known.
+
+    Args:
+        at: when it happens, more or less.
+    """
+    if notification in ANNOUNCED:
+        fleet = Fleet(1, seed=2, start_at=at, first_session_id=_FIRST_SESSION_ID)
+        for _ in range(_LOOK_AHEAD):
+            announced = fleet.next()
+            if announced.notification == notification:
+                body: dict[str, Any] = json.loads(announced.body)
+                return body
+    return {"notification": notification}
+
+
+def charge_point_of(body: dict[str, Any]) -> int | None:
+    """Whose order the letter has to keep."""
+    inner = body.get("session")
+    for fields in (body, inner if isinstance(inner, dict) else {}):
+        if isinstance(fields.get("chargePointId"), int):
+            return int(fields["chargePointId"])
+    return None
+
+
+def change(body: dict[str, Any], changes: Iterable[str]) -> None:
+    """Apply `path=value` to a body.
+
+    Args:
+        changes: a path is names (and list positions) with dots between; a value is JSON, else a text.
+
+    Raises:
+        PathError: it is none, or leads through something that has no fields.
+    """
+    for text in changes:
+        path, equals, value = text.partition("=")
+        if not equals or not all(path.split(".")):
+            raise PathError(f"{text!r} is not path=value, as in session.status=finished")
+        *way, last = path.split(".")
+        place: Any = body
+        for name in way:
+            place = _inside(place, name, path)
+        if isinstance(place, dict):
+            place[last] = _value(value)
+        elif isinstance(place, list) and last.isdecimal() and int(last) < len(place):
+            place[int(last)] = _value(value)
+        else:
+            raise PathError(f"{path!r} leads nowhere")
+
+
+def _inside(place: Any, name: str, path: str) -> Any:
+    if isinstance(place, dict):
+        return place.setdefault(name, {})
+    if isinstance(place, list) and name.isdecimal() and int(name) < len(place):
+        return place[int(name)]
+    raise PathError(f"{path!r} leads nowhere")
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

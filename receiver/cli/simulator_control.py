@@ -1,0 +1,77 @@
+"""Drives a running simulator through its control endpoints. It knows HTTP and nothing of what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import click
+import httpx2
+
+from receiver.errors import Unreachable
+
+_TIMEOUT_S = 10.0
+
+
+class SimulatorControl:
+    """One simulator.
+
+    Args:
+        url: where it is.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        # No proxy stands before a simulator.
+        self._client = httpx2.AsyncClient(timeout=_TIMEOUT_S, trust_env=False)
+
+    async def state(self) -> dict[str, Any]:
+        """Everything it has counted."""
+        return await self._ask("GET", "state")
+
+    async def start(self, plan: Mapping[str, Any]) -> None:
+        """Let charge points live: charge_points, rate, count, seed."""
+        await self._ask("POST", "start", plan)
+
+    async def stop(self) -> None:
+        """Make no new notifications; what is on its way goes on."""
+        await self._ask("POST", "stop")
+
+    async def send(self, notification: str, body: Mapping[str, Any], charge_point: int | None = None) -> int:
+        """Send one notification; to how many notification subscriptions it goes."""
+        letter = {"notification": notification, "body": body, "charge_point": charge_point}
+        return int((await self._ask("POST", "send", letter))["made"])
+
+    async def _ask(self, method: str, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """
+        Raises:
+            Unreachable: no simulator answers there.
+            click.ClickException: it refuses.
+        """
+        try:
+            response = await self._client.request(method, f"{self.url}/simulator/{what}", json=body)
+            answer = response.json()
+        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+            raise Unreachable(f"no simulator answers at {self.url} ({type(error).__name__})") from error
+        if response.is_success and isinstance(answer, dict):
+            return answer
+        raise click.ClickException(f"the simulator refuses: {_said(answer)}")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._client.aclose()
+
+
+def _said(answer: Any) -> str:
+    if not isinstance(answer, dict):
+        return "it says nothing readable"
+    faults = [fault for found in answer.get("errors", {}).values() for fault in found]
+    return " ".join(faults) or str(answer.get("message"))
