@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import os
 import random
 from collections.abc import Mapping
 
@@ -95,10 +96,14 @@ class Dispatcher:
                 now_s = clock_s()
                 deadlines = []
                 for drain, task in list(self._drains.values()):
+                    if not drain.lease.deadline_s or task.cancelling():
+                        continue
                     left_s = drain.lease.deadline_s - now_s
-                    if 0 < left_s < _ABANDON_BEFORE_S:
-                        task.cancel()
-                    elif left_s > 0:
+                    if left_s <= 0:
+                        self._slept_through_a_lease()
+                    if left_s < _ABANDON_BEFORE_S:
+                        task.cancel()  # Redis is away, and somebody else may hold the lease soon
+                    else:
                         deadlines.append(left_s)
                 self._arm(min(deadlines, default=None))
                 await asyncio.sleep(_WATCH_S)
@@ -155,6 +160,12 @@ class Dispatcher:
         if not self.recycling.is_set():
             _log.error("worker.recycling", reason="a handler's thread outlived its time")
         self.recycling.set()
+
+    def _slept_through_a_lease(self) -> None:
+        """This process was paused, or its loop stuck, for so long that others may be at work on the same events."""
+        _log.critical("worker.paused_past_lease")
+        if self._watchdog:
+            os._exit(1)
 
     def _arm(self, seconds: float | None) -> None:
         if not self._watchdog:

@@ -4,8 +4,9 @@ What Redis knows of an event decides what a crash means for it, so two rules run
 an attempt starts only when Redis already knows that the event may be at work (it lies in (cur, runto], or in
 `open` as running); and the cursor passes an unfinished event only in the same step that writes it into `open`.
 
-Per entity key, events run in log order and one at a time; whatever waits for a retry holds back the later ones of
-its key, which are parked in `open` so that the cursor can go on.
+Per entity key, events run in log order and one at a time. The next one starts only when Redis has the outcome of
+the one before: else a crash in between would run the earlier one once more after the later one. Whatever waits for
+a retry holds back the later events of its key, which are parked in `open` so that the cursor can go on.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _MIN_BATCH, _MAX_BATCH = 16, 256
 _MAX_WINDOW = 512
 _RENEW_S = 2.0
 _SETTLE_S = 0.08  # outcomes are in Redis within 100 ms
+_URGENT_S = 0.002  # sooner where the next event of an entity waits for it
+_PASS_S = 0.5  # how long one slow event may hold the cursor
 _LINGER_S = 0.008  # before falling asleep: what arrives now costs no new lease
 _POLL_S = 0.05  # for new events while earlier ones are still at work
 _BREATH_S = 0.005  # how long one task may hold the event loop with events that never wait
@@ -69,6 +72,7 @@ class Entry:
     """One event on its way through this drain."""
 
     __slots__ = (
+        "ahead",
         "attempts",
         "crashes",
         "event",
@@ -88,6 +92,7 @@ class Entry:
         self.crashes = 0
         self.first_ms = 0
         self.last_error = ""
+        self.ahead = False  # settled in Redis although the cursor is not there yet
         self.in_open = False  # in Redis, or on its way there with the next step
         self.suspect = False  # may have been at work when a worker died
 
@@ -131,6 +136,7 @@ class Drain:
 
         self._cur = self._pos = ""
         self._suspect_until = (0, 0)
+        self._ahead: frozenset[str] = frozenset()
         self._window: deque[Entry] = deque()
         self._keys: dict[str, deque[Entry]] = {}
         self._open_count = 0
@@ -147,7 +153,9 @@ class Drain:
         self._dels: list[str] = []
         self._dead: list[DeadLetter] = []
         self._stats: Counter[str] = Counter()
-        self._unsettled_since_s: float | None = None
+        self._settle_at_s: float | None = None
+        self._cur_moved_s = 0.0
+        self._unblocked: list[deque[Entry]] = []
         self._batch = 32
         self._read_at_s = 0.0
         self._read_next_s = 0.0
@@ -193,6 +201,8 @@ class Drain:
         self._cur = self._pos = taken.cur
         self._newest = taken.newest == self._runtime.version
         self._suspect_until = id_order(taken.runto)
+        self._ahead = taken.ahead
+        self._cur_moved_s = clock_s()
         for record in taken.open:
             entry = Entry(record.event)
             entry.attempts, entry.crashes = record.attempts, record.crashes
@@ -212,6 +222,9 @@ class Drain:
     def _admit(self, event: StoredEvent) -> None:
         entry = Entry(event)
         self._window.append(entry)
+        if event.stream_id in self._ahead:
+            entry.state, entry.ahead = "settled", True
+            return
         entry.suspect = entry.order <= self._suspect_until
         first = self._enqueue(entry)
         if not first and self._keys[event.key or ""][0].state == "retry":
@@ -280,16 +293,18 @@ class Drain:
                 continue
             lingered = False
             appetite = self._appetite() if self._more or now_s >= self._read_next_s else 0
-            settle_at_s = (self._unsettled_since_s or now_s + _RENEW_S) + _SETTLE_S
+            settle_at_s = self._settle_at_s or now_s + _RENEW_S
             renew_at_s = self.lease.renewed_s + _RENEW_S
-            if appetite or self._to_mark or now_s >= min(settle_at_s, renew_at_s):
+            waited_for = self._unblocked and not self._tasks and not self._ready
+            if appetite or self._to_mark or waited_for or now_s >= min(settle_at_s, renew_at_s):
                 await self._step("work", appetite)
                 continue
             await self._rest(min(settle_at_s, renew_at_s, self._read_next_s, self._next_retry_s()))
         return False
 
     def _idle(self) -> bool:
-        return not (self._tasks or self._ready or self._to_mark or self._suspects or self._suspect_task)
+        at_work = self._tasks or self._ready or self._to_mark or self._suspects or self._suspect_task
+        return not at_work and all(len(queue) == 1 for queue in self._unblocked)
 
     def _appetite(self) -> int:
         """How many events to read now."""
@@ -438,8 +453,6 @@ class Drain:
             self._settle_entry(entry)
             self._count(entry, outcome)
         self._tell(entry, outcome, number)
-        if self._unsettled_since_s is None:
-            self._unsettled_since_s = clock_s()
 
     def _again(self, entry: Entry, outcome: Outcome) -> None:
         entry.state = "retry"
@@ -447,6 +460,7 @@ class Drain:
         self._write(entry, entry.record("retry", due_ms))
         heapq.heappush(self._retries, (due_ms, entry.order, entry))
         self._stats["retried"] += 1
+        self._settle_within(_SETTLE_S)
         key = self._key(entry)
         if key is not None:
             for later in self._keys[key]:
@@ -463,12 +477,24 @@ class Drain:
             self._dels.append(stream_id)
         key = self._key(entry)
         if key is None:
+            self._settle_within(_SETTLE_S)
             return
         queue = self._keys[key]
-        queue.popleft()
+        self._unblocked.append(queue)
+        self._settle_within(_URGENT_S if len(queue) > 1 else _SETTLE_S)
+
+    def _settle_within(self, seconds: float) -> None:
+        at_s = clock_s() + seconds
+        if self._settle_at_s is None or at_s < self._settle_at_s:
+            self._settle_at_s = at_s
+            self._wake.set()
+
+    def _unblock(self, queue: deque[Entry]) -> None:
+        """Redis has the outcome of the first of this key; the next one may start."""
+        settled = queue.popleft()
         if not queue:
-            del self._keys[key]
-        elif not queue[0].suspect:
+            del self._keys[settled.event.key or ""]
+        elif queue[0].state == "waiting" and not queue[0].suspect:
             self._make_ready(queue[0])
 
     def _count(self, entry: Entry, outcome: Outcome) -> None:
@@ -507,8 +533,13 @@ class Drain:
         for entry in marks:
             self._write(entry, entry.record("running"))
         asked_s = clock_s()
+        unblocked, self._unblocked = self._unblocked, []
         settlement = self._settlement(asked_s)
+        if mode == "sleep" and self._window:
+            mode = "work"  # asleep, the cursor stands at the end of what was read
         read = await self.lease.step(settlement, mode=mode, after=self._pos, count=count)
+        for queue in unblocked:
+            self._unblock(queue)
         if marks:
             self._ready.extend(entry for entry in marks if not entry.suspect)
             self._marked.set()
@@ -530,18 +561,26 @@ class Drain:
         return read
 
     def _settlement(self, now_s: float) -> Settlement:
-        late = self._unsettled_since_s is not None and now_s - self._unsettled_since_s >= _SETTLE_S
-        if late or self._stopping:
+        if self._stopping or len(self._window) > _MAX_WINDOW // 2 or now_s - self._cur_moved_s > _PASS_S:
             self._pass_unfinished()
+        passed = []
         while self._window and (self._window[0].state == "settled" or self._window[0].in_open):
-            self._cur = self._window.popleft().event.stream_id
+            entry = self._window.popleft()
+            self._cur, self._cur_moved_s = entry.event.stream_id, now_s
+            if entry.ahead:
+                passed.append(entry.event.stream_id)
         if not self._window:
-            self._cur = self._pos
-        settlement = Settlement(self._cur, list(self._puts.values()), self._dels, self._dead, self._stats)
+            self._cur, self._cur_moved_s = self._pos, now_s
+        ahead = []
+        for entry in self._window:
+            if entry.state == "settled" and not entry.ahead and not entry.in_open:
+                entry.ahead = True
+                ahead.append(entry.event.stream_id)
+        settlement = Settlement(
+            self._cur, list(self._puts.values()), self._dels, self._dead, self._stats, ahead, passed
+        )
         self._puts, self._dels, self._dead, self._stats = {}, [], [], Counter()
-        # What is settled beyond an unfinished event is not yet in Redis: its clock goes on.
-        held_back = any(entry.state == "settled" for entry in self._window)
-        self._unsettled_since_s = (self._unsettled_since_s or now_s) if held_back else None
+        self._settle_at_s = None
         return settlement
 
     def _pass_unfinished(self) -> None:

@@ -280,7 +280,7 @@ def test_slow_events_hold_back_neither_the_lane_nor_other_handlers(with_log):
     @handler("slow", on=["*"])
     async def slow(event: Event[Raw], ctx: Context) -> None:
         if event.payload.data["n"] == 0:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(2.0)
         slow_done.append(event.payload.data["n"])
 
     @handler("quick", on=["*"])
@@ -301,7 +301,7 @@ def test_slow_events_hold_back_neither_the_lane_nor_other_handlers(with_log):
             return found.stats.get("done", 0) == 99 and found.waiting == 0 and len(quick_done) == 100
 
         # Settled in Redis while the first event of the lane is still at work: the cursor has passed it.
-        await eventually(all_but_the_slow_one, within_s=0.9)
+        await eventually(all_but_the_slow_one, within_s=1.8)
         assert 0 not in slow_done
         assert (await position(one_lane, "slow")).open == 1
         await working

@@ -50,12 +50,14 @@ class Taken:
         runto: last id that was handed out; events of (cur, runto] may have been at work when a worker died.
         newest: version of the handler's newest declaration.
         open: what is open, in log order.
+        ahead: ids after `cur` that are settled all the same.
     """
 
     cur: str
     runto: str
     newest: str
     open: list[OpenRecord]
+    ahead: frozenset[str]
 
 
 @dataclass
@@ -68,6 +70,8 @@ class Settlement:
         dels: stream ids to remove from `open`.
         dead: deliveries given up.
         stats: counters to raise.
+        ahead: ids that are settled although the cursor is not there yet.
+        passed: ids of those that the cursor has reached.
     """
 
     cur: str | None = None
@@ -75,6 +79,8 @@ class Settlement:
     dels: list[str] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
     stats: Mapping[str, int] = field(default_factory=dict)
+    ahead: list[str] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
 
     def arguments(self) -> list[Any]:
         arguments: list[Any] = [len(self.puts)]
@@ -91,6 +97,9 @@ class Settlement:
         arguments.append(len(self.stats))
         for name, by in self.stats.items():
             arguments += (name, by)
+        for ids in (self.ahead, self.passed):
+            arguments.append(len(ids))
+            arguments += ids
         return arguments
 
 
@@ -140,7 +149,7 @@ class Lease:
         if reply[0] != b"taken":
             self.deadline_s = 0.0
             return None
-        _, cur, runto, newest, raw_open = reply
+        _, cur, runto, newest, raw_open, ahead = reply
         records = [
             decode_open(self.lane, raw_open[at], raw_open[at + 1]) for at in range(0, len(raw_open), 2)
         ]
@@ -148,7 +157,7 @@ class Lease:
         cur_id, runto_id = cur.decode(), runto.decode()
         if id_order(runto_id) < id_order(cur_id):
             runto_id = cur_id
-        return Taken(cur_id, runto_id, newest.decode(), records)
+        return Taken(cur_id, runto_id, newest.decode(), records, frozenset(i.decode() for i in ahead))
 
     async def step(
         self,

@@ -2,8 +2,9 @@
 -- One step of a drain: settle what is done, renew the lease, read on, or fall asleep. Applied once per seq; asked
 -- again with the same seq it changes nothing and reads again.
 -- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms), mode (work, sleep, release), new cur ('' = as it is),
---   read after, count, max bytes, then four lists, each led by its length:
---   puts (id, due ms or '', record), dels (id), dead (id, type, key, reason, trace, record), stats (field, by)
+--   read after, count, max bytes, then six lists, each led by its length:
+--   puts (id, due ms or '', record), dels (id), dead (id, type, key, reason, trace, record), stats (field, by),
+--   ahead (id: settled although the cursor is not there yet), passed (id: the cursor is there now)
 local prefix, handler, lane, queue = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local token, seq, ttl_ms, mode, new_cur = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]
 local after, count, max_bytes = ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -11,6 +12,7 @@ local pair = handler .. '|' .. lane
 local lease = prefix .. 'lease:' .. handler .. ':' .. lane
 local open = prefix .. 'open:' .. handler .. ':' .. lane
 local open_due = prefix .. 'opendue:' .. handler .. ':' .. lane
+local ahead = prefix .. 'ahead:' .. handler .. ':' .. lane
 local due = prefix .. 'due:' .. queue
 
 local holder = redis.call('HMGET', lease, 'token', 'seq')
@@ -51,6 +53,12 @@ if holder[2] ~= seq then
   for _ = 1, tonumber(ARGV[dead_end]) do
     redis.call('HINCRBY', prefix .. 'stats:' .. handler, ARGV[at + 1], ARGV[at + 2])
     at = at + 2
+  end
+  at = at + 1
+  for _, change in ipairs({'SADD', 'SREM'}) do
+    local many = tonumber(ARGV[at])
+    for i = 1, many do redis.call(change, ahead, ARGV[at + i]) end
+    at = at + many + 1
   end
   redis.call('HSET', lease, 'seq', seq)
 end

@@ -23,4 +23,5 @@ redis.call('ZADD', prefix .. 'due:' .. queue, now_ms + ttl_ms, pair)
 return {
   'taken', cur, redis.call('HGET', prefix .. 'runto', pair) or cur, newest,
   redis.call('HGETALL', prefix .. 'open:' .. handler .. ':' .. lane),
+  redis.call('SMEMBERS', prefix .. 'ahead:' .. handler .. ':' .. lane),
 }

@@ -1,0 +1,80 @@
+"""A TCP proxy in front of a Redis that loses replies: the server did what it was told, and nobody hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import threading
+from collections.abc import Iterator
+
+
+class FaultyProxy:
+    """Forwards to a unix socket; while `faulty`, about one reply in `one_in` is dropped with its connection.
+
+    Attributes:
+        dropped: replies lost so far.
+    """
+
+    def __init__(self, socket_path: str, *, seed: int, one_in: int) -> None:
+        self._socket_path = socket_path
+        self._random = random.Random(seed)
+        self._one_in = one_in
+        self.faulty = True
+        self.dropped = 0
+        self.port = 0
+
+    async def serve(self, started: threading.Event, stop: asyncio.Event) -> None:
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        started.set()
+        await stop.wait()
+        server.close()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            up_reader, up_writer = await asyncio.open_unix_connection(self._socket_path)
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(self._forward(reader, up_writer), self._answer(up_reader, writer))
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                if self.faulty and self._random.randrange(self._one_in) == 0:
+                    self.dropped += 1
+                    break
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@contextlib.contextmanager
+def proxied(socket_path: str, *, seed: int, one_in: int) -> Iterator[FaultyProxy]:
+    """A running proxy; its URL is `redis://127.0.0.1:<port>`."""
+    proxy = FaultyProxy(socket_path, seed=seed, one_in=one_in)
+    started = threading.Event()
+    stops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        stops.append((asyncio.get_running_loop(), stop))
+        await proxy.serve(started, stop)
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
+    thread.start()
+    assert started.wait(10)
+    try:
+        yield proxy
+    finally:
+        loop, stop = stops[0]
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
