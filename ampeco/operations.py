@@ -94,7 +94,7 @@ RESET_CHARGE_POINT = Operation(
     "POST",
     "/public-api/actions/charge-point/v1.0/{chargePoint}/reset/{type}",
     "action",
-    idempotent=False,  # a second reset interrupts whoever started charging after the first
+    idempotent=True,  # the charge point restarts once more; no money moves and nothing is left behind
 )
 UNLOCK_EVSE = Operation(
     "charge-point.unlock",

@@ -344,3 +344,15 @@ def test_new_entity_key_rules_wait_until_everything_is_settled(with_log):
             await log.claim("https://a.test", "newest")
 
     with_log(check)
+
+
+def test_refuses_a_redis_cluster(tmp_path):
+    from tests.servers import valkey_cluster_node
+
+    async def check(url: str) -> None:
+        async with opened(url, "awr:") as log:
+            with pytest.raises(LogMismatch, match=r"AWR_REDIS_URL.*Cluster"):
+                await log.claim("https://a.test", "rules")
+
+    with valkey_cluster_node(tmp_path) as url:
+        asyncio.run(check(url))

@@ -26,6 +26,7 @@ MAX_BATCH = 256
 
 _WAKE_THROTTLE_MS = 5_000
 _KEEP_VERSION_MS = 600_000
+_OLDEST_REDIS = 7
 _MAX_LAG = 10_000
 _KEY_RULES = "key_rules"
 
@@ -213,8 +214,9 @@ class EventLog:
         """Say whose log this is, or find that it is somebody else's.
 
         Raises:
-            LogMismatch: another tenant, number of lanes or entity key rules.
+            LogMismatch: another tenant, number of lanes or entity key rules, or a server that cannot hold a log.
         """
+        await self._check_server()
         tenant = self.key("tenant")
         ours = {"url": tenant_url, "lanes": str(self.lanes), _KEY_RULES: rules_version}
         for name, value in ours.items():
@@ -241,6 +243,20 @@ class EventLog:
                     "let the workers finish under the old rules first",
                 )
             await self.redis.hset(tenant, _KEY_RULES, rules_version)
+
+    async def _check_server(self) -> None:
+        info = {**await self.redis.info("server"), **await self.redis.info("cluster")}
+        if info.get("cluster_enabled"):
+            raise LogMismatch(
+                "AWR_REDIS_URL",
+                "is a Redis Cluster, where one script cannot reach all of a log",
+                "use a single Redis",
+            )
+        version = str(info.get("redis_version", "0"))
+        if int(version.split(".")[0]) < _OLDEST_REDIS:
+            raise LogMismatch(
+                "AWR_REDIS_URL", f"is Redis {version}", f"use Redis {_OLDEST_REDIS}.0 or newer, or Valkey"
+            )
 
     async def run_id(self) -> str:
         """Identity of the running Redis process; it changes with a restart or a failover."""
