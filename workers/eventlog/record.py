@@ -132,7 +132,7 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
     try:
         head = json.loads(line)
         if not separator or head["v"] != VERSION:
-            raise UnknownRecord(f"open record version {head.get('v')!r}")
+            raise UnknownRecord("open record of another version")
         event = StoredEvent(
             lane=lane,
             stream_id=stream_id.decode(),

@@ -1,0 +1,129 @@
+"""What a handler may declare, and what is refused with words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from ampeco.notifications import HardwareStatus, Payload, SessionStartStop, SessionUpdate
+from handlers import Context, Event, HandlerError, Raw, SyncContext, handler
+
+
+class CdrReceived(Payload):
+    notification_types: ClassVar[tuple[str, ...]] = ("cdr.received",)
+
+
+class Nameless(Payload):
+    pass
+
+
+class MailSettings(BaseSettings, env_prefix="ACME_MAIL_"):
+    sender: str = "nobody"
+
+
+def test_the_annotation_is_the_subscription():
+    @handler("a.union")
+    async def union(event: Event[SessionStartStop | SessionUpdate | CdrReceived], ctx: Context) -> None: ...
+
+    assert union.types == (
+        "SessionStartStopNotification",
+        "SessionUpdateNotification",
+        "cdr.received",
+        "session.start.stop.notification",
+    )
+    assert union.model_of("SessionUpdateNotification") is SessionUpdate
+    assert union.model_of("cdr.received") is CdrReceived
+    assert union.model_of("BootNotification") is None
+
+
+def test_a_raw_handler_names_its_types_or_takes_everything():
+    @handler("a.raw", on=["x.changed"])
+    async def some(event: Event[Raw], ctx: Context) -> None: ...
+
+    @handler("a.all", on=["*"])
+    async def everything(event: Event[Raw], ctx: Context) -> None: ...
+
+    assert some.types == ("x.changed",)
+    assert some.model_of("y.changed") is None
+    assert everything.model_of("anything") is Raw
+
+
+def test_a_handler_is_still_its_function():
+    called: list[Any] = []
+
+    @handler("a.direct", on=["*"])
+    async def direct(event: Event[Raw], ctx: Context) -> None:
+        called.append((event, ctx))
+
+    asyncio.run(direct("event", "context"))  # type: ignore[arg-type]
+    assert called == [("event", "context")]
+
+
+def test_plain_functions_and_coroutines_are_told_apart():
+    @handler("a.sync")
+    def plain(event: Event[HardwareStatus], ctx: SyncContext) -> None: ...
+
+    @handler("a.async")
+    async def coroutine(event: Event[HardwareStatus], ctx: Context) -> None: ...
+
+    assert (plain.is_async, coroutine.is_async) == (False, True)
+
+
+def test_settings_and_lifespan_are_kept_for_the_worker():
+    @asynccontextmanager
+    async def mailer(settings: MailSettings) -> AsyncIterator[str]:
+        yield settings.sender
+
+    @handler("a.mail", settings=MailSettings, lifespan=mailer)
+    async def mail(event: Event[SessionUpdate], ctx: Context[MailSettings, str]) -> None: ...
+
+    assert (mail.settings, mail.lifespan) == (MailSettings, mailer)
+
+
+async def _async(event: Event[SessionUpdate], ctx: Context) -> None: ...
+async def _raw(event: Event[Raw], ctx: Context) -> None: ...
+async def _unannotated(event, ctx) -> None: ...
+async def _one(event: Event[SessionUpdate]) -> None: ...
+async def _nameless(event: Event[Nameless], ctx: Context) -> None: ...
+async def _mixed(event: Event[Raw | SessionUpdate], ctx: Context) -> None: ...
+async def _with_sync_context(event: Event[SessionUpdate], ctx: SyncContext) -> None: ...
+def _with_context(event: Event[SessionUpdate], ctx: Context) -> None: ...
+
+
+class GreedySettings(BaseSettings, env_prefix="AWR_"):
+    port: int = 1
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "says"),
+    [
+        (_async, {"name": "Upper.Case"}, "lower case"),
+        (_async, {"name": "a" * 65}, "at most 64"),
+        (_async, {"name": "-dash"}, "lower case"),
+        (_async, {"order": "latest"}, "order must be one of entity, none"),
+        (_async, {"start": "never"}, "start must be one of now, oldest"),
+        (_async, {"max_attempts": 0}, "positive"),
+        (_async, {"timeout_s": 0}, "positive"),
+        (_async, {"calls": ["charge-point.explode"]}, "unknown operations: charge-point.explode"),
+        (_async, {"calls": ["notifications.list"]}, "unknown operations"),
+        (_async, {"on": ["cdr.received"]}, "contradicts"),
+        (_async, {"settings": GreedySettings}, "not AWR_"),
+        (_raw, {}, r'needs on=\["\.\.\."\]'),
+        (_unannotated, {}, r"annotate its first parameter as Event"),
+        (_one, {}, "takes an event and a context"),
+        (_nameless, {}, "Nameless names no notification types"),
+        (_mixed, {}, "or Raw alone"),
+        (_with_sync_context, {}, "its context must be Context"),
+        (_with_context, {}, "its context must be SyncContext"),
+    ],
+)
+def test_refuses_a_declaration_that_contradicts_itself(function: Any, options: dict[str, Any], says: str):
+    name = options.pop("name", "a.faulty")
+    with pytest.raises(HandlerError, match=says) as error:
+        handler(name, **options)(function)
+    assert name in str(error.value)

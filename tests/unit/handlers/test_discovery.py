@@ -1,0 +1,80 @@
+"""Handlers are found where they are said to be, and whatever is wrong with a plugin is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from handlers import HandlerError
+from handlers.discovery import discover
+
+GOOD = """
+from handlers import Context, Event, Raw, handler
+
+@handler("{name}", on=["*"])
+async def h(event: Event[Raw], ctx: Context) -> None: ...
+"""
+
+
+def plugin(folder: Path, file: str, text: str) -> str:
+    path = folder / file
+    path.write_text(text)
+    return str(path)
+
+
+def names(**options: object) -> list[str]:
+    return [item.handler.name for item in discover(**options).found]  # type: ignore[arg-type]
+
+
+def test_built_in_handlers_come_with_the_distribution():
+    assert names() == ["resend-failed"]
+
+
+def test_demo_handlers_run_only_when_they_are_named():
+    assert names(load=["handlers.builtin.demo_journal"]) == ["demo.journal", "resend-failed"]
+
+
+def test_a_file_is_a_plugin_and_its_text_is_its_version(tmp_path: Path):
+    path = plugin(tmp_path, "mine.py", GOOD.format(name="mine"))
+    (first,) = discover(load=[path], allow=["mine"]).found
+    plugin(tmp_path, "mine.py", GOOD.format(name="mine") + "# changed\n")
+    (second,) = discover(load=[path], allow=["mine"]).found
+    assert first.version != second.version
+
+
+def test_the_allow_list_keeps_everything_else_out():
+    assert names(load=["handlers.builtin.demo_journal"], allow=["demo.journal"]) == ["demo.journal"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("import nowhere_to_be_found", "ModuleNotFoundError"),
+        ("x = 1", "has none in it"),
+        ("def (", "SyntaxError"),
+    ],
+)
+def test_a_faulty_plugin_is_named_and_the_others_run(tmp_path: Path, text: str, says: str):
+    path = plugin(tmp_path, "broken.py", text)
+    found = discover(load=[path])
+    assert [item.handler.name for item in found.found] == ["resend-failed"]
+    (fault,) = found.faults
+    assert fault.source == path
+    assert says in fault.message
+
+
+def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path):
+    (fault,) = discover(load=[str(tmp_path / "missing.py")]).faults
+    assert "no such file" in fault.message
+
+
+def test_refuses_two_handlers_of_one_name(tmp_path: Path):
+    twins = [plugin(tmp_path, f"{name}.py", GOOD.format(name="twin")) for name in ("a", "b")]
+    with pytest.raises(HandlerError, match=r"'twin'.*a\.py.*b\.py"):
+        discover(load=twins)
+
+
+def test_a_handler_that_a_module_imports_from_another_is_the_same_handler(tmp_path: Path):
+    again = plugin(tmp_path, "again.py", "from handlers.builtin.demo_journal import journal\n")
+    assert names(load=["handlers.builtin.demo_journal", again], allow=["demo.journal"]) == ["demo.journal"]

@@ -1,0 +1,77 @@
+"""The one table: exception -> done, skipped, again in n seconds, or dead."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ampeco.errors import NotFound, RateLimited
+from handlers import GiveUp, Retry, Skip
+from handlers.contract import CallNotDeclared
+from workers.outcomes import NOT_YET_AGE_S, AttemptTimedOut, PayloadMismatch, outcome_of
+from workers.retry import BASE_S, CAP_S, delay_s
+
+
+def longest(_: float, high: float) -> float:
+    return high
+
+
+def decide(error: Exception | None, *, attempt: int = 1, max_attempts: int = 3, age_s: float = 0.0):
+    return outcome_of(error, attempt=attempt, max_attempts=max_attempts, age_s=age_s, uniform=longest)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reason", "delay"),
+    [
+        (None, "done", "", 0),
+        (Skip("x"), "skipped", "skipped", 0),
+        (GiveUp("x"), "dead", "gave-up", 0),
+        (CallNotDeclared("x"), "dead", "call-not-declared", 0),
+        (PayloadMismatch("x"), "dead", "payload-mismatch", 0),
+        (Retry("x"), "retry", "retry-asked", BASE_S),
+        (Retry("x", after_s=7), "retry", "retry-asked", 7),
+        (Retry("x", after_s=0), "retry", "retry-asked", 0),
+        (Retry("x", counts=False, after_s=900), "retry", "not-yet", 900),
+        (AttemptTimedOut(), "retry", "timed-out", BASE_S),
+        (RateLimited("op", 429, "slow down", retry_after_s=42.0), "retry", "rate-limited", 42),
+        (NotFound("op", 404, "gone"), "retry", "error", BASE_S),
+        (ValueError("personal data"), "retry", "error", BASE_S),
+    ],
+)
+def test_each_ending_has_one_outcome(error, kind, reason, delay):
+    outcome = decide(error)
+    assert (outcome.kind, outcome.reason, outcome.delay_s) == (kind, reason, delay)
+    assert "personal data" not in repr(outcome)
+
+
+@pytest.mark.parametrize("error", [ValueError(), Retry("x"), AttemptTimedOut(), RateLimited("op", 429, "m")])
+def test_the_last_attempt_that_counts_is_the_end(error):
+    assert decide(error, attempt=3).reason == "attempts-exhausted"
+    assert decide(error, attempt=3).kind == "dead"
+
+
+def test_not_yet_is_bounded_by_age_and_not_by_attempts():
+    early = Retry("too early", counts=False, after_s=1)
+    assert decide(early, attempt=99).kind == "retry"
+    assert not decide(early, attempt=99).counts
+    assert decide(early, age_s=NOT_YET_AGE_S + 1).reason == "too-early-for-too-long"
+
+
+def test_where_it_failed_is_told_without_what_was_said():
+    def failing() -> None:
+        raise ValueError("4111 1111 1111 1111")
+
+    try:
+        failing()
+    except ValueError as error:
+        trace = decide(error).trace
+    assert "ValueError" in trace
+    assert "in failing" in trace
+    assert "4111" not in trace
+
+
+@given(st.integers(1, 10_000))
+def test_backoff_grows_to_its_cap_and_never_beyond(attempt):
+    assert 0 < delay_s(attempt, longest) <= CAP_S
+    assert delay_s(attempt, longest) <= delay_s(attempt + 1, longest)
