@@ -27,6 +27,7 @@ RECONCILE_S = 300.0
 MAX_BACKOFF_S = 60.0
 LOCK_S = 60.0
 WORK_S = 45.0  # less than the lock lasts, so that two replicas never work at once
+CLOSE_S = 10.0
 
 _log = get_logger(__name__)
 
@@ -185,7 +186,7 @@ class Registrar:
         if self._mode != "ephemeral" or self._subscription_id is None:
             return
         try:
-            async with asyncio.timeout(WORK_S):
+            async with asyncio.timeout(CLOSE_S):
                 await self._access.notifications.unsubscribe(self._subscription_id)
                 await self._store.forget()
             _log.info("notification_subscription.removed", subscription_id=self._subscription_id)

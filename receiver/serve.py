@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import uvicorn
@@ -100,8 +100,11 @@ class Receiver:
         self._clients: list[AsyncClient] = []
         self._registrar = self._make_registrar()
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event, on_open: Callable[[], None] = lambda: None) -> None:
         """Serve until `stop` is set, then finish what was begun.
+
+        Args:
+            on_open: called once, when both ports are open.
 
         Raises:
             LogMismatch: the log in this Redis belongs to another tenant or setting.
@@ -114,6 +117,7 @@ class Receiver:
                 _listening(self._settings.admin_host, self._settings.admin_port, "AWR_ADMIN_PORT") as admin,
             ):
                 _log.info("door.opened", port=public.getsockname()[1], admin_port=admin.getsockname()[1])
+                on_open()
                 await self._serve(public, admin, stop)
         finally:
             self._door.flush()
@@ -141,17 +145,14 @@ class Receiver:
         stopping = asyncio.create_task(stop.wait())
         try:
             ended, _ = await asyncio.wait([stopping, *serving, *beside], return_when=asyncio.FIRST_COMPLETED)
-            self._health.stopping = True
-            if self._registrar is not None:
-                await self._registrar.close()
         finally:
+            self._health.stopping = True
+            await _end([stopping, *beside])
+            if self._registrar is not None:
+                await self._registrar.close()  # while the door is still open for what is under way
             for server in servers:
                 server.should_exit = True
             await asyncio.gather(*serving, return_exceptions=True)
-            stop.set()
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
         for task in ended:
             task.result()
 
@@ -261,6 +262,15 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask, number)
+
+
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel until they are gone: Python 3.11's wait_for, which redis-py sends with, can swallow a cancel."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.2)
 
 
 @contextlib.contextmanager
