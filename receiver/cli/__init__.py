@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 # Name of the command -> where it is. A command that is not built yet is not here.
 COMMANDS = {
     "demo": "receiver.cli.demo:demo",
-    "simulator": "receiver.cli.simulator:simulator",
+    "dev": "receiver.cli.dev:dev",
+    "run": "receiver.cli.run:run",
     "serve": "receiver.cli.serve:serve",
     "worker": "receiver.cli.worker:worker",
+    "simulator": "receiver.cli.simulator:simulator",
     "events": "receiver.cli.events:events",
     "handlers": "receiver.cli.handlers:handlers",
     "settings": "receiver.cli.settings:settings",

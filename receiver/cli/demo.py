@@ -6,18 +6,14 @@ Everything lives in one temporary folder, which is kept when something failed.
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from pathlib import Path
-from typing import TextIO
 
 import click
 from redis.exceptions import RedisError
 
-from receiver import logging
 from receiver.cli.demo_story import HANDLERS, Plan, Story
 from receiver.cli.demo_view import shown, summary
-from receiver.cli.playground import Stuck
+from receiver.cli.playground import Stuck, scratch
 from receiver.cli.tally import Tally, shortfalls
 from receiver.errors import Unreachable
 from receiver.serve import stop_on_signals
@@ -49,26 +45,19 @@ _INTERRUPTED = 130
 )
 def demo(seconds: int, charge_points: int, rate: float) -> None:
     """Show everything at work on this machine, against a pretend tenant."""
-    folder = Path(tempfile.mkdtemp(prefix="ampeco-receiver-demo-"))
-    code = 1
-    try:
-        with (folder / "demo.log").open("a") as log:
-            code = asyncio.run(_run(Plan(seconds, charge_points, rate), folder, log))
-    finally:
+    with scratch("demo") as folder:
+        code = asyncio.run(_run(Plan(seconds, charge_points, rate), folder))
         if code == 1:
-            click.echo(f"The logs are in {folder}", err=True)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+            raise click.exceptions.Exit(1)
     raise click.exceptions.Exit(code)
 
 
-async def _run(plan: Plan, folder: Path, log: TextIO) -> int:
+async def _run(plan: Plan, folder: Path) -> int:
     """Run the story until its end or a signal.
 
     Returns:
         The exit code.
     """
-    logging.configure("json", "info", stream=log)
     stop = asyncio.Event()
     stop_on_signals(stop)
     with shown() as view:

@@ -96,8 +96,8 @@ class LiveView:
 
         table = Table(box=None, padding=(0, 3, 0, 0))
         table.add_column("handler", style="bold")
-        for head in ("wants", "handled", "behind", "retried", "dead", "half within"):
-            table.add_column(head, justify="right")
+        for title in ("wants", "handled", "behind", "retried", "dead", "p50"):
+            table.add_column(title, justify="right")
         for handler in self._tally.handlers:
             dead = Text(f"{handler.dead:,}", style="bold red" if handler.dead else "")
             table.add_row(

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import os
 import random
+import shutil
 import socket
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from pathlib import Path
 import click
 import httpx2
 
+from receiver import logging
 from receiver.cli.processes import Child
 from receiver.cli.processes import running as kept_running
 from receiver.cli.simulator import TOKEN
@@ -122,6 +125,7 @@ async def playground(folder: Path, simulator: Sequence[str] = ()) -> AsyncIterat
             "AWR_REDIS_URL": store.url,
             "AWR_DURABILITY": "everysec",
             "AWR_LOG_FORMAT": "json",
+            "PYTHONUNBUFFERED": "1",  # what a handler prints is seen at once
         }
         arguments = ["simulator", "--child", "--port", str(tenant_port), *simulator]
         child = Child(arguments, environ, grace_s=GRACE_S, output=output.fileno())
@@ -132,6 +136,23 @@ async def playground(folder: Path, simulator: Sequence[str] = ()) -> AsyncIterat
         ):
             await _started(child, keeping, "the simulator did not start")
             yield Playground(folder, environ, door_url, tenant, EventLog(redis))
+
+
+@contextlib.contextmanager
+def scratch(name: str) -> Iterator[Path]:
+    """A temporary folder for one command, with the log of this process in it; it is kept when something fails."""
+    folder = Path(tempfile.mkdtemp(prefix=f"ampeco-receiver-{name}-"))
+    try:
+        with (folder / f"{name}.log").open("a") as log:
+            logging.configure("json", "info", stream=log)
+            yield folder
+    except Exception:
+        click.echo(f"The logs are in {folder}", err=True)
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
