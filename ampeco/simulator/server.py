@@ -35,6 +35,7 @@ async def serving(tenant: Tenant, host: str = "127.0.0.1", port: int = 0) -> Asy
     config = uvicorn.Config(
         create_app(tenant),
         lifespan="on",
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=2,

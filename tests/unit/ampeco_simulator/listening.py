@@ -1,4 +1,4 @@
-"""The other end for tests of the simulator: a receiver on a real port that verifies, records and can be told to refuse."""
+"""The other end for tests of the simulator: a receiver on a real port that verifies and can be told to refuse."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -32,6 +32,8 @@ class Receiver:
         self.keys = [SigningKey.of(key) for key in keys or (TOKEN,)]
         self.status = 200
         self.delay_s = 0.0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self.bodies: list[bytes] = []
         self.refused: list[bytes] = []
         self.key_ids: list[str] = []
@@ -39,13 +41,14 @@ class Receiver:
         self.most_at_once = 0
         self._at_once = 0
 
-    async def __call__(self, request: Request) -> Response:
+    async def receive(self, request: Request) -> Response:
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
             body = await request.body()
             self.key_ids.append(verify(body, request.headers.get(SIGNATURE_HEADER), self.keys).key_id)
             await asyncio.sleep(self.delay_s)
+            await self.may_answer.wait()
             (self.bodies if self.status == 200 else self.refused).append(body)
             return Response("thanks", self.status)
         finally:
@@ -61,7 +64,7 @@ class _Quiet(uvicorn.Server):
 @asynccontextmanager
 async def listening(receiver: Receiver, port: int = 0) -> AsyncIterator[Receiver]:
     """The receiver, reachable under `receiver.url` as long as the block lasts."""
-    app = Starlette(routes=[Route("/hook", receiver, methods=["POST"])])
+    app = Starlette(routes=[Route("/hook", receiver.receive, methods=["POST"])])
     server = _Quiet(uvicorn.Config(app, port=port, log_config=None, ws="none", timeout_graceful_shutdown=1))
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started)

@@ -138,7 +138,7 @@ def test_a_short_demonstration_shows_a_fault(seed: int) -> None:
 
 def test_about_one_cycle_in_25_is_a_fault() -> None:
     living = fleet(charge_points=50, seed=2)
-    take(living, 40_000)
+    take(living, 25_000)
     assert 25 / 1.5 < living.sessions_started / living.faults < 25 * 1.5
 
 
