@@ -71,7 +71,10 @@ def discover(*, load: Sequence[str] = (), allow: Iterable[str] | None = None) ->
             found += _from_name(name)
         except Exception as error:  # noqa: BLE001 - the same for a module named by hand
             faults.append(Fault(name, _told(error)))
-    found = list({id(item.handler): item for item in reversed(found)}.values())
+    once: dict[int, Found] = {}
+    for item in found:
+        once.setdefault(id(item.handler), item)  # a module may import another's handler
+    found = list(once.values())
     if allow is not None:
         wanted = set(allow)
         found = [item for item in found if item.handler.name in wanted]
