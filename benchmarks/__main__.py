@@ -23,9 +23,9 @@ from workers.eventlog.embedded import EmbeddedServer
 def main() -> None:
     """Measure and print; whether the expectations hold does not change the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=2.0, help="per measurement of a server (2)")
-    parser.add_argument("--rounds", type=int, default=3, help="each measurement is repeated so often (3)")
-    parser.add_argument("--events", type=int, default=40_000, help="events to drain per round (40,000)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="per measurement of a server (1)")
+    parser.add_argument("--rounds", type=int, default=5, help="each measurement is repeated so often (5)")
+    parser.add_argument("--events", type=int, default=20_000, help="events to drain per round (20,000)")
     parser.add_argument("--jobs", type=int, default=300, help="RQ jobs to work off per round (300)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
