@@ -43,12 +43,13 @@ class SecretFiles:
         """
         Args:
             reload: reads all settings anew; raises SettingsError.
-            changed: called with settings that were read after a change.
+            changed: called with settings that were read after a change, and once at the first look, since
+                a file may have changed between the start of the process and then.
         """
         self._folder = folder
         self._reload = reload
         self._changed = changed
-        self._seen = fingerprint(folder)
+        self._seen: Fingerprint | None = None
 
     async def run(self) -> None:
         """Watch until cancelled."""

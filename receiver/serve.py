@@ -116,16 +116,17 @@ class Receiver:
                 _listening(self._settings.host, self._settings.port, "AWR_PORT") as public,
                 _listening(self._settings.admin_host, self._settings.admin_port, "AWR_ADMIN_PORT") as admin,
             ):
+                _log.info("settings.loaded", **self._settings.summary())
                 _log.info("door.opened", port=public.getsockname()[1], admin_port=admin.getsockname()[1])
                 on_open()
                 await self._serve(public, admin, stop)
+                self._door.flush()
+                _log.info("door.closed")
         finally:
-            self._door.flush()
             self._waker.close()
             for client in self._clients:
                 await client.aclose()
             await self._redis.aclose()
-            _log.info("door.closed")
 
     async def _serve(self, public: socket.socket, admin: socket.socket, stop: asyncio.Event) -> None:
         servers = [_Server(create_app(self._settings, self._deps)), _Server(create_admin_app(self._deps))]

@@ -31,10 +31,10 @@ class Reply(NamedTuple):
 
 
 class Door:
-    """One `ampeco-receiver serve`; open when the constructor returns."""
+    """One `ampeco-receiver serve`; open when the constructor returns. A setting given as None is left out."""
 
-    def __init__(self, redis_url: str, prefix: str, environ: Mapping[str, str] | None = None) -> None:
-        self.environ = {
+    def __init__(self, redis_url: str, prefix: str, environ: Mapping[str, str | None] | None = None) -> None:
+        wanted: dict[str, str | None] = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("AWR_", "RQ_"))},
             "AWR_REDIS_URL": redis_url,
             "AWR_KEY_PREFIX": prefix,
@@ -45,6 +45,7 @@ class Door:
             "AWR_LANES": "4",
             **(environ or {}),
         }
+        self.environ = {name: value for name, value in wanted.items() if value is not None}
         self.lines: list[dict[str, Any]] = []
         self._arrived: queue.Queue[dict[str, Any]] = queue.Queue()
         self.process = subprocess.Popen(
@@ -52,7 +53,12 @@ class Door:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        opened = self.line("door.opened")
+        try:
+            opened = self.line("door.opened")
+        except AssertionError:
+            self.process.kill()
+            self.process.wait(10)
+            raise
         self.port, self.admin_port = int(opened["port"]), int(opened["admin_port"])
 
     def _read(self) -> None:
@@ -148,7 +154,7 @@ def read_reply(connection: socket.socket, *, wait_for_close: bool = False) -> Re
 
 
 @contextlib.contextmanager
-def door(redis_url: str, prefix: str, environ: Mapping[str, str] | None = None) -> Iterator[Door]:
+def door(redis_url: str, prefix: str, environ: Mapping[str, str | None] | None = None) -> Iterator[Door]:
     """A receiver as long as the block lasts."""
     opened = Door(redis_url, prefix, environ)
     try:

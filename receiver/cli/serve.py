@@ -22,12 +22,10 @@ def serve(child: bool) -> None:
 
     import uvloop
 
-    from receiver.logging import get_logger
     from receiver.serve import Receiver, stop_on_signals
     from receiver.settings import demand, load, serving_needs
 
     demand(settings, serving_needs(settings))
-    get_logger(__name__).info("settings.loaded", **settings.summary())
 
     async def run() -> None:
         stop = asyncio.Event()
