@@ -1,7 +1,6 @@
 """Serves a pretend tenant on a port: API, sender and scenario in one event loop."""
 
 import asyncio
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -73,24 +72,6 @@ async def serve(
         if on_ready is not None:
             on_ready(url)
         await (stop or asyncio.Event()).wait()
-
-
-def run(
-    tenant: Tenant,
-    host: str = "127.0.0.1",
-    port: int = 8090,
-    *,
-    on_ready: Callable[[str], None] | None = None,
-) -> None:
-    """Serve in a process of its own, until SIGTERM or SIGINT. For the command line."""
-
-    async def until_told() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await serve(tenant, host, port, on_ready=on_ready, stop=stop)
-
-    asyncio.run(until_told())
 
 
 def _listen(host: str, port: int) -> socket.socket:
