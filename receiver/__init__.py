@@ -1,0 +1,1 @@
+"""The HTTP service: takes what AMPECO announces, and keeps the registration right."""

@@ -3,11 +3,17 @@
 `python -m tests.meta.generated` (`make generate`) rewrites them; `make check` only compares.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.meta.repository import ROOT
+
+if TYPE_CHECKING:
+    import click
 
 _MARK = re.compile(r"^<!-- (?:generated: (?P<name>\S+)|(?P<end>end)) -->\n", re.MULTILINE)
 
@@ -19,7 +25,49 @@ def settings() -> str:
     return markdown_table()
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"settings": settings}
+def commands() -> str:
+    """Every command with its options, as `--help` has them."""
+    import click
+
+    from receiver.cli import main as group
+
+    rows = ["| command | does |", "|---|---|"]
+
+    def walk(command: click.Command, words: list[str], context: click.Context) -> None:
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                child = command.get_command(context, name)
+                assert child is not None
+                walk(child, [*words, name], click.Context(child, parent=context))
+            if not command.invoke_without_command:
+                return
+        pieces = [piece for parameter in command.params for piece in _usage(parameter)]
+        help_text = (command.help or "").partition("\n\n")[0].replace("\n", " ")
+        usage = " ".join([*words, *pieces]).replace("|", "\\|")
+        rows.append(f"| `{usage}` | {help_text} |")
+
+    walk(group, [], click.Context(group))
+    return "\n".join(rows) + "\n"
+
+
+def _usage(parameter: click.Parameter) -> list[str]:
+    import click
+
+    if isinstance(parameter, click.Argument):
+        return [parameter.make_metavar(click.Context(click.Command("x")))]
+    assert isinstance(parameter, click.Option)
+    if parameter.hidden or parameter.name in ("help", "version"):
+        return []
+    number = isinstance(parameter.type, (click.types.IntParamType, click.types.FloatParamType))
+    value = (
+        ""
+        if parameter.is_flag
+        else f" {parameter.metavar or ('N' if number else str(parameter.name).upper())}"
+    )
+    return [f"[{parameter.opts[-1]}{value}]"]
+
+
+TABLES: Mapping[str, Callable[[], str]] = {"settings": settings, "commands": commands}
 
 
 def documents() -> list[Path]:
