@@ -75,6 +75,7 @@ class Story:
             Unreachable, RedisError: the tenant or the log went away.
         """
         say, seconds = self._view.say, self._plan.seconds
+        say("starting a store, a pretend tenant, a worker and a receiver")
         async with playground(self._folder, _SIMULATOR) as self._play, self._outputs() as (receiver, worker):
             say(f"a Valkey server keeps the event log, and a pretend tenant is at {self._play.tenant.url}")
             only_ours = {"AWR_HANDLERS_ALLOW": ",".join(HANDLERS)}

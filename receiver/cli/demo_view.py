@@ -166,7 +166,7 @@ def _sentence(facts: Mapping[str, Any]) -> str | None:
         kwh = (facts.get("energy") or 0) / 1000  # the simulator counts in Wh
         return f"{handler}: session {facts.get('session_id')} took {kwh:.1f} kWh in {minutes:.0f} minutes"
     if facts["event"] == "action.called":
-        return f"{handler}: called {facts.get('operation')} for {facts.get('key')}: {facts.get('outcome')}"
+        return f"{handler}: called {facts.get('operation')} ({facts.get('key')}): {facts.get('outcome')}"
     if facts["event"] == "delivery.dead":
         return (
             f"{handler}: gave up on {facts.get('notification')} of {facts.get('key')}: {facts.get('reason')}"

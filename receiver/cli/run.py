@@ -32,11 +32,9 @@ def run(load: tuple[str, ...]) -> None:
     """
     settings = prepare(defaults={_REGISTER: "ephemeral"})
 
-    from receiver.logging import get_logger
     from receiver.settings import demand, given_values, serving_needs
 
     demand(settings, (name for name in serving_needs(settings) if name != _REDIS_URL))
-    get_logger(__name__).info("settings.loaded", **settings.summary())
     with _store(settings) as url:
         ours = {_REDIS_URL: url, _REGISTER: settings.registration}
         given = given_values(os.environ)

@@ -1,0 +1,147 @@
+"""Commands of ours as a user starts them, and a way to see whether anything of them is left running."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from tests.harness import soon
+
+_MARK = "TREE_UNDER_TEST"
+
+
+class Command:
+    """`ampeco-receiver ...` in a pipe, in a process group of its own, as a shell would start it."""
+
+    def __init__(self, *arguments: str, environ: Mapping[str, str] | None = None, tmp: Path) -> None:
+        self._mark, self._tmp = uuid.uuid4().hex, str(tmp)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "receiver", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+            env={**clean_environ(), "TMPDIR": str(tmp), _MARK: self._mark, **(environ or {})},
+        )
+        self._parts: dict[str, list[str]] = {"stdout": [], "stderr": []}
+        self._readers = [
+            threading.Thread(target=self._read, args=(what,), daemon=True) for what in ("stdout", "stderr")
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, what: Literal["stdout", "stderr"]) -> None:
+        stream = getattr(self.process, what)
+        with stream:
+            for line in stream:
+                self._parts[what].append(line)
+
+    @property
+    def stdout(self) -> str:
+        return "".join(self._parts["stdout"])
+
+    @property
+    def stderr(self) -> str:
+        return "".join(self._parts["stderr"])
+
+    def says(self, pattern: str, *, within_s: float = 30.0) -> re.Match[str]:
+        """Wait until it prints something, on either side."""
+        deadline = time.monotonic() + within_s
+        while (found := re.search(pattern, self.stdout + self.stderr)) is None:
+            assert self.process.poll() is None, f"it ended without {pattern!r}:\n{self.stdout}{self.stderr}"
+            assert time.monotonic() < deadline, f"no {pattern!r} in:\n{self.stdout}{self.stderr}"
+            time.sleep(0.02)
+        return found
+
+    def ends(self, *, within_s: float = 60.0) -> int:
+        """Wait for its end; the exit status."""
+        code = self.process.wait(within_s)
+        for reader in self._readers:
+            reader.join(5.0)
+        return code
+
+    def ask_to_end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL for the one process a user sees; what it started has to notice."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def running(self) -> dict[int, str]:
+        """Everything that was started by it and still runs: process id and command line."""
+        ours = f"{_MARK}={self._mark}".encode()
+        # A Valkey writes its title over its environment; its title has the path of its socket.
+        return {
+            pid: line for pid, (line, environ) in _processes().items() if ours in environ or self._tmp in line
+        }
+
+    def child(self, part: str) -> int:
+        """Process id of the descendant whose command line has this in it."""
+        (found,) = (pid for pid, line in self.running().items() if part in line)
+        return found
+
+    def leaves_nothing(self, *, within_s: float = 15.0) -> None:
+        """Wait until nothing of it runs any more."""
+        soon(lambda: not self.running(), within_s=within_s)
+
+    def close(self) -> None:
+        for pid in self.running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(10)
+
+
+@contextlib.contextmanager
+def short_folder() -> Iterator[Path]:
+    """A temporary folder with a short name, since unix sockets lie in it."""
+    folder = Path(tempfile.mkdtemp(prefix="e2e"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def started(*arguments: str, tmp: Path, **environ: str) -> Iterator[Command]:
+    """A command for as long as the block lasts."""
+    command = Command(*arguments, environ=environ, tmp=tmp)
+    try:
+        yield command
+    finally:
+        command.close()
+
+
+def ran(*arguments: str, tmp: Path, **environ: str) -> Command:
+    """A command that ends by itself."""
+    with started(*arguments, tmp=tmp, **environ) as command:
+        command.ends()
+    return command
+
+
+def clean_environ() -> dict[str, str]:
+    """This process's environment without any configuration of ours."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("AWR_", "RQ_"))}
+
+
+def _processes() -> dict[int, tuple[str, list[bytes]]]:
+    """Command line and environment of every process we may look at."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if folder.name.isdecimal():
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if line:  # a zombie has none
+                    found[int(folder.name)] = (line, (folder / "environ").read_bytes().split(b"\0"))
+    return found
