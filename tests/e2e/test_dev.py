@@ -1,0 +1,62 @@
+"""A handler file is at work a moment after it was saved, whatever was wrong with it before."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from tests.e2e.process_tree import ran, started
+
+BROKEN = "def oh no"
+HANDLER = """
+from ampeco.notifications import HardwareStatus
+from handlers import Context, Event, Skip, handler
+
+@handler("acme.first", calls=["charge-point.reset"])
+async def first(event: Event[HardwareStatus], ctx: Context) -> None:
+    print("said in passing")
+    status = event.payload.hardware_status
+    if status == "available":
+        raise Skip("nothing to do")
+    if status == "preparing":
+        await ctx.ampeco.actions.charge_point.reset(event.payload.charge_point_id, "soft")
+    if status == "charging":
+        ctx.log.info("it.charges", power="plenty")
+    if status == "finishing":
+        raise LookupError
+"""
+
+
+def test_a_file_is_loaded_again_whenever_it_changes(tmp: Path) -> None:
+    file = tmp / "first.py"
+    file.write_text(BROKEN)
+    with started("dev", str(file), "--rate", "20", tmp=tmp) as dev:
+        dev.says(r"faulty +\S+first.py: SyntaxError")
+        dev.says(r"ready +handlers: resend-failed")
+        file.write_text(HANDLER)
+        dev.says(r"dev +a file has changed")
+        dev.says(r"ready +handlers: acme.first, resend-failed")
+
+        acme = r"acme.first  HardwareStatusNotification charge-point:\d"
+        dev.says(rf"skipped +{acme}  \(nothing to do\)")
+        dev.says(rf"action +{acme}  charge-point.reset: ok")
+        dev.says(rf"log +{acme}  it.charges power='plenty'")
+        dev.says(rf"done +{acme}\n")
+        dev.says(rf"retry +{acme}  attempt 1 failed \(LookupError\), again in \S+ s\n +{file}:\d+ in first")
+        dev.says("said in passing")
+
+        file.write_text(HANDLER.replace("said in passing", "said differently"))
+        dev.says("said differently")
+
+        dev.ask_to_end(signal.SIGINT)
+        assert dev.ends() == 0
+        dev.leaves_nothing()
+    assert dev.stderr == ""
+    assert [path.name for path in tmp.iterdir() if path.suffix != ".pyc"] == ["first.py"]
+
+
+def test_it_takes_python_files_only(tmp: Path) -> None:
+    (tmp / "notes.txt").write_text("")
+    refused = ran("dev", str(tmp / "notes.txt"), tmp=tmp)
+    assert refused.process.returncode == 2
+    assert "is no Python file" in refused.stderr
