@@ -40,6 +40,7 @@ class DoorLog:
         self._log = log if log is not None else get_logger(__name__)
         self._each = logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
         self._counts: Counter[str] = Counter()
+        self._append_errors: Counter[str] = Counter()
         self._second = 0.0
         self._written = 0
         self._unwritten = 0
@@ -59,6 +60,10 @@ class DoorLog:
             for answer in answers:
                 self._log.debug(f"event.{answer.outcome}", event_id=answer.event_id, reason=answer.reason)
 
+    def append_refused(self, error: str) -> None:
+        """Redis answered an append with an error of this class."""
+        self._append_errors[error] += 1
+
     def refused(self, reason: str) -> None:
         """A delivery was not taken."""
         self._metrics.refused(reason)
@@ -77,6 +82,9 @@ class DoorLog:
         for outcome in ("accepted", "duplicate", "quarantined"):
             if counts[outcome]:
                 self._log.info(f"event.{outcome}", events=counts[outcome])
+        if self._append_errors:
+            self._log.error("append.refused", errors=dict(self._append_errors))
+            self._append_errors.clear()
         if self._unwritten:
             self._log.warning("event.rejected", reason="more", events=self._unwritten)
             self._unwritten = 0

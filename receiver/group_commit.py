@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from receiver.errors import Refused
 from receiver.logging import get_logger
@@ -30,6 +30,9 @@ class Observer(Protocol):
 
     def appended(self, answers: Sequence[Answer], wake: Sequence[str], seconds: float) -> None:
         """A batch is in the log: its answers, the queues to wake, and how long the append took."""
+
+    def append_refused(self, error: str) -> None:
+        """Redis answered an append with an error of this class."""
 
 
 class _Waiting(NamedTuple):
@@ -101,8 +104,13 @@ class GroupCommit:
         try:
             async with asyncio.timeout(APPEND_TIMEOUT_S):
                 reply = await self._append([waiting.element for waiting in batch])
+        except (ReadOnlyError, OutOfMemoryError) as error:
+            self._observer.append_refused(type(error).__name__)
+            self._refuse(batch)  # each alone would be refused for the same reason
+            return True
         except ResponseError as error:
-            return await self._one_by_one(batch, error)
+            self._observer.append_refused(type(error).__name__)
+            return await self._one_by_one(batch)
         except (RedisError, OSError) as error:
             _log.debug("append.failed", error=type(error).__name__)
             self._refuse(batch)
@@ -114,10 +122,9 @@ class GroupCommit:
         self._observer.appended(reply.answers, reply.wake, time.perf_counter() - started)
         return True
 
-    async def _one_by_one(self, batch: list[_Waiting], error: ResponseError) -> bool:
+    async def _one_by_one(self, batch: list[_Waiting]) -> bool:
         """The script failed as a whole: find out whose fault it is."""
         if len(batch) == 1:
-            _log.warning("append.refused", error=type(error).__name__)
             self._refuse(batch)
             return True
         for at, waiting in enumerate(batch):

@@ -25,6 +25,7 @@ class Log:
         self.gate.set()
         self.act: Callable[[Sequence[Element]], AppendReply] = self.accept
         self.seen: list[tuple[int, list[str]]] = []
+        self.errors: list[str] = []
 
     @staticmethod
     def accept(elements: Sequence[Element]) -> AppendReply:
@@ -37,6 +38,9 @@ class Log:
 
     def appended(self, answers: Sequence[Answer], wake: Sequence[str], seconds: float) -> None:
         self.seen.append((len(answers), list(wake)))
+
+    def append_refused(self, error: str) -> None:
+        self.errors.append(error)
 
 
 def run(scenario: Callable[[Log, GroupCommit], Coroutine[Any, Any, None]], **options: int) -> None:
@@ -159,6 +163,19 @@ def test_a_script_error_makes_the_batch_go_one_by_one() -> None:
             "accepted",
         ]
         assert log.batches == [[b"a", b"bad", b"c"], [b"a"], [b"bad"], [b"c"]]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("error", [redis.exceptions.ReadOnlyError(), redis.exceptions.OutOfMemoryError()])
+def test_a_redis_that_takes_no_writes_is_asked_once_for_the_whole_batch(error: Exception) -> None:
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        def fail(_: Sequence[Element]) -> AppendReply:
+            raise error
+
+        log.act = fail
+        assert await outcomes(together(commit, [b"a", b"b", b"c"])) == ["log-unavailable"] * 3
+        assert (len(log.batches), log.errors) == (1, [type(error).__name__])
 
     run(scenario)
 

@@ -36,6 +36,9 @@ class Log:
     def appended(self, answers: Sequence[Answer], wake: Sequence[str], seconds: float) -> None:
         pass
 
+    def append_refused(self, error: str) -> None:
+        pass
+
 
 def intake(
     answer: Answer = ACCEPTED, *, is_open: bool = True, rules: EntityKeyRules = DEFAULT_RULES

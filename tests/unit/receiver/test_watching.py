@@ -214,6 +214,17 @@ def test_accepted_events_are_one_line_a_second_and_queues_are_woken() -> None:
     assert metrics.registry.get_sample_value("awr_append_batch_events_count") == 101
 
 
+def test_errors_of_redis_are_one_line_a_second() -> None:
+    lines = Lines()
+    door = DoorLog(Metrics(), lambda queues: None, log=lines)
+    for _ in range(1_000):
+        door.append_refused("OutOfMemoryError")
+    assert lines.written == []
+    door.flush()
+    door.flush()
+    assert lines.written == [("append.refused", {"errors": {"OutOfMemoryError": 1_000}})]
+
+
 def _mounted(folder: Path, version: str, token: str) -> None:
     """As Kubernetes mounts a secret: a new folder, and one link switched over to it."""
     data = folder / f"..{version}"
