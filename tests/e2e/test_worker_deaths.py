@@ -133,6 +133,7 @@ def test_a_worker_that_was_paused_past_its_lease_ends_instead_of_going_on(scene:
     with scene.worker(TAKES_S="0.02") as paused:
         soon(lambda: scene.ended() > 100)
         paused.pause()
+        soon(lambda: state_of(paused) == "T")
         lines_before = len(scene.lines())
         with scene.worker() as other:
             soon(finished(scene), within_s=40)
