@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import uvicorn
@@ -34,7 +34,7 @@ from receiver.registrar import Access, Registrar
 from receiver.secret_files import SecretFiles
 from receiver.settings import Settings
 from receiver.verification import Verifier
-from workers.eventlog.connect import connect
+from workers.eventlog.connect import connect, end_tasks
 from workers.eventlog.durability import shortfall
 from workers.eventlog.log import EventLog, now_ms
 from workers.eventlog.subscription import SubscriptionStore
@@ -148,7 +148,7 @@ class Receiver:
             ended, _ = await asyncio.wait([stopping, *serving, *beside], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._health.stopping = True
-            await _end([stopping, *beside])
+            await end_tasks([stopping, *beside])
             if self._registrar is not None:
                 await self._registrar.close()  # while the door is still open for what is under way
             for server in servers:
@@ -263,15 +263,6 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask, number)
-
-
-async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel until they are gone: Python 3.11's wait_for, which redis-py sends with, can swallow a cancel."""
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=0.2)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from typing import Literal
 import structlog
 
 from workers.deliver import Attempt, DeliveryRevoked, Runtime, run
+from workers.eventlog.connect import end_tasks
 from workers.eventlog.errors import LeaseLost
 from workers.eventlog.lease import Lease, Mode, Read, Settlement, Taken, clock_s
 from workers.eventlog.log import now_ms
@@ -162,6 +163,7 @@ class Drain:
         self._more = True
         self._starting = 0
         self._told_full = False
+        self._fault: BaseException | None = None
         self.settled = 0
         self.outdated = False
 
@@ -271,6 +273,8 @@ class Drain:
         """True when the lease was given back because nothing is left to do."""
         lingered = False
         while not self._stopping:
+            if self._fault is not None:
+                raise self._fault
             if self.outdated and self._idle():
                 return False
             self._wake.clear()
@@ -360,6 +364,8 @@ class Drain:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._slots.give_back()
+        if not task.cancelled():
+            self._fault = self._fault or task.exception()
         self._wake.set()
 
     async def _run_ready(self) -> None:
@@ -630,7 +636,4 @@ class Drain:
 
     async def _abandon(self) -> None:
         """Cancel whatever still runs and wait until it is gone."""
-        tasks = [*self._tasks, *([self._suspect_task] if self._suspect_task else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks([*self._tasks, *([self._suspect_task] if self._suspect_task else [])])

@@ -27,7 +27,7 @@ from handlers.discovery import Discovery, Found, discover
 from workers import jobs
 from workers.deliver import Runtime
 from workers.dispatcher import Dispatcher
-from workers.eventlog.connect import connect
+from workers.eventlog.connect import connect, end_tasks
 from workers.eventlog.log import Declaration, EventLog
 from workers.ticker import tick_forever
 
@@ -266,9 +266,7 @@ class WorkerProcess:
             runtime.client, runtime.sync_client = client, sync_client
 
     async def _close(self) -> None:
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await end_tasks(self._background)
         await self._exits.aclose()
 
 

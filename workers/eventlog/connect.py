@@ -6,6 +6,7 @@ wrong: the caller must know that the outcome is unknown, and ask again with the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -81,6 +82,15 @@ def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 64) -> r
     )
     pool.connection_class = _PACKED[pool.connection_class]
     return redis.asyncio.Redis.from_pool(pool)
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel until they are gone: Python 3.11's wait_for, which redis-py sends with, can swallow a cancel."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.2)
 
 
 def connect_sync(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
