@@ -1,0 +1,76 @@
+"""What a plugin author's type checker accepts; lines that it must refuse end with `# refused`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pydantic_settings import BaseSettings
+
+from ampeco.notifications import HardwareStatus, SessionStartStop, SessionUpdate
+from handlers import Context, Event, Raw, SyncContext, handler
+
+
+class MailSettings(BaseSettings, env_prefix="ACME_MAIL_"):
+    sender: str = "nobody"
+
+
+class Mailer:
+    async def send(self, to: str) -> None: ...
+
+
+@asynccontextmanager
+async def mailer(settings: MailSettings) -> AsyncIterator[Mailer]:
+    yield Mailer()
+
+
+@asynccontextmanager
+async def bare() -> AsyncIterator[Mailer]:
+    yield Mailer()
+
+
+@handler("a.plain")
+async def plain(event: Event[HardwareStatus], ctx: Context) -> None:
+    if event.payload.charge_point_id is not None:
+        await ctx.ampeco.actions.charge_point.reset(event.payload.charge_point_id, "soft")
+    await ctx.ampeco.actions.charge_point.reset(event.payload.charge_point_id, "soft")  # refused
+    await ctx.ampeco.actions.charge_point.reset("1", "sideways")  # refused
+    event.payload.no_such_field  # refused
+
+
+@handler("a.union")
+async def union(event: Event[SessionStartStop | SessionUpdate], ctx: Context) -> None:
+    event.payload.session.status
+
+
+@handler("a.raw", on=["*"])
+async def raw(event: Event[Raw], ctx: Context) -> None:
+    event.payload.data["anything"]
+
+
+@handler("a.threaded")
+def threaded(event: Event[HardwareStatus], ctx: SyncContext) -> None:
+    ctx.ampeco.actions.charge_point.reset("1", "hard")
+
+
+@handler("a.mail", settings=MailSettings, lifespan=mailer)
+async def mail(event: Event[SessionUpdate], ctx: Context[MailSettings, Mailer]) -> None:
+    await ctx.state.send(ctx.settings.sender)
+    ctx.settings.port  # refused
+
+
+@handler("a.stateful", lifespan=bare)
+async def stateful(event: Event[SessionUpdate], ctx: Context[None, Mailer]) -> None:
+    await ctx.state.send("somebody")
+
+
+@handler("a.wrong-context")  # refused
+def wrong_context(event: Event[HardwareStatus], ctx: Context) -> None: ...
+
+
+@handler("a.wrong-settings", settings=MailSettings)  # refused
+async def wrong_settings(event: Event[SessionUpdate], ctx: Context[int]) -> None: ...
+
+
+@handler("a.unknown-order", order="sideways")  # refused
+async def unknown_order(event: Event[SessionUpdate], ctx: Context) -> None: ...
