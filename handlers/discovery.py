@@ -16,6 +16,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
+from pydantic import ValidationError
+
 from handlers.contract import Handler, HandlerError
 
 GROUP = "ampeco_receiver.handlers"
@@ -137,5 +139,14 @@ def _refuse_clashes(found: Sequence[Found]) -> None:
             )
 
 
+def missing_settings(error: ValidationError) -> str:
+    """What a plugin's settings complain of, without the values they were given."""
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
+    told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:5])
+    return f"{error.title}: {told}"
+
+
 def _told(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return missing_settings(error)
     return f"{type(error).__name__}: {error}"
