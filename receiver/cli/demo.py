@@ -44,7 +44,11 @@ _INTERRUPTED = 130
     help="Notifications per second.",
 )
 def demo(seconds: int, charge_points: int, rate: float) -> None:
-    """Show everything at work on this machine, against a pretend tenant."""
+    """Show everything at work on this machine.
+
+    Charge points of a pretend tenant send signed notifications; a receiver takes them into a log, and a worker
+    runs handlers on them. Ends with a summary, and with 0 only if every accepted event was handled.
+    """
     with scratch("demo") as folder:
         code = asyncio.run(_run(Plan(seconds, charge_points, rate), folder))
         if code == 1:

@@ -54,7 +54,10 @@ def _python_files(ctx: click.Context, parameter: click.Parameter, files: Sequenc
     help="Notifications per second.",
 )
 def dev(files: tuple[Path, ...], charge_points: int, rate: float) -> None:
-    """Try handler files against a pretend tenant; they are loaded again when they change."""
+    """Try handler files against a pretend tenant.
+
+    They are loaded again when they change; every outcome is one line.
+    """
     plan: dict[str, object] = {"charge_points": charge_points, "rate": rate}
     with scratch("dev") as folder:
         asyncio.run(_dev(files, plan, folder))

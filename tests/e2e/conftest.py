@@ -12,6 +12,6 @@ from tests.e2e.process_tree import short_folder
 
 @pytest.fixture
 def tmp() -> Iterator[Path]:
-    """A temporary folder; commands find it as TMPDIR."""
+    """A temporary folder; commands have their TMPDIR in it."""
     with short_folder() as folder:
         yield folder

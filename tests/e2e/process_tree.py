@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tests.harness import soon
 
@@ -23,18 +23,25 @@ _MARK = "TREE_UNDER_TEST"
 
 
 class Command:
-    """`ampeco-receiver ...` in a pipe, in a process group of its own, as a shell would start it."""
+    """`ampeco-receiver ...` in a pipe, in a session of its own.
+
+    Args:
+        tmp: where its TMPDIR is made, `.tmp`.
+    """
 
     def __init__(self, *arguments: str, environ: Mapping[str, str] | None = None, tmp: Path) -> None:
-        self._mark, self._tmp = uuid.uuid4().hex, str(tmp)
+        self._mark = f"{_MARK}={uuid.uuid4().hex}"
+        self._sessions: set[int] = set()
+        self.tmp = Path(tempfile.mkdtemp(prefix="", dir=tmp))
+        name, _, value = self._mark.partition("=")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "receiver", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            process_group=0,
-            env={**clean_environ(), "TMPDIR": str(tmp), _MARK: self._mark, **(environ or {})},
+            start_new_session=True,
+            env={**clean_environ(), "TMPDIR": str(self.tmp), name: value, **(environ or {})},
         )
         self._parts: dict[str, list[str]] = {"stdout": [], "stderr": []}
         self._readers = [
@@ -74,19 +81,28 @@ class Command:
         return code
 
     def ask_to_end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        self.running()
         self.process.send_signal(number)
 
     def kill(self) -> None:
         """SIGKILL for the one process a user sees; what it started has to notice."""
+        self.running()
         self.process.kill()
         self.process.wait(10)
 
     def running(self) -> dict[int, str]:
-        """Everything that was started by it and still runs: process id and command line."""
-        ours = f"{_MARK}={self._mark}".encode()
-        # A Valkey writes its title over its environment; its title has the path of its socket.
+        """Everything that was started by it and still runs: process id and command line.
+
+        A Valkey writes its title over the environment with our mark, so it is known by where its socket is, or by
+        the session of its watcher, once that was seen.
+        """
+        processes = _processes()
+        mark = self._mark.encode()
+        self._sessions |= {one.session for one in processes if mark in one.environ}
         return {
-            pid: line for pid, (line, environ) in _processes().items() if ours in environ or self._tmp in line
+            one.pid: one.line
+            for one in processes
+            if mark in one.environ or one.session in self._sessions or str(self.tmp) in one.line
         }
 
     def child(self, part: str) -> int:
@@ -108,7 +124,7 @@ class Command:
 @contextlib.contextmanager
 def short_folder() -> Iterator[Path]:
     """A temporary folder with a short name, since unix sockets lie in it."""
-    folder = Path(tempfile.mkdtemp(prefix="e2e"))
+    folder = Path(tempfile.mkdtemp(prefix=""))
     yield folder
     shutil.rmtree(folder)
 
@@ -135,13 +151,23 @@ def clean_environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("AWR_", "RQ_"))}
 
 
-def _processes() -> dict[int, tuple[str, list[bytes]]]:
-    """Command line and environment of every process we may look at."""
-    found = {}
+class _Process(NamedTuple):
+    pid: int
+    session: int
+    line: str
+    environ: list[bytes]
+
+
+def _processes() -> list[_Process]:
+    """Every process we may look at, zombies left out."""
+    found = []
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if folder.name.isdecimal():
                 line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if line:  # a zombie has none
-                    found[int(folder.name)] = (line, (folder / "environ").read_bytes().split(b"\0"))
+                # After the name, which may hold anything: state, parent, group, session.
+                session = int((folder / "stat").read_text().rpartition(")")[2].split()[3])
+                environ = (folder / "environ").read_bytes().split(b"\0")
+                if line:
+                    found.append(_Process(int(folder.name), session, line, environ))
     return found

@@ -22,7 +22,7 @@ def told() -> Iterator[str]:
         demo = ran("demo", "--seconds", "6", "--charge-points", "5", "--rate", "30", tmp=tmp)
         assert demo.process.returncode == 0, demo.stdout + demo.stderr
         assert not demo.running()
-        assert list(tmp.iterdir()) == []
+        assert list(demo.tmp.iterdir()) == []
         yield demo.stdout
 
 
@@ -82,7 +82,7 @@ def test_interrupted_it_ends_everything_and_says_so(tmp: Path) -> None:
         assert demo.ends() == 130
         demo.leaves_nothing()
     assert "interrupted" in demo.stdout
-    assert list(tmp.iterdir()) == []
+    assert list(demo.tmp.iterdir()) == []
 
 
 def test_without_its_tenant_it_fails_and_keeps_the_logs(tmp: Path) -> None:

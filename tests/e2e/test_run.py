@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 from collections.abc import Iterator, Mapping
@@ -74,11 +75,17 @@ def test_it_serves_a_tenant_and_ends_in_order(tenant: Tenant, tmp: Path) -> None
         assert second.stderr.count("\n") == 1
         assert "AWR_DATA_DIR" in second.stderr
 
+        # Its store dies: it is started again, and the parts go on by themselves.
+        os.kill(run.child("valkey-server unixsocket:"), signal.SIGKILL)
+        run.says("store.ended")
+        before = tenant.state()["delivered"]
+        soon(lambda: tenant.state()["delivered"] > before + 20, within_s=20, every_s=0.2)
+
         run.says("session.finished")
         run.ask_to_end(signal.SIGTERM)
         assert run.ends() == 0
         run.leaves_nothing()
-    events = [json.loads(line)["event"] for line in run.stderr.splitlines()]
+    events = [json.loads(line)["event"] for line in run.stderr.splitlines() if line.startswith("{")]
     assert events.index("door.closed") < events.index("worker.stopped")
     assert tenant.state()["subscriptions"] == []  # ephemeral, unless told otherwise
 

@@ -14,7 +14,11 @@ def main() -> int:
     # A terminal's Ctrl-C goes to the starting process, which ends the server when it is ready to.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     server = subprocess.Popen(  # noqa: S603 - the command is our caller's own
-        sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=_die_with_parent
+        sys.argv[1:],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        close_fds=False,  # the lock on the data folder goes along
+        preexec_fn=_die_with_parent,
     )
 
     def end_with_starter() -> None:

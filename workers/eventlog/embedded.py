@@ -5,11 +5,13 @@ production gives a URL instead (`AWR_REDIS_URL`) and never comes here.
 
 The server must end with the process that started it, even when that is killed with SIGKILL. A small
 watcher process stands between the two: it holds the reading end of a pipe whose writing end only the
-starting process has, and ends the server when the pipe closes.
+starting process has, and ends the server when the pipe closes. The lock on the data folder is held by all three,
+so that nobody starts a second server while the first still writes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -26,6 +28,7 @@ import redis
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 20.0
+_LOCK_TIMEOUT_S = 3.0  # for a server whose starter was killed a moment ago
 _MAX_SOCKET_PATH = 100  # sun_path holds 104 bytes on macOS and 108 on Linux
 
 
@@ -72,6 +75,11 @@ class EmbeddedServer:
         """Process id of the server itself, for tests that stop or kill it."""
         return int((self._data_dir / "valkey.pid").read_text())
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server has ended by itself since it was started."""
+        return self._watcher is not None and self._watcher.poll() is not None
+
     def start(self) -> None:
         """Start the server and wait until it answers.
 
@@ -102,6 +110,7 @@ class EmbeddedServer:
         self._watcher = subprocess.Popen(  # noqa: S603 - our own interpreter, fixed arguments
             [sys.executable, "-I", "-S", str(Path(__file__).with_name("_watch.py")), *arguments],
             stdin=subprocess.PIPE,
+            pass_fds=(self._lock.fileno(),),
             start_new_session=True,
         )
         self._wait_until_answering()
@@ -116,6 +125,9 @@ class EmbeddedServer:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+        if self._socket.parent != self._data_dir:
+            with contextlib.suppress(OSError):
+                self._socket.parent.rmdir()
 
     def kill(self) -> None:
         """End the server with SIGKILL, as a crash would."""
@@ -155,12 +167,17 @@ class EmbeddedServer:
 
 def _locked(path: Path) -> IO[str]:
     handle = path.open("w")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.close()
-        raise EmbeddedServerError(f"another process uses {path.parent}") from error
-    return handle
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                handle.close()
+                raise EmbeddedServerError(f"another process uses {path.parent}") from error
+            time.sleep(0.05)
+        else:
+            return handle
 
 
 def _socket_path(data_dir: Path) -> Path:
