@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 
 import structlog
 import uvloop
+from pydantic import ValidationError
 from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 
 from ampeco.client import AsyncClient, Client
 from handlers.contract import HandlerError
-from handlers.discovery import Discovery, Found, discover
+from handlers.discovery import Discovery, Found, discover, missing_settings
 from workers import jobs
 from workers.deliver import Runtime
 from workers.dispatcher import Dispatcher
@@ -173,16 +174,10 @@ class WorkerProcess:
             try:
                 self._runtimes[item.handler.name] = await self._runtime(item, threads)
             except Exception as error:
+                told = missing_settings(error) if isinstance(error, ValidationError) else type(error).__name__
                 if self._config.strict:
-                    raise HandlerError(
-                        f"handler {item.handler.name!r}: {type(error).__name__} at start"
-                    ) from error
-                _log.error(
-                    "handler.faulty",
-                    source=item.source,
-                    handler=item.handler.name,
-                    error=type(error).__name__,
-                )
+                    raise HandlerError(f"handler {item.handler.name!r}: {told}") from error
+                _log.error("handler.faulty", source=item.handler.name, error=told)
         self._declarations = [_declaration(item) for item in found if item.handler.name in self._runtimes]
         await self._take_up_token()
         await self._until_reached(lambda: log.declare(self._declarations))

@@ -78,3 +78,12 @@ def test_refuses_two_handlers_of_one_name(tmp_path: Path):
 def test_a_handler_that_a_module_imports_from_another_is_the_same_handler(tmp_path: Path):
     again = plugin(tmp_path, "again.py", "from handlers.builtin.demo_journal import journal\n")
     assert names(load=["handlers.builtin.demo_journal", again], allow=["demo.journal"]) == ["demo.journal"]
+
+
+def test_a_plugins_settings_are_told_without_their_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ACME_PORT", "hunter2")
+    text = "from pydantic_settings import BaseSettings\nclass S(BaseSettings, env_prefix='ACME_'):\n    port: int\n"
+    text += "S()\n"
+    (fault,) = discover(load=[plugin(tmp_path, "s.py", text)]).faults
+    assert "port" in fault.message
+    assert "hunter2" not in fault.message
