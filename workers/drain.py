@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import logging
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Literal
@@ -41,6 +43,7 @@ _POLL_S = 0.05  # for new events while earlier ones are still at work
 _BREATH_S = 0.005  # how long one task may hold the event loop with events that never wait
 _LATENCY_BOUNDS_MS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000, 2_000, 5_000,
                       10_000, 30_000, 60_000, 300_000, 3_600_000)  # fmt: skip
+_LATENCY_NAMES = tuple(f"ms<={bound}" for bound in _LATENCY_BOUNDS_MS)
 
 _log = structlog.get_logger()
 
@@ -131,6 +134,7 @@ class Drain:
         self._suspects_turn = suspects_turn
         self._overdue = overdue
         self._log = _log.bind(handler=runtime.handler.name, lane=lease.lane)
+        self._tells_all = self._log.is_enabled_for(logging.DEBUG)
         self._wake = asyncio.Event()
         self._stopping = False
         self._newest = True
@@ -505,13 +509,13 @@ class Drain:
 
     def _count(self, entry: Entry, outcome: Outcome) -> None:
         self._stats[outcome.kind] += 1
-        latency_ms = now_ms() - entry.event.received_at_ms
-        for bound in _LATENCY_BOUNDS_MS:
-            if latency_ms <= bound:
-                self._stats[f"ms<={bound}"] += 1
-                break
+        at = bisect_left(_LATENCY_BOUNDS_MS, now_ms() - entry.event.received_at_ms)
+        if at < len(_LATENCY_BOUNDS_MS):
+            self._stats[_LATENCY_NAMES[at]] += 1
 
     def _tell(self, entry: Entry, outcome: Outcome, number: int) -> None:
+        if outcome.kind == "done" and not self._tells_all:
+            return
         event = entry.event
         facts: dict[str, object] = {
             "event_id": event.event_id,
