@@ -87,17 +87,17 @@ def decode_event(lane: int, stream_id: bytes, fields: Sequence[bytes]) -> Stored
     values = dict(zip(fields[::2], fields[1::2], strict=True))
     if values.get(b"v") != b"1":
         raise UnknownRecord(f"event record version {values.get(b'v')!r}")
-    marks = values.get(b"m", b"")
+    marks = values.get(b"m")
     return StoredEvent(
-        lane=lane,
-        stream_id=stream_id.decode(),
-        type=values[b"t"].decode(),
-        key=values[b"k"].decode() or None,
-        body=values[b"b"],
-        received_at_ms=int(values[b"r"]),
-        key_id=values.get(b"s", b"").decode(),
-        marks=tuple(marks.decode().split(",")) if marks else (),
-        traceparent=values.get(b"tp", b"").decode(),
+        lane,
+        stream_id.decode(),
+        values[b"t"].decode(),
+        values[b"k"].decode() or None,
+        values[b"b"],
+        int(values[b"r"]),
+        values.get(b"s", b"").decode(),
+        tuple(marks.decode().split(",")) if marks else (),
+        values.get(b"tp", b"").decode(),
     )
 
 
