@@ -128,6 +128,23 @@ def test_declaring_again_keeps_the_position(with_log):
     with_log(check)
 
 
+def test_a_version_that_was_rolled_back_is_forgotten_after_a_while(with_log):
+    async def check(log: EventLog) -> None:
+        await log.declare([wants("A", version="v1")])
+        await asyncio.sleep(0.01)
+        await log.declare([wants("A", "B", version="v2")])
+        await log.declare([wants("A", version="v1")])
+        assert [found.version for found in await log.handlers()] == ["v2"], "it may only be restarting"
+        assert await log.wanted_types() == {"A", "B"}
+        log._keep_version_ms = 50
+        await asyncio.sleep(0.1)
+        await log.declare([wants("A", version="v1")])
+        assert [found.version for found in await log.handlers()] == ["v1"]
+        assert await log.wanted_types() == {"A"}
+
+    with_log(check)
+
+
 def test_one_lease_at_a_time_and_the_same_answer_to_the_same_token(with_log):
     async def check(log: EventLog) -> None:
         await log.declare([wants("A")])

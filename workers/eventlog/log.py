@@ -167,6 +167,7 @@ class EventLog:
         self.scripts = Scripts(redis)
         self._duplicate_hours = duplicate_hours
         self._throttle_ms = _WAKE_THROTTLE_MS
+        self._keep_version_ms = _KEEP_VERSION_MS
 
     def key(self, *parts: object) -> str:
         """The full name of a key."""
@@ -275,7 +276,7 @@ class EventLog:
 
     async def declare(self, declarations: Sequence[Declaration]) -> None:
         """Register handlers, or say that they are still there; new ones get a cursor on every lane."""
-        arguments: list[Any] = [self.prefix, self.lanes, _KEEP_VERSION_MS]
+        arguments: list[Any] = [self.prefix, self.lanes, self._keep_version_ms]
         for item in declarations:
             arguments += (item.name, item.version, item.to_json(), item.start)
         await self.scripts.declare(args=arguments)

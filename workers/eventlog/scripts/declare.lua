@@ -31,17 +31,19 @@ local all = redis.call('HGETALL', registry)
 for i = 1, #all, 2 do
   local name, version = string.match(all[i], '^(.-)|(.*)$')
   local record = cjson.decode(all[i + 1])
-  records[#records + 1] = {name = name, version = version, record = record, field = all[i]}
+  -- A version that is gone (rolled back) stops being the newest, but not at once: it may only be restarting.
+  local live = record.last_seen >= now_ms - keep_ms
+  records[#records + 1] = {name = name, version = version, record = record, field = all[i], live = live}
   local best = newest[name]
-  if not best or record.first_seen > best.record.first_seen
-      or (record.first_seen == best.record.first_seen and version > best.version) then
-    newest[name] = {version = version, record = record}
+  if not best or (live and not best.live) or (live == best.live and (record.first_seen > best.record.first_seen
+      or (record.first_seen == best.record.first_seen and version > best.version))) then
+    newest[name] = {version = version, record = record, live = live}
   end
 end
 local wants, versions = {}, {}
 for _, entry in ipairs(records) do
   local is_newest = newest[entry.name].version == entry.version
-  if is_newest or entry.record.last_seen >= now_ms - keep_ms then
+  if is_newest or entry.live then
     wants[entry.name] = wants[entry.name] or {}
     for _, type_name in ipairs(entry.record.declaration.types) do
       wants[entry.name][type_name] = true
