@@ -8,6 +8,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import redis
 
@@ -84,8 +85,25 @@ def _measure(seconds: float, rounds: int, events: int, jobs: int) -> Report:
             Ratio("ours / RQ enqueue per event", ours.per_s, faster.per_s, 4),
             Ratio("our worker / RQ job per event", drained.per_s, worked_off.per_s, 50),
         ],
-        notes=[f"RQ enqueue: the faster of both counts ({faster.title.rpartition(', ')[2]})."],
+        notes=[
+            f"Of the two ways to enqueue the faster one counts: {faster.title.rpartition(', ')[2]}.",
+            *_doubts(facts, [body_only, ours, faster], ceiling),
+        ],
     )
+
+
+def _doubts(facts: dict[str, Any], servers: list[Series], ceiling: Series) -> list[str]:
+    """What speaks against the figures."""
+    found = [
+        f"{series.title}: its core was not busy, so something else held it up."
+        for series in servers
+        if series.busy and median(series.busy) < 0.9
+    ]
+    if median(ceiling.per_s) < 1.5 * max(median(series.per_s) for series in servers):
+        found.append("The load generator is hardly faster than what it measures: it may be the bottleneck.")
+    if facts["load_average"] > 0.5:
+        found.append("Others were at work on this machine when the run began.")
+    return found
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ class Drains:
         with machine.measured(["benchmarks.peers", "work", str(self._jobs), self._rq_url], {}) as process:
             output, _ = process.communicate(timeout=_TIME_LIMIT_S)
         report = json.loads(output)
-        if report["jobs"] != self._jobs:
-            raise RuntimeError(f"RQ worked off {report['jobs']} of {self._jobs} jobs")
+        if report["ran"] != self._jobs:
+            raise RuntimeError(f"RQ ran {report['ran']} of {self._jobs} jobs")
         with redis.Redis.from_url(self._rq_url) as client:
             client.flushdb()
-        return float(report["jobs"] / report["seconds"])
+        return float(report["per_s"])
