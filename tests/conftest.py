@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import subprocess
-import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import redis
 
+from tests.servers import debian_server
 from workers.eventlog.embedded import EmbeddedServer
 
 # RQ reads its prefix when it is imported, and tests enqueue in this process too.
@@ -38,29 +34,8 @@ def prefix() -> str:
 @pytest.fixture(scope="session")
 def debian_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of Debian's Redis; only asked for where it is installed."""
-    with _debian_redis(tmp_path_factory.mktemp("redis")) as url:
+    with debian_server(tmp_path_factory.mktemp("redis")) as url:
         yield url
-
-
-@contextlib.contextmanager
-def _debian_redis(folder: Path) -> Iterator[str]:
-    socket = folder / "redis.sock"
-    options = ["--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--appendonly", "yes"]
-    server = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 20
-        with redis.Redis(unix_socket_path=str(socket)) as client:
-            while True:
-                try:
-                    client.ping()
-                    break
-                except redis.RedisError:
-                    assert time.monotonic() < deadline, "Debian's Redis did not start"
-                    time.sleep(0.02)
-        yield f"unix://{socket}"
-    finally:
-        server.terminate()
-        server.wait(20)
 
 
 @pytest.fixture(params=LOG_SERVERS)

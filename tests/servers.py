@@ -1,4 +1,4 @@
-"""Log servers that are not as they should be."""
+"""Log servers besides the embedded one: Debian's Redis, and one that is not as it should be."""
 
 from __future__ import annotations
 
@@ -14,17 +14,25 @@ from workers.eventlog.embedded import server_binary
 
 
 @contextlib.contextmanager
-def valkey_cluster_node(folder: Path) -> Iterator[str]:
-    """A Valkey in cluster mode, without slots; its URL."""
-    socket = folder / "node.sock"
-    options = {"port": "0", "unixsocket": str(socket), "dir": str(folder), "cluster-enabled": "yes"}
-    with _started([part for name, value in options.items() for part in (f"--{name}", value)], socket):
-        yield f"unix://{socket}"
+def debian_server(folder: Path) -> Iterator[str]:
+    """Debian's Redis with an append-only file; its URL."""
+    with _started("redis-server", folder, {"appendonly": "yes"}) as url:
+        yield url
 
 
 @contextlib.contextmanager
-def _started(options: list[str], socket: Path) -> Iterator[None]:
-    server = subprocess.Popen([str(server_binary()), *options], stdout=subprocess.DEVNULL)
+def valkey_cluster_node(folder: Path) -> Iterator[str]:
+    """A Valkey in cluster mode, without slots; its URL."""
+    with _started(str(server_binary()), folder, {"cluster-enabled": "yes"}) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _started(binary: str, folder: Path, options: dict[str, str]) -> Iterator[str]:
+    socket = folder / "server.sock"
+    options = {"port": "0", "unixsocket": str(socket), "dir": str(folder), **options}
+    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    server = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 20
         with redis.Redis(unix_socket_path=str(socket)) as client:
@@ -35,7 +43,7 @@ def _started(options: list[str], socket: Path) -> Iterator[None]:
                 except redis.RedisError:
                     assert time.monotonic() < deadline, "the server did not start"
                     time.sleep(0.02)
-        yield
+        yield f"unix://{socket}"
     finally:
         server.terminate()
         server.wait(20)
