@@ -29,6 +29,8 @@ Order = Literal["entity", "none"]
 Start = Literal["now", "oldest"]
 EVERYTHING = "*"
 
+_LONGEST_WAIT_S = 30 * 86_400.0
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
 
@@ -92,7 +94,7 @@ class Skip(Exception):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)
 
 
 class Retry(Exception):
@@ -106,7 +108,9 @@ class Retry(Exception):
 
     def __init__(self, reason: str, *, after_s: float | None = None, counts: bool = True) -> None:
         super().__init__(reason)
-        self.reason = reason
+        if after_s is not None and not 0 <= after_s <= _LONGEST_WAIT_S:
+            raise ValueError(f"after_s must be between 0 and {_LONGEST_WAIT_S:.0f} seconds")
+        self.reason = str(reason)
         self.after_s = after_s
         self.counts = counts
 
@@ -120,7 +124,7 @@ class GiveUp(Exception):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)
 
 
 class CallNotDeclared(GiveUp):

@@ -104,10 +104,12 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
         if task is not None and task.cancelling():
             raise
         failure = HandlerEnded("it was cancelled from within")
-    except (SystemExit, KeyboardInterrupt):
-        failure = HandlerEnded("it asked the process to exit")
+    except DeliveryRevoked:
+        raise
     except Exception as error:  # noqa: BLE001 - handlers may raise anything; outcomes.py knows what it means
         failure = error
+    except BaseException as error:  # noqa: BLE001 - SystemExit, and whatever else would end more than this attempt
+        failure = HandlerEnded(type(error).__name__)
     return outcome_of(
         failure,
         attempt=attempt.number,
@@ -123,7 +125,7 @@ async def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt) -> Non
     )
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101
-    rang = False
+    rang, before = False, task.cancelling()
 
     def ring() -> None:
         nonlocal rang
@@ -135,11 +137,13 @@ async def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt) -> Non
     try:
         await runtime.handler.function(event, context)
     except asyncio.CancelledError:
-        if rang and task.uncancel() == 0:
+        if rang and task.cancelling() == before + 1:
             raise AttemptTimedOut from None
         raise
     finally:
         alarm.cancel()
+        if rang:
+            task.uncancel()  # also where the handler answered the time-out in its own way
 
 
 async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt) -> None:
@@ -147,7 +151,7 @@ async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt) -> N
         ampeco=lambda: _gated(runtime.sync_client, runtime, attempt), **_shared(runtime, attempt)
     )
     loop = asyncio.get_running_loop()
-    running = loop.run_in_executor(runtime.threads, runtime.handler.function, event, context)
+    running = loop.run_in_executor(runtime.threads, _caught, runtime.handler.function, event, context)
     lane = attempt.event.lane
     runtime.lanes_in_threads[lane] += 1
     running.add_done_callback(lambda _: runtime.lanes_in_threads.subtract((lane,)))
@@ -155,7 +159,18 @@ async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt) -> N
     if not done:
         # The thread cannot be ended, so its entity must wait until it returns; what it returns then, counts.
         attempt.overdue()
-    await running
+    raised = await running
+    if raised is not None:
+        raise raised
+
+
+def _caught(function: Callable[..., Any], *arguments: Any) -> BaseException | None:
+    """Call it and return what it raised: a StopIteration, for one, cannot be set on a future."""
+    try:
+        function(*arguments)
+    except BaseException as error:  # noqa: BLE001 - raised again in the event loop
+        return error
+    return None
 
 
 def _event(stored: StoredEvent, model: type[Payload] | type[Raw]) -> Event[Any]:

@@ -20,7 +20,7 @@ from workers.drain import Drain, Slots
 from workers.eventlog.lease import Lease, clock_s
 from workers.eventlog.log import EventLog
 
-MAX_DRAINS = 64
+MAX_DRAINS = 256
 SLICE_S = 3.0  # how long a drain keeps its place when others wait for one
 JOB_S = 5.0  # how long one wake-up may keep the RQ worker
 IDLE_S = 0.05
@@ -89,6 +89,14 @@ class Dispatcher:
             await asyncio.sleep(_LOOK_S)
         return bool(self._drains) and not self.stopping
 
+    async def look_forever(self) -> None:
+        """Look once a second even when nobody wakes us: a wake-up may have gone to a worker that is no more."""
+        while True:
+            await asyncio.sleep(1.0)
+            if not self.stopping:
+                with contextlib.suppress(RedisError, OSError):
+                    await self._start_due()
+
     async def watch(self) -> None:
         """Give up leases in time, and let the watchdog end a process that cannot."""
         try:
@@ -96,9 +104,15 @@ class Dispatcher:
                 now_s = clock_s()
                 deadlines = []
                 for drain, task in list(self._drains.values()):
-                    if not drain.lease.deadline_s or task.cancelling():
+                    if not drain.lease.deadline_s:
                         continue
                     left_s = drain.lease.deadline_s - now_s
+                    if task.cancelling():
+                        if left_s < _ABANDON_BEFORE_S:
+                            continue  # on its way out
+                        # Python 3.11's wait_for swallowed our cancel, and Redis answered after all.
+                        while task.uncancel():
+                            pass
                     if left_s <= 0:
                         self._slept_through_a_lease()
                     if left_s < _ABANDON_BEFORE_S:

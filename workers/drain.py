@@ -14,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import random
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import structlog
@@ -27,7 +29,7 @@ from workers.eventlog.errors import LeaseLost
 from workers.eventlog.lease import Lease, Mode, Read, Settlement, Taken, clock_s
 from workers.eventlog.log import now_ms
 from workers.eventlog.record import DeadLetter, OpenRecord, OpenState, StoredEvent, id_order
-from workers.outcomes import Outcome
+from workers.outcomes import AttemptTimedOut, Outcome, outcome_of
 
 MAX_CRASHES = 3
 OPEN_QUOTA = 10_000
@@ -39,6 +41,7 @@ _SETTLE_S = 0.08  # outcomes are in Redis within 100 ms
 _URGENT_S = 0.002  # sooner where the next event of an entity waits for it
 _PASS_S = 0.5  # how long one slow event may hold the cursor
 _LINGER_S = 0.008  # before falling asleep: what arrives now costs no new lease
+_ABANDON_S = 5.0  # for attempts that were cancelled to come to an end
 _POLL_S = 0.05  # for new events while earlier ones are still at work
 _BREATH_S = 0.005  # how long one task may hold the event loop with events that never wait
 _LATENCY_BOUNDS_MS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000, 2_000, 5_000,
@@ -140,8 +143,6 @@ class Drain:
         self._newest = True
 
         self._cur = self._pos = ""
-        self._suspect_until = (0, 0)
-        self._ahead: frozenset[str] = frozenset()
         self._window: deque[Entry] = deque()
         self._keys: dict[str, deque[Entry]] = {}
         self._open_count = 0
@@ -150,6 +151,7 @@ class Drain:
         self._retries: list[tuple[int, tuple[int, int], Entry]] = []
         self._suspects: deque[Entry] = deque()
         self._running: set[Entry] = set()
+        self._outlived: set[Entry] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._suspect_task: asyncio.Task[None] | None = None
         self._marked: asyncio.Event = asyncio.Event()
@@ -186,8 +188,8 @@ class Drain:
             taken = await self.lease.take()
             if taken is None:
                 return
-            self._begin(taken)
-            if not await self._work():
+            await self._begin(taken)
+            if self.outdated or not await self._work():
                 await self._hand_back(grace_s)
         except LeaseLost as error:
             self._log.warning("lease.lost", error=str(error), in_flight=len(self._running))
@@ -203,20 +205,35 @@ class Drain:
 
     # What lies before us
 
-    def _begin(self, taken: Taken) -> None:
+    async def _begin(self, taken: Taken) -> None:
+        """Put together all that was handed out before: what is open, and what lies in (cur, runto].
+
+        All of it is read before anything starts, so that each event has one Entry and each key its order.
+        """
         self._cur = self._pos = taken.cur
         self._newest = taken.newest == self._runtime.version
-        self._suspect_until = id_order(taken.runto)
-        self._ahead = taken.ahead
         self._cur_moved_s = clock_s()
-        for record in taken.open:
-            entry = Entry(record.event)
-            entry.attempts, entry.crashes = record.attempts, record.crashes
-            entry.first_ms, entry.last_error = record.first_ms, record.last_error
-            entry.in_open = True
-            self._open_count += 1
+        known = {record.event.stream_id: self._entry_of(record) for record in taken.open}
+        states = {record.event.stream_id: record for record in taken.open}
+        handed_out = id_order(taken.runto)
+        until = max([handed_out, *(entry.order for entry in known.values())])
+        while id_order(self._pos) < until and not self.outdated:
+            read = await self._read_on(Settlement(), "work", _MAX_BATCH)
+            for event in read.events:
+                entry = known.setdefault(event.stream_id, Entry(event))
+                if event.stream_id in taken.ahead:
+                    entry.state, entry.ahead = "settled", True
+                self._window.append(entry)
+            if read.exhausted:
+                break
+        for entry in sorted(known.values(), key=lambda entry: entry.order):
+            if entry.state == "settled":
+                continue
+            record = states.get(entry.event.stream_id)
             first = self._enqueue(entry)
-            if record.state == "retry":
+            if record is None:
+                self._place(entry, first=first, suspect=entry.order <= handed_out)
+            elif record.state == "retry":
                 entry.state = "retry"
                 heapq.heappush(self._retries, (record.due_ms or 0, entry.order, entry))
             elif record.state == "running":
@@ -225,17 +242,24 @@ class Drain:
             elif first:
                 self._make_ready(entry)
 
+    def _entry_of(self, record: OpenRecord) -> Entry:
+        entry = Entry(record.event)
+        entry.attempts, entry.crashes = record.attempts, record.crashes
+        entry.first_ms, entry.last_error = record.first_ms, record.last_error
+        entry.in_open = True
+        self._open_count += 1
+        return entry
+
     def _admit(self, event: StoredEvent) -> None:
         entry = Entry(event)
         self._window.append(entry)
-        if event.stream_id in self._ahead:
-            entry.state, entry.ahead = "settled", True
-            return
-        entry.suspect = entry.order <= self._suspect_until
-        first = self._enqueue(entry)
-        if not first and self._keys[event.key or ""][0].state == "retry":
+        self._place(entry, first=self._enqueue(entry), suspect=False)
+
+    def _place(self, entry: Entry, *, first: bool, suspect: bool) -> None:
+        if not first and self._keys[entry.event.key or ""][0].state == "retry":
             self._park(entry)
-        elif entry.suspect:
+        elif suspect:
+            entry.suspect = True
             self._suspects.append(entry)
         elif first:
             self._make_ready(entry)
@@ -301,6 +325,8 @@ class Drain:
                 continue
             lingered = False
             appetite = self._appetite() if self._more or now_s >= self._read_next_s else 0
+            if not appetite:
+                self._read_next_s = max(self._read_next_s, now_s + _POLL_S)
             settle_at_s = self._settle_at_s or now_s + _RENEW_S
             renew_at_s = self.lease.renewed_s + _RENEW_S
             waited_for = self._unblocked and not self._tasks and not self._ready
@@ -323,8 +349,7 @@ class Drain:
                 self._told_full = True
                 self._log.warning("handler.open_full", open=self._open_count)
             return 0
-        reading_suspects = id_order(self._pos) < self._suspect_until
-        if self._suspects and not reading_suspects:
+        if self._suspects or self._suspect_task:
             return 0
         if len(self._window) >= _MAX_WINDOW or len(self._ready) * 2 > self._batch:
             return 0
@@ -354,8 +379,6 @@ class Drain:
         if self._suspects or self._suspect_task:
             if self._suspect_task is None:
                 self._suspect_task = asyncio.create_task(self._run_suspects())
-            return
-        if id_order(self._pos) < self._suspect_until:
             return
         for _ in range(len(self._ready) - self._starting):
             if not self._slots.try_take(self._wake):
@@ -400,7 +423,9 @@ class Drain:
                     self._park(entry)
                 self._suspects.popleft()
         except DeliveryRevoked:
-            pass
+            pass  # the lease is gone; the loop finds out with its next step
+        except Exception as error:  # noqa: BLE001
+            self._fault = error
         finally:
             self._suspect_task = None
             self._wake.set()
@@ -437,11 +462,24 @@ class Drain:
                     number=entry.attempts + 1,
                     age_s=(now - entry.first_ms) / 1000,
                     allowed=self._allowed,
-                    overdue=self._overdue,
+                    overdue=lambda: self._outlives(entry),
                 ),
             )
         finally:
             self._running.discard(entry)
+
+    def _outlives(self, entry: Entry) -> None:
+        self._outlived.add(entry)
+        self._overdue()
+
+    def _timed_out(self, entry: Entry) -> Outcome:
+        return outcome_of(
+            AttemptTimedOut(),
+            attempt=entry.attempts + 1,
+            max_attempts=self._handler.max_attempts,
+            age_s=0.0,
+            uniform=random.uniform,
+        )
 
     def _allowed(self) -> bool:
         return self.lease.alive
@@ -455,6 +493,7 @@ class Drain:
         if outcome.kind == "retry":
             if outcome.counts:
                 entry.attempts += 1
+            entry.crashes = 0  # it ran to an end and nobody died
             self._again(entry, outcome)
         else:
             if outcome.kind == "dead":
@@ -501,7 +540,8 @@ class Drain:
 
     def _unblock(self, queue: deque[Entry]) -> None:
         """Redis has the outcome of the first of this key; the next one may start."""
-        settled = queue.popleft()
+        settled = next(entry for entry in queue if entry.state == "settled")
+        queue.remove(settled)
         if not queue:
             del self._keys[settled.event.key or ""]
         elif queue[0].state == "waiting" and not queue[0].suspect:
@@ -547,28 +587,41 @@ class Drain:
         settlement = self._settlement(asked_s)
         if mode == "sleep" and self._window:
             mode = "work"  # asleep, the cursor stands at the end of what was read
-        read = await self.lease.step(settlement, mode=mode, after=self._pos, count=count)
+        read = await self._read_on(settlement, mode, count)
         for queue in unblocked:
             self._unblock(queue)
-        if marks:
-            self._ready.extend(entry for entry in marks if not entry.suspect)
+        self._ready.extend(entry for entry in marks if not entry.suspect)
+        if any(entry.suspect for entry in marks):
             self._marked.set()
         if read.asleep or not read.scanned:
             return read
-        before, self._pos = self._pos, read.scanned
         for event in read.events:
-            if not self._newest and self._handler.model_of(event.type) is None:
-                # Only newer code wants it, so only newer code may settle it: go no further than just before it.
-                self.outdated, self._pos = True, before
-                break
             self._admit(event)
-            before = event.stream_id
         if count:
             self._adapt_batch(asked_s, len(read.events))
             self._more = not read.exhausted
             self._read_at_s = asked_s
             self._read_next_s = clock_s() + _POLL_S
         return read
+
+    async def _read_on(self, settlement: Settlement, mode: Mode, count: int) -> Read:
+        """One step, up to the first event that only newer code wants: only that code may settle it."""
+        before = self._pos
+        read = await self.lease.step(settlement, mode=mode, after=before, count=count)
+        if not read.scanned:
+            return read
+        self._newest = read.newest == self._runtime.version
+        self._pos = read.scanned
+        if self._newest:
+            return read
+        ours = []
+        for event in read.events:
+            if self._handler.model_of(event.type) is None:
+                self.outdated, self._pos = True, before
+                break
+            ours.append(event)
+            before = event.stream_id
+        return replace(read, events=ours)
 
     def _settlement(self, now_s: float) -> Settlement:
         if self._stopping or len(self._window) > _MAX_WINDOW // 2 or now_s - self._cur_moved_s > _PASS_S:
@@ -583,7 +636,7 @@ class Drain:
             self._cur, self._cur_moved_s = self._pos, now_s
         ahead = []
         for entry in self._window:
-            if entry.state == "settled" and not entry.ahead and not entry.in_open:
+            if entry.state == "settled" and not entry.ahead:
                 entry.ahead = True
                 ahead.append(entry.event.stream_id)
         settlement = Settlement(
@@ -594,8 +647,9 @@ class Drain:
         return settlement
 
     def _pass_unfinished(self) -> None:
-        """Open whatever is unfinished before the last settled event, so that the cursor can pass all of it."""
-        last = max((i for i, entry in enumerate(self._window) if entry.state == "settled"), default=-1)
+        """Open whatever is unfinished before the last that is settled or open, so that the cursor can pass it."""
+        passable = (i for i, entry in enumerate(self._window) if entry.state == "settled" or entry.in_open)
+        last = max(passable, default=-1)
         for i in range(last):
             entry = self._window[i]
             if entry.state == "settled" or entry.in_open:
@@ -603,7 +657,7 @@ class Drain:
             at_work = entry.state in ("ready", "running") and not (
                 self._stopping and entry not in self._running
             )
-            self._write(entry, entry.record("running" if at_work else "parked"))
+            self._write(entry, entry.record("running" if at_work or entry.suspect else "parked"))
 
     def _adapt_batch(self, asked_s: float, got: int) -> None:
         """Large batches where events are quick; small ones where they are slow, since a crash suspects them all."""
@@ -629,8 +683,11 @@ class Drain:
         await self._abandon()
         self._to_mark = []
         for entry in at_work:
-            # Stopped politely: it is handed back, not suspected.
-            if entry.in_open:
+            if entry in self._outlived:
+                self._finish(entry, self._timed_out(entry))  # a thread that never returns is an attempt too
+            elif entry.in_open:
+                # Stopped politely: it is handed back, not suspected.
+                entry.crashes -= entry.suspect
                 self._park(entry)
         for entry in self._suspects:
             # Not cleared yet: whoever comes next must suspect it as we did.
@@ -640,4 +697,6 @@ class Drain:
 
     async def _abandon(self) -> None:
         """Cancel whatever still runs and wait until it is gone."""
-        await end_tasks([*self._tasks, *([self._suspect_task] if self._suspect_task else [])])
+        tasks = [*self._tasks, *([self._suspect_task] if self._suspect_task else [])]
+        if await end_tasks(tasks, within_s=_ABANDON_S):
+            self._overdue()  # it does not let itself be cancelled, so it ends with its process

@@ -135,6 +135,8 @@ class WorkerProcess:
         while not self._stopping.is_set():
             try:
                 self._worker = jobs.WakeUpWorker(self._config.redis_url, self._config.queue)
+                if self._stopping.is_set():
+                    break  # the signal came while there was no worker to tell
                 step = 0
                 self._worker.work(logging_level="WARNING")
             except (RedisError, OSError) as error:
@@ -190,6 +192,7 @@ class WorkerProcess:
         self._background = [
             asyncio.create_task(tick_forever(log, waker, asyncio.Event())),
             asyncio.create_task(dispatcher.watch()),
+            asyncio.create_task(dispatcher.look_forever()),
             asyncio.create_task(self._declare_forever(log)),
             asyncio.create_task(self._follow_token()),
             asyncio.create_task(_recycle_when_asked(dispatcher)),

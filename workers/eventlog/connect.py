@@ -7,6 +7,7 @@ wrong: the caller must know that the outcome is unknown, and ask again with the 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -84,13 +85,18 @@ def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 64) -> r
     return redis.asyncio.Redis.from_pool(pool)
 
 
-async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel until they are gone: Python 3.11's wait_for, which redis-py sends with, can swallow a cancel."""
-    left = set(tasks)
-    while left:
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]], *, within_s: float = float("inf")) -> bool:
+    """Cancel until they are gone: Python 3.11's wait_for, which redis-py sends with, can swallow a cancel.
+
+    Returns:
+        True when some are still there after `within_s`.
+    """
+    left, end_s = set(tasks), time.monotonic() + within_s
+    while left and time.monotonic() < end_s:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=0.2)
+    return bool(left)
 
 
 def connect_sync(url: str, *, timeout_s: float = 5.0) -> redis.Redis:

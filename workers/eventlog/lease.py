@@ -111,12 +111,14 @@ class Read:
         scanned: last id that was looked at, wanted or not.
         exhausted: nothing lies after `scanned`.
         asleep: the lease was given back; the pair is due again when there is something to do.
+        newest: version of the handler's newest declaration, as of this step.
     """
 
     events: Sequence[StoredEvent] = ()
     scanned: str = ""
     exhausted: bool = False
     asleep: bool = False
+    newest: str = ""
 
 
 class Lease:
@@ -196,11 +198,12 @@ class Lease:
             self.deadline_s = 0.0
             return Read(asleep=True)
         self._extend(sent)
-        _, scanned, exhausted, entries = reply
+        _, scanned, exhausted, entries, newest = reply
         return Read(
             events=[decode_event(self.lane, stream_id, fields) for stream_id, fields in entries],
             scanned=scanned.decode(),
             exhausted=bool(exhausted),
+            newest=newest.decode(),
         )
 
     def _extend(self, sent_s: float) -> None:

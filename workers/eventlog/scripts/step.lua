@@ -82,9 +82,11 @@ if count > 0 then
     wanted[name] = true
     if name == '*' then everything = true end
   end
-  local bytes, full = 0, false
-  for _ = 1, 4 do
-    local page = redis.call('XRANGE', prefix .. 'events:' .. lane, '(' .. scanned, '+', 'COUNT', count)
+  -- Small pages, since bodies can be large; not without end, since types nobody wants here can be many.
+  local bytes, full, pages = 0, false, 0
+  repeat
+    local size = math.min(32, count - #entries)
+    local page = redis.call('XRANGE', prefix .. 'events:' .. lane, '(' .. scanned, '+', 'COUNT', size)
     for _, entry in ipairs(page) do
       scanned = entry[1]
       local type_name, body
@@ -98,12 +100,9 @@ if count > 0 then
         if bytes >= max_bytes then full = true break end
       end
     end
-    if full or #entries > 0 then
-      if not full and #page < count then exhausted = 1 end
-      break
-    end
-    if #page < count then exhausted = 1 break end
-  end
+    pages = pages + 1
+    if not full and #page < size then exhausted = 1 end
+  until full or exhausted == 1 or #entries >= count or pages >= 32
   if #entries > 0 then redis.call('HSET', prefix .. 'runto', pair, scanned) end
 end
 
@@ -117,4 +116,4 @@ if mode == 'sleep' and exhausted == 1 and #entries == 0 then
     return {'asleep'}
   end
 end
-return {'ok', scanned, exhausted, entries}
+return {'ok', scanned, exhausted, entries, redis.call('HGET', prefix .. 'newest', handler) or ''}

@@ -5,8 +5,11 @@ local prefix, handler, lane, queue = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local token, ttl_ms = ARGV[5], tonumber(ARGV[6])
 local pair = handler .. '|' .. lane
 local lease = prefix .. 'lease:' .. handler .. ':' .. lane
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local holder = redis.call('HMGET', lease, 'token', 'seq')
 if holder[1] and not (holder[1] == token and holder[2] == '0') then
+  redis.call('ZADD', prefix .. 'due:' .. queue, 'XX', now_ms + math.max(0, redis.call('PTTL', lease)), pair)
   return {'busy'}
 end
 local cur = redis.call('HGET', prefix .. 'cur', pair)
@@ -15,8 +18,6 @@ if not cur or not newest then
   redis.call('ZREM', prefix .. 'due:' .. queue, pair)
   return {'unknown'}
 end
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('HSET', lease, 'token', token, 'seq', '0')
 redis.call('PEXPIRE', lease, ttl_ms)
 redis.call('ZADD', prefix .. 'due:' .. queue, now_ms + ttl_ms, pair)
