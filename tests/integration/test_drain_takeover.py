@@ -1,0 +1,292 @@
+"""What a drain leaves behind, politely or by dying, is taken up by the next one: once, in order, with its counts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from handlers import Context, Event, Raw, Retry, SyncContext, handler
+from tests.harness import VERSION, declaration, drained, event, eventually, opened, position
+from workers.deliver import Runtime
+from workers.dispatcher import Dispatcher
+from workers.eventlog.lease import Lease, Settlement
+from workers.eventlog.log import EventLog
+from workers.eventlog.record import OpenRecord
+
+Check = Callable[[EventLog], Awaitable[None]]
+
+
+@pytest.fixture
+def with_lane(valkey, prefix) -> Callable[[Check], None]:
+    """Run a check against a log of one lane."""
+
+    def run(check: Check) -> None:
+        async def opened_and_checked() -> None:
+            async with opened(valkey.url, prefix, lanes=1) as log:
+                await check(log)
+
+        asyncio.run(opened_and_checked())
+
+    return run
+
+
+async def lost(log: EventLog, name: str) -> None:
+    """The lease of a holder that is no more has run out."""
+    await log.redis.delete(log.key("lease", name, 0))
+    await log.redis.zadd(log.key("due", "default"), {f"{name}|0": 0})
+
+
+async def died(dispatcher: Dispatcher) -> None:
+    """As after kill -9: everything stops where it is and nothing more is written."""
+
+    async def never(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    dispatcher.stopping = True
+    tasks = [task for _, task in dispatcher._drains.values()]
+    for drain, task in list(dispatcher._drains.values()):
+        drain._hand_back = drain.lease.step = never  # type: ignore[method-assign, assignment]
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def at_work(log: EventLog, *handlers: Any):
+    dispatcher = Dispatcher(log, "default", {h.name: Runtime(h, VERSION) for h in handlers})
+    working = asyncio.create_task(dispatcher.work())
+    try:
+        yield dispatcher
+    finally:
+        await dispatcher.stop()
+        await working
+
+
+def test_an_open_event_beyond_the_cursor_is_taken_up_once(with_lane):
+    """Stopped while the head of the lane is at work and a retry waits behind it."""
+    ran: list[tuple[str, int]] = []
+    started = asyncio.Event()
+
+    @handler("h", on=["*"], timeout_s=5)
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        name = event.payload.data["name"]
+        ran.append((name, ctx.attempt))
+        if name == "a1":
+            started.set()
+            await asyncio.sleep(0.2)
+        if name == "b1" and ctx.attempt == 1:
+            raise Retry("later", after_s=0.4)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        names = ("a1", "a2", "b1", "b2")
+        await log.append([event(key=f"session:{name[0]}", name=name) for name in names])
+
+        async def b1_waits() -> bool:
+            return ("b1", 1) in ran
+
+        async with at_work(log, h):
+            await started.wait()
+            await eventually(b1_waits)
+        await drained(log, h, until=lambda: ("b2", 1) in ran)
+        assert sorted(ran) == [("a1", 1), ("a2", 1), ("b1", 1), ("b1", 2), ("b2", 1)]
+        assert ran.index(("b1", 2)) < ran.index(("b2", 1))
+        found = await position(log, "h")
+        assert (found.stats["done"], found.open, found.waiting) == (4, 0, 0)
+
+    with_lane(check)
+
+
+def test_what_was_settled_ahead_of_the_cursor_never_runs_again(with_lane):
+    ran: list[tuple[str, int]] = []
+    slow_may_end = False
+
+    @handler("h", on=["*"], timeout_s=5)
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        name = event.payload.data["name"]
+        ran.append((name, ctx.attempt))
+        if name == "slow" and not slow_may_end:
+            await asyncio.sleep(60)
+        if name == "b1" and ctx.attempt == 1:
+            raise Retry("later", after_s=0.02)
+
+    async def check(log: EventLog) -> None:
+        nonlocal slow_may_end
+        await log.declare([declaration(h)])
+        names = ("slow", "b1", "b2")
+        await log.append([event(key=f"session:{name[0]}", name=name) for name in names])
+
+        async def two_done() -> bool:
+            return (await position(log, "h")).stats.get("done", 0) == 2
+
+        async with at_work(log, h) as dispatcher:
+            await eventually(two_done, every_s=0.005)
+            await died(dispatcher)
+        slow_may_end = True
+        await lost(log, "h")
+        await drained(log, h)
+        assert ran == [("slow", 1), ("b1", 1), ("b1", 2), ("b2", 1), ("slow", 1)]
+        assert (await position(log, "h")).stats["done"] == 3
+
+    with_lane(check)
+
+
+def test_many_due_retries_do_not_keep_a_takeover_from_reading_what_was_handed_out(with_lane):
+    ran: set[int] = set()
+
+    @handler("h", on=["*"], timeout_s=5)
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        ran.add(event.payload.data["n"])
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        await log.append([event(key=f"session:{n}", n=n) for n in range(90)])
+        dead = Lease(log, "h", 0, "default")
+        start = await dead.take()
+        assert start is not None
+        read = await dead.step(Settlement(), after=start.cur, count=20)
+        retries = [OpenRecord(e, "retry", due_ms=1, attempts=1) for e in read.events]
+        await dead.step(Settlement(cur=read.scanned, puts=retries), after=read.scanned, count=60)
+        await lost(log, "h")
+        await drained(log, h)
+        assert ran == set(range(90))
+
+    with_lane(check)
+
+
+def test_code_that_became_old_while_it_works_leaves_new_types_to_the_new(with_lane):
+    ran: list[tuple[str, str]] = []
+
+    @handler("h", on=["old.type"], timeout_s=5)
+    async def old(event: Event[Raw], ctx: Context) -> None:
+        ran.append(("old code", event.type))
+        await asyncio.sleep(0.3)
+
+    @handler("h", on=["old.type", "new.type"], timeout_s=5)
+    async def new(event: Event[Raw], ctx: Context) -> None:
+        ran.append(("new code", event.type))
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(old)])
+        await log.append([event("old.type", n=1)])
+
+        async def old_runs() -> bool:
+            return bool(ran)
+
+        async with at_work(log, old):
+            await eventually(old_runs, every_s=0.002)
+            await asyncio.sleep(0.002)
+            await log.declare([declaration(new, version="v2")])
+            await log.append([event("new.type", key="session:2", n=2)])
+
+            async def old_is_done() -> bool:
+                return (await position(log, "h")).stats.get("done", 0) == 1
+
+            await eventually(old_is_done)
+        dispatcher = Dispatcher(log, "default", {"h": Runtime(new, "v2")})
+        while await dispatcher.work():
+            pass
+        await dispatcher.stop()
+        assert ran == [("old code", "old.type"), ("new code", "new.type")]
+        assert "skipped" not in (await position(log, "h")).stats
+
+    with_lane(check)
+
+
+def test_an_attempt_that_survives_alone_clears_the_crash_count(with_lane):
+    async def check(log: EventLog) -> None:
+        crashes = []
+
+        @handler("h", on=["*"], timeout_s=5)
+        async def h(event: Event[Raw], ctx: Context) -> None:
+            raise Retry("too early", after_s=3600, counts=False)
+
+        await log.declare([declaration(h)])
+        await log.append([event()])
+        for _ in range(4):
+            dead = Lease(log, "h", 0, "default")
+            start = await dead.take()
+            assert start is not None
+            if start.open:
+                crashes.append(start.open[0].crashes)
+                put = OpenRecord(start.open[0].event, "running", crashes=start.open[0].crashes)
+                await dead.step(Settlement(puts=[put]))
+            else:
+                await dead.step(Settlement(), after=start.cur, count=10)
+            await lost(log, "h")
+            await drained(log, h)
+        assert crashes == [0, 0, 0]
+        assert (await position(log, "h")).dead == 0
+
+    with_lane(check)
+
+
+def test_a_handler_that_answers_its_own_time_out_harms_nobody_after_it(with_lane):
+    ran: list[int] = []
+
+    @handler("h", on=["*"], timeout_s=0.1, max_attempts=1, concurrency=1)
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        ran.append(event.payload.data["n"])
+        if event.payload.data["n"] == 0:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+        elif event.payload.data["n"] == 1:
+            await asyncio.sleep(60)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        await log.append([event(key=f"session:{n}", n=n) for n in range(3)])
+        await drained(log, h)
+        assert ran == [0, 1, 2]
+        found = await position(log, "h")
+        assert (found.stats["done"], found.stats["dead"], found.open, found.waiting) == (2, 1, 0, 0)
+
+    with_lane(check)
+
+
+def test_a_thread_that_never_returns_is_an_attempt_and_asks_for_a_new_process(with_lane):
+    release = threading.Event()
+
+    @handler("h", on=["*"], timeout_s=0.1, max_attempts=1)
+    def h(event: Event[Raw], ctx: SyncContext) -> None:
+        release.wait(60)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        await log.append([event()])
+        dispatcher = Dispatcher(log, "default", {"h": Runtime(h, VERSION)})
+        dispatcher._grace_s = 0.2
+        working = asyncio.create_task(dispatcher.work())
+        await asyncio.wait_for(dispatcher.recycling.wait(), 10)
+        await dispatcher.stop()
+        await working
+        release.set()
+        found = await position(log, "h")
+        assert (found.dead, found.open) == (1, 0)
+
+    with_lane(check)
+
+
+@pytest.mark.parametrize("raises", [StopIteration, GeneratorExit, KeyboardInterrupt])
+def test_whatever_a_plain_function_raises_ends_its_attempt_and_nothing_else(with_lane, raises):
+    ran: list[int] = []
+
+    @handler("h", on=["*"], timeout_s=5, max_attempts=1)
+    def h(event: Event[Raw], ctx: SyncContext) -> None:
+        ran.append(event.payload.data["n"])
+        if event.payload.data["n"] == 0:
+            raise raises
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        await log.append([event(n=0), event(n=1)])
+        await drained(log, h)
+        assert ran == [0, 1]
+        found = await position(log, "h")
+        assert (found.dead, found.stats["done"]) == (1, 1)
+
+    with_lane(check)
