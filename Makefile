@@ -28,7 +28,7 @@ check: $(VENV)/.ready
 	$(BIN)/python -m pytest tests/meta $(ARGS)
 
 bench: $(VENV)/.ready
-	$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 # Rewrites the tables between <!-- generated: ... --> marks in the documents; make check only compares them.
 generate: $(VENV)/.ready
