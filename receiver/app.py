@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from receiver.doorlog import DoorLog
 from receiver.endpoint import Limits, WebhookEndpoint
@@ -33,7 +33,7 @@ class Deps:
     now_ms: Callable[[], int]
 
 
-def create_app(settings: Settings, deps: Deps) -> Starlette:
+def create_app(settings: Settings, deps: Deps) -> Router:
     """The public door: the webhook and a bare health answer, nothing else."""
 
     async def ready(_: Request) -> Response:
@@ -49,15 +49,15 @@ def create_app(settings: Settings, deps: Deps) -> Starlette:
         now_ms=deps.now_ms,
         limits=Limits(body_bytes=settings.max_body_bytes),
     )
-    app = Starlette(
+    # The router alone, without Starlette's error pages around it: the endpoint answers whatever happens by itself.
+    return Router(
         routes=[
             Route(settings.webhook_path, endpoint),
             Route("/health/live", _live),
             Route("/health/ready", ready),
-        ]
+        ],
+        redirect_slashes=False,
     )
-    app.router.redirect_slashes = False
-    return app
 
 
 def create_admin_app(deps: Deps) -> Starlette:
