@@ -157,7 +157,7 @@ class Dispatcher:
             self._runtimes[handler],
             self._slots[handler],
             self._suspects_turn,
-            self._thread_is_overdue,
+            self._attempt_is_overdue,
         )
         task = asyncio.create_task(drain.run(self._grace_s))
         pair = (handler, lane)
@@ -169,10 +169,10 @@ class Dispatcher:
         if drain.outdated:
             self._avoid[pair] = clock_s() + _AVOID_S
 
-    def _thread_is_overdue(self) -> None:
-        """A thread that never returns can only be ended with its process."""
+    def _attempt_is_overdue(self) -> None:
+        """A thread that never returns, or a task that lets nothing cancel it, ends only with its process."""
         if not self.recycling.is_set():
-            _log.error("worker.recycling", reason="a handler's thread outlived its time")
+            _log.error("worker.recycling", reason="an attempt outlived its time")
         self.recycling.set()
 
     def _slept_through_a_lease(self) -> None:

@@ -140,11 +140,8 @@ class WorkerProcess:
                 step = 0
                 self._worker.work(logging_level="WARNING")
             except (RedisError, OSError) as error:
-                wait_s = _BACKOFF_S[min(step, len(_BACKOFF_S) - 1)]
-                if step < len(_BACKOFF_S):
-                    _log.warning("redis.unreachable", error=type(error).__name__, retry_in_s=wait_s)
+                self._stopping.wait(_back_off_s(step, error))
                 step += 1
-                self._stopping.wait(wait_s)
             finally:
                 self._worker = None
 
@@ -219,11 +216,8 @@ class WorkerProcess:
             try:
                 await ask()
             except (RedisError, OSError) as error:
-                wait_s = _BACKOFF_S[min(step, len(_BACKOFF_S) - 1)]
-                if step < len(_BACKOFF_S):
-                    _log.warning("redis.unreachable", error=type(error).__name__, retry_in_s=wait_s)
+                await asyncio.sleep(_back_off_s(step, error))
                 step += 1
-                await asyncio.sleep(wait_s)
             else:
                 return
         raise StopRequested
@@ -266,6 +260,14 @@ class WorkerProcess:
     async def _close(self) -> None:
         await end_tasks(self._background)
         await self._exits.aclose()
+
+
+def _back_off_s(step: int, error: Exception) -> float:
+    """Seconds until Redis is asked again; said once per step, and not for ever."""
+    wait_s = _BACKOFF_S[min(step, len(_BACKOFF_S) - 1)]
+    if step < len(_BACKOFF_S):
+        _log.warning("redis.unreachable", error=type(error).__name__, retry_in_s=wait_s)
+    return wait_s
 
 
 async def _recycle_when_asked(dispatcher: Dispatcher) -> None:
