@@ -4,18 +4,19 @@ A request that certainly was not sent is tried once more if it only reads. Every
 included, is for the caller: AMPECO documents no idempotency key.
 """
 
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import httpx2
 
 from ampeco.calls import Call
-from ampeco.connection import Gate, Passage, Tenant, unreachable
+from ampeco.connection import AsyncThrough, Gate, Passage, Tenant, Through, unreachable
 from ampeco.errors import ApiError, NotSent
 from ampeco.methods import Actions, AsyncActions, AsyncNotifications, Notifications
 from ampeco.models.notification_subscription import NotificationSubscription
 from ampeco.wire import WireRequest
 
-__all__ = ["AsyncClient", "Client", "Gate", "NotificationSubscription"]
+__all__ = ["AsyncClient", "AsyncThrough", "Client", "Gate", "NotificationSubscription", "Through"]
 
 T = TypeVar("T")
 
@@ -42,20 +43,34 @@ class AsyncClient:
     ) -> None:
         tenant = Tenant.of(tenant_url, token)
         http = httpx2.AsyncClient(transport=transport, **tenant.http_options(timeout_s))
-        self._assemble(tenant, http, gate=None, owner=True)
+        self._assemble(tenant, http, owner=True)
 
-    def _assemble(self, tenant: Tenant, http: httpx2.AsyncClient, *, gate: Gate | None, owner: bool) -> None:
+    def _assemble(
+        self,
+        tenant: Tenant,
+        http: httpx2.AsyncClient,
+        *,
+        gate: Gate | None = None,
+        through: AsyncThrough | None = None,
+        owner: bool = False,
+    ) -> None:
         self._tenant = tenant
         self._http = http
         self._gate = gate
+        self._through = through
         self._owner = owner
         self.notifications = AsyncNotifications(self._run)
         self.actions = AsyncActions(self._run)
 
-    def gated(self, gate: Gate) -> "AsyncClient":
-        """The same client, sharing its connections, that asks a gate before each request."""
+    def gated(self, gate: Gate | None, *, through: AsyncThrough | None = None) -> "AsyncClient":
+        """The same client, sharing its connections, with somebody on the way of each request.
+
+        Args:
+            gate: asked before each send, and told afterwards.
+            through: carries out whatever is no read, all repetitions of it as one.
+        """
         view = AsyncClient.__new__(AsyncClient)
-        view._assemble(self._tenant, self._http, gate=gate, owner=False)  # noqa: SLF001
+        view._assemble(self._tenant, self._http, gate=gate, through=through)  # noqa: SLF001
         return view
 
     async def aclose(self) -> None:
@@ -87,6 +102,11 @@ class AsyncClient:
             return result
 
     async def _ask(self, request: WireRequest) -> Any:
+        if self._through is None or request.operation.kind == "read":
+            return await self._repeat(request)
+        return await self._through(request, partial(self._repeat, request))
+
+    async def _repeat(self, request: WireRequest) -> Any:
         try:
             return await self._send(request)
         except NotSent:
@@ -117,20 +137,34 @@ class Client:
     ) -> None:
         tenant = Tenant.of(tenant_url, token)
         http = httpx2.Client(transport=transport, **tenant.http_options(timeout_s))
-        self._assemble(tenant, http, gate=None, owner=True)
+        self._assemble(tenant, http, owner=True)
 
-    def _assemble(self, tenant: Tenant, http: httpx2.Client, *, gate: Gate | None, owner: bool) -> None:
+    def _assemble(
+        self,
+        tenant: Tenant,
+        http: httpx2.Client,
+        *,
+        gate: Gate | None = None,
+        through: Through | None = None,
+        owner: bool = False,
+    ) -> None:
         self._tenant = tenant
         self._http = http
         self._gate = gate
+        self._through = through
         self._owner = owner
         self.notifications = Notifications(self._run)
         self.actions = Actions(self._run)
 
-    def gated(self, gate: Gate) -> "Client":
-        """The same client, sharing its connections, that asks a gate before each request."""
+    def gated(self, gate: Gate | None, *, through: Through | None = None) -> "Client":
+        """The same client, sharing its connections, with somebody on the way of each request.
+
+        Args:
+            gate: asked before each send, and told afterwards.
+            through: carries out whatever is no read, all repetitions of it as one.
+        """
         view = Client.__new__(Client)
-        view._assemble(self._tenant, self._http, gate=gate, owner=False)  # noqa: SLF001
+        view._assemble(self._tenant, self._http, gate=gate, through=through)  # noqa: SLF001
         return view
 
     def close(self) -> None:
@@ -162,6 +196,11 @@ class Client:
             return result
 
     def _ask(self, request: WireRequest) -> Any:
+        if self._through is None or request.operation.kind == "read":
+            return self._repeat(request)
+        return self._through(request, partial(self._repeat, request))
+
+    def _repeat(self, request: WireRequest) -> Any:
         try:
             return self._send(request)
         except NotSent:

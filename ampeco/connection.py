@@ -4,6 +4,7 @@ Knows httpx2 and nothing of what is asked. The token leaves this module in the A
 """
 
 import ipaddress
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -32,6 +33,27 @@ class Gate(Protocol):
         Args:
             outcome: `ok`, the reason of the error, or `cancelled`.
         """
+
+
+class AsyncThrough(Protocol):
+    """Who carries out the requests that are no reads: sends them, or knows their answer from earlier."""
+
+    async def __call__(self, request: WireRequest, send: Callable[[], Awaitable[Any]], /) -> Any:
+        """Carry one out.
+
+        Args:
+            send: sends it, with all repetitions that the client's policy allows; to be called at most once.
+
+        Returns:
+            The document that `send` gave, now or earlier (JSON data, None for an empty answer).
+        """
+
+
+class Through(Protocol):
+    """As `AsyncThrough`, for code that is not async."""
+
+    def __call__(self, request: WireRequest, send: Callable[[], Any], /) -> Any:
+        """Carry one out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from ampeco.client import AsyncClient, Client, NotificationSubscription
 from ampeco.errors import ApiError, NoAnswer, NotFound, NotSent, ServerFault, Unauthorized
 from ampeco.operations import Operation
+from ampeco.wire import WireRequest
 
 TOKEN = "tok/en-0123456789abcdef"
 URL = "https://tenant.example"
@@ -366,3 +367,45 @@ def test_the_tenant_url_is_taken_with_and_without_the_common_path(url: str) -> N
     with Client(url, TOKEN, transport=httpx2.MockTransport(tenant)) as client:
         client.actions.charge_point.reset("12")
     assert str(tenant.requests[0].url) == f"{URL}/public-api/actions/charge-point/v1.0/12/reset/soft"
+
+
+@pytest.mark.parametrize("recorded", [None, {"data": {"id": 9, "via": "webhook", "notifications": []}}])
+def test_what_is_no_read_goes_through_somebody_who_may_know_the_answer(recorded: Any) -> None:
+    """One who has the answer does not send; the gate is asked for sends only."""
+    gate, tenant = Journal(), Tenant([ok({"data": []})])
+    asked: list[str] = []
+
+    async def knows(request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
+        asked.append(request.operation.name)
+        return recorded
+
+    async def main() -> None:
+        async with AsyncClient(URL, TOKEN, transport=httpx2.MockTransport(tenant)) as client:
+            view = client.gated(gate, through=knows)
+            assert await view.notifications.list() == []
+            found = await view.notifications.update("9", [], callback_url="https://x")
+            assert found.id == "9"
+
+    asyncio.run(main())
+    assert asked == ["notifications.update"]
+    assert [entry[:2] for entry in gate.seen] == [
+        ("admit", "notifications.list"),
+        ("called", "notifications.list"),
+    ]
+
+
+def test_going_through_somebody_covers_all_repetitions() -> None:
+    tenant = Tenant([httpx2.ConnectError("refused"), ok(subscription(7))])
+    answers: list[Any] = []
+
+    def records(request: WireRequest, send: Callable[[], Any]) -> Any:
+        answers.append(send())
+        return answers[-1]
+
+    with Client(URL, TOKEN, transport=httpx2.MockTransport(tenant)) as client:
+        view = client.gated(None, through=records)
+        assert view.notifications.read("7").id == "7"
+        assert answers == []
+        tenant.answers.append(ok(subscription(8)))
+        assert view.notifications.subscribe(["a"], callback_url="https://x").id == "8"
+    assert answers == [subscription(8)]
