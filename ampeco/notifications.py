@@ -21,9 +21,11 @@ from ampeco.catalogue import KNOWN_TYPES
 from ampeco.entity_keys import DEFAULT_RULES, EntityKeyRules, occurred_at
 from ampeco.errors import PayloadError
 from ampeco.models.boot import Boot
-from ampeco.models.meter_values import MeterValue, SessionMeterValues
+from ampeco.models.meter_values import SessionMeterValues
+from ampeco.models.objects.meter_value import MeterValue
+from ampeco.models.objects.session import Session
 from ampeco.models.payload import Payload
-from ampeco.models.session import Session, SessionStartStop, SessionUpdate
+from ampeco.models.session import SessionStartStop, SessionUpdate
 from ampeco.models.status import HardwareStatus, NetworkStatus
 
 __all__ = [

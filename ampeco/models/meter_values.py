@@ -8,27 +8,13 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from ampeco.models.fields import Id, OptionalId, Time
-from ampeco.models.payload import Payload, VendorObject
+from ampeco.models.fields import Id, OptionalId
+from ampeco.models.objects.meter_value import MeterValue
+from ampeco.models.payload import Payload
 
 
 def _empty_for_null(value: object) -> object:
     return [] if value is None else value
-
-
-class MeterValue(VendorObject):
-    """One reading.
-
-    Attributes:
-        value: a number whenever it can be read as one, else the text (OCPP knows signed readings).
-        measurand: what was measured; OCPP's names are likely, e.g. `Energy.Active.Import.Register`.
-    """
-
-    timestamp: Time = None
-    measurand: str | None = None
-    value: Annotated[float | str | None, Field(union_mode="left_to_right")] = None
-    unit: str | None = None
-    location: str | None = None
 
 
 class SessionMeterValues(Payload):

@@ -1,13 +1,22 @@
 """Base of every typed payload and object: open to unknown fields, frozen, camelCase on the wire.
 
 Source: AMPECO's versioning policy (JSON answers only grow: confirmed), hence unknown fields are kept and
-enums stay text.
+enums stay text. An empty object may arrive as `[]`: usual for AMPECO's platform, seen by SDK authors.
 """
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
+
+T = TypeVar("T")
+
+
+def _none_for_empty_list(value: object) -> object:
+    return None if value == [] else value
+
+
+Nested = Annotated[T | None, BeforeValidator(_none_for_empty_list)]
 
 
 class VendorObject(BaseModel):
@@ -22,6 +31,7 @@ class VendorObject(BaseModel):
         coerce_numbers_to_str=True,
         allow_inf_nan=False,
         protected_namespaces=(),
+        defer_build=True,
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ampeco.errors import PayloadError
-from ampeco.models.session import Session
+from ampeco.models.objects.session import Session
 from ampeco.notifications import (
     DEFAULT_RULES,
     KNOWN_TYPES,
@@ -283,14 +283,14 @@ def test_a_session_is_read_liberally() -> None:
         startedAt="2026-11-24T03:50:00+02:00",
         stoppedAt="",
         lastUpdatedAt="2026-11-24 03:50:00",
-        tariffSnapshotId=3,
+        moonPhase=3,
     )
     assert (session.id, session.charge_point_id, session.user_id) == ("4711", "12", None)
     assert (session.status, session.energy) == ("brand-new-status", 12.5)
     assert session.started_at == datetime(2026, 11, 24, 1, 50, tzinfo=UTC)
     assert session.last_updated_at == datetime(2026, 11, 24, 3, 50, tzinfo=UTC)
     assert session.stopped_at is None
-    assert session.model_extra == {"tariffSnapshotId": 3}
+    assert session.model_extra == {"moonPhase": 3}
 
 
 def test_every_field_of_a_session_but_its_id_may_be_null() -> None:
