@@ -30,8 +30,10 @@ check: $(VENV)/.ready
 bench: $(VENV)/.ready
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-# Rewrites the tables between <!-- generated: ... --> marks in the documents; make check only compares them.
+# Rewrites what is made from the facts, and the tables between <!-- generated: ... --> marks in the documents;
+# make check only compares them.
 generate: $(VENV)/.ready
+	$(BIN)/python -m ampeco.generator
 	$(BIN)/python -m tests.meta.generated
 
 # Needs uv (in the dev extra). Three locks: everything for developers; the run-time part and what builds the wheel for the image.

@@ -10,6 +10,8 @@ import pytest
 
 from tests.meta.repository import ROOMS, ROOT, copy_to
 
+GENERATOR = ROOT / "ampeco" / "generator"
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
@@ -31,9 +33,10 @@ def test_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
         str(path.relative_to(ROOT))
         for room in ROOMS
         for path in (ROOT / room).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and GENERATOR not in path.parents
     }
     assert files - set(wheel.namelist()) == set()
+    assert "ampeco/operations/table.json" in files
     for room in ROOMS:
         assert f"{room}/py.typed" in files
     assert any(name.startswith("workers/eventlog/scripts/") and name.endswith(".lua") for name in files)
@@ -42,6 +45,7 @@ def test_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
 def test_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" not in name}
     assert tops == set(ROOMS)
+    assert [name for name in wheel.namelist() if name.startswith("ampeco/generator/")] == []
 
 
 def test_says_who_it_is(wheel: zipfile.ZipFile) -> None:

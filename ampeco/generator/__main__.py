@@ -1,0 +1,26 @@
+"""Writes everything that is generated inside this package: `python -m ampeco.generator` (`make generate`)."""
+
+from pathlib import Path
+
+from ampeco.generator import objects, operations
+from ampeco.generator.facts import ROOT
+
+PARTS = (operations.outputs, objects.outputs)
+
+
+def outputs() -> dict[Path, str]:
+    """Path -> text of every generated file."""
+    return {path: text for part in PARTS for path, text in part().items()}
+
+
+def main() -> None:
+    """Write what is out of date and say so."""
+    for path, text in outputs().items():
+        if not path.exists() or path.read_text() != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Facts -> `ampeco/operations/table.json`, one row per endpoint and version; refuses two rows of one name and version.
+
+How a name is made is told in `ampeco/README.md`; what no rule gives is in `judgements.json`.
+"""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ampeco.generator.bodies import fields
+from ampeco.generator.facts import FACTS, PACKAGE, facts, judgements
+
+TABLE = PACKAGE / "operations" / "table.json"
+SEED = "<= 3.59.0"  # the oldest index that was read names the subscription endpoints
+
+_VERSION = re.compile(r"v(\d+\.\d+)")
+_SUBSCRIPTIONS = {"POST": "subscribe", "PUT": "update", "DELETE": "unsubscribe"}
+_RETURNS_THE_OBJECT = {"list", "read", "create", "update", "replace"}
+
+Row = dict[str, Any]
+
+
+def outputs() -> dict[Path, str]:
+    """The table."""
+    lines = ",\n".join(json.dumps(_without_defaults(row), ensure_ascii=False) for row in rows())
+    return {TABLE: f"[\n{lines}\n]\n"}
+
+
+@cache
+def rows() -> tuple[Row, ...]:
+    """Every endpoint in every version, in the order of their names. Shared: not to be changed."""
+    made = [
+        *map(_action, facts("actions.json")),
+        *map(_resource, facts("resources.json")),
+        *(
+            _subscription(e)
+            for e in facts("notifications_api.json")["endpoints"]
+            if "/actions/" not in e["path"]
+        ),
+    ]
+    _refuse_two_of_one_name(made)
+    return tuple(sorted(made, key=lambda row: (row["name"], _numbers(row["version"]))))
+
+
+def _action(entry: Row) -> Row:
+    name = _given_name(entry) or _action_name(entry["path"])
+    members, takes = fields(name, entry["body"])
+    return _row(
+        entry,
+        name=name,
+        kind="action",
+        idempotent=judgements()["repeat"][name]["harmless"],
+        fields=members,
+        takes=takes,
+        answer=judgements()["answers"].get(name),
+    )
+
+
+def _action_name(path: str) -> str:
+    noun, _, *rest = path.removeprefix("/public-api/actions/").split("/")
+    (verb,) = [part for part in rest if not part.startswith("{")]
+    return f"{noun.removesuffix('s')}.{verb}"
+
+
+def _resource(entry: Row) -> Row:
+    stem, verb = _stem(entry), _verb(entry)
+    name = _given_name(entry) or f"{stem}.{verb}"
+    writes = entry["method"] != "GET"
+    has_no_body = entry["method"] in ("GET", "DELETE")
+    return _row(
+        entry,
+        name=name,
+        kind="write" if writes else "read",
+        idempotent=verb != "create",
+        fields=[] if has_no_body else None,
+        answer=_objects().get(f"{stem} {entry['version']}") if verb in _RETURNS_THE_OBJECT else None,
+    )
+
+
+def _stem(entry: Row) -> str:
+    parts = entry["path"].removeprefix("/public-api/").split("/")
+    return ".".join(part for part in parts if not part.startswith("{") and not _VERSION.fullmatch(part))
+
+
+def _verb(entry: Row) -> str:
+    title = entry["name"].lower()
+    match entry["method"]:
+        case "GET":
+            return "list" if title.endswith("listing") else "read"
+        case "POST":
+            return "update" if title.endswith("update") else "create"
+        case "PUT":
+            return "replace" if _has_patch(entry["path"]) else "update"
+        case "PATCH":
+            return "update"
+    return "delete"
+
+
+def _has_patch(path: str) -> bool:
+    return any(e["method"] == "PATCH" and e["path"] == path for e in facts("resources.json"))
+
+
+@cache
+def _objects() -> dict[str, str]:
+    """`resources.sessions 1.0` -> the title of the schema that such an endpoint reads."""
+    found: dict[str, str] = dict(judgements()["objects"])
+    for path in sorted((FACTS / "schemas").glob("*.json")):
+        schema = facts(f"schemas/{path.name}")
+        reads = re.match(r"GET (/public-api/resources/\S+)", schema.get("x-resource", ""))
+        version = _VERSION.search(schema.get("x-resource", ""))
+        if reads and version:
+            found[f"{_stem({'path': reads[1]})} {version[1]}"] = schema["title"]
+    return found
+
+
+def _subscription(entry: Row) -> Row:
+    one = entry["path"].endswith("}")
+    verb = _SUBSCRIPTIONS.get(entry["method"], "read" if one else "list")
+    name = f"notifications.{verb}"
+    members, takes = fields(name, entry["body"] or {})
+    return _row(
+        entry,
+        name=name,
+        group="notifications",
+        kind="read" if entry["method"] == "GET" else "write",
+        idempotent=verb != "subscribe",  # each call adds one (stated by a generated client)
+        fields=members,
+        takes=takes,
+        answer="Notification" if entry["response"] else None,
+    )
+
+
+def _row(entry: Row, **more: Any) -> Row:
+    found = _VERSION.search(entry["path"])
+    assert found, entry["path"]
+    return {
+        "name": "",
+        "title": entry["name"],
+        "group": entry.get("group"),
+        "method": entry["method"],
+        "path": entry["path"],
+        "version": found[1],
+        "deprecated": entry["deprecated"],
+        "since": entry.get("first_index_version", SEED),
+        "takes": "object",
+        **more,
+    }
+
+
+def _given_name(entry: Row) -> str | None:
+    name: str | None = judgements()["names"].get(f"{entry['method']} {entry['path']}")
+    return name
+
+
+def _refuse_two_of_one_name(made: list[Row]) -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for row in made:
+        key = row["name"], row["version"]
+        if key in seen:
+            raise ValueError(f"{key} is both {seen[key]} and {row['method']} {row['path']}")
+        seen[key] = f"{row['method']} {row['path']}"
+
+
+def _without_defaults(row: Row) -> Row:
+    usual = {"deprecated": False, "fields": [], "takes": "object", "answer": None}
+    return {name: value for name, value in row.items() if name not in usual or value != usual[name]}
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))

@@ -1,0 +1,125 @@
+"""Endpoints of AMPECO's API, read from `table.json`; knows no transport and no arguments.
+
+One row per endpoint and version. The rows are made by `make generate` from the facts in `tests/facts` and from what
+we decided where the facts are silent (`generator/judgements.json`): the name, and whether a second equal call
+changes nothing more. AMPECO documents no idempotency key for any operation.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+from types import MappingProxyType
+from typing import Any, Literal
+
+Kind = Literal["read", "write", "action"]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Format = Literal["", "date-time", "date-time-down", "date-time-up", "local-date-time"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One member of a body.
+
+    Attributes:
+        name: AMPECO's spelling.
+        type: JSON type, `integer` included; of an array that of its items in `items`.
+        nullable: null says something else than leaving it out.
+        values: the known ones; AMPECO may know more.
+        format: how a moment is written: ISO 8601 in UTC (`-down`, `-up`: whole seconds, rounded), or
+            `Y-m-d H:i:s` without a zone.
+        says: what it is for, in a few words; empty when its name says it.
+        items: type of an array's items, empty when not publicly documented.
+        fields: members of an object, or of the objects in an array; empty when not publicly documented.
+    """
+
+    name: str
+    type: str
+    required: bool = False
+    nullable: bool = False
+    values: tuple[str, ...] = ()
+    format: Format = ""
+    says: str = ""
+    items: str = ""
+    fields: tuple["Field", ...] = ()
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Field":
+        """From its row in the table."""
+        given = dict(row)
+        given["values"] = tuple(given.get("values", ()))
+        given["fields"] = tuple(map(cls.of, given.get("fields", ())))
+        return cls(**given)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One endpoint in one version.
+
+    Attributes:
+        name: our stable name, `<noun>.<verb>`; handlers declare it in `calls`. With `-` for `_` it is the Python
+            path below `client.actions`, or below `client` for `resources.`, `logs.` and `notifications.`.
+        title: AMPECO's name of it.
+        group: AMPECO's group, e.g. `action / charge point`.
+        path: path with AMPECO's names of the parameters, e.g. `{chargePoint}`.
+        kind: `read` changes nothing, `write` keeps records, `action` makes something happen.
+        idempotent: a second equal call changes nothing more, even a late one.
+        version: of the endpoint.
+        since: first index of the API that is known to list it.
+        fields: members of the body; empty when there is none, None when it is not publicly documented.
+        takes: what the body is.
+        answer: name of the object or of the shape that is answered, None when not publicly documented.
+    """
+
+    name: str
+    title: str
+    group: str
+    method: Method
+    path: str
+    kind: Kind
+    idempotent: bool
+    version: str
+    deprecated: bool = False
+    since: str = ""
+    fields: tuple[Field, ...] | None = ()
+    takes: Literal["object", "array"] = "object"
+    answer: str | None = None
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the path parameters, in order."""
+        return tuple(name for _, name, _, _ in Formatter().parse(self.path) if name)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Operation":
+        """From its row in the table."""
+        given = dict(row)
+        fields = given.get("fields", ())
+        given["fields"] = None if fields is None else tuple(map(Field.of, fields))
+        return cls(**given)
+
+
+def newest(operations: Iterable[Operation]) -> dict[str, Operation]:
+    """Name -> its newest version that is not deprecated, else its newest one."""
+    chosen: dict[str, Operation] = {}
+    for operation in operations:
+        other = chosen.get(operation.name)
+        if other is None or _rank(operation) > _rank(other):
+            chosen[operation.name] = operation
+    return chosen
+
+
+def _rank(operation: Operation) -> tuple[bool, tuple[int, ...]]:
+    return not operation.deprecated, tuple(map(int, operation.version.split(".")))
+
+
+_ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("table.json").read_bytes())
+
+VERSIONS: Mapping[tuple[str, str], Operation] = MappingProxyType(
+    {(row["name"], row["version"]): Operation.of(row) for row in _ROWS}
+)
+"""Every endpoint, by name and version."""
+
+OPERATIONS: Mapping[str, Operation] = MappingProxyType(newest(VERSIONS.values()))
+"""By name: the newest version that is not deprecated, else the newest one."""
