@@ -61,6 +61,23 @@ async def drained(log: EventLog, *handlers: Handler, until: Callable[[], bool] |
     return dispatcher
 
 
+@contextlib.asynccontextmanager
+async def at_work(log: EventLog, *handlers: Handler) -> AsyncIterator[Dispatcher]:
+    """Handlers run in this process meanwhile, and are stopped politely."""
+    dispatcher = Dispatcher(log, "default", {h.name: Runtime(h, VERSION) for h in handlers})
+
+    async def work() -> None:
+        while not dispatcher.stopping:
+            await dispatcher.work()
+
+    working = asyncio.create_task(work())
+    try:
+        yield dispatcher
+    finally:
+        await dispatcher.stop()
+        await working
+
+
 async def position(log: EventLog, name: str) -> HandlerPosition:
     """Where one handler is."""
     return next(found for found in await log.handlers() if found.name == name)

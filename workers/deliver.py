@@ -26,6 +26,8 @@ from handlers.contract import CallNotDeclared, Context, Event, GiveUp, Handler, 
 from workers.eventlog.record import StoredEvent
 from workers.outcomes import NOT_WANTED, AttemptTimedOut, Outcome, PayloadMismatch, outcome_of
 
+_KEPT_ACTIONS = 20  # of one attempt, for the history
+
 _log = structlog.get_logger()
 
 
@@ -72,6 +74,8 @@ class Attempt:
         age_s: seconds since the first attempt began.
         allowed: whether the lease still lives; asked before every call to AMPECO.
         overdue: told once when a `def` handler outlives its time; nobody can end its thread.
+        replayed: somebody asked for this delivery again.
+        actions: filled with what is called at AMPECO, each `operation path outcome status`.
     """
 
     event: StoredEvent
@@ -79,6 +83,8 @@ class Attempt:
     age_s: float
     allowed: Callable[[], bool]
     overdue: Callable[[], None]
+    replayed: bool = False
+    actions: list[str] = field(default_factory=list)
 
 
 async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
@@ -94,7 +100,7 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
         return NOT_WANTED
     failure: Exception | None = None
     try:
-        event = _event(attempt.event, model)
+        event = _event(attempt.event, model, replayed=attempt.replayed)
         if handler.is_async:
             await _in_loop(runtime, event, attempt)
         else:
@@ -173,7 +179,7 @@ def _caught(function: Callable[..., Any], *arguments: Any) -> BaseException | No
     return None
 
 
-def _event(stored: StoredEvent, model: type[Payload] | type[Raw]) -> Event[Any]:
+def _event(stored: StoredEvent, model: type[Payload] | type[Raw], *, replayed: bool) -> Event[Any]:
     try:
         data = read(stored.body)
         payload = model(data) if issubclass(model, Raw) else model.model_validate(data)
@@ -193,6 +199,7 @@ def _event(stored: StoredEvent, model: type[Payload] | type[Raw]) -> Event[Any]:
         payload=payload,
         raw=stored.body,
         maybe_repeat="maybe_repeat" in stored.marks,
+        replayed=replayed,
     )
 
 
@@ -238,5 +245,7 @@ class _Gate:
 
     def called(self, operation: Operation, path: str, outcome: str, status: int | None) -> None:
         if operation.kind != "read":
+            if len(self._attempt.actions) < _KEPT_ACTIONS:
+                self._attempt.actions.append(f"{operation.name} {path} {outcome} {status}")
             log = _bound_log(self._runtime, self._attempt)
             log.info("action.called", operation=operation.name, path=path, outcome=outcome, status=status)

@@ -28,7 +28,7 @@ from workers.eventlog.connect import end_tasks
 from workers.eventlog.errors import LeaseLost
 from workers.eventlog.lease import Lease, Mode, Read, Settlement, Taken, clock_s
 from workers.eventlog.log import now_ms
-from workers.eventlog.record import DeadLetter, OpenRecord, OpenState, StoredEvent, id_order
+from workers.eventlog.record import AttemptNote, DeadLetter, OpenRecord, OpenState, StoredEvent, id_order
 from workers.outcomes import AttemptTimedOut, Outcome, outcome_of
 
 MAX_CRASHES = 3
@@ -86,7 +86,9 @@ class Entry:
         "first_ms",
         "in_open",
         "last_error",
+        "log",
         "order",
+        "replayed",
         "state",
         "suspect",
     )
@@ -99,13 +101,23 @@ class Entry:
         self.crashes = 0
         self.first_ms = 0
         self.last_error = ""
+        self.replayed = False
+        self.log: tuple[AttemptNote, ...] = ()
         self.ahead = False  # settled in Redis although the cursor is not there yet
         self.in_open = False  # in Redis, or on its way there with the next step
         self.suspect = False  # may have been at work when a worker died
 
     def record(self, state: OpenState, due_ms: int | None = None) -> OpenRecord:
         return OpenRecord(
-            self.event, state, due_ms, self.attempts, self.crashes, self.first_ms, self.last_error
+            self.event,
+            state,
+            due_ms,
+            self.attempts,
+            self.crashes,
+            self.first_ms,
+            self.last_error,
+            self.replayed,
+            self.log,
         )
 
 
@@ -222,7 +234,9 @@ class Drain:
             for event in read.events:
                 entry = known.setdefault(event.stream_id, Entry(event))
                 if event.stream_id in taken.ahead:
-                    entry.state, entry.ahead = "settled", True
+                    entry.ahead = True
+                    if not entry.in_open:  # else it was put there again after it was settled
+                        entry.state = "settled"
                 self._window.append(entry)
             if read.exhausted:
                 break
@@ -246,6 +260,7 @@ class Drain:
         entry = Entry(record.event)
         entry.attempts, entry.crashes = record.attempts, record.crashes
         entry.first_ms, entry.last_error = record.first_ms, record.last_error
+        entry.replayed, entry.log = record.replayed, record.log
         entry.in_open = True
         self._open_count += 1
         return entry
@@ -373,7 +388,10 @@ class Drain:
         now = now_ms()
         while self._retries and self._retries[0][0] <= now:
             _, _, entry = heapq.heappop(self._retries)
-            self._make_ready(entry)
+            if self._first_of_key(entry):
+                self._make_ready(entry)
+            else:
+                entry.state = "waiting"  # behind an earlier event that somebody put there again
 
     def _start(self) -> None:
         if self._suspects or self._suspect_task:
@@ -454,17 +472,16 @@ class Drain:
         now = now_ms()
         entry.first_ms = entry.first_ms or now
         self._running.add(entry)
+        attempt = Attempt(
+            event=entry.event,
+            number=entry.attempts + 1,
+            age_s=(now - entry.first_ms) / 1000,
+            allowed=self._allowed,
+            overdue=lambda: self._outlives(entry),
+            replayed=entry.replayed,
+        )
         try:
-            return await run(
-                self._runtime,
-                Attempt(
-                    event=entry.event,
-                    number=entry.attempts + 1,
-                    age_s=(now - entry.first_ms) / 1000,
-                    allowed=self._allowed,
-                    overdue=lambda: self._outlives(entry),
-                ),
-            )
+            return await run(self._runtime, attempt)
         finally:
             self._running.discard(entry)
 
@@ -590,6 +607,10 @@ class Drain:
         read = await self._read_on(settlement, mode, count)
         for queue in unblocked:
             self._unblock(queue)
+        if read.paused or read.changed:
+            # What runs may finish. Paused, nobody goes on here; changed, whoever takes it anew sees all of it.
+            self._log.info("lane.released", reason="paused" if read.paused else "changed")
+            self.stop()
         self._ready.extend(entry for entry in marks if not entry.suspect)
         if any(entry.suspect for entry in marks):
             self._marked.set()

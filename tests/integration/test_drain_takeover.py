@@ -5,34 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from handlers import Context, Event, Raw, Retry, SyncContext, handler
-from tests.harness import VERSION, declaration, drained, event, eventually, opened, position
+from tests.harness import VERSION, at_work, declaration, drained, event, eventually, position
 from workers.deliver import Runtime
 from workers.dispatcher import Dispatcher
 from workers.eventlog.lease import Lease, Settlement
 from workers.eventlog.log import EventLog
 from workers.eventlog.record import OpenRecord
-
-Check = Callable[[EventLog], Awaitable[None]]
-
-
-@pytest.fixture
-def with_lane(valkey, prefix) -> Callable[[Check], None]:
-    """Run a check against a log of one lane."""
-
-    def run(check: Check) -> None:
-        async def opened_and_checked() -> None:
-            async with opened(valkey.url, prefix, lanes=1) as log:
-                await check(log)
-
-        asyncio.run(opened_and_checked())
-
-    return run
 
 
 async def lost(log: EventLog, name: str) -> None:
@@ -53,17 +36,6 @@ async def died(dispatcher: Dispatcher) -> None:
         drain._hand_back = drain.lease.step = never  # type: ignore[method-assign, assignment]
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@contextlib.asynccontextmanager
-async def at_work(log: EventLog, *handlers: Any):
-    dispatcher = Dispatcher(log, "default", {h.name: Runtime(h, VERSION) for h in handlers})
-    working = asyncio.create_task(dispatcher.work())
-    try:
-        yield dispatcher
-    finally:
-        await dispatcher.stop()
-        await working
 
 
 def test_an_open_event_beyond_the_cursor_is_taken_up_once(with_lane):

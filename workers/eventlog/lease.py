@@ -8,7 +8,9 @@ somebody else may hold the lease.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +19,8 @@ from typing import Any, Literal
 from redis.exceptions import RedisError
 
 from workers.eventlog.errors import LeaseLost
+from workers.eventlog.history import Settled
+from workers.eventlog.history import encode as encode_history
 from workers.eventlog.log import EventLog
 from workers.eventlog.record import (
     DeadLetter,
@@ -72,6 +76,7 @@ class Settlement:
         stats: counters to raise.
         ahead: ids that are settled although the cursor is not there yet.
         passed: ids of those that the cursor has reached.
+        history: deliveries that were settled.
     """
 
     cur: str | None = None
@@ -81,6 +86,7 @@ class Settlement:
     stats: Mapping[str, int] = field(default_factory=dict)
     ahead: list[str] = field(default_factory=list)
     passed: list[str] = field(default_factory=list)
+    history: list[Settled] = field(default_factory=list)
 
     def arguments(self) -> list[Any]:
         arguments: list[Any] = [len(self.puts)]
@@ -100,6 +106,7 @@ class Settlement:
         for ids in (self.ahead, self.passed):
             arguments.append(len(ids))
             arguments += ids
+        arguments.append(encode_history(self.history))
         return arguments
 
 
@@ -112,6 +119,8 @@ class Read:
         exhausted: nothing lies after `scanned`.
         asleep: the lease was given back; the pair is due again when there is something to do.
         newest: version of the handler's newest declaration, as of this step.
+        paused: the handler was paused; nothing of it may start.
+        changed: somebody else changed `open` since the lease was taken, so what was taken is no longer all of it.
     """
 
     events: Sequence[StoredEvent] = ()
@@ -119,6 +128,8 @@ class Read:
     exhausted: bool = False
     asleep: bool = False
     newest: str = ""
+    paused: bool = False
+    changed: bool = False
 
 
 class Lease:
@@ -140,14 +151,15 @@ class Lease:
         return clock_s() < self.deadline_s
 
     async def take(self) -> Taken | None:
-        """Take the lease; None when it is held, or when the handler is not registered in this log.
+        """Take the lease; None when it is held, or when the handler is paused or not registered in this log.
 
         Raises:
             LeaseLost: Redis did not answer in time.
         """
         sent = clock_s()
         self._extend(sent)
-        reply = await self._ask(self._log.scripts.take, [*self._names, self._token, int(TTL_S * 1000)])
+        asked = [*self._names, self._token, int(TTL_S * 1000), f"{socket.gethostname()}:{os.getpid()}"]
+        reply = await self._ask(self._log.scripts.take, asked)
         if reply[0] != b"taken":
             self.deadline_s = 0.0
             return None
@@ -198,12 +210,14 @@ class Lease:
             self.deadline_s = 0.0
             return Read(asleep=True)
         self._extend(sent)
-        _, scanned, exhausted, entries, newest = reply
+        _, scanned, exhausted, entries, newest, paused, changed = reply
         return Read(
             events=[decode_event(self.lane, stream_id, fields) for stream_id, fields in entries],
             scanned=scanned.decode(),
             exhausted=bool(exhausted),
             newest=newest.decode(),
+            paused=bool(paused),
+            changed=bool(changed),
         )
 
     def _extend(self, sent_s: float) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-VERSION = 1
-OpenState = Literal["running", "retry", "parked"]
+VERSION = 2
+KEPT_ATTEMPTS = 10
+OpenState = Literal["running", "retry", "parked", "replay"]
 
 
 class UnknownRecord(ValueError):
@@ -51,16 +52,34 @@ class StoredEvent:
         return id_order(self.stream_id)
 
 
+class AttemptNote(NamedTuple):
+    """One attempt, for whoever asks later what happened.
+
+    Attributes:
+        at_ms: when it began.
+        outcome: slug of how it ended (`done`, `timed-out`, `gave-up`, ...).
+        detail: the author's words or the class of the error.
+        actions: what it called at AMPECO, each `operation path outcome status`.
+    """
+
+    at_ms: int
+    outcome: str
+    detail: str = ""
+    actions: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class OpenRecord:
     """What Redis knows of one (handler, event) that is neither waiting nor settled.
 
     Attributes:
         state: `running` (was passed by the cursor while at work), `retry` (waits for `due_ms`),
-            `parked` (waits behind an earlier event of its key).
+            `parked` (waits behind an earlier event of its key), `replay` (asked for by somebody; due at once).
         attempts: attempts that were started and counted.
         crashes: times a worker died while this was running.
         first_ms: when it was first tried, for the age limit of attempts that do not count.
+        replayed: the handler is told that somebody asked for it again; stays when the state moves on.
+        log: the last attempts, oldest first, at most `KEPT_ATTEMPTS`.
     """
 
     event: StoredEvent
@@ -70,6 +89,8 @@ class OpenRecord:
     crashes: int = 0
     first_ms: int = 0
     last_error: str = ""
+    replayed: bool = False
+    log: tuple[AttemptNote, ...] = ()
 
 
 def id_order(stream_id: str) -> tuple[int, int]:
@@ -118,12 +139,14 @@ def encode_open(record: OpenRecord) -> bytes:
         "key_id": event.key_id,
         "marks": event.marks,
         "traceparent": event.traceparent,
+        "replayed": record.replayed or record.state == "replay",
+        "log": record.log[-KEPT_ATTEMPTS:],
     }
     return json.dumps(head, separators=(",", ":")).encode() + b"\n" + event.body
 
 
 def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
-    """The inverse of `encode_open`.
+    """The inverse of `encode_open`; records of version 1 had no log of attempts and were never replayed.
 
     Raises:
         UnknownRecord: the record has a version or shape we do not know.
@@ -131,7 +154,7 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
     line, separator, body = data.partition(b"\n")
     try:
         head = json.loads(line)
-        if not separator or head["v"] != VERSION:
+        if not separator or head["v"] not in (1, VERSION):
             raise UnknownRecord("open record of another version")
         event = StoredEvent(
             lane=lane,
@@ -152,9 +175,22 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
             crashes=head["crashes"],
             first_ms=head["first"],
             last_error=head["error"],
+            replayed=head.get("replayed", False),
+            log=notes_of(head.get("log", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UnknownRecord(f"open record of {stream_id!r} cannot be read") from error
+
+
+def notes_of(log: Any) -> tuple[AttemptNote, ...]:
+    """Notes as they were written to JSON.
+
+    Raises:
+        TypeError, ValueError: they have another shape.
+    """
+    return tuple(
+        AttemptNote(at_ms, outcome, detail, tuple(actions)) for at_ms, outcome, detail, actions in log
+    )
 
 
 @dataclass(frozen=True, slots=True)

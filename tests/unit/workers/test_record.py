@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.eventlog.record import (
+    KEPT_ATTEMPTS,
+    AttemptNote,
     OpenRecord,
     StoredEvent,
     UnknownRecord,
@@ -38,6 +40,13 @@ events = st.builds(
         OpenRecord,
         event=events,
         state=st.sampled_from(["running", "retry", "parked"]),
+        replayed=st.booleans(),
+        log=st.lists(
+            st.builds(
+                AttemptNote, st.integers(0, 2**45), texts, texts, st.lists(texts, max_size=2).map(tuple)
+            ),
+            max_size=KEPT_ATTEMPTS,
+        ).map(tuple),
         due_ms=st.none() | st.integers(0, 2**45),
         attempts=st.integers(0, 100),
         crashes=st.integers(0, 3),
@@ -56,11 +65,32 @@ def test_bytes_that_are_no_record_are_never_guessed(data):
 
 
 def test_a_newer_record_is_refused():
-    newer = json.dumps({"v": 2}).encode() + b"\n{}"
+    newer = json.dumps({"v": 3}).encode() + b"\n{}"
     with pytest.raises(UnknownRecord):
         decode_open(0, b"1-0", newer)
     with pytest.raises(UnknownRecord):
         decode_event(0, b"1-0", [b"v", b"2", b"t", b"x"])
+
+
+def test_a_record_from_before_the_log_of_attempts_is_read():
+    head = {
+        "v": 1, "state": "retry", "type": "t", "key": "session:1", "received": 5, "due": 9, "attempts": 2,
+        "crashes": 1, "first": 4, "error": "ValueError", "key_id": "ab", "marks": [], "traceparent": "",
+    }  # fmt: skip
+    record = decode_open(3, b"17-4", json.dumps(head).encode() + b"\n{}")
+    assert (record.attempts, record.due_ms, record.replayed, record.log) == (2, 9, False, ())
+
+
+def test_what_is_put_into_replay_stays_replayed_when_its_state_moves_on():
+    event = StoredEvent(0, "1-0", "t", None, b"{}", 1)
+    assert decode_open(0, b"1-0", encode_open(OpenRecord(event, "replay"))).replayed
+
+
+def test_only_the_last_attempts_are_kept():
+    event = StoredEvent(0, "1-0", "t", None, b"{}", 1)
+    notes = tuple(AttemptNote(n, "error") for n in range(KEPT_ATTEMPTS + 5))
+    kept = decode_open(0, b"1-0", encode_open(OpenRecord(event, "retry", log=notes))).log
+    assert kept == notes[5:]
 
 
 def test_an_event_keeps_its_bytes_and_its_identity():

@@ -95,13 +95,14 @@ local function routes_of(name)
   end
   return routes[name]
 end
-local done = {}
+local done, paused = {}, {}
+for _, name in ipairs(redis.call('HKEYS', prefix .. 'paused')) do paused[name] = true end
 for lane, names in pairs(touched) do
   names['*'] = true
   for name in pairs(names) do
     for queue, handler in string.gmatch(routes_of(name), '([^\t\n]+)\t([^\t\n]+)') do
       local pair = handler .. '|' .. lane
-      if not done[pair] then
+      if not done[pair] and not paused[handler] then
         done[pair] = true
         if redis.call('EXISTS', prefix .. 'lease:' .. handler .. ':' .. lane) == 0
             and redis.call('ZADD', prefix .. 'due:' .. queue, 'LT', 'CH', now_ms, pair) == 1 then

@@ -18,7 +18,8 @@ local wake = {}
 for _, name in ipairs({ARGV[6], '*'}) do
   local route = redis.call('HGET', prefix .. 'routes', name) or ''
   for queue, handler in string.gmatch(route, '([^\t\n]+)\t([^\t\n]+)') do
-    if redis.call('EXISTS', prefix .. 'lease:' .. handler .. ':' .. lane) == 0 then
+    if redis.call('HEXISTS', prefix .. 'paused', handler) == 0
+        and redis.call('EXISTS', prefix .. 'lease:' .. handler .. ':' .. lane) == 0 then
       redis.call('ZADD', prefix .. 'due:' .. queue, 'LT', now_ms, handler .. '|' .. lane)
       wake[#wake + 1] = queue
     end

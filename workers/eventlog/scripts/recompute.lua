@@ -21,13 +21,15 @@ for lane = 0, lanes - 1 do
   local newest = redis.call('XREVRANGE', prefix .. 'events:' .. lane, '+', '-', 'COUNT', 1)
   last[lane] = newest[1] and newest[1][1] or '0-0'
 end
+local paused = {}
+for _, name in ipairs(redis.call('HKEYS', prefix .. 'paused')) do paused[name] = true end
 local found = 0
 local newest = redis.call('HGETALL', prefix .. 'newest')
 for i = 1, #newest, 2 do
   local name = newest[i]
   local record = redis.call('HGET', prefix .. 'handlers', name .. '|' .. newest[i + 1])
   local due = prefix .. 'due:' .. cjson.decode(record).declaration.queue
-  for lane = 0, lanes - 1 do
+  for lane = 0, (paused[name] and 0 or lanes) - 1 do
     local pair = name .. '|' .. lane
     local cur = redis.call('HGET', prefix .. 'cur', pair)
     if cur and redis.call('EXISTS', prefix .. 'lease:' .. name .. ':' .. lane) == 0 then

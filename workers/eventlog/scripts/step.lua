@@ -4,7 +4,8 @@
 -- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms), mode (work, sleep, release), new cur ('' = as it is),
 --   read after, count, max bytes, then six lists, each led by its length:
 --   puts (id, due ms or '', record), dels (id), dead (id, type, key, reason, trace, record), stats (field, by),
---   ahead (id: settled although the cursor is not there yet), passed (id: the cursor is there now)
+--   ahead (id: settled although the cursor is not there yet), passed (id: the cursor is there now); at last one
+--   entry of the history ('' = nothing was settled)
 local prefix, handler, lane, queue = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local token, seq, ttl_ms, mode, new_cur = ARGV[5], ARGV[6], tonumber(ARGV[7]), ARGV[8], ARGV[9]
 local after, count, max_bytes = ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -15,7 +16,7 @@ local open_due = prefix .. 'opendue:' .. handler .. ':' .. lane
 local ahead = prefix .. 'ahead:' .. handler .. ':' .. lane
 local due = prefix .. 'due:' .. queue
 
-local holder = redis.call('HMGET', lease, 'token', 'seq')
+local holder = redis.call('HMGET', lease, 'token', 'seq', 'gen')
 if holder[1] ~= token then return {'lost'} end
 local wants = redis.call('HGET', prefix .. 'wants', handler)
 if not wants then return {'lost'} end
@@ -60,15 +61,20 @@ if holder[2] ~= seq then
     for i = 1, many do redis.call(change, ahead, ARGV[at + i]) end
     at = at + many + 1
   end
+  if ARGV[at] ~= '' then
+    redis.call('XADD', prefix .. 'history:' .. handler .. ':' .. lane, '*', 'd', ARGV[at])
+  end
   redis.call('HSET', lease, 'seq', seq)
 end
 
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local paused = redis.call('HEXISTS', prefix .. 'paused', handler)
+local changed = (redis.call('HGET', prefix .. 'gen', pair) or '0') ~= (holder[3] or '0') and 1 or 0
 if mode == 'release' then
   -- Handed back politely: nothing of (cur, runto] runs any more, so nobody has to suspect it.
   redis.call('HSET', prefix .. 'runto', pair, redis.call('HGET', prefix .. 'cur', pair))
-  redis.call('ZADD', due, now_ms, pair)
+  if paused == 1 then redis.call('ZREM', due, pair) else redis.call('ZADD', due, now_ms, pair) end
   redis.call('DEL', lease)
   return {'released'}
 end
@@ -106,7 +112,7 @@ if count > 0 then
   if #entries > 0 then redis.call('HSET', prefix .. 'runto', pair, scanned) end
 end
 
-if mode == 'sleep' and exhausted == 1 and #entries == 0 then
+if mode == 'sleep' and exhausted == 1 and #entries == 0 and paused + changed == 0 then
   local head = redis.call('ZRANGE', open_due, 0, 0, 'WITHSCORES')
   if not head[1] or tonumber(head[2]) > now_ms then
     redis.call('HSET', prefix .. 'cur', pair, scanned)
@@ -116,4 +122,4 @@ if mode == 'sleep' and exhausted == 1 and #entries == 0 then
     return {'asleep'}
   end
 end
-return {'ok', scanned, exhausted, entries, redis.call('HGET', prefix .. 'newest', handler) or ''}
+return {'ok', scanned, exhausted, entries, redis.call('HGET', prefix .. 'newest', handler) or '', paused, changed}

@@ -1,0 +1,27 @@
+"""A log of one lane for tests of what happens within a lane."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.harness import opened
+from workers.eventlog.log import EventLog
+
+Check = Callable[[EventLog], Awaitable[None]]
+
+
+@pytest.fixture
+def with_lane(valkey, prefix) -> Callable[[Check], None]:
+    """Run a check against a log of one lane."""
+
+    def run(check: Check) -> None:
+        async def opened_and_checked() -> None:
+            async with opened(valkey.url, prefix, lanes=1) as log:
+                await check(log)
+
+        asyncio.run(opened_and_checked())
+
+    return run
