@@ -1,8 +1,10 @@
 """What can be wrong with a log, apart from Redis itself being away (redis.RedisError passes through).
 
 LogError
-├── LogMismatch   the log was made with another setting (tenant, lanes, entity keys)
-└── LeaseLost     somebody else drains this (handler, lane) now, or our time ran out
+├── LogMismatch      the log was made with another setting (tenant, lanes, entity keys)
+├── LeaseLost        somebody else drains this (handler, lane) now, or our time ran out
+├── UnknownName      no handler, event or dead letter of that name is in this log
+└── ChangeRefused    a handler's position cannot be changed so, as things are
 """
 
 
@@ -32,3 +34,15 @@ class LeaseLost(LogError):
     """We hold the lease no longer: nothing more may be settled or started for this (handler, lane)."""
 
     reason = "lease-lost"
+
+
+class UnknownName(LogError):
+    """Somebody asks for what is not in this log; the text says what is."""
+
+    reason = "unknown-name"
+
+
+class ChangeRefused(LogError):
+    """A change of a handler's position that would do harm as things are; the text ends with the mend."""
+
+    reason = "change-refused"

@@ -150,6 +150,7 @@ class EventLog:
         prefix: of every key.
         lanes: number of streams; fixed for the life of a log.
         duplicate_hours: how long an equal body is known again; 0 switches the look off.
+        ledger_days: how long once-only steps are known after their event was settled.
     """
 
     def __init__(
@@ -159,12 +160,14 @@ class EventLog:
         prefix: str = "awr:",
         lanes: int = 16,
         duplicate_hours: int = 24,
+        ledger_days: int = 30,
     ) -> None:
         # redis-py's annotations cannot say that replies are bytes, which ours always are.
         self.redis: Any = redis
         self.prefix = prefix
         self.lanes = lanes
         self.scripts = Scripts(redis)
+        self.ledger_ms = ledger_days * 86_400_000
         self._duplicate_hours = duplicate_hours
         self._throttle_ms = _WAKE_THROTTLE_MS
         self._keep_version_ms = _KEEP_VERSION_MS
@@ -274,12 +277,19 @@ class EventLog:
 
     # Handlers
 
-    async def declare(self, declarations: Sequence[Declaration]) -> None:
-        """Register handlers, or say that they are still there; new ones get a cursor on every lane."""
-        arguments: list[Any] = [self.prefix, self.lanes, self._keep_version_ms]
+    async def declare(self, declarations: Sequence[Declaration], *, again: bool = False) -> frozenset[str]:
+        """Register handlers, or say that they are still there; new ones get a cursor on every lane.
+
+        Args:
+            again: the caller only says that it is still there, which brings no retired handler back.
+
+        Returns:
+            Names that were not registered: they are retired, or were given up for another name.
+        """
+        arguments: list[Any] = [self.prefix, self.lanes, self._keep_version_ms, "1" if again else ""]
         for item in declarations:
             arguments += (item.name, item.version, item.to_json(), item.start)
-        await self.scripts.declare(args=arguments)
+        return frozenset(name.decode() for name in await self.scripts.declare(args=arguments))
 
     async def wanted_types(self) -> frozenset[str]:
         """Union of what the registered handlers want; contains `*` when one wants everything."""

@@ -1,14 +1,28 @@
 #!lua flags=allow-oom
 -- A worker says which handlers it has. New handlers get a cursor on every lane; the tables that the other
 -- scripts read (routes: who wants a type; wants: what a handler wants) are made anew from what is known.
--- ARGV: prefix, lanes, keep (ms a declaration of an older version counts after it was last seen), then 4 values
--- per handler: name, version, declaration (JSON: types, queue, ...), start (now, oldest)
-local prefix, lanes, keep_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+-- A retired handler begins anew when a worker starts with it, and is ignored by one that was there before; a name
+-- that was given up for another is ignored as long as that one is there.
+-- ARGV: prefix, lanes, keep (ms a declaration of an older version counts after it was last seen), whether the worker
+-- was there before ('1' or ''), then 4 values per handler: name, version, declaration (JSON: types, queue, ...),
+-- start (now, oldest)
+-- Returns: names that were ignored.
+local prefix, lanes, keep_ms, again = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local registry = prefix .. 'handlers'
 
-for at = 4, #ARGV, 4 do
+local ignored = {}
+local function is_ignored(name)
+  local note = redis.call('HGET', prefix .. 'retired', name)
+  if not note then return false end
+  local renamed_to = cjson.decode(note).renamed_to
+  if again or (renamed_to and redis.call('HEXISTS', prefix .. 'newest', renamed_to) == 1) then return true end
+  redis.call('HDEL', prefix .. 'retired', name)
+  return false
+end
+
+local function register(at)
   local name, version, start = ARGV[at], ARGV[at + 1], ARGV[at + 3]
   local field = name .. '|' .. version
   local known = redis.call('HGET', registry, field)
@@ -24,6 +38,10 @@ for at = 4, #ARGV, 4 do
     end
     redis.call('HSETNX', prefix .. 'cur', name .. '|' .. lane, from)
   end
+end
+
+for at = 5, #ARGV, 4 do
+  if is_ignored(ARGV[at]) then ignored[#ignored + 1] = ARGV[at] else register(at) end
 end
 
 local newest, records = {}, {}
@@ -64,8 +82,17 @@ for name, types in pairs(wants) do
   redis.call('HSET', prefix .. 'wants', name, table.concat(list, '\n'))
   redis.call('HSET', prefix .. 'newest', name, newest[name].version)
   redis.call('SADD', prefix .. 'queues', queue)
+  -- What was due where an older version had its queue, is due where the newest has it.
+  for _, other in ipairs(redis.call('SMEMBERS', prefix .. 'queues')) do
+    for lane = 0, (other ~= queue and lanes or 0) - 1 do
+      if redis.call('ZREM', prefix .. 'due:' .. other, name .. '|' .. lane) == 1 then
+        redis.call('ZADD', prefix .. 'due:' .. queue, 'LT', now_ms, name .. '|' .. lane)
+      end
+    end
+  end
 end
 for type_name, route in pairs(routes) do
   redis.call('HSET', prefix .. 'routes', type_name, route)
+  redis.call('SREM', prefix .. 'released', type_name)
 end
-return now_ms
+return ignored

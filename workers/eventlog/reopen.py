@@ -1,0 +1,72 @@
+"""Puts settled events of a handler back into `open`, to run once more: a retry of the dead, or a replay.
+
+They run in the order of the log among themselves and before whatever of their entity has not started yet; against
+events that ran meanwhile they are late, which is what was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from workers.eventlog.errors import ChangeRefused
+from workers.eventlog.log import EventLog
+from workers.eventlog.positions import unknown_handler
+from workers.eventlog.record import OpenRecord, encode_open
+
+QUOTA = 10_000  # records that `open` of one (handler, lane) may hold
+BATCH = 64
+
+Answer = Literal["put", "open", "waiting", "gone"]
+
+
+class Again(NamedTuple):
+    """One event to run again, and the id of the dead letter that it came from ('' = none)."""
+
+    record: OpenRecord
+    letter: str = ""
+
+
+class Progress(NamedTuple):
+    """A note that changes with a batch or not at all: what it says now, and what it is to say then."""
+
+    now: str
+    then: str
+
+
+async def reopen(
+    log: EventLog,
+    handler: str,
+    lane: int,
+    batch: Sequence[Again],
+    *,
+    room: int = QUOTA,
+    progress: Progress | None = None,
+) -> list[Answer] | None:
+    """Put a batch into `open`, in one change.
+
+    Args:
+        room: records that `open` may hold afterwards.
+
+    Returns:
+        Of each event: `put`; `open` when it is there already; `waiting` when it is not settled yet; `gone` when its
+        dead letter is. None when there is no room for the batch: nothing was changed.
+
+    Raises:
+        UnknownName: no such handler is registered.
+        ChangeRefused: somebody else moved the progress meanwhile.
+    """
+    now, then = progress or ("", "")
+    arguments: list[str | int | bytes] = [log.prefix, handler, lane, room, now, then]
+    for item in batch:
+        arguments += (item.record.event.stream_id, item.letter, encode_open(item.record))
+    status, *answers = await log.scripts.reopen(args=arguments)
+    match status:
+        case b"ok":
+            return [answer.decode() for answer in answers]
+        case b"full":
+            return None
+        case b"moved":
+            raise ChangeRefused(f"another replay of {handler} is at work; let it finish")
+        case _:
+            raise await unknown_handler(log, handler)
