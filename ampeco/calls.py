@@ -3,75 +3,100 @@
 Knows no transport. A call ends by returning its result; an error of a request is thrown in at its `yield`.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
-from ampeco import operations
 from ampeco.errors import NotFound, ServerFault
-from ampeco.models.notification_subscription import NotificationSubscription
-from ampeco.operations import Operation
-from ampeco.wire import WireRequest, build, content, page
+from ampeco.listing import BY_CURSOR, BY_NUMBER, Listing
+from ampeco.models.notification_subscription import KafkaTarget, NotificationSubscription, flags_body
+from ampeco.operations import OPERATIONS, VERSIONS, Operation
+from ampeco.wire import WireRequest, build, content
 
 T = TypeVar("T")
 Call = Generator[WireRequest, Any, T]
+Version = Literal["1.0", "2.0"]
 ResetType = Literal["soft", "hard"]
 
-PER_PAGE = "100"  # documented maximum
 MAX_PAGES = 1000
 _SECOND = timedelta(seconds=1)
 
 
-def subscribe(notifications: Sequence[str], callback_url: str) -> Call[NotificationSubscription]:
-    """Notifications / Subscribe (v2.0)."""
-    answer = yield build(operations.SUBSCRIBE, body=_subscription_body(notifications, callback_url))
-    return _subscription(operations.SUBSCRIBE, content(answer))
+def subscribe(version: Version, body: Mapping[str, Any]) -> Call[NotificationSubscription]:
+    """Notifications / Subscribe."""
+    operation = VERSIONS["notifications.subscribe", version]
+    return _subscription(operation, content((yield build(operation, body=body))))
 
 
-def list_subscriptions() -> Call[list[NotificationSubscription]]:
-    """Notifications / Listing (v2.0), all pages.
-
-    Source: the first cursor is the literal `null` (two clients in production: confirmed practice, undocumented).
-    """
-    operation = operations.LIST_SUBSCRIPTIONS
+def list_subscriptions(version: Version) -> Call[list[NotificationSubscription]]:
+    """Notifications / Listing, all pages; an entry that is met twice counts once."""
+    operation = VERSIONS["notifications.list", version]
+    listing = Listing(
+        operation,
+        item=lambda data: _subscription(operation, data),
+        start=BY_CURSOR if version == "2.0" else BY_NUMBER,
+        max_pages=MAX_PAGES,
+    )
     found: dict[str, NotificationSubscription] = {}
-    seen: set[tuple[tuple[str, str], ...]] = set()
-    query: tuple[tuple[str, str], ...] | None = (("cursor", "null"), ("per_page", PER_PAGE))
-    while query is not None and query not in seen:
-        if len(seen) == MAX_PAGES:
-            raise ServerFault(operation.name, None, f"the list does not end after {MAX_PAGES} pages")
-        seen.add(query)
-        part = page(operation, (yield build(operation, query=query)))
-        for item in part.items:
-            subscription = _subscription(operation, item)
+    request: WireRequest | None = listing.first()
+    while request is not None:
+        subscriptions, request = listing.read((yield request))
+        for subscription in subscriptions:
             found.setdefault(subscription.id, subscription)
-        query = part.following and (*part.following, *_missing_size(part.following))
     return list(found.values())
 
 
-def read_subscription(subscription_id: str) -> Call[NotificationSubscription]:
-    """Notifications / Read (v2.0)."""
-    answer = yield build(operations.READ_SUBSCRIPTION, {"notification": subscription_id})
-    return _subscription(operations.READ_SUBSCRIPTION, content(answer))
+def read_subscription(version: Version, subscription_id: str) -> Call[NotificationSubscription]:
+    """Notifications / Read."""
+    operation = VERSIONS["notifications.read", version]
+    return _subscription(operation, content((yield build(operation, {"notification": subscription_id}))))
 
 
 def update_subscription(
-    subscription_id: str, notifications: Sequence[str], callback_url: str
+    version: Version, subscription_id: str, body: Mapping[str, Any]
 ) -> Call[NotificationSubscription]:
-    """Notifications / Update (v2.0): replaces the whole subscription."""
-    body = _subscription_body(notifications, callback_url)
-    answer = yield build(operations.UPDATE_SUBSCRIPTION, {"notification": subscription_id}, body)
-    return NotificationSubscription.read(content(answer)) or NotificationSubscription(
-        subscription_id, "webhook", tuple(notifications), callback_url
-    )
+    """Notifications / Update: replaces the whole subscription. An empty answer means that it is as was asked."""
+    operation = VERSIONS["notifications.update", version]
+    answer = yield build(operation, {"notification": subscription_id}, body)
+    asked = {**body, "id": subscription_id}
+    return NotificationSubscription.read(content(answer)) or _subscription(operation, asked)
 
 
-def unsubscribe(subscription_id: str) -> Call[None]:
-    """Notifications / Unsubscribe (v2.0); one that is already gone is fine."""
+def unsubscribe(version: Version, subscription_id: str) -> Call[None]:
+    """Notifications / Unsubscribe; one that is already gone is fine."""
     try:
-        yield build(operations.UNSUBSCRIBE, {"notification": subscription_id})
+        yield build(VERSIONS["notifications.unsubscribe", version], {"notification": subscription_id})
     except NotFound:
         return
+
+
+def subscription_body(
+    notifications: Sequence[str],
+    callback_url: str | None,
+    kafka: KafkaTarget | None,
+    flags: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Body of Subscribe and Update in version 2.0.
+
+    Source: notifications v2.0 at v3.110.0 (confirmed; the read-only `id` is left out as a client in production does).
+
+    Raises:
+        ValueError: neither or both of `callback_url` and `kafka` are given.
+    """
+    common = {"notifications": list(notifications), **flags_body(flags)}
+    if kafka is not None and callback_url is None:
+        return {"via": "kafka", **common, "kafka": kafka.body()}
+    if callback_url is not None and kafka is None:
+        return {"via": "webhook", **common, "webhook": {"callbackUrl": callback_url}}
+    raise ValueError("a notification subscription needs either a callback_url or a kafka target")
+
+
+def subscription_body_v1(
+    notifications: Sequence[str], callback_url: str, include_timestamp_in_signature: bool | None
+) -> dict[str, Any]:
+    """Body of Subscribe and Update in version 1.0."""
+    flags = {"include_timestamp_in_signature": include_timestamp_in_signature}
+    return {"callbackUrl": callback_url, "notifications": list(notifications), **flags_body(flags)}
 
 
 def resend_failed(
@@ -91,7 +116,7 @@ def resend_failed(
     if end_time is not None:
         rounded = _utc(end_time) + (_SECOND if end_time.microsecond else timedelta())
         body["endTime"] = rounded.strftime("%Y-%m-%dT%H:%M:%SZ")
-    yield build(operations.RESEND_FAILED, {"notification": subscription_id}, body)
+    yield build(OPERATIONS["notifications.resend-failed"], {"notification": subscription_id}, body)
 
 
 def reset_charge_point(charge_point_id: str, reset_type: ResetType) -> Call[None]:
@@ -100,20 +125,12 @@ def reset_charge_point(charge_point_id: str, reset_type: ResetType) -> Call[None
     Source: the type is lower case in a client generated from v3.96.4, capitalised in a hand-written one; whether
     case matters is not publicly documented.
     """
-    yield build(operations.RESET_CHARGE_POINT, {"chargePoint": charge_point_id, "type": reset_type})
+    yield build(OPERATIONS["charge-point.reset"], {"chargePoint": charge_point_id, "type": reset_type})
 
 
 def unlock_evse(charge_point_id: str, evse_id: str) -> Call[None]:
     """Actions / Unlock."""
-    yield build(operations.UNLOCK_EVSE, {"chargePoint": charge_point_id, "evse": evse_id})
-
-
-def _subscription_body(notifications: Sequence[str], callback_url: str) -> dict[str, Any]:
-    return {
-        "via": "webhook",
-        "notifications": list(notifications),
-        "webhook": {"callbackUrl": callback_url},
-    }
+    yield build(OPERATIONS["charge-point.unlock"], {"chargePoint": charge_point_id, "evse": evse_id})
 
 
 def _subscription(operation: Operation, data: Any) -> NotificationSubscription:
@@ -121,10 +138,6 @@ def _subscription(operation: Operation, data: Any) -> NotificationSubscription:
     if subscription is None:
         raise ServerFault(operation.name, None, "the answer names no notification subscription")
     return subscription
-
-
-def _missing_size(query: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    return () if any(name == "per_page" for name, _ in query) else (("per_page", PER_PAGE),)
 
 
 def _utc(moment: datetime) -> datetime:

@@ -1,24 +1,74 @@
-"""Clients of AMPECO's API, asynchronous and not: two thin shells that send what `calls` says, without a policy.
+"""Clients of AMPECO's API, asynchronous and not: two thin shells that send what a call says and wait as told.
 
-A request that certainly was not sent is tried once more if it only reads. Everything else, waiting and repeating
-included, is for the caller: AMPECO documents no idempotency key.
+What a method says to AMPECO is in `calls` and `operations`; whether and when it is said again, in `repeating`.
 """
 
-from functools import partial
-from typing import Any, Self, TypeVar
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx2
 
+from ampeco.budget import AsyncBudget, Budget
 from ampeco.calls import Call
 from ampeco.connection import AsyncThrough, Gate, Passage, Tenant, Through, unreachable
-from ampeco.errors import ApiError, NotSent
-from ampeco.methods import Actions, AsyncActions, AsyncNotifications, Notifications
+from ampeco.errors import ApiError
+from ampeco.listing import Listing
+from ampeco.methods import (
+    Actions,
+    AsyncActions,
+    AsyncNotifications,
+    AsyncNotificationsV1,
+    Notifications,
+    NotificationsV1,
+)
 from ampeco.models.notification_subscription import NotificationSubscription
+from ampeco.repeating import Attempts, RetryPolicy
 from ampeco.wire import WireRequest
 
-__all__ = ["AsyncClient", "AsyncThrough", "Client", "Gate", "NotificationSubscription", "Through"]
+if TYPE_CHECKING:  # imported when first used: two long modules, and hardly anybody needs both
+    from ampeco.resources.asynchronous import AsyncLogs, AsyncResources
+    from ampeco.resources.synchronous import Logs, Resources
+
+__all__ = [
+    "AsyncClient",
+    "AsyncThrough",
+    "Client",
+    "Gate",
+    "NotificationSubscription",
+    "RetryPolicy",
+    "Through",
+]
 
 T = TypeVar("T")
+_USUAL = RetryPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncLine:
+    """What a client and all its gated views share."""
+
+    tenant: Tenant
+    http: httpx2.AsyncClient
+    retry: RetryPolicy
+    budget: AsyncBudget | None
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """As `AsyncLine`, for code that is not async."""
+
+    tenant: Tenant
+    http: httpx2.Client
+    retry: RetryPolicy
+    budget: Budget | None
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
 
 
 class AsyncClient:
@@ -28,6 +78,8 @@ class AsyncClient:
         tenant_url: `https://<tenant>`, without `/public-api`.
         token: API token.
         timeout_s: for each phase of a request (connecting, each read, each write).
+        retry: what is repeated, and when.
+        budget: asked before each send.
         transport: replaces the network, for tests.
 
     Every method raises a subclass of `ampeco.errors.ApiError` when it did not do what it says.
@@ -39,28 +91,47 @@ class AsyncClient:
         token: str,
         *,
         timeout_s: float = 10.0,
+        retry: RetryPolicy = _USUAL,
+        budget: AsyncBudget | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         tenant = Tenant.of(tenant_url, token)
         http = httpx2.AsyncClient(transport=transport, **tenant.http_options(timeout_s))
-        self._assemble(tenant, http, owner=True)
+        self._line = AsyncLine(tenant, http, retry, budget, clock, sleep)
+        self._gate: Gate | None = None
+        self._through: AsyncThrough | None = None
+        self._owner = True
 
-    def _assemble(
-        self,
-        tenant: Tenant,
-        http: httpx2.AsyncClient,
-        *,
-        gate: Gate | None = None,
-        through: AsyncThrough | None = None,
-        owner: bool = False,
-    ) -> None:
-        self._tenant = tenant
-        self._http = http
-        self._gate = gate
-        self._through = through
-        self._owner = owner
-        self.notifications = AsyncNotifications(self._run)
-        self.actions = AsyncActions(self._run)
+    @cached_property
+    def notifications(self) -> AsyncNotifications:
+        """Our notification subscriptions at AMPECO."""
+        return AsyncNotifications(self._run)
+
+    @cached_property
+    def notifications_v1(self) -> AsyncNotificationsV1:
+        """The same in the deprecated version 1.0, for tenants that have nothing else."""
+        return AsyncNotificationsV1(self._run)
+
+    @cached_property
+    def actions(self) -> AsyncActions:
+        """Everything that makes something happen."""
+        return AsyncActions(self._run)
+
+    @cached_property
+    def resources(self) -> "AsyncResources":
+        """Everything AMPECO keeps records of."""
+        from ampeco.resources.asynchronous import AsyncResources
+
+        return AsyncResources(self._run, self._walk)
+
+    @cached_property
+    def logs(self) -> "AsyncLogs":
+        """What AMPECO logged."""
+        from ampeco.resources.asynchronous import AsyncLogs
+
+        return AsyncLogs(self._run, self._walk)
 
     def gated(self, gate: Gate | None, *, through: AsyncThrough | None = None) -> "AsyncClient":
         """The same client, sharing its connections, with somebody on the way of each request.
@@ -70,13 +141,13 @@ class AsyncClient:
             through: carries out whatever is no read, all repetitions of it as one.
         """
         view = AsyncClient.__new__(AsyncClient)
-        view._assemble(self._tenant, self._http, gate=gate, through=through)  # noqa: SLF001
+        view._line, view._gate, view._through, view._owner = self._line, gate, through, False  # noqa: SLF001
         return view
 
     async def aclose(self) -> None:
         """Close the connections; on a gated view of a client this does nothing."""
         if self._owner:
-            await self._http.aclose()
+            await self._line.http.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,7 +156,7 @@ class AsyncClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<AsyncClient {self._tenant.url}>"
+        return f"<AsyncClient {self._line.tenant.url}>"
 
     async def _run(self, call: Call[T]) -> T:
         try:
@@ -101,27 +172,40 @@ class AsyncClient:
             result: T = end.value
             return result
 
+    async def _walk(self, listing: Listing[T]) -> AsyncIterator[T]:
+        request: WireRequest | None = listing.first()
+        while request is not None:
+            entries, request = listing.read(await self._ask(request))
+            for entry in entries:
+                yield entry
+
     async def _ask(self, request: WireRequest) -> Any:
         if self._through is None or request.operation.kind == "read":
             return await self._repeat(request)
         return await self._through(request, partial(self._repeat, request))
 
     async def _repeat(self, request: WireRequest) -> Any:
-        try:
-            return await self._send(request)
-        except NotSent:
-            if request.operation.kind != "read":
-                raise
-        return await self._send(request)
+        attempts = Attempts(self._line.retry, request.operation, self._line.clock)
+        while True:
+            try:
+                return await self._send(request)
+            except ApiError as error:
+                pause_s = attempts.pause_s(error)
+                if pause_s is None:
+                    raise attempts.verdict(error) from error.__cause__
+            await self._line.sleep(pause_s)
 
     async def _send(self, request: WireRequest) -> Any:
-        with Passage(self._gate, request) as passage:
+        budget = self._line.budget
+        if budget is not None:
+            await budget.acquire(request.operation)
+        with Passage(self._gate, request, budget) as passage:
             try:
-                response = await self._http.request(**self._tenant.arguments(request))
+                response = await self._line.http.request(**self._line.tenant.arguments(request))
             except httpx2.HTTPError as error:
                 raise unreachable(request, error) from error
             passage.status = response.status_code
-            return self._tenant.decipher(request, response)
+            return self._line.tenant.decipher(request, response)
 
 
 class Client:
@@ -133,28 +217,47 @@ class Client:
         token: str,
         *,
         timeout_s: float = 10.0,
+        retry: RetryPolicy = _USUAL,
+        budget: Budget | None = None,
         transport: httpx2.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         tenant = Tenant.of(tenant_url, token)
         http = httpx2.Client(transport=transport, **tenant.http_options(timeout_s))
-        self._assemble(tenant, http, owner=True)
+        self._line = Line(tenant, http, retry, budget, clock, sleep)
+        self._gate: Gate | None = None
+        self._through: Through | None = None
+        self._owner = True
 
-    def _assemble(
-        self,
-        tenant: Tenant,
-        http: httpx2.Client,
-        *,
-        gate: Gate | None = None,
-        through: Through | None = None,
-        owner: bool = False,
-    ) -> None:
-        self._tenant = tenant
-        self._http = http
-        self._gate = gate
-        self._through = through
-        self._owner = owner
-        self.notifications = Notifications(self._run)
-        self.actions = Actions(self._run)
+    @cached_property
+    def notifications(self) -> Notifications:
+        """Our notification subscriptions at AMPECO."""
+        return Notifications(self._run)
+
+    @cached_property
+    def notifications_v1(self) -> NotificationsV1:
+        """The same in the deprecated version 1.0, for tenants that have nothing else."""
+        return NotificationsV1(self._run)
+
+    @cached_property
+    def actions(self) -> Actions:
+        """Everything that makes something happen."""
+        return Actions(self._run)
+
+    @cached_property
+    def resources(self) -> "Resources":
+        """Everything AMPECO keeps records of."""
+        from ampeco.resources.synchronous import Resources
+
+        return Resources(self._run, self._walk)
+
+    @cached_property
+    def logs(self) -> "Logs":
+        """What AMPECO logged."""
+        from ampeco.resources.synchronous import Logs
+
+        return Logs(self._run, self._walk)
 
     def gated(self, gate: Gate | None, *, through: Through | None = None) -> "Client":
         """The same client, sharing its connections, with somebody on the way of each request.
@@ -164,13 +267,13 @@ class Client:
             through: carries out whatever is no read, all repetitions of it as one.
         """
         view = Client.__new__(Client)
-        view._assemble(self._tenant, self._http, gate=gate, through=through)  # noqa: SLF001
+        view._line, view._gate, view._through, view._owner = self._line, gate, through, False  # noqa: SLF001
         return view
 
     def close(self) -> None:
         """Close the connections; on a gated view of a client this does nothing."""
         if self._owner:
-            self._http.close()
+            self._line.http.close()
 
     def __enter__(self) -> Self:
         return self
@@ -179,7 +282,7 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Client {self._tenant.url}>"
+        return f"<Client {self._line.tenant.url}>"
 
     def _run(self, call: Call[T]) -> T:
         try:
@@ -195,24 +298,36 @@ class Client:
             result: T = end.value
             return result
 
+    def _walk(self, listing: Listing[T]) -> Iterator[T]:
+        request: WireRequest | None = listing.first()
+        while request is not None:
+            entries, request = listing.read(self._ask(request))
+            yield from entries
+
     def _ask(self, request: WireRequest) -> Any:
         if self._through is None or request.operation.kind == "read":
             return self._repeat(request)
         return self._through(request, partial(self._repeat, request))
 
     def _repeat(self, request: WireRequest) -> Any:
-        try:
-            return self._send(request)
-        except NotSent:
-            if request.operation.kind != "read":
-                raise
-        return self._send(request)
+        attempts = Attempts(self._line.retry, request.operation, self._line.clock)
+        while True:
+            try:
+                return self._send(request)
+            except ApiError as error:
+                pause_s = attempts.pause_s(error)
+                if pause_s is None:
+                    raise attempts.verdict(error) from error.__cause__
+            self._line.sleep(pause_s)
 
     def _send(self, request: WireRequest) -> Any:
-        with Passage(self._gate, request) as passage:
+        budget = self._line.budget
+        if budget is not None:
+            budget.acquire_blocking(request.operation)
+        with Passage(self._gate, request, budget) as passage:
             try:
-                response = self._http.request(**self._tenant.arguments(request))
+                response = self._line.http.request(**self._line.tenant.arguments(request))
             except httpx2.HTTPError as error:
                 raise unreachable(request, error) from error
             passage.status = response.status_code
-            return self._tenant.decipher(request, response)
+            return self._line.tenant.decipher(request, response)

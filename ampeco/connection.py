@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import httpx2
 
-from ampeco.errors import ApiError, NoAnswer, NotSent, Unreachable
+from ampeco.errors import ApiError, NoAnswer, NotSent, RateLimited, Unreachable
 from ampeco.operations import Operation
 from ampeco.wire import WireRequest, decipher, one_line
 
@@ -54,6 +54,13 @@ class Through(Protocol):
 
     def __call__(self, request: WireRequest, send: Callable[[], Any], /) -> Any:
         """Carry one out."""
+
+
+class Slows(Protocol):
+    """A budget, as far as it is told of answers."""
+
+    def slow_down(self, retry_after_s: float | None, /) -> None:
+        """AMPECO answered 429."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +113,16 @@ class Tenant:
         body = response.content
         for spelling in (self.token, self.token.replace("/", r"\/")):
             body = body.replace(spelling.encode(), b"[token]")
-        return decipher(request, response.status_code, response.headers, body)
+        headers = {name: value.replace(self.token, "[token]") for name, value in response.headers.items()}
+        return decipher(request, response.status_code, headers, body)
 
 
 class Passage:
-    """Context of one send: asks the gate on the way in and tells it the outcome on the way out."""
+    """Context of one send: asks the gate on the way in; tells gate and budget the outcome on the way out."""
 
-    def __init__(self, gate: Gate | None, request: WireRequest) -> None:
+    def __init__(self, gate: Gate | None, request: WireRequest, budget: Slows | None = None) -> None:
         self._gate = gate
+        self._budget = budget
         self._request = request
         self.status: int | None = None
 
@@ -125,6 +134,8 @@ class Passage:
     def __exit__(
         self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
+        if self._budget is not None and isinstance(error, RateLimited):
+            self._budget.slow_down(error.retry_after_s)
         if self._gate is None:
             return
         outcome = "ok" if error is None else error.reason if isinstance(error, ApiError) else CANCELLED

@@ -23,7 +23,7 @@ A class exists where a caller acts differently; `reason` is the slug that logs, 
 
 from collections.abc import Mapping, Sequence
 
-BODY_EXCERPT_CHARS = 2000
+BODY_CHARS = 65_536
 
 
 class AmpecoError(Exception):
@@ -64,18 +64,31 @@ class ApiError(AmpecoError):
         operation: name of the operation, e.g. `charge-point.reset`.
         status: HTTP status, None when there was no answer.
         message: what AMPECO or the transport said, one short line.
-        body: excerpt of the answer, for a debugger; not part of `str()`.
+        body: the answer as text, HTML of a proxy too, its first 65,536 characters; for a debugger, in no message.
+        request_id: what the answer calls the request, None when it does not.
+        retry_after_s: pause that AMPECO asks for, None when it names none.
     """
 
     reason = "api"
 
-    def __init__(self, operation: str, status: int | None, message: str, body: str = "") -> None:
+    def __init__(
+        self,
+        operation: str,
+        status: int | None,
+        message: str,
+        body: str = "",
+        *,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         where = operation if status is None else f"{operation}: {status}"
         super().__init__(f"{where}: {message}" if message else where)
         self.operation = operation
         self.status = status
         self.message = message
-        self.body = body[:BODY_EXCERPT_CHARS]
+        self.body = body[:BODY_CHARS]
+        self.request_id = request_id
+        self.retry_after_s = retry_after_s
 
 
 class Unreachable(ApiError):
@@ -149,31 +162,17 @@ class Invalid(RequestRefused):
         body: str = "",
         *,
         errors: Mapping[str, Sequence[str]] | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(operation, status, message, body)
+        super().__init__(operation, status, message, body, request_id=request_id, retry_after_s=retry_after_s)
         self.errors: dict[str, list[str]] = {field: list(texts) for field, texts in (errors or {}).items()}
 
 
 class RateLimited(ApiError):
-    """429: too many calls.
-
-    Args:
-        retry_after_s: pause that AMPECO asks for, None when it names none.
-    """
+    """429: too many calls, see `retry_after_s`; without a status, our own budget refused and nothing was sent."""
 
     reason = "rate-limited"
-
-    def __init__(
-        self,
-        operation: str,
-        status: int | None,
-        message: str,
-        body: str = "",
-        *,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(operation, status, message, body)
-        self.retry_after_s = retry_after_s
 
 
 class ServerFault(ApiError):
@@ -199,6 +198,7 @@ class ActionRefused(ApiError):
         body: str = "",
         *,
         error_code: str | None = None,
+        request_id: str | None = None,
     ) -> None:
-        super().__init__(operation, status, message, body)
+        super().__init__(operation, status, message, body, request_id=request_id)
         self.error_code = error_code

@@ -1,21 +1,21 @@
 """Builds requests to AMPECO and deciphers its answers: plain functions, no input or output, no token.
 
-Source: AMPECO's API reference and clients in use: error shapes `{message}` and `{message, errors}`; lists as
-`{data, meta, links}` (confirmed); actions may answer any 2xx with an empty body, and start actions
-`success: false` (confirmed). The success code of most calls is not publicly documented: any 2xx counts.
+Source: AMPECO's API reference and clients in use: error shapes `{message}` and `{message, errors}`; the envelope
+`{data}`; actions may answer any 2xx with an empty body, and start actions `success: false` (confirmed). The success
+code of most calls is not publicly documented: any 2xx counts.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote
 
 from pydantic_core import from_json
 
 from ampeco.errors import (
-    BODY_EXCERPT_CHARS,
+    BODY_CHARS,
     ActionRefused,
     ApiError,
     Conflict,
@@ -31,12 +31,17 @@ from ampeco.operations import Operation
 
 MESSAGE_CHARS = 200
 _SECONDS_DIGITS = 9
+_REQUEST_ID_CHARS = 100
+# Not publicly documented: the usual names, the tenant's own before those of a proxy.
+_REQUEST_ID_HEADERS = ("x-request-id", "x-correlation-id", "request-id", "x-amzn-trace-id", "cf-ray")
 _BY_STATUS: Mapping[int, type[ApiError]] = {
     401: Unauthorized,
     403: Forbidden,
     404: NotFound,
     409: Conflict,
     412: Conflict,
+    422: Invalid,
+    429: RateLimited,
 }
 
 
@@ -53,7 +58,7 @@ class WireRequest:
     operation: Operation
     path: str
     query: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)  # it may hold a password
 
     @property
     def method(self) -> str:
@@ -61,22 +66,10 @@ class WireRequest:
         return self.operation.method
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a list.
-
-    Attributes:
-        following: query of the next page, None on the last one.
-    """
-
-    items: list[Any]
-    following: tuple[tuple[str, str], ...] | None
-
-
 def build(
     operation: Operation,
     parameters: Mapping[str, str | int] | None = None,
-    body: Mapping[str, Any] | None = None,
+    body: Mapping[str, Any] | Sequence[Any] | None = None,
     query: Sequence[tuple[str, str]] = (),
 ) -> WireRequest:
     """Build a request.
@@ -84,11 +77,11 @@ def build(
     Args:
         operation: what to call.
         parameters: a value for each path parameter.
-        body: JSON object to send, None for no body.
+        body: what to send as JSON, None for no body.
         query: query pairs.
 
     Raises:
-        ValueError: a parameter is missing, unknown, or no single path segment.
+        ValueError: a parameter is missing, unknown or no single path segment; or a number is not finite.
     """
     given = dict(parameters or {})
     if given.keys() != set(operation.parameters):
@@ -100,7 +93,7 @@ def build(
         operation,
         operation.path.format_map(segments),
         tuple(query),
-        b"" if body is None else json.dumps(body, separators=(",", ":")).encode(),
+        b"" if body is None else json.dumps(body, separators=(",", ":"), allow_nan=False).encode(),
     )
 
 
@@ -118,37 +111,26 @@ def decipher(request: WireRequest, status: int, headers: Mapping[str, str], body
     try:
         document = from_json(body)
     except ValueError:
-        raise ServerFault(operation.name, status, "the answer is not JSON", _excerpt(body)) from None
-    if operation.kind != "read":
-        outcome = content(document)
-        if isinstance(outcome, dict) and outcome.get("success") is False:
-            code = outcome.get("errorCode")
-            said = _said(outcome) or "the action did not succeed"
-            raise ActionRefused(
-                operation.name,
-                status,
-                said,
-                _excerpt(body),
-                error_code=None if code is None else one_line(str(code)),
-            )
+        raise ServerFault(
+            operation.name, status, "the answer is not JSON", _text(body), request_id=_request_id(headers)
+        ) from None
+    outcome = content(document)
+    if operation.kind != "read" and isinstance(outcome, dict) and outcome.get("success") is False:
+        code = outcome.get("errorCode")
+        raise ActionRefused(
+            operation.name,
+            status,
+            _said(outcome) or "the action did not succeed",
+            _text(body),
+            error_code=None if code is None else one_line(str(code)),
+            request_id=_request_id(headers),
+        )
     return document
 
 
 def content(document: Any) -> Any:
     """What is inside the `data` envelope; the document itself when there is no envelope."""
     return document["data"] if isinstance(document, dict) and "data" in document else document
-
-
-def page(operation: Operation, document: Any) -> Page:
-    """Read one page of a list.
-
-    Raises:
-        ServerFault: the document is no list.
-    """
-    items = content(document)
-    if not isinstance(items, list):
-        raise ServerFault(operation.name, None, "the answer is not a list")
-    return Page(items, _following(document) if isinstance(document, dict) else None)
 
 
 def _segment(operation: Operation, name: str, value: str | int) -> str:
@@ -158,40 +140,18 @@ def _segment(operation: Operation, name: str, value: str | int) -> str:
     return quote(text, safe="")
 
 
-def _following(document: dict[str, Any]) -> tuple[tuple[str, str], ...] | None:
-    """`meta.next_cursor`, or `meta.cursor` (one AMPECO document), or the query of `links.next`."""
-    meta, links = document.get("meta"), document.get("links")
-    if isinstance(meta, dict):
-        for name in ("next_cursor", "cursor"):
-            if name in meta:
-                cursor = meta[name]
-                return (("cursor", cursor),) if isinstance(cursor, str) and cursor else None
-    link = links.get("next") if isinstance(links, dict) else None
-    if isinstance(link, str) and link:
-        try:
-            # Only the query: the token must not follow a link to another host.
-            return tuple(parse_qsl(urlsplit(link).query)) or None
-        except ValueError:
-            return None
-    return None
-
-
 def _failure(operation: str, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
     try:
         document = from_json(body)
     except ValueError:
         document = None
-    said, excerpt = _said(document), _excerpt(body)
-    match status:
-        case 422:
-            return Invalid(operation, status, said, excerpt, errors=_field_errors(document))
-        case 429:
-            return RateLimited(operation, status, said, excerpt, retry_after_s=_retry_after_s(headers))
-        case _ if 400 <= status < 500:
-            return _BY_STATUS.get(status, RequestRefused)(operation, status, said, excerpt)
-        case _ if 300 <= status < 400:
-            return ServerFault(operation, status, "redirected; is the tenant URL right?", excerpt)
-    return ServerFault(operation, status, said, excerpt)
+    said = "redirected; is the tenant URL right?" if 300 <= status < 400 else _said(document)
+    text, request_id, retry_after_s = _text(body), _request_id(headers), _retry_after_s(headers)
+    kind = _BY_STATUS.get(status, RequestRefused if 400 <= status < 500 else ServerFault)
+    if kind is Invalid:
+        errors = _field_errors(document)
+        return Invalid(operation, status, said, text, errors=errors, request_id=request_id)
+    return kind(operation, status, said, text, request_id=request_id, retry_after_s=retry_after_s)
 
 
 def _said(document: object) -> str:
@@ -206,8 +166,8 @@ def one_line(text: str) -> str:
     ]
 
 
-def _excerpt(body: bytes) -> str:
-    return body[: 4 * BODY_EXCERPT_CHARS].decode(errors="replace")[:BODY_EXCERPT_CHARS]
+def _text(body: bytes) -> str:
+    return body[: 4 * BODY_CHARS].decode(errors="replace")[:BODY_CHARS]
 
 
 def _field_errors(document: object) -> dict[str, list[str]]:
@@ -215,9 +175,15 @@ def _field_errors(document: object) -> dict[str, list[str]]:
     if not isinstance(errors, dict):
         return {}
     return {
-        field: [one_line(str(text)) for text in (texts if isinstance(texts, list) else [texts])]
+        one_line(field): [one_line(str(text)) for text in (texts if isinstance(texts, list) else [texts])]
         for field, texts in errors.items()
     }
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    lowered = {name.lower(): value for name, value in headers.items()}
+    found = (one_line(lowered.get(name, ""))[:_REQUEST_ID_CHARS] for name in _REQUEST_ID_HEADERS)
+    return next(filter(None, found), None)
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

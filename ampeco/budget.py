@@ -1,0 +1,91 @@
+"""A rate budget that all users of AMPECO's API in a process share, async and not.
+
+AMPECO limits the rate of calls and does not publish how; a budget keeps a fleet of handlers below what a tenant was
+told. Another one, shared by several processes, is a class with the same three methods.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from ampeco.errors import RateLimited
+from ampeco.operations import Operation
+
+
+class AsyncBudget(Protocol):
+    """Who is asked by an `AsyncClient` before each send."""
+
+    async def acquire(self, operation: Operation, /) -> None:
+        """Wait for a turn, or raise `RateLimited`."""
+
+    def slow_down(self, retry_after_s: float | None, /) -> None:
+        """Told after each 429, with the pause that AMPECO asked for."""
+
+
+class Budget(Protocol):
+    """As `AsyncBudget`, for a `Client`."""
+
+    def acquire_blocking(self, operation: Operation, /) -> None:
+        """Wait for a turn, or raise `RateLimited`."""
+
+    def slow_down(self, retry_after_s: float | None, /) -> None:
+        """Told after each 429, with the pause that AMPECO asked for."""
+
+
+class TokenBucket:
+    """At most `burst` calls at once and `rate_per_s` in the long run; empty after each 429.
+
+    Whoever would wait longer than `longest_wait_s` is refused at once with `RateLimited`, so that a handler is tried
+    again later and does not run into its own time-out. Safe to share between threads and event loops.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        rate_per_s: float,
+        burst: int = 1,
+        *,
+        longest_wait_s: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if rate_per_s <= 0 or burst < 1:
+            raise ValueError("a budget needs a positive rate and room for one call")
+        self._interval_s = 1.0 / rate_per_s
+        self._filling_s = burst * self._interval_s
+        self._longest_wait_s = longest_wait_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._full_at = clock()
+
+    async def acquire(self, operation: Operation, /) -> None:
+        """Wait for a turn, or raise `RateLimited`."""
+        await asyncio.sleep(self.reserve(operation))
+
+    def acquire_blocking(self, operation: Operation, /) -> None:
+        """Wait for a turn, or raise `RateLimited`."""
+        time.sleep(self.reserve(operation))
+
+    def reserve(self, operation: Operation) -> float:
+        """Take a turn; seconds until it comes.
+
+        Raises:
+            RateLimited: it would come too late; nothing was taken.
+        """
+        with self._lock:
+            now = self._clock()
+            full_at = max(self._full_at, now) + self._interval_s
+            wait_s = max(0.0, full_at - self._filling_s - now)
+            if wait_s > self._longest_wait_s:
+                raise RateLimited(operation.name, None, "our own rate budget is spent", retry_after_s=wait_s)
+            self._full_at = full_at
+            return wait_s
+
+    def slow_down(self, retry_after_s: float | None, /) -> None:
+        """Give no turn for the pause that AMPECO asked for; without one, empty the bucket."""
+        with self._lock:
+            empty_until = self._clock() + (retry_after_s or 0.0)
+            self._full_at = max(self._full_at, empty_until + self._filling_s)
