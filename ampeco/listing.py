@@ -1,0 +1,188 @@
+"""Lists of AMPECO, page by page: what is asked first, what a page holds, what is asked next; no input or output.
+
+Cursors first: the first page is asked with `cursor=null`. Whoever answers in numbered pages all the same is followed
+by number. Only the query of a link is used: the token must not follow a link to another host.
+
+Source: AMPECO's API reference (`per_page` 100 is default and maximum, `meta.next_cursor`, filters, includes:
+confirmed; `meta.cursor`: one of its documents); the literal `null` as first cursor: two clients in production
+(undocumented); that older endpoints know page numbers only: an SDK.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from ampeco.errors import ServerFault
+from ampeco.operations import Operation
+from ampeco.wire import WireRequest, build, content
+
+T = TypeVar("T")
+Query = tuple[tuple[str, str], ...]
+
+PER_PAGE = 100  # default and documented maximum
+MAX_PAGES = 10_000
+BY_CURSOR: Query = (("cursor", "null"),)
+BY_NUMBER: Query = (("page", "1"),)
+_INDEX = re.compile(r"\[\d*\]$")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list.
+
+    Attributes:
+        following: what leads to the next page, None on the last one; filters and includes are not repeated in it.
+    """
+
+    items: list[Any]
+    following: Query | None
+
+
+class Listing(Generic[T]):
+    """One walk through a list: `first()`, then `read()` for each answer until it names no further request.
+
+    An entry that moves while the walk goes on can be met twice or not at all: AMPECO promises no snapshot.
+
+    Args:
+        item: makes a result of one entry.
+        query: what `narrowing` gives, or further pairs as AMPECO's reference spells them.
+        per_page: 1 to 100.
+        start: what asks for the first page; `BY_NUMBER` for endpoints from before the cursors.
+        max_pages: a list that goes on after so many is taken for endless.
+
+    Raises:
+        ValueError: `per_page` is out of bounds.
+    """
+
+    def __init__(
+        self,
+        operation: Operation,
+        parameters: Mapping[str, str | int] | None = None,
+        *,
+        item: Callable[[Any], T],
+        query: Query = (),
+        per_page: int = PER_PAGE,
+        start: Query = BY_CURSOR,
+        max_pages: int = MAX_PAGES,
+    ) -> None:
+        if not 1 <= per_page <= PER_PAGE:
+            raise ValueError(f"per_page must be between 1 and {PER_PAGE}")
+        self._operation = operation
+        self._parameters = dict(parameters or {})
+        self._item = item
+        self._kept = (("per_page", str(per_page)), *query)
+        self._start = start
+        self._max_pages = max_pages
+        self._seen: set[Query] = set()
+
+    def first(self) -> WireRequest:
+        """The request of the first page; starts the walk anew."""
+        self._seen = set()
+        return self._request(self._start)
+
+    def read(self, document: Any) -> tuple[list[T], WireRequest | None]:
+        """Results of one answer, and the request of the next page.
+
+        The walk also ends where the next page was asked before.
+
+        Raises:
+            ServerFault: the answer is no list, or the list does not end.
+        """
+        part = page(self._operation, document)
+        items = [self._item(entry) for entry in part.items]
+        if part.following is None or part.following in self._seen:
+            return items, None
+        if len(self._seen) >= self._max_pages:
+            said = f"the list does not end after {self._max_pages} pages"
+            raise ServerFault(self._operation.name, None, said)
+        return items, self._request(part.following)
+
+    def _request(self, leading: Query) -> WireRequest:
+        self._seen.add(leading)
+        named = {_INDEX.sub("", name) for name, _ in leading}
+        kept = tuple(pair for pair in self._kept if _INDEX.sub("", pair[0]) not in named)
+        return build(self._operation, self._parameters, query=leading + kept)
+
+
+def narrowing(
+    filters: Mapping[str, Any] | None = None,
+    include: Sequence[str] = (),
+    query: Mapping[str, Any] | None = None,
+) -> Query:
+    """Query pairs: `filter[name]=v`, `filter[name][]=v` for a sequence, `include[]=rel`, and others as they are.
+
+    Raises:
+        ValueError: a value is None or an empty list, which would silently narrow nothing; or `include` is one text.
+    """
+    if isinstance(include, str):
+        raise ValueError("include takes a sequence of names, not one text")
+    return (
+        *_pairs({f"filter[{name}]": value for name, value in (filters or {}).items()}),
+        *(("include[]", name) for name in include),
+        *_pairs(query or {}),
+    )
+
+
+def page(operation: Operation, document: Any) -> Page:
+    """Read one page of a list: `{data, meta, links}`, `{data}` or a bare list.
+
+    Raises:
+        ServerFault: the document is no list; an empty answer is none either.
+    """
+    items = content(document)
+    if not isinstance(items, list):
+        raise ServerFault(operation.name, None, "the answer is not a list", json.dumps(document))
+    return Page(items, _following(document) if isinstance(document, dict) else None)
+
+
+def _pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str):
+            if not value:
+                raise ValueError(f"{name} is an empty list")
+            yield from ((f"{name}[]", _text(name, one)) for one in value)
+        else:
+            yield name, _text(name, value)
+
+
+def _text(name: str, value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case datetime() if value.tzinfo is not None:
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case str() | int() | float() | date() if not isinstance(value, datetime):
+            return str(value)
+    raise ValueError(
+        f"{name}: a text, number, date or moment with a time zone is needed, not {type(value).__name__}"
+    )
+
+
+def _following(document: Mapping[str, Any]) -> Query | None:
+    """A cursor in `meta`, else the query of `links.next`, else the number after `meta.current_page`."""
+    meta, links = document.get("meta"), document.get("links")
+    told = meta if isinstance(meta, dict) else {}
+    for name in ("next_cursor", "cursor"):
+        if name in told:
+            cursor = told[name]
+            return (("cursor", cursor),) if isinstance(cursor, str) and cursor else _numbered(told)
+    link = links.get("next") if isinstance(links, dict) else None
+    return (_query_of(link) if isinstance(link, str) else None) or _numbered(told)
+
+
+def _query_of(link: str) -> Query | None:
+    try:
+        return tuple(parse_qsl(urlsplit(link).query)) or None
+    except ValueError:
+        return None
+
+
+def _numbered(meta: Mapping[str, Any]) -> Query | None:
+    current, last = meta.get("current_page"), meta.get("last_page")
+    if isinstance(current, int) and isinstance(last, int) and current < last:
+        return (("page", str(current + 1)),)
+    return None

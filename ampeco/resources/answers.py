@@ -1,0 +1,55 @@
+"""Answers of resources read into the classes of `ampeco.models.objects`, where the schemas name one.
+
+AMPECO's schemas are a guess in places, so one odd field must cost neither the answer nor the rest of a list: it
+stays as AMPECO sent it, in its attribute, and only who uses it meets it. Nothing becomes None for being odd.
+"""
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from ampeco.errors import ServerFault
+from ampeco.models.objects import OBJECTS
+from ampeco.models.payload import VendorObject
+from ampeco.operations import Operation
+from ampeco.wire import content
+
+
+def an_object(operation: Operation, document: Any) -> Any:
+    """What a read answers: an object of its class, or as AMPECO sent it where no class is known.
+
+    Raises:
+        ServerFault: no object where one is due; `body` is what came instead.
+    """
+    data = content(document)
+    if not isinstance(data, dict) and (operation.answer or operation.path.endswith("}")):
+        raise ServerFault(operation.name, None, "the answer is not an object", json.dumps(document))
+    return an_entry(operation, data)
+
+
+def an_answer(operation: Operation, document: Any) -> Any:
+    """What a write answers, None if it answers nothing. It was carried out: nothing in the answer is an error."""
+    data = content(document)
+    return None if operation.answer and not isinstance(data, dict) else an_entry(operation, data)
+
+
+def an_entry(operation: Operation, data: Any) -> Any:
+    """One entry of a list, or what was inside an envelope."""
+    if operation.answer and isinstance(data, dict):
+        return fitted(OBJECTS[operation.answer], data)
+    return data
+
+
+def fitted(model: type[VendorObject], data: dict[str, Any]) -> VendorObject:
+    """The object; of a field that does not fit its type, what AMPECO sent."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as misfit:
+        odd = {str(error["loc"][0]) for error in misfit.errors(include_url=False)}
+    try:
+        told = model.model_validate({name: value for name, value in data.items() if name not in odd})
+    except ValidationError:  # something required is missing: an AttributeError for whoever asks for it
+        return model.model_construct(**data)
+    fitting = {name: value for name, value in told if name in told.model_fields_set}
+    return model.model_construct(**fitting, **{name: data[name] for name in odd & data.keys()})
