@@ -9,6 +9,7 @@ from handlers.contract import (
     Raw,
     Retry,
     Skip,
+    StepUncertain,
     SyncContext,
     handler,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "Raw",
     "Retry",
     "Skip",
+    "StepUncertain",
     "SyncContext",
     "handler",
 ]

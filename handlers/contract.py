@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import UnionType
-from typing import Any, Generic, Literal, TypeAlias, overload
+from typing import Any, Generic, Literal, Protocol, TypeAlias, overload
 
 import structlog
 from pydantic_settings import BaseSettings
@@ -27,6 +27,8 @@ from ampeco.operations import OPERATIONS
 
 Order = Literal["entity", "none"]
 Start = Literal["now", "oldest"]
+Per = Literal["event", "entity"]
+OnUncertain = Literal["dead", "retry"]
 EVERYTHING = "*"
 
 _LONGEST_WAIT_S = 30 * 86_400.0
@@ -54,6 +56,7 @@ class Raw:
 P = TypeVar("P", bound=Payload | Raw, covariant=True)
 S = TypeVar("S", default=None)
 T = TypeVar("T", default=None)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,12 @@ class GiveUp(Exception):
 
     Args:
         reason: a few words, no personal data.
+
+    Attributes:
+        slug: the reason in one stable word.
     """
+
+    slug = "gave-up"
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -129,6 +137,51 @@ class GiveUp(Exception):
 
 class CallNotDeclared(GiveUp):
     """The handler called an action that its declaration does not name in `calls`."""
+
+    slug = "call-not-declared"
+
+
+class StepUncertain(GiveUp):
+    """A once-only step was called, and nobody knows whether it did what it says."""
+
+    slug = "step-uncertain"
+
+
+class StepRefused(GiveUp):
+    """A once-only step that cannot be used as the handler uses it.
+
+    Args:
+        slug: `step-name`, `step-repeated`, `step-without-key` or `step-result`.
+    """
+
+    def __init__(self, slug: str, reason: str) -> None:
+        super().__init__(reason)
+        self.slug = slug
+
+
+class Once(Protocol):
+    """Who sees to it that a step runs only once; gives back its result."""
+
+    def __call__(
+        self,
+        step: str,
+        call: Callable[[], Any],
+        *,
+        per: Per,
+        on_uncertain: OnUncertain,
+        returns: Any,
+    ) -> Any: ...
+
+
+async def _awaited(step: str, call: Callable[[], Any], **_: object) -> Any:
+    """A step outside of a worker, where nothing is recorded."""
+    result = call()
+    return await result if inspect.isawaitable(result) else result
+
+
+def _called(step: str, call: Callable[[], Any], **_: object) -> Any:
+    """The same in a `def` handler."""
+    return call()
 
 
 class _ContextBase(Generic[S, T]):
@@ -168,10 +221,11 @@ class Context(_ContextBase[S, T]):
         max_attempts: attempts before the event is given up.
     """
 
-    def __init__(self, *, ampeco: Callable[[], AsyncClient], **shared: Any) -> None:
+    def __init__(self, *, ampeco: Callable[[], AsyncClient], once: Once = _awaited, **shared: Any) -> None:
         super().__init__(**shared)
         self._make_client = ampeco
         self._client: AsyncClient | None = None
+        self._once = once
 
     @property
     def ampeco(self) -> AsyncClient:
@@ -180,14 +234,65 @@ class Context(_ContextBase[S, T]):
             self._client = self._make_client()
         return self._client
 
+    @overload
+    async def once(
+        self,
+        step: str,
+        call: Callable[[], Awaitable[R]],
+        *,
+        per: Per = ...,
+        on_uncertain: OnUncertain = ...,
+        returns: type[R] | None = ...,
+    ) -> R: ...
+    @overload
+    async def once(
+        self,
+        step: str,
+        call: Callable[[], R],
+        *,
+        per: Per = ...,
+        on_uncertain: OnUncertain = ...,
+        returns: type[R] | None = ...,
+    ) -> R: ...
+    async def once(
+        self,
+        step: str,
+        call: Callable[[], Any],
+        *,
+        per: Per = "event",
+        on_uncertain: OnUncertain = "dead",
+        returns: Any = None,
+    ) -> Any:
+        """Call something that must not happen twice, or get what it returned when it was called before.
+
+        Args:
+            step: names it among the steps of its event or entity, also across deploys. No personal data.
+            call: does it; takes nothing, may be async. What it returns has to be JSON, or fit `returns`.
+            per: `event` guards against a second attempt; `entity` also against another event about the same.
+            on_uncertain: what becomes of the event when it was called and nobody knows how it ended: `dead`, for
+                a human, or `retry`, which calls it again.
+            returns: type of the result where it is more than plain JSON, e.g. a pydantic model.
+
+        Returns:
+            What `call` returned, as its record gives it back, the first time too.
+
+        Raises:
+            StepUncertain: it was called, and may or may not have happened.
+            StepRefused: no name, no entity, or a result that cannot be recorded.
+            Retry: somebody else is at it.
+            Exception: whatever `call` raised, when that means that nothing happened.
+        """
+        return await self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns)
+
 
 class SyncContext(_ContextBase[S, T]):
     """The same for a plain `def` handler, which runs in a thread."""
 
-    def __init__(self, *, ampeco: Callable[[], Client], **shared: Any) -> None:
+    def __init__(self, *, ampeco: Callable[[], Client], once: Once = _called, **shared: Any) -> None:
         super().__init__(**shared)
         self._make_client = ampeco
         self._client: Client | None = None
+        self._once = once
 
     @property
     def ampeco(self) -> Client:
@@ -195,6 +300,19 @@ class SyncContext(_ContextBase[S, T]):
         if self._client is None:
             self._client = self._make_client()
         return self._client
+
+    def once(
+        self,
+        step: str,
+        call: Callable[[], R],
+        *,
+        per: Per = "event",
+        on_uncertain: OnUncertain = "dead",
+        returns: type[R] | None = None,
+    ) -> R:
+        """As `Context.once`, for a `def` handler; `call` runs in the handler's own thread."""
+        result: R = self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns)
+        return result
 
 
 Function: TypeAlias = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,20 +22,22 @@ from ampeco.entity_keys import occurred_at
 from ampeco.errors import PayloadError
 from ampeco.notifications import Payload, read
 from ampeco.operations import Operation
+from ampeco.wire import WireRequest
 from handlers.contract import CallNotDeclared, Context, Event, GiveUp, Handler, Raw, SyncContext
 from workers.eventlog.record import StoredEvent
-from workers.outcomes import NOT_WANTED, AttemptTimedOut, Outcome, PayloadMismatch, outcome_of
+from workers.outcomes import (
+    NOT_WANTED,
+    AttemptTimedOut,
+    DeliveryRevoked,
+    Outcome,
+    PayloadMismatch,
+    outcome_of,
+)
+from workers.steps import Stepping, current_step
 
 _KEPT_ACTIONS = 20  # of one attempt, for the history
 
 _log = structlog.get_logger()
-
-
-class DeliveryRevoked(BaseException):
-    """The lease is gone: whatever the handler is about to call may be done by somebody else already.
-
-    Not an Exception, so that a handler's own `except Exception` does not swallow it.
-    """
 
 
 class HandlerEnded(Exception):
@@ -74,6 +76,7 @@ class Attempt:
         age_s: seconds since the first attempt began.
         allowed: whether the lease still lives; asked before every call to AMPECO.
         overdue: told once when a `def` handler outlives its time; nobody can end its thread.
+        steps: makes what stands between the handler and what it does: its once-only steps, or a dry run.
         replayed: somebody asked for this delivery again.
         actions: filled with what is called at AMPECO, each `operation path outcome status`.
     """
@@ -83,6 +86,7 @@ class Attempt:
     age_s: float
     allowed: Callable[[], bool]
     overdue: Callable[[], None]
+    steps: Callable[[], Stepping]
     replayed: bool = False
     actions: list[str] = field(default_factory=list)
 
@@ -99,12 +103,13 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
     if model is None:
         return NOT_WANTED
     failure: Exception | None = None
+    steps = _Steps(runtime, attempt)
     try:
         event = _event(attempt.event, model, replayed=attempt.replayed)
         if handler.is_async:
-            await _in_loop(runtime, event, attempt)
+            await _in_loop(runtime, event, attempt, steps)
         else:
-            await _in_thread(runtime, event, attempt)
+            await _in_thread(runtime, event, attempt, steps)
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -116,18 +121,23 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
         failure = error
     except BaseException as error:  # noqa: BLE001 - SystemExit, and whatever else would end more than this attempt
         failure = HandlerEnded(type(error).__name__)
-    return outcome_of(
+    outcome = outcome_of(
         failure,
         attempt=attempt.number,
         max_attempts=handler.max_attempts,
         age_s=attempt.age_s,
         uniform=random.uniform,
     )
+    if outcome.kind in ("done", "skipped"):
+        await steps.settled()
+    return outcome
 
 
-async def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt) -> None:
+async def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: _Steps) -> None:
     context: Context[Any, Any] = Context(
-        ampeco=lambda: _gated(runtime.client, runtime, attempt), **_shared(runtime, attempt)
+        ampeco=lambda: _gated(runtime.client, runtime, attempt, steps.through),
+        once=steps.once,
+        **_shared(runtime, attempt),
     )
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101
@@ -152,9 +162,11 @@ async def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt) -> Non
             task.uncancel()  # also where the handler answered the time-out in its own way
 
 
-async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt) -> None:
+async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: _Steps) -> None:
     context: SyncContext[Any, Any] = SyncContext(
-        ampeco=lambda: _gated(runtime.sync_client, runtime, attempt), **_shared(runtime, attempt)
+        ampeco=lambda: _gated(runtime.sync_client, runtime, attempt, steps.through_in_thread),
+        once=steps.once_in_thread,
+        **_shared(runtime, attempt),
     )
     loop = asyncio.get_running_loop()
     running = loop.run_in_executor(runtime.threads, _caught, runtime.handler.function, event, context)
@@ -224,10 +236,49 @@ def _bound_log(runtime: Runtime, attempt: Attempt) -> Any:
     )
 
 
-def _gated(client: Any, runtime: Runtime, attempt: Attempt) -> Any:
+def _gated(client: Any, runtime: Runtime, attempt: Attempt, through: Callable[..., Any]) -> Any:
     if client is None:
         raise GiveUp("no API token is configured, so AMPECO cannot be called (AWR_API_TOKEN)")
-    return client.gated(_Gate(runtime, attempt))
+    return client.gated(_Gate(runtime, attempt), through=through)
+
+
+def _check_declared(handler: Handler, operation: Operation) -> None:
+    if operation.kind != "read" and operation.name not in handler.calls:
+        raise CallNotDeclared(f"{operation.name} is not in this handler's calls=[...]")
+
+
+class _Steps:
+    """The once-only steps of an attempt, made when the handler first needs them: most never do."""
+
+    __slots__ = ("_handler", "_made", "_make")
+
+    def __init__(self, runtime: Runtime, attempt: Attempt) -> None:
+        self._handler = runtime.handler
+        self._make = attempt.steps
+        self._made: Stepping | None = None
+
+    def _get(self) -> Stepping:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    async def once(self, step: str, call: Callable[[], Any], **how: Any) -> Any:
+        return await self._get().once(step, call, **how)
+
+    def once_in_thread(self, step: str, call: Callable[[], Any], **how: Any) -> Any:
+        return self._get().once_in_thread(step, call, **how)
+
+    async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
+        _check_declared(self._handler, request.operation)
+        return await self._get().through(request, send)
+
+    def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
+        _check_declared(self._handler, request.operation)
+        return self._get().through_in_thread(request, send)
+
+    async def settled(self) -> None:
+        if self._made is not None:
+            await self._made.settled()
 
 
 class _Gate:
@@ -240,8 +291,9 @@ class _Gate:
     def admit(self, operation: Operation, path: str) -> None:
         if not self._attempt.allowed():
             raise DeliveryRevoked
-        if operation.kind != "read" and operation.name not in self._runtime.handler.calls:
-            raise CallNotDeclared(f"{operation.name} is not in this handler's calls=[...]")
+        _check_declared(self._runtime.handler, operation)
+        if operation.kind != "read" and (step := current_step()) is not None:
+            step.sent = True
 
     def called(self, operation: Operation, path: str, outcome: str, status: int | None) -> None:
         if operation.kind != "read":

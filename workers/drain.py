@@ -23,13 +23,15 @@ from typing import Literal
 
 import structlog
 
-from workers.deliver import Attempt, DeliveryRevoked, Runtime, run
+from workers.deliver import Attempt, Runtime, run
 from workers.eventlog.connect import end_tasks
 from workers.eventlog.errors import LeaseLost
 from workers.eventlog.lease import Lease, Mode, Read, Settlement, Taken, clock_s
+from workers.eventlog.ledger import StepLedger
 from workers.eventlog.log import now_ms
 from workers.eventlog.record import AttemptNote, DeadLetter, OpenRecord, OpenState, StoredEvent, id_order
-from workers.outcomes import AttemptTimedOut, Outcome, outcome_of
+from workers.ledger import Steps
+from workers.outcomes import AttemptTimedOut, DeliveryRevoked, Outcome, outcome_of
 
 MAX_CRASHES = 3
 OPEN_QUOTA = 10_000
@@ -41,6 +43,7 @@ _SETTLE_S = 0.08  # outcomes are in Redis within 100 ms
 _URGENT_S = 0.002  # sooner where the next event of an entity waits for it
 _PASS_S = 0.5  # how long one slow event may hold the cursor
 _LINGER_S = 0.008  # before falling asleep: what arrives now costs no new lease
+_HOLD_MARGIN_S = 5.0  # on top of an attempt's time, until it has surely told how its steps ended
 _ABANDON_S = 5.0  # for attempts that were cancelled to come to an end
 _POLL_S = 0.05  # for new events while earlier ones are still at work
 _BREATH_S = 0.005  # how long one task may hold the event loop with events that never wait
@@ -148,6 +151,8 @@ class Drain:
         self._slots = slots
         self._suspects_turn = suspects_turn
         self._overdue = overdue
+        self._loop = asyncio.get_running_loop()
+        self._ledger = StepLedger(lease.log, lease, hold_s=self._handler.timeout_s + _HOLD_MARGIN_S)
         self._log = _log.bind(handler=runtime.handler.name, lane=lease.lane)
         self._tells_all = self._log.is_enabled_for(logging.DEBUG)
         self._wake = asyncio.Event()
@@ -478,6 +483,7 @@ class Drain:
             age_s=(now - entry.first_ms) / 1000,
             allowed=self._allowed,
             overdue=lambda: self._outlives(entry),
+            steps=lambda: Steps(self._ledger, entry.event.event_id, entry.event.key, self._loop),
             replayed=entry.replayed,
         )
         try:

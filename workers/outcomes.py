@@ -9,11 +9,17 @@ from typing import Literal
 
 from ampeco.errors import RateLimited
 from handlers import GiveUp, Retry, Skip
-from handlers.contract import CallNotDeclared
 from workers.retry import delay_s
 
 NOT_YET_AGE_S = 7 * 86_400.0
 _TRACE_FRAMES = 12
+
+
+class DeliveryRevoked(BaseException):
+    """The lease is gone: whatever the handler is about to call may be done by somebody else already.
+
+    Not an Exception, so that a handler's own `except Exception` does not swallow it.
+    """
 
 
 class PayloadMismatch(Exception):
@@ -68,10 +74,8 @@ def outcome_of(
             return DONE
         case Skip():
             return Outcome("skipped", "skipped", error.reason)
-        case CallNotDeclared():
-            return Outcome("dead", "call-not-declared", error.reason)
         case GiveUp():
-            return Outcome("dead", "gave-up", error.reason, trace=where(error))
+            return Outcome("dead", error.slug, error.reason, trace=where(error))
         case PayloadMismatch():
             return Outcome("dead", "payload-mismatch", str(error))
         case Retry(counts=False):

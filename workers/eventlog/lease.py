@@ -136,14 +136,19 @@ class Lease:
     """One drain's hold on one (handler, lane)."""
 
     def __init__(self, log: EventLog, handler: str, lane: int, queue: str) -> None:
+        self.log = log
         self.handler = handler
         self.lane = lane
-        self._log = log
         self._names = [log.prefix, handler, lane, queue]
         self._token = secrets.token_hex(8)
         self._seq = 0
         self.deadline_s = 0.0
         self.renewed_s = 0.0
+
+    @property
+    def token(self) -> str:
+        """What this hold is called in Redis."""
+        return self._token
 
     @property
     def alive(self) -> bool:
@@ -159,7 +164,7 @@ class Lease:
         sent = clock_s()
         self._extend(sent)
         asked = [*self._names, self._token, int(TTL_S * 1000), f"{socket.gethostname()}:{os.getpid()}"]
-        reply = await self._ask(self._log.scripts.take, asked)
+        reply = await self._ask(self.log.scripts.take, asked)
         if reply[0] != b"taken":
             self.deadline_s = 0.0
             return None
@@ -201,7 +206,7 @@ class Lease:
             *settlement.arguments(),
         ]
         sent = clock_s()
-        reply = await self._ask(self._log.scripts.step, arguments)
+        reply = await self._ask(self.log.scripts.step, arguments)
         status = reply[0]
         if status == b"lost":
             self.deadline_s = 0.0
