@@ -140,7 +140,7 @@ def flags_body(flags: Mapping[str, Any]) -> dict[str, bool]:
 
 def _read_flags(data: Mapping[str, Any]) -> Flags:
     shown = {name: data.get(wire) for name, wire in _FLAGS.items()}
-    return cast(Flags, {name: value for name, value in shown.items() if isinstance(value, bool)})
+    return cast("Flags", {name: value for name, value in shown.items() if isinstance(value, bool)})
 
 
 def _texts(items: Any) -> tuple[str, ...]:
