@@ -4,22 +4,19 @@ Knows no transport. A call ends by returning its result; an error of a request i
 """
 
 from collections.abc import Generator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 from ampeco.errors import NotFound, ServerFault
 from ampeco.listing import BY_CURSOR, BY_NUMBER, Listing
 from ampeco.models.notification_subscription import KafkaTarget, NotificationSubscription, flags_body
-from ampeco.operations import OPERATIONS, VERSIONS, Operation
+from ampeco.operations import VERSIONS, Operation
 from ampeco.wire import WireRequest, build, content
 
 T = TypeVar("T")
 Call = Generator[WireRequest, Any, T]
 Version = Literal["1.0", "2.0"]
-ResetType = Literal["soft", "hard"]
 
 MAX_PAGES = 1000
-_SECOND = timedelta(seconds=1)
 
 
 def subscribe(version: Version, body: Mapping[str, Any]) -> Call[NotificationSubscription]:
@@ -99,48 +96,8 @@ def subscription_body_v1(
     return {"callbackUrl": callback_url, "notifications": list(notifications), **flags_body(flags)}
 
 
-def resend_failed(
-    subscription_id: str,
-    notifications: Sequence[str],
-    start_time: datetime | None,
-    end_time: datetime | None,
-) -> Call[None]:
-    """Actions / Resend Failed Notifications.
-
-    Source: request body v3.110.0 (names: confirmed; format of the times: not publicly documented, ISO 8601 in UTC
-    is sent, whole seconds, rounded so that the window never shrinks).
-    """
-    body: dict[str, Any] = {"notifications": list(notifications)}
-    if start_time is not None:
-        body["startTime"] = _utc(start_time).strftime("%Y-%m-%dT%H:%M:%SZ")
-    if end_time is not None:
-        rounded = _utc(end_time) + (_SECOND if end_time.microsecond else timedelta())
-        body["endTime"] = rounded.strftime("%Y-%m-%dT%H:%M:%SZ")
-    yield build(OPERATIONS["notifications.resend-failed"], {"notification": subscription_id}, body)
-
-
-def reset_charge_point(charge_point_id: str, reset_type: ResetType) -> Call[None]:
-    """Actions / Reset.
-
-    Source: the type is lower case in a client generated from v3.96.4, capitalised in a hand-written one; whether
-    case matters is not publicly documented.
-    """
-    yield build(OPERATIONS["charge-point.reset"], {"chargePoint": charge_point_id, "type": reset_type})
-
-
-def unlock_evse(charge_point_id: str, evse_id: str) -> Call[None]:
-    """Actions / Unlock."""
-    yield build(OPERATIONS["charge-point.unlock"], {"chargePoint": charge_point_id, "evse": evse_id})
-
-
 def _subscription(operation: Operation, data: Any) -> NotificationSubscription:
     subscription = NotificationSubscription.read(data)
     if subscription is None:
         raise ServerFault(operation.name, None, "the answer names no notification subscription")
     return subscription
-
-
-def _utc(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise ValueError("a moment needs a time zone")
-    return moment.astimezone(UTC)

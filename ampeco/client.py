@@ -17,19 +17,14 @@ from ampeco.calls import Call
 from ampeco.connection import AsyncThrough, Gate, Passage, Tenant, Through, unreachable
 from ampeco.errors import ApiError
 from ampeco.listing import Listing
-from ampeco.methods import (
-    Actions,
-    AsyncActions,
-    AsyncNotifications,
-    AsyncNotificationsV1,
-    Notifications,
-    NotificationsV1,
-)
+from ampeco.methods import AsyncNotifications, AsyncNotificationsV1, Notifications, NotificationsV1
 from ampeco.models.notification_subscription import NotificationSubscription
 from ampeco.repeating import Attempts, RetryPolicy
 from ampeco.wire import WireRequest
 
-if TYPE_CHECKING:  # imported when first used: two long modules, and hardly anybody needs both
+if TYPE_CHECKING:  # imported when first used: long modules, and hardly anybody needs both of a kind
+    from ampeco.actions.asynchronous import AsyncActions
+    from ampeco.actions.synchronous import Actions
     from ampeco.resources.asynchronous import AsyncLogs, AsyncResources
     from ampeco.resources.synchronous import Logs, Resources
 
@@ -115,8 +110,10 @@ class AsyncClient:
         return AsyncNotificationsV1(self._run)
 
     @cached_property
-    def actions(self) -> AsyncActions:
+    def actions(self) -> "AsyncActions":
         """Everything that makes something happen."""
+        from ampeco.actions.asynchronous import AsyncActions
+
         return AsyncActions(self._run)
 
     @cached_property
@@ -241,8 +238,10 @@ class Client:
         return NotificationsV1(self._run)
 
     @cached_property
-    def actions(self) -> Actions:
+    def actions(self) -> "Actions":
         """Everything that makes something happen."""
+        from ampeco.actions.synchronous import Actions
+
         return Actions(self._run)
 
     @cached_property

@@ -1,11 +1,10 @@
 """The methods of the clients: names, arguments and words for callers; what they say is in `calls`."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Protocol, TypeVar, Unpack
 
 from ampeco import calls
-from ampeco.calls import Call, ResetType
+from ampeco.calls import Call
 from ampeco.models.notification_subscription import Flags, KafkaTarget, NotificationSubscription
 
 T = TypeVar("T")
@@ -115,52 +114,6 @@ class AsyncNotificationsV1:
         await self._run(calls.unsubscribe("1.0", subscription_id))
 
 
-class AsyncNotificationActions:
-    """Actions on notification subscriptions."""
-
-    def __init__(self, run: AsyncRun) -> None:
-        self._run = run
-
-    async def resend_failed(
-        self,
-        subscription_id: str,
-        notifications: Sequence[str],
-        start_time: datetime | None = None,
-        end_time: datetime | None = None,
-    ) -> None:
-        """Ask for what AMPECO recorded as failed, at most once per 15 minutes and notification subscription.
-
-        Args:
-            notifications: types to send again.
-            start_time: from this moment on (aware).
-            end_time: up to this moment (aware).
-        """
-        await self._run(calls.resend_failed(subscription_id, notifications, start_time, end_time))
-
-
-class AsyncChargePointActions:
-    """Actions on charge points."""
-
-    def __init__(self, run: AsyncRun) -> None:
-        self._run = run
-
-    async def reset(self, charge_point_id: str, type: ResetType = "soft") -> None:
-        """Restart a charge point."""
-        await self._run(calls.reset_charge_point(charge_point_id, type))
-
-    async def unlock(self, charge_point_id: str, evse_id: str) -> None:
-        """Release the cable of an EVSE."""
-        await self._run(calls.unlock_evse(charge_point_id, evse_id))
-
-
-class AsyncActions:
-    """Everything that makes something happen, by noun."""
-
-    def __init__(self, run: AsyncRun) -> None:
-        self.notifications = AsyncNotificationActions(run)
-        self.charge_point = AsyncChargePointActions(run)
-
-
 class Notifications:
     """Our notification subscriptions at AMPECO: a webhook's with `callback_url`, a Kafka topic's with `kafka`."""
 
@@ -248,49 +201,3 @@ class NotificationsV1:
     def unsubscribe(self, subscription_id: str) -> None:
         """Remove one; fine when it is already gone."""
         self._run(calls.unsubscribe("1.0", subscription_id))
-
-
-class NotificationActions:
-    """Actions on notification subscriptions."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def resend_failed(
-        self,
-        subscription_id: str,
-        notifications: Sequence[str],
-        start_time: datetime | None = None,
-        end_time: datetime | None = None,
-    ) -> None:
-        """Ask for what AMPECO recorded as failed, at most once per 15 minutes and notification subscription.
-
-        Args:
-            notifications: types to send again.
-            start_time: from this moment on (aware).
-            end_time: up to this moment (aware).
-        """
-        self._run(calls.resend_failed(subscription_id, notifications, start_time, end_time))
-
-
-class ChargePointActions:
-    """Actions on charge points."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def reset(self, charge_point_id: str, type: ResetType = "soft") -> None:
-        """Restart a charge point."""
-        self._run(calls.reset_charge_point(charge_point_id, type))
-
-    def unlock(self, charge_point_id: str, evse_id: str) -> None:
-        """Release the cable of an EVSE."""
-        self._run(calls.unlock_evse(charge_point_id, evse_id))
-
-
-class Actions:
-    """Everything that makes something happen, by noun."""
-
-    def __init__(self, run: Run) -> None:
-        self.notifications = NotificationActions(run)
-        self.charge_point = ChargePointActions(run)

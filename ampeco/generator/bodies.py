@@ -30,7 +30,7 @@ def _members(prefix: str, body: dict[str, Row], decided: dict[str, Row]) -> list
     made = []
     for dotted, facts in body.items():
         name = dotted.removeprefix(prefix)
-        if not dotted.startswith(prefix) or "." in name:
+        if not dotted.startswith(prefix) or "." in name or decided.get(dotted, {}).get("left_out"):
             continue
         field = _field(name, dotted, facts, decided)
         below = facts.get("properties") or {

@@ -1,4 +1,4 @@
-"""Facts -> `ampeco/operations/table.json`, one row per endpoint and version; refuses two rows of one name and version.
+"""Facts -> `ampeco/operations/table.json`, a row per endpoint and version; refuses two rows of one name and version.
 
 How a name is made is told in `ampeco/README.md`; what no rule gives is in `judgements.json`.
 """
@@ -73,7 +73,7 @@ def _resource(entry: Row) -> Row:
         entry,
         name=name,
         kind="write" if writes else "read",
-        idempotent=verb != "create",
+        idempotent=entry["method"] != "POST",  # the others set values: a second equal call sets them again
         fields=[] if has_no_body else None,
         answer=_objects().get(f"{stem} {entry['version']}") if verb in _RETURNS_THE_OBJECT else None,
     )

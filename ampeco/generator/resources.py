@@ -35,9 +35,10 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ampeco.calls import Call
 from ampeco.listing import PER_PAGE
+from ampeco.operations import Id
 from ampeco.resources import requests
 from ampeco.resources.base import {base}
-from ampeco.resources.requests import Body, Id
+from ampeco.resources.requests import Body
 
 if TYPE_CHECKING:
     from ampeco.models.objects import ({models})

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 Kind = Literal["read", "write", "action"]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Id = str | int
+"""Of anything at AMPECO, in a path or a body: a number, or the text of one."""
 Format = Literal["", "date-time", "date-time-down", "date-time-up", "local-date-time"]
 
 

@@ -10,13 +10,12 @@ from typing import Any
 from ampeco.calls import Call
 from ampeco.listing import Listing, narrowing
 from ampeco.models.payload import VendorObject
-from ampeco.operations import OPERATIONS, VERSIONS, Operation
+from ampeco.operations import OPERATIONS, VERSIONS, Id, Operation
 from ampeco.resources.answers import an_answer, an_entry, an_object
 from ampeco.wire import build
 
-Id = str | int
-Body = Mapping[str, Any] | VendorObject
-"""What is written: a mapping goes out as it is; of an object, the fields it was made with."""
+Body = Mapping[str, Any] | list[Any] | VendorObject
+"""What is written: JSON goes out as it is; of an object, the fields it was made with, unknown ones included."""
 
 
 def operation_of(name: str, version: str | None) -> Operation:
@@ -79,7 +78,7 @@ def _named(operation: Operation, values: tuple[Id, ...]) -> dict[str, Id]:
     return dict(zip(operation.parameters, values, strict=True))
 
 
-def _plain(body: Body) -> Mapping[str, Any]:
+def _plain(body: Body) -> Any:
     if isinstance(body, VendorObject):
         return body.model_dump(mode="json", by_alias=True, exclude_unset=True)
     return body

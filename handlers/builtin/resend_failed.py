@@ -27,7 +27,10 @@ async def resend_failed(event: Event[GapClosed], ctx: Context) -> None:
     subscription_id = await _our_subscription(ctx, gap.callback_url)
     try:
         await ctx.ampeco.actions.notifications.resend_failed(
-            subscription_id, gap.types, start_time=gap.from_at - MARGIN, end_time=gap.to_at + MARGIN
+            subscription_id,
+            notifications=gap.types,
+            start_time=gap.from_at - MARGIN,
+            end_time=gap.to_at + MARGIN,
         )
     except RateLimited as error:
         raise Retry("too early", after_s=error.retry_after_s or INTERVAL_S, counts=False) from error

@@ -34,7 +34,7 @@ async def plain(event: Event[HardwareStatus], ctx: Context) -> None:
     if event.payload.charge_point_id is not None:
         await ctx.ampeco.actions.charge_point.reset(event.payload.charge_point_id, "soft")
     await ctx.ampeco.actions.charge_point.reset(event.payload.charge_point_id, "soft")  # refused
-    await ctx.ampeco.actions.charge_point.reset("1", "sideways")  # refused
+    await ctx.ampeco.actions.charge_point.reset("1")  # refused
     event.payload.no_such_field  # refused
 
 

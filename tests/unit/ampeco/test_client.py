@@ -21,25 +21,31 @@ def test_the_resend_window_is_sent_in_utc_and_never_shrinks(through: Caller) -> 
     start = datetime(2026, 11, 24, 3, 50, 0, 900_000, UTC)
     end = datetime(2026, 11, 24, 3, 59, 59, 100_000, UTC)
     through(
-        tenant, lambda c: c.actions.notifications.resend_failed("7", ["a"], start_time=start, end_time=end)
+        tenant,
+        lambda c: c.actions.notifications.resend_failed(
+            "7", notifications=["a"], start_time=start, end_time=end
+        ),
     )
     assert tenant.requests[0].url.path == "/public-api/actions/notifications/v1.0/7/resend"
     assert tenant.bodies == [
         {"notifications": ["a"], "startTime": "2026-11-24T03:50:00Z", "endTime": "2026-11-24T04:00:00Z"}
     ]
-    through(tenant, lambda c: c.actions.notifications.resend_failed("7", ["a"]))
+    through(tenant, lambda c: c.actions.notifications.resend_failed("7", notifications=["a"]))
     assert tenant.bodies[1] == {"notifications": ["a"]}
 
 
 def test_a_resend_window_without_a_time_zone_is_refused(through: Caller) -> None:
     naive = datetime(2026, 11, 24, 3, 50)  # noqa: DTZ001
     with pytest.raises(ValueError, match="time zone"):
-        through(Tenant([]), lambda c: c.actions.notifications.resend_failed("7", ["a"], start_time=naive))
+        through(
+            Tenant([]),
+            lambda c: c.actions.notifications.resend_failed("7", notifications=["a"], start_time=naive),
+        )
 
 
 def test_resets_and_unlocks(through: Caller) -> None:
     tenant = Tenant([ok({"success": True}), ok(status=204), ok({"success": True})])
-    through(tenant, lambda c: c.actions.charge_point.reset("12"))
+    through(tenant, lambda c: c.actions.charge_point.reset("12", "soft"))
     through(tenant, lambda c: c.actions.charge_point.reset("12", "hard"))
     through(tenant, lambda c: c.actions.charge_point.unlock("12", "34"))
     assert [(request.method, request.url.path) for request in tenant.requests] == [
@@ -98,7 +104,7 @@ def test_the_gate_is_asked_before_and_told_after_each_send(through: Caller) -> N
 def test_the_gate_is_told_the_reason_of_an_error(through: Caller) -> None:
     gate = Journal()
     with pytest.raises(NotFound):
-        through(Tenant([ok(status=404)]), lambda c: c.actions.charge_point.reset("12"), gate)
+        through(Tenant([ok(status=404)]), lambda c: c.actions.charge_point.reset("12", "soft"), gate)
     assert gate.seen[-1] == ("called", "charge-point.reset", "not-found", "404")
 
 
@@ -106,7 +112,7 @@ def test_what_the_gate_refuses_is_not_sent(through: Caller) -> None:
     """With a BaseException too: that is how a lost lease stops a handler."""
     gate, tenant = Journal(frozenset({"charge-point.reset"})), Tenant([])
     with pytest.raises(KeyboardInterrupt):
-        through(tenant, lambda c: c.actions.charge_point.reset("12"), gate)
+        through(tenant, lambda c: c.actions.charge_point.reset("12", "soft"), gate)
     assert [entry[0] for entry in gate.seen] == ["admit"]
     assert tenant.requests == []
 
@@ -123,7 +129,7 @@ def test_the_gate_is_told_of_an_abandoned_call() -> None:
             raise AssertionError
 
         async with AsyncClient(URL, TOKEN, transport=httpx2.MockTransport(never)) as client:
-            task = asyncio.create_task(client.gated(gate).actions.charge_point.reset("12"))
+            task = asyncio.create_task(client.gated(gate).actions.charge_point.reset("12", "soft"))
             await sent.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -197,7 +203,7 @@ def test_a_tenant_url_that_is_none_is_refused(url: str) -> None:
 def test_the_tenant_url_is_taken_with_and_without_the_common_path(url: str) -> None:
     tenant = Tenant([ok()])
     with Client(url, TOKEN, transport=httpx2.MockTransport(tenant)) as client:
-        client.actions.charge_point.reset("12")
+        client.actions.charge_point.reset("12", "soft")
     assert str(tenant.requests[0].url) == f"{URL}/public-api/actions/charge-point/v1.0/12/reset/soft"
 
 

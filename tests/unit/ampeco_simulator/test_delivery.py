@@ -283,13 +283,13 @@ def test_what_is_given_up_comes_back_by_a_resend() -> None:
         async with AsyncClient(s.url, TOKEN) as client:
             resend = client.actions.notifications.resend_failed
             long_ago = began - timedelta(hours=2)
-            await resend(str(subscription), TYPES, start_time=long_ago, end_time=began - timedelta(minutes=1))
+            await resend(str(subscription), notifications=TYPES, start_time=long_ago, end_time=began - timedelta(minutes=1))
             assert (await state(s.client))["resent"] == 0  # nothing failed in that window
             with pytest.raises(RateLimited) as early:
-                await resend(str(subscription), TYPES)
+                await resend(str(subscription), notifications=TYPES)
             assert early.value.retry_after_s == 1
             await asyncio.sleep(IMPATIENT.resend_every_s)
-            await resend(str(subscription), TYPES, start_time=began, end_time=datetime.now(UTC))
+            await resend(str(subscription), notifications=TYPES, start_time=began, end_time=datetime.now(UTC))
         await until(lambda: s.tenant.count("delivered") == 30)
         counts = await s.settled(30)
         assert (counts["resent"], counts["failed"], counts["attempts"]) == (30, 0, 120)
@@ -396,7 +396,7 @@ def test_a_faulted_charge_point_waits_for_the_reset_action() -> None:
         at = next(n for n, body in enumerate(s.receiver.bodies) if b'"faulted"' in body)
         faulted = json.loads(s.receiver.bodies[at])["chargePointId"]
         async with AsyncClient(s.url, TOKEN) as client:
-            await client.actions.charge_point.reset(str(faulted))
+            await client.actions.charge_point.reset(str(faulted), "soft")
         await until(lambda: any(b"RemoteReset" in body for body in s.receiver.bodies[at:]))
         boot = next(body for body in s.receiver.bodies[at:] if b"RemoteReset" in body)
         assert json.loads(boot)["chargePointId"] == faulted

@@ -1,0 +1,159 @@
+"""What actions answer, as far as it is publicly documented; an answer that does not fit is never an error.
+
+The action has been carried out by then: what cannot be read is None, and unknown members are in `model_extra`.
+
+Source: responses at v3.96.4 (names and types: confirmed); any action may answer with an empty body all the same.
+"""
+
+from typing import Any, ClassVar, Self
+
+from pydantic import ValidationError
+
+from ampeco.models.fields import OptionalId, Time
+from ampeco.models.payload import VendorObject
+
+
+class Answer(VendorObject):
+    """What an action said; all None when it said nothing.
+
+    Attributes:
+        enveloped: the members are inside `data`, when there is one.
+    """
+
+    enveloped: ClassVar[bool] = True
+
+    @classmethod
+    def read(cls, document: Any) -> Self:
+        """From the document that was answered, whatever it is."""
+        if cls.enveloped and isinstance(document, dict) and isinstance(document.get("data"), dict):
+            document = document["data"]
+        given = document if isinstance(document, dict) else {}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            misfits = {problem["loc"][0] for problem in error.errors(include_input=False, include_url=False)}
+        return cls.model_validate({name: value for name, value in given.items() if name not in misfits})
+
+
+class Done(Answer):
+    """Whether it worked; False never gets here, see `ampeco.errors.ActionRefused`."""
+
+    success: bool | None = None
+
+
+class DiagnosticsRequested(Answer):
+    """Where the diagnostics will be found."""
+
+    success: bool | None = None
+    request_id: OptionalId = None
+    file_name: str | None = None
+
+
+class SecurityLogRequested(Answer):
+    """The request for a security log."""
+
+    id: OptionalId = None
+    charge_point_id: OptionalId = None
+    status: str | None = None
+    log_type: str | None = None
+    file_name: str | None = None
+
+
+class Reserved(Answer):
+    """The new reservation."""
+
+    success: bool | None = None
+    reservation_id: OptionalId = None
+
+
+class DataTransferred(Answer):
+    """What the charge point said to a data transfer.
+
+    Attributes:
+        status: `Accepted`, `Rejected`, `UnknownMessageId`, `UnknownVendorId`, or a newer one.
+    """
+
+    enveloped: ClassVar[bool] = False  # `data` is the charge point's own text here
+
+    status: str | None = None
+    data: str | None = None
+
+
+class ChargingProfileSet(Answer):
+    """The new charging profile."""
+
+    id: OptionalId = None
+
+
+class SessionStarted(Answer):
+    """A session that was asked for.
+
+    Attributes:
+        session_id: None when it was started without an EVSE; then `authorization_id` leads to the session.
+    """
+
+    success: bool | None = None
+    session_id: OptionalId = None
+    authorization_id: OptionalId = None
+    message: str | None = None
+    error_code: str | None = None
+
+
+class SyncRequested(Answer):
+    """The request for a configuration, which arrives as a notification."""
+
+    success: bool | None = None
+    request_id: OptionalId = None
+
+
+class FlexibilityStatus(Answer):
+    """Status of a flexibility asset."""
+
+    status: str | None = None
+    ends_at: Time = None
+
+
+class ActivationPeriod(VendorObject):
+    """Part of an activation request."""
+
+    start_time: Time = None
+    end_time: Time = None
+    energy: float | None = None
+    max_power: float | None = None
+
+
+class ActivationRequested(Answer):
+    """The new activation request."""
+
+    id: OptionalId = None
+    asset_id: OptionalId = None
+    timestamp: Time = None
+    periods: tuple[ActivationPeriod, ...] | None = None
+
+
+class Slot(VendorObject):
+    """A time in which an EVSE can be booked."""
+
+    start_at: Time = None
+    end_at: Time = None
+
+
+class EvseSlots(VendorObject):
+    """When one EVSE can be booked."""
+
+    evse_id: OptionalId = None
+    available_slots: tuple[Slot, ...] | None = None
+
+
+class BookingAvailability(Answer):
+    """When the EVSEs of a location can be booked."""
+
+    enveloped: ClassVar[bool] = False  # `data` is a list here
+
+    data: tuple[EvseSlots, ...] | None = None
+
+
+class PrivateDataExport(Answer):
+    """Where the data can be fetched; whoever has the address can read them."""
+
+    download_url: str | None = None
