@@ -76,10 +76,12 @@ class EntityKeyRules:
 
 def occurred_at(notification_type: str, data: Mapping[str, Any]) -> datetime | None:
     """The time of change that a payload itself states, as aware UTC; None when it states none."""
-    for steps in _TIMES.get(notification_type, _FALLBACK_TIMES):
-        found = _newest(data, steps)
-        if found is not None:
-            return found
+    for steps, within in _TIMES.get(notification_type, _FALLBACK_TIMES):
+        place = _at(data, steps)
+        if place is not None:
+            found = read_time(place) if within is None else _newest(place, within)
+            if found is not None:
+                return found
     return None
 
 
@@ -91,21 +93,8 @@ def _at(here: Any, steps: Steps) -> object:
     return here
 
 
-def _newest(here: Any, steps: Steps) -> datetime | None:
-    for place, step in enumerate(steps):
-        if type(here) is not dict:
-            return None
-        if step.endswith("[]"):
-            elements = here.get(step[:-2])
-            if type(elements) is not list:
-                elements = [elements]
-            return _newest_of(elements, steps[place + 1 :])
-        here = here.get(step)
-    return read_time(here)
-
-
-def _newest_of(elements: list[Any], steps: Steps) -> datetime | None:
-    found = [_at(element, steps) for element in elements]
+def _newest(elements: object, steps: Steps) -> datetime | None:
+    found = [_at(element, steps) for element in (elements if type(elements) is list else [elements])]
     texts = {text for text in found if type(text) is str}  # the readings of one sample share their time
     return max((time for time in map(read_time, texts) if time is not None), default=None)
 
@@ -121,8 +110,14 @@ def _compile(entities: tuple[Entity, ...]) -> tuple[tuple[str, Steps], ...]:
     return tuple((f"{entity}:", tuple(path.split("."))) for entity, paths in entities for path in paths)
 
 
-def _compile_times(known: KnownType) -> tuple[Steps, ...]:
-    return tuple(tuple(path.split(".")) for path in time_paths(known))
+def _compile_times(known: KnownType) -> tuple[tuple[Steps, Steps | None], ...]:
+    """Steps to each time; for `a[].b` those to the elements, and those within each of them."""
+    return tuple(_compile_time(path) for path in time_paths(known))
+
+
+def _compile_time(path: str) -> tuple[Steps, Steps | None]:
+    whole, each, within = path.partition("[].")
+    return tuple(whole.split(".")), tuple(within.split(".")) if each else None
 
 
 _TIMES = {name: _compile_times(known) for name, known in KNOWN_TYPES.items()}

@@ -11,59 +11,147 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from ampeco.catalogue import KNOWN_TYPES
+from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES
 from ampeco.entity_keys import DEFAULT_RULES, EntityKeyRules, occurred_at
 from ampeco.errors import PayloadError
-from ampeco.models.boot import Boot
-from ampeco.models.meter_values import SessionMeterValues
-from ampeco.models.objects.meter_value import MeterValue
-from ampeco.models.objects.session import Session
-from ampeco.models.payload import Payload
-from ampeco.models.session import SessionStartStop, SessionUpdate
-from ampeco.models.status import HardwareStatus, NetworkStatus
+from ampeco.models.lazy import LazyModels
+from ampeco.models.payload import Payload, VendorObject
+
+if TYPE_CHECKING:
+    from ampeco.models.authorization import AuthorizationChanged, LegacyAuthorizationChanged
+    from ampeco.models.boot import Boot
+    from ampeco.models.charge_point import (
+        ChargePointChanged,
+        ChargePointDataTransferReceived,
+        ChargePointSyncConfiguration,
+        ChargingProfileApplied,
+        EvseChanged,
+        LegacyChargePointChanged,
+        SecurityEventReported,
+    )
+    from ampeco.models.circuit import CircuitChanged, CircuitConsumptionReported
+    from ampeco.models.installer_job import InstallerJobChanged
+    from ampeco.models.issue import IssueChanged
+    from ampeco.models.location import LocationChanged, ParkingSpaceOccupancyStatusChanged
+    from ampeco.models.meter_values import SessionMeterValues
+    from ampeco.models.objects.meter_value import MeterValue
+    from ampeco.models.objects.session import Session
+    from ampeco.models.partner import (
+        LegacyPartnerChanged,
+        LegacyPartnerInviteChanged,
+        PartnerChanged,
+        PartnerInviteChanged,
+        SettlementReportCreated,
+        SubOperatorChanged,
+    )
+    from ampeco.models.reservation import LegacyReservationChanged, ReservationChanged
+    from ampeco.models.roaming import CdrReceived, RoamingPlatformChanged
+    from ampeco.models.session import SessionStartStop, SessionUpdate
+    from ampeco.models.status import DiagnosticsStatus, FirmwareStatus, HardwareStatus, NetworkStatus
+    from ampeco.models.tariff import SubscriptionPlanChanged, TariffChanged
+    from ampeco.models.transaction import TransactionChanged
+    from ampeco.models.user import (
+        IdTagChanged,
+        LegacyPaymentMethodChanged,
+        LegacyUserSubscriptionChanged,
+        UserBalanceChanged,
+        UserChanged,
+        UserInvoiceDetailsChanged,
+        UserPaymentMethodChanged,
+        UserSubscriptionChanged,
+    )
 
 __all__ = [
     "DEFAULT_RULES",
     "KNOWN_TYPES",
     "MODELS",
+    "UNCONFIRMED_TYPES",
     "UNTYPED",
+    "AuthorizationChanged",
     "Boot",
+    "CdrReceived",
+    "ChargePointChanged",
+    "ChargePointDataTransferReceived",
+    "ChargePointSyncConfiguration",
+    "ChargingProfileApplied",
+    "CircuitChanged",
+    "CircuitConsumptionReported",
+    "DiagnosticsStatus",
     "EntityKeyRules",
+    "EvseChanged",
+    "FirmwareStatus",
     "HardwareStatus",
+    "IdTagChanged",
+    "InstallerJobChanged",
+    "IssueChanged",
+    "LegacyAuthorizationChanged",
+    "LegacyChargePointChanged",
+    "LegacyPartnerChanged",
+    "LegacyPartnerInviteChanged",
+    "LegacyPaymentMethodChanged",
+    "LegacyReservationChanged",
+    "LegacyUserSubscriptionChanged",
+    "LocationChanged",
     "MeterValue",
     "NetworkStatus",
     "Notification",
+    "ParkingSpaceOccupancyStatusChanged",
+    "PartnerChanged",
+    "PartnerInviteChanged",
     "Payload",
+    "ReservationChanged",
+    "RoamingPlatformChanged",
+    "SecurityEventReported",
     "Session",
     "SessionMeterValues",
     "SessionStartStop",
     "SessionUpdate",
+    "SettlementReportCreated",
+    "SubOperatorChanged",
+    "SubscriptionPlanChanged",
+    "TariffChanged",
+    "TransactionChanged",
+    "UserBalanceChanged",
+    "UserChanged",
+    "UserInvoiceDetailsChanged",
+    "UserPaymentMethodChanged",
+    "UserSubscriptionChanged",
     "parse",
     "read",
 ]
 
 UNTYPED = "untyped"
 
-MODELS: Mapping[str, type[Payload]] = MappingProxyType(
-    {
-        name: model
-        for model in (
-            SessionStartStop,
-            SessionUpdate,
-            SessionMeterValues,
-            HardwareStatus,
-            NetworkStatus,
-            Boot,
-        )
-        for name in model.notification_types
-    }
+_LISTED = {**KNOWN_TYPES, **UNCONFIRMED_TYPES}
+
+MODELS: Mapping[str, type[Payload]] = LazyModels(
+    Payload, {name: f"ampeco.models.{known.model.replace('.', ':')}" for name, known in _LISTED.items()}
 )
+"""Type string -> class of its payload, for every known type and the likely ones."""
+
+_EXPORTED: Mapping[str, type[VendorObject]] = LazyModels(
+    VendorObject,
+    {
+        "MeterValue": "ampeco.models.objects.meter_value",
+        "Session": "ampeco.models.objects.session",
+        **{
+            name: f"ampeco.models.{module}"
+            for module, _, name in (known.model.partition(".") for known in _LISTED.values())
+        },
+    },
+)
+
+if not TYPE_CHECKING:  # a type checker would take every name for an existing one
+
+    def __getattr__(name: str) -> type[VendorObject]:
+        if name in _EXPORTED:
+            return _EXPORTED[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +209,9 @@ def parse(body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES) -> Notification
     notification_type = named if type(named) is str and named else UNTYPED
     payload: Payload | None = None
     misfit = False
-    model = MODELS.get(notification_type)
-    if model is not None:
+    if notification_type in MODELS:
         try:
-            payload = model.model_validate(data)
+            payload = MODELS[notification_type].model_validate(data)
         except ValidationError:
             misfit = True
     return Notification(

@@ -4,21 +4,22 @@ Source: index of the specification v3.251.8 (the snake_case names: confirmed; th
 this notification: inferred). The key they sit under, and the ids beside them, are not publicly documented.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from ampeco.models.fields import OptionalId
-from ampeco.models.payload import Payload
-from ampeco.models.status import CHARGE_POINT_ID
+from ampeco.models.payload import LoosePayload
 
 
-class Boot(Payload):
+class Boot(LoosePayload):
     """What a charge point says of itself when it starts; it may sit at the top or one object further down."""
 
     notification_types: ClassVar[tuple[str, ...]] = ("BootNotification",)
+    found_at: ClassVar[Mapping[str, tuple[str, ...]]] = {"chargePointId": ("chargePoint.id", "chargePoint")}
 
-    charge_point_id: OptionalId = Field(default=None, validation_alias=CHARGE_POINT_ID)
+    charge_point_id: OptionalId = None
     vendor: str | None = None
     model: str | None = None
     firmware_version: str | None = None

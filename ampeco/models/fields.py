@@ -7,11 +7,13 @@ Source: the specification's schemas at v3.96.4 (mixed id types: confirmed; ISO 8
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import PlainValidator
 
 _DATE_CHARS = len("2026-11-24")
+_TIME_MAX_CHARS = 64
 _EXACT_FLOAT = 2**53
 
 
@@ -31,17 +33,25 @@ def read_time(value: object) -> datetime | None:
 
     A bare date is not a moment: it says too little to tell two events apart.
     """
+    if type(value) is str:
+        return _read_text(value) if _DATE_CHARS < len(value) < _TIME_MAX_CHARS else None
+    return _as_utc(value) if isinstance(value, datetime) else None  # built in Python, not read from bytes
+
+
+@lru_cache(512)  # the readings of one sample share their time, and it is read for the event as well
+def _read_text(text: str) -> datetime | None:
     try:
-        if type(value) is str and len(value) > _DATE_CHARS:
-            moment = datetime.fromisoformat(value)
-        elif isinstance(value, datetime):  # a payload built in Python, not read from bytes
-            moment = value
-        else:
-            return None
-        if moment.tzinfo is UTC:
-            return moment
+        return _as_utc(datetime.fromisoformat(text))
+    except ValueError:
+        return None
+
+
+def _as_utc(moment: datetime) -> datetime | None:
+    if moment.tzinfo is UTC:
+        return moment
+    try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except OverflowError:
         return None
 
 

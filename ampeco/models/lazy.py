@@ -35,6 +35,9 @@ class LazyModels(Mapping[str, type[M]]):
             self._found[name] = found
         return found
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 

@@ -7,10 +7,10 @@ one consumer for at least one session type; that it has all the REST fields is i
 from typing import ClassVar
 
 from ampeco.models.objects.session import Session
-from ampeco.models.payload import Payload
+from ampeco.models.payload import LoosePayload, Payload
 
 
-class SessionStartStop(Payload):
+class SessionStartStop(LoosePayload):
     """A session started or stopped; tell which by `session.status`, no other field says so.
 
     How the two type strings relate is not publicly documented; the same shape is accepted for both, while the
@@ -21,6 +21,7 @@ class SessionStartStop(Payload):
         "SessionStartStopNotification",
         "session.start.stop.notification",
     )
+    noun: ClassVar[str] = "session"
 
     session: Session
 

@@ -126,8 +126,9 @@ _PLACES = {
 
 OBJECTS: Mapping[str, type[VendorObject]] = LazyModels(VendorObject, _PLACES)
 
+if not TYPE_CHECKING:  # a type checker would take every name for an existing one
 
-def __getattr__(name: str) -> type[VendorObject]:
-    if name in _PLACES:
-        return OBJECTS[name]
-    raise AttributeError(name)
+    def __getattr__(name: str) -> type[VendorObject]:
+        if name in _PLACES:
+            return OBJECTS[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,8 @@
 """Bytes to notifications: nothing but PayloadError comes out, and what is signed JSON is always kept."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ampeco import notifications
+from ampeco.catalogue import SUBSCRIBABLE, UNCONFIRMED_TYPES
 from ampeco.errors import PayloadError
+from ampeco.models.objects import OBJECTS
 from ampeco.models.objects.session import Session
+from ampeco.models.payload import snake
 from ampeco.notifications import (
     DEFAULT_RULES,
     KNOWN_TYPES,
@@ -26,6 +32,8 @@ from ampeco.notifications import (
     read,
 )
 from ampeco.notifications import EntityKeyRules as Rules
+
+FACTS = Path(__file__).parents[2] / "facts"
 
 scalars = st.one_of(
     st.none(),
@@ -364,7 +372,126 @@ def test_payloads_can_be_made_in_python() -> None:
 
 def test_the_catalogue_holds_every_known_type_and_every_model() -> None:
     assert len(KNOWN_TYPES) == 43
-    assert MODELS.keys() <= KNOWN_TYPES.keys()
+    assert MODELS.keys() == KNOWN_TYPES.keys() | UNCONFIRMED_TYPES.keys()
+    assert not KNOWN_TYPES.keys() & UNCONFIRMED_TYPES.keys()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_says_itself_which_types_carry_it(name: str) -> None:
+    """What a handler subscribes to by its annotation is what the catalogue says."""
+    model = MODELS[name]
+    assert name in model.notification_types
+    assert getattr(notifications, model.__name__) is model
+    assert model.__name__ in notifications.__all__
+
+
+def test_the_catalogue_says_what_the_facts_say() -> None:
+    facts = json.loads((FACTS / "notification_types.json").read_text())
+    embeddings = {None: "unknown", "unconfirmed": "guess"}
+    for fact in facts["types"]:
+        known = KNOWN_TYPES[fact["type"]]
+        said = fact["embedding"]
+        assert known.embedding == embeddings.get(
+            said, "inferred" if str(said).startswith("inferred") else "confirmed"
+        )
+        assert known.confidence == fact["payload_confidence"]
+        assert known.deprecated == fact["deprecated"]
+        assert known.embedded == (fact["embedded_schema"] and Path(fact["embedded_schema"]).stem)
+        assert all(name in (fact["superseded_by"] or "") for name in known.superseded_by)
+        assert bool(known.superseded_by) == bool(fact["superseded_by"])
+    assert frozenset(facts["subscribe_enum_v3_96_4"]) == SUBSCRIBABLE
+    likely = [
+        component["likely_type_strings"] for component in facts["components_without_confirmed_type_string"]
+    ]
+    assert UNCONFIRMED_TYPES.keys() == {name for names in likely for name in names}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, known in KNOWN_TYPES.items() if known.noun not in (None, "session")]
+)
+@pytest.mark.parametrize("spelling", ["nested", "snake", "flat", "id-only", "id-under-noun"])
+def test_a_resource_is_found_wherever_it_may_be(name: str, spelling: str) -> None:
+    noun = KNOWN_TYPES[name].noun or ""
+    attribute = snake(noun)
+    resource = {"id": 7, "novelty": {"deep": [1]}}
+    fields: dict[str, Any] = {
+        "nested": {noun: resource},
+        "snake": {attribute: resource},
+        "flat": resource,
+        "id-only": {f"{noun}Id": 7},
+        "id-under-noun": {noun: 7},
+    }[spelling]
+    notification = parse(body(notification=name, **fields))
+    assert not notification.misfit
+    found = getattr(notification.payload, attribute)
+    if spelling == "id-only":
+        assert found is None
+    elif noun != "invoiceDetails":  # it has no id
+        assert found.id == "7"
+    if hasattr(notification.payload, f"{attribute}_id"):
+        assert getattr(notification.payload, f"{attribute}_id") == "7"
+    if spelling in ("nested", "snake", "flat"):
+        assert found.model_extra["novelty"] == {"deep": [1]}
+        assert notification.payload is not None
+        assert notification.payload.model_dump(by_alias=True)[noun]["novelty"] == {"deep": [1]}
+
+
+@pytest.mark.parametrize("name", [name for name, known in KNOWN_TYPES.items() if known.noun != "session"])
+def test_what_nobody_knows_is_no_misfit_when_it_is_absent(name: str) -> None:
+    if name == "SessionMeterValuesNotification":
+        return  # its names are confirmed
+    assert not parse(body(notification=name)).misfit
+    assert not parse(body(notification=name, chargePointId=None, somethingNew={"x": 1})).misfit
+
+
+def test_ids_beside_a_resource_are_found_in_it() -> None:
+    payload = parse(
+        body(notification="user.paymentMethod.changed", paymentMethod={"id": "a", "userId": 5})
+    ).payload
+    assert isinstance(payload, notifications.UserPaymentMethodChanged)
+    assert (payload.payment_method_id, payload.user_id) == ("a", "5")
+    event = parse(body(notification="SecurityEventNotification", securityEvent={"chargePoint": 12})).payload
+    assert isinstance(event, notifications.SecurityEventReported)
+    assert event.charge_point_id == "12"
+
+
+def test_finding_an_id_takes_nothing_away() -> None:
+    place = {"id": 12, "name": "North"}
+    payload = parse(
+        body(notification="NetworkStatusNotification", chargePoint=place, chargePointId=None)
+    ).payload
+    assert isinstance(payload, NetworkStatus)
+    assert payload.charge_point_id == "12"
+    assert payload.model_extra == {"chargePoint": place}
+
+
+def test_an_empty_object_may_come_as_an_empty_list() -> None:
+    assert session_of(roaming=[], externalAppData=[]).roaming is None
+
+
+def test_the_catalogue_of_objects_reads_every_name_of_the_schemas() -> None:
+    """Each wire name lands in an attribute, none in the unknown rest."""
+    for title, model in OBJECTS.items():
+        schema = json.loads((FACTS / "schemas" / f"{title}.json").read_text())
+        shapes = schema.get("oneOf") or [schema]
+        names = {name for shape in shapes for name in shape["properties"]}
+        document: dict[str, Any] = dict.fromkeys(names)
+        if model.model_fields.get("id") is not None:
+            document["id"] = 1
+        assert model.model_validate(document).model_extra == {}, title
+
+
+def test_secrets_of_objects_do_not_show() -> None:
+    point = OBJECTS["ChargePoint"].model_validate({"id": 1, "pin": "4711", "network": {"password": "hush"}})
+    assert "4711" not in repr(point)
+    assert "hush" not in repr(point)
+
+
+def test_importing_the_parser_imports_no_models() -> None:
+    """A process that handles sessions does not pay for tariffs."""
+    code = "import sys, ampeco.notifications; print([m for m in sys.modules if 'models.objects.' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("name", KNOWN_TYPES)
