@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from ampeco.generator import actions, objects, operations, resources
+from ampeco.generator import actions, objects, operations, page, resources
 from ampeco.generator.facts import ROOT
 
-PARTS = (operations.outputs, actions.outputs, resources.outputs, objects.outputs)
+PARTS = (operations.outputs, actions.outputs, resources.outputs, objects.outputs, page.outputs)
 
 
 def outputs() -> dict[Path, str]:

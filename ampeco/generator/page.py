@@ -1,0 +1,54 @@
+"""The table -> `ampeco/OPERATIONS.md`, a page for people that lists every endpoint by group."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ampeco.generator.facts import GENERATED, PACKAGE
+from ampeco.generator.operations import rows
+
+PAGE = PACKAGE / "OPERATIONS.md"
+
+Row = dict[str, Any]
+
+
+def outputs() -> dict[Path, str]:
+    """The page."""
+    return {PAGE: "\n".join(_lines()) + "\n"}
+
+
+def _lines() -> Iterator[str]:
+    yield f"<!-- {GENERATED} -->"
+    yield "# Operations"
+    yield ""
+    yield "Every endpoint of AMPECO's API that is publicly known. With `_` for `-` a name is the Python path"
+    yield "below `client.actions` (actions) or below `client` (everything else). *Body*: are its members publicly"
+    yield "documented? *Repeat*: does a second equal call change nothing more, even a late one? *Since*: the first"
+    yield "index that lists it."
+    groups = groupby(sorted(rows(), key=_place), key=lambda row: row["group"])
+    for group, found in groups:
+        yield ""
+        yield f"## {group}"
+        yield ""
+        yield "| name | AMPECO's name | method and path | body | repeat | deprecated | since |"
+        yield "|---|---|---|---|---|---|---|"
+        yield from map(_line, found)
+
+
+def _place(row: Row) -> tuple[str, str, str]:
+    return row["group"], row["name"], row["version"]
+
+
+def _line(row: Row) -> str:
+    body = "?" if row["fields"] is None else "known" if row["fields"] else "none"
+    cells = [
+        f"`{row['name']}`",
+        row["title"],
+        f"`{row['method']} {row['path']}`",
+        body,
+        "harmless" if row["idempotent"] else "**no**",
+        "deprecated" if row["deprecated"] else "",
+        row["since"],
+    ]
+    return f"| {' | '.join(cells)} |"
