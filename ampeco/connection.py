@@ -110,11 +110,16 @@ class Tenant:
 
     def decipher(self, request: WireRequest, response: httpx2.Response) -> Any:
         """As `wire.decipher`; a token that the answer echoes does not get into an error."""
-        body = response.content
-        for spelling in (self.token, self.token.replace("/", r"\/")):
-            body = body.replace(spelling.encode(), b"[token]")
-        headers = {name: value.replace(self.token, "[token]") for name, value in response.headers.items()}
+        headers = {
+            name: self._without_token(value.encode()).decode() for name, value in response.headers.items()
+        }
+        body = self._without_token(response.content)
         return decipher(request, response.status_code, headers, body)
+
+    def _without_token(self, said: bytes) -> bytes:
+        for spelling in (self.token, self.token.replace("/", r"\/")):
+            said = said.replace(spelling.encode(), b"[token]")
+        return said
 
 
 class Passage:
