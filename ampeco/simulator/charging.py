@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
+USER_IDS = (5001, 5999)
 PRICE_PER_KWH = 0.45
 TAX_PERCENT = 20
 _TAPER_FROM_PERCENT = 80.0
@@ -47,24 +48,34 @@ class ChargingSession:
     stopped_at: datetime | None = None
     reason: str | None = None
     paid: bool = False
+    status: str = "active"
 
     def __post_init__(self) -> None:
         self.measured_at = self.started_at
 
     @classmethod
     def begin(
-        cls, session_id: int, evse: Evse, at: datetime, register_wh: int, random: Random
+        cls,
+        session_id: int,
+        evse: Evse,
+        at: datetime,
+        register_wh: int,
+        random: Random,
+        *,
+        user_id: int | None = None,
+        status: str = "active",
     ) -> "ChargingSession":
         """A driver plugs in a car that is neither empty nor full."""
         return cls(
             id=session_id,
             evse=evse,
-            user_id=random.randint(5001, 5999),
+            user_id=random.randint(*USER_IDS) if user_id is None else user_id,
             external_id=f"{random.getrandbits(48):012x}",
             started_at=at,
             battery_wh=random.randint(40, 90) * 1000.0,
             soc_percent=random.uniform(10, 60),
             register_wh=register_wh,
+            status=status,
         )
 
     def charge_until(self, at: datetime, random: Random) -> None:
@@ -82,6 +93,7 @@ class ChargingSession:
     def stop(self, at: datetime, reason: str) -> None:
         """The car is unplugged or the driver ends the session."""
         self.stopped_at, self.reason, self.power_kw = at, reason, 0.0
+        self.status = "finished"
 
     def meter_values(self) -> list[dict[str, Any]]:
         """What the meter shows now, values as texts like in OCPP."""
@@ -111,7 +123,7 @@ class ChargingSession:
             "chargePointId": self.evse.charge_point_id,
             "evseId": self.evse.id,
             "connectorId": 1,
-            "status": "finished" if finished else "active",
+            "status": self.status,
             "reason": self.reason,
             "userId": self.user_id,
             "authorizationId": self.id + 500_000,

@@ -1,6 +1,6 @@
 """Charge points living through their day, on simulated time: the same seed gives the same notifications.
 
-Pure: no clock, no tasks, no tenant. Somebody asks for the next notification, and tells when a charge point is reset.
+Pure: no clock, no tasks, no tenant. Somebody asks for the next notification, and tells what the actions order.
 """
 
 import heapq
@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from ampeco.simulator.charging import ChargingSession, Evse
+from ampeco.simulator.plan import Behaviour
 
 ANNOUNCED = frozenset(
     {
@@ -22,8 +23,9 @@ ANNOUNCED = frozenset(
         "SessionUpdateNotification",
     }
 )
-FAULT_CHANCE = 1 / 25
-FAULTED_S = 3 * 3600  # about three cycles, then somebody drives there
+KEPT_SESSIONS = 20_000
+FIRST_SESSION_ID = 100_001
+_DAY_S = 86_400
 _POWERS_KW = (7.4, 11.0, 22.0, 50.0, 150.0)
 _STOP_REASONS = ("evdisconnected", "local", "remote")
 
@@ -40,14 +42,28 @@ _Step = int | Announcement  # seconds to wait, or what happens
 
 
 @dataclass(slots=True, eq=False)
-class _ChargePoint:
+class ChargePoint:
+    """A charge point with its one EVSE.
+
+    Attributes:
+        status: hardware status, as announced last.
+        session: the one under way, or ordered and about to start.
+        idle: no car is there, and the next thing to come can be put forward.
+    """
+
     evse: Evse
     random: Random
-    faults_at_first: bool
+    faults_next: bool
     life: Iterator[_Step]
     turn: int = 0  # entries of the agenda with another number are stale
+    status: str = "available"
+    session: ChargingSession | None = None
+    idle: bool = False
     faulted: bool = False
     was_reset: bool = False
+    stop_ordered: bool = False
+    fault_ordered: bool = False
+    operative: bool = True
     register_wh: int = 0
 
 
@@ -58,12 +74,24 @@ class Fleet:
         seed: decides about everything; equal seeds give equal notifications as long as resets come equally.
         start_at: when simulated time begins.
         first_session_id: id of the first session, so that a second fleet does not use ids again.
+        behaviour: how charge points live.
+
+    Attributes:
+        charge_points: by id.
+        sessions: by id, the oldest first; about the last 20,000.
     """
 
     def __init__(
-        self, charge_points: int, *, seed: int, start_at: datetime, first_session_id: int = 100_001
+        self,
+        charge_points: int,
+        *,
+        seed: int,
+        start_at: datetime,
+        first_session_id: int = FIRST_SESSION_ID,
+        behaviour: Behaviour | None = None,
     ) -> None:
-        self._start_at = start_at.replace(microsecond=0)
+        self._behaviour = behaviour or Behaviour()
+        self.started_at = start_at.replace(microsecond=0)
         self._now_s = 0
         self._agenda: list[tuple[int, int, int, int]] = []  # at, order, charge point, turn
         self._entries = 0
@@ -73,21 +101,23 @@ class Fleet:
         self.faults = 0
         # In a short demonstration chance alone would often show no fault at all.
         first_faulty = Random(seed).randint(1, charge_points)  # noqa: S311 (no secret)
-        self._charge_points: dict[int, _ChargePoint] = {}
+        self.charge_points: dict[int, ChargePoint] = {}
+        self.sessions: dict[int, ChargingSession] = {}
         for id_ in range(1, charge_points + 1):
             random = Random(f"{seed}:{id_}")  # noqa: S311
             evse = Evse(id_, id_ * 10 + 1, random.choice(_POWERS_KW))
-            charge_point = _ChargePoint(evse, random, id_ == first_faulty, iter(()))
+            faults_next = id_ == first_faulty and self._behaviour.fault_at_first
+            charge_point = ChargePoint(evse, random, faults_next, iter(()))
             charge_point.register_wh = random.randint(10_000, 9_000_000)
             charge_point.life = self._live(charge_point)
-            self._charge_points[id_] = charge_point
+            self.charge_points[id_] = charge_point
             self._plan(charge_point, random.randint(0, 60))
 
     def next(self) -> Announcement:
         """What happens next, wherever in the fleet."""
         while True:
             at_s, _, id_, turn = heapq.heappop(self._agenda)
-            charge_point = self._charge_points[id_]
+            charge_point = self.charge_points[id_]
             if turn != charge_point.turn:
                 continue
             self._now_s = at_s
@@ -100,78 +130,154 @@ class Fleet:
 
     def reset(self, charge_point_id: int) -> bool:
         """A reset arrives at a charge point: a faulted one boots and is well again, others take no notice."""
-        charge_point = self._charge_points.get(charge_point_id)
+        charge_point = self.charge_points.get(charge_point_id)
         if charge_point is None or not charge_point.faulted or charge_point.was_reset:
             return False
         charge_point.was_reset = True
-        charge_point.turn += 1
-        self._plan(charge_point, charge_point.random.randint(20, 90))
+        self._hasten(charge_point, charge_point.random.randint(20, 90))
         return True
+
+    def order_session(self, charge_point_id: int, user_id: int | None = None) -> ChargingSession | None:
+        """Let a session start at once; None when the charge point has no place for one now."""
+        charge_point = self.charge_points.get(charge_point_id)
+        if (
+            charge_point is None
+            or not charge_point.idle
+            or charge_point.session
+            or not charge_point.operative
+        ):
+            return None
+        charge_point.session = self._begin(charge_point, user_id, "pending")
+        self._hasten(charge_point, charge_point.random.randint(1, 5))
+        return charge_point.session
+
+    def order_stop(self, session_id: int) -> bool:
+        """Let a session end at once, as from afar."""
+        session = self.sessions.get(session_id)
+        if session is None or session.stopped_at is not None:
+            return False
+        charge_point = self.charge_points[session.evse.charge_point_id]
+        if charge_point.session is not session:
+            return False
+        charge_point.stop_ordered = True
+        if session.status == "active":
+            self._hasten(charge_point, charge_point.random.randint(1, 5))
+        return True
+
+    def order_availability(self, charge_point_id: int, *, operative: bool) -> None:
+        """Take a charge point out of service once no car is there, or back into it."""
+        charge_point = self.charge_points.get(charge_point_id)
+        if charge_point is None or charge_point.operative is operative:
+            return
+        charge_point.operative = operative
+        if charge_point.idle:
+            self._hasten(charge_point, charge_point.random.randint(1, 5))
+
+    def order_faults(self, share: float) -> int:
+        """Let the first charge points, this share of all, fault as soon as no car is there; how many there are."""
+        chosen = list(self.charge_points.values())[: round(share * len(self.charge_points))]
+        for charge_point in chosen:
+            charge_point.fault_ordered = not charge_point.faulted
+            if charge_point.idle:
+                self._hasten(charge_point, charge_point.random.randint(1, 60))
+        return len(chosen)
 
     @property
     def faulted(self) -> list[int]:
         """The charge points that are faulted at this moment."""
-        return [id_ for id_, charge_point in self._charge_points.items() if charge_point.faulted]
+        return [id_ for id_, charge_point in self.charge_points.items() if charge_point.faulted]
 
     @property
     def now(self) -> datetime:
         """Simulated time."""
-        return self._start_at + timedelta(seconds=self._now_s)
+        return self.started_at + timedelta(seconds=self._now_s)
 
-    def _plan(self, charge_point: _ChargePoint, in_s: int) -> None:
+    def _plan(self, charge_point: ChargePoint, in_s: int) -> None:
         self._entries += 1
         entry = (self._now_s + in_s, self._entries, charge_point.evse.charge_point_id, charge_point.turn)
         heapq.heappush(self._agenda, entry)
 
+    def _hasten(self, charge_point: ChargePoint, in_s: int) -> None:
+        """What it waits for comes now."""
+        charge_point.turn += 1
+        self._plan(charge_point, in_s)
+
     # -- the life of one charge point
 
-    def _live(self, charge_point: _ChargePoint) -> Iterator[_Step]:
+    def _live(self, charge_point: ChargePoint) -> Iterator[_Step]:
         random = charge_point.random
         yield self._boot(charge_point, "PowerUp")
         yield random.randint(2, 10)
         yield self._hardware(charge_point, "available")
-        faults_now = charge_point.faults_at_first
         while True:
-            yield random.randint(30, 900)
+            yield from self._wait(charge_point)
+            if charge_point.fault_ordered:
+                yield from self._fault(charge_point)
+                continue
             yield self._hardware(charge_point, "preparing")
             yield random.randint(5, 60)
-            if faults_now or random.random() < FAULT_CHANCE:
+            if charge_point.session is None and (
+                charge_point.faults_next or random.random() < self._behaviour.fault_share
+            ):
                 yield from self._fault(charge_point)
             else:
                 yield from self._charge(charge_point)
-            faults_now = False
 
-    def _fault(self, charge_point: _ChargePoint) -> Iterator[_Step]:
+    def _wait(self, charge_point: ChargePoint) -> Iterator[_Step]:
+        """Until a car comes, or something is ordered."""
+        charge_point.idle = True
+        if not charge_point.fault_ordered:
+            yield charge_point.random.randint(*self._behaviour.idle_s)
+        while not charge_point.operative:
+            yield self._hardware(charge_point, "unavailable")
+            yield _DAY_S
+            yield from self._return(charge_point)
+        charge_point.idle = False
+
+    def _return(self, charge_point: ChargePoint) -> Iterator[_Step]:
+        if charge_point.operative:
+            yield self._hardware(charge_point, "available")
+            yield charge_point.random.randint(*self._behaviour.idle_s)
+
+    def _fault(self, charge_point: ChargePoint) -> Iterator[_Step]:
         charge_point.faulted, charge_point.was_reset = True, False
+        charge_point.faults_next = charge_point.fault_ordered = False
         self.faults += 1
         yield self._hardware(charge_point, "faulted")
         if not charge_point.was_reset:
-            yield FAULTED_S
+            yield self._behaviour.faulted_s
         charge_point.faulted = False
         yield self._boot(charge_point, "RemoteReset" if charge_point.was_reset else "PowerUp")
         yield charge_point.random.randint(2, 10)
         yield self._hardware(charge_point, "available")
 
-    def _charge(self, charge_point: _ChargePoint) -> Iterator[_Step]:
-        random, evse = charge_point.random, charge_point.evse
+    def _begin(self, charge_point: ChargePoint, user_id: int | None, status: str) -> ChargingSession:
         session = ChargingSession.begin(
-            self.next_session_id, evse, self.now, charge_point.register_wh, random
+            self.next_session_id,
+            charge_point.evse,
+            self.now,
+            charge_point.register_wh,
+            charge_point.random,
+            user_id=user_id,
+            status=status,
         )
         self.next_session_id += 1
+        self.sessions[session.id] = session
+        if len(self.sessions) > max(KEPT_SESSIONS, 2 * len(self.charge_points)):
+            del self.sessions[next(iter(self.sessions))]
+        return session
+
+    def _charge(self, charge_point: ChargePoint) -> Iterator[_Step]:
+        random = charge_point.random
+        session = charge_point.session or self._begin(charge_point, None, "active")
+        charge_point.session, session.status = session, "active"
         self.sessions_started += 1
         yield self._session("SessionStartStopNotification", session)
         yield self._hardware(charge_point, "charging")
-        readings = random.randint(5, 12)
-        length_s = random.randint(900, 2400) if evse.direct_current else random.randint(1800, 5400)
-        for reading in range(1, readings + 1):
-            yield length_s // readings
-            session.charge_until(self.now, random)
-            yield self._meter_values(session)
-            if reading % 4 == 0 and reading < readings:
-                yield 1
-                yield self._session("SessionUpdateNotification", session)
-        yield random.randint(2, 20)
-        session.stop(self.now, random.choice(_STOP_REASONS))
+        yield from self._take_energy(charge_point, session)
+        reason = random.choice(_STOP_REASONS)
+        session.stop(self.now, "remote" if charge_point.stop_ordered else reason)
+        charge_point.session, charge_point.stop_ordered = None, False
         charge_point.register_wh += int(session.energy_wh)
         self.sessions_finished += 1
         yield self._hardware(charge_point, "finishing")
@@ -182,9 +288,28 @@ class Fleet:
         yield random.randint(5, 300)
         yield self._hardware(charge_point, "available")
 
+    def _take_energy(self, charge_point: ChargePoint, session: ChargingSession) -> Iterator[_Step]:
+        random = charge_point.random
+        readings = random.randint(*self._behaviour.readings)
+        shortest, longest = self._behaviour.session_s or (
+            (900, 2400) if charge_point.evse.direct_current else (1800, 5400)
+        )
+        length_s = random.randint(shortest, longest)
+        for reading in range(1, readings + 1):
+            if not charge_point.stop_ordered:
+                yield max(1, length_s // readings)
+            session.charge_until(self.now, random)
+            yield self._meter_values(session)
+            if charge_point.stop_ordered:
+                break
+            if reading % 4 == 0 and reading < readings:
+                yield 1
+                yield self._session("SessionUpdateNotification", session)
+        yield random.randint(2, 20)
+
     # -- notifications (fields: FACTS.md section 4; where a boot carries its charge point is not published)
 
-    def _boot(self, charge_point: _ChargePoint, reason: str) -> Announcement:
+    def _boot(self, charge_point: ChargePoint, reason: str) -> Announcement:
         id_ = charge_point.evse.charge_point_id
         return _announce(
             "BootNotification",
@@ -204,8 +329,8 @@ class Fleet:
             },
         )
 
-    def _hardware(self, charge_point: _ChargePoint, status: str) -> Announcement:
-        evse = charge_point.evse
+    def _hardware(self, charge_point: ChargePoint, status: str) -> Announcement:
+        evse, charge_point.status = charge_point.evse, status
         fields = {"chargePointId": evse.charge_point_id, "evseId": evse.id, "hardwareStatus": status}
         return _announce("HardwareStatusNotification", evse.charge_point_id, fields)
 

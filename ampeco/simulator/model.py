@@ -6,31 +6,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ampeco.signature import Encoding, SigningKey
+from ampeco.signature import SigningKey
 
 State = Literal["pending", "delivered", "failed", "dropped"]
-
-
-@dataclass(frozen=True, slots=True)
-class Habits:
-    """How a tenant behaves where AMPECO publishes nothing; every value is a guess that a test may change.
-
-    Attributes:
-        retry_pauses_s: pauses between the attempts of one delivery; after the last one it is given up.
-        timeout_s: for one attempt, connecting included.
-        concurrency: attempts in flight at one time.
-        resend_every_s: a resend is accepted once in this time per notification subscription (documented: 900).
-        too_early_status: answer to a resend before its time, 429 (with Retry-After) or 422.
-        signature_encoding, signature_prefix: spelling of X-Signature.
-    """
-
-    retry_pauses_s: tuple[float, ...] = (1.0, 5.0, 30.0, 120.0)
-    timeout_s: float = 5.0
-    concurrency: int = 64
-    resend_every_s: float = 900.0
-    too_early_status: Literal[422, 429] = 429
-    signature_encoding: Encoding = "hex"
-    signature_prefix: str = ""
 
 
 class Refused(Exception):
@@ -59,42 +37,86 @@ class SubscriptionRequest:
     notifications: tuple[str, ...]
     callback_url: str | None
     kafka: Mapping[str, Any] | None = field(default=None, repr=False)
+    flags: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
 class NotificationSubscription:
-    """A registered notification subscription; `key` is the token that subscribed."""
+    """A registered notification subscription; `key` is the token that subscribed.
+
+    Attributes:
+        silenced: its token was removed, and nothing is sent until the token is back.
+        failed_in_a_row: deliveries given up since one was delivered.
+    """
 
     id: int
     key: SigningKey
     request: SubscriptionRequest
     enabled: bool = True
+    silenced: bool = False
+    failed_in_a_row: int = 0
     resent_at: datetime | None = None
 
     def wants(self, notification: str) -> bool:
         """Whether a notification of this type is delivered to it."""
-        return self.enabled and self.request.via == "webhook" and notification in self.request.notifications
+        return (
+            self.enabled
+            and not self.silenced
+            and self.request.via == "webhook"
+            and notification in self.request.notifications
+        )
 
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """One notification for one notification subscription."""
+    """One notification for one notification subscription.
+
+    Attributes:
+        answers: to each attempt so far: a status, or why there was none.
+        rank: place in the queue of its charge point; its id, unless it is to come late.
+        repeats: id of the delivery that this is an equal second one of.
+    """
 
     id: int
     subscription: NotificationSubscription
     notification: str
     charge_point_id: int | None
     body: bytes = field(repr=False)
+    rank: int = 0
+    repeats: int | None = None
     state: State = "pending"
     failures: int = 0
     failed_at: datetime | None = None
+    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedAction:
-    """An action somebody called."""
+    """An action somebody called, and that was accepted."""
 
     operation: str
     params: Mapping[str, str]
     called_at: datetime
     body: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """Any call of the API, however it was answered.
+
+    Attributes:
+        number: counts from 1.
+        operation, version: None for a path that is none of an operation.
+        key_id: of the API token, None without a known one.
+    """
+
+    number: int
+    operation: str | None
+    version: str | None
+    method: str
+    path: str
+    params: Mapping[str, str]
+    key_id: str | None
+    status: int
+    called_at: datetime
+    raw: bytes = field(default=b"", repr=False)

@@ -1,15 +1,18 @@
 """Reads the JSON bodies callers send to the pretend tenant, or refuses them with 422 as AMPECO does."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from ampeco.simulator.body_checks import FieldErrors
 from ampeco.simulator.connection import Target
 from ampeco.simulator.fleet import encode
 from ampeco.simulator.model import Refused, SubscriptionRequest
-from ampeco.simulator.scenario import Plan
+from ampeco.simulator.samples import sample
 from ampeco.simulator.subscribable import SUBSCRIBABLE
+
+FLAGS = ("includeTimestampInSignature", "suppressSelfNotifications", "skipRoamingInfrastructure")
+"""Seen in the index of v3.251.8; types, defaults and effects are not publicly documented."""
 
 
 class ResendRequest(NamedTuple):
@@ -21,16 +24,21 @@ class ResendRequest(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """A notification by hand: the type says who gets it, the body is sent whatever it holds."""
+    """A notification by hand: the type says who gets it, the body is sent whatever it holds.
+
+    Attributes:
+        as_it_is: it was given as a text, and no habit may change it.
+    """
 
     notification: str
     charge_point_id: int | None
     body: bytes
+    as_it_is: bool
 
 
-def read_subscription(body: object) -> SubscriptionRequest:
+def read_subscription(body: object, *, accepts_flags: bool = True) -> SubscriptionRequest:
     """Body of Subscribe and Update (v2.0): the complete object; a read-only `id` is ignored."""
-    fields, errors = _fields(body), _Errors()
+    fields, errors = _fields(body), FieldErrors()
     via = fields.get("via")
     if via not in {"webhook", "kafka"}:
         errors.add("via", "must be webhook or kafka")
@@ -40,13 +48,25 @@ def read_subscription(body: object) -> SubscriptionRequest:
         callback_url = _callback_url(fields.get("webhook"), errors)
     elif via == "kafka":
         kafka = _kafka(fields.get("kafka"), errors)
+    flags = _flags(fields, FLAGS, errors, accepted=accepts_flags)
     errors.refuse_if_any()
-    return SubscriptionRequest("kafka" if via == "kafka" else "webhook", notifications, callback_url, kafka)
+    way: Literal["kafka", "webhook"] = "kafka" if via == "kafka" else "webhook"
+    return SubscriptionRequest(way, notifications, callback_url, kafka, flags)
+
+
+def read_subscription_v1(body: object, *, accepts_flags: bool = True) -> SubscriptionRequest:
+    """Body of Subscribe and Update (v1.0): `callbackUrl` and `notifications`."""
+    fields, errors = _fields(body), FieldErrors()
+    notifications = _types(fields, errors)
+    callback_url = _url(fields.get("callbackUrl"), "callbackUrl", errors)
+    flags = _flags(fields, FLAGS[:1], errors, accepted=accepts_flags)
+    errors.refuse_if_any()
+    return SubscriptionRequest("webhook", notifications, callback_url, None, flags)
 
 
 def read_resend(body: object) -> ResendRequest:
     """Body of Resend Failed Notifications. Times are ISO 8601 or `Y-m-d H:i:s`; without an offset they are UTC."""
-    fields, errors = _fields(body), _Errors()
+    fields, errors = _fields(body), FieldErrors()
     notifications = _types(fields, errors)
     start_at, end_at = _time(fields, "startTime", errors), _time(fields, "endTime", errors)
     if start_at and end_at and end_at < start_at:
@@ -55,51 +75,24 @@ def read_resend(body: object) -> ResendRequest:
     return ResendRequest(notifications, start_at, end_at)
 
 
-def read_plan(body: object) -> Plan:
-    """Body of the control endpoint that starts a scenario."""
-    fields, errors = _fields(body), _Errors()
-    for name in fields.keys() - asdict(Plan()).keys():
-        errors.add(name, f"is unknown; there are {', '.join(asdict(Plan()))}")
-    given: dict[str, Any] = {**asdict(Plan()), **fields}
-    charge_points, rate, count, seed = (given[n] for n in ("charge_points", "rate", "count", "seed"))
-    if not _is_int(charge_points) or not 1 <= charge_points <= 100_000:
-        errors.add("charge_points", "must be a whole number from 1 to 100000")
-    if rate is not None and not ((_is_int(rate) or isinstance(rate, float)) and 0 < rate <= 1e6):
-        errors.add("rate", "must be a number above 0, or null")
-    if count is not None and not (_is_int(count) and count >= 0):
-        errors.add("count", "must be a whole number from 0, or null")
-    if not _is_int(seed):
-        errors.add("seed", "must be a whole number")
-    start_at = _time(given, "start_at", errors)
-    errors.refuse_if_any()
-    return Plan(charge_points, None if rate is None else float(rate), count, seed, start_at)
-
-
 def read_letter(body: object) -> Letter:
-    """Body of the control endpoint that sends one notification: an object, or a text to send as it is."""
-    fields, errors = _fields(body), _Errors()
+    """Body of the control endpoint that sends one notification.
+
+    `body` is an object, or a text to send as it is; without one it is the sample of the type.
+    """
+    fields, errors = _fields(body), FieldErrors()
     notification, charge_point, sent = (fields.get(n) for n in ("notification", "charge_point", "body"))
     if not isinstance(notification, str):
         errors.add("notification", "must be a notification type")
     if charge_point is not None and not _is_int(charge_point):
         errors.add("charge_point", "must be a whole number, or null")
-    if not isinstance(sent, dict | str):
+    if not isinstance(sent, dict | str | None):
         errors.add("body", "must be an object or a text")
     errors.refuse_if_any()
-    raw = sent.encode(errors="surrogatepass") if isinstance(sent, str) else encode(sent or {})
-    return Letter(str(notification), charge_point, raw)
-
-
-class _Errors:
-    def __init__(self) -> None:
-        self._found: dict[str, list[str]] = {}
-
-    def add(self, field: str, fault: str) -> None:
-        self._found.setdefault(field, []).append(f"The field {field} {fault}.")
-
-    def refuse_if_any(self) -> None:
-        if self._found:
-            raise Refused(422, "The given data was invalid.", errors=self._found)
+    if isinstance(sent, str):
+        return Letter(str(notification), charge_point, sent.encode(errors="surrogatepass"), True)
+    body = sample(str(notification), datetime.now(UTC)) if sent is None else sent
+    return Letter(str(notification), charge_point, encode(body), False)
 
 
 def _fields(body: object) -> Mapping[str, Any]:
@@ -108,7 +101,7 @@ def _fields(body: object) -> Mapping[str, Any]:
     return body
 
 
-def _types(fields: Mapping[str, Any], errors: _Errors) -> tuple[str, ...]:
+def _types(fields: Mapping[str, Any], errors: FieldErrors) -> tuple[str, ...]:
     given = fields.get("notifications")
     if not isinstance(given, list) or not given:
         errors.add("notifications", "must be a list with at least one notification type")
@@ -119,8 +112,12 @@ def _types(fields: Mapping[str, Any], errors: _Errors) -> tuple[str, ...]:
     return tuple(name for name in given if isinstance(name, str))
 
 
-def _callback_url(webhook: object, errors: _Errors) -> str | None:
+def _callback_url(webhook: object, errors: FieldErrors) -> str | None:
     url = webhook.get("callbackUrl") if isinstance(webhook, dict) else None
+    return _url(url, "webhook.callbackUrl", errors)
+
+
+def _url(url: object, place: str, errors: FieldErrors) -> str | None:
     if isinstance(url, str):
         try:
             Target.of(url)
@@ -128,11 +125,23 @@ def _callback_url(webhook: object, errors: _Errors) -> str | None:
             pass
         else:
             return url
-    errors.add("webhook.callbackUrl", "must be an http or https URL")
+    errors.add(place, "must be an http or https URL")
     return None
 
 
-def _kafka(kafka: object, errors: _Errors) -> Mapping[str, Any] | None:
+def _flags(
+    fields: Mapping[str, Any], known: tuple[str, ...], errors: FieldErrors, *, accepted: bool
+) -> dict[str, bool]:
+    given = {name: fields[name] for name in known if fields.get(name) is not None}
+    for name, value in given.items():
+        if not accepted:
+            errors.add(name, "is unknown")
+        elif not isinstance(value, bool):
+            errors.add(name, "must be true or false")
+    return given
+
+
+def _kafka(kafka: object, errors: FieldErrors) -> Mapping[str, Any] | None:
     if not isinstance(kafka, dict):
         errors.add("kafka", "must be an object")
         return None
@@ -143,7 +152,7 @@ def _kafka(kafka: object, errors: _Errors) -> Mapping[str, Any] | None:
     return kafka
 
 
-def _time(fields: Mapping[str, Any], name: str, errors: _Errors) -> datetime | None:
+def _time(fields: Mapping[str, Any], name: str, errors: FieldErrors) -> datetime | None:
     given = fields.get(name)
     if given is None or isinstance(given, datetime):
         return given

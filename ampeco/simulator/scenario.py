@@ -5,13 +5,16 @@ It knows nothing of HTTP and nothing of how notifications are delivered.
 
 import asyncio
 import logging
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import asdict, replace
+from datetime import timedelta
 from typing import Any
 
-from ampeco.simulator.fleet import ANNOUNCED, Announcement, Fleet
+from ampeco.simulator.fleet import ANNOUNCED, FIRST_SESSION_ID, Announcement, Fleet
 from ampeco.simulator.model import Refused
+from ampeco.simulator.plan import Plan
+from ampeco.simulator.reading import read_habits
 from ampeco.simulator.tenant import Tenant
+from ampeco.simulator.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -24,47 +27,51 @@ _SHORTEST_PAUSE_S = 0.002
 _IDLE_PAUSE_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a scenario does. `rate` in notifications per second, None = as fast as they are taken."""
-
-    charge_points: int = 20
-    rate: float | None = 50.0
-    count: int | None = None
-    seed: int = 1
-    start_at: datetime | None = None
-
-
 class Scenario:
-    """At most one fleet at a time, announcing to one tenant."""
+    """At most one fleet at a time, announcing to one tenant.
+
+    Attributes:
+        fleet: the one alive, or the last one; None before the first.
+        trouble: what goes wrong.
+    """
 
     def __init__(self, tenant: Tenant) -> None:
         self._tenant = tenant
         self._plan = Plan()
-        self._fleet: Fleet | None = None
+        self.fleet: Fleet | None = None
+        self.trouble = Trouble(tenant, self)
         self._task: asyncio.Task[None] | None = None
         self._made = 0
-        self._next_session_id = 100_001
+        self._next_session_id = FIRST_SESSION_ID
 
     def start(self, plan: Plan) -> None:
-        """Let a new fleet live, in a task of the running loop.
+        """Let a new fleet live, in a task of the running loop. The plan's habits stay when it has stopped.
 
         Raises:
-            Refused: 409, one is alive already.
+            Refused: 409, one is alive already; 422, a habit that cannot be had.
         """
         if self.running:
             raise Refused(409, "A scenario is running. Stop it first.")
-        self._remember_session_ids()
+        self._tenant.change(read_habits(plan.habits, self._tenant.habits, "habits"))
+        if self.fleet is not None:
+            self._next_session_id = self.fleet.next_session_id
         start_at = plan.start_at or self._tenant.now() - _BEGINS_BEFORE
         self._plan, self._made = replace(plan, start_at=start_at), 0
-        self._fleet = Fleet(
-            plan.charge_points, seed=plan.seed, start_at=start_at, first_session_id=self._next_session_id
+        self.fleet = Fleet(
+            plan.charge_points,
+            seed=plan.seed,
+            start_at=start_at,
+            first_session_id=self._next_session_id,
+            behaviour=plan.behaviour,
         )
-        self._task = asyncio.get_running_loop().create_task(self._drive(self._fleet))
+        self._task = asyncio.get_running_loop().create_task(self._drive(self.fleet))
+        for fault in plan.faults:
+            self.trouble.order(fault)
         log.info("scenario.started", extra={"charge_points": plan.charge_points, "seed": plan.seed})
 
     async def stop(self) -> None:
-        """Make no new notifications. What is on its way goes on, retries included."""
+        """Make no new notifications, and end what goes wrong. What is on its way goes on, retries included."""
+        self.trouble.end()
         task, self._task = self._task, None
         if task is None:
             return
@@ -74,8 +81,8 @@ class Scenario:
 
     def reset(self, charge_point_id: int) -> None:
         """A reset action was called for this charge point."""
-        if self._fleet is not None:
-            self._fleet.reset(charge_point_id)
+        if self.fleet is not None:
+            self.fleet.reset(charge_point_id)
 
     @property
     def running(self) -> bool:
@@ -84,22 +91,24 @@ class Scenario:
 
     def describe(self) -> dict[str, Any]:
         """The plan and how far it got, for the control endpoints."""
-        fleet = self._fleet
+        fleet, plan = self.fleet, self._plan
         return {
             "running": self.running,
             "made": self._made,
-            **asdict(self._plan),
-            "start_at": None if self._plan.start_at is None else self._plan.start_at.isoformat(),
+            "about": plan.about,
+            "charge_points": plan.charge_points,
+            "rate": plan.rate,
+            "count": plan.count,
+            "seed": plan.seed,
+            "start_at": None if plan.start_at is None else plan.start_at.isoformat(),
+            "behaviour": asdict(plan.behaviour),
+            "under_way": self.trouble.under_way,
             "simulated_now": None if fleet is None else fleet.now.isoformat(),
             "sessions_started": 0 if fleet is None else fleet.sessions_started,
             "sessions_finished": 0 if fleet is None else fleet.sessions_finished,
             "faults": 0 if fleet is None else fleet.faults,
             "faulted": [] if fleet is None else fleet.faulted,
         }
-
-    def _remember_session_ids(self) -> None:
-        if self._fleet is not None:
-            self._next_session_id = self._fleet.next_session_id
 
     async def _drive(self, fleet: Fleet) -> None:
         loop = asyncio.get_running_loop()

@@ -11,12 +11,13 @@ from collections import deque
 
 from ampeco.signature import SIGNATURE_HEADER, sign
 from ampeco.simulator.connection import Connections, NoAnswer
+from ampeco.simulator.dice import hit
+from ampeco.simulator.habits import Habits
 from ampeco.simulator.model import Delivery
 from ampeco.simulator.tenant import Tenant
+from ampeco.simulator.waiting import Lane, WaitingRoom, lane_of
 
 log = logging.getLogger(__name__)
-
-_Lane = tuple[int, int | None]  # notification subscription, charge point
 
 
 class Sender:
@@ -26,8 +27,10 @@ class Sender:
         self._tenant = tenant
         self._connections = Connections()
         # A lane is in here while it has something to send; it is either in `_ready` or in a worker's hands.
-        self._lanes: dict[_Lane, deque[Delivery]] = {}
-        self._ready: asyncio.Queue[_Lane] = asyncio.Queue()
+        self._lanes: dict[Lane, deque[Delivery]] = {}
+        self._ready: asyncio.Queue[Lane] = asyncio.Queue()
+        self._waiting = WaitingRoom(tenant, self._put)
+        self._next_slot_s = 0.0
 
     async def run(self) -> None:
         """Deliver for ever."""
@@ -39,30 +42,35 @@ class Sender:
                     workers.create_task(self._work())
         finally:
             self._tenant.listen(None)
+            self._waiting.close()
             self._connections.close()
 
     def _collect(self) -> None:
         outbox = self._tenant.outbox
+        self._waiting.look_again()
+        put = self._waiting.enter if self._tenant.habits.disturbs else self._put
         while outbox:
-            self._put(outbox.popleft())
+            put(outbox.popleft())
 
     def _put(self, delivery: Delivery) -> None:
         """Queue by age: what comes back for a retry or a resend is older than what waits."""
-        key = (delivery.subscription.id, delivery.charge_point_id)
+        key = lane_of(delivery)
         lane = self._lanes.get(key)
         if lane is None:
             self._lanes[key] = deque((delivery,))
             self._ready.put_nowait(key)
-        elif not lane or lane[-1].id < delivery.id:
+        elif not lane or lane[-1].rank <= delivery.rank:
             lane.append(delivery)
         else:
-            lane.insert(next(i for i, other in enumerate(lane) if other.id > delivery.id), delivery)
+            lane.insert(next(i for i, other in enumerate(lane) if other.rank > delivery.rank), delivery)
 
     async def _work(self) -> None:
         while True:
             key = await self._ready.get()
             lane = self._lanes[key]
             delivery = lane.popleft()
+            if (rate := self._tenant.habits.deliveries_per_s) is not None:
+                await self._slot(rate)
             if delivery.state == "pending":  # not dropped meanwhile
                 await self._attempt(delivery)
             if lane:
@@ -79,29 +87,48 @@ class Sender:
             facts = {"delivery_id": delivery.id, "notification": delivery.notification, "answer": answer}
             log.info("delivery.given_up", extra=facts)
 
+    async def _slot(self, rate: float) -> None:
+        now_s = asyncio.get_running_loop().time()
+        at_s = max(now_s, self._next_slot_s)
+        self._next_slot_s = at_s + 1 / rate
+        await asyncio.sleep(at_s - now_s)
+
     async def _answer_to(self, delivery: Delivery) -> str:
         habits = self._tenant.habits
-        subscription = delivery.subscription
-        url = subscription.request.callback_url
+        url = delivery.subscription.request.callback_url
         if url is None:  # turned into a Kafka subscription on the way
             return "no-callback-url"
-        signature = sign(
-            delivery.body,
-            subscription.key,
-            encoding=habits.signature_encoding,
-            prefix=habits.signature_prefix,
-        )
+        attempt = len(delivery.answers)
+        if hit(habits.unreachable_share, habits.seed, "unreachable", delivery.id, attempt):
+            return "connect-error"
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "ampeco-simulator",
-            SIGNATURE_HEADER: signature,
+            **self._signature(delivery, habits),
         }
         try:
             async with asyncio.timeout(habits.timeout_s):
-                return str(await self._connections.post(url, headers, delivery.body))
+                answer = str(await self._connections.post(url, headers, delivery.body))
         except TimeoutError:
             return "time-out"
         except OSError:
             return "connect-error"
         except NoAnswer:
             return "no-answer"
+        lost = hit(habits.lost_answer_share, habits.seed, "lost-answer", delivery.id, attempt)
+        return "no-answer" if lost else answer
+
+    def _signature(self, delivery: Delivery, habits: Habits) -> dict[str, str]:
+        """The header that signs it, and the one with the time when that is signed too (a guess: see Habits)."""
+        subscription, signed, headers = delivery.subscription, delivery.body, {}
+        if habits.timestamp_signature == "always" or (
+            habits.timestamp_signature == "asked"
+            and subscription.request.flags.get("includeTimestampInSignature")
+        ):
+            at = str(int(self._tenant.now().timestamp()))
+            headers[habits.timestamp_header] = at
+            signed = f"{at}{habits.timestamp_separator}".encode() + signed
+        headers[SIGNATURE_HEADER] = sign(
+            signed, subscription.key, encoding=habits.signature_encoding, prefix=habits.signature_prefix
+        )
+        return headers

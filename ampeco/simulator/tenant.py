@@ -9,17 +9,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ampeco.signature import SigningKey
+from ampeco.simulator.access import Access
+from ampeco.simulator.dice import hit
+from ampeco.simulator.dress import dressed
+from ampeco.simulator.habits import Habits
 from ampeco.simulator.model import (
     Delivery,
-    Habits,
     NotificationSubscription,
     RecordedAction,
+    RecordedCall,
     Refused,
     State,
     SubscriptionRequest,
 )
 
 KEPT_ACTIONS = 10_000
+KEPT_CALLS = 10_000
+KEPT_DELIVERIES = 10_000
 
 
 def utc_now() -> datetime:
@@ -45,18 +51,18 @@ class Tenant:
         habits: Habits | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._tokens = frozenset(tokens)
-        self._read_only_tokens = frozenset(read_only_tokens)
-        if not self._tokens or "" in self._tokens | self._read_only_tokens:
-            raise ValueError("a tenant needs at least one token, and no empty one")
+        self.access = Access(tokens, read_only_tokens)
         self.habits = habits or Habits()
         self.now = now
         self.subscriptions: dict[int, NotificationSubscription] = {}
         self.actions: deque[RecordedAction] = deque(maxlen=KEPT_ACTIONS)
+        self.calls: deque[RecordedCall] = deque(maxlen=KEPT_CALLS)
+        self.deliveries: deque[Delivery] = deque(maxlen=KEPT_DELIVERIES)
         self.action_counts: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
         self.attempts = 0
         self.resent = 0
+        self.repeated = 0
         self.outbox: deque[Delivery] = deque()
         self._open: dict[int, Delivery] = {}
         self._failed: dict[int, Delivery] = {}
@@ -65,21 +71,29 @@ class Tenant:
         self._last_delivery_id = 0
         self._on_outbox: Callable[[], None] | None = None
 
-    # -- who may call
+    # -- habits and tokens
 
-    def admit(self, token: str | None, *, writes: bool) -> str:
-        """The token, when its owner may do this.
+    def change(self, habits: Habits) -> None:
+        """From now on the tenant behaves like this."""
+        self.habits = habits
+        if self._on_outbox is not None:
+            self._on_outbox()
 
-        Raises:
-            Refused: 401 for an unknown token, 403 for one that may only read.
-        """
-        if token in self._tokens:
-            return token
-        if token not in self._read_only_tokens:
-            raise Refused(401, "The API token is missing or not valid.")
-        if writes:
-            raise Refused(403, "The owner of this API token may not do this.")
-        return token
+    def add_token(self, token: str, *, read_only: bool = False) -> None:
+        """From now on this token is known; what it subscribed earlier is delivered again."""
+        self.access.add(token, read_only=read_only)
+        self._silence(SigningKey.of(token), silenced=False)
+
+    def remove_token(self, key_id: str | None = None) -> None:
+        """Forget a token (None: the oldest). The habit `removed_token` says what becomes of its subscriptions."""
+        key = self.access.remove(key_id)
+        if self.habits.removed_token == "stops":  # noqa: S105 (a habit)
+            self._silence(key, silenced=True)
+
+    def _silence(self, key: SigningKey, *, silenced: bool) -> None:
+        for subscription in self.subscriptions.values():
+            if subscription.key == key:
+                subscription.silenced = silenced
 
     # -- notification subscriptions
 
@@ -114,15 +128,36 @@ class Tenant:
         subscriptions = self.subscriptions.values()
         return frozenset(n for s in subscriptions for n in s.request.notifications if s.wants(n))
 
-    def announce(self, notification: str, charge_point_id: int | None, body: bytes) -> int:
-        """Make one delivery for each notification subscription that wants this type; how many were made."""
-        made = [
-            self._make(subscription, notification, charge_point_id, body)
-            for subscription in self.subscriptions.values()
-            if subscription.wants(notification)
-        ]
-        self._send(made)
-        return len(made)
+    def announce(
+        self, notification: str, charge_point_id: int | None, body: bytes, *, as_it_is: bool = False
+    ) -> int:
+        """Make one delivery for each notification subscription that wants this type.
+
+        Args:
+            as_it_is: the habits about bodies do not apply.
+
+        Returns:
+            How many notification subscriptions want it.
+        """
+        wanting = [s for s in self.subscriptions.values() if s.wants(notification)]
+        if wanting and self.habits.dresses and not as_it_is:
+            body = dressed(body, self.habits)
+        made = [self._make(subscription, notification, charge_point_id, body) for subscription in wanting]
+        self._send(self._repeated(made) if self.habits.duplicate_share else made)
+        return len(wanting)
+
+    def _repeated(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        share, seed = self.habits.duplicate_share, self.habits.seed
+        all_: list[Delivery] = []
+        for first in deliveries:
+            all_.append(first)
+            if hit(share, seed, "duplicate", first.id):
+                again = self._make(
+                    first.subscription, first.notification, first.charge_point_id, first.body, first.id
+                )
+                all_.append(again)
+                self.repeated += 1
+        return all_
 
     def attempted(self, delivery: Delivery, answer: str) -> float | None:
         """Record the outcome of one attempt.
@@ -135,8 +170,10 @@ class Tenant:
         """
         self.attempts += 1
         self.answers[answer] += 1
-        if len(answer) == 3 and answer.startswith("2"):
+        delivery.answers += (answer,)
+        if self.habits.counts_as_delivered(answer):
             self._move(delivery, "delivered")
+            delivery.subscription.failed_in_a_row = 0
             return None
         if delivery.state != "pending":
             return None
@@ -145,7 +182,13 @@ class Tenant:
             return self.habits.retry_pauses_s[delivery.failures - 1]
         delivery.failed_at = self.now()
         self._move(delivery, "failed")
+        self._count_failure(delivery.subscription)
         return None
+
+    def _count_failure(self, subscription: NotificationSubscription) -> None:
+        subscription.failed_in_a_row += 1
+        if 0 < self.habits.disable_after <= subscription.failed_in_a_row:
+            subscription.enabled = False
 
     def resend(
         self,
@@ -203,10 +246,13 @@ class Tenant:
         notification: str,
         charge_point_id: int | None,
         body: bytes,
+        repeats: int | None = None,
     ) -> Delivery:
         self._last_delivery_id += 1
-        made = Delivery(self._last_delivery_id, subscription, notification, charge_point_id, body)
+        id_ = self._last_delivery_id
+        made = Delivery(id_, subscription, notification, charge_point_id, body, rank=id_, repeats=repeats)
         self._open[made.id] = made
+        self.deliveries.append(made)
         self._tally.setdefault(notification, Counter())["pending"] += 1
         return made
 
@@ -217,8 +263,9 @@ class Tenant:
             self._on_outbox()
 
     def _move(self, delivery: Delivery, state: State) -> None:
-        tally = self._tally[delivery.notification]
-        tally[delivery.state] -= 1
+        tally = self._tally.setdefault(delivery.notification, Counter())
+        if tally[delivery.state]:  # else it was forgotten while an attempt was under way
+            tally[delivery.state] -= 1
         tally[state] += 1
         self._open.pop(delivery.id, None)
         self._failed.pop(delivery.id, None)
@@ -234,6 +281,16 @@ class Tenant:
         """Remember that an action was called and accepted."""
         self.actions.append(RecordedAction(operation, params, self.now(), body))
         self.action_counts[operation] += 1
+
+    def forget(self) -> None:
+        """Start counting anew: what is settled is forgotten, failures included; what is on its way stays."""
+        for counts in (self.actions, self.calls, self.action_counts, self.answers, self._failed):
+            counts.clear()
+        self.attempts = self.resent = self.repeated = 0
+        self.deliveries = deque(self._open.values(), maxlen=KEPT_DELIVERIES)
+        self._tally = {}
+        for delivery in self._open.values():
+            self._tally.setdefault(delivery.notification, Counter())["pending"] += 1
 
     @property
     def pending(self) -> int:

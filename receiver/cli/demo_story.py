@@ -21,9 +21,10 @@ from redis.exceptions import RedisError
 
 from ampeco.signature import SIGNATURE_HEADER, SigningKey, sign
 from ampeco.simulator.fleet import encode
+from ampeco.simulator.samples import sample
 from receiver.cli.child_lines import facts_of, lines_to
 from receiver.cli.demo_view import View
-from receiver.cli.letters import charge_point_of, sample
+from receiver.cli.letters import charge_point_of
 from receiver.cli.playground import Playground, Stuck, playground
 from receiver.cli.tally import Tally, count, shortfalls
 from receiver.errors import Unreachable

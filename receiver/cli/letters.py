@@ -1,39 +1,17 @@
-"""One notification by hand: what a type looks like, with some of its fields changed.
+"""One notification by hand: some of its fields changed.
 
-It knows JSON and the simulator's fleet, and nothing of who gets it.
+It knows JSON, and nothing of who gets it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
-
-from ampeco.simulator.fleet import ANNOUNCED, Fleet
-
-_FIRST_SESSION_ID = 900_001  # out of the way of a scenario's
-_LOOK_AHEAD = 1_000
 
 
 class PathError(Exception):
     """A path=value that cannot be applied; the message says why."""
-
-
-def sample(notification: str, at: datetime) -> dict[str, Any]:
-    """A notification as the simulator's first charge point sends it; of other types only the name is known.
-
-    Args:
-        at: when it happens, more or less.
-    """
-    if notification in ANNOUNCED:
-        fleet = Fleet(1, seed=2, start_at=at, first_session_id=_FIRST_SESSION_ID)
-        for _ in range(_LOOK_AHEAD):
-            announced = fleet.next()
-            if announced.notification == notification:
-                body: dict[str, Any] = json.loads(announced.body)
-                return body
-    return {"notification": notification}
 
 
 def charge_point_of(body: dict[str, Any]) -> int | None:

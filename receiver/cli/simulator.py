@@ -15,11 +15,13 @@ from typing import Any
 
 import click
 
-from ampeco.simulator.model import Habits, Refused
-from ampeco.simulator.requests import read_plan
+from ampeco.simulator.habits import Habits
+from ampeco.simulator.reading import read_habits
+from ampeco.simulator.samples import sample
+from ampeco.simulator.scenario_files import ScenarioError, load, load_file, names
 from ampeco.simulator.server import serving
 from ampeco.simulator.tenant import Tenant
-from receiver.cli.letters import PathError, change, charge_point_of, sample
+from receiver.cli.letters import PathError, change, charge_point_of
 from receiver.cli.processes import child_option, end_with_parent, say_ready
 from receiver.cli.simulator_control import SimulatorControl
 
@@ -36,8 +38,8 @@ DEFAULT_SCENARIO = "default"
 @click.option("--token", default=TOKEN, show_default=True, help="The API token it knows.")
 @click.option(
     "--scenario",
-    metavar="FILE",
-    help=f"Let charge points live: JSON with charge_points, rate, count, seed; or the word {DEFAULT_SCENARIO}.",
+    metavar="NAME|FILE",
+    help=f"Let charge points live: a TOML file, or one of {', '.join([DEFAULT_SCENARIO, *names()])}.",
 )
 @click.option(
     "--retry-pause",
@@ -45,18 +47,15 @@ DEFAULT_SCENARIO = "default"
     metavar="SECONDS",
     multiple=True,
     type=click.FloatRange(0),
-    default=Habits().retry_pauses_s,
-    show_default="1, 5, 30, 120",
-    help="Pause before each further attempt; give it several times. After the last the delivery is given up.",
+    help="Pause before each further attempt; give it several times. After the last the delivery is given up. "
+    "[default: as in the scenario, else 1, 5, 30, 120]",
 )
 @click.option(
     "--resend-every",
     "resend_every_s",
     metavar="SECONDS",
     type=click.FloatRange(0),
-    default=Habits().resend_every_s,
-    show_default=True,
-    help="How often Resend Failed Notifications is accepted.",
+    help="How often Resend Failed Notifications is accepted. [default: as in the scenario, else 900]",
 )
 @child_option
 @click.pass_context
@@ -67,7 +66,7 @@ def simulator(
     token: str,
     scenario: str | None,
     retry_pauses_s: tuple[float, ...],
-    resend_every_s: float,
+    resend_every_s: float | None,
     child: bool,
 ) -> None:
     """Serve a tenant in a box.
@@ -82,7 +81,11 @@ def simulator(
     if not token.isascii() or not token.isprintable() or " " in token or not token:
         raise click.BadParameter("must be printable ASCII without blanks", param_hint="--token")
     plan = None if scenario is None else _plan(scenario)
-    habits = Habits(retry_pauses_s=retry_pauses_s, resend_every_s=resend_every_s)
+    given = {"retry_pauses_s": list(retry_pauses_s) or None, "resend_every_s": resend_every_s}
+    wished = {**(plan or {}).get("habits", {}), **{k: v for k, v in given.items() if v is not None}}
+    if plan is not None:
+        plan["habits"] = wished
+    habits = read_habits(wished, Habits())
     if child:
         end_with_parent()
 
@@ -112,21 +115,14 @@ async def _serve(tenant: Tenant, host: str, port: int, ready: Callable[[str], Aw
 
 
 def _plan(scenario: str) -> dict[str, Any]:
-    """The plan in a file, checked by the simulator's own rules."""
+    """The plan of a name or of a file, checked by the simulator's own rules."""
     if scenario == DEFAULT_SCENARIO:
         return {}
+    by_name = scenario in names() or not ("/" in scenario or Path(scenario).exists() or "." in scenario)
     try:
-        plan: dict[str, Any] = json.loads(Path(scenario).read_text())
-        read_plan(plan)
-    except OSError as error:
-        fault = str(error.strerror)
-    except ValueError:
-        fault = "it is not JSON"
-    except Refused as error:
-        fault = " ".join(said for found in error.errors.values() for said in found) or error.message
-    else:
-        return plan
-    raise click.BadParameter(f"{scenario}: {fault}", param_hint="--scenario")
+        return load(scenario) if by_name else load_file(Path(scenario))
+    except ScenarioError as error:
+        raise click.BadParameter(error.message, param_hint="--scenario") from None
 
 
 def _introduce(url: str, token: str) -> None:
@@ -148,7 +144,7 @@ def _introduce(url: str, token: str) -> None:
 def send(notification: str, changes: tuple[str, ...], url: str, show: bool) -> None:
     """Let a running simulator send one notification.
 
-    The payload is one of the first charge point; of types the simulator does not live through, the type alone.
+    The payload is one of the first charge point; of types the simulator does not live through, a sample.
     """
     body = sample(notification, datetime.now(UTC))
     try:

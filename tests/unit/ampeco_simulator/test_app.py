@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from ampeco.simulator.app import create_app
-from ampeco.simulator.model import Habits
+from ampeco.simulator.habits import Habits
 from ampeco.simulator.tenant import Tenant
 from tests.unit.ampeco_simulator.listening import READ_ONLY, TOKEN, TYPES, api, state, subscribe
 
@@ -347,8 +347,8 @@ def test_an_impossible_scenario_is_refused(body: dict[str, Any], field: str) -> 
     play(scene)
 
 
-@pytest.mark.parametrize("body", [{}, {"notification": "BootNotification"}, {"notification": 1, "body": {}}])
-def test_a_notification_by_hand_needs_type_and_body(body: dict[str, Any]) -> None:
+@pytest.mark.parametrize("body", [{}, {"notification": "x", "body": 1}, {"notification": 1, "body": {}}])
+def test_a_notification_by_hand_needs_a_type_and_a_body_that_can_be_sent(body: dict[str, Any]) -> None:
     async def scene(client: httpx2.AsyncClient) -> None:
         assert (await client.post("/simulator/send", json=body)).status_code == 422
 
@@ -362,11 +362,13 @@ def test_the_state_of_a_fresh_tenant() -> None:
         scenario = shown.pop("scenario")
         assert shown == {
             "sent": 0, "attempts": 0, "delivered": 0, "failed": 0, "pending": 0, "dropped": 0, "resent": 0,
+            "repeated": 0,
             "answers": {}, "types": {}, "actions": [], "action_counts": {},
             "subscriptions": [
                 {
                     "id": 1, "via": "webhook", "notifications": list(TYPES), "webhook": {"callbackUrl": HOOK},
-                    "enabled": True, "key_id": shown["subscriptions"][0]["key_id"], "resent_at": None,
+                    "enabled": True, "silenced": False,
+                    "key_id": shown["subscriptions"][0]["key_id"], "resent_at": None,
                 }
             ],
         }  # fmt: skip

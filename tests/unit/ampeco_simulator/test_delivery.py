@@ -19,7 +19,7 @@ from ampeco.client import AsyncClient
 from ampeco.errors import Invalid, RateLimited, Unauthorized
 from ampeco.notifications import parse
 from ampeco.signature import Encoding, SigningKey
-from ampeco.simulator.model import Habits
+from ampeco.simulator.habits import Habits
 from ampeco.simulator.server import serve, serving
 from ampeco.simulator.tenant import Tenant
 from tests.unit.ampeco_simulator.listening import (
@@ -283,7 +283,12 @@ def test_what_is_given_up_comes_back_by_a_resend() -> None:
         async with AsyncClient(s.url, TOKEN) as client:
             resend = client.actions.notifications.resend_failed
             long_ago = began - timedelta(hours=2)
-            await resend(str(subscription), notifications=TYPES, start_time=long_ago, end_time=began - timedelta(minutes=1))
+            await resend(
+                str(subscription),
+                notifications=TYPES,
+                start_time=long_ago,
+                end_time=began - timedelta(minutes=1),
+            )
             assert (await state(s.client))["resent"] == 0  # nothing failed in that window
             with pytest.raises(RateLimited) as early:
                 await resend(str(subscription), notifications=TYPES)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ampeco.notifications import parse
-from ampeco.simulator.fleet import FAULTED_S, Announcement, Fleet, encode
+from ampeco.simulator.fleet import Announcement, Fleet, encode
+from ampeco.simulator.plan import Behaviour
 
 START = datetime(2026, 11, 17, tzinfo=UTC)
 
@@ -172,7 +173,7 @@ def test_a_faulted_charge_point_nobody_resets_comes_back_at_last() -> None:
     began = living.now
     boot = until(living, lambda a: a.charge_point_id == fault.charge_point_id)
     assert boot.notification == "BootNotification"
-    assert living.now - began == timedelta(seconds=FAULTED_S)
+    assert living.now - began == timedelta(seconds=Behaviour().faulted_s)
 
 
 def test_a_reset_means_nothing_to_others() -> None:

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ampeco.simulator.model import Delivery, Habits, NotificationSubscription, Refused, SubscriptionRequest
+from ampeco.simulator.habits import Habits
+from ampeco.simulator.model import Delivery, NotificationSubscription, Refused, SubscriptionRequest
 from ampeco.simulator.tenant import Tenant
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -59,8 +60,8 @@ def test_needs_a_token() -> None:
 
 
 def test_admits_by_token_and_right(tenant: Tenant) -> None:
-    assert tenant.admit("t0ken", writes=True) == "t0ken"
-    assert tenant.admit("r3ad", writes=False) == "r3ad"
+    assert tenant.access.admit("t0ken", writes=True) == "t0ken"
+    assert tenant.access.admit("r3ad", writes=False) == "r3ad"
     for token, writes, status in (
         (None, False, 401),
         ("", False, 401),
@@ -68,7 +69,7 @@ def test_admits_by_token_and_right(tenant: Tenant) -> None:
         ("r3ad", True, 403),
     ):
         with pytest.raises(Refused) as refusal:
-            tenant.admit(token, writes=writes)
+            tenant.access.admit(token, writes=writes)
         assert refusal.value.status == status
 
 
@@ -215,9 +216,10 @@ def test_the_books_balance(tenant: Tenant, clock: Clock) -> None:
 
 def test_repr_shows_neither_token_nor_body(tenant: Tenant) -> None:
     subscription = subscribe(tenant)
-    delivery = send(tenant)
+    assert tenant.announce(BOOT, 1, b"b0dy") == 1
+    delivery = tenant.outbox.pop()
     tenant.record("charge-point.reset", {"chargePoint": "1"}, {"secret": "payl0ad"})
-    shown = f"{tenant!r} {subscription!r} {delivery!r} {tenant.actions!r}"
+    shown = f"{tenant!r} {tenant.access!r} {subscription!r} {delivery!r} {tenant.actions!r}"
     assert "t0ken" not in shown
     assert "payl0ad" not in shown
-    assert "{}" not in repr(delivery)
+    assert "b0dy" not in repr(delivery)

@@ -10,7 +10,8 @@ import pytest
 
 from ampeco.notifications import parse
 from ampeco.simulator.fleet import ANNOUNCED
-from receiver.cli.letters import PathError, change, charge_point_of, sample
+from ampeco.simulator.samples import sample
+from receiver.cli.letters import PathError, change, charge_point_of
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 

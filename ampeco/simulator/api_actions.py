@@ -1,0 +1,221 @@
+"""Answers calls of actions: checks them, lets the fleet feel the ones that are cheap to act out, records them all.
+
+Answers have the documented shape where one is known, else 202 and no body. The error codes of refused starts are
+documented; when AMPECO gives which is a guess.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ampeco.simulator import body_checks
+from ampeco.simulator.call import Answer, Call
+from ampeco.simulator.charging import moment
+from ampeco.simulator.model import Refused
+from ampeco.simulator.scenario import Scenario
+from ampeco.simulator.store import Store
+from ampeco.simulator.tenant import Tenant
+
+Facts = dict[str, Any]
+
+_NOUNS: Mapping[str, str] = {
+    "chargePoint": "charge-points",
+    "evse": "evses",
+    "session": "sessions",
+    "user": "users",
+    "location": "locations",
+    "transaction": "transactions",
+}
+_AUTHORIZATIONS_FROM = 500_000
+
+
+class _NotDone(Exception):
+    """The action is answered with `success: false`."""
+
+    def __init__(self, error_code: str) -> None:
+        super().__init__(error_code)
+        self.error_code = error_code
+
+
+class ActionApi:
+    """Actions, Resend Failed apart."""
+
+    def __init__(self, tenant: Tenant, scenario: Scenario, store: Store) -> None:
+        self._tenant = tenant
+        self._scenario = scenario
+        self._store = store
+        self._last_id = 0
+        self._effects: Mapping[str, Callable[[Call, Any], Facts]] = {
+            "charge-point.change-availability": self._change_availability,
+            "charge-point.reserve": self._reserve,
+            "charge-point.reset": self._reset,
+            "charge-point.start": self._start,
+            "charge-point.start-without-evse": self._start,
+            "charge-point.stop": self._stop,
+            "evse.start": self._start,
+            "reservation.cancel": self._cancel_reservation,
+            "user.add-balance": self._add_balance,
+            "user.change-status": self._change_user_status,
+        }
+
+    def answer(self, call: Call) -> Answer:
+        """
+        Raises:
+            Refused: 404 or 422.
+        """
+        name = call.operation.name
+        self._check_ids(call)
+        body = call.body_or_none()
+        if self._tenant.habits.strict_bodies:
+            body_checks.check(call.operation, body)
+        params = _params(call)
+        try:
+            if (code := self._tenant.habits.refused_actions.get(name)) is not None:
+                raise _NotDone(code)
+            effect = self._effects.get(name)
+            facts = {} if effect is None else effect(call, body)
+        except _NotDone as refusal:
+            message = "The action was not carried out."
+            return Answer(200, {"success": False, "errorCode": refusal.error_code, "message": message})
+        self._tenant.record(name, params, body)
+        shape = _SHAPES.get(call.operation.answer or "")
+        if shape is None:
+            return Answer(202)
+        self._last_id += 1
+        return Answer(200, shape(self._last_id, call, body if isinstance(body, dict) else {}, facts))
+
+    def _check_ids(self, call: Call) -> None:
+        for name, noun in _NOUNS.items():
+            if name in call.params:
+                number = call.number(name)
+                if self._store.knows(noun) and not self._store.has((noun,), str(number)):
+                    raise Refused(404, "There is no such resource.")
+
+    # -- what some of them do
+
+    def _reset(self, call: Call, body: Any) -> Facts:
+        self._scenario.reset(call.number("chargePoint"))
+        return {}
+
+    def _change_availability(self, call: Call, body: Any) -> Facts:
+        if (fleet := self._scenario.fleet) is not None and isinstance(body, dict):
+            fleet.order_availability(call.number("chargePoint"), operative=body.get("type") != "Inoperative")
+        return {}
+
+    def _start(self, call: Call, body: Any) -> Facts:
+        fleet = self._scenario.fleet
+        if fleet is None:
+            return {}
+        charge_point_id = (
+            call.number("chargePoint") if "chargePoint" in call.params else call.number("evse") // 10
+        )
+        user_id = body.get("userId") if isinstance(body, dict) else None
+        session = fleet.order_session(charge_point_id, user_id if isinstance(user_id, int) else None)
+        if session is None:
+            charge_point = fleet.charge_points[charge_point_id]
+            raise _NotDone("SESSION_ALREADY_RUNNING" if charge_point.session else "CHARGING_NOT_ALLOWED")
+        return {"session_id": session.id}
+
+    def _stop(self, call: Call, body: Any) -> Facts:
+        if (fleet := self._scenario.fleet) is not None:
+            fleet.order_stop(call.number("session"))
+        return {}
+
+    def _reserve(self, call: Call, body: Any) -> Facts:
+        made = self._store.create(
+            ("reservations",),
+            {
+                "userId": body.get("userId") if isinstance(body, dict) else None,
+                "chargePointId": call.number("chargePoint"),
+                "evseId": call.number("evse"),
+                "status": "active",
+                "reservedAt": moment(self._tenant.now()),
+            },
+        )
+        return {"reservation_id": made["id"]}
+
+    def _cancel_reservation(self, call: Call, body: Any) -> Facts:
+        self._write("reservations", call.params["reservation"], {"status": "canceled"})
+        return {}
+
+    def _add_balance(self, call: Call, body: Any) -> Facts:
+        if isinstance(body, dict) and self._store.has(("users",), call.params["user"]):
+            balance = self._store.read(("users",), call.params["user"]).get("balance") or 0
+            self._write("users", call.params["user"], {"balance": balance + body.get("amount", 0)})
+        return {}
+
+    def _change_user_status(self, call: Call, body: Any) -> Facts:
+        if isinstance(body, dict):
+            self._write("users", call.params["user"], {"status": body.get("status")})
+        return {}
+
+    def _write(self, noun: str, id_: str, changes: Mapping[str, Any]) -> None:
+        if self._store.has((noun,), id_):
+            self._store.update((noun,), id_, changes, replaces=False)
+
+
+def _params(call: Call) -> dict[str, str]:
+    """The path parameters as they are recorded."""
+    params = dict(call.params)
+    if call.operation.name == "charge-point.reset":
+        params["type"] = params["type"].lower()
+        if params["type"] not in {"hard", "soft"}:
+            raise Refused(422, "The given data was invalid.", errors={"type": ["Must be hard or soft."]})
+    return params
+
+
+def _done(id_: int, call: Call, body: Facts, facts: Facts) -> Facts:
+    return {"success": True}
+
+
+def _session_started(id_: int, call: Call, body: Facts, facts: Facts) -> Facts:
+    session_id = facts.get("session_id", id_)
+    answer = {"success": True, "authorizationId": session_id + _AUTHORIZATIONS_FROM}
+    if call.operation.name != "charge-point.start-without-evse":
+        answer["sessionId"] = session_id
+    return answer
+
+
+def _security_log(id_: int, call: Call, body: Facts, facts: Facts) -> Facts:
+    return {
+        "data": {
+            "id": id_,
+            "status": "Accepted",
+            "file_name": f"security-{id_}.log",
+            "logType": "SecurityLog",
+            "chargePointId": call.number("chargePoint"),
+        }
+    }
+
+
+_SHAPES: Mapping[str, Callable[[int, Call, Facts, Facts], Facts]] = {
+    "Done": _done,
+    "SessionStarted": _session_started,
+    "SecurityLogRequested": _security_log,
+    "Reserved": lambda id_, call, body, facts: {
+        "success": True,
+        "reservationId": facts.get("reservation_id", id_),
+    },
+    "DiagnosticsRequested": lambda id_, call, body, facts: {
+        "success": True,
+        "requestId": id_,
+        "fileName": f"diagnostics-{id_}.zip",
+    },
+    "SyncRequested": lambda id_, call, body, facts: {"success": True, "requestId": id_},
+    "DataTransferred": lambda id_, call, body, facts: {"status": "Accepted", "data": ""},
+    "ChargingProfileSet": lambda id_, call, body, facts: {"data": {"id": id_}},
+    "ActivationRequested": lambda id_, call, body, facts: {
+        "id": id_,
+        "timestamp": "2026-01-01T00:00:00+00:00",
+        "assetId": int(call.params["flexibilityAsset"]) if call.params["flexibilityAsset"].isdecimal() else 0,
+        "periods": body.get("periods", []),
+    },
+    "FlexibilityStatus": lambda id_, call, body, facts: {
+        "status": body.get("status"),
+        "endsAt": body.get("endsAt"),
+    },
+    "BookingAvailability": lambda id_, call, body, facts: {"data": []},
+    "PrivateDataExport": lambda id_, call, body, facts: {
+        "downloadUrl": f"https://tenant.example/exports/{id_}.zip"
+    },
+}
+"""Documented answers by the name of their shape. Source: typed client of v3.96.4."""

@@ -1,0 +1,91 @@
+"""Pages of a listing, by cursor or by number, as AMPECO writes them; knows nothing of what is listed.
+
+Source: pagination of the vendor API: `per_page` at most and by default 100; cursor mode when `cursor` is sent (at
+first `null` or empty); `meta` and `links` as in the index of the specification.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from ampeco.simulator.call import Call
+from ampeco.simulator.habits import Habits
+from ampeco.simulator.model import Refused
+
+MAX_PER_PAGE = 100
+
+
+def page(call: Call, habits: Habits, ids: Sequence[str], show: Callable[[str], Any]) -> dict[str, Any]:
+    """One page of a listing.
+
+    Args:
+        ids: of everything, in the order of the listing.
+        show: makes the document of one.
+    """
+    per_page = _whole(call.query.get("per_page"), MAX_PER_PAGE, MAX_PER_PAGE)
+    if "cursor" in call.query and habits.listings == "both":
+        return _by_cursor(call, habits, ids, show, per_page)
+    return _by_number(call, ids, show, per_page)
+
+
+def _by_cursor(
+    call: Call, habits: Habits, ids: Sequence[str], show: Callable[[str], Any], per_page: int
+) -> dict[str, Any]:
+    start = _after(call.query["cursor"], ids)
+    shown = ids[start : start + per_page]
+    cursor = _write_cursor(shown[-1]) if len(ids) > start + per_page else None
+    meta = {"path": call.url, "per_page": per_page, habits.cursor_name: cursor, "prev_cursor": None}
+    return {"data": [show(id_) for id_ in shown], "links": _links(call, cursor=cursor), "meta": meta}
+
+
+def _by_number(call: Call, ids: Sequence[str], show: Callable[[str], Any], per_page: int) -> dict[str, Any]:
+    last_page = max(1, -(-len(ids) // per_page))
+    number = _whole(call.query.get("page"), 1, 1_000_000)
+    skipped = (number - 1) * per_page
+    shown = ids[skipped : skipped + per_page]
+    return {
+        "data": [show(id_) for id_ in shown],
+        "links": _links(call, page=number + 1 if number < last_page else None),
+        "meta": {
+            "current_page": number,
+            "from": skipped + 1 if shown else None,
+            "last_page": last_page,
+            "path": call.url,
+            "per_page": per_page,
+            "to": skipped + len(shown) if shown else None,
+            "total": len(ids),
+        },
+    }
+
+
+def _links(call: Call, **following: Any) -> dict[str, str | None]:
+    ((name, value),) = following.items()
+    kept = [pair for pair in call.pairs if pair[0] != name]
+    url = None if value is None else f"{call.url}?{urlencode([*kept, (name, value)])}"
+    return {"first": None, "last": None, "prev": None, "next": url}
+
+
+def _whole(text: str | None, default: int, at_most: int) -> int:
+    if text is None or not (text.isascii() and text.isdigit() and len(text) < 10):
+        return default
+    return min(max(int(text), 1), at_most)
+
+
+def _write_cursor(last_id: str) -> str:
+    return urlsafe_b64encode(f"after:{last_id}".encode()).decode()
+
+
+def _after(cursor: str, ids: Sequence[str]) -> int:
+    """Where the next page starts, also when the last one shown was removed meanwhile: ids grow."""
+    if cursor in {"", "null"}:
+        return 0
+    try:
+        word, _, last_id = urlsafe_b64decode(cursor).decode().partition(":")
+        if word != "after":
+            raise ValueError(word)
+        if last_id in ids:
+            return ids.index(last_id) + 1
+        return next((at for at, id_ in enumerate(ids) if int(id_) > int(last_id)), len(ids))
+    except ValueError:
+        raise Refused(422, "The cursor is not valid.") from None
