@@ -151,6 +151,9 @@ class Settings(BaseModel):
         "always", description="how durable an accepted event is: Redis's `appendfsync`"
     )
     duplicate_hours: int = Field(24, ge=1, le=168, description="hours in which an equal body is a duplicate")
+    ledger_days: int = Field(
+        30, ge=1, le=365, description="days in which a once-only step of a settled event is known"
+    )
     entity_keys_file: Path | None = Field(
         None, description="JSON file that says which payload field is the entity key of a type"
     )

@@ -53,6 +53,7 @@ class WorkerConfig:
         load: further modules or files with handlers.
         allow: names of the handlers to run; None for all.
         strict: refuse the start when a plugin is faulty.
+        ledger_days: how long once-only steps are known after their event was settled.
     """
 
     redis_url: str
@@ -65,6 +66,7 @@ class WorkerConfig:
     load: Sequence[str] = ()
     allow: Sequence[str] | None = None
     strict: bool = False
+    ledger_days: int = 30
 
 
 class WorkerProcess:
@@ -165,7 +167,12 @@ class WorkerProcess:
     async def _open(self, found: Sequence[Found]) -> Dispatcher:
         redis = connect(self._config.redis_url)
         self._exits.push_async_callback(redis.aclose)
-        log = EventLog(redis, prefix=self._config.prefix, lanes=self._config.lanes)
+        log = EventLog(
+            redis,
+            prefix=self._config.prefix,
+            lanes=self._config.lanes,
+            ledger_days=self._config.ledger_days,
+        )
         await self._wait_for(log)
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="handler")
         self._exits.callback(threads.shutdown, wait=False)
@@ -179,7 +186,7 @@ class WorkerProcess:
                 _log.error("handler.faulty", source=item.handler.name, error=told)
         self._declarations = [_declaration(item) for item in found if item.handler.name in self._runtimes]
         await self._take_up_token()
-        await self._until_reached(lambda: log.declare(self._declarations))
+        await self._until_reached(lambda: self._declare(log))
         await self._until_reached(log.recompute)
         waker = jobs.Waker(self._config.redis_url)
         self._exits.callback(waker.close)
@@ -231,11 +238,16 @@ class WorkerProcess:
             state = await self._exits.enter_async_context(handler.lifespan(*arguments))
         return Runtime(handler, item.version, settings, state, threads=threads)
 
+    async def _declare(self, log: EventLog) -> None:
+        for name in sorted(await log.declare(self._declarations)):
+            # Its position went over to another name: it must not begin a second one.
+            _log.error("handler.renamed_away", handler=name)
+
     async def _declare_forever(self, log: EventLog) -> None:
         while True:
             await asyncio.sleep(_DECLARE_S)
             with contextlib.suppress(RedisError, OSError):
-                await log.declare(self._declarations)
+                await log.declare(self._declarations, again=True)
 
     async def _follow_token(self) -> None:
         while True:

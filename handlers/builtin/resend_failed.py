@@ -2,6 +2,8 @@
 
 AMPECO resends only what it has recorded as failed, at most once per 15 minutes and notification subscription,
 and does not document what it answers when asked too early (Source: Actions / Resend Failed Notifications).
+So a request whose outcome is unknown is simply made again: at worst AMPECO says "too early", and what arrives twice
+is known as a duplicate.
 """
 
 from __future__ import annotations
@@ -25,13 +27,17 @@ async def resend_failed(event: Event[GapClosed], ctx: Context) -> None:
     if not gap.types:
         raise Skip("nothing was subscribed")
     subscription_id = await _our_subscription(ctx, gap.callback_url)
-    try:
+
+    async def resend() -> None:
         await ctx.ampeco.actions.notifications.resend_failed(
             subscription_id,
             notifications=gap.types,
             start_time=gap.from_at - MARGIN,
             end_time=gap.to_at + MARGIN,
         )
+
+    try:
+        await ctx.once("resend", resend, on_uncertain="retry")
     except RateLimited as error:
         raise Retry("too early", after_s=error.retry_after_s or INTERVAL_S, counts=False) from error
     except Invalid as error:

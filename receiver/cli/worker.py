@@ -61,6 +61,7 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...]) -> int:
         load=load,
         allow=settings.handlers_allow,
         strict=settings.plugins_strict,
+        ledger_days=settings.ledger_days,
     )
     end_with_parent()
     try:
