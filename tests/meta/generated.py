@@ -67,7 +67,23 @@ def _usage(parameter: click.Parameter) -> list[str]:
     return [f"[{parameter.opts[-1]}{value}]"]
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"settings": settings, "commands": commands}
+def errors() -> str:
+    """Every class of error that a call to AMPECO can raise."""
+    from ampeco.errors import ApiError
+
+    rows = ["| error | `reason` | when |", "|---|---|---|"]
+
+    def walk(kind: type[ApiError], depth: int) -> None:
+        said = (kind.__doc__ or "").partition("\n")[0].rstrip(".")
+        rows.append(f"| {'&emsp;' * depth}`{kind.__name__}` | `{kind.reason}` | {said} |")
+        for child in kind.__subclasses__():
+            walk(child, depth + 1)
+
+    walk(ApiError, 0)
+    return "\n".join(rows) + "\n"
+
+
+TABLES: Mapping[str, Callable[[], str]] = {"settings": settings, "commands": commands, "errors": errors}
 
 
 def documents() -> list[Path]:

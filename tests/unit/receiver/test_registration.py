@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ampeco.catalogue import SUBSCRIBABLE
 from ampeco.errors import ServerFault
-from receiver.registration import SUBSCRIBABLE, Plan, apply, reconcile, subscribable
+from receiver.registration import Plan, apply, reconcile, subscribable
 
 URL = "https://us.example/webhooks/ampeco"
 A, B, C = "BootNotification", "SessionUpdateNotification", "cdr.received"
