@@ -1,0 +1,161 @@
+"""Each switch does what it says, and the same seed does the same."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ampeco.simulator.habits import Habits
+from ampeco.simulator.sender import Sender
+from tests.unit.ampeco_simulator.listening import TOKEN, subscribe, until
+from tests.unit.ampeco_simulator.test_delivery import IMPATIENT, Scene, play
+
+
+def with_habits(**changes: Any) -> Habits:
+    return replace(IMPATIENT, **changes)
+
+
+async def send_numbered(s: Scene, count: int) -> None:
+    await subscribe(s.client, s.receiver.url, "BootNotification")
+    for number in range(count):
+        await s.send("BootNotification", str(number), 1)
+
+
+def test_duplicates_are_equal_and_the_same_seed_picks_the_same() -> None:
+    seen: list[list[bytes]] = []
+
+    async def story(s: Scene) -> None:
+        await send_numbered(s, 40)
+        await until(lambda: s.tenant.pending == 0)
+        seen.append(list(s.receiver.bodies))
+        assert s.tenant.repeated == len(s.receiver.bodies) - 40 > 0
+
+    play(story, with_habits(duplicate_share=0.2))
+    play(story, with_habits(duplicate_share=0.2))
+    play(story, with_habits(duplicate_share=0.2, seed=2))
+    assert seen[0] == seen[1] != seen[2]
+    assert len(set(seen[0])) == 40
+
+
+def test_late_ones_come_behind_the_next_one() -> None:
+    async def story(s: Scene) -> None:
+        await send_numbered(s, 5)
+        await until(lambda: s.tenant.pending == 0)
+        # All would be late: each first one waits for its next, and the last one has none.
+        assert s.receiver.bodies == [b"1", b"0", b"3", b"2", b"4"]
+
+    play(story, with_habits(late_share=1.0, late_s=0.2))
+
+
+def test_a_lost_answer_makes_the_tenant_send_again() -> None:
+    async def story(s: Scene) -> None:
+        await send_numbered(s, 30)
+        await until(lambda: s.tenant.pending == 0)
+        lost = s.tenant.answers["no-answer"]
+        assert lost > 0
+        assert len(s.receiver.bodies) == 30 + lost
+        assert len(set(s.receiver.bodies)) == 30
+
+    play(story, with_habits(lost_answer_share=0.2, retry_pauses_s=(0.01,) * 20))
+
+
+def test_what_is_held_back_comes_in_order_once_it_is_let_go() -> None:
+    async def story(s: Scene) -> None:
+        await send_numbered(s, 5)
+        await asyncio.sleep(0.1)
+        assert s.receiver.bodies == []
+        changed = await s.client.patch("/simulator/habits", json={"hold_deliveries": False})
+        assert changed.json()["habits"]["hold_deliveries"] is False
+        await until(lambda: s.tenant.pending == 0)
+        assert s.receiver.bodies == [b"0", b"1", b"2", b"3", b"4"]
+
+    play(story, with_habits(hold_deliveries=True))
+
+
+@pytest.mark.parametrize("change", [{"burst_every_s": 0.05}, {"delay_s": 0.05}, {"deliveries_per_s": 200.0}])
+def test_what_waits_arrives_complete_and_in_order(change: dict[str, Any]) -> None:
+    async def story(s: Scene) -> None:
+        await send_numbered(s, 8)
+        await until(lambda: s.tenant.pending == 0)
+        assert s.receiver.bodies == [str(number).encode() for number in range(8)]
+
+    play(story, with_habits(**change))
+
+
+def test_an_outage_ordered_for_a_while_ends_by_itself() -> None:
+    async def story(s: Scene) -> None:
+        outage = {"what": "habits", "to_s": 0.2, "habits": {"unreachable_share": 1.0}}
+        await s.client.post("/simulator/faults", json=outage)
+        await until(lambda: s.tenant.habits.unreachable_share == 1)
+        await send_numbered(s, 3)
+        await until(lambda: s.tenant.pending == 0)
+        assert s.tenant.answers["connect-error"] > 0
+        assert sorted(s.receiver.bodies) == [b"0", b"1", b"2"]
+        assert s.tenant.habits.unreachable_share == 0
+
+    play(story, with_habits(retry_pauses_s=(0.05,) * 50))
+
+
+def test_a_subscription_is_disabled_after_failures_in_a_row() -> None:
+    async def story(s: Scene) -> None:
+        s.receiver.status = 503
+        await send_numbered(s, 2)
+        await until(lambda: not s.tenant.subscriptions[1].enabled)
+        assert await s.send("BootNotification", "x") == 0
+
+    play(story, with_habits(retry_pauses_s=(), disable_after=2))
+
+
+@pytest.mark.parametrize(("habit", "made"), [("stops", 0), ("keeps-key", 1)])
+def test_a_removed_token_stops_its_subscriptions_or_keeps_signing(habit: str, made: int) -> None:
+    async def story(s: Scene) -> None:
+        await subscribe(s.client, s.receiver.url, "BootNotification")
+        tokens = (await s.client.get("/simulator/tokens")).json()["tokens"]
+        assert TOKEN not in str(tokens)
+        await s.client.delete(f"/simulator/tokens/{tokens[0]['key_id']}")
+        assert (await s.client.get("/public-api/notifications/v2.0")).status_code == 401
+        assert await s.send("BootNotification", "x") == made
+        await s.client.post("/simulator/tokens", json={"token": TOKEN})
+        assert await s.send("BootNotification", "y") == 1
+        await until(lambda: len(s.receiver.bodies) == made + 1)
+
+    play(story, with_habits(removed_token=habit))
+
+
+def test_bodies_can_be_wrapped_snake_case_and_with_other_ids() -> None:
+    async def story(s: Scene) -> None:
+        await subscribe(s.client, s.receiver.url, "BootNotification")
+        body = {"notification": "BootNotification", "chargePointId": 7, "session": {"id": 8, "userIds": []}}
+        await s.send("BootNotification", body)
+        await until(lambda: s.receiver.bodies)
+        assert json.loads(s.receiver.bodies[0]) == {
+            "data": {
+                "notification": "BootNotification",
+                "charge_point_id": "7",
+                "session": {"id": "8", "user_ids": []},
+            }
+        }
+
+    play(story, with_habits(wrapped_payloads=True, payload_case="snake", payload_ids="text"))
+
+
+def test_the_time_is_signed_when_it_was_asked_for() -> None:
+    async def story(s: Scene) -> None:
+        wish = {
+            "via": "webhook",
+            "notifications": ["BootNotification"],
+            "webhook": {"callbackUrl": s.receiver.url},
+            "includeTimestampInSignature": True,
+        }
+        made = await s.client.post("/public-api/notifications/v2.0", json=wish)
+        assert made.json()["data"]["includeTimestampInSignature"] is True
+        await s.send("BootNotification", "x")
+        signed = Sender(s.tenant)._signature(s.tenant.deliveries[-1], s.tenant.habits)
+        message = f"{signed['X-Signature-Timestamp']}.x".encode()
+        assert signed["X-Signature"] == hmac.digest(TOKEN.encode(), message, hashlib.sha256).hex()
+
+    play(story, with_habits(timestamp_signature="asked"))

@@ -1,0 +1,52 @@
+"""The tenant in a box as a fixture of somebody else's tests."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from ampeco.simulator.testing import tenant_in_a_box
+
+_THEIRS = """
+import httpx2
+
+def test_an_action_is_seen(tenant_in_a_box):
+    box = tenant_in_a_box
+    answer = httpx2.post(
+        f"{box.url}/public-api/actions/charge-point/v1.0/7/unlock/71",
+        headers={"Authorization": f"Bearer {box.token}"}, trust_env=False,
+    )
+    assert answer.json() == {"success": True}
+    assert [action["operation"] for action in box.actions()] == ["charge-point.unlock"]
+    assert [call["status"] for call in box.calls(operation="charge-point.unlock")] == [200]
+"""
+
+
+def test_a_plugin_author_gets_a_fixture(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["ampeco.simulator.pytest_plugin"]\n')
+    (tmp_path / "test_theirs.py").write_text(_THEIRS)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:valkey",
+        "-p",
+        "no:cacheprovider",
+        str(tmp_path),
+    ]
+    root = Path(__file__).parents[3]
+    ran = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "1 passed" in ran.stdout
+
+
+def test_two_boxes_know_nothing_of_each_other() -> None:
+    with tenant_in_a_box(token="one") as one, tenant_in_a_box(token="two") as two:
+        one.change_habits(listings="page")
+        one.start(charge_points=3, rate=1)
+        assert one.wait(lambda state: state["scenario"]["running"])["scenario"]["charge_points"] == 3
+        assert two.state()["scenario"]["running"] is False
