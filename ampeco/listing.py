@@ -141,7 +141,7 @@ def page(operation: Operation, document: Any) -> Page:
 
 def _pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in values.items():
-        if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str):
+        if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
             if not value:
                 raise ValueError(f"{name} is an empty list")
             yield from ((f"{name}[]", _text(name, one)) for one in value)

@@ -79,6 +79,6 @@ def _named(operation: Operation, values: tuple[Id, ...]) -> dict[str, Id]:
 
 
 def _plain(body: Body) -> Any:
-    if isinstance(body, VendorObject):
-        return body.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if isinstance(body, VendorObject):  # a field that did not fit when it was read goes back as it came
+        return body.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
     return body

@@ -11,7 +11,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from ampeco.notifications import HardwareStatus, Payload, SessionStartStop, SessionUpdate
-from handlers import Context, Event, HandlerError, Raw, SyncContext, handler
+from handlers import Backoff, Context, Event, HandlerError, Raw, SyncContext, handler
 
 
 class CdrReceived(Payload):
@@ -105,7 +105,14 @@ class GreedySettings(BaseSettings, env_prefix="AWR_"):
         (_async, {"name": "Upper.Case"}, "lower case"),
         (_async, {"name": "a" * 65}, "at most 64"),
         (_async, {"name": "-dash"}, "lower case"),
-        (_async, {"order": "latest"}, "order must be one of entity, none"),
+        (_async, {"order": "sideways"}, "order must be one of entity, none, latest"),
+        (_async, {"where": _async}, "where must be a plain function"),
+        (_async, {"where": "status == 'active'"}, "where must be a plain function"),
+        (_async, {"backoff": Backoff(base_s=0)}, "0 < base_s <= cap_s"),
+        (_async, {"backoff": Backoff(base_s=9, cap_s=3)}, "0 < base_s <= cap_s"),
+        (_async, {"backoff": 5.0}, "must be a Backoff"),
+        (_async, {"not_yet_for_s": 0}, "not_yet_for_s must be positive"),
+        (_async, {"isolation": "thread"}, "isolation must be None or 'process'"),
         (_async, {"start": "never"}, "start must be one of now, oldest"),
         (_async, {"max_attempts": 0}, "positive"),
         (_async, {"timeout_s": 0}, "positive"),
@@ -127,3 +134,11 @@ def test_refuses_a_declaration_that_contradicts_itself(function: Any, options: d
     with pytest.raises(HandlerError, match=says) as error:
         handler(name, **options)(function)
     assert name in str(error.value)
+
+
+def test_calls_takes_writes_of_resources_and_no_reads() -> None:
+    declared = handler("a.writer", calls=["resources.users.update", "resources.id-tags.create"])(_async)
+    assert declared.calls == {"resources.users.update", "resources.id-tags.create"}
+    for name in ("resources.users.read", "resources.users.list", "logs.ocpi.read", "resources.users.explode"):
+        with pytest.raises(HandlerError, match=f"unknown operations: {name}"):
+            handler("a.reader", calls=[name])(_async)

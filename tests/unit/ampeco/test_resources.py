@@ -1,0 +1,327 @@
+"""Every endpoint of resources and logs through both clients, and how their answers are read."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import reduce
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import httpx2
+import pytest
+
+from ampeco.errors import NotFound, ServerFault
+from ampeco.models import objects
+from ampeco.models.objects import OBJECTS
+from ampeco.operations import OPERATIONS, VERSIONS, Operation
+from ampeco.resources import asynchronous, synchronous
+from tests.unit.ampeco.scripted import Caller, Journal, Tenant, ok
+
+FACTS = Path(__file__).parents[2] / "facts"
+ENDPOINTS = json.loads((FACTS / "resources.json").read_text())
+BODY = {"name": "x", "nested": {"a": [1, None]}}
+
+
+def operation_of(endpoint: Mapping[str, Any]) -> Operation:
+    [found] = [
+        operation
+        for operation in VERSIONS.values()
+        if (operation.method, operation.path) == (endpoint["method"], endpoint["path"])
+    ]
+    return found
+
+
+def method_of(client: Any, operation: Operation) -> Any:
+    """`resources.id-tags.read` -> `client.resources.id_tags.read`."""
+    return reduce(getattr, operation.name.replace("-", "_").split("."), client)
+
+
+def numbered(path: str) -> tuple[str, list[str]]:
+    """The path with `id1`, `id2` ... for its parameters, and these."""
+    ids: list[str] = []
+
+    def take(_: re.Match[str]) -> str:
+        ids.append(f"id{len(ids) + 1}")
+        return ids[-1]
+
+    return re.sub(r"\{\w+\}", take, path), ids
+
+
+class Everything:
+    """Answers a list where one is asked for, else an object."""
+
+    def __init__(self) -> None:
+        self.requests: list[httpx2.Request] = []
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        return ok({"data": [] if "cursor" in request.url.params else {"id": 5}})
+
+
+async def awaited(result: Any) -> Any:
+    return [entry async for entry in result] if hasattr(result, "__aiter__") else await result
+
+
+def plainly(result: Any) -> Any:
+    return list(result) if isinstance(result, Iterator) else result
+
+
+def call_of_each(client: Any) -> Iterator[Any]:
+    for endpoint in ENDPOINTS:
+        operation = operation_of(endpoint)
+        body = [BODY] if endpoint["method"] in ("POST", "PUT", "PATCH") else []
+        arguments = [*numbered(endpoint["path"])[1], *body]
+        yield method_of(client, operation)(*arguments, version=endpoint["version"])
+
+
+async def all_awaited(client: Any) -> None:
+    for result in call_of_each(client):
+        await awaited(result)
+
+
+def test_each_of_the_461_endpoints_is_called_with_the_method_and_path_of_the_facts(through: Caller) -> None:
+    tenant: Any = Everything()
+    if through.kind == "async":
+        through(tenant, all_awaited)
+    else:
+        through(tenant, lambda client: [plainly(result) for result in call_of_each(client)])
+    assert len(ENDPOINTS) == 461
+    sent = [(request.method, request.url.path) for request in tenant.requests]
+    assert sent == [(endpoint["method"], numbered(endpoint["path"])[0]) for endpoint in ENDPOINTS]
+    for request in tenant.requests:
+        writes = request.method in ("POST", "PUT", "PATCH")
+        assert (json.loads(request.content) if request.content else None) == (BODY if writes else None)
+
+
+@pytest.mark.parametrize("module", [asynchronous, synchronous])
+def test_no_method_is_without_an_endpoint(module: Any) -> None:
+    source = Path(module.__file__).read_text()
+    named = set(re.findall(r'"((?:resources|logs)\.[\w.-]+)"', source))
+    assert named == {
+        operation.name
+        for operation in VERSIONS.values()
+        if operation.name.startswith(("resources.", "logs."))
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("resources.users.read", "1.1"),
+        ("resources.users.payment-methods.list", "1.0"),
+        ("resources.charge-points.status.read", "1.0"),
+        ("resources.charge-points.update", "2.0"),
+        ("resources.evses.notes.create", "2.0"),
+        ("resources.evses.update", "2.1"),
+        ("resources.partner-expenses.list", "1.2"),
+        ("resources.currencies.delete", "2.0"),
+        ("resources.rfid-tags.read", "1.0"),
+    ],
+)
+def test_without_a_version_the_newest_that_is_not_deprecated_is_called(
+    through: Caller, name: str, version: str
+) -> None:
+    """Or the newest one, where AMPECO gave up all of them."""
+    tenant: Any = Everything()
+    operation = OPERATIONS[name]
+    arguments = [
+        *("7" for _ in operation.parameters),
+        *([BODY] if operation.method in ("POST", "PATCH") else []),
+    ]
+
+    def call(client: Any) -> Any:
+        result = method_of(client, operation)(*arguments)
+        return awaited(result) if through.kind == "async" else plainly(result)
+
+    through(tenant, call)
+    assert f"/v{version}" in tenant.requests[0].url.path
+    assert VERSIONS[name, version] is operation
+
+
+def test_an_unknown_version_is_refused_with_those_that_exist(through: Caller) -> None:
+    tenant = Tenant([])
+    with pytest.raises(ValueError, match=r"resources\.users\.read exists in version 1\.0, 1\.1, not 9\.9"):
+        through(tenant, lambda c: c.resources.users.read(7, version="9.9"))
+    with pytest.raises(ValueError, match=r"exists in version"):
+        through(tenant, lambda c: c.resources.users.list(version="9.9"))
+    assert tenant.requests == []
+
+
+@pytest.mark.parametrize("module", [asynchronous, synchronous])
+@pytest.mark.parametrize(
+    ("name", "versions"),
+    [("ChargePoints", ("2.0", "1.0")), ("Users", ("1.1", "1.0")), ("PartnerExpenses", ("1.2", "1.1", "1.0"))],
+)
+def test_a_type_checker_knows_the_versions(module: Any, name: str, versions: tuple[str, ...]) -> None:
+    noun = getattr(module, name if module is synchronous else f"Async{name}")
+    hints = get_type_hints(noun.list, {**vars(module), **OBJECTS})
+    assert get_args(get_args(hints["version"])[0]) == versions
+
+
+def test_methods_whose_every_version_is_deprecated_say_so() -> None:
+    for endpoint in ENDPOINTS:
+        operation = operation_of(endpoint)
+        for roots in (asynchronous.AsyncResources, synchronous.Resources):
+            if operation.name.startswith("resources."):
+                noun: Any = roots(None, None)  # type: ignore[arg-type]
+                said = method_of_noun(noun, operation).__doc__
+                assert ("Deprecated by AMPECO." in said) == OPERATIONS[operation.name].deprecated
+                assert (f"{operation.version} (deprecated)" in said) == operation.deprecated
+
+
+def method_of_noun(roots: Any, operation: Operation) -> Any:
+    return reduce(getattr, operation.name.replace("-", "_").split(".")[1:], roots)
+
+
+def test_ids_stay_inside_their_path_segment(through: Caller) -> None:
+    tenant = Tenant([ok({"data": {"id": 1}})])
+    through(tenant, lambda c: c.resources.charge_points.evses.connectors.read("../9?a=b", 3, "4/5"))
+    assert tenant.requests[0].url.raw_path == (
+        b"/public-api/resources/charge-points/v2.0/..%2F9%3Fa%3Db/evses/3/connectors/4%2F5"
+    )
+
+
+def test_answers_are_of_the_class_of_their_version(through: Caller) -> None:
+    tenant = Tenant([ok({"data": {"id": 7, "status": "x"}}) for _ in range(4)] + [ok({"id": 7})])
+    classes = [
+        type(through(tenant, call)).__name__
+        for call in (
+            lambda c: c.resources.charge_points.read(7),
+            lambda c: c.resources.charge_points.read(7, version="1.0"),
+            lambda c: c.resources.charge_points.update(7, BODY),
+            lambda c: c.resources.evses.read(7, version="2.0"),
+            lambda c: c.resources.sessions.read(7),  # without an envelope
+        )
+    ]
+    assert classes == ["ChargePoint", "ChargePointV1", "ChargePoint", "dict", "Session"]
+
+
+@pytest.mark.parametrize("title", sorted(OBJECTS))
+def test_each_schema_of_a_resource_types_its_reads_and_lists(title: str) -> None:
+    schema = json.loads((FACTS / "schemas" / f"{title}.json").read_text())
+    told = re.match(r"GET (/public-api/resources/\S+)", schema["x-resource"])
+    if told is None:
+        return  # of a payload, or a part of something
+    path = told[1]
+    read = {operation.path: operation for operation in VERSIONS.values() if operation.method == "GET"}
+    assert read[path].answer == title
+    if path.endswith("}"):
+        listed = read.get(path[: path.rindex("/")])
+        assert listed is None or listed.answer == title
+
+
+def test_unknown_fields_are_kept(through: Caller) -> None:
+    session = through(
+        Tenant([ok({"data": {"id": 7, "isNew": True}})]), lambda c: c.resources.sessions.read("7")
+    )
+    assert (session.id, session.model_extra) == ("7", {"isNew": True})
+
+
+def test_a_field_that_does_not_fit_stays_as_it_was_sent(through: Caller) -> None:
+    odd = {"id": 7, "energy": {"wh": 5}, "tax": "none", "startedAt": "2026-11-24T03:00:00Z", "isNew": 1}
+    session = through(Tenant([ok({"data": odd})]), lambda c: c.resources.sessions.read(7))
+    assert (session.id, session.started_at) == ("7", datetime(2026, 11, 24, 3, tzinfo=UTC))
+    assert (session.energy, session.tax) == ({"wh": 5}, "none")
+    assert session.model_extra == {"isNew": 1}
+    assert session.amount is None
+    assert "amount" not in session.model_fields_set
+
+
+def test_an_object_without_its_id_costs_only_the_id(through: Caller) -> None:
+    session = through(Tenant([ok({"data": {"status": "active"}})]), lambda c: c.resources.sessions.read(7))
+    assert session.status == "active"
+    with pytest.raises(AttributeError):
+        _ = session.id
+
+
+def test_one_odd_entry_does_not_end_a_list(through: Caller) -> None:
+    def entries(client: Any) -> Any:
+        found = client.resources.sessions.list()
+        return awaited(found) if through.kind == "async" else plainly(found)
+
+    answer = ok({"data": [{"id": 1, "energy": []}, {"id": 2, "energy": 5}, 3]})
+    first, second, third = through(Tenant([answer]), entries)
+    assert (first.energy, second.energy, third) == ([], 5.0, 3)
+
+
+@pytest.mark.parametrize("document", [None, [], {"data": None}, {"data": [{"id": 7}]}, "text"])
+def test_a_read_that_answers_no_object_is_a_fault_that_keeps_the_answer(
+    through: Caller, document: Any
+) -> None:
+    for noun in ("sessions", "currencies"):  # with a class, without one
+        with pytest.raises(
+            ServerFault, match=rf"resources\.{noun}\.read: the answer is not an object"
+        ) as caught:
+            through(Tenant([ok(document)]), lambda c, noun=noun: getattr(c.resources, noun).read(7))
+        assert caught.value.body == json.dumps(document)
+
+
+def test_what_may_be_a_list_is_given_as_it_is(through: Caller) -> None:
+    tenant = Tenant([ok({"data": [{"phase": "L1"}]}), ok({"data": {"phase": "L1"}})])
+    assert through(tenant, lambda c: c.resources.circuits.consumption.read(7)) == [{"phase": "L1"}]
+    assert through(tenant, lambda c: c.resources.circuits.consumption.read(7)) == {"phase": "L1"}
+
+
+@pytest.mark.parametrize(
+    ("document", "result"), [(None, None), ([], None), ({"data": None}, None), ("ok", None)]
+)
+def test_a_write_is_done_whatever_is_answered(through: Caller, document: Any, result: Any) -> None:
+    tenant = Tenant([ok(document, 202), ok(document, 204)])
+    assert through(tenant, lambda c: c.resources.users.update(7, BODY)) is result
+    assert through(tenant, lambda c: c.resources.users.delete(7)) is None
+
+
+def test_a_write_without_a_class_answers_as_sent(through: Caller) -> None:
+    tenant = Tenant([ok({"data": {"id": 7, "text": "x"}}, 201), ok(status=204)])
+    create = lambda c: c.resources.users.notes.create(7, {"text": "x"})  # noqa: E731
+    assert through(tenant, create) == {"id": 7, "text": "x"}
+    assert through(tenant, create) is None
+
+
+def test_an_object_is_written_with_the_fields_it_was_made_with(through: Caller) -> None:
+    tenant = Tenant([ok({"data": {"id": 7}})] * 2)
+    body = objects.Session(id="7", started_at=datetime(2026, 11, 24, 3, tzinfo=UTC), newField=5)
+    through(tenant, lambda c: c.resources.users.update(7, body))
+    through(tenant, lambda c: c.resources.users.update(7, [1]))
+    assert tenant.bodies == [{"id": "7", "startedAt": "2026-11-24T03:00:00Z", "newField": 5}, [1]]
+
+
+def test_reads_carry_includes_and_further_query(through: Caller) -> None:
+    tenant = Tenant([ok({"data": {"id": 7}})])
+    through(tenant, lambda c: c.resources.users.read(7, include=["notes", "tags"], query={"lang": "bg"}))
+    assert tenant.requests[0].url.params.multi_items() == [
+        ("include[]", "notes"),
+        ("include[]", "tags"),
+        ("lang", "bg"),
+    ]
+
+
+def test_what_sets_values_is_repeated_and_what_adds_is_not(through: Caller) -> None:
+    for operation in VERSIONS.values():
+        if operation.name.startswith(("resources.", "logs.")):
+            assert operation.idempotent == (operation.method != "POST")
+            assert operation.kind == ("read" if operation.method == "GET" else "write")
+    tenant = Tenant([ok(status=503), ok({"data": {"id": 7}})])
+    assert through(tenant, lambda c: c.resources.users.update(7, BODY)).id == "7"
+    tenant = Tenant([ok(status=503)])
+    with pytest.raises(ServerFault):
+        through(tenant, lambda c: c.resources.users.create(BODY))
+    assert len(tenant.requests) == 1
+
+
+def test_removing_what_is_not_there_is_said(through: Caller) -> None:
+    with pytest.raises(NotFound):
+        through(Tenant([ok({"message": "no"}, 404)]), lambda c: c.resources.users.delete(7))
+
+
+def test_the_gate_sees_the_names_of_the_table(through: Caller) -> None:
+    gate = Journal()
+    through(Tenant([ok({"data": {"id": 7}})]), lambda c: c.resources.users.update(7, BODY), gate)
+    assert gate.seen[0] == ("admit", "resources.users.update", "/public-api/resources/users/v1.1/7")
+
+
+def test_nouns_are_made_when_asked_for_and_then_kept() -> None:
+    resources = synchronous.Resources(None, None)  # type: ignore[arg-type]
+    assert resources.users.notes is resources.users.notes
+    assert vars(resources).keys() == {"_run", "_walk", "users"}
