@@ -2,10 +2,17 @@
 
 from pathlib import Path
 
-from ampeco.generator import actions, objects, operations, page, resources
+from ampeco.generator import actions, objects, operations, page, resources, sample_bodies
 from ampeco.generator.facts import ROOT
 
-PARTS = (operations.outputs, actions.outputs, resources.outputs, objects.outputs, page.outputs)
+PARTS = (
+    operations.outputs,
+    actions.outputs,
+    resources.outputs,
+    objects.outputs,
+    sample_bodies.outputs,
+    page.outputs,
+)
 
 
 def outputs() -> dict[Path, str]:
