@@ -1,6 +1,7 @@
 """What plugin authors import: the decorator, the event, the context and the outcomes."""
 
 from handlers.contract import (
+    Backoff,
     Context,
     Event,
     GiveUp,
@@ -15,6 +16,7 @@ from handlers.contract import (
 )
 
 __all__ = [
+    "Backoff",
     "Context",
     "Event",
     "GiveUp",

@@ -25,12 +25,14 @@ from ampeco.client import AsyncClient, Client
 from ampeco.notifications import Payload
 from ampeco.operations import OPERATIONS
 
-Order = Literal["entity", "none"]
+Order = Literal["entity", "none", "latest"]
 Start = Literal["now", "oldest"]
 Per = Literal["event", "entity"]
 OnUncertain = Literal["dead", "retry"]
+Isolation = Literal["process"]
 EVERYTHING = "*"
 
+NOT_YET_FOR_S = 7 * 86_400.0
 _LONGEST_WAIT_S = 30 * 86_400.0
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
@@ -57,6 +59,19 @@ P = TypeVar("P", bound=Payload | Raw, covariant=True)
 S = TypeVar("S", default=None)
 T = TypeVar("T", default=None)
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long a handler waits between attempts: `base_s`, then twice as long each time, at most `cap_s`.
+
+    Args:
+        jitter: wait anything up to that instead, so that what failed together does not come back together.
+    """
+
+    base_s: float = 2.0
+    cap_s: float = 900.0
+    jitter: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +345,9 @@ class Handler:
         models: notification type -> model of its payload; a handler of everything has `*` -> Raw.
         calls: names of the action operations it may call.
         concurrency: events it works on at the same time, per worker process.
+        where: whether it wants an event of its types; None for all of them.
+        not_yet_for_s: how long it may say `Retry(counts=False)` of an event.
+        isolation: `process` to run each attempt in a process of its own.
     """
 
     name: str
@@ -345,6 +363,10 @@ class Handler:
     settings: type[BaseSettings] | None = None
     lifespan: Lifespan | None = None
     is_async: bool = field(default=True)
+    where: Callable[[Event[Any]], bool] | None = None
+    backoff: Backoff = Backoff()
+    not_yet_for_s: float = NOT_YET_FOR_S
+    isolation: Isolation | None = None
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -356,6 +378,9 @@ class Handler:
 
     def __call__(self, event: Event[Any], ctx: Any) -> Any:
         return self.function(event, ctx)
+
+
+_BACKOFF = Backoff()
 
 
 @overload
@@ -370,6 +395,10 @@ def handler(
     timeout_s: float = ...,
     concurrency: int = ...,
     queue: str = ...,
+    where: Callable[[Event[Any]], bool] | None = ...,
+    backoff: Backoff = ...,
+    not_yet_for_s: float = ...,
+    isolation: Isolation | None = ...,
 ) -> Callable[[Function[None, None]], Handler]: ...
 @overload
 def handler(
@@ -384,6 +413,10 @@ def handler(
     timeout_s: float = ...,
     concurrency: int = ...,
     queue: str = ...,
+    where: Callable[[Event[Any]], bool] | None = ...,
+    backoff: Backoff = ...,
+    not_yet_for_s: float = ...,
+    isolation: Isolation | None = ...,
 ) -> Callable[[Function[S, None]], Handler]: ...
 @overload
 def handler(
@@ -398,6 +431,10 @@ def handler(
     timeout_s: float = ...,
     concurrency: int = ...,
     queue: str = ...,
+    where: Callable[[Event[Any]], bool] | None = ...,
+    backoff: Backoff = ...,
+    not_yet_for_s: float = ...,
+    isolation: Isolation | None = ...,
 ) -> Callable[[Function[None, T]], Handler]: ...
 @overload
 def handler(
@@ -413,6 +450,10 @@ def handler(
     timeout_s: float = ...,
     concurrency: int = ...,
     queue: str = ...,
+    where: Callable[[Event[Any]], bool] | None = ...,
+    backoff: Backoff = ...,
+    not_yet_for_s: float = ...,
+    isolation: Isolation | None = ...,
 ) -> Callable[[Function[S, T]], Handler]: ...
 def handler(
     name: str,
@@ -427,6 +468,10 @@ def handler(
     timeout_s: float = 30.0,
     concurrency: int = 32,
     queue: str = "default",
+    where: Callable[[Event[Any]], bool] | None = None,
+    backoff: Backoff = _BACKOFF,
+    not_yet_for_s: float = NOT_YET_FOR_S,
+    isolation: Isolation | None = None,
 ) -> Callable[[Any], Handler]:
     """Declare a handler.
 
@@ -436,12 +481,18 @@ def handler(
         settings: the plugin's pydantic-settings class; its environment prefix is its own, never `AWR_`.
         lifespan: async context manager around the worker process; gets the settings, yields `ctx.state`.
         calls: action operations it may call, e.g. `["charge-point.reset"]`. Reads are free.
-        order: `entity` keeps events of one entity in order, one at a time; `none` does not.
+        order: `entity` keeps events of one entity in order, one at a time; `none` does not; `latest` keeps only
+            the newest of each type and entity, where several wait.
         start: where a handler that is new to a log begins.
         max_attempts: attempts that count before the event is given up.
         timeout_s: seconds per attempt.
         concurrency: events at the same time, per worker process.
         queue: name of the RQ queue whose workers run it.
+        where: asked before the handler is; an event it is False for is skipped. It must be quick and plain (no
+            `async`), and what it raises counts as an attempt that failed.
+        backoff: pauses between attempts.
+        not_yet_for_s: seconds since the first attempt after which `Retry(counts=False)` is given up.
+        isolation: `process` runs each attempt in a process of its own, which is killed when over its time.
 
     Raises:
         HandlerError: the declaration contradicts itself.
@@ -458,6 +509,16 @@ def handler(
             raise HandlerError(f"handler {name!r}: start must be one of {', '.join(typing.get_args(Start))}")
         if max_attempts < 1 or timeout_s <= 0 or concurrency < 1:
             raise HandlerError(f"handler {name!r}: max_attempts, timeout_s and concurrency must be positive")
+        if where is not None and (not callable(where) or inspect.iscoroutinefunction(where)):
+            raise HandlerError(f"handler {name!r}: where must be a plain function of the event")
+        if not isinstance(backoff, Backoff) or not 0 < backoff.base_s <= backoff.cap_s <= _LONGEST_WAIT_S:
+            raise HandlerError(
+                f"handler {name!r}: backoff must be a Backoff with 0 < base_s <= cap_s <= {_LONGEST_WAIT_S:.0f}"
+            )
+        if not_yet_for_s <= 0:
+            raise HandlerError(f"handler {name!r}: not_yet_for_s must be positive")
+        if isolation not in (None, *typing.get_args(Isolation)):
+            raise HandlerError(f"handler {name!r}: isolation must be None or 'process'")
         if unknown := sorted(set(calls) - _callable_operations()):
             raise HandlerError(f"handler {name!r}: calls names unknown operations: {', '.join(unknown)}")
         if settings is not None and str(settings.model_config.get("env_prefix", "")).upper().startswith(
@@ -478,6 +539,10 @@ def handler(
             settings=settings,
             lifespan=lifespan,
             is_async=inspect.iscoroutinefunction(function),
+            where=where,
+            backoff=backoff,
+            not_yet_for_s=not_yet_for_s,
+            isolation=isolation,
         )
 
     return declare

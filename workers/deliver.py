@@ -26,6 +26,7 @@ from ampeco.wire import WireRequest
 from handlers.contract import CallNotDeclared, Context, Event, GiveUp, Handler, Raw, SyncContext
 from workers.eventlog.record import StoredEvent
 from workers.outcomes import (
+    FILTERED,
     NOT_WANTED,
     AttemptTimedOut,
     DeliveryRevoked,
@@ -106,6 +107,8 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
     steps = _Steps(runtime, attempt)
     try:
         event = _event(attempt.event, model, replayed=attempt.replayed)
+        if handler.where is not None and not handler.where(event):
+            return FILTERED
         if handler.is_async:
             await _in_loop(runtime, event, attempt, steps)
         else:
@@ -123,8 +126,8 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
         failure = HandlerEnded(type(error).__name__)
     outcome = outcome_of(
         failure,
+        handler,
         attempt=attempt.number,
-        max_attempts=handler.max_attempts,
         age_s=attempt.age_s,
         uniform=random.uniform,
     )

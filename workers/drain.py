@@ -12,14 +12,10 @@ a retry holds back the later events of its key, which are parked in `open` so th
 from __future__ import annotations
 
 import asyncio
-import heapq
-import logging
 import random
-from bisect import bisect_left
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
 
 import structlog
 
@@ -29,9 +25,11 @@ from workers.eventlog.errors import LeaseLost
 from workers.eventlog.lease import Lease, Mode, Read, Settlement, Taken, clock_s
 from workers.eventlog.ledger import StepLedger
 from workers.eventlog.log import now_ms
-from workers.eventlog.record import AttemptNote, DeadLetter, OpenRecord, OpenState, StoredEvent, id_order
+from workers.eventlog.record import AttemptNote, id_order
 from workers.ledger import Steps
-from workers.outcomes import AttemptTimedOut, DeliveryRevoked, Outcome, outcome_of
+from workers.outcomes import SUPERSEDED, AttemptTimedOut, DeliveryRevoked, Outcome, outcome_of
+from workers.settling import Settling
+from workers.window import Entry, Window
 
 MAX_CRASHES = 3
 OPEN_QUOTA = 10_000
@@ -47,13 +45,8 @@ _HOLD_MARGIN_S = 5.0  # on top of an attempt's time, until it has surely told ho
 _ABANDON_S = 5.0  # for attempts that were cancelled to come to an end
 _POLL_S = 0.05  # for new events while earlier ones are still at work
 _BREATH_S = 0.005  # how long one task may hold the event loop with events that never wait
-_LATENCY_BOUNDS_MS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000, 2_000, 5_000,
-                      10_000, 30_000, 60_000, 300_000, 3_600_000)  # fmt: skip
-_LATENCY_NAMES = tuple(f"ms<={bound}" for bound in _LATENCY_BOUNDS_MS)
 
 _log = structlog.get_logger()
-
-State = Literal["waiting", "ready", "running", "retry", "settled"]
 
 
 class Slots:
@@ -76,52 +69,6 @@ class Slots:
         self._free += 1
         if self._waiting:
             self._waiting.popleft().set()
-
-
-class Entry:
-    """One event on its way through this drain."""
-
-    __slots__ = (
-        "ahead",
-        "attempts",
-        "crashes",
-        "event",
-        "first_ms",
-        "in_open",
-        "last_error",
-        "log",
-        "order",
-        "replayed",
-        "state",
-        "suspect",
-    )
-
-    def __init__(self, event: StoredEvent) -> None:
-        self.event = event
-        self.order = event.order
-        self.state: State = "waiting"
-        self.attempts = 0
-        self.crashes = 0
-        self.first_ms = 0
-        self.last_error = ""
-        self.replayed = False
-        self.log: tuple[AttemptNote, ...] = ()
-        self.ahead = False  # settled in Redis although the cursor is not there yet
-        self.in_open = False  # in Redis, or on its way there with the next step
-        self.suspect = False  # may have been at work when a worker died
-
-    def record(self, state: OpenState, due_ms: int | None = None) -> OpenRecord:
-        return OpenRecord(
-            self.event,
-            state,
-            due_ms,
-            self.attempts,
-            self.crashes,
-            self.first_ms,
-            self.last_error,
-            self.replayed,
-            self.log,
-        )
 
 
 class Drain:
@@ -154,40 +101,24 @@ class Drain:
         self._loop = asyncio.get_running_loop()
         self._ledger = StepLedger(lease.log, lease, hold_s=self._handler.timeout_s + _HOLD_MARGIN_S)
         self._log = _log.bind(handler=runtime.handler.name, lane=lease.lane)
-        self._tells_all = self._log.is_enabled_for(logging.DEBUG)
         self._wake = asyncio.Event()
+        self._marked = asyncio.Event()
         self._stopping = False
         self._newest = True
 
-        self._cur = self._pos = ""
-        self._window: deque[Entry] = deque()
-        self._keys: dict[str, deque[Entry]] = {}
-        self._open_count = 0
-        self._ready: deque[Entry] = deque()
-        self._to_mark: list[Entry] = []
-        self._retries: list[tuple[int, tuple[int, int], Entry]] = []
-        self._suspects: deque[Entry] = deque()
-        self._running: set[Entry] = set()
-        self._outlived: set[Entry] = set()
+        self._window = Window(self._handler.order, "")
+        self._settling = Settling(self._log)
         self._tasks: set[asyncio.Task[None]] = set()
         self._suspect_task: asyncio.Task[None] | None = None
-        self._marked: asyncio.Event = asyncio.Event()
-
-        self._puts: dict[str, OpenRecord] = {}
-        self._dels: list[str] = []
-        self._dead: list[DeadLetter] = []
-        self._stats: Counter[str] = Counter()
-        self._settle_at_s: float | None = None
-        self._cur_moved_s = 0.0
-        self._unblocked: list[deque[Entry]] = []
-        self._batch = 32
-        self._read_at_s = 0.0
-        self._read_next_s = 0.0
-        self._more = True
+        self._outlived: set[Entry] = set()
         self._starting = 0
+
+        self._batch = 32
+        self._more = True
+        self._read_at_s = self._read_next_s = 0.0
+        self._cur_moved_s = 0.0
         self._told_full = False
         self._fault: BaseException | None = None
-        self.settled = 0
         self.outdated = False
 
     def stop(self) -> None:
@@ -209,111 +140,35 @@ class Drain:
             if self.outdated or not await self._work():
                 await self._hand_back(grace_s)
         except LeaseLost as error:
-            self._log.warning("lease.lost", error=str(error), in_flight=len(self._running))
+            self._log.warning("lease.lost", error=str(error), in_flight=len(self._window.running))
         except Exception:  # noqa: BLE001
             # A record we cannot read or a fault of ours: settle nothing, let the lease run out, say so.
             self._log.exception("drain.failed")
         finally:
             await self._abandon()
-        if self.settled:
-            self._log.debug(
-                "lane.drained", settled=self.settled, seconds=round(clock_s() - self.started_s, 3)
-            )
-
-    # What lies before us
+        if settled := self._settling.settled:
+            self._log.debug("lane.drained", settled=settled, seconds=round(clock_s() - self.started_s, 3))
 
     async def _begin(self, taken: Taken) -> None:
         """Put together all that was handed out before: what is open, and what lies in (cur, runto].
 
         All of it is read before anything starts, so that each event has one Entry and each key its order.
         """
-        self._cur = self._pos = taken.cur
+        window = self._window = Window(self._handler.order, taken.cur)
         self._newest = taken.newest == self._runtime.version
         self._cur_moved_s = clock_s()
-        known = {record.event.stream_id: self._entry_of(record) for record in taken.open}
-        states = {record.event.stream_id: record for record in taken.open}
+        for record in taken.open:
+            window.recall(record)
         handed_out = id_order(taken.runto)
-        until = max([handed_out, *(entry.order for entry in known.values())])
-        while id_order(self._pos) < until and not self.outdated:
+        until = max([handed_out, *(record.event.order for record in taken.open)])
+        while id_order(window.pos) < until and not self.outdated:
             read = await self._read_on(Settlement(), "work", _MAX_BATCH)
             for event in read.events:
-                entry = known.setdefault(event.stream_id, Entry(event))
-                if event.stream_id in taken.ahead:
-                    entry.ahead = True
-                    if not entry.in_open:  # else it was put there again after it was settled
-                        entry.state = "settled"
-                self._window.append(entry)
+                window.reread(event, settled=event.stream_id in taken.ahead)
             if read.exhausted:
                 break
-        for entry in sorted(known.values(), key=lambda entry: entry.order):
-            if entry.state == "settled":
-                continue
-            record = states.get(entry.event.stream_id)
-            first = self._enqueue(entry)
-            if record is None:
-                self._place(entry, first=first, suspect=entry.order <= handed_out)
-            elif record.state == "retry":
-                entry.state = "retry"
-                heapq.heappush(self._retries, (record.due_ms or 0, entry.order, entry))
-            elif record.state == "running":
-                entry.suspect = True
-                self._suspects.append(entry)
-            elif first:
-                self._make_ready(entry)
-
-    def _entry_of(self, record: OpenRecord) -> Entry:
-        entry = Entry(record.event)
-        entry.attempts, entry.crashes = record.attempts, record.crashes
-        entry.first_ms, entry.last_error = record.first_ms, record.last_error
-        entry.replayed, entry.log = record.replayed, record.log
-        entry.in_open = True
-        self._open_count += 1
-        return entry
-
-    def _admit(self, event: StoredEvent) -> None:
-        entry = Entry(event)
-        self._window.append(entry)
-        self._place(entry, first=self._enqueue(entry), suspect=False)
-
-    def _place(self, entry: Entry, *, first: bool, suspect: bool) -> None:
-        if not first and self._keys[entry.event.key or ""][0].state == "retry":
-            self._park(entry)
-        elif suspect:
-            entry.suspect = True
-            self._suspects.append(entry)
-        elif first:
-            self._make_ready(entry)
-
-    def _enqueue(self, entry: Entry) -> bool:
-        """Queue up behind the earlier events of the key; True for the first, and where order does not matter."""
-        key = self._key(entry)
-        if key is None:
-            return True
-        queue = self._keys.setdefault(key, deque())
-        queue.append(entry)
-        return len(queue) == 1
-
-    def _key(self, entry: Entry) -> str | None:
-        return entry.event.key if self._handler.order == "entity" else None
-
-    def _make_ready(self, entry: Entry) -> None:
-        entry.state = "ready"
-        if entry.in_open:
-            self._to_mark.append(entry)  # Redis must know that it runs before it does
-            self._wake.set()
-        else:
-            self._ready.append(entry)
-
-    def _park(self, entry: Entry) -> None:
-        """Nothing of it has started, so it is no suspect any more either."""
-        entry.suspect = False
-        self._write(entry, entry.record("parked"))
-
-    def _write(self, entry: Entry, record: OpenRecord) -> None:
-        if not entry.in_open:
-            entry.in_open = True
-            self._open_count += 1
-        self._puts[entry.event.stream_id] = record
+        window.arrange(handed_out)
+        self._drop_superseded()
 
     # The loop
 
@@ -326,7 +181,7 @@ class Drain:
             if self.outdated and self._idle():
                 return False
             self._wake.clear()
-            self._start_due_retries()
+            self._window.start_due(now_ms())
             self._start()
             now_s = clock_s()
             if self._idle():
@@ -347,38 +202,37 @@ class Drain:
             appetite = self._appetite() if self._more or now_s >= self._read_next_s else 0
             if not appetite:
                 self._read_next_s = max(self._read_next_s, now_s + _POLL_S)
-            settle_at_s = self._settle_at_s or now_s + _RENEW_S
+            settle_at_s = self._settling.due_s or now_s + _RENEW_S
             renew_at_s = self.lease.renewed_s + _RENEW_S
-            waited_for = self._unblocked and not self._tasks and not self._ready
-            if appetite or self._to_mark or waited_for or now_s >= min(settle_at_s, renew_at_s):
+            waited_for = self._window.unconfirmed and not self._tasks and not self._window.ready
+            if appetite or self._window.to_mark or waited_for or now_s >= min(settle_at_s, renew_at_s):
                 await self._step("work", appetite)
                 continue
             await self._rest(min(settle_at_s, renew_at_s, self._read_next_s, self._next_retry_s()))
         return False
 
     def _idle(self) -> bool:
-        at_work = self._tasks or self._ready or self._to_mark or self._suspects or self._suspect_task
-        return not at_work and all(len(queue) == 1 for queue in self._unblocked)
+        window = self._window
+        at_work = self._tasks or window.ready or window.to_mark or window.suspects or self._suspect_task
+        return not at_work and window.nobody_waits()
 
     def _appetite(self) -> int:
         """How many events to read now."""
-        if self.outdated:
+        window = self._window
+        if self.outdated or window.suspects or self._suspect_task:
             return 0
-        if self._open_count >= OPEN_QUOTA:
+        if window.open_count >= OPEN_QUOTA:
             if not self._told_full:
                 self._told_full = True
-                self._log.warning("handler.open_full", open=self._open_count)
+                self._log.warning("handler.open_full", open=window.open_count)
             return 0
-        if self._suspects or self._suspect_task:
-            return 0
-        if len(self._window) >= _MAX_WINDOW or len(self._ready) * 2 > self._batch:
+        if len(window) >= _MAX_WINDOW or len(window.ready) * 2 > self._batch:
             return 0
         return self._batch
 
     def _next_retry_s(self) -> float:
-        if not self._retries:
-            return float("inf")
-        return clock_s() + max(0.0, (self._retries[0][0] - now_ms()) / 1000)
+        due_ms = self._window.next_due_ms()
+        return float("inf") if due_ms is None else clock_s() + max(0.0, (due_ms - now_ms()) / 1000)
 
     async def _rest(self, until_s: float) -> None:
         try:
@@ -389,21 +243,12 @@ class Drain:
 
     # Starting
 
-    def _start_due_retries(self) -> None:
-        now = now_ms()
-        while self._retries and self._retries[0][0] <= now:
-            _, _, entry = heapq.heappop(self._retries)
-            if self._first_of_key(entry):
-                self._make_ready(entry)
-            else:
-                entry.state = "waiting"  # behind an earlier event that somebody put there again
-
     def _start(self) -> None:
-        if self._suspects or self._suspect_task:
+        if self._window.suspects or self._suspect_task:
             if self._suspect_task is None:
                 self._suspect_task = asyncio.create_task(self._run_suspects())
             return
-        for _ in range(len(self._ready) - self._starting):
+        for _ in range(len(self._window.ready) - self._starting):
             if not self._slots.try_take(self._wake):
                 return
             self._starting += 1
@@ -422,9 +267,8 @@ class Drain:
         self._starting -= 1
         try:
             breath_s = clock_s() + _BREATH_S
-            while self._ready and not self._stopping and self.lease.alive:
-                entry = self._ready.popleft()
-                self._finish(entry, await self._attempt(entry))
+            while self._window.ready and not self._stopping and self.lease.alive:
+                await self._attempt(self._window.ready.popleft())
                 if clock_s() > breath_s:
                     await asyncio.sleep(0)
                     breath_s = clock_s() + _BREATH_S
@@ -433,18 +277,19 @@ class Drain:
 
     async def _run_suspects(self) -> None:
         """One at a time and alone, each counted in Redis before it starts."""
+        suspects = self._window.suspects
         try:
-            while self._suspects and not self._stopping:
-                entry = self._suspects[0]
-                if entry.suspect and self._first_of_key(entry):
+            while suspects and not self._stopping:
+                entry = suspects[0]
+                if entry.suspect and self._window.is_first(entry):
                     async with self._suspects_turn:
                         if not self._stopping:
                             await self._run_suspect(entry)
                     if entry.suspect:
                         return
                 elif entry.suspect:
-                    self._park(entry)
-                self._suspects.popleft()
+                    self._window.park(entry)
+                suspects.popleft()
         except DeliveryRevoked:
             pass  # the lease is gone; the loop finds out with its next step
         except Exception as error:  # noqa: BLE001
@@ -454,55 +299,59 @@ class Drain:
             self._wake.set()
 
     async def _run_suspect(self, entry: Entry) -> None:
+        before = entry.log
         entry.crashes += 1
+        entry.note(AttemptNote(now_ms(), "worker-died", f"{entry.crashes} of {MAX_CRASHES}"))
         self._log.info("delivery.suspected", event_id=entry.event.event_id, crashes=entry.crashes)
         if entry.crashes >= MAX_CRASHES:
             self._finish(entry, Outcome("dead", "worker-died"))
             return
         self._marked.clear()
-        self._to_mark.append(entry)
+        self._window.to_mark.append(entry)
         self._wake.set()
         await self._marked.wait()
         if self._stopping or not self.lease.alive:
             entry.crashes -= 1
+            entry.log = before
             return
-        self._finish(entry, await self._attempt(entry))
+        await self._attempt(entry)
 
-    def _first_of_key(self, entry: Entry) -> bool:
-        key = self._key(entry)
-        return key is None or self._keys[key][0] is entry
-
-    async def _attempt(self, entry: Entry) -> Outcome:
+    async def _attempt(self, entry: Entry) -> None:
         entry.state = "running"
-        now = now_ms()
-        entry.first_ms = entry.first_ms or now
-        self._running.add(entry)
+        began_ms = now_ms()
+        entry.first_ms = entry.first_ms or began_ms
+        self._window.running.add(entry)
         attempt = Attempt(
             event=entry.event,
             number=entry.attempts + 1,
-            age_s=(now - entry.first_ms) / 1000,
+            age_s=(began_ms - entry.first_ms) / 1000,
             allowed=self._allowed,
             overdue=lambda: self._outlives(entry),
             steps=lambda: Steps(self._ledger, entry.event.event_id, entry.event.key, self._loop),
             replayed=entry.replayed,
         )
         try:
-            return await run(self._runtime, attempt)
+            outcome = await run(self._runtime, attempt)
         finally:
-            self._running.discard(entry)
+            self._window.running.discard(entry)
+        if outcome.kind != "done" or attempt.actions or entry.log:
+            entry.note(outcome.note(began_ms, attempt.actions))
+        self._finish(entry, outcome)
 
     def _outlives(self, entry: Entry) -> None:
         self._outlived.add(entry)
         self._overdue()
 
     def _timed_out(self, entry: Entry) -> Outcome:
-        return outcome_of(
+        outcome = outcome_of(
             AttemptTimedOut(),
+            self._handler,
             attempt=entry.attempts + 1,
-            max_attempts=self._handler.max_attempts,
             age_s=0.0,
             uniform=random.uniform,
         )
+        entry.note(outcome.note(now_ms(), ()))
+        return outcome
 
     def _allowed(self) -> bool:
         return self.lease.alive
@@ -514,116 +363,50 @@ class Drain:
         entry.last_error = outcome.detail or outcome.reason
         entry.suspect = False
         if outcome.kind == "retry":
-            if outcome.counts:
-                entry.attempts += 1
+            entry.attempts += outcome.counts
             entry.crashes = 0  # it ran to an end and nobody died
-            self._again(entry, outcome)
-        else:
-            if outcome.kind == "dead":
-                entry.attempts += 1
-                self._dead.append(DeadLetter(entry.record("running"), outcome.reason, outcome.trace))
-            self._settle_entry(entry)
-            self._count(entry, outcome)
-        self._tell(entry, outcome, number)
-
-    def _again(self, entry: Entry, outcome: Outcome) -> None:
-        entry.state = "retry"
-        due_ms = now_ms() + round(outcome.delay_s * 1000)
-        self._write(entry, entry.record("retry", due_ms))
-        heapq.heappush(self._retries, (due_ms, entry.order, entry))
-        self._stats["retried"] += 1
-        self._settle_within(_SETTLE_S)
-        key = self._key(entry)
-        if key is not None:
-            for later in self._keys[key]:
-                if not later.in_open:
-                    self._park(later)
-
-    def _settle_entry(self, entry: Entry) -> None:
-        entry.state = "settled"
-        self.settled += 1
-        stream_id = entry.event.stream_id
-        if entry.in_open:
-            self._open_count -= 1
-            self._puts.pop(stream_id, None)
-            self._dels.append(stream_id)
-        key = self._key(entry)
-        if key is None:
+            self._window.retry(entry, now_ms() + round(outcome.delay_s * 1000))
+            self._settling.retried(entry, outcome, number)
             self._settle_within(_SETTLE_S)
-            return
-        queue = self._keys[key]
-        self._unblocked.append(queue)
-        self._settle_within(_URGENT_S if len(queue) > 1 else _SETTLE_S)
+        else:
+            entry.attempts += outcome.kind == "dead"
+            self._settling.ended(entry, outcome, number, now_ms())
+            waited_for = self._window.settle(entry)
+            self._settle_within(_URGENT_S if waited_for else _SETTLE_S)
+        self._drop_superseded()
+
+    def _drop_superseded(self) -> None:
+        """What gave way to a newer event is settled by that."""
+        for entry in self._window.superseded:
+            self._settling.ended(entry, SUPERSEDED, entry.attempts + 1, now_ms())
+            self._settle_within(_SETTLE_S)
+        self._window.superseded.clear()
 
     def _settle_within(self, seconds: float) -> None:
-        at_s = clock_s() + seconds
-        if self._settle_at_s is None or at_s < self._settle_at_s:
-            self._settle_at_s = at_s
+        if self._settling.within(seconds, clock_s()):
             self._wake.set()
-
-    def _unblock(self, queue: deque[Entry]) -> None:
-        """Redis has the outcome of the first of this key; the next one may start."""
-        settled = next(entry for entry in queue if entry.state == "settled")
-        queue.remove(settled)
-        if not queue:
-            del self._keys[settled.event.key or ""]
-        elif queue[0].state == "waiting" and not queue[0].suspect:
-            self._make_ready(queue[0])
-
-    def _count(self, entry: Entry, outcome: Outcome) -> None:
-        self._stats[outcome.kind] += 1
-        at = bisect_left(_LATENCY_BOUNDS_MS, now_ms() - entry.event.received_at_ms)
-        if at < len(_LATENCY_BOUNDS_MS):
-            self._stats[_LATENCY_NAMES[at]] += 1
-
-    def _tell(self, entry: Entry, outcome: Outcome, number: int) -> None:
-        if outcome.kind == "done" and not self._tells_all:
-            return
-        event = entry.event
-        facts: dict[str, object] = {
-            "event_id": event.event_id,
-            "notification": event.type,
-            "key": event.key,
-            "attempt": number,
-        }
-        if outcome.kind == "done":
-            self._log.debug("delivery.completed", **facts)
-            return
-        facts["reason"], facts["detail"] = outcome.reason, outcome.detail
-        if outcome.kind == "skipped":
-            self._log.debug("delivery.skipped", **facts)
-        elif outcome.kind == "retry":
-            facts["after_s"] = round(outcome.delay_s, 3)
-            self._log.info("delivery.retry_scheduled", **facts, where=outcome.trace)
-        else:
-            self._log.error("delivery.dead", **facts, where=outcome.trace)
 
     # Settling
 
     async def _step(self, mode: Mode, count: int) -> Read:
         """Write what happened, and read on."""
-        marks, self._to_mark = self._to_mark, []
-        for entry in marks:
-            self._write(entry, entry.record("running"))
+        window = self._window
+        marks = window.mark()
         asked_s = clock_s()
-        unblocked, self._unblocked = self._unblocked, []
+        settled, window.unconfirmed = window.unconfirmed, []
         settlement = self._settlement(asked_s)
-        if mode == "sleep" and self._window:
+        if mode == "sleep" and len(window):
             mode = "work"  # asleep, the cursor stands at the end of what was read
         read = await self._read_on(settlement, mode, count)
-        for queue in unblocked:
-            self._unblock(queue)
-        if read.paused or read.changed:
-            # What runs may finish. Paused, nobody goes on here; changed, whoever takes it anew sees all of it.
-            self._log.info("lane.released", reason="paused" if read.paused else "changed")
-            self.stop()
-        self._ready.extend(entry for entry in marks if not entry.suspect)
+        window.confirm(settled)
+        window.marked(marks)
         if any(entry.suspect for entry in marks):
             self._marked.set()
         if read.asleep or not read.scanned:
             return read
         for event in read.events:
-            self._admit(event)
+            window.admit(event)
+        self._drop_superseded()
         if count:
             self._adapt_batch(asked_s, len(read.events))
             self._more = not read.exhausted
@@ -633,58 +416,36 @@ class Drain:
 
     async def _read_on(self, settlement: Settlement, mode: Mode, count: int) -> Read:
         """One step, up to the first event that only newer code wants: only that code may settle it."""
-        before = self._pos
+        before = self._window.pos
         read = await self.lease.step(settlement, mode=mode, after=before, count=count)
+        if (read.paused or read.changed) and not self._stopping:
+            # What runs may finish. Paused, nobody goes on here; changed, whoever takes it anew sees all of it.
+            self._log.info("lane.released", reason="paused" if read.paused else "changed")
+            self.stop()
         if not read.scanned:
             return read
         self._newest = read.newest == self._runtime.version
-        self._pos = read.scanned
+        self._window.pos = read.scanned
         if self._newest:
             return read
         ours = []
         for event in read.events:
             if self._handler.model_of(event.type) is None:
-                self.outdated, self._pos = True, before
+                self.outdated, self._window.pos = True, before
                 break
             ours.append(event)
             before = event.stream_id
         return replace(read, events=ours)
 
     def _settlement(self, now_s: float) -> Settlement:
-        if self._stopping or len(self._window) > _MAX_WINDOW // 2 or now_s - self._cur_moved_s > _PASS_S:
-            self._pass_unfinished()
-        passed = []
-        while self._window and (self._window[0].state == "settled" or self._window[0].in_open):
-            entry = self._window.popleft()
-            self._cur, self._cur_moved_s = entry.event.stream_id, now_s
-            if entry.ahead:
-                passed.append(entry.event.stream_id)
-        if not self._window:
-            self._cur, self._cur_moved_s = self._pos, now_s
-        ahead = []
-        for entry in self._window:
-            if entry.state == "settled" and not entry.ahead:
-                entry.ahead = True
-                ahead.append(entry.event.stream_id)
-        settlement = Settlement(
-            self._cur, list(self._puts.values()), self._dels, self._dead, self._stats, ahead, passed
-        )
-        self._puts, self._dels, self._dead, self._stats = {}, [], [], Counter()
-        self._settle_at_s = None
-        return settlement
-
-    def _pass_unfinished(self) -> None:
-        """Open whatever is unfinished before the last that is settled or open, so that the cursor can pass it."""
-        passable = (i for i, entry in enumerate(self._window) if entry.state == "settled" or entry.in_open)
-        last = max(passable, default=-1)
-        for i in range(last):
-            entry = self._window[i]
-            if entry.state == "settled" or entry.in_open:
-                continue
-            at_work = entry.state in ("ready", "running") and not (
-                self._stopping and entry not in self._running
-            )
-            self._write(entry, entry.record("running" if at_work or entry.suspect else "parked"))
+        window = self._window
+        if self._stopping or len(window) > _MAX_WINDOW // 2 or now_s - self._cur_moved_s > _PASS_S:
+            window.pass_unfinished(stopping=self._stopping)
+        before = window.cur
+        changes = window.changes()
+        if not len(window) or window.cur != before:
+            self._cur_moved_s = now_s
+        return self._settling.settlement(changes)
 
     def _adapt_batch(self, asked_s: float, got: int) -> None:
         """Large batches where events are quick; small ones where they are slow, since a crash suspects them all."""
@@ -706,20 +467,21 @@ class Drain:
             self._marked.set()
             await self._step("work", 0)
             await self._rest(min(end_s, clock_s() + _SETTLE_S))
-        at_work = set(self._running) | set(self._ready) | set(self._to_mark)
+        window = self._window
+        at_work = window.running | set(window.ready) | set(window.to_mark)
         await self._abandon()
-        self._to_mark = []
+        window.to_mark = []
         for entry in at_work:
             if entry in self._outlived:
                 self._finish(entry, self._timed_out(entry))  # a thread that never returns is an attempt too
             elif entry.in_open:
                 # Stopped politely: it is handed back, not suspected.
                 entry.crashes -= entry.suspect
-                self._park(entry)
-        for entry in self._suspects:
+                window.park(entry)
+        for entry in window.suspects:
             # Not cleared yet: whoever comes next must suspect it as we did.
             if entry.suspect:
-                self._write(entry, entry.record("running"))
+                window.suspect(entry)
         await self._step("release", 0)
 
     async def _abandon(self) -> None:

@@ -1,17 +1,21 @@
-"""The one table: how an attempt ended -> done, skipped, again in n seconds, or dead."""
+"""The one table: how an attempt ended -> done, skipped, again in n seconds, or dead.
+
+Beside it stand the ends that no attempt has: nobody wants it, a newer event took its place.
+"""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ampeco.errors import RateLimited
 from handlers import GiveUp, Retry, Skip
+from handlers.contract import Handler
+from workers.eventlog.record import AttemptNote
 from workers.retry import delay_s
 
-NOT_YET_AGE_S = 7 * 86_400.0
 _TRACE_FRAMES = 12
 
 
@@ -42,23 +46,29 @@ class Outcome:
         trace: where it failed, without values.
     """
 
-    kind: Literal["done", "skipped", "retry", "dead"]
+    kind: Literal["done", "skipped", "superseded", "retry", "dead"]
     reason: str = ""
     detail: str = ""
     delay_s: float = 0.0
     counts: bool = True
     trace: str = ""
 
+    def note(self, began_ms: int, actions: Sequence[str]) -> AttemptNote:
+        """What is remembered of the attempt."""
+        return AttemptNote(began_ms, self.reason or self.kind, self.detail, tuple(actions))
+
 
 DONE = Outcome("done")
 NOT_WANTED = Outcome("skipped", "not-wanted")
+FILTERED = Outcome("skipped", "filtered")
+SUPERSEDED = Outcome("superseded")
 
 
 def outcome_of(
     error: Exception | None,
+    handler: Handler,
     *,
     attempt: int,
-    max_attempts: int,
     age_s: float,
     uniform: Callable[[float, float], float],
 ) -> Outcome:
@@ -66,6 +76,7 @@ def outcome_of(
 
     Args:
         error: what the handler raised, or None when it returned.
+        handler: whose policy decides.
         attempt: number of this attempt, 1 for the first.
         age_s: seconds since the first attempt.
     """
@@ -79,9 +90,9 @@ def outcome_of(
         case PayloadMismatch():
             return Outcome("dead", "payload-mismatch", str(error))
         case Retry(counts=False):
-            if age_s > NOT_YET_AGE_S:
+            if age_s > handler.not_yet_for_s:
                 return Outcome("dead", "too-early-for-too-long", error.reason)
-            wait_s = delay_s(1, uniform) if error.after_s is None else error.after_s
+            wait_s = delay_s(1, handler.backoff, uniform) if error.after_s is None else error.after_s
             return Outcome("retry", "not-yet", error.reason, wait_s, counts=False)
         case Retry():
             reason, detail, least_s = "retry-asked", error.reason, error.after_s
@@ -91,9 +102,9 @@ def outcome_of(
             reason, detail, least_s = "rate-limited", "", error.retry_after_s
         case _:
             reason, detail, least_s = "error", type(error).__name__, None
-    if attempt >= max_attempts:
+    if attempt >= handler.max_attempts:
         return Outcome("dead", "attempts-exhausted", detail or reason, trace=where(error))
-    wait_s = delay_s(attempt, uniform) if least_s is None else least_s
+    wait_s = delay_s(attempt, handler.backoff, uniform) if least_s is None else least_s
     return Outcome("retry", reason, detail, wait_s, trace=where(error))
 
 

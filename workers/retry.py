@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-BASE_S = 2.0
-CAP_S = 900.0
+from handlers.contract import Backoff
 
 
-def delay_s(attempt: int, uniform: Callable[[float, float], float]) -> float:
-    """Exponential backoff with full jitter, so that what failed together does not come back together.
+def delay_s(attempt: int, backoff: Backoff, uniform: Callable[[float, float], float]) -> float:
+    """Exponential backoff, by default with full jitter, so that what failed together does not come back together.
 
     Args:
         attempt: the one that failed, 1 for the first.
         uniform: like `random.uniform`.
     """
-    return uniform(0.0, min(CAP_S, BASE_S * 2 ** (min(attempt, 32) - 1)))
+    longest_s = min(backoff.cap_s, backoff.base_s * 2.0 ** (min(attempt, 32) - 1))
+    return uniform(0.0, longest_s) if backoff.jitter else longest_s

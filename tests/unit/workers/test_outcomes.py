@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from ampeco.errors import NotFound, RateLimited
 from handlers import GiveUp, Retry, Skip
-from handlers.contract import CallNotDeclared
-from workers.outcomes import NOT_YET_AGE_S, AttemptTimedOut, PayloadMismatch, outcome_of
-from workers.retry import BASE_S, CAP_S, delay_s
+from handlers.contract import NOT_YET_FOR_S, Backoff, CallNotDeclared, Handler
+from workers.outcomes import AttemptTimedOut, PayloadMismatch, outcome_of
+from workers.retry import delay_s
+
+BASE_S = Backoff().base_s
 
 
 def longest(_: float, high: float) -> float:
@@ -18,7 +20,8 @@ def longest(_: float, high: float) -> float:
 
 
 def decide(error: Exception | None, *, attempt: int = 1, max_attempts: int = 3, age_s: float = 0.0):
-    return outcome_of(error, attempt=attempt, max_attempts=max_attempts, age_s=age_s, uniform=longest)
+    handler = Handler("h", print, {}, max_attempts=max_attempts)
+    return outcome_of(error, handler, attempt=attempt, age_s=age_s, uniform=longest)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +58,7 @@ def test_not_yet_is_bounded_by_age_and_not_by_attempts():
     early = Retry("too early", counts=False, after_s=1)
     assert decide(early, attempt=99).kind == "retry"
     assert not decide(early, attempt=99).counts
-    assert decide(early, age_s=NOT_YET_AGE_S + 1).reason == "too-early-for-too-long"
+    assert decide(early, age_s=NOT_YET_FOR_S + 1).reason == "too-early-for-too-long"
 
 
 def test_where_it_failed_is_told_without_what_was_said():
@@ -73,5 +76,26 @@ def test_where_it_failed_is_told_without_what_was_said():
 
 @given(st.integers(1, 10_000))
 def test_backoff_grows_to_its_cap_and_never_beyond(attempt):
-    assert 0 < delay_s(attempt, longest) <= CAP_S
-    assert delay_s(attempt, longest) <= delay_s(attempt + 1, longest)
+    backoff = Backoff(base_s=0.5, cap_s=60.0)
+    assert 0 < delay_s(attempt, backoff, longest) <= 60.0
+    assert delay_s(attempt, backoff, longest) <= delay_s(attempt + 1, backoff, longest)
+
+
+def test_without_jitter_nothing_is_left_to_chance():
+    backoff = Backoff(base_s=0.5, cap_s=3.0, jitter=False)
+    assert [delay_s(n, backoff, lambda low, high: -1.0) for n in (1, 2, 3, 4, 99)] == [
+        0.5,
+        1.0,
+        2.0,
+        3.0,
+        3.0,
+    ]
+
+
+def test_a_handlers_own_policy_decides():
+    handler = Handler(
+        "h", print, {}, max_attempts=9, backoff=Backoff(7.0, 7.0, jitter=False), not_yet_for_s=10.0
+    )
+    early = Retry("too early", counts=False, after_s=1)
+    assert outcome_of(ValueError(), handler, attempt=8, age_s=0, uniform=longest).delay_s == 7.0
+    assert outcome_of(early, handler, attempt=1, age_s=11.0, uniform=longest).kind == "dead"

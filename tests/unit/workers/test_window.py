@@ -1,0 +1,180 @@
+"""Which event may start, which waits, which is superseded, and how far the cursor may go: without a server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from workers.eventlog.record import OpenRecord, OpenState, StoredEvent
+from workers.order import age_of, tie_of
+from workers.window import Window
+
+START = "0-0"
+
+
+def stored(n: int, key: str | None = "session:1", type: str = "t", **data: Any) -> StoredEvent:
+    return StoredEvent(0, f"{n}-0", type, key, json.dumps({"notification": type, **data}).encode(), n)
+
+
+def window(order: Any = "entity", *events: StoredEvent) -> Window:
+    made = Window(order, START)
+    admit(made, *events)
+    return made
+
+
+def admit(into: Window, *events: StoredEvent) -> None:
+    for event in events:
+        into.pos = event.stream_id
+        into.admit(event)
+
+
+def numbers(entries: Any) -> list[int]:
+    return [entry.order[0] for entry in entries]
+
+
+def confirmed(of: Window) -> None:
+    """A step went well: Redis knows everything."""
+    marks = of.mark()
+    settled, of.unconfirmed = of.unconfirmed, []
+    of.changes()
+    of.confirm(settled)
+    of.marked(marks)
+
+
+def start(of: Window) -> Any:
+    entry = of.ready.popleft()
+    entry.state = "running"
+    of.running.add(entry)
+    return entry
+
+
+def settle(of: Window, entry: Any) -> None:
+    of.running.discard(entry)
+    of.settle(entry)
+
+
+def taken_up(order: Any, records: list[OpenRecord], events: list[StoredEvent], runto: int) -> Window:
+    made = Window(order, START)
+    for record in records:
+        made.recall(record)
+    for event in events:
+        made.pos = event.stream_id
+        made.reread(event, settled=False)
+    made.arrange((runto, 0))
+    return made
+
+
+def opened(n: int, state: OpenState, due_ms: int | None = None, **of: Any) -> OpenRecord:
+    return OpenRecord(stored(n, **of), state, due_ms)
+
+
+def test_the_next_of_an_entity_waits_until_redis_has_the_outcome():
+    w = window("entity", stored(1), stored(2), stored(3, "session:2"))
+    assert numbers(w.ready) == [1, 3]
+    settle(w, start(w))
+    assert numbers(w.ready) == [3]
+    confirmed(w)
+    assert numbers(w.ready) == [3, 2]
+
+
+def test_a_retry_parks_what_comes_after_it_and_the_cursor_passes_both():
+    w = window("entity", stored(1), stored(2))
+    w.retry(start(w), due_ms=50)
+    changes = w.changes()
+    assert [(p.event.stream_id, p.state) for p in changes.puts] == [("1-0", "retry"), ("2-0", "parked")]
+    assert changes.cur == "2-0"
+    w.start_due(49)
+    assert not w.to_mark
+    w.start_due(50)
+    assert numbers(w.to_mark) == [1]
+
+
+def test_the_cursor_passes_an_unfinished_event_only_when_it_is_written_into_open():
+    w = window("none", stored(1), stored(2), stored(3))
+    slow = start(w)
+    settle(w, start(w))
+    changes = w.changes()
+    assert (changes.cur, changes.ahead, changes.puts) == (START, ["2-0"], [])
+    w.pass_unfinished(stopping=False)
+    changes = w.changes()
+    assert (changes.cur, changes.passed) == ("2-0", ["2-0"])
+    assert [(p.event.stream_id, p.state) for p in changes.puts] == [("1-0", "running")]
+    assert slow.in_open
+
+
+def test_what_may_have_been_at_work_is_suspect_and_what_came_later_is_not():
+    w = taken_up("entity", [], [stored(1), stored(2, "session:2")], runto=1)
+    assert (numbers(w.suspects), numbers(w.ready)) == ([1], [2])
+
+
+def test_a_replayed_event_runs_before_a_later_retry_of_its_entity():
+    w = taken_up("entity", [opened(1, "replay"), opened(2, "retry", due_ms=5)], [], runto=0)
+    assert numbers(w.to_mark) == [1]
+    w.start_due(10)
+    assert numbers(w.to_mark) == [1]
+    confirmed(w)
+    settle(w, start(w))
+    confirmed(w)
+    assert numbers(w.to_mark) == [2]
+
+
+def test_latest_keeps_only_the_newest_of_those_that_wait():
+    w = window("latest", *(stored(n) for n in range(1, 6)))
+    at_work = start(w)
+    assert at_work.order == (1, 0)
+    assert numbers(w.superseded) == [2, 3, 4]
+    settle(w, at_work)
+    confirmed(w)
+    assert numbers(w.ready) == [5]
+
+
+def test_latest_tells_types_and_entities_apart_and_leaves_events_without_a_key_alone():
+    w = window(
+        "latest", stored(1), stored(2, type="u"), stored(3, "session:2"), stored(4, None), stored(5, None)
+    )
+    assert (numbers(w.ready), w.superseded) == ([1, 2, 3, 4, 5], [])
+
+
+def test_latest_goes_by_the_payloads_own_time_where_it_has_one():
+    of = {"type": "SessionUpdateNotification"}
+    later = stored(2, **of, session={"id": "1", "lastUpdatedAt": "2026-01-02T00:00:00Z"})
+    earlier = stored(3, **of, session={"id": "1", "lastUpdatedAt": "2026-01-01T00:00:00Z"})
+    assert age_of(later) > age_of(earlier)
+    assert age_of(stored(2)) < age_of(stored(3))
+
+
+def test_a_newer_event_takes_the_place_and_the_due_time_of_the_open_one():
+    w = window("latest", stored(1))
+    w.retry(start(w), due_ms=500)
+    w.changes()
+    admit(w, stored(2))
+    assert numbers(w.superseded) == [1]
+    changes = w.changes()
+    assert changes.dels == ["1-0"]
+    assert [(p.event.stream_id, p.state, p.due_ms) for p in changes.puts] == [("2-0", "retry", 500)]
+    w.start_due(499)
+    assert not w.to_mark
+    w.start_due(500)
+    assert (numbers(w.to_mark), w.open_count) == ([2], 1)
+
+
+def test_one_that_fails_while_a_newer_waits_gives_way_to_it():
+    w = window("latest", stored(1), stored(2))
+    w.retry(start(w), due_ms=500)
+    assert numbers(w.superseded) == [1]
+    assert [(p.event.stream_id, p.due_ms) for p in w.changes().puts] == [("2-0", 500)]
+
+
+def test_after_a_death_latest_goes_on_with_the_newest_only():
+    w = taken_up("latest", [opened(1, "running")], [stored(2), stored(3)], runto=3)
+    assert (numbers(w.superseded), numbers(w.suspects)) == ([1, 2], [3])
+
+
+def test_what_ties_events_together():
+    event = stored(1)
+    assert (tie_of("none", event), tie_of("entity", event), tie_of("latest", event)) == (
+        None,
+        "session:1",
+        "t session:1",
+    )
+    assert tie_of("latest", stored(1, None)) is None

@@ -1,0 +1,369 @@
+"""What lies before one drain: which event may start, which waits for which, and how far the cursor has come.
+
+Pure: it neither reads nor writes, and is told the time. The drain feeds it with events and with what became of
+them, starts what is `ready`, and writes what `changes` says with its next step.
+
+An event is *ready* when it may start at once. One that Redis holds in `open` is first *marked* there as running,
+since a crash must find it suspect. One that may have been at work when a worker died is a *suspect* and runs alone.
+Events with the same tie (`order.py`) queue up: the first may run, and makes way only when Redis has its outcome
+(`confirm`). With `order="latest"` only the newest of a queue is kept; the others become `superseded`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from handlers.contract import Order
+from workers.eventlog.record import KEPT_ATTEMPTS, AttemptNote, OpenRecord, OpenState, StoredEvent
+from workers.order import age_of, tie_of
+
+State = Literal["waiting", "ready", "running", "retry", "settled"]
+
+
+class Entry:
+    """One event on its way through a drain.
+
+    Attributes:
+        tie: what ties it to other events, or None.
+        attempts, crashes, first_ms, last_error, replayed, log: as in its OpenRecord.
+        due_ms: of a retry.
+        ahead: settled in Redis although the cursor is not there yet.
+        in_open: in `open`, or on its way there with the next step.
+        suspect: may have been at work when a worker died.
+        was: state in `open` when the drain began.
+    """
+
+    __slots__ = (
+        "_age",
+        "ahead",
+        "attempts",
+        "crashes",
+        "due_ms",
+        "event",
+        "first_ms",
+        "in_open",
+        "last_error",
+        "log",
+        "order",
+        "replayed",
+        "state",
+        "suspect",
+        "tie",
+        "was",
+    )
+
+    def __init__(self, event: StoredEvent, tie: str | None) -> None:
+        self.event = event
+        self.tie = tie
+        self.order = event.order
+        self.state: State = "waiting"
+        self.attempts = 0
+        self.crashes = 0
+        self.first_ms = 0
+        self.last_error = ""
+        self.replayed = False
+        self.log: tuple[AttemptNote, ...] = ()
+        self.due_ms: int | None = None
+        self.ahead = False
+        self.in_open = False
+        self.suspect = False
+        self.was: OpenState | None = None
+        self._age: tuple[int, tuple[int, int]] | None = None
+
+    @property
+    def age(self) -> tuple[int, tuple[int, int]]:
+        """Greater for the newer; costs a look into the body."""
+        if self._age is None:
+            self._age = age_of(self.event)
+        return self._age
+
+    def note(self, note: AttemptNote) -> None:
+        """Remember an attempt, among the last of them."""
+        self.log = (*self.log[1 - KEPT_ATTEMPTS :], note)
+
+    def record(self, state: OpenState) -> OpenRecord:
+        return OpenRecord(
+            self.event,
+            state,
+            self.due_ms if state == "retry" else None,
+            self.attempts,
+            self.crashes,
+            self.first_ms,
+            self.last_error,
+            self.replayed,
+            self.log,
+        )
+
+
+class Changes(NamedTuple):
+    """What the next step must tell Redis of the window."""
+
+    cur: str
+    puts: list[OpenRecord]
+    dels: list[str]
+    ahead: list[str]
+    passed: list[str]
+
+
+class Window:
+    """The events between the cursor and what was read last, and those that are open.
+
+    Attributes:
+        cur, pos: settled or open up to here; read up to here.
+        ready: may start now.
+        to_mark: may start once Redis holds them as running.
+        suspects: run one at a time, before anything else.
+        running: at work; kept by the drain.
+        superseded: not wanted any more because of a newer one; taken by the drain.
+        unconfirmed: settled, but Redis does not know yet; taken by the drain, given back to `confirm`.
+        open_count: how many are in `open`.
+    """
+
+    def __init__(self, order: Order, cur: str) -> None:
+        self.cur = self.pos = cur
+        self.ready: deque[Entry] = deque()
+        self.to_mark: list[Entry] = []
+        self.suspects: deque[Entry] = deque()
+        self.running: set[Entry] = set()
+        self.superseded: list[Entry] = []
+        self.unconfirmed: list[Entry] = []
+        self.open_count = 0
+        self._order: Order = order
+        self._entries: deque[Entry] = deque()
+        self._queues: dict[str, deque[Entry]] = {}
+        self._retries: list[tuple[int, tuple[int, int], Entry]] = []
+        self._recalled: dict[str, Entry] = {}
+        self._puts: dict[str, OpenRecord] = {}
+        self._dels: list[str] = []
+
+    def __len__(self) -> int:
+        """How many events lie between the cursor and what was read."""
+        return len(self._entries)
+
+    # Taking up what another drain left
+
+    def recall(self, record: OpenRecord) -> None:
+        """An event that is open."""
+        entry = self._entry(record.event)
+        entry.attempts, entry.crashes = record.attempts, record.crashes
+        entry.first_ms, entry.last_error = record.first_ms, record.last_error
+        entry.replayed, entry.log = record.replayed, record.log
+        entry.was, entry.due_ms = record.state, record.due_ms
+        entry.in_open = True
+        self.open_count += 1
+        self._recalled[record.event.stream_id] = entry
+
+    def reread(self, event: StoredEvent, *, settled: bool) -> None:
+        """An event after the cursor that was handed out before; it may be open, too."""
+        entry = self._recalled.setdefault(event.stream_id, self._entry(event))
+        if settled:
+            entry.ahead = True
+            if not entry.in_open:  # else it was put there again after it was settled
+                entry.state = "settled"
+        self._entries.append(entry)
+
+    def arrange(self, handed_out: tuple[int, int]) -> None:
+        """Put all of them into their order, once each is known.
+
+        Args:
+            handed_out: up to here events may have been at work when a worker died.
+        """
+        entries = sorted(self._recalled.values(), key=lambda entry: entry.order)
+        self._recalled = {}
+        alive = [entry for entry in entries if entry.state != "settled"]
+        for entry in alive:
+            self._enqueue(entry)
+            if entry.was == "retry":
+                self._wait_until(entry, entry.due_ms or 0)
+            else:
+                entry.suspect = entry.was == "running" or (entry.was is None and entry.order <= handed_out)
+        if self._order == "latest":
+            for queue in self._queues.values():
+                self._keep_newest(queue)
+        for entry in alive:
+            if entry.state == "waiting":
+                self._place(entry)
+
+    # On the way
+
+    def admit(self, event: StoredEvent) -> None:
+        """A new event."""
+        entry = self._entry(event)
+        self._entries.append(entry)
+        self._enqueue(entry)
+        if self._order == "latest" and entry.tie is not None:
+            self._keep_newest(self._queues[entry.tie])
+        if entry.state == "waiting":
+            self._place(entry)
+
+    def start_due(self, now_ms: int) -> None:
+        """Retries whose time has come are ready."""
+        while self._retries and self._retries[0][0] <= now_ms:
+            _, _, entry = heapq.heappop(self._retries)
+            if entry.state != "retry":
+                continue  # superseded meanwhile
+            entry.state = "waiting"  # behind an earlier event, if somebody put one there again
+            if self.is_first(entry):
+                self._make_ready(entry)
+
+    def next_due_ms(self) -> int | None:
+        """When the next retry is due."""
+        return self._retries[0][0] if self._retries else None
+
+    def is_first(self, entry: Entry) -> bool:
+        """Whether nothing that it is tied to comes before it."""
+        return entry.tie is None or self._queues[entry.tie][0] is entry
+
+    def mark(self) -> list[Entry]:
+        """Write the waiting marks; the entries go back to `marked` when Redis has them."""
+        marks, self.to_mark = self.to_mark, []
+        for entry in marks:
+            self._put(entry, "running")
+        return marks
+
+    def marked(self, entries: Iterable[Entry]) -> None:
+        """Redis holds them as running. A suspect is started by whoever waits for it."""
+        self.ready.extend(entry for entry in entries if not entry.suspect)
+
+    def park(self, entry: Entry) -> None:
+        """It waits in `open`. Nothing of it has started, so it is no suspect any more either."""
+        entry.suspect = False
+        self._put(entry, "parked")
+
+    def suspect(self, entry: Entry) -> None:
+        """It waits in `open`, and whoever comes next must suspect it."""
+        self._put(entry, "running")
+
+    def retry(self, entry: Entry, due_ms: int) -> None:
+        """It runs again later, and what is tied to it waits."""
+        self._wait_until(entry, due_ms)
+        self._put(entry, "retry")
+        if entry.tie is None:
+            return
+        queue = self._queues[entry.tie]
+        if self._order == "latest":
+            self._keep_newest(queue)
+            return
+        for later in queue:
+            if not later.in_open:
+                self.park(later)
+
+    def settle(self, entry: Entry) -> bool:
+        """It came to its end; True when another one waits for Redis to know."""
+        self._close(entry)
+        if entry.tie is None:
+            return False
+        self.unconfirmed.append(entry)
+        return len(self._queues[entry.tie]) > 1
+
+    def confirm(self, entries: Iterable[Entry]) -> None:
+        """Redis has the outcomes of these; the next of their queues may start."""
+        for entry in entries:
+            assert entry.tie is not None  # noqa: S101
+            queue = self._queues[entry.tie]
+            queue.remove(entry)
+            if not queue:
+                del self._queues[entry.tie]
+            elif queue[0].state == "waiting" and not queue[0].suspect:
+                self._make_ready(queue[0])
+
+    def nobody_waits(self) -> bool:
+        """Whether no outcome that Redis does not know yet holds back another event."""
+        return all(len(self._queues[entry.tie or ""]) == 1 for entry in self.unconfirmed)
+
+    # The cursor
+
+    def pass_unfinished(self, *, stopping: bool) -> None:
+        """Open whatever is unfinished before the last that is settled or open, so that the cursor can pass it."""
+        last = max((i for i, entry in enumerate(self._entries) if self._is_passable(entry)), default=-1)
+        for i in range(last):
+            entry = self._entries[i]
+            if self._is_passable(entry):
+                continue
+            at_work = entry.state in ("ready", "running") and not (stopping and entry not in self.running)
+            self._put(entry, "running" if at_work or entry.suspect else "parked")
+
+    def changes(self) -> Changes:
+        """Move the cursor as far as it goes, and tell what Redis does not know yet."""
+        passed, ahead = [], []
+        while self._entries and self._is_passable(self._entries[0]):
+            entry = self._entries.popleft()
+            self.cur = entry.event.stream_id
+            if entry.ahead:
+                passed.append(entry.event.stream_id)
+        if not self._entries:
+            self.cur = self.pos
+        for entry in self._entries:
+            if entry.state == "settled" and not entry.ahead:
+                entry.ahead = True
+                ahead.append(entry.event.stream_id)
+        changes = Changes(self.cur, list(self._puts.values()), self._dels, ahead, passed)
+        self._puts, self._dels = {}, []
+        return changes
+
+    # Parts of these
+
+    def _entry(self, event: StoredEvent) -> Entry:
+        return Entry(event, tie_of(self._order, event))
+
+    def _enqueue(self, entry: Entry) -> None:
+        if entry.tie is not None:
+            self._queues.setdefault(entry.tie, deque()).append(entry)
+
+    def _place(self, entry: Entry) -> None:
+        first = self.is_first(entry)
+        if not first and not entry.in_open and self._queues[entry.tie or ""][0].state == "retry":
+            self.park(entry)
+        elif entry.suspect:
+            self.suspects.append(entry)
+        elif first:
+            self._make_ready(entry)
+
+    def _make_ready(self, entry: Entry) -> None:
+        entry.state = "ready"
+        if entry.in_open:
+            self.to_mark.append(entry)  # Redis must know that it runs before it does
+        else:
+            self.ready.append(entry)
+
+    def _wait_until(self, entry: Entry, due_ms: int) -> None:
+        entry.state, entry.due_ms = "retry", due_ms
+        heapq.heappush(self._retries, (due_ms, entry.order, entry))
+
+    def _keep_newest(self, queue: deque[Entry]) -> None:
+        """What has not started and is not the newest is superseded; if it waited for a retry, the newest does now."""
+        if len(queue) == 1:
+            return
+        newest = max(queue, key=lambda entry: entry.age)
+        older = [e for e in queue if e is not newest and e.state in ("waiting", "retry")]
+        due_ms = max((e.due_ms or 0 for e in older if e.state == "retry"), default=None)
+        for entry in older:
+            queue.remove(entry)
+            entry.suspect = False
+            self._close(entry)
+            self.superseded.append(entry)
+        started = newest.suspect and newest.was == "running"
+        if due_ms is not None and newest.state == "waiting" and not started:
+            newest.suspect = False
+            self._wait_until(newest, due_ms)
+            self._put(newest, "retry")
+
+    def _close(self, entry: Entry) -> None:
+        entry.state = "settled"
+        if entry.in_open:
+            self.open_count -= 1
+            self._puts.pop(entry.event.stream_id, None)
+            self._dels.append(entry.event.stream_id)
+
+    def _put(self, entry: Entry, state: OpenState) -> None:
+        if not entry.in_open:
+            entry.in_open = True
+            self.open_count += 1
+        self._puts[entry.event.stream_id] = entry.record(state)
+
+    @staticmethod
+    def _is_passable(entry: Entry) -> bool:
+        return entry.state == "settled" or entry.in_open
