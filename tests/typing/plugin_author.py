@@ -51,6 +51,17 @@ async def raw(event: Event[Raw], ctx: Context) -> None:
 @handler("a.threaded")
 def threaded(event: Event[HardwareStatus], ctx: SyncContext) -> None:
     ctx.ampeco.actions.charge_point.reset("1", "hard")
+    started = ctx.ampeco.actions.charge_point.start(1, "2", user_id="4711", payment_method_id=None)
+    started.session_id.upper()  # refused
+    ctx.ampeco.actions.charge_point.start(1, 2, user_id=None)  # refused
+    ctx.ampeco.actions.user.add_balance(7, amount=5.0)  # refused
+    ctx.ampeco.actions.user.add_balance(7, amount=5.0, reason="refund", extra={"newer": 1})
+    ctx.ampeco.actions.user.add_balance(7, 5.0, "refund")  # refused
+    ctx.ampeco.actions.electricity_meter.report_consumption(1, currentL1=5)  # refused
+    ctx.ampeco.actions.evse.bulk_assign_tariff_group(tariff_group_id=None, filters={"evseIds": [1, "2"]})
+    ctx.ampeco.actions.evse.bulk_assign_tariff_group(tariff_group_id=1, filters={"evse_ids": [1]})  # refused
+    ctx.ampeco.actions.charge_point.clear_cache(1, body={"anything": "goes"})
+    ctx.ampeco.actions.charge_point.explode(1)  # refused
 
 
 @handler("a.mail", settings=MailSettings, lifespan=mailer)
