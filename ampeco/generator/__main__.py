@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ampeco.generator import actions, objects, operations, page, resources, sample_bodies
+from ampeco.generator import actions, notification_page, objects, operations, page, resources, sample_bodies
 from ampeco.generator.facts import ROOT
 
 PARTS = (
@@ -11,6 +11,7 @@ PARTS = (
     resources.outputs,
     objects.outputs,
     sample_bodies.outputs,
+    notification_page.outputs,
     page.outputs,
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from ampeco import notifications
 from ampeco.catalogue import SUBSCRIBABLE, UNCONFIRMED_TYPES
@@ -111,6 +112,28 @@ def test_arbitrary_json_is_kept_unless_it_is_no_object_or_no_unicode(document: A
     assert notification.occurred_at is None or notification.occurred_at.utcoffset() == UTC.utcoffset(None)
     assert notification.misfit == (notification.type in MODELS and notification.payload is None)
     assert parse(raw) == notification
+
+
+@given(name=st.sampled_from(sorted(MODELS)), noun=st.booleans(), fields=documents)
+def test_a_model_raises_nothing_but_that_it_does_not_fit(name: str, noun: bool, fields: Any) -> None:
+    """Whatever lies in it, under the noun of the type or at its top."""
+    known = KNOWN_TYPES.get(name)
+    data = {known.noun: fields} if noun and known and known.noun else fields
+    try:
+        MODELS[name].model_validate(data)
+    except ValidationError:
+        pass
+
+
+@given(title=st.sampled_from(sorted(OBJECTS)), picks=st.data())
+def test_an_object_raises_nothing_but_that_it_does_not_fit(title: str, picks: st.DataObject) -> None:
+    """Its own names, with anything for a value."""
+    model = OBJECTS[title]
+    names = st.sampled_from([field.alias or name for name, field in model.model_fields.items()])
+    try:
+        model.model_validate(picks.draw(st.dictionaries(names, documents, max_size=6)))
+    except ValidationError:
+        pass
 
 
 @pytest.mark.parametrize(

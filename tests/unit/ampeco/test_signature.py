@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -15,6 +16,8 @@ from ampeco.signature import ENCODINGS, SCHEMES, Encoding, SigningKey, sign, ver
 KEY = SigningKey.of("token-of-the-subscription")
 OTHER = SigningKey.of("another-token")
 BODY = b'{"notification":"BootNotification"}'
+SAMPLES = Path(__file__).parents[2] / "samples"
+URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 encodings = st.sampled_from(ENCODINGS)
 prefixes = st.sampled_from(["", "sha256=", "SHA256="])
@@ -59,6 +62,30 @@ def test_refuses_a_digest_with_one_bit_flipped(bit: int, encoding: Encoding, pre
         "base64url-unpadded": base64.urlsafe_b64encode(digest).decode().rstrip("="),
     }[encoding]
     assert refusal(BODY, prefix + spelled) == "signature-mismatch"
+
+
+def test_refuses_every_single_bit_flipped_in_a_real_body() -> None:
+    """All bits of one sample, not a selection."""
+    body = bytearray((SAMPLES / "HardwareStatusNotification" / "typical" / "body.json").read_bytes())
+    signature = sign(bytes(body), KEY)
+    assert verify(bytes(body), signature, [KEY]) is KEY
+    for bit in range(8 * len(body)):
+        body[bit // 8] ^= 1 << bit % 8
+        assert refusal(bytes(body), signature) == "signature-mismatch"
+        body[bit // 8] ^= 1 << bit % 8
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_refuses_every_single_bit_flipped_in_a_spelled_digest(encoding: Encoding) -> None:
+    signature = sign(BODY, KEY, encoding=encoding).encode()
+    for bit in range(8 * len(signature)):
+        flipped = bytearray(signature)
+        flipped[bit // 8] ^= 1 << bit % 8
+        if flipped.lower() == signature.lower() and encoding in ("hex", "HEX"):
+            continue  # the case of a hex digit says nothing
+        if flipped.translate(URL_SAFE).rstrip(b"=") == signature.translate(URL_SAFE).rstrip(b"="):
+            continue  # nor does the alphabet, nor the padding of base64
+        assert refusal(BODY, bytes(flipped)) in ("signature-malformed", "signature-mismatch")
 
 
 @given(encoding=encodings, place=st.integers(min_value=0), choice=st.integers(min_value=0))

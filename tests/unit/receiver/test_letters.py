@@ -23,8 +23,9 @@ def test_a_sample_is_what_the_receiver_reads(notification: str) -> None:
     assert (read.type, read.misfit, charge_point_of(body)) == (notification, False, 1)
 
 
-def test_of_other_types_only_the_name_is_known() -> None:
-    assert sample("cdr.received", AT) == {"notification": "cdr.received"}
+def test_other_known_types_look_like_their_sample_and_of_others_only_the_name_is_known() -> None:
+    assert sample("cdr.received", AT)["cdr"]["sessionId"] == "4711"
+    assert sample("new.type", AT) == {"notification": "new.type"}
     assert charge_point_of({"notification": "cdr.received"}) is None
 
 
