@@ -85,3 +85,21 @@ async def wrong_settings(event: Event[SessionUpdate], ctx: Context[int]) -> None
 
 @handler("a.unknown-order", order="sideways")  # refused
 async def unknown_order(event: Event[SessionUpdate], ctx: Context) -> None: ...
+
+
+@handler("a.once")
+async def once(event: Event[SessionUpdate], ctx: Context[None, Mailer]) -> None:
+    async def count() -> int:
+        return 1
+
+    (await ctx.once("count", count)).bit_length()
+    (await ctx.once("count-now", lambda: 1, per="entity", returns=int)).bit_length()
+    await ctx.once("mail", lambda: ctx.state.send("somebody"), on_uncertain="retry")
+    await ctx.once("mail", count, per="lane")  # refused
+    (await ctx.once("count", count)).upper()  # refused
+
+
+@handler("a.once-threaded")
+def once_threaded(event: Event[SessionUpdate], ctx: SyncContext) -> None:
+    ctx.once("count", lambda: 1).bit_length()
+    ctx.once("count", lambda: 1).upper()  # refused
