@@ -1,4 +1,4 @@
-"""Workers end or stop at every point of a once-only step: its effect happens twice only where the author allows it."""
+"""Workers end or stop at every point of a once-only step: its effect happens twice only where that is allowed."""
 
 from __future__ import annotations
 

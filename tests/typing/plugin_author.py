@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pydantic_settings import BaseSettings
 
 from ampeco.notifications import HardwareStatus, SessionStartStop, SessionUpdate
-from handlers import Context, Event, Raw, SyncContext, handler
+from handlers import Backoff, Context, Event, Raw, SyncContext, handler
 
 
 class MailSettings(BaseSettings, env_prefix="ACME_MAIL_"):
@@ -83,11 +83,31 @@ def wrong_context(event: Event[HardwareStatus], ctx: Context) -> None: ...
 async def wrong_settings(event: Event[SessionUpdate], ctx: Context[int]) -> None: ...
 
 
+def finished(event: Event[SessionUpdate]) -> bool:
+    return event.payload.session.status == "finished"
+
+
+@handler("a.policy", order="latest", where=finished, backoff=Backoff(base_s=1.0, jitter=False), not_yet_for_s=60.0)
+async def policy(event: Event[SessionUpdate], ctx: Context) -> None: ...
+
+
+@handler("a.isolated", isolation="process")
+async def isolated(event: Event[SessionUpdate], ctx: Context) -> None: ...
+
+
+@handler("a.no-backoff", backoff=5.0)  # refused
+async def no_backoff(event: Event[SessionUpdate], ctx: Context) -> None: ...
+
+
+@handler("a.no-filter", where=lambda event: "yes")  # refused
+async def no_filter(event: Event[SessionUpdate], ctx: Context) -> None: ...
+
+
 @handler("a.unknown-order", order="sideways")  # refused
 async def unknown_order(event: Event[SessionUpdate], ctx: Context) -> None: ...
 
 
-@handler("a.once")
+@handler("a.once", lifespan=bare)
 async def once(event: Event[SessionUpdate], ctx: Context[None, Mailer]) -> None:
     async def count() -> int:
         return 1
