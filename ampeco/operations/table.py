@@ -70,7 +70,7 @@ class Operation:
         version: of the endpoint.
         since: first index of the API that is known to list it.
         fields: members of the body; empty when there is none, None when it is not publicly documented.
-        takes: what the body is.
+        takes: what the body is; an `array` is described by the only one of `fields`.
         answer: name of the object or of the shape that is answered, None when not publicly documented.
     """
 

@@ -34,8 +34,9 @@ def check(operation: Operation, body: Any) -> None:
     if operation.takes == "array":
         if not isinstance(body, list):
             raise Refused(422, "The body must be a JSON array.")
+        (elements,) = operation.fields
         for index, element in enumerate(body):
-            _check_object(element, operation.fields, str(index), errors)
+            _check_object(element, elements.fields, str(index), errors)
     elif body is not None and not isinstance(body, dict):
         raise Refused(422, "The body must be a JSON object.")
     else:

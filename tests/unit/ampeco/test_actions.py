@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ampeco.actions.encoding import moment
 from ampeco.client import AsyncClient, Client
 from ampeco.errors import ActionRefused
 from ampeco.operations import OPERATIONS, Operation
+from ampeco.simulator.testing import Box, tenant_in_a_box
 
 FACTS = Path(__file__).parents[2] / "facts"
 SHARED = Path(__file__).parents[4] / "shared" / "ampeco"
@@ -27,6 +28,13 @@ JUDGEMENTS = json.loads((Path(__file__).parents[3] / "ampeco" / "generator" / "j
 TOKEN = "token-of-test-actions"
 AN_ARRAY = "(body is a JSON array)"
 NAMES = {(o.method, o.path): o.name for o in OPERATIONS.values() if o.kind == "action"}
+TEXTS = {
+    "notifications": "SessionUpdateNotification",
+    "status": "completed",
+    "startTime": "2026-11-24T10:00:00Z",
+    "endTime": "2026-11-24T11:00:00Z",
+}
+"""Of what the simulator is particular about."""
 by_path = pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action["path"].split("/", 3)[3])
 
 
@@ -77,10 +85,18 @@ def sample(name: str, fact: dict[str, Any]) -> Any:
         case "boolean":
             return True
         case "array":
-            return [f"one {name}"]
+            return [element(name, fact)]
         case "object":
             return {}
-    return f"some {name}"
+    return TEXTS.get(name, f"some {name}")
+
+
+def element(name: str, fact: dict[str, Any]) -> Any:
+    """One of a list, with the members that the fact's note tells of."""
+    if members := re.search(r"items \{(.*?)\}", fact.get("note", "")):
+        pairs = [member.split()[0].split(":") for member in members[1].split(", ")]
+        return {key: 7 if kind == "number" else TEXTS[key] for key, kind in pairs}
+    return 7 if name.endswith("Ids") else TEXTS.get(name, f"one {name}")
 
 
 def filled(body: dict[str, Any], *, required_only: bool = False) -> dict[str, Any]:
@@ -135,6 +151,29 @@ def test_says_to_ampeco_what_the_facts_say(action: dict[str, Any], required_only
         assert request.method == action["method"]
         assert request.url.path == expected_path(action)
         assert (json.loads(request.content) if request.content else None) == body
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Box]:
+    with tenant_in_a_box() as running, Client(running.url, running.token) as client:
+        client.notifications.subscribe([TEXTS["notifications"]], callback_url="http://127.0.0.1:9/")
+        yield running
+
+
+@by_path
+def test_a_tenant_takes_it_as_it_is_sent(box: Box, action: dict[str, Any]) -> None:
+    """Over HTTP, with each documented member, to a simulator that checks bodies."""
+    given, body = keywords(action)
+    ids = path_arguments(action)
+    with Client(box.url, box.token) as client:
+        if action["path"].endswith("/resend"):
+            ids = [client.notifications.list()[0].id]
+        method(client.actions, action)(*ids, **given)
+    call = box.calls()[-1]
+    assert (call["method"], call["body"]) == (action["method"], body)
+    names = [p["name"] for p in action["path_params"]]
+    assert call["path"] == action["path"].format(**dict(zip(names, ids, strict=True)))
+    assert 200 <= call["status"] < 300
 
 
 @by_path
