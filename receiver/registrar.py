@@ -55,6 +55,7 @@ class Registrar:
         is_open: Callable[[], bool],
         mode: Literal["auto", "ephemeral"] = "auto",
         pinned: Sequence[str] | None = None,
+        released_types: Callable[[], Awaitable[frozenset[str]]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """
@@ -63,6 +64,7 @@ class Registrar:
             accepted_key_ids: of the keys that the door accepts now.
             is_open: whether it is known that the log is ours; before that nothing is done.
             pinned: types to subscribe, whatever the handlers want.
+            released_types: what only retired handlers wanted.
         """
         self._access = access
         self._store = store
@@ -73,6 +75,7 @@ class Registrar:
         self._is_open = is_open
         self._mode = mode
         self._pinned = frozenset(pinned) if pinned is not None else None
+        self._released_types = released_types
         self._clock = clock
         self._done_for: frozenset[str] | None = None
         self._due_at = 0.0
@@ -126,7 +129,8 @@ class Registrar:
     async def _reconcile_alone(self, wanted: frozenset[str]) -> None:
         api, url = self._access.notifications, self._callback_url
         remembered = await self._store.read()
-        plan = reconcile(await api.list(), wanted, url, known_id=remembered.get("id"))
+        released = subscribable(await self._released_types()) if self._released_types else frozenset()
+        plan = reconcile(await api.list(), wanted, url, known_id=remembered.get("id"), released=released)
         kept = await apply(plan, api, url)
         assert kept is not None  # noqa: S101 - something is wanted
         key_id = self._access.key_id

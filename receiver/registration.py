@@ -1,8 +1,9 @@
 """Our notification subscription at AMPECO: compare what exists with what is wanted, change the difference.
 
-`reconcile` is pure and never shrinks: a type that no handler wants any more stays subscribed and is named in
-the plan. Subscribe is not idempotent at AMPECO (each call adds one), so nothing is created before listing.
-It knows nothing of HTTP requests, of events or of handlers beyond the types they want.
+`reconcile` is pure and shrinks by nothing but what retired handlers wanted: any other type that no handler wants
+any more stays subscribed and is named in the plan. Subscribe is not idempotent at AMPECO (each call adds one), so
+nothing is created before listing. It knows nothing of HTTP requests, of events or of handlers beyond the types
+they want.
 """
 
 from __future__ import annotations
@@ -12,13 +13,10 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from ampeco.catalogue import KNOWN_TYPES
+from ampeco.catalogue import SUBSCRIBABLE
 
 EVERYTHING = "*"
 OURS = "receiver."
-
-# Source: enum of Subscribe at v3.96.4, which lacks this one of the known types.
-SUBSCRIBABLE = frozenset(KNOWN_TYPES) - {"PartnerChangedNotification"}
 
 
 class Existing(Protocol):
@@ -99,6 +97,7 @@ def reconcile(
     callback_url: str,
     *,
     known_id: str | None = None,
+    released: frozenset[str] = frozenset(),
 ) -> Plan:
     """Plan what has to change.
 
@@ -106,6 +105,7 @@ def reconcile(
         existing: all notification subscriptions of the tenant.
         wanted: types as Subscribe takes them (`subscribable`); when empty, nothing is planned.
         callback_url: ours.
+        released: types of retired handlers; they alone are given up, unless somebody wants them.
         known_id: id that we remember as ours; it is preferred when several have our callback URL.
     """
     if not wanted:
@@ -120,13 +120,13 @@ def reconcile(
         return Plan(types=tuple(sorted(wanted)), change=True)
     kept = max(ours, key=lambda one: (one.id == known_id, len(wanted.intersection(one.notifications))))
     subscribed = frozenset(name for one in ours for name in one.notifications)
-    types = subscribed | wanted
+    types = (subscribed - released) | wanted
     return Plan(
         keep=kept.id,
         types=tuple(sorted(types)),
         change=types != frozenset(kept.notifications),
         extras=tuple(one.id for one in ours if one.id != kept.id),
-        unwanted=tuple(sorted(subscribed - wanted)),
+        unwanted=tuple(sorted(types - wanted)),
     )
 
 

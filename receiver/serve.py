@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import uvicorn
@@ -37,6 +38,7 @@ from receiver.verification import Verifier
 from workers.eventlog.connect import connect, end_tasks
 from workers.eventlog.durability import shortfall
 from workers.eventlog.log import EventLog, now_ms
+from workers.eventlog.positions import released_types
 from workers.eventlog.subscription import SubscriptionStore
 from workers.jobs import Waker
 from workers.ticker import tick_forever
@@ -186,6 +188,7 @@ class Receiver:
             is_open=lambda: self._health.claimed,
             mode=settings.registration,
             pinned=settings.notifications,
+            released_types=partial(released_types, self._log),
         )
         self._health.registration = lambda: (registrar.settled, registrar.state)
         return registrar

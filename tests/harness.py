@@ -51,9 +51,11 @@ def declaration(handler: Handler, **changes: Any) -> Declaration:
     return Declaration(**{**values, **changes})
 
 
-async def drained(log: EventLog, *handlers: Handler, until: Callable[[], bool] | None = None) -> Dispatcher:
+async def drained(
+    log: EventLog, *handlers: Handler, until: Callable[[], bool] | None = None, version: str = VERSION
+) -> Dispatcher:
     """Run handlers in this process until nothing is due (or `until` holds), as a worker's loop would."""
-    dispatcher = Dispatcher(log, "default", {h.name: Runtime(h, VERSION) for h in handlers})
+    dispatcher = Dispatcher(log, "default", {h.name: Runtime(h, version) for h in handlers})
     deadline = time.monotonic() + 20
     while await dispatcher.work() or (until is not None and not until()):
         assert time.monotonic() < deadline, "the events were not handled in time"

@@ -34,6 +34,7 @@ COMMANDS = {
     "simulator": "receiver.cli.simulator:simulator",
     "events": "receiver.cli.events:events",
     "handlers": "receiver.cli.handlers:handlers",
+    "dead": "receiver.cli.dead:dead",
     "settings": "receiver.cli.settings:settings",
 }
 
@@ -75,10 +76,12 @@ def _exit_code(error: Exception) -> int:
     from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004
 
     import ampeco.errors
-    from workers.eventlog.errors import LogMismatch
+    from workers.eventlog.errors import ChangeRefused, LogMismatch, UnknownName
 
-    if isinstance(error, (SettingsError, LogMismatch)):
+    if isinstance(error, (SettingsError, LogMismatch, UnknownName)):
         return 2
+    if isinstance(error, ChangeRefused):
+        return 1
     if isinstance(error, (Unreachable, ConnectionError, TimeoutError, ampeco.errors.Unreachable)):
         return 3
     raise error

@@ -25,3 +25,17 @@ def with_lane(valkey, prefix) -> Callable[[Check], None]:
         asyncio.run(opened_and_checked())
 
     return run
+
+
+@pytest.fixture
+def on_each_server(log_url, prefix) -> Callable[[Check], None]:
+    """Run a check against a log of four lanes on each kind of server."""
+
+    def run(check: Check) -> None:
+        async def opened_and_checked() -> None:
+            async with opened(log_url, prefix) as log:
+                await check(log)
+
+        asyncio.run(opened_and_checked())
+
+    return run

@@ -108,6 +108,7 @@ class HandlerPosition:
     """A registered handler and how far it is.
 
     Attributes:
+        versions: of its code that workers declared lately, the newest included.
         waiting: events after its cursors, wanted or not, counted up to 10,000 a lane; its lag at most.
         open: events that are running, waiting for a retry, or parked.
         stats: settled deliveries by outcome (`done`, `skipped`, `dead`), `retried`, and the counts of the
@@ -123,6 +124,7 @@ class HandlerPosition:
     waiting: int
     open: int
     dead: int
+    versions: tuple[str, ...] = ()
     stats: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -248,6 +250,11 @@ class EventLog:
                 )
             await self.redis.hset(tenant, _KEY_RULES, rules_version)
 
+    async def lanes_kept(self) -> int | None:
+        """How many lanes the log was made with; None when nobody has claimed it yet."""
+        found = await self.redis.hget(self.key("tenant"), "lanes")
+        return int(found) if found else None
+
     async def _check_server(self) -> None:
         info = {**await self.redis.info("server"), **await self.redis.info("cluster")}
         if info.get("cluster_enabled"):
@@ -302,10 +309,13 @@ class EventLog:
             measure: count what waits for each, which reads it; without, `waiting` and `open` are 0.
         """
         newest = await self.redis.hgetall(self.key("newest"))
+        registry = {
+            k.decode(): json.loads(v) for k, v in (await self.redis.hgetall(self.key("handlers"))).items()
+        }
         found = []
         for raw_name, raw_version in sorted(newest.items()):
             name, version = raw_name.decode(), raw_version.decode()
-            record = json.loads(await self.redis.hget(self.key("handlers"), f"{name}|{version}") or "{}")
+            record = registry.get(f"{name}|{version}", {})
             declaration = record.get("declaration", {})
             waiting = opened = 0
             for lane in range(self.lanes if measure else 0):
@@ -324,6 +334,9 @@ class EventLog:
                     waiting=waiting,
                     open=opened,
                     dead=await self.redis.xlen(self.key("dead", name)),
+                    versions=tuple(
+                        sorted(of for n, _, of in (f.partition("|") for f in registry) if n == name)
+                    ),
                     stats={k.decode(): int(v) for k, v in stats.items()},
                 )
             )
@@ -409,6 +422,17 @@ class EventLog:
             by_type=_counted("accepted:", raw),
             internal=_counted("internal:", raw),
         )
+
+    async def event(self, event_id: str) -> StoredEvent | None:
+        """A kept event by its id; None when there is none."""
+        lane, _, stream_id = event_id.partition("-")
+        ms, _, seq = stream_id.partition("-")
+        if not all(part.isdecimal() for part in (lane, ms, seq)):
+            return None
+        page = await self.redis.xrange(self.key("events", lane), min=stream_id, max=stream_id)
+        for raw_id, fields in page:
+            return decode_event(int(lane), raw_id, [part for pair in fields.items() for part in pair])
+        return None
 
     async def list_events(
         self, *, limit: int = 50, type: str | None = None, key: str | None = None

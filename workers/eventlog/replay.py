@@ -159,17 +159,19 @@ async def feed(log: EventLog, replay: Replay, *, patience_s: float) -> AsyncIter
     remaining = list(replay.selection.lanes(log))
     waited_s = 0.0
     while remaining:
-        before = replay
+        stuck = True
         for lane in list(remaining):
             after, done, page = await _page(log, replay.selection, lane, replay.done.get(lane, ""))
             fed = await _put(log, replay, lane, after, page) if after else replay
             if fed is None:
                 continue
+            stuck = False
             if done:
                 remaining.remove(lane)
-            replay = fed
-            yield replay
-        if remaining and replay is before:
+            if after:
+                replay = fed
+                yield replay
+        if stuck:
             if waited_s >= patience_s:
                 raise ChangeRefused(
                     f"{handler} makes no room: {ROOM} of its events wait in a lane; see whether it is paused or "

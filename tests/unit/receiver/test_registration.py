@@ -170,3 +170,8 @@ def test_a_failure_in_between_loses_no_type_and_the_next_plan_mends_it(
         assert [set(one.notifications) for one in ours] == [wanted | before]
 
     asyncio.run(scenario())
+
+
+def test_only_what_a_retired_handler_wanted_is_given_up() -> None:
+    plan = reconcile([One("n1", (A, B, C))], frozenset({A}), URL, released=frozenset({A, B}))
+    assert (plan.types, plan.change, plan.unwanted) == ((A, C), True, (C,))

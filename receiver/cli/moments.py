@@ -1,0 +1,47 @@
+"""Moments as people write them on a command line."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+_AGO = re.compile(r"(?:-\s*(\d+)\s*([smhd])|(\d+)\s*([smhd])\s*ago)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def moment_ms(text: str, *, now_ms: int) -> int:
+    """Unix milliseconds of an RFC 3339 moment, or of one that is so long ago (`2h ago`, `-30m`).
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if found := _AGO.fullmatch(text.strip()):
+        number, unit = found[1] or found[3], found[2] or found[4]
+        return now_ms - round(timedelta(**{_UNITS[unit]: int(number)}).total_seconds() * 1000)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValueError(
+            f"{text!r} is no moment; write it like 2026-11-24T06:00:00Z, or like '2h ago' (s, m, h, d)"
+        )
+    return round(at.timestamp() * 1000)
+
+
+class Moment(click.ParamType[int]):
+    """A moment as an option; Unix milliseconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return moment_ms(str(value), now_ms=time.time_ns() // 1_000_000)
+        except (ValueError, OverflowError) as error:
+            self.fail(str(error), param, ctx)

@@ -1,0 +1,300 @@
+"""A handler's position changed by hand: paused, renamed, retired; and what a new declaration changes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from handlers import Context, Event, GiveUp, Raw, Retry, handler
+from tests.harness import at_work, declaration, drained, event, eventually, position
+from workers.eventlog import dead, positions
+from workers.eventlog.dead import DeadFilter
+from workers.eventlog.errors import ChangeRefused, UnknownName
+from workers.eventlog.lease import Lease
+from workers.eventlog.log import EventLog
+from workers.eventlog.positions import pause, pauses, released_types, rename, resume, retire
+
+A, B = "SessionUpdateNotification", "never.seen"
+
+
+class Recorder:
+    """A handler that remembers what it ran, and fails in the way it is told to."""
+
+    def __init__(self, name: str = "h", **declared) -> None:
+        self.ran: list[int] = []
+        self.fault: Exception | None = None
+
+        @handler(name, **{"on": ["*"], **declared})
+        async def h(event: Event[Raw], ctx: Context) -> None:
+            if self.fault is not None:
+                raise self.fault
+            self.ran.append(event.payload.data["n"])
+
+        self.handler = h
+
+
+def test_paused_nothing_starts_and_resumed_everything_goes_on(on_each_server):
+    async def check(log: EventLog) -> None:
+        one, two = Recorder("one"), Recorder("two")
+        await log.declare([declaration(one.handler), declaration(two.handler)])
+        await pause(log, "one", reason="the mail server moves", now_ms=5)
+        assert (await pauses(log))["one"].reason == "the mail server moves"
+        await log.append([event(n=n, key=f"session:{n}") for n in range(20)])
+        await drained(log, one.handler, two.handler)
+        assert (len(one.ran), len(two.ran)) == (0, 20)
+        assert await resume(log, "one")
+        assert not await resume(log, "one")
+        await drained(log, one.handler)
+        assert sorted(one.ran) == list(range(20))
+        for change in (pause(log, "nobody", reason="", now_ms=1), resume(log, "nobody")):
+            with pytest.raises(UnknownName, match="there are: one, two"):
+                await change
+
+    on_each_server(check)
+
+
+async def _everything_of(log: EventLog, name: str) -> dict[str, str]:
+    """Every key and field that belongs to a handler: its place without the name, and what is there."""
+    found = {}
+    async for key in log.redis.scan_iter(match=f"{log.prefix}*", count=1000):
+        text = key.decode()
+        if f":{name}:" in text or text.endswith(f":{name}"):
+            found[text.replace(name, "?")] = await log.redis.type(key)
+        elif await log.redis.type(key) == b"hash":
+            for field, value in (await log.redis.hgetall(key)).items():
+                if field.decode() == name or field.decode().startswith(f"{name}|"):
+                    found[f"{text} {field.decode().replace(name, '?')}"] = value
+        elif await log.redis.type(key) == b"zset":
+            for member in await log.redis.zrange(key, 0, -1):
+                if member.decode().startswith(f"{name}|"):
+                    found[f"{text} {member.decode().replace(name, '?')}"] = b""
+    return found
+
+
+def test_renamed_it_goes_on_where_it_was(on_each_server):
+    async def check(log: EventLog) -> None:
+        old, new = Recorder("old"), Recorder("new")
+        await log.declare([declaration(old.handler)])
+        await log.append([event(n=0)])
+        await drained(log, old.handler)
+        old.fault = GiveUp("broken")
+        await log.append([event(n=1)])
+        await drained(log, old.handler)
+        old.fault = Retry("later", after_s=0.3)
+        await log.append([event(n=2), event(n=3)])
+        await drained(log, old.handler)
+        await log.append([event(n=4, key="session:9")])
+        await log.redis.hset(log.key("ledger", "old", "session:1"), "mail", "{}")
+        before = await _everything_of(log, "old")
+
+        await rename(log, "old", "new", now_ms=9)
+        after = await _everything_of(log, "new")
+        ignored = {key for key in {*before, *after} if " ?|" in key and ":due:" in key}
+        assert {k: v for k, v in after.items() if k not in ignored} == {
+            k: v for k, v in before.items() if k not in ignored
+        }
+        assert set(await _everything_of(log, "old")) == {f"{log.prefix}retired ?"}
+
+        assert await log.declare([declaration(old.handler)]) == {"old"}, "its old workers may still be there"
+        await log.declare([declaration(new.handler)])
+        await drained(log, new.handler, until=lambda: len(new.ran) == 3)
+        assert (old.ran, sorted(new.ran)) == ([0], [2, 3, 4])
+        (entry,) = await dead.matching(log, DeadFilter(handler="new"))
+        await dead.retry(log, [entry.ref])
+        await drained(log, new.handler)
+        assert sorted(new.ran) == [1, 2, 3, 4]
+
+    on_each_server(check)
+
+
+def test_back_and_forth_a_name_can_be_given_up_and_taken_again(on_each_server):
+    async def check(log: EventLog) -> None:
+        old = Recorder("old")
+        await log.declare([declaration(old.handler)])
+        await rename(log, "old", "new", now_ms=1)
+        await rename(log, "new", "old", now_ms=2)
+        assert await log.declare([declaration(old.handler)]) == frozenset()
+        await log.append([event(n=1)])
+        await drained(log, old.handler)
+        assert old.ran == [1]
+
+    on_each_server(check)
+
+
+def test_a_rename_is_refused_where_it_would_mix_two_positions(on_each_server):
+    async def check(log: EventLog) -> None:
+        old, new = Recorder("old"), Recorder("new")
+        await log.declare([declaration(old.handler), declaration(new.handler)])
+        with pytest.raises(ChangeRefused, match="new has a position of its own"):
+            await rename(log, "old", "new", now_ms=1)
+        assert await log.declare([declaration(new.handler)]) == frozenset()
+        with pytest.raises(UnknownName):
+            await rename(log, "nobody", "other", now_ms=1)
+
+    on_each_server(check)
+
+
+def test_a_rename_waits_for_a_worker_to_give_back_its_lanes_and_gives_up_in_time(on_each_server):
+    async def check(log: EventLog) -> None:
+        old = Recorder("old")
+        await log.declare([declaration(old.handler)])
+        await pause(log, "old", reason="mine", now_ms=3)
+        await resume(log, "old")
+        lease = Lease(log, "old", 0, "default")
+        assert await lease.take() is not None
+        for change in (
+            rename(log, "old", "new", now_ms=1, give_back_s=0.1),
+            retire(log, "old", now_ms=1, give_back_s=0.1),
+        ):
+            with pytest.raises(ChangeRefused, match="still holds a lane"):
+                await change
+            assert await pauses(log) == {}, "it stands as it stood before"
+        await log.redis.delete(log.key("lease", "old", 0))
+
+        may_end = asyncio.Event()
+
+        @handler("old", on=["*"])
+        async def slow(event: Event[Raw], ctx: Context) -> None:
+            old.ran.append(event.payload.data["n"])
+            await may_end.wait()
+
+        async def runs() -> bool:
+            return old.ran == [1]
+
+        async with at_work(log, slow):
+            await log.append([event(n=1)])
+            await eventually(runs)
+            renaming = asyncio.create_task(rename(log, "old", "new", now_ms=1))
+            await asyncio.sleep(0.2)
+            assert not renaming.done()
+            may_end.set()
+            await renaming
+        found = await position(log, "new")
+        assert (found.stats["done"], found.open, found.waiting) == (1, 0, 0)
+
+    on_each_server(check)
+
+
+def test_a_rename_that_was_cut_off_holds_the_handler_until_it_is_done_again(on_each_server):
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(Recorder("old").handler)])
+        await pause(log, "old", reason="before", now_ms=7)
+        await positions._hold(log, "old", "rename to new", 8, 1.0)  # the first half of a rename
+        for change in (
+            resume(log, "old"),
+            pause(log, "old", reason="", now_ms=1),
+            retire(log, "old", now_ms=1),
+        ):
+            with pytest.raises(ChangeRefused, match="rename to new of old was begun"):
+                await change
+        await rename(log, "old", "new", now_ms=9)
+        found = (await pauses(log))["new"]
+        assert (found.reason, found.since_ms) == ("before", 7), "it stays paused as it was"
+
+    on_each_server(check)
+
+
+def test_retired_nothing_of_it_is_left_but_a_note(on_each_server):
+    async def check(log: EventLog) -> None:
+        gone, stays = Recorder("gone", on=[A, B]), Recorder("stays", on=[A])
+        await log.declare([declaration(gone.handler), declaration(stays.handler)])
+        gone.fault = GiveUp("broken")
+        await log.append([event(A, n=1)])
+        await drained(log, gone.handler)
+        gone.fault = Retry("later", after_s=60)
+        await log.append([event(A, n=2)])
+        await drained(log, gone.handler)
+        await log.redis.hset(log.key("ledger", "gone", "session:1"), "mail", "{}")
+        await pause(log, "gone", reason="", now_ms=1)
+        await retire(log, "gone", now_ms=2)
+        assert set(await _everything_of(log, "gone")) == {f"{log.prefix}retired ?"}
+        assert [found.name for found in await log.handlers()] == ["stays"]
+        assert (await log.wanted_types(), await released_types(log)) == ({A}, {B})
+        await drained(log, stays.handler)
+        assert stays.ran == [1, 2]
+
+        assert await log.declare([declaration(gone.handler)], again=True) == {"gone"}
+        assert [found.name for found in await log.handlers()] == ["stays"]
+        await log.declare([declaration(gone.handler)])
+        gone.fault = None
+        await log.append([event(A, n=3)])
+        await drained(log, gone.handler)
+        assert gone.ran == [3], "it begins anew"
+        assert await released_types(log) == frozenset()
+
+    on_each_server(check)
+
+
+def test_types_that_are_added_and_removed_count_from_now_on(on_each_server):
+    async def check(log: EventLog) -> None:
+        first, second = Recorder(on=[A]), Recorder(on=[B])
+        await log.declare([declaration(first.handler)])
+        first.fault = Retry("later", after_s=0.2)
+        await log.append([event(A, n=1), event(B, n=2, key="session:1"), event(A, n=3)])
+        await drained(log, first.handler)
+        await log.declare([declaration(second.handler, version="v2")])
+        await log.redis.hdel(log.key("handlers"), "h|v1")  # as after ten minutes without it
+        await log.declare([declaration(second.handler, version="v2")])
+        await log.append([event(A, n=4), event(B, n=5)])
+        await drained(log, second.handler, version="v2", until=lambda: second.ran == [5])
+        found = await position(log, "h")
+        assert (found.types, found.versions, found.open, found.waiting) == ((B,), ("v2",), 0, 0)
+        assert found.stats["skipped"] == 2, "what was open of a type that nobody wants any more is let go"
+
+    on_each_server(check)
+
+
+@pytest.mark.parametrize(("before", "after"), [("none", "entity"), ("entity", "none"), ("latest", "entity")])
+def test_the_order_may_change_while_events_are_open(on_each_server, before, after):
+    at_once: set[str] = set()
+    ran: list[int] = []
+
+    @handler("h", on=["*"], order=before)
+    async def failing(event: Event[Raw], ctx: Context) -> None:
+        raise Retry("later", after_s=0.1 * (10 - event.payload.data["n"]) / 10)
+
+    @handler("h", on=["*"], order=after)
+    async def working(event: Event[Raw], ctx: Context) -> None:
+        key = event.key or ""
+        assert after != "entity" or key not in at_once
+        at_once.add(key)
+        await asyncio.sleep(0.005)
+        at_once.discard(key)
+        ran.append(event.payload.data["n"])
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(failing)])
+        await log.append([event(n=n) for n in range(10)])
+        await drained(log, failing)
+        await log.declare([declaration(working)])
+        expected = sorted(json.loads(e.body)["n"] for e in await log.list_events())
+        if before == "latest":
+            expected = expected[-1:]
+        await drained(log, working, until=lambda: len(ran) >= len(expected))
+        assert sorted(ran) == expected
+        if after == "entity":
+            assert ran == expected, "the later one went first"
+        found = await position(log, "h")
+        assert (found.open, found.dead, found.order) == (0, 0, after)
+
+    on_each_server(check)
+
+
+def test_what_is_due_goes_over_to_the_queue_that_was_declared_last(on_each_server):
+    async def check(log: EventLog) -> None:
+        recorder = Recorder()
+        await log.declare([declaration(recorder.handler, queue="slow")])
+        recorder.fault = None
+        await log.append([event(n=1)])
+        assert await log.due("slow", ["h"], limit=9) != []
+        await log.declare([declaration(recorder.handler, version="v2")])
+        assert (await log.due("slow", ["h"], limit=9), len(await log.due("default", ["h"], limit=9))) == (
+            [],
+            1,
+        )
+        await drained(log, recorder.handler, version="v2")
+        assert recorder.ran == [1]
+
+    on_each_server(check)

@@ -1,0 +1,155 @@
+"""Replay: chosen events once more, none twice and none lost, whatever happens on the way."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from handlers import Context, Event, Raw, handler
+from tests.harness import at_work, declaration, drained, event, eventually, position
+from workers.eventlog import replay as replaying
+from workers.eventlog.errors import ChangeRefused, UnknownName
+from workers.eventlog.log import EventLog, now_ms
+from workers.eventlog.positions import pause
+from workers.eventlog.replay import Selection, begin, feed, forget, survey, unfinished
+
+A, B = "SessionUpdateNotification", "never.seen"
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.ran: list[int] = []
+        self.again: list[int] = []
+
+        @handler("h", on=["*"])
+        async def h(event: Event[Raw], ctx: Context) -> None:
+            (self.again if event.replayed else self.ran).append(event.payload.data["n"])
+
+        self.handler = h
+
+
+def selected(*, types: tuple[str, ...] = ("*",), key: str | None = None, from_ms: int = 0) -> Selection:
+    return Selection("h", from_ms, now_ms() + 1_000, types, key)
+
+
+async def fed(log: EventLog, selection: Selection) -> replaying.Replay:
+    last = begun = await begin(log, selection, now_ms=now_ms())
+    async for page in feed(log, begun, patience_s=0.0):
+        last = page
+    return last
+
+
+async def handled(log: EventLog, recorder: Recorder, *events) -> None:
+    await log.declare([declaration(recorder.handler)])
+    await log.append(list(events))
+    await drained(log, recorder.handler)
+
+
+def test_chosen_events_run_again_in_their_order(on_each_server):
+    async def check(log: EventLog) -> None:
+        recorder = Recorder()
+        await handled(log, recorder, *(event(A if n % 2 else B, f"session:{n % 3}", n=n) for n in range(30)))
+        for selection, expected in (
+            (selected(), list(range(30))),
+            (selected(types=(A,)), list(range(1, 30, 2))),
+            (selected(key="session:2"), list(range(2, 30, 3))),
+            (selected(from_ms=now_ms() + 500), []),
+        ):
+            found = await survey(log, selection)
+            assert found.total == len(expected)
+            told = await fed(log, selection)
+            assert (told.put, told.open, told.waiting) == (len(expected), 0, 0)
+            recorder.again.clear()
+            await drained(log, recorder.handler)
+            assert sorted(recorder.again) == expected
+            for key in range(3):
+                of_key = [n for n in recorder.again if n % 3 == key]
+                assert of_key == sorted(of_key)
+        assert await unfinished(log, "h") is None
+        assert len(recorder.ran) == 30
+
+    on_each_server(check)
+
+
+def test_what_is_open_or_not_settled_is_left_alone(on_each_server):
+    async def check(log: EventLog) -> None:
+        recorder = Recorder()
+        await handled(log, recorder, *(event(n=n) for n in range(5)))
+        await log.append([event(n=n) for n in range(5, 8)])
+        first = await fed(log, selected())
+        assert (first.put, first.open, first.waiting) == (5, 0, 3)
+        second = await fed(log, selected())
+        assert (second.put, second.open, second.waiting) == (0, 5, 3)
+        await drained(log, recorder.handler)
+        assert (recorder.again, recorder.ran) == ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5, 6, 7])
+
+    on_each_server(check)
+
+
+def test_cut_off_between_any_two_pages_it_goes_on_where_it_was(on_each_server, monkeypatch):
+    monkeypatch.setattr(replaying, "_GIVES", 7)
+
+    async def check(log: EventLog) -> None:
+        recorder = Recorder()
+        await handled(log, recorder, *(event(n=n, key=f"session:{n % 11}") for n in range(120)))
+        await begin(log, selected(), now_ms=now_ms())
+        pieces = 0
+        async with at_work(log, recorder.handler):
+            while (begun := await unfinished(log, "h")) is not None:
+                pages = feed(log, begun, patience_s=5.0)
+                await anext(pages, None)  # and then it is killed
+                await pages.aclose()
+                pieces += 1
+
+            async def all_ran() -> bool:
+                return len(recorder.again) >= 120
+
+            await eventually(all_ran)
+        assert pieces > 10
+        assert sorted(recorder.again) == list(range(120))
+        found = await position(log, "h")
+        assert (found.open, found.waiting) == (0, 0)
+
+    on_each_server(check)
+
+
+def test_two_at_once_do_not_put_anything_twice(on_each_server, monkeypatch):
+    monkeypatch.setattr(replaying, "_GIVES", 3)
+
+    async def check(log: EventLog) -> None:
+        recorder = Recorder()
+        await handled(log, recorder, *(event(n=n) for n in range(40)))
+        begun = await begin(log, selected(), now_ms=now_ms())
+
+        async def one() -> None:
+            async for _ in feed(log, begun, patience_s=0.0):
+                pass
+
+        answers = await asyncio.gather(one(), one(), return_exceptions=True)
+        assert sorted(type(answer) for answer in answers if answer) == [ChangeRefused]
+        await drained(log, recorder.handler)
+        assert recorder.again == list(range(40))
+
+    on_each_server(check)
+
+
+def test_without_room_it_waits_and_then_says_how_to_go_on(on_each_server, monkeypatch):
+    monkeypatch.setattr(replaying, "_GIVES", 5)
+    monkeypatch.setattr(replaying, "ROOM", 10)
+
+    async def check(log: EventLog) -> None:
+        recorder = Recorder()
+        await handled(log, recorder, *(event(n=n) for n in range(30)))
+        await pause(log, "h", reason="", now_ms=1)
+        with pytest.raises(ChangeRefused, match="--continue"):
+            await fed(log, selected())
+        with pytest.raises(ChangeRefused, match="not finished"):
+            await begin(log, selected(), now_ms=now_ms())
+        assert (await position(log, "h")).open == 10
+        assert await forget(log, "h")
+        assert not await forget(log, "h")
+        with pytest.raises(UnknownName):
+            await begin(log, Selection("nobody", 0, 1, ("*",)), now_ms=now_ms())
+
+    on_each_server(check)
