@@ -83,7 +83,27 @@ def errors() -> str:
     return "\n".join(rows) + "\n"
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"settings": settings, "commands": commands, "errors": errors}
+def habits() -> str:
+    """The switches of the simulator."""
+    from ampeco.simulator.habits import markdown_table
+
+    return markdown_table()
+
+
+def scenarios() -> str:
+    """The scenarios that are shipped."""
+    from ampeco.simulator.scenario_files import markdown_table
+
+    return markdown_table()
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "habits": habits,
+    "scenarios": scenarios,
+    "settings": settings,
+    "commands": commands,
+    "errors": errors,
+}
 
 
 def documents() -> list[Path]:
