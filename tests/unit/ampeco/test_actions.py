@@ -133,7 +133,7 @@ def keywords(action: dict[str, Any], *, required_only: bool = False) -> tuple[di
 
 
 def test_there_are_as_many_methods_as_actions() -> None:
-    with Client("https://t", TOKEN) as client:
+    with Client("https://t", TOKEN, transport=httpx2.MockTransport(Recorder())) as client:
         groups = vars(client.actions).values()
         found = [m for group in groups for m, _ in inspect.getmembers(group, inspect.ismethod) if m[0] != "_"]
     assert len(found) == len(NAMES) == len(ACTIONS) == 73
@@ -178,7 +178,7 @@ def test_a_tenant_takes_it_as_it_is_sent(box: Box, action: dict[str, Any]) -> No
 
 @by_path
 def test_what_is_required_has_no_default_and_nothing_else_is(action: dict[str, Any]) -> None:
-    with Client("https://t", TOKEN) as client:
+    with Client("https://t", TOKEN, transport=httpx2.MockTransport(Recorder())) as client:
         parameters = inspect.signature(method(client.actions, action)).parameters
     body = {name: fact for name, fact in (action["body"] or {}).items() if "." not in name}
     required = {snake(name) for name, fact in body.items() if fact["required"] is True}
@@ -359,5 +359,5 @@ def test_names_of_actions_are_their_python_paths() -> None:
         noun, verb = operation.name.replace("-", "_").split(".")
         return callable(getattr(getattr(client.actions, noun), verb))
 
-    with Client("https://t", TOKEN) as client:
+    with Client("https://t", TOKEN, transport=httpx2.MockTransport(Recorder())) as client:
         assert all(named(o) for o in OPERATIONS.values() if o.kind == "action")
