@@ -68,3 +68,16 @@ def test_a_scenario_it_cannot_play_is_refused_at_the_start(tmp: Path) -> None:
     assert refused.process.returncode == 2
     assert "charge_points" in refused.stderr
     assert "speed" in refused.stderr
+
+
+def test_a_shipped_scenario_is_played_by_name_and_its_habits_give_way_to_options(tmp: Path) -> None:
+    options = ("--scenario", "outage-and-resend", "--resend-every", "7")
+    with started("simulator", "--port", "0", *options, tmp=tmp) as simulator:
+        url = simulator.says(r"The pretend tenant is at (\S+),")[1]
+        scenario = httpx2.get(f"{url}/simulator/state", trust_env=False).json()["scenario"]
+        assert (scenario["running"], scenario["charge_points"]) == (True, 30)
+        habits = httpx2.get(f"{url}/simulator/habits", trust_env=False).json()["habits"]
+        assert (habits["retry_pauses_s"], habits["resend_every_s"]) == ([0.5, 1.0], 7)
+    unknown = ran("simulator", "--scenario", "rush", tmp=tmp)
+    assert unknown.process.returncode == 2
+    assert "rush: is no scenario; there are bad-day, " in unknown.stderr
