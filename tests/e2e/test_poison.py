@@ -1,0 +1,64 @@
+"""An event that ends the process of whoever works on it is dead with a reason, and all others are handled."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from handlers.discovery import discover
+from tests.harness import declaration, event, opened, position, soon, worker
+from workers.eventlog.embedded import EmbeddedServer
+from workers.eventlog.log import EventLog
+from workers.eventlog.record import decode_open
+
+POISONED = """
+import os
+from handlers import Context, Event, Raw, handler
+
+@handler("poisoned", on=["*"], start="oldest")
+async def poisoned(event: Event[Raw], ctx: Context) -> None:
+    if event.payload.data["n"] == 5:
+        os._exit(9)
+"""
+
+
+def test_an_event_that_ends_its_process_three_times_is_dead(
+    valkey: EmbeddedServer, prefix: str, tmp_path: Path
+):
+    file = tmp_path / "poisoned.py"
+    file.write_text(POISONED)
+    (found,) = discover(load=[str(file)], allow=["poisoned"]).found
+
+    def in_log(work):
+        async def run():
+            async with opened(valkey.url, prefix) as log:
+                return await work(log)
+
+        return asyncio.run(run())
+
+    async def fill(log: EventLog) -> None:
+        await log.declare([declaration(found.handler)])
+        await log.append([event("t", f"session:{n % 4}", n=n) for n in range(20)])
+
+    async def leases_run_out(log: EventLog) -> None:
+        for lane in range(log.lanes):
+            await log.redis.delete(log.key("lease", "poisoned", lane))
+        await log.recompute()
+
+    async def dead(log: EventLog):
+        return await log.redis.xrange(log.key("dead", "poisoned"))
+
+    in_log(fill)
+    environ = {"AWR_HANDLERS_ALLOW": "poisoned"}
+    for _ in range(3):
+        with worker(valkey.url, prefix, [file], environ, tmp_path / "worker.log") as running:
+            assert running.process.wait(20) == 9
+        in_log(leases_run_out)
+    with worker(valkey.url, prefix, [file], environ, tmp_path / "worker.log") as last:
+        soon(lambda: in_log(lambda log: position(log, "poisoned")).stats.get("done", 0) == 19)
+        assert last.stop() == 0
+    ((_, fields),) = in_log(dead)
+    assert fields[b"reason"] == b"worker-died"
+    letter = decode_open(0, b"1-0", fields[b"record"])
+    assert b'"n": 5' in letter.event.body
+    assert [note.outcome for note in letter.log] == ["worker-died"] * 3
