@@ -11,11 +11,13 @@ from typing import Any, get_args, get_type_hints
 import httpx2
 import pytest
 
+from ampeco.client import Client
 from ampeco.errors import NotFound, ServerFault
 from ampeco.models import objects
 from ampeco.models.objects import OBJECTS
 from ampeco.operations import OPERATIONS, VERSIONS, Operation
 from ampeco.resources import asynchronous, synchronous
+from ampeco.simulator.testing import tenant_in_a_box
 from tests.unit.ampeco.scripted import Caller, Journal, Tenant, ok
 
 FACTS = Path(__file__).parents[2] / "facts"
@@ -325,3 +327,25 @@ def test_nouns_are_made_when_asked_for_and_then_kept() -> None:
     resources = synchronous.Resources(None, None)  # type: ignore[arg-type]
     assert resources.users.notes is resources.users.notes
     assert vars(resources).keys() == {"_run", "_walk", "users"}
+
+
+def test_a_tenant_is_read_and_written_over_http() -> None:
+    with tenant_in_a_box() as box, Client(box.url, box.token) as client:
+        box.start(charge_points=120)
+        box.stop()
+        users = client.resources.users
+        made = users.create({"email": "somebody@tenant.example"})
+        assert made is not None
+        users.update(made.id, {"locale": "bg"})
+        assert (users.read(made.id).email, users.read(made.id).locale) == ("somebody@tenant.example", "bg")
+        assert made.id in [user.id for user in users.list(per_page=50)]
+        users.delete(made.id)
+        with pytest.raises(NotFound):
+            users.read(made.id)
+        for habits in ({}, {"cursor_name": "cursor"}, {"listings": "page"}):
+            box.change_habits(**habits)
+            found = [point.id for point in client.resources.charge_points.list(per_page=50)]
+            assert len(found) == len(set(found)) == 120
+        assert [type(point).__name__ for point in client.resources.charge_points.list(version="1.0")][:1] == [
+            "ChargePointV1"
+        ]
