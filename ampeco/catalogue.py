@@ -28,7 +28,7 @@ class KnownType:
             the specification; partial = some of them; unknown = nothing but the type string.
         entities: (entity, paths of its id), in the order to try them. `a.b` is field b of object a.
         noun: key of the resource in the payload, whose time of change is the notification's own time.
-        times: further paths of that time; `[]` after a name means each element, the newest counts.
+        times: further paths of that time; `a[].b` means b of each element, the newest counts.
         model: module in `ampeco.models` and class of the payload.
         embedded: the object in the payload, by the title of its schema (`ampeco.models.objects`).
         embedding: why we think so. guess = the REST resource of that name, nothing more.

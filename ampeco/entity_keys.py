@@ -77,7 +77,9 @@ class EntityKeyRules:
 def occurred_at(notification_type: str, data: Mapping[str, Any]) -> datetime | None:
     """The time of change that a payload itself states, as aware UTC; None when it states none."""
     for steps, within in _TIMES.get(notification_type, _FALLBACK_TIMES):
-        place = _at(data, steps)
+        place: Any = data
+        for step in steps:
+            place = place.get(step) if type(place) is dict else None
         if place is not None:
             found = read_time(place) if within is None else _newest(place, within)
             if found is not None:
@@ -93,8 +95,9 @@ def _at(here: Any, steps: Steps) -> object:
     return here
 
 
-def _newest(elements: object, steps: Steps) -> datetime | None:
-    found = [_at(element, steps) for element in (elements if type(elements) is list else [elements])]
+def _newest(elements: object, name: str) -> datetime | None:
+    listed = elements if type(elements) is list else [elements]
+    found = [element.get(name) for element in listed if type(element) is dict]
     texts = {text for text in found if type(text) is str}  # the readings of one sample share their time
     return max((time for time in map(read_time, texts) if time is not None), default=None)
 
@@ -110,14 +113,14 @@ def _compile(entities: tuple[Entity, ...]) -> tuple[tuple[str, Steps], ...]:
     return tuple((f"{entity}:", tuple(path.split("."))) for entity, paths in entities for path in paths)
 
 
-def _compile_times(known: KnownType) -> tuple[tuple[Steps, Steps | None], ...]:
-    """Steps to each time; for `a[].b` those to the elements, and those within each of them."""
+def _compile_times(known: KnownType) -> tuple[tuple[Steps, str | None], ...]:
+    """Steps to each time; for `a[].b` those to the elements, and the name within each of them."""
     return tuple(_compile_time(path) for path in time_paths(known))
 
 
-def _compile_time(path: str) -> tuple[Steps, Steps | None]:
-    whole, each, within = path.partition("[].")
-    return tuple(whole.split(".")), tuple(within.split(".")) if each else None
+def _compile_time(path: str) -> tuple[Steps, str | None]:
+    whole, each, name = path.partition("[].")
+    return tuple(whole.split(".")), name if each else None
 
 
 _TIMES = {name: _compile_times(known) for name, known in KNOWN_TYPES.items()}

@@ -37,7 +37,7 @@ def outputs() -> dict[Path, str]:
     schemas = [json.loads(path.read_text()) for path in sorted((FACTS / "schemas").glob("*.json"))]
     titles = sorted(str(schema["title"]) for schema in schemas)
     modules = {TARGET / f"{snake(schema['title'])}.py": _Module(schema).text() for schema in schemas}
-    return {TARGET / "__init__.py": _package(titles), **modules}
+    return {TARGET / "__init__.py": _package(titles), TARGET / "places.py": _places(titles), **modules}
 
 
 def snake(name: str) -> str:
@@ -234,21 +234,35 @@ def _imports(body: str) -> str:
     return "\n".join([*lines, f"from ampeco.models.payload import {base}"])
 
 
-def _package(titles: list[str]) -> str:
+def _places(titles: list[str]) -> str:
     places = "\n".join(f'    "{title}": "ampeco.models.objects.{snake(title)}",' for title in titles)
-    imports = "\n".join(
-        f"    from ampeco.models.objects.{snake(title)} import {title}"
-        for title in sorted(titles, key=lambda title: snake(title))
-    )
+    return f'''# {GENERATED}
+"""Where each object is, by the title of its schema; imports one when it is asked for."""
+
+from collections.abc import Mapping
+
+from ampeco.models.lazy import LazyModels
+from ampeco.models.payload import VendorObject
+
+_PLACES = {{
+{places}
+}}
+
+OBJECTS: Mapping[str, type[VendorObject]] = LazyModels(VendorObject, _PLACES)
+'''
+
+
+def _package(titles: list[str]) -> str:
+    modules = sorted(titles, key=snake)
+    imports = "\n".join(f"    from ampeco.models.objects.{snake(title)} import {title}" for title in modules)
     exported = sorted(["OBJECTS", *titles], key=lambda name: (not name.isupper(), name))
     names = "\n".join(f'    "{name}",' for name in exported)
     return f'''# {GENERATED}
 """The objects of AMPECO's API that the facts describe, by the title of their schema; imported when used."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ampeco.models.lazy import LazyModels
+from ampeco.models.objects.places import OBJECTS
 from ampeco.models.payload import VendorObject
 
 if TYPE_CHECKING:
@@ -258,16 +272,10 @@ __all__ = [
 {names}
 ]
 
-_PLACES = {{
-{places}
-}}
-
-OBJECTS: Mapping[str, type[VendorObject]] = LazyModels(VendorObject, _PLACES)
-
 if not TYPE_CHECKING:  # a type checker would take every name for an existing one
 
     def __getattr__(name: str) -> type[VendorObject]:
-        if name in _PLACES:
+        if name in OBJECTS:
             return OBJECTS[name]
         raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")
 '''

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated
 
-from pydantic import PlainValidator
+from pydantic import PlainSerializer, PlainValidator
 
 _DATE_CHARS = len("2026-11-24")
 _TIME_MAX_CHARS = 64
@@ -62,6 +62,16 @@ def _required_id(value: object) -> str:
     return read
 
 
+def _written_time(value: object) -> object:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+
+
 Id = Annotated[str, PlainValidator(_required_id)]
 OptionalId = Annotated[str | None, PlainValidator(read_id)]
-Time = Annotated[datetime | None, PlainValidator(read_time)]
+Time = Annotated[
+    datetime | None,
+    PlainValidator(read_time),
+    PlainSerializer(
+        _written_time, when_used="json"
+    ),  # what a plain validator brings along warns of the text it made
+]
