@@ -9,7 +9,7 @@ from typing import Any
 
 from ampeco.simulator import body_checks
 from ampeco.simulator.call import Answer, Call
-from ampeco.simulator.charging import moment
+from ampeco.simulator.charging import AUTHORIZATIONS_FROM, moment
 from ampeco.simulator.model import Refused
 from ampeco.simulator.scenario import Scenario
 from ampeco.simulator.store import Store
@@ -25,7 +25,6 @@ _NOUNS: Mapping[str, str] = {
     "location": "locations",
     "transaction": "transactions",
 }
-_AUTHORIZATIONS_FROM = 500_000
 
 
 class _NotDone(Exception):
@@ -72,7 +71,7 @@ class ActionApi:
             if (code := self._tenant.habits.refused_actions.get(name)) is not None:
                 raise _NotDone(code)
             effect = self._effects.get(name)
-            facts = {} if effect is None else effect(call, body)
+            facts = {"at": moment(self._tenant.now()), **({} if effect is None else effect(call, body))}
         except _NotDone as refusal:
             message = "The action was not carried out."
             return Answer(200, {"success": False, "errorCode": refusal.error_code, "message": message})
@@ -169,7 +168,7 @@ def _done(id_: int, call: Call, body: Facts, facts: Facts) -> Facts:
 
 def _session_started(id_: int, call: Call, body: Facts, facts: Facts) -> Facts:
     session_id = facts.get("session_id", id_)
-    answer = {"success": True, "authorizationId": session_id + _AUTHORIZATIONS_FROM}
+    answer = {"success": True, "authorizationId": session_id + AUTHORIZATIONS_FROM}
     if call.operation.name != "charge-point.start-without-evse":
         answer["sessionId"] = session_id
     return answer
@@ -205,7 +204,7 @@ _SHAPES: Mapping[str, Callable[[int, Call, Facts, Facts], Facts]] = {
     "ChargingProfileSet": lambda id_, call, body, facts: {"data": {"id": id_}},
     "ActivationRequested": lambda id_, call, body, facts: {
         "id": id_,
-        "timestamp": "2026-01-01T00:00:00+00:00",
+        "timestamp": facts["at"],
         "assetId": int(call.params["flexibilityAsset"]) if call.params["flexibilityAsset"].isdecimal() else 0,
         "periods": body.get("periods", []),
     },

@@ -9,6 +9,8 @@ from random import Random
 from typing import Any
 
 USER_IDS = (5001, 5999)
+AUTHORIZATIONS_FROM = 500_000
+"""Their ids are those of their sessions, from here on."""
 PRICE_PER_KWH = 0.45
 TAX_PERCENT = 20
 _TAPER_FROM_PERCENT = 80.0
@@ -126,7 +128,7 @@ class ChargingSession:
             "status": self.status,
             "reason": self.reason,
             "userId": self.user_id,
-            "authorizationId": self.id + 500_000,
+            "authorizationId": self.id + AUTHORIZATIONS_FROM,
             "externalSessionId": self.external_id,
             "startedAt": moment(self.started_at),
             "stoppedAt": stopped_at,
@@ -149,7 +151,7 @@ class ChargingSession:
             "billingStatus": "completed" if self.paid else "pending",
             "incrementalPreAuthorizationEnabled": False,
             "authorization": {
-                "id": self.id + 500_000,
+                "id": self.id + AUTHORIZATIONS_FROM,
                 "method": "user_device",
                 "source": "local",
                 "createdAt": moment(self.started_at),

@@ -7,13 +7,13 @@ that no notification carries are made up, and only few of the documented ones ar
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ampeco.simulator.charging import TAX_PERCENT, USER_IDS, ChargingSession, moment
+from ampeco.simulator.charging import AUTHORIZATIONS_FROM, TAX_PERCENT, USER_IDS, ChargingSession, moment
 from ampeco.simulator.fleet import ChargePoint, Fleet
 
 Document = dict[str, Any]
 
 PER_LOCATION = 10
-_TRANSACTIONS_FROM, _CDRS_FROM, _AUTHORIZATIONS_FROM = 300_000, 400_000, 500_000
+_TRANSACTIONS_FROM, _CDRS_FROM = 300_000, 400_000
 _CITIES = ("Sofia", "Graz", "Lyon", "Porto", "Turku")
 
 
@@ -35,7 +35,7 @@ class World:
             "users": (lambda fleet: range(USER_IDS[0], USER_IDS[1] + 1), _user),
             "sessions": (lambda fleet: list(fleet.sessions), _session),
             "authorizations": (
-                lambda fleet: [s + _AUTHORIZATIONS_FROM for s in fleet.sessions],
+                lambda fleet: [s + AUTHORIZATIONS_FROM for s in fleet.sessions],
                 _authorization,
             ),
             "transactions": (lambda fleet: [s + _TRANSACTIONS_FROM for s in _finished(fleet)], _transaction),
@@ -165,7 +165,7 @@ def _session(fleet: Fleet, id_: int) -> Document | None:
 
 
 def _authorization(fleet: Fleet, id_: int) -> Document | None:
-    session = fleet.sessions.get(id_ - _AUTHORIZATIONS_FROM)
+    session = fleet.sessions.get(id_ - AUTHORIZATIONS_FROM)
     if session is None:
         return None
     shown: Document = session.resource(session.measured_at)["authorization"]
