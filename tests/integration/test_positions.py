@@ -253,7 +253,7 @@ def test_the_order_may_change_while_events_are_open(on_each_server, before, afte
 
     @handler("h", on=["*"], order=before)
     async def failing(event: Event[Raw], ctx: Context) -> None:
-        raise Retry("later", after_s=0.1 * (10 - event.payload.data["n"]) / 10, counts=False)
+        raise Retry("later", after_s=0.4 - event.payload.data["n"] / 100)
 
     @handler("h", on=["*"], order=after)
     async def working(event: Event[Raw], ctx: Context) -> None:
