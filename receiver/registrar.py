@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from ampeco.errors import ApiError, Invalid, RateLimited
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
-from receiver.registration import Notifications, apply, reconcile, subscribable
+from receiver.registration import Notifications, Plan, apply, reconcile, refused, subscribable
 from workers.eventlog.subscription import SubscriptionStore
 
 POLL_S = 2.0
@@ -81,6 +81,7 @@ class Registrar:
         self._due_at = 0.0
         self._failures = 0
         self._subscription_id: str | None = None
+        self._refused: frozenset[str] = frozenset()
         self.settled = False
         self.state = "pending"
 
@@ -100,7 +101,8 @@ class Registrar:
         if not self._is_open():
             return
         try:
-            wanted = subscribable(self._pinned if self._pinned is not None else await self._wanted_types())
+            asked = subscribable(self._pinned if self._pinned is not None else await self._wanted_types())
+            wanted = asked - self._refused
             if self._clock() < self._due_at and (wanted == self._done_for or self._failures):
                 return
             async with asyncio.timeout(WORK_S):
@@ -130,8 +132,13 @@ class Registrar:
         api, url = self._access.notifications, self._callback_url
         remembered = await self._store.read()
         released = subscribable(await self._released_types()) if self._released_types else frozenset()
+        released |= self._refused
         plan = reconcile(await api.list(), wanted, url, known_id=remembered.get("id"), released=released)
-        kept = await apply(plan, api, url)
+        try:
+            kept = await apply(plan, api, url)
+        except Invalid as error:
+            self._leave_out(plan, error)
+            raise
         assert kept is not None  # noqa: S101 - something is wanted
         key_id = self._access.key_id
         if plan.keep is not None:
@@ -152,6 +159,16 @@ class Registrar:
         if key_id and key_id not in self._accepted_key_ids():
             _log.warning("notification_subscription.key_not_accepted", subscription_id=kept, key_id=key_id)
         self._done(wanted, "registered")
+
+    def _leave_out(self, plan: Plan, error: Invalid) -> None:
+        """One type that this tenant does not know must not keep the others from being delivered.
+
+        Until the next start: a tenant learns new types with its updates.
+        """
+        unknown = refused(plan.types, error)
+        if unknown and unknown != frozenset(plan.types):
+            self._refused |= unknown
+            _log.error("notification_subscription.types_refused", types=sorted(unknown))
 
     def _done(self, wanted: frozenset[str], state: str) -> None:
         self.state, self.settled, self._failures = state, True, 0

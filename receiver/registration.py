@@ -14,6 +14,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from ampeco.catalogue import SUBSCRIBABLE
+from ampeco.errors import Invalid
 
 EVERYTHING = "*"
 OURS = "receiver."
@@ -147,6 +148,20 @@ async def apply(plan: Plan, notifications: Notifications, callback_url: str) -> 
     for extra in plan.extras:
         await notifications.unsubscribe(extra)
     return kept
+
+
+def refused(sent: Sequence[str], error: Invalid) -> frozenset[str]:
+    """Which of the types sent a tenant does not know, as far as its 422 tells.
+
+    Source: `errors` maps fields to texts (confirmed); that an element of a list is named `notifications.<index>`
+    is inferred. Where no element is named, the types that no list of AMPECO's has are suspected.
+    """
+    prefix = "notifications."
+    places = {field.removeprefix(prefix) for field in error.errors if field.startswith(prefix)}
+    named = {sent[int(place)] for place in places if place.isdecimal() and int(place) < len(sent)}
+    if named or not any(field.startswith("notifications") for field in error.errors):
+        return frozenset(named)
+    return frozenset(sent) - SUBSCRIBABLE
 
 
 def _address(url: str) -> tuple[object, ...]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from ampeco.errors import RateLimited, Unauthorized
+from ampeco.errors import Invalid, RateLimited, Unauthorized
 from receiver.metrics import Metrics
 from receiver.registrar import RECONCILE_S, Access, Registrar
 from tests.unit.receiver.test_registration import URL, A, B, One, Tenant
@@ -176,6 +176,28 @@ def test_a_pause_that_ampeco_asks_for_is_kept() -> None:
         world.tenant.list = free  # type: ignore[method-assign]
         assert await world.look_after(99) == []
         assert await world.look_after(2) == ["list", "subscribe"]
+
+    run(scenario)
+
+
+def test_a_type_the_tenant_does_not_know_keeps_no_other_from_being_delivered() -> None:
+    async def scenario(world: World) -> None:
+        unknown, subscribe = "issue.changed", world.tenant.subscribe
+
+        async def strict(types: Any, *, callback_url: str) -> One:
+            if unknown in types:
+                errors = {f"notifications.{list(types).index(unknown)}": ["is not known"]}
+                raise Invalid("notifications.subscribe", 422, "", errors=errors)
+            return await subscribe(types, callback_url=callback_url)
+
+        world.tenant.subscribe = strict  # type: ignore[method-assign]
+        world.wanted = frozenset({A, B, unknown})
+        await world.look_after(0)
+        assert world.registrar.state == "failed:invalid"
+        assert await world.look_after(3) == ["list", "subscribe"]
+        assert (world.registrar.settled, world.registrar.state) == (True, "registered")
+        assert [one.notifications for one in world.tenant.existing.values()] == [(A, B)]
+        assert await world.look_after(2) == []
 
     run(scenario)
 

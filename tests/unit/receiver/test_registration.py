@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ampeco.catalogue import SUBSCRIBABLE
-from ampeco.errors import ServerFault
-from receiver.registration import Plan, apply, reconcile, subscribable
+from ampeco.errors import Invalid, ServerFault
+from receiver.registration import Plan, apply, reconcile, refused, subscribable
 
 URL = "https://us.example/webhooks/ampeco"
 A, B, C = "BootNotification", "SessionUpdateNotification", "cdr.received"
@@ -55,6 +55,23 @@ class Tenant:
     async def unsubscribe(self, id: str) -> None:
         self._called("unsubscribe")
         self.existing.pop(id, None)
+
+
+@pytest.mark.parametrize(
+    ("errors", "named"),
+    [
+        ({"notifications.1": ["no"]}, {"issue.changed"}),
+        ({"notifications": ["holds an unknown value"]}, {"issue.changed"}),
+        ({"notifications.7": ["no"], "webhook.callbackUrl": ["no"]}, {"issue.changed"}),
+        ({"webhook.callbackUrl": ["must be https"]}, set()),
+        ({}, set()),
+    ],
+)
+def test_only_types_that_a_refusal_can_mean_are_left_out(
+    errors: dict[str, list[str]], named: set[str]
+) -> None:
+    error = Invalid("notifications.subscribe", 422, "", errors=errors)
+    assert refused([A, "issue.changed", C], error) == named
 
 
 def test_nothing_there_means_create() -> None:
