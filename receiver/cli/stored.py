@@ -20,6 +20,8 @@ async def stored_log(settings: Settings) -> AsyncIterator[EventLog]:
     from workers.eventlog.log import EventLog
 
     async with connect(store_url(settings)) as redis:
-        log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
+        log = EventLog(
+            redis, prefix=settings.key_prefix, lanes=settings.lanes, ledger_days=settings.ledger_days
+        )
         log.lanes = await log.lanes_kept() or settings.lanes
         yield log

@@ -61,7 +61,9 @@ def test_numbers_of_all_sides_come_together() -> None:
     log = LogCounts(6, 1, 0, {"A": 4, "B": 2}, {"receiver.gap.closed": 1})
 
     def position(name: str, *types: str, **stats: int) -> HandlerPosition:
-        return HandlerPosition(name, "1", types, "default", "entity", 0, 0, 0, 0, stats)
+        return HandlerPosition(
+            name, "1", types, "default", "entity", last_seen_ms=0, waiting=0, open=0, dead=0, stats=stats
+        )
 
     positions = [position("a", "A", done=3, skipped=1, **{"ms<=5": 4}), position("all", "*", done=7)]
     tally = count(tenant, log, positions, strangers={"401": 1})
