@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench generate lock clean help
+.PHONY: demo test check bench chaos generate lock clean help
 
 help:
-	@echo "make demo | test | check | bench | generate | lock"
+	@echo "make demo | test | check | bench | chaos | generate | lock"
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,10 @@ check: $(VENV)/.ready
 
 bench: $(VENV)/.ready
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+# SECONDS=n, SEED=n: a whole deployment under random faults, then a judge over what was recorded.
+chaos: $(VENV)/.ready
+	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 # Rewrites what is made from the facts, and the tables between <!-- generated: ... --> marks in the documents;
 # make check only compares them.

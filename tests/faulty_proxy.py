@@ -1,4 +1,5 @@
-"""A TCP proxy in front of a Redis that loses replies: the server did what it was told, and nobody hears of it."""
+"""A TCP proxy in front of a Redis: it loses replies (the server did what it was told, and nobody hears of it), cuts
+connections, and holds everything back for a while."""
 
 from __future__ import annotations
 
@@ -13,18 +14,35 @@ class FaultyProxy:
     """Forwards to a unix socket; while `faulty`, about one reply in `one_in` is dropped with its connection.
 
     Attributes:
+        faulty, one_in: may be changed at any time.
         dropped: replies lost so far.
     """
 
     def __init__(self, socket_path: str, *, seed: int, one_in: int) -> None:
         self._socket_path = socket_path
         self._random = random.Random(seed)
-        self._one_in = one_in
+        self._clients: set[asyncio.StreamWriter] = set()
+        self.one_in = one_in
         self.faulty = True
         self.dropped = 0
         self.port = 0
 
+    def reset(self) -> None:
+        """Cut every connection; what was under way may have arrived or not. For other threads, as `stall`."""
+        self._loop.call_soon_threadsafe(self._cut)
+
+    def stall(self, held: bool) -> None:
+        """Let nothing through any more, or again; meanwhile connections are still taken."""
+        self._loop.call_soon_threadsafe(self._through.clear if held else self._through.set)
+
+    def _cut(self) -> None:
+        for client in self._clients:
+            client.transport.abort()
+
     async def serve(self, started: threading.Event, stop: asyncio.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._through = asyncio.Event()
+        self._through.set()
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         started.set()
@@ -37,11 +55,14 @@ class FaultyProxy:
         except OSError:
             writer.close()
             return
+        self._clients.add(writer)
         await asyncio.gather(self._forward(reader, up_writer), self._answer(up_reader, writer))
+        self._clients.discard(writer)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
+                await self._through.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()
@@ -49,7 +70,8 @@ class FaultyProxy:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(1 << 16):
-                if self.faulty and self._random.randrange(self._one_in) == 0:
+                await self._through.wait()
+                if self.faulty and self._random.randrange(self.one_in) == 0:
                     self.dropped += 1
                     break
                 writer.write(data)

@@ -1,0 +1,90 @@
+"""`make chaos SECONDS=600 [SEED=n]`: a long run, its numbers, and every broken promise explained."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+RECOVERY_S = 15.0
+_SHOWN = 8
+_COUNTS = {
+    "sent": "notifications sent",
+    "accepted": "of them accepted",
+    "stored": "events in the log",
+    "deliveries": "deliveries settled",
+    "attempts": "attempts",
+    "cut": "attempts cut off by a death",
+    "effects": "once-only steps carried out",
+    "superseded": "superseded by newer ones",
+    "dead": "dead letters",
+    "worker_died": "of them after three deaths",
+    "uncertain": "of them for an uncertain step",
+    "stall_overlaps": "overlaps across a stall longer than the lease (allowed)",
+    "doubled": "doubled (allowed)",
+    "lost": "LOST",
+    "overtaken": "OVERTAKEN",
+    "repeated": "ONCE-ONLY STEPS REPEATED",
+    "other": "OTHER VIOLATIONS",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--rate", type=float, default=40.0, help="notifications per second")
+    wanted = parser.parse_args()
+    seed = random.randrange(1_000_000) if wanted.seed is None else wanted.seed
+    # RQ reads its prefix when it is imported.
+    os.environ["RQ_KEY_PREFIX"] = "awr:rq"
+    from tests.chaos.play import play
+
+    folder = Path(tempfile.mkdtemp(prefix="awr-chaos-"))
+    print(f"seed {seed}, {wanted.seconds:.0f} s, in {folder}", flush=True)
+    lines, broken = _told(play(wanted.seconds, seed, folder, rate=wanted.rate))
+    print("\n".join(lines))
+    print(f"seed {seed}")
+    if broken:
+        print(f"BROKEN PROMISES: {broken}; record and logs are kept in {folder}")
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+def _told(played: object) -> tuple[list[str], int]:
+    from tests.chaos.checker import check
+    from tests.chaos.play import Played
+    from tests.chaos.strikes import KILLS
+
+    assert isinstance(played, Played)
+    verdict = check(played.story, recovery_s=RECOVERY_S)
+
+    def lines() -> Iterator[str]:
+        kinds = [strike.kind for strike in played.story.strikes]
+        for kind in sorted(set(kinds)):
+            yield f"{kinds.count(kind):8}  {kind}"
+        yield f"{sum(kind in KILLS for kind in kinds):8}  kills in all"
+        yield f"{played.dropped:8}  replies of Redis lost"
+        yield f"{played.unanswered:8}  deliveries without a 2xx"
+        for name, label in _COUNTS.items():
+            yield f"{verdict.counts[name]:8}  {label}"
+        yield f"{verdict.slowest_s:8.1f}  s, the slowest recovery (bound {RECOVERY_S:.0f} s)"
+        if played.exit_code:
+            yield f"the workers ended with {played.exit_code} after a polite stop"
+        for violation in verdict.violations[:_SHOWN]:
+            yield f"\n{violation.kind}  {violation.event_id}: {violation.says}"
+            yield from (f"    {line}" for line in violation.lines)
+        if len(verdict.violations) > _SHOWN:
+            yield f"... and {len(verdict.violations) - _SHOWN} more"
+
+    return list(lines()), len(verdict.violations) + (played.exit_code != 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

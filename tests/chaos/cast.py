@@ -1,0 +1,171 @@
+"""The processes of a chaos run: a crew of workers under its supervisor, and receivers that come back when killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.chaos.roles import ROLES
+from tests.chaos.story import Span
+from tests.door import Door
+
+PREFIX, LANES = "awr:", 4
+_ROOT = Path(__file__).parents[2]
+_LOOK_S = 0.02
+
+
+class Crew:
+    """`worker --processes N`, started again when its supervisor is killed; knows when each child lived.
+
+    Attributes:
+        lives: of the children that are gone.
+    """
+
+    def __init__(self, redis_url: str, folder: Path, *, processes: int) -> None:
+        self._log = (folder / "workers.log").open("ab")
+        self._arguments = ["worker", "--processes", str(processes), "--load", "tests.chaos.recording"]
+        self._environ = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("AWR_", "RQ_"))},
+            "AWR_REDIS_URL": redis_url,
+            "AWR_KEY_PREFIX": PREFIX,
+            "AWR_LANES": str(LANES),
+            "AWR_REGISTER": "off",
+            "AWR_ADMIN_PORT": "0",
+            "AWR_HANDLERS_ALLOW": ",".join(ROLES),
+            "AWR_LOG_FORMAT": "json",
+            "CHAOS_RECORD": str(folder / "record.jsonl"),
+        }
+        self.lives: list[Span] = []
+        self._seen: dict[int, float] = {}
+        self._ending = False
+        self._supervisor = self._start()
+        self._looking = threading.Thread(target=self._look, daemon=True)
+        self._looking.start()
+
+    @property
+    def children(self) -> list[int]:
+        """Process ids of the workers that run now."""
+        return sorted(self._seen)
+
+    @property
+    def supervisor(self) -> int:
+        return self._supervisor.pid
+
+    def stop(self) -> int:
+        """Polite stop; the exit status."""
+        self._ending = True
+        self._supervisor.terminate()
+        code = self._supervisor.wait(60)
+        self._looking.join(60)
+        self.close()
+        return code
+
+    def close(self) -> None:
+        """End whatever is left."""
+        self._ending = True
+        for pid in (self.supervisor, *self.children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._supervisor.wait(10)
+        self._looking.join(10)
+        self._log.close()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "receiver", *self._arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env=self._environ,
+            cwd=_ROOT,
+            start_new_session=True,
+        )
+
+    def _look(self) -> None:
+        """Children outlive a killed supervisor for a moment, so they are followed by process id."""
+        while not self._ending or self._seen:
+            if not self._ending and self._supervisor.poll() is not None:
+                self._supervisor = self._start()
+            running = _children_of(self.supervisor)
+            now_s = time.monotonic()
+            for pid in running:
+                self._seen.setdefault(pid, now_s)
+            for pid in [pid for pid in self._seen if pid not in running and not _is_alive(pid)]:
+                self.lives.append(Span(self._seen.pop(pid), now_s, pid))
+            time.sleep(_LOOK_S)
+
+
+class Doors:
+    """Receivers, each on a port of its own."""
+
+    def __init__(self, redis_url: str, *, count: int) -> None:
+        self._redis_url = redis_url
+        self._ending = False
+        self._doors: list[Door | None] = [self._open() for _ in range(count)]
+        self._threads: list[threading.Thread] = []
+
+    def ports(self) -> Sequence[int]:
+        return [door.port for door in self._doors if door is not None]
+
+    def kill(self, number: int) -> int:
+        """SIGKILL for one, and another in its place as soon as it is up; 0 when there is none at the moment."""
+        door = self._doors[number]
+        if door is None:
+            return 0
+        door.process.kill()
+        thread = threading.Thread(target=self._replace, args=(number, door), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return door.process.pid
+
+    def close(self) -> None:
+        self._ending = True
+        for thread in self._threads:
+            thread.join(60)
+        for door in self._doors:
+            if door is not None:
+                _end(door)
+
+    def _replace(self, number: int, door: Door) -> None:
+        self._doors[number] = None
+        _end(door)
+        while not self._ending and self._doors[number] is None:
+            with contextlib.suppress(AssertionError):  # it did not open in time: Redis may be away
+                self._doors[number] = self._open()
+
+    def _open(self) -> Door:
+        return Door(self._redis_url, PREFIX, {"AWR_LANES": str(LANES)})
+
+
+def _end(door: Door) -> None:
+    door.process.kill()
+    door.process.wait(10)
+    door._reader.join(5)
+    if door.process.stderr is not None:
+        door.process.stderr.close()
+
+
+def _children_of(pid: int) -> set[int]:
+    """Worker processes of a supervisor, zombies left out."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for number in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                if b"--child" in Path(f"/proc/{number}/cmdline").read_bytes() and _is_alive(int(number)):
+                    found.add(int(number))
+    return found
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"

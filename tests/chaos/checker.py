@@ -1,0 +1,329 @@
+"""Judges a story against the invariants I1 to I7 of the log. Pure: data in, verdict out.
+
+An event is *lost* when somebody got a 2xx for it and a handler that wants it never settled it. A delivery is
+*doubled* when its handler came to a good end more than once, which at-least-once allows; it is counted. An attempt
+has *overtaken* when it began before an earlier event of its entity was settled, or beside another attempt. Only
+attempts of a process that was stopped for longer than a lease may overlap: what is in flight cannot be called back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tests.chaos.recovery import slowest_recovery
+from tests.chaos.roles import ROLES, Role
+from tests.chaos.story import Ended, Run, Stored, Story
+
+LEASE_S = 5.0  # what a process surely has of its lease
+_WAKING_S = 1.0  # a process that was stopped for too long needs that long to notice
+_ALWAYS_DIES_OF = "worker-died"
+
+
+class Violation(NamedTuple):
+    """A broken promise.
+
+    Attributes:
+        kind: which one, a slug.
+        event_id: or another name of what it happened to.
+        says: what was seen, in words.
+        lines: lines of the record that show it.
+    """
+
+    kind: str
+    event_id: str
+    says: str
+    lines: tuple[str, ...] = ()
+
+
+@dataclass
+class Verdict:
+    """What came of it.
+
+    Attributes:
+        counts: of everything worth a number: sent, accepted, attempts, doubled, lost, ...
+        slowest_s: the longest time after a strike until a runnable pair was at work again.
+    """
+
+    violations: list[Violation] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    slowest_s: float = 0.0
+
+
+def check(story: Story, *, recovery_s: float) -> Verdict:
+    """Judge a story.
+
+    Args:
+        recovery_s: a runnable pair must be at work again within this time.
+    """
+    known = _Index(story)
+    verdict = Verdict(counts=_counts(story, known))
+    for found in (
+        _door(story, known),
+        _settled(story, known),
+        _order(story, known, verdict.counts),
+        _steps(story),
+        _positions(story),
+    ):
+        verdict.violations += found
+    verdict.slowest_s, where = slowest_recovery(story)
+    if verdict.slowest_s > recovery_s:
+        says = f"{verdict.slowest_s:.1f} s until {where}"
+        verdict.violations.append(Violation("slow-recovery", "", says))
+    for violation in verdict.violations:
+        verdict.counts[_SUMMED_AS.get(violation.kind, "other")] += 1
+    return verdict
+
+
+_SUMMED_AS = {
+    "not-in-log": "lost",
+    "unsettled": "lost",
+    "done-without-run": "lost",
+    "overtaken": "overtaken",
+    "overlap": "overtaken",
+    "ended-on-older": "overtaken",
+    "once-repeated": "repeated",
+}
+
+
+class _Index:
+    """The same facts, found by name."""
+
+    def __init__(self, story: Story) -> None:
+        self.stored = {event.event_id: event for event in story.log}
+        self.copies: dict[tuple[str, int], list[Stored]] = defaultdict(list)
+        for event in story.log:
+            self.copies[event.key, event.n].append(event)
+        self.runs: dict[tuple[str, str], list[Run]] = defaultdict(list)
+        for run in story.runs:
+            self.runs[run.handler, run.event_id].append(run)
+        self.ended: dict[tuple[str, str], list[Ended]] = defaultdict(list)
+        for end in story.ended:
+            self.ended[end.handler, end.event_id].append(end)
+
+    def wanted(self) -> Iterator[tuple[str, Role, Stored]]:
+        for name, role in ROLES.items():
+            for event in self.stored.values():
+                if event.type in role.types:
+                    yield name, role, event
+
+    def lines(self, handler: str, event_id: str) -> tuple[str, ...]:
+        return tuple(map(str, self.runs[handler, event_id]))
+
+
+def _counts(story: Story, known: _Index) -> Counter[str]:
+    counts = Counter(
+        sent=len(story.sent),
+        accepted=sum(one.accepted_s is not None for one in story.sent),
+        stored=len(story.log),
+        deliveries=len(story.ended),
+        attempts=len(story.runs),
+        cut=sum(run.ended_at is None for run in story.runs),
+        effects=len(story.effects),
+        dead=sum(end.outcome == "dead" for end in story.ended),
+        worker_died=sum(end.reason == _ALWAYS_DIES_OF for end in story.ended),
+        uncertain=sum(end.reason == "step-uncertain" for end in story.ended),
+        superseded=sum(end.outcome == "superseded" for end in story.ended),
+    )
+    for runs in known.runs.values():
+        counts["doubled"] += max(0, sum(run.outcome == "done" for run in runs) - 1)
+    return counts
+
+
+def _door(story: Story, known: _Index) -> Iterator[Violation]:
+    """I1: what got a 2xx is in the log, once, and in the order in which it was accepted."""
+    last: dict[str, Stored] = {}
+    for one in story.sent:
+        copies = known.copies[one.key, one.n]
+        name = f"{one.key} n={one.n}"
+        if len(copies) > 1:
+            ids = ", ".join(event.event_id for event in copies)
+            yield Violation("stored-twice", name, f"an equal body is in the log as {ids}")
+        if one.accepted_s is None:
+            continue
+        if not copies:
+            yield Violation("not-in-log", name, f"accepted at {one.accepted_s:.3f} and not in the log")
+            continue
+        before = last.get(one.key)
+        if before is not None and before.order > copies[0].order:
+            says = f"accepted after n={before.n} ({before.event_id}) was, and lies before it"
+            yield Violation("stored-out-of-order", copies[0].event_id, says)
+        last[one.key] = copies[0]
+
+
+def _settled(story: Story, known: _Index) -> Iterator[Violation]:
+    """I2: every delivery has one end, and one that its attempts account for."""
+    for name, role, event in known.wanted():
+        ends, event_id = known.ended[name, event.event_id], event.event_id
+        lines = known.lines(name, event_id)
+        if not ends:
+            yield Violation("unsettled", event_id, f"{name} never settled it", lines)
+            continue
+        if len(ends) > 1:
+            says = f"{name} settled it {len(ends)} times: {[end.outcome for end in ends]}"
+            yield Violation("settled-twice", event_id, says, lines)
+        for end in ends:
+            if fault := _end_fault(role, event, end, known.runs[name, event_id]):
+                kind, says = fault
+                yield Violation(kind, event_id, f"{name}: {says}", lines)
+    for handler, event_id in known.ended:
+        event_or_none = known.stored.get(event_id)
+        if event_or_none is None or event_or_none.type not in ROLES[handler].types:
+            yield Violation("settled-unknown", event_id, f"{handler} settled what it was never to get")
+
+
+def _end_fault(role: Role, event: Stored, end: Ended, runs: list[Run]) -> tuple[str, str] | None:
+    outcomes = {run.outcome for run in runs}
+    if role.filters(event.n) != (end.outcome == "filtered"):
+        return "wrong-filter", f"settled as {end.outcome}"
+    match end.outcome:
+        case "done" if "done" not in outcomes:
+            return "done-without-run", "settled as done, and no attempt came to a good end"
+        case "skipped" if "Skip" not in outcomes:
+            return "wrong-end", "settled as skipped, and no attempt asked for it"
+        case "superseded" if role.order != "latest":
+            return "wrong-end", f"superseded with order {role.order}"
+        case "not-wanted":
+            return "wrong-end", "settled as not wanted"
+        case "dead" if end.reason not in {*role.dies_of, _ALWAYS_DIES_OF}:
+            return "wrong-end", f"dead with the reason {end.reason!r}"
+    return None
+
+
+def _order(story: Story, known: _Index, counts: Counter[str]) -> Iterator[Violation]:
+    """I3 and I4: attempts that are tied together come one at a time and in order."""
+    excuses = _Excuses(story)
+    ties: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in story.runs:
+        ties[run.handler, _tie(ROLES[run.handler], run, known.stored[run.event_id])].append(run)
+    inverted = _inverted(story)
+    for (name, tie), runs in sorted(ties.items()):
+        runs.sort(key=lambda run: run.began_at)
+        yield from _overlaps(runs, excuses, counts)
+        if ROLES[name].order == "latest" and tie in inverted:
+            counts["inverted_ties"] += 1  # an older one arrived late: nothing newer waits for it
+        elif ROLES[name].order != "none":
+            by_arrival = ROLES[name].order == "entity"
+            yield from _overtakings(runs, known, excuses, by_arrival=by_arrival)
+    newest: dict[tuple[str, str], Stored] = {}
+    for event in story.log:
+        newest[event.type, event.key] = max(
+            event, newest.get((event.type, event.key), event), key=lambda one: one.n
+        )
+    for (type_, key), event in newest.items():
+        if f"{type_} {key}" not in inverted:
+            for end in known.ended["chaos.latest", event.event_id]:
+                if end.outcome == "superseded":
+                    yield Violation(
+                        "ended-on-older", event.event_id, "the newest of its entity was superseded"
+                    )
+
+
+def _tie(role: Role, run: Run, event: Stored) -> str:
+    match role.order:
+        case "entity":
+            return run.key
+        case "latest":
+            return f"{event.type} {run.key}"
+    return run.event_id
+
+
+def _inverted(story: Story) -> set[str]:
+    """Ties of `latest` whose events do not lie in the log in the order they were made."""
+    last: dict[str, int] = {}
+    found = set()
+    for event in sorted(story.log, key=lambda one: (one.lane, one.order)):
+        tie = f"{event.type} {event.key}"
+        if event.n < last.get(tie, -1):
+            found.add(tie)
+        last[tie] = max(event.n, last.get(tie, -1))
+    return found
+
+
+def _overlaps(runs: list[Run], excuses: _Excuses, counts: Counter[str]) -> Iterator[Violation]:
+    at_work: list[Run] = []
+    for run in runs:
+        at_work = [other for other in at_work if not excuses.over(other, run)]
+        for other in at_work:
+            if excuses.stalled(other) or excuses.stalled(run):
+                counts["stall_overlaps"] += 1
+            else:
+                says = f"{run.handler} began beside an attempt of {other.event_id}"
+                yield Violation("overlap", run.event_id, says, (str(other), str(run)))
+        at_work.append(run)
+
+
+def _overtakings(
+    runs: list[Run], known: _Index, excuses: _Excuses, *, by_arrival: bool
+) -> Iterator[Violation]:
+    furthest: Run | None = None
+
+    def place(run: Run) -> tuple[int, int]:
+        return known.stored[run.event_id].order if by_arrival else (run.n, 0)
+
+    for run in runs:
+        if excuses.stalled(run):
+            continue
+        if furthest is not None and place(run) < place(furthest):
+            says = f"{run.handler} began it after the later {furthest.event_id} had begun"
+            yield Violation("overtaken", run.event_id, says, (str(furthest), str(run)))
+        else:
+            furthest = run
+
+
+class _Excuses:
+    """When processes ended or were stopped for longer than they can hold a lease."""
+
+    def __init__(self, story: Story) -> None:
+        self._died = {life.pid: life.to_s for life in story.lives}
+        self._stalls: dict[int, list[tuple[float, float]]] = defaultdict(list)
+        for stop in story.stops:
+            if stop.to_s - stop.from_s >= LEASE_S:
+                self._stalls[stop.pid].append((stop.from_s, stop.to_s + _WAKING_S))
+
+    def over(self, other: Run, run: Run) -> bool:
+        """Whether the other attempt had ended, by itself or with its process, when this one began."""
+        if other.ended_at is not None:
+            return other.ended_at < run.began_at
+        return self._died.get(other.pid, float("inf")) <= run.began_s
+
+    def stalled(self, run: Run) -> bool:
+        """Whether its process was stopped past its lease around then."""
+        end_s = float("inf") if run.ended_s is None else run.ended_s
+        return any(from_s <= end_s and run.began_s <= to_s for from_s, to_s in self._stalls[run.pid])
+
+
+def _steps(story: Story) -> Iterator[Violation]:
+    """I7: an effect happens once, and everybody gets the result of that one time."""
+    tokens: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for effect in story.effects:
+        tokens[effect.scope, effect.step].append(effect.token)
+    for (scope, step), found in tokens.items():
+        if len(found) > 1:
+            says = f"step {step!r} was carried out {len(found)} times"
+            lines = tuple(str(run) for run in story.runs if scope in (run.event_id, run.key))
+            yield Violation("once-repeated", scope, says, lines[:6])
+    for run in story.runs:
+        if run.result and run.result not in tokens[run.event_id, "own"]:
+            yield Violation("wrong-result", run.event_id, "the step gave back another result", (str(run),))
+
+
+def _positions(story: Story) -> Iterator[Violation]:
+    """I2 again, by the numbers: nothing waits, nothing is open, counters agree with the history."""
+    by_outcome: dict[str, Counter[str]] = defaultdict(Counter)
+    for end in story.ended:
+        skipped = end.outcome in ("filtered", "not-wanted")
+        by_outcome[end.handler]["skipped" if skipped else end.outcome] += 1
+    for name in ROLES:
+        position = story.positions[name]
+        if position.waiting or position.open:
+            says = f"{position.waiting} wait and {position.open} are open at the end"
+            yield Violation("not-drained", name, says)
+        for outcome in ("done", "skipped", "superseded", "dead"):
+            counted, listed = position.stats.get(outcome, 0), by_outcome[name][outcome]
+            if counted != listed:
+                yield Violation("stats", name, f"{outcome}: {counted} counted, {listed} in the history")
+        if position.dead != by_outcome[name]["dead"]:
+            yield Violation("stats", name, f"{position.dead} letters for {by_outcome[name]['dead']} dead")

@@ -1,0 +1,133 @@
+"""One chaos run: a whole deployment, events, strikes; afterwards everything that happened as a story.
+
+It starts a Valkey of its own, which writes every change to disk before it answers, and puts a proxy between it and
+all the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.chaos.cast import LANES, PREFIX, Crew, Doors
+from tests.chaos.roles import ROLES
+from tests.chaos.sender import Sender
+from tests.chaos.story import Ended, Position, Stored, Story, read_record
+from tests.chaos.strikes import Striker
+from tests.faulty_proxy import proxied
+from tests.harness import opened
+from workers.eventlog.embedded import EmbeddedServer
+from workers.eventlog.history import decode
+from workers.eventlog.log import EventLog
+
+PROCESSES, DOORS, ENTITIES = 3, 2, 32
+_SETTLE_WITHIN_S = 120.0
+_PAGE = 1_000
+
+
+@dataclass(frozen=True)
+class Played:
+    """A run.
+
+    Attributes:
+        unanswered: deliveries that got no 2xx; the sender tried most of them again.
+        dropped: replies of Redis that were lost.
+        exit_code: of the workers' supervisor after a polite stop.
+    """
+
+    story: Story
+    unanswered: int
+    dropped: int
+    exit_code: int
+
+
+def play(seconds: float, seed: int, folder: Path, *, rate: float = 40.0) -> Played:
+    """Run for that long, then wait until all is settled (or clearly will not be), and tell the story.
+
+    Args:
+        folder: for the store, the record and the logs of the workers; new.
+        rate: notifications per second.
+    """
+    server = EmbeddedServer(folder / "store", appendfsync="always")
+    server.start()
+    try:
+        with proxied(server.url.removeprefix("unix://"), seed=seed, one_in=10) as proxy:
+            proxy.faulty = False
+            url = f"redis://127.0.0.1:{proxy.port}"
+            crew = Crew(url, folder, processes=PROCESSES)
+            try:
+                _wait_for_handlers(server.url)
+                doors = Doors(url, count=DOORS)
+                try:
+                    sender = Sender(doors.ports, entities=ENTITIES, rate=rate, seed=seed)
+                    striker = Striker(seed, server, proxy, crew, doors)
+                    sender.start()
+                    striker.run(seconds)
+                    story = Story(sent=sender.stop())
+                finally:
+                    doors.close()
+                _wait_until_settled(server.url)
+                exit_code = crew.stop()
+            finally:
+                crew.close()
+            story.strikes, story.stops, story.outages = striker.strikes, striker.stops, striker.outages
+            story.lives = crew.lives
+            story.runs, story.effects = read_record((folder / "record.jsonl").read_bytes().splitlines())
+            asyncio.run(_read_log(server.url, story))
+            return Played(story, sender.unanswered, proxy.dropped, exit_code)
+    finally:
+        server.stop()
+
+
+def _wait_for_handlers(url: str) -> None:
+    """A handler wants only what is appended after it is known."""
+    deadline_s = time.monotonic() + 60
+
+    async def known() -> int:
+        async with opened(url, PREFIX, LANES) as log:
+            return len(await log.handlers(measure=False))
+
+    while asyncio.run(known()) < len(ROLES):
+        assert time.monotonic() < deadline_s, "the workers did not start"
+        time.sleep(0.1)
+
+
+def _wait_until_settled(url: str) -> None:
+    """What is not settled when the time is over is for the checker to tell."""
+    deadline_s = time.monotonic() + _SETTLE_WITHIN_S
+
+    async def unsettled() -> int:
+        async with opened(url, PREFIX, LANES) as log:
+            return sum(found.waiting + found.open for found in await log.handlers())
+
+    while asyncio.run(unsettled()) and time.monotonic() < deadline_s:
+        time.sleep(0.2)
+
+
+async def _read_log(url: str, story: Story) -> None:
+    async with opened(url, PREFIX, LANES) as log:
+        for lane in range(LANES):
+            for stream_id, fields in await _entries(log, log.key("events", lane)):
+                n = int(json.loads(fields[b"b"]).get("n", 0))
+                event_id = f"{lane}-{stream_id}"
+                story.log.append(Stored(event_id, fields[b"t"].decode(), fields[b"k"].decode(), n))
+            for name in ROLES:
+                for _, fields in await _entries(log, log.key("history", name, lane)):
+                    story.ended += [
+                        Ended(name, f"{lane}-{one.stream_id}", one.outcome, one.reason)
+                        for one in decode(fields[b"d"])
+                    ]
+        for found in await log.handlers():
+            story.positions[found.name] = Position(found.waiting, found.open, found.dead, found.stats)
+
+
+async def _entries(log: EventLog, key: str) -> list[tuple[str, dict[bytes, bytes]]]:
+    found: list[tuple[str, dict[bytes, bytes]]] = []
+    after = "-"
+    while page := await log.redis.xrange(key, min=after, count=_PAGE):
+        found += [(stream_id.decode(), fields) for stream_id, fields in page]
+        after = f"({found[-1][0]}"
+    return found

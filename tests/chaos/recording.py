@@ -1,0 +1,124 @@
+"""Handlers that write down what happens to them, each line with one appending write, so that kills tear nothing.
+
+Loaded by the workers of a chaos run alone. What a handler does to an event depends on the event and the attempt only.
+
+    ["b", run, handler, event id, key, n, attempt, pid, seconds]     an attempt begins
+    ["e", run, pid, seconds, outcome, result]                        it ends, in whatever way
+    ["x", scope, step, token, pid]                                   the effect of a once-only step
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from handlers import Backoff, Context, Event, GiveUp, Raw, Skip, SyncContext, handler
+from tests.chaos.roles import ROLES, STEP_SPAN, chance
+
+_FILE = os.open(os.environ["CHAOS_RECORD"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+_QUICK = Backoff(base_s=0.2, cap_s=1.0)
+_SLOW_S = 0.8  # longer than a drain lets one event hold its cursor
+
+
+def _write(*fields: object) -> None:
+    os.write(_FILE, json.dumps(fields, separators=(",", ":")).encode() + b"\n")
+
+
+def _n(event: Event[Raw]) -> int:
+    return int(event.payload.data["n"])
+
+
+def _takes_s(name: str, event: Event[Raw]) -> float:
+    share = chance(name, "takes", event.id)
+    return _SLOW_S if share > 0.99 else 0.02 * share
+
+
+@contextlib.contextmanager
+def _attempt(name: str, event: Event[Raw], attempt: int) -> Iterator[list[str]]:
+    """One attempt, from its first line to its last; what is put into the list becomes its result."""
+    run, result = uuid.uuid4().hex[:12], [""]
+    _write("b", run, name, event.id, event.key, _n(event), attempt, os.getpid(), time.monotonic())
+    outcome = "done"
+    try:
+        yield result
+    except BaseException as error:
+        outcome = type(error).__name__
+        raise
+    finally:
+        _write("e", run, os.getpid(), time.monotonic(), outcome, result[-1])
+
+
+def _declared(name: str) -> dict[str, Any]:
+    role = ROLES[name]
+    return {"on": role.types, "order": role.order, "start": "oldest"}
+
+
+@handler("chaos.entity", **_declared("chaos.entity"))
+async def entity(event: Event[Raw], ctx: Context) -> None:
+    with _attempt("chaos.entity", event, ctx.attempt):
+        await asyncio.sleep(_takes_s("chaos.entity", event))
+
+
+@handler(
+    "chaos.none", where=lambda event: not ROLES["chaos.none"].filters(_n(event)), **_declared("chaos.none")
+)
+async def none(event: Event[Raw], ctx: Context) -> None:
+    with _attempt("chaos.none", event, ctx.attempt):
+        await asyncio.sleep(_takes_s("chaos.none", event))
+
+
+@handler("chaos.latest", backoff=_QUICK, max_attempts=4, **_declared("chaos.latest"))
+async def latest(event: Event[Raw], ctx: Context) -> None:
+    with _attempt("chaos.latest", event, ctx.attempt):
+        await asyncio.sleep(_takes_s("chaos.latest", event))
+        if chance("latest", event.id, ctx.attempt) < 0.1:
+            raise ValueError
+
+
+@handler("chaos.flaky", backoff=_QUICK, max_attempts=4, **_declared("chaos.flaky"))
+async def flaky(event: Event[Raw], ctx: Context) -> None:
+    with _attempt("chaos.flaky", event, ctx.attempt):
+        await asyncio.sleep(_takes_s("chaos.flaky", event))
+        share = chance("flaky", event.id, ctx.attempt)
+        if share < 0.15:
+            raise ValueError
+        if share < 0.2:
+            raise Skip("not this one")
+
+
+@handler("chaos.thread", **_declared("chaos.thread"))
+def thread(event: Event[Raw], ctx: SyncContext) -> None:
+    with _attempt("chaos.thread", event, ctx.attempt):
+        time.sleep(0.005)
+        if chance("thread", event.id) < 0.1:
+            raise GiveUp("it is one of those")
+
+
+@handler("chaos.once", backoff=_QUICK, **_declared("chaos.once"))
+async def once(event: Event[Raw], ctx: Context) -> None:
+    """One step per event, one that events of its entity share, and an attempt that may fail after both."""
+    shared = f"shared-{_n(event) // STEP_SPAN}"
+    with _attempt("chaos.once", event, ctx.attempt) as result:
+        await ctx.once(shared, lambda: _effect(str(event.key), shared), per="entity")
+        result.append(await ctx.once("own", lambda: _slow_effect(event.id, "own")))
+        if ctx.attempt == 1 and chance("once", event.id) < 0.2:
+            raise ValueError
+
+
+def _effect(scope: str, step: str) -> str:
+    token = uuid.uuid4().hex
+    _write("x", scope, step, token, os.getpid())
+    return token
+
+
+async def _slow_effect(scope: str, step: str) -> str:
+    await asyncio.sleep(0.005)
+    token = _effect(scope, step)
+    await asyncio.sleep(0.005)
+    return token

@@ -1,0 +1,130 @@
+"""How long a runnable pair stood still after a strike (I5). Pure.
+
+A pair, one lane of one steady handler, is runnable when the sender was told that an event of it is accepted and its
+last attempt has not ended. The clock runs only while Redis is there and a worker is up: a process has `STARTUP_S` to
+come up, and none while it is stopped.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import accumulate
+
+from tests.chaos.roles import ROLES
+from tests.chaos.story import Run, Story
+
+STARTUP_S = 5.0
+
+_Times = list[tuple[float, float]]
+
+
+def slowest_recovery(story: Story) -> tuple[float, str]:
+    """Seconds of the slowest one, and in words which."""
+    working = subtracted(merged(_up(story)), merged((o.from_s, o.to_s) for o in story.outages))
+    pairs = _pairs(story)
+    slowest, where = 0.0, "nothing"
+    for strike in story.strikes:
+        for name, pair in pairs.items():
+            until_s = pair.at_work_again(strike.at_s)
+            if until_s is None:
+                continue
+            took_s = within(working, strike.at_s, until_s)
+            if took_s > slowest:
+                slowest = took_s
+                where = (
+                    f"{name} was at work again after {strike.kind} (pid {strike.pid}) at {strike.at_s:.3f}"
+                )
+    return slowest, where
+
+
+class _Pair:
+    """When one pair had something to do, and when it did something."""
+
+    def __init__(self) -> None:
+        self.began: list[float] = []
+        self.waits: _Times = []
+
+    def prepare(self) -> None:
+        self.began.sort()
+        self.waits.sort()
+        self._arrivals = [from_s for from_s, _ in self.waits]
+        self._busy_until = list(accumulate((to_s for _, to_s in self.waits), max))
+
+    def at_work_again(self, after_s: float) -> float | None:
+        """When the next attempt began; None when nothing waited."""
+        arrived = bisect_right(self._arrivals, after_s)
+        if not arrived or self._busy_until[arrived - 1] <= after_s:
+            return None
+        following = bisect_right(self.began, after_s)
+        # Nothing began any more: what was under way came to its end.
+        return self.began[following] if following < len(self.began) else None
+
+
+def _pairs(story: Story) -> dict[str, _Pair]:
+    accepted = {(one.key, one.n): one.accepted_s for one in story.sent}
+    last: dict[tuple[str, str], Run] = {}
+    pairs: dict[str, _Pair] = defaultdict(_Pair)
+    for run in story.runs:
+        if ROLES[run.handler].steady:
+            pairs[_name(run)].began.append(run.began_s)
+            last[run.handler, run.event_id] = run
+    for run in last.values():
+        arrived_s = accepted.get((run.key, run.n))
+        if arrived_s is not None and run.ended_s is not None:
+            pairs[_name(run)].waits.append((arrived_s, run.ended_s))
+    for pair in pairs.values():
+        pair.prepare()
+    return pairs
+
+
+def _name(run: Run) -> str:
+    return f"{run.handler}|{run.event_id.partition('-')[0]}"
+
+
+def _up(story: Story) -> Iterable[tuple[float, float]]:
+    """When each worker process could be expected to work."""
+    for life in story.lives:
+        stops = merged((stop.from_s, stop.to_s) for stop in story.stops if stop.pid == life.pid)
+        yield from subtracted([(life.from_s + STARTUP_S, life.to_s)], stops)
+
+
+def merged(spans: Iterable[tuple[float, float]]) -> _Times:
+    """The same time without overlaps, in order."""
+    found: _Times = []
+    for from_s, to_s in sorted(spans):
+        if to_s <= from_s:
+            continue
+        if found and from_s <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], to_s))
+        else:
+            found.append((from_s, to_s))
+    return found
+
+
+def subtracted(spans: _Times, holes: _Times) -> _Times:
+    """What is left of spans without the holes; both merged."""
+    left: _Times = []
+    for from_s, to_s in spans:
+        at_s = from_s
+        for hole_from_s, hole_to_s in holes:
+            if hole_to_s <= at_s or hole_from_s >= to_s:
+                continue
+            if hole_from_s > at_s:
+                left.append((at_s, hole_from_s))
+            at_s = hole_to_s
+        if at_s < to_s:
+            left.append((at_s, to_s))
+    return left
+
+
+def within(spans: _Times, from_s: float, to_s: float) -> float:
+    """How much of [from_s, to_s] lies in the spans."""
+    first = max(0, bisect_left(spans, (from_s, from_s)) - 1)
+    total = 0.0
+    for span_from_s, span_to_s in spans[first:]:
+        if span_from_s >= to_s:
+            break
+        total += max(0.0, min(span_to_s, to_s) - max(span_from_s, from_s))
+    return total

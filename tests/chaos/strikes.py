@@ -1,0 +1,178 @@
+"""What strikes, when and whom: drawn from a seed, done to real processes, written down with its time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import redis
+
+from tests.chaos.cast import PREFIX, Crew, Doors
+from tests.chaos.story import Span, Strike
+from tests.faulty_proxy import FaultyProxy
+from workers import jobs
+from workers.eventlog.embedded import EmbeddedServer
+
+_QUEUE_KEY = f"{PREFIX}rq:queue:default"
+_EVERY_S = (0.8, 2.4)
+_ONE_IN = 10
+
+_WEIGHTS = {
+    "kill-worker": 60,
+    "kill-supervisor": 4,
+    "kill-receiver": 7,
+    "restart-redis": 5,
+    "end-worker": 3,
+    "pause": 6,
+    "pause-past-lease": 4,
+    "reset-connections": 5,
+    "stall-connections": 2,
+    "lose-replies": 4,
+    "lose-jobs": 3,
+    "double-jobs": 2,
+}
+KILLS = frozenset({"kill-worker", "kill-supervisor", "kill-receiver", "restart-redis"})
+
+
+class Striker:
+    """Strikes once every second or two, and ends its own doings in time.
+
+    Attributes:
+        strikes, stops, outages: what it did.
+    """
+
+    def __init__(
+        self, seed: int, server: EmbeddedServer, proxy: FaultyProxy, crew: Crew, doors: Doors
+    ) -> None:
+        self._random = random.Random(seed)
+        self._server, self._proxy, self._crew, self._doors = server, proxy, crew, doors
+        self._endings: list[tuple[float, Callable[[], None]]] = []
+        self._stopped_pid = 0
+        self._next_s = 0.0
+        self.strikes: list[Strike] = []
+        self.stops: list[Span] = []
+        self.outages: list[Span] = []
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Strikes by kind."""
+        return Counter(strike.kind for strike in self.strikes)
+
+    def run(self, seconds: float) -> None:
+        """Strike for that long, then set everything right again."""
+        end_s = time.monotonic() + seconds
+        while (now_s := time.monotonic()) < end_s:
+            self._end(now_s)
+            if now_s >= self._next_s:
+                self._strike()
+                self._next_s = time.monotonic() + self._random.uniform(*_EVERY_S)
+            time.sleep(0.01)
+        self._end(float("inf"))
+
+    def _end(self, now_s: float) -> None:
+        for ending in [one for one in self._endings if one[0] <= now_s]:
+            self._endings.remove(ending)
+            ending[1]()
+
+    def _strike(self) -> None:
+        (kind,) = self._random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
+        pid = getattr(self, f"_{kind.replace('-', '_')}")()
+        if pid is not None:
+            self.strikes.append(Strike(time.monotonic(), kind, pid))
+
+    # Each returns whom it struck (0: nobody in particular), or None when it did nothing.
+
+    def _kill_worker(self) -> int | None:
+        return self._signal_one(signal.SIGKILL)
+
+    def _end_worker(self) -> int | None:
+        return self._signal_one(signal.SIGTERM)
+
+    def _kill_supervisor(self) -> int:
+        pid = self._crew.supervisor
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def _kill_receiver(self) -> int | None:
+        return self._doors.kill(self._random.randrange(2)) or None
+
+    def _restart_redis(self) -> int:
+        pid, from_s = self._server.pid, time.monotonic()
+        self._server.kill()
+        time.sleep(self._random.choice((0.0, 0.0, 0.5, 3.0)))
+        self._server.start()
+        self.outages.append(Span(from_s, time.monotonic()))
+        return pid
+
+    def _pause(self) -> int | None:
+        return self._stop_one(self._random.uniform(0.1, 3.0))
+
+    def _pause_past_lease(self) -> int | None:
+        return self._stop_one(self._random.uniform(6.5, 10.0))
+
+    def _reset_connections(self) -> int:
+        self._proxy.reset()
+        return 0
+
+    def _stall_connections(self) -> int | None:
+        from_s = time.monotonic()
+
+        def go_on() -> None:
+            self._proxy.stall(False)
+            self.outages.append(Span(from_s, time.monotonic()))
+
+        self._proxy.stall(True)
+        self._endings.append((from_s + self._random.choice((0.3, 1.0, 2.5, 7.0)), go_on))
+        return 0
+
+    def _lose_replies(self) -> int:
+        def go_on() -> None:
+            self._proxy.faulty = False
+
+        self._proxy.one_in, self._proxy.faulty = _ONE_IN, True
+        self._endings.append((time.monotonic() + self._random.uniform(0.5, 3.0), go_on))
+        return 0
+
+    def _lose_jobs(self) -> int:
+        with redis.Redis.from_url(self._server.url) as client:
+            client.delete(_QUEUE_KEY)
+        return 0
+
+    def _double_jobs(self) -> int:
+        with redis.Redis.from_url(self._server.url) as client:
+            for job_id in client.lrange(_QUEUE_KEY, 0, -1):
+                client.rpush(_QUEUE_KEY, job_id)
+            jobs.enqueue(client, ["default"] * self._random.randrange(1, 20))
+        return 0
+
+    def _signal_one(self, number: signal.Signals) -> int | None:
+        children = self._crew.children
+        if not children:
+            return None
+        pid = self._random.choice(children)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        return pid
+
+    def _stop_one(self, seconds: float) -> int | None:
+        """One at a time; it may be killed while it is stopped."""
+        if self._stopped_pid:
+            return None
+        from_s, pid = time.monotonic(), self._signal_one(signal.SIGSTOP)
+        if pid is None:
+            return None
+
+        def go_on() -> None:
+            self._stopped_pid = 0
+            self.stops.append(Span(from_s, time.monotonic(), pid))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+        self._stopped_pid = pid
+        self._endings.append((from_s + seconds, go_on))
+        return pid

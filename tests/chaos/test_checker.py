@@ -1,0 +1,336 @@
+"""The checker finds what it is there for: a good story passes, and each way to break it is told apart."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests.chaos.checker import Verdict, check
+from tests.chaos.roles import ROLES, START_STOP
+from tests.chaos.story import (
+    Effect,
+    Ended,
+    Position,
+    Run,
+    Sent,
+    Span,
+    Stored,
+    Story,
+    Strike,
+    read_record,
+)
+
+KEY, OTHER = "session:1", "session:2"
+FIRST, SECOND, THIRD = "0-1000-0", "0-1000-1", "0-1001-0"
+WANTING = [name for name, role in ROLES.items() if START_STOP in role.types]
+
+
+def run(handler: str, event_id: str, n: int, at: int, **changes: object) -> Run:
+    """An attempt that took two lines of the record, from second `at` to a bit later."""
+    values: dict[str, object] = {"key": KEY, "attempt": 1, "pid": 10, "outcome": "done"}
+    values |= {"began_at": at * 10, "began_s": float(at), "ended_at": at * 10 + 1, "ended_s": at + 0.1}
+    return Run(handler=handler, event_id=event_id, n=n, **{**values, **changes})  # type: ignore[arg-type]
+
+
+def good() -> Story:
+    """Three events of one entity, handled by everybody who wants them, in order and once."""
+    events = [
+        Stored(FIRST, START_STOP, KEY, 1),
+        Stored(SECOND, START_STOP, KEY, 2),
+        Stored(THIRD, START_STOP, KEY, 3),
+    ]
+    story = Story(
+        sent=[Sent(KEY, event.n, START_STOP, event.n - 0.5, event.n - 0.4) for event in events],
+        log=events,
+        lives=[Span(-100.0, 100.0, 10)],
+    )
+    for name in WANTING:
+        story.runs += [run(name, event.event_id, event.n, event.n) for event in events]
+        story.ended += [Ended(name, event.event_id, "done", "") for event in events]
+    for one in story.runs:
+        if one.handler == "chaos.once":
+            one.result = f"token {one.n}"
+            story.effects.append(Effect(one.event_id, "own", one.result, 10))
+    recount(story)
+    return story
+
+
+def recount(story: Story) -> None:
+    """Let the counters of the log agree with its history."""
+    for name in ROLES:
+        ends = [end for end in story.ended if end.handler == name]
+        stats = Counter("skipped" if end.outcome == "filtered" else end.outcome for end in ends)
+        story.positions[name] = Position(0, 0, stats["dead"], stats)
+
+
+def one_of(story: Story, handler: str, event_id: str) -> Run:
+    return next(one for one in story.runs if (one.handler, one.event_id) == (handler, event_id))
+
+
+def settle(story: Story, handler: str, event_id: str, outcome: str, reason: str = "") -> None:
+    """Settle a delivery otherwise."""
+    story.ended = [end for end in story.ended if (end.handler, end.event_id) != (handler, event_id)]
+    story.ended.append(Ended(handler, event_id, outcome, reason))
+    recount(story)
+
+
+def judged(story: Story) -> Verdict:
+    return check(story, recovery_s=15.0)
+
+
+def kinds(story: Story) -> set[str]:
+    return {violation.kind for violation in judged(story).violations}
+
+
+def test_a_good_story_passes():
+    verdict = judged(good())
+    assert verdict.violations == []
+    assert (verdict.counts["accepted"], verdict.counts["attempts"], verdict.counts["doubled"]) == (3, 15, 0)
+
+
+def test_what_was_not_accepted_may_be_missing_or_there():
+    story = good()
+    story.sent.append(Sent(OTHER, 1, START_STOP, 5.0, None))
+    story.sent[0] = story.sent[0]._replace(accepted_s=None)
+    assert kinds(story) == set()
+
+
+def not_in_log(story: Story) -> None:
+    story.sent.append(Sent(OTHER, 1, START_STOP, 5.0, 5.1))
+
+
+def stored_twice(story: Story) -> None:
+    story.sent.pop()
+    story.log[2] = story.log[2]._replace(n=2)
+
+
+def stored_out_of_order(story: Story) -> None:
+    story.sent[0], story.sent[1] = story.sent[1], story.sent[0]
+
+
+def unsettled(story: Story) -> None:
+    story.ended.remove(Ended("chaos.flaky", SECOND, "done", ""))
+    recount(story)
+
+
+def settled_twice(story: Story) -> None:
+    story.ended.append(Ended("chaos.flaky", SECOND, "done", ""))
+    recount(story)
+
+
+def settled_unknown(story: Story) -> None:
+    story.ended.append(Ended("chaos.none", SECOND, "done", ""))
+    recount(story)
+
+
+def done_without_run(story: Story) -> None:
+    one_of(story, "chaos.entity", SECOND).outcome = "CancelledError"
+
+
+def wrong_end(story: Story) -> None:
+    settle(story, "chaos.entity", SECOND, "dead", "attempts-exhausted")
+
+
+def wrong_skip(story: Story) -> None:
+    settle(story, "chaos.entity", SECOND, "skipped")
+
+
+def wrong_filter(story: Story) -> None:
+    settle(story, "chaos.entity", SECOND, "filtered")
+
+
+def overtaken_by_a_later_one(story: Story) -> None:
+    story.runs.append(run("chaos.entity", FIRST, 1, 9))
+
+
+def overtaken_across_processes(story: Story) -> None:
+    """The second attempt at the first event comes from another process, after the second event began."""
+    story.runs.append(run("chaos.flaky", FIRST, 1, 9, pid=11, attempt=2))
+    story.lives.append(Span(0.0, 100.0, 11))
+
+
+def beside_another(story: Story) -> None:
+    one_of(story, "chaos.thread", FIRST).ended_at = 25
+
+
+def beside_one_whose_process_lives(story: Story) -> None:
+    one = one_of(story, "chaos.entity", FIRST)
+    one.ended_at = one.ended_s = None
+    one.outcome = ""
+    settle(story, "chaos.entity", FIRST, "dead", "worker-died")
+
+
+def beside_itself(story: Story) -> None:
+    one_of(story, "chaos.latest", THIRD).ended_at = 95
+    story.runs.append(run("chaos.latest", THIRD, 3, 9))
+
+
+def beside_itself_in_a_stop_shorter_than_the_lease(story: Story) -> None:
+    beside_itself(story)
+    story.stops.append(Span(3.0, 7.5, 10))
+
+
+def latest_went_back(story: Story) -> None:
+    story.runs.append(run("chaos.latest", SECOND, 2, 9))
+
+
+def newest_superseded(story: Story) -> None:
+    settle(story, "chaos.latest", THIRD, "superseded")
+
+
+def step_repeated(story: Story) -> None:
+    story.effects.append(Effect(FIRST, "own", "token 1b", 11))
+
+
+def shared_step_repeated(story: Story) -> None:
+    story.effects += [Effect(KEY, "shared-0", "a", 10), Effect(KEY, "shared-0", "b", 11)]
+
+
+def result_of_another(story: Story) -> None:
+    one_of(story, "chaos.once", FIRST).result = "token 2"
+
+
+def waiting_at_the_end(story: Story) -> None:
+    story.positions["chaos.latest"] = story.positions["chaos.latest"]._replace(waiting=1)
+
+
+def counted_too_often(story: Story) -> None:
+    story.positions["chaos.latest"] = story.positions["chaos.latest"]._replace(stats={"done": 4})
+
+
+def letter_missing(story: Story) -> None:
+    settle(story, "chaos.thread", SECOND, "dead", "gave-up")
+    story.positions["chaos.thread"] = story.positions["chaos.thread"]._replace(dead=0)
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        (not_in_log, {"not-in-log"}),
+        (stored_twice, {"stored-twice"}),
+        (stored_out_of_order, {"stored-out-of-order"}),
+        (unsettled, {"unsettled"}),
+        (settled_twice, {"settled-twice"}),
+        (settled_unknown, {"settled-unknown"}),
+        (done_without_run, {"done-without-run"}),
+        (wrong_end, {"wrong-end"}),
+        (wrong_skip, {"wrong-end"}),
+        (wrong_filter, {"wrong-filter"}),
+        (overtaken_by_a_later_one, {"overtaken"}),
+        (overtaken_across_processes, {"overtaken"}),
+        (beside_another, {"overlap"}),
+        (beside_one_whose_process_lives, {"overlap"}),
+        (beside_itself, {"overlap"}),
+        (beside_itself_in_a_stop_shorter_than_the_lease, {"overlap"}),
+        (latest_went_back, {"overtaken"}),
+        (newest_superseded, {"ended-on-older"}),
+        (step_repeated, {"once-repeated"}),
+        (shared_step_repeated, {"once-repeated"}),
+        (result_of_another, {"wrong-result"}),
+        (waiting_at_the_end, {"not-drained"}),
+        (counted_too_often, {"stats"}),
+        (letter_missing, {"stats"}),
+    ],
+)
+def test_each_broken_promise_is_found(harm: Callable[[Story], None], found: set[str]):
+    story = good()
+    harm(story)
+    assert kinds(story) == found
+
+
+def test_a_violation_shows_the_lines_it_was_seen_in():
+    story = good()
+    overtaken_by_a_later_one(story)
+    (violation,) = judged(story).violations
+    assert violation.event_id == FIRST
+    assert [line.split(":")[0] for line in violation.lines] == ["line 30", "line 90"]
+
+
+def test_at_least_once_is_no_violation_and_is_counted():
+    story = good()
+    again = run("chaos.entity", THIRD, 3, 9, pid=11)
+    story.runs.append(again)
+    verdict = judged(story)
+    assert (verdict.violations, verdict.counts["doubled"]) == ([], 1)
+
+
+def test_an_attempt_ends_with_its_process():
+    story = good()
+    beside_one_whose_process_lives(story)
+    story.lives = [Span(-100.0, 1.5, 10), Span(0.0, 100.0, 11)]
+    for one in story.runs:
+        if one.began_s > 1.5:
+            one.pid = 11
+    assert kinds(story) == set()
+
+
+def test_only_a_stop_longer_than_the_lease_excuses_an_overlap():
+    story = good()
+    beside_itself(story)
+    story.stops.append(Span(3.0, 9.5, 10))
+    verdict = judged(story)
+    assert (verdict.violations, verdict.counts["stall_overlaps"]) == ([], 1)
+    other = copy.deepcopy(story)
+    other.stops = [Span(3.0, 9.5, 12)]
+    assert kinds(other) == {"overlap"}
+
+
+def test_an_older_event_that_arrives_late_is_handled_by_latest_all_the_same():
+    story = good()
+    story.log[1], story.log[2] = Stored(SECOND, START_STOP, KEY, 3), Stored(THIRD, START_STOP, KEY, 2)
+    story.sent = [one._replace(accepted_s=None) for one in story.sent]
+    for one in story.runs:
+        one.n = {FIRST: 1, SECOND: 3, THIRD: 2}[one.event_id]
+    assert judged(story).counts["inverted_ties"] == 1
+    assert kinds(story) == set()
+
+
+def stood_still(until_s: float) -> Story:
+    """A kill at second 4, an event accepted before it, and the next attempt of its pair much later."""
+    story = good()
+    story.log.append(Stored("0-1002-0", START_STOP, OTHER, 1))
+    story.sent.append(Sent(OTHER, 1, START_STOP, 3.5, 3.9))
+    for name in WANTING:
+        at = until_s if name == "chaos.entity" else 3.95
+        late = run(
+            name, "0-1002-0", 1, 0, key=OTHER, began_s=at, ended_s=at + 0.1, began_at=998, ended_at=999
+        )
+        story.runs.append(late)
+        story.ended.append(Ended(name, "0-1002-0", "done", ""))
+    recount(story)
+    story.strikes.append(Strike(4.0, "kill-worker", 9))
+    return story
+
+
+def test_a_pair_that_stands_still_for_too_long_is_found():
+    assert kinds(stood_still(18.5)) == set()
+    assert judged(stood_still(18.5)).slowest_s == pytest.approx(14.5)
+    assert kinds(stood_still(19.5)) == {"slow-recovery"}
+
+
+def test_the_clock_of_a_recovery_stands_still_without_redis_or_without_a_worker():
+    story = stood_still(34.0)
+    story.outages = [Span(5.0, 15.0)]
+    story.lives = [Span(-100.0, 16.0, 10), Span(17.0, 100.0, 11)]
+    story.stops = [Span(22.0, 24.0, 11)]
+    # 4 to 5, 15 to 16, and from 22 (a process needs 5 s to come up), less the 2 s in which it was stopped.
+    assert judged(story).slowest_s == pytest.approx(12.0)
+
+
+def test_a_record_is_read_back_as_attempts_and_effects():
+    lines = [
+        ["b", "r1", "chaos.once", FIRST, KEY, 1, 1, 10, 1.0],
+        ["x", FIRST, "own", "token", 10],
+        ["b", "r2", "chaos.once", SECOND, KEY, 2, 1, 10, 1.5],
+        ["e", "r1", 10, 2.0, "done", "token"],
+    ]
+    runs, effects = read_record(json.dumps(line).encode() for line in lines)
+    assert [(one.began_at, one.ended_at, one.outcome, one.result) for one in runs] == [
+        (1, 4, "done", "token"),
+        (3, None, "", ""),
+    ]
+    assert effects == [Effect(FIRST, "own", "token", 10)]

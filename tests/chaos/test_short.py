@@ -1,0 +1,24 @@
+"""A short chaos run for each of a few seeds; `make chaos` makes long ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.checker import check
+from tests.chaos.play import play
+from tests.e2e.process_tree import short_folder
+
+SECONDS = 30.0
+RECOVERY_S = 30.0  # a machine that runs other tests besides may be slow to start processes
+
+
+@pytest.mark.parametrize("seed", [1, 7])
+def test_nothing_is_lost_overtaken_or_repeated_while_everything_is_struck(seed: int):
+    with short_folder() as folder:
+        played = play(SECONDS, seed, folder, rate=30.0)
+        verdict = check(played.story, recovery_s=RECOVERY_S)
+        assert verdict.violations == []
+        assert played.exit_code == 0
+        # It was worth the time: things died in the middle of their work.
+        assert verdict.counts["accepted"] > 200
+        assert verdict.counts["cut"] > 0
