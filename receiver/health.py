@@ -13,8 +13,13 @@ from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyErro
 
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
+from workers.eventlog.retention import Standing, describe
 
 MAX_SILENCE_S = 30.0
+
+
+async def _nothing_counted() -> Standing | None:
+    return None
 
 
 class Health:
@@ -26,6 +31,7 @@ class Health:
         claim: Callable[[], Awaitable[None]],
         metrics: Metrics,
         *,
+        standing: Callable[[], Awaitable[Standing | None]] = _nothing_counted,
         clock: Callable[[], float] = time.monotonic,
         log: Any = None,
     ) -> None:
@@ -33,21 +39,24 @@ class Health:
         Args:
             probe: raises unless Redis answers and takes writes.
             claim: raises LogMismatch when the log is not ours.
+            standing: what the log takes up, and whether it is full.
         """
         self._probe = probe
         self._claim = claim
         self._metrics = metrics
+        self._ask_standing = standing
         self._clock = clock
         self._log = log if log is not None else get_logger(__name__)
         self._silent_until = 0.0
         self._reports = 0
         self.redis = "not-checked"
         self.claimed = False
+        self.standing: Standing | None = None
         self.stopping = False
         self.registration: Callable[[], tuple[bool, str]] = lambda: (True, "off")
 
     async def check(self) -> bool:
-        """Ask Redis; True when it can be written to and the log is ours.
+        """Ask Redis; True when it can be written to, the log is ours and has room.
 
         Raises:
             LogMismatch: the log belongs to another tenant or setting; there is no point in going on.
@@ -57,6 +66,7 @@ class Health:
             if not self.claimed:
                 await self._claim()
                 self.claimed = True
+            self._stand(await self._ask_standing())
         except (RedisError, OSError) as error:
             self._away(error)
         else:
@@ -64,7 +74,21 @@ class Health:
                 self._log.info("redis.recovered")
             self._reports, self._silent_until, self.redis = 0, 0.0, "ok"
         self._metrics.ready.set(not self.reasons())
-        return self.redis == "ok"
+        return self.redis == "ok" and not self.full
+
+    @property
+    def full(self) -> str:
+        """Why nothing is appended to the log; empty when there is room."""
+        return self.standing.full if self.standing is not None else ""
+
+    def _stand(self, found: Standing | None) -> None:
+        was_full, self.standing = self.full, found
+        if self.full and not was_full:
+            self._log.error("log.full", reason=self.full)
+        elif was_full and not self.full:
+            self._log.info("log.has_room")
+        if found is not None:
+            self._metrics.stands(found, time.time())
 
     def _away(self, error: Exception) -> None:
         self.redis = _slug(error)
@@ -85,6 +109,8 @@ class Health:
             found.append(self.redis)
         if not self.claimed:
             found.append("log-not-claimed")
+        if self.full:
+            found.append("log-full")
         settled, state = self.registration()
         if not settled:
             found.append(f"registration-{state}")
@@ -98,6 +124,7 @@ class Health:
             "reasons": reasons,
             "redis": self.redis,
             "log_claimed": self.claimed,
+            "log": describe(self.standing) if self.standing is not None else None,
             "registration": self.registration()[1],
             "accepted_key_ids": list(key_ids),
         }

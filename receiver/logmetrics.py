@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from workers.eventlog.log import EventLog, HandlerPosition
+from workers.eventlog.retention import Standing, standing
 
 _OUTCOMES = ("done", "skipped", "dead", "retried")
 
 
 class _Positions:
-    def __init__(self, positions: list[HandlerPosition]) -> None:
+    def __init__(self, positions: list[HandlerPosition], stands: Standing | None) -> None:
         self._positions = positions
+        self._stands = stands
 
     def collect(self) -> Iterable[Metric]:
         deliveries = CounterMetricFamily(
@@ -29,7 +32,18 @@ class _Positions:
             opened.add_metric([position.name], position.open)
             for outcome in _OUTCOMES:
                 deliveries.add_metric([position.name, outcome], position.stats.get(outcome, 0))
-        return [deliveries, waiting, opened]
+        return [deliveries, waiting, opened, *self._log()]
+
+    def _log(self) -> Iterable[Metric]:
+        found = self._stands
+        if found is None:
+            return
+        yield GaugeMetricFamily("awr_log_bytes", "Bytes of the log in Redis", found.bytes)
+        yield GaugeMetricFamily(
+            "awr_log_full", "1 when nothing is appended for lack of room", bool(found.full)
+        )
+        age_s = found.age_s(time.time())
+        yield GaugeMetricFamily("awr_log_oldest_event_age_seconds", "Age of the oldest kept event", age_s)
 
 
 async def exposition(log: EventLog) -> bytes:
@@ -39,5 +53,5 @@ async def exposition(log: EventLog) -> bytes:
         redis.RedisError: the log cannot be read.
     """
     registry = CollectorRegistry()
-    registry.register(_Positions(await log.handlers()))
+    registry.register(_Positions(await log.handlers(), await standing(log)))
     return generate_latest(registry)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from workers.eventlog.retention import Standing
+
 
 class Metrics:
     """The receiver's metrics; one instance per process."""
@@ -39,6 +41,13 @@ class Metrics:
             "awr_intake_waiting_bytes", "Bytes of events waiting for the log", registry=self.registry
         )
         self.ready = Gauge("awr_ready", "1 when the door is open and can write", registry=self.registry)
+        self._log_bytes = Gauge("awr_log_bytes", "Bytes of the log in Redis", registry=self.registry)
+        self._log_full = Gauge(
+            "awr_log_full", "1 when nothing is appended for lack of room", registry=self.registry
+        )
+        self._log_age = Gauge(
+            "awr_log_oldest_event_age_seconds", "Age of the oldest kept event", registry=self.registry
+        )
         self.registered = Gauge(
             "awr_registered", "1 when AMPECO has our notification subscription", registry=self.registry
         )
@@ -53,6 +62,12 @@ class Metrics:
         if child is None:
             child = self._reasons[reason] = self._refused.labels(reason)
         child.inc()
+
+    def stands(self, found: Standing, now_s: float) -> None:
+        """What the log takes up."""
+        self._log_bytes.set(found.bytes)
+        self._log_full.set(bool(found.full))
+        self._log_age.set(found.age_s(now_s))
 
     def exposition(self) -> bytes:
         """Everything in Prometheus's text format."""

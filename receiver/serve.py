@@ -39,6 +39,7 @@ from workers.eventlog.connect import connect, end_tasks
 from workers.eventlog.durability import shortfall
 from workers.eventlog.log import EventLog, now_ms
 from workers.eventlog.positions import released_types
+from workers.eventlog.retention import standing
 from workers.eventlog.subscription import SubscriptionStore
 from workers.jobs import Waker
 from workers.ticker import tick_forever
@@ -79,7 +80,9 @@ class Receiver:
         self._waker = Waker(redis_url)
         self._metrics = Metrics()
         self._door = DoorLog(self._metrics, self._waker.wake)
-        self._health = Health(self._log.ready, self._claim, self._metrics)
+        self._health = Health(
+            self._log.ready, self._claim, self._metrics, standing=lambda: standing(self._log)
+        )
         self._commit = GroupCommit(self._log.append, self._door)
         self._metrics.waiting_bytes.set_function(lambda: self._commit.waiting_bytes)
         self._verifier = Verifier(settings.accepted_keys, settings.signature_scheme)
@@ -138,7 +141,7 @@ class Receiver:
         ]
         beside: list[asyncio.Task[Any]] = [
             asyncio.create_task(self._pulse()),
-            asyncio.create_task(tick_forever(self._log, self._waker, stop)),
+            asyncio.create_task(tick_forever(self._log, self._waker, stop, self._settings.keep)),
         ]
         if self._registrar is not None:
             beside.append(asyncio.create_task(self._registrar.run()))

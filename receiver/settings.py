@@ -28,6 +28,7 @@ from pydantic import (
 from ampeco.signature import SCHEMES, SigningKey
 from receiver.errors import SettingsError
 from workers.eventlog.connect import check_url
+from workers.eventlog.retention import Keep
 
 PREFIX = "AWR_"
 SECRETS_DIR = "AWR_SECRETS_DIR"
@@ -151,6 +152,15 @@ class Settings(BaseModel):
         "always", description="how durable an accepted event is: Redis's `appendfsync`"
     )
     duplicate_hours: int = Field(24, ge=1, le=168, description="hours in which an equal body is a duplicate")
+    keep_hours: int = Field(24, ge=1, le=8760, description="hours for which an event is kept at least")
+    log_max_bytes: int = Field(
+        1 << 30,
+        ge=1 << 20,
+        description="bytes that events, open ones, dead letters and the quarantine may take up in Redis",
+    )
+    history_days: int = Field(
+        7, ge=1, le=365, description="days for which it is known what became of an event"
+    )
     ledger_days: int = Field(
         30, ge=1, le=365, description="days in which a once-only step of a settled event is known"
     )
@@ -159,6 +169,9 @@ class Settings(BaseModel):
     )
     handlers_allow: Names | None = Field(None, description="the only handlers that may run (unset: all)")
     plugins_strict: bool = Field(False, description="refuse the start when a plugin is faulty")
+    isolated_memory_mb: int = Field(
+        1024, ge=16, le=1 << 20, description="MiB that an attempt of an isolated handler may take"
+    )
     host: str = Field("127.0.0.1", description="address of the public door: webhook and `/health/*`")
     port: Port = Field(8080, description="port of the public door")
     admin_host: str = Field("127.0.0.1", description="address of metrics and detailed health")
@@ -175,6 +188,11 @@ class Settings(BaseModel):
     secrets_dir: Path | None = Field(
         None, description="folder of files named like settings; re-read when they change"
     )
+
+    @property
+    def keep(self) -> Keep:
+        """What of the log is to be kept."""
+        return Keep(self.keep_hours, self.log_max_bytes, self.history_days)
 
     @property
     def callback_url(self) -> str | None:

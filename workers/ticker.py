@@ -1,6 +1,7 @@
-"""Finds pairs that are due with nobody on them, in every receiver and worker, one of them at a time.
+"""What has to be looked at again and again, in every receiver and worker, by one of them at a time.
 
-It trusts neither that an RQ job exists nor that one was ever made: a wake-up that was lost costs some seconds.
+Pairs that are due with nobody on them: it trusts neither that an RQ job exists nor that one was ever made, so a
+wake-up that was lost costs some seconds. And what the log takes up, which is not the business of whoever appends.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ import structlog
 from redis.exceptions import RedisError
 
 from workers.eventlog.log import EventLog
+from workers.eventlog.retention import Keep, keep
 
 TICK_S = 1.0
 RECOMPUTE_S = 60.0
+KEEP_S = 10.0
+KEEP_SOON_S = 2.0  # while there is little room
 
+_KEEPER = "keeper"
 _log = structlog.get_logger()
 
 
@@ -25,8 +30,12 @@ class Wakes(Protocol):
     def wake(self, queues: list[str]) -> None: ...
 
 
-async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event) -> None:
-    """Look once a second until told to stop; Redis being away only pauses it."""
+async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: Keep) -> None:
+    """Look once a second until told to stop; Redis being away only pauses it.
+
+    Args:
+        rules: what of the log is to be kept.
+    """
     loop = asyncio.get_running_loop()
     recomputed_at_s = float("-inf")
     run_id = ""
@@ -40,6 +49,8 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event) -> None
                     recomputed_at_s, run_id = loop.time(), current
                 if queues := await log.sweep():
                     waker.wake(queues)
+            if await log.elected(KEEP_S, _KEEPER):
+                await _keep(log, rules)
         except (RedisError, OSError) as error:
             _log.debug("ticker.paused", error=type(error).__name__)
         try:
@@ -47,3 +58,11 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event) -> None
                 await stop.wait()
         except TimeoutError:
             pass
+
+
+async def _keep(log: EventLog, rules: Keep) -> None:
+    found = await keep(log, rules)
+    if found.given_up:
+        _log.warning("log.trimmed_early", events=found.given_up, bytes=found.bytes, max_bytes=found.max_bytes)
+    if found.is_tight:
+        await log.redis.pexpire(log.key(_KEEPER), int(KEEP_SOON_S * 1000))

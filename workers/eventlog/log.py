@@ -90,6 +90,7 @@ class Declaration:
         version: of the code, so that old and new workers can run side by side.
         types: notification types it wants; `*` for all.
         start: where a handler that is new to this log begins.
+        isolation: `process` when it runs in processes of its own.
     """
 
     name: str
@@ -98,9 +99,11 @@ class Declaration:
     queue: str
     order: str
     start: Literal["now", "oldest"]
+    isolation: str | None = None
 
     def to_json(self) -> str:
-        return json.dumps({"types": sorted(self.types), "queue": self.queue, "order": self.order})
+        values: dict[str, Any] = {"types": sorted(self.types), "queue": self.queue, "order": self.order}
+        return json.dumps({**values, "isolation": self.isolation} if self.isolation else values)
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ class HandlerPosition:
     dead: int
     versions: tuple[str, ...] = ()
     stats: Mapping[str, int] = field(default_factory=dict)
+    isolation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -338,6 +342,7 @@ class EventLog:
                         sorted(of for n, _, of in (f.partition("|") for f in registry) if n == name)
                     ),
                     stats={k.decode(): int(v) for k, v in stats.items()},
+                    isolation=declaration.get("isolation"),
                 )
             )
         return found
@@ -374,9 +379,9 @@ class EventLog:
         """Rebuild the hint of who is due from the cursors; returns how many pairs were found due."""
         return int(await self.scripts.recompute(args=[self.prefix, self.lanes]))
 
-    async def elected(self, seconds: float) -> bool:
-        """Whether the caller is the one to tick now; asked by every process, granted to one."""
-        return bool(await self.redis.set(self.key("ticker"), "1", nx=True, px=int(seconds * 1000)))
+    async def elected(self, seconds: float, role: str = "ticker") -> bool:
+        """Whether the caller is the one to do something now; asked by every process, granted to one."""
+        return bool(await self.scripts.elect(args=[self.key(role), int(seconds * 1000)]))
 
     # The door and its gaps
 
@@ -484,4 +489,4 @@ def _answer(lane: int, reply: bytes) -> Answer:
 
 def _refusal(message: bytes) -> str:
     """A Redis error as a stable slug."""
-    return "log-full" if message.startswith(b"OOM") else "log-refused"
+    return "log-full" if message.startswith((b"OOM", b"FULL")) else "log-refused"

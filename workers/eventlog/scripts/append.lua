@@ -7,6 +7,11 @@
 --   digest ('' = do not look), mode (drop, mark, exact), traceparent
 local prefix, window_hours, throttle_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local first, stride = 4, 11
+if redis.call('EXISTS', prefix .. 'full') == 1 then
+  local refused = {}
+  for _ = first, #ARGV, stride do refused[#refused + 1] = '!FULL' end
+  return {refused, {}}
+end
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 

@@ -1,0 +1,291 @@
+"""How long events are kept, and how much the log may take up.
+
+An event is kept for some hours at least, and for as long as a registered handler has not settled it. Over the byte
+budget settled events go before their time; when that is not enough the log is *full*: nothing more is appended until
+there is room. Dead letters wait for a human. It decides nothing about a single event, and writes no log lines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from workers.eventlog.log import EventLog
+from workers.eventlog.record import id_order
+
+ROOM_FOR_DRAINING = 0.8  # share of Redis's own limit that may be taken; settling needs the rest
+
+_QUARANTINE_TIMES = 7  # as long as events
+_QUARANTINE_SHARE = 0.1  # of the budget
+_GIVE_UP_TO = 0.95  # of the budget, so that not every look has to give up some
+_MOST = 10_000  # events that one script may remove
+_NODE = 128  # more than a node of a stream holds; only whole nodes go early
+_LAPS = 8
+_FULL_FOR_MS = 60_000
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What is to be kept.
+
+    Attributes:
+        hours: for which an event is kept at least.
+        max_bytes: that lanes, open events, dead letters and the quarantine may take up in Redis.
+        history_days: for which the history of deliveries is kept.
+    """
+
+    hours: int = 24
+    max_bytes: int = 1 << 30
+    history_days: int = 7
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the log takes up, as it was counted last.
+
+    Attributes:
+        oldest_ms: when the oldest kept event arrived; None without events.
+        full: why nothing is appended; empty when there is room.
+        events, open, dead, quarantine: bytes of each.
+        given_up: settled events that were removed before their time, by this count.
+    """
+
+    at_ms: int
+    max_bytes: int
+    oldest_ms: int | None
+    full: str
+    events: int
+    open: int
+    dead: int
+    quarantine: int
+    given_up: int = 0
+
+    @property
+    def bytes(self) -> int:
+        return self.events + self.open + self.dead + self.quarantine
+
+    def age_s(self, now_s: float) -> float:
+        """Age of the oldest kept event, 0 without events."""
+        return 0.0 if self.oldest_ms is None else max(0.0, now_s - self.oldest_ms / 1000)
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether it is worth while to look again soon."""
+        return bool(self.full) or self.bytes > ROOM_FOR_DRAINING * self.max_bytes
+
+
+class _Lap(NamedTuple):
+    """What one round of the trimming script left of a lane."""
+
+    lane: int
+    removed: int
+    more: bool
+    behind: str
+    position: str
+    oldest: str
+    length: int
+
+
+class _Sizes(NamedTuple):
+    events: int
+    open: int
+    dead: int
+    quarantine: int
+    used_memory: int
+    max_memory: int
+
+    @property
+    def taken(self) -> int:
+        return self.events + self.open + self.dead + self.quarantine
+
+
+async def keep(log: EventLog, rules: Keep) -> Standing:
+    """Remove what need not be kept, and find out whether there is room; one process at a time does that."""
+    at_ms = await _now_ms(log)
+    handlers = [name.decode() for name in await log.redis.hkeys(log.key("newest"))]
+    laps = [await _age(log, lane, rules.hours * _HOUR_MS) for lane in range(log.lanes)]
+    await _trim_history(log, handlers, at_ms - rules.history_days * 24 * _HOUR_MS)
+    await _trim_quarantine(log, rules, at_ms)
+    sizes = await _measure(log, handlers)
+    given_up, least = 0, 1
+    while (excess := _excess(sizes, rules)) > 0 and sizes.events and least <= _NODE:
+        share = min(1.0, excess / sizes.events)
+        most = [max(least, math.ceil(share * lap.length)) for lap in laps]
+        laps = [await _lap(log, lap.lane, "", count) for lap, count in zip(laps, most, strict=True)]
+        if removed := sum(lap.removed for lap in laps):
+            given_up += removed
+            sizes = await _measure(log, handlers)
+        else:
+            least *= _NODE
+    oldest = [id_order(lap.oldest)[0] for lap in laps if lap.oldest]
+    standing = Standing(
+        at_ms=at_ms,
+        max_bytes=rules.max_bytes,
+        oldest_ms=min(oldest, default=None),
+        full=_why_full(sizes, rules, laps),
+        events=sizes.events,
+        open=sizes.open,
+        dead=sizes.dead,
+        quarantine=sizes.quarantine,
+        given_up=given_up,
+    )
+    await _write_down(log, standing)
+    return standing
+
+
+async def standing(log: EventLog) -> Standing | None:
+    """What was counted last; None when nobody has yet."""
+    async with log.redis.pipeline(transaction=False) as asked:
+        asked.hgetall(log.key("standing"))
+        asked.get(log.key("full"))
+        raw, full = await asked.execute()
+    if not raw:
+        return None
+    fields = {name.decode(): int(value) for name, value in raw.items()}
+    return Standing(
+        at_ms=fields["at_ms"],
+        max_bytes=fields["max_bytes"],
+        oldest_ms=fields["oldest_ms"] if fields["oldest_ms"] >= 0 else None,
+        full=full.decode() if full else "",
+        events=fields["events"],
+        open=fields["open"],
+        dead=fields["dead"],
+        quarantine=fields["quarantine"],
+    )
+
+
+async def _write_down(log: EventLog, found: Standing) -> None:
+    fields = {
+        "at_ms": found.at_ms,
+        "max_bytes": found.max_bytes,
+        "oldest_ms": -1 if found.oldest_ms is None else found.oldest_ms,
+        "events": found.events,
+        "open": found.open,
+        "dead": found.dead,
+        "quarantine": found.quarantine,
+    }
+    pairs = [part for pair in fields.items() for part in pair]
+    await log.scripts.standing(args=[log.prefix, found.full, _FULL_FOR_MS, *pairs])
+
+
+async def _age(log: EventLog, lane: int, keep_ms: int) -> _Lap:
+    for _ in range(_LAPS):
+        lap = await _lap(log, lane, keep_ms, _MOST)
+        if not lap.more:
+            break
+    return lap
+
+
+async def _lap(log: EventLog, lane: int, keep_ms: int | str, most: int) -> _Lap:
+    removed, more, behind, position, oldest, length = await log.scripts.trim(
+        args=[log.prefix, lane, keep_ms, most]
+    )
+    return _Lap(lane, removed, bool(more), behind.decode(), position.decode(), oldest.decode(), length)
+
+
+async def _trim_history(log: EventLog, handlers: Sequence[str], before_ms: int) -> None:
+    async with log.redis.pipeline(transaction=False) as changes:
+        for name in handlers:
+            for lane in range(log.lanes):
+                changes.xtrim(log.key("history", name, lane), minid=max(0, before_ms), approximate=False)
+        await changes.execute()
+
+
+async def _trim_quarantine(log: EventLog, rules: Keep, at_ms: int) -> None:
+    stream = log.key("quarantine")
+    before_ms = at_ms - _QUARANTINE_TIMES * rules.hours * _HOUR_MS
+    await log.redis.xtrim(stream, minid=max(0, before_ms), approximate=False)
+    taken = await log.redis.memory_usage(stream, samples=0) or 0
+    if taken > _QUARANTINE_SHARE * rules.max_bytes:
+        kept = await log.redis.xlen(stream) * _QUARANTINE_SHARE * rules.max_bytes / taken
+        await log.redis.xtrim(stream, maxlen=int(kept), approximate=False)
+
+
+async def _measure(log: EventLog, handlers: Sequence[str]) -> _Sizes:
+    """Streams are counted in full, since their ends can differ much; that is a look at each of their nodes."""
+    kinds = {
+        "events": [log.key("events", lane) for lane in range(log.lanes)],
+        "open": [log.key("open", name, lane) for name in handlers for lane in range(log.lanes)],
+        "dead": [log.key("dead", name) for name in handlers],
+        "quarantine": [log.key("quarantine")],
+    }
+    async with log.redis.pipeline(transaction=False) as asked:
+        for kind, keys in kinds.items():
+            for key in keys:
+                asked.memory_usage(key, samples=20 if kind == "open" else 0)
+        asked.info("memory")
+        *taken, memory = await asked.execute()
+    sizes, at = [], 0
+    for keys in kinds.values():
+        sizes.append(sum(size or 0 for size in taken[at : at + len(keys)]))
+        at += len(keys)
+    events, opened, dead, quarantine = sizes
+    used, most = int(memory["used_memory"]), int(memory.get("maxmemory", 0))
+    return _Sizes(events, opened, dead, quarantine, used, most)
+
+
+def _excess(sizes: _Sizes, rules: Keep) -> float:
+    """Bytes that should go."""
+    over = sizes.taken - _GIVE_UP_TO * rules.max_bytes if sizes.taken > rules.max_bytes else 0.0
+    limit = ROOM_FOR_DRAINING * sizes.max_memory
+    if sizes.max_memory and sizes.used_memory > limit:
+        over = max(over, sizes.used_memory - _GIVE_UP_TO * limit)
+    return over
+
+
+def _why_full(sizes: _Sizes, rules: Keep, laps: Sequence[_Lap]) -> str:
+    """In words, for whoever wonders why the door is shut; empty when there is room."""
+    if sizes.taken > rules.max_bytes:
+        why = (
+            f"{_mib(sizes.taken)} of {_mib(rules.max_bytes)} (AWR_LOG_MAX_BYTES) are taken: events "
+            f"{_mib(sizes.events)}, open {_mib(sizes.open)}, dead letters {_mib(sizes.dead)}"
+        )
+    elif sizes.max_memory and sizes.used_memory > ROOM_FOR_DRAINING * sizes.max_memory:
+        why = (
+            f"Redis has taken {_mib(sizes.used_memory)} of its maxmemory of {_mib(sizes.max_memory)}, and what is "
+            f"over {ROOM_FOR_DRAINING:.0%} is kept for draining"
+        )
+    else:
+        return ""
+    return f"{why}; {_who_is_behind(laps)}"
+
+
+def _who_is_behind(laps: Sequence[_Lap]) -> str:
+    holding = [lap for lap in laps if lap.length]
+    if not holding:
+        return "no event is kept"
+    if any(not lap.behind for lap in holding):
+        return "no handler is registered, so nothing counts as settled"
+    furthest = max(holding, key=lambda lap: lap.length)
+    at = datetime.fromtimestamp(id_order(furthest.oldest)[0] / 1000, UTC)
+    return (
+        f"most waits in lane {furthest.lane}, where {furthest.behind} is furthest behind: the oldest kept event "
+        f"there arrived at {at:%Y-%m-%dT%H:%M:%SZ}"
+    )
+
+
+async def _now_ms(log: EventLog) -> int:
+    seconds, micros = await log.redis.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+def _mib(size: float) -> str:
+    return f"{size / (1 << 20):,.1f} MiB"
+
+
+def describe(found: Standing) -> dict[str, Any]:
+    """As other programs read it."""
+    return {
+        "bytes": found.bytes,
+        "max_bytes": found.max_bytes,
+        "events_bytes": found.events,
+        "open_bytes": found.open,
+        "dead_bytes": found.dead,
+        "quarantine_bytes": found.quarantine,
+        "oldest_event_at_ms": found.oldest_ms,
+        "full": found.full or None,
+    }
