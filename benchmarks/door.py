@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import redis
 
-from benchmarks import logs, machine
+from benchmarks import logs, machine, node
 from benchmarks.bodies import PATH, SECRET, signed_requests
 from benchmarks.load import WARM_UP_S, Load, drive
 
 GENTLE_PER_S = 1_000.0
 
+_NODE_WARM_UPS = 2  # until its compiler knows what is hot
 _AT_MOST_PER_S = 25_000  # requests made ready for one run; it ends early should they not suffice
 
 
@@ -32,7 +34,11 @@ class Measured:
 
 
 class Doors:
-    """All servers, each asleep until it is its turn, on one Redis with a database for each kind."""
+    """All servers, each asleep until it is its turn, on one Redis with a database for each kind.
+
+    Attributes:
+        no_node: why the servers on Node are not among them, or None.
+    """
 
     def __init__(self, redis_url: str, seconds: float) -> None:
         self._url = redis_url
@@ -42,7 +48,8 @@ class Doors:
         self._ports: dict[str, int] = {}
         self._pids: dict[str, int] = {}
         self._redis = redis.Redis.from_url(redis_url)
-        self._rq_redis = redis.Redis.from_url(f"{redis_url}?db=1")
+        self._peers_redis = redis.Redis.from_url(f"{redis_url}?db=1")
+        self.no_node: str | None = None
         self._any = list(self._fresh())
 
     def __enter__(self) -> Doors:
@@ -53,14 +60,30 @@ class Doors:
         self._start("enqueue", PATH, lambda port: ["benchmarks.peers", "enqueue", port, rq_url])
         self._start("threads", PATH, lambda port: ["benchmarks.peers", "enqueue-in-threads", port, rq_url])
         self._start("ceiling", PATH, lambda port: ["benchmarks.peers", "ceiling", port])
+        try:
+            folder = node.installed()
+        except node.NoNode as reason:
+            self.no_node = str(reason)
+        else:
+            self._start_node(folder, "bullmq", pipelining="no")
+            self._start_node(folder, "bullmq-pipelined", pipelining="yes")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
         self._redis.close()
-        self._rq_redis.close()
+        self._peers_redis.close()
 
-    def _start(self, name: str, path: str, arguments: Callable[[str], list[str]]) -> None:
+    def _start_node(self, folder: Path, name: str, *, pipelining: str) -> None:
+        where = self._url.removeprefix("unix://"), "1", SECRET, PATH, pipelining
+        program = ("node", str(folder / "door.mjs"))
+        self._start(name, PATH, lambda port: [port, *where], program=program)
+        for _ in range(_NODE_WARM_UPS):
+            self.peer(name)
+
+    def _start(
+        self, name: str, path: str, arguments: Callable[[str], list[str]], **how: Sequence[str]
+    ) -> None:
         port = machine.free_port()
         environ = {
             "AWR_REDIS_URL": self._url,
@@ -71,7 +94,7 @@ class Doors:
             "AWR_ADMIN_PORT": "0",
             "AWR_LOG_LEVEL": "warning",
         }
-        process = self._stack.enter_context(machine.measured(arguments(str(port)), environ))
+        process = self._stack.enter_context(machine.measured(arguments(str(port)), environ, **how))
         machine.wait_until_answering(port, process, path)
         self._ports[name], self._pids[name] = port, process.pid
 
@@ -97,7 +120,7 @@ class Doors:
     def peer(self, name: str) -> Measured:
         """One of the others; what it put into Redis is thrown away afterwards."""
         measured = self._measure(name, itertools.cycle(self._any), None)
-        self._rq_redis.flushdb()
+        self._peers_redis.flushdb()
         return measured
 
     def _measure(self, name: str, requests: Iterator[bytes], rate: float | None) -> Measured:

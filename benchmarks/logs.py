@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from time import perf_counter
 
@@ -30,9 +30,9 @@ async def declare(redis_url: str) -> None:
         await log.declare([Declaration("benchmark", "1", (TYPE,), "default", "entity", "now")])
 
 
-async def accepted(redis_url: str) -> int:
+async def accepted(redis_url: str, prefix: str = "awr:") -> int:
     """Events in the log since it was made."""
-    async with opened(redis_url) as log:
+    async with opened(redis_url, prefix) as log:
         return (await log.counts()).accepted
 
 
@@ -40,17 +40,11 @@ async def fill(redis_url: str, prefix: str, events: int) -> None:
     """Append events to an empty log."""
     async with opened(redis_url, prefix) as log:
         for first in range(0, events, MAX_BATCH):
-            at = now_ms()
-            await log.append(
-                [
-                    NewEvent(TYPE, f"session:{session(number)}", body(number), at, "", "drop")
-                    for number in range(first, min(events, first + MAX_BATCH))
-                ]
-            )
+            await log.append([_event(number) for number in range(first, min(events, first + MAX_BATCH))])
 
 
 async def settled_per_s(redis_url: str, prefix: str, handler: str, events: int, time_limit_s: float) -> float:
-    """Watch a handler settle so many events; counted from the first that were settled to the last.
+    """Watch a handler get so many events done; counted from the first of them to the last.
 
     Raises:
         TimeoutError: it did not in time.
@@ -65,3 +59,49 @@ async def settled_per_s(redis_url: str, prefix: str, handler: str, events: int, 
             if count and not first_count:
                 first_count, first_s = count, now_s
             await asyncio.sleep(LOOK_S)
+
+
+async def counted(redis_url: str, prefix: str, handler: str) -> dict[str, int]:
+    """What a handler's outcomes add up to, latencies (`ms<=N`) included."""
+    async with opened(redis_url, prefix) as log:
+        stats = await log.redis.hgetall(log.key("stats", handler))
+    return {name.decode(): int(value) for name, value in stats.items()}
+
+
+async def offer(redis_url: str, prefix: str, first: int, per_s: float, seconds: float) -> int:
+    """Append one event after the other, `per_s` of them each second; returns how many."""
+    events = int(per_s * seconds)
+    async with opened(redis_url, prefix) as log:
+        started_s = perf_counter()
+        for number in range(first, first + events):
+            ahead_s = started_s + (number - first) / per_s - perf_counter()
+            if ahead_s > 0:
+                await asyncio.sleep(ahead_s)
+            await log.append([_event(number)])
+    return events
+
+
+def latency_ms(before: Mapping[str, int], after: Mapping[str, int], share: float) -> float:
+    """Milliseconds from acceptance to the outcome that this share of the events did not exceed, rounded up to the
+    bounds that the log counts by."""
+    counts = {
+        int(name.removeprefix("ms<=")): count - before.get(name, 0)
+        for name, count in after.items()
+        if name.startswith("ms<=")
+    }
+    left = share * sum(counts.values())
+    for bound in sorted(counts):
+        left -= counts[bound]
+        if left <= 0:
+            return float(bound)
+    return float("inf")
+
+
+async def bytes_used(redis_url: str) -> int:
+    """Memory of the whole server."""
+    async with opened(redis_url) as log:
+        return int((await log.redis.info("memory"))["used_memory"])
+
+
+def _event(number: int) -> NewEvent:
+    return NewEvent(TYPE, f"session:{session(number)}", body(number), now_ms(), "", "drop")

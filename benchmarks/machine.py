@@ -37,10 +37,12 @@ def _measured_core() -> int:
 
 
 @contextmanager
-def measured(arguments: Sequence[str], environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python process (`-m ...`) alone on the measured core; ends with the block."""
+def measured(
+    arguments: Sequence[str], environ: Mapping[str, str], *, program: Sequence[str] = (sys.executable, "-m")
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process (Python's `-m ...`, or another program) on the measured core; ends with the block."""
     process = subprocess.Popen(
-        [sys.executable, "-m", *arguments],
+        [*program, *arguments],
         env={**_clean_environment(), **environ},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.door import Measured
 
-_NAME_WIDTH = 44
+_NAME_WIDTH = 50
 
 
 @dataclass
@@ -79,13 +79,41 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+class Bound:
+    """One figure per round that must not exceed something; the median counts."""
+
+    title: str
+    values: Sequence[float]
+    at_most: float
+
+    @property
+    def value(self) -> float:
+        return median(self.values)
+
+    @property
+    def verdict(self) -> str:
+        return "PASS" if self.value <= self.at_most else "MISS"
+
+    def row(self) -> str:
+        return f"{self.title:<{_NAME_WIDTH}}{self.value:9.2f}{f'<= {self.at_most:g}':>17}  {self.verdict}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "value": round(self.value, 3),
+            "at_most": self.at_most,
+            "verdict": self.verdict,
+        }
+
+
+@dataclass(frozen=True)
 class Report:
     """The whole run."""
 
     machine: dict[str, Any]
     conditions: dict[str, Any]
     series: Sequence[Series]
-    ratios: Sequence[Ratio]
+    ratios: Sequence[Ratio | Bound]
     notes: Sequence[str]
 
     def to_json(self) -> str:

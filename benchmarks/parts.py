@@ -1,0 +1,107 @@
+"""`python -m benchmarks --part ...`: what takes longer than a look, each a run of its own.
+
+flat: whether a log that is a hundred times as long drains as fast, and what a waiting event costs in memory.
+slow: what a handler that takes a second gets done, and whether another one in the same worker notices.
+poison: whether an entity whose events always fail holds back the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import redis
+
+from benchmarks import logs, workers
+from benchmarks.bodies import body, session
+from benchmarks.report import Bound, Ratio, Series
+
+Part = tuple[list[Series], list[Ratio | Bound]]
+
+SHORT = 10_000
+
+_TIME_LIMIT_S = 120.0
+_SLEEPER_S = 8.0
+_OTHER_PER_S = 100.0
+
+
+def flat(redis_url: str, rounds: int, many: int) -> Part:
+    """Drain the first 10,000 events of a short log and of a long one, in turns."""
+    short, long = Series(f"drain, {SHORT:,} waiting"), Series(f"drain, {many:,} waiting")
+    cost = []
+    for url, events in ((f"{redis_url}?db=5", SHORT), (f"{redis_url}?db=6", many)):
+        before = asyncio.run(logs.bytes_used(url))
+        asyncio.run(logs.fill(url, "flat:", events))
+        cost.append((asyncio.run(logs.bytes_used(url)) - before) / events)
+    for number in range(rounds):
+        for series, url in ((short, f"{redis_url}?db=5"), (long, f"{redis_url}?db=6")):
+            name = f"noop-{number}"
+            with workers.at_work(url, "flat:", {workers.NOOP: name}):
+                series.per_s.append(_done_per_s(url, "flat:", name, SHORT))
+    allowed = 1.3 * len(body(0)) + 200
+    return [short, long], [
+        Ratio(f"{many:,} waiting / {SHORT:,} waiting", long.per_s, short.per_s, 0.9),
+        Bound(f"bytes per waiting event (body {len(body(0))})", cost[1:], allowed),
+    ]
+
+
+def slow(redis_url: str, rounds: int, many: int) -> Part:
+    """A handler that sleeps for a second has a backlog, another one gets events meanwhile; then that one alone."""
+    url = f"{redis_url}?db=7"
+    series = Series("handler that takes 1 s, 32 at a time")
+    beside: list[float] = []
+    alone: list[float] = []
+    for number in range(rounds):
+        for with_sleeper in (True, False):
+            with redis.Redis.from_url(url) as client:
+                client.flushdb()
+            names = {workers.NOOP: f"noop-{number}"}
+            if with_sleeper:
+                names[workers.SLEEPER] = f"sleeper-{number}"
+                asyncio.run(logs.fill(url, "slow:", 500))
+            with workers.at_work(url, "slow:", names):
+                p99_ms, per_s = asyncio.run(_beside(url, number))
+            if with_sleeper:
+                series.per_s.append(per_s)
+            (beside if with_sleeper else alone).append(p99_ms)
+    return [series], [
+        Ratio("events/s of the handler that takes 1 s", series.per_s, [1.0] * rounds, 25),
+        Bound("another handler beside it, p99 ms", beside, 50),
+        Bound("that handler alone, p99 ms", alone, 50),
+    ]
+
+
+async def _beside(url: str, number: int) -> tuple[float, float]:
+    """p99 of the quick handler at a steady offer, and what the slow one did each second meanwhile."""
+    quick, sleeper = f"noop-{number}", f"sleeper-{number}"
+    await logs.offer(url, "slow:", 10_000, _OTHER_PER_S, 3.0)  # both are at work by the end of it
+    quick_before = await logs.counted(url, "slow:", quick)
+    sleeper_before, since_s = await logs.counted(url, "slow:", sleeper), time.monotonic()
+    await logs.offer(url, "slow:", 20_000, _OTHER_PER_S, _SLEEPER_S)
+    await asyncio.sleep(0.3)
+    sleeper_after, until_s = await logs.counted(url, "slow:", sleeper), time.monotonic()
+    quick_after = await logs.counted(url, "slow:", quick)
+    done = sleeper_after.get("done", 0) - sleeper_before.get("done", 0)
+    return logs.latency_ms(quick_before, quick_after, 0.99), done / (until_s - since_s)
+
+
+def poison(redis_url: str, rounds: int, many: int) -> Part:
+    """Drain the same log with a handler that does nothing, and with one that fails for one entity of 500."""
+    url = f"{redis_url}?db=8"
+    asyncio.run(logs.fill(url, "poison:", many))
+    well, ill = Series("drain, nothing fails"), Series("drain, one entity always fails")
+    others = sum(session(number) != session(0) for number in range(many))
+    for number in range(rounds):
+        for series, environ in ((well, {}), (ill, {workers.FAILING_SESSION: f"session:{session(0)}"})):
+            name = f"noop-{number}-{'ill' if environ else 'well'}"
+            with workers.at_work(url, "poison:", {workers.NOOP: name}, environ):
+                series.per_s.append(_done_per_s(url, "poison:", name, others))
+    return [well, ill], [Ratio("the others / nothing fails", ill.per_s, well.per_s, 0.9)]
+
+
+def _done_per_s(url: str, prefix: str, name: str, events: int) -> float:
+    return asyncio.run(logs.settled_per_s(url, prefix, name, events, _TIME_LIMIT_S))
+
+
+PARTS = {"flat": (flat, 1_000_000), "slow": (slow, 0), "poison": (poison, 20_000)}
+"""Name -> what measures it, and how many events it wants."""
