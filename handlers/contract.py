@@ -31,6 +31,7 @@ Per = Literal["event", "entity"]
 OnUncertain = Literal["dead", "retry"]
 Isolation = Literal["process"]
 EVERYTHING = "*"
+ISOLATED = ".isolated"  # ends the name of a queue of isolated handlers
 
 NOT_YET_FOR_S = 7 * 86_400.0
 _LONGEST_WAIT_S = 30 * 86_400.0
@@ -347,7 +348,7 @@ class Handler:
         concurrency: events it works on at the same time, per worker process.
         where: whether it wants an event of its types; None for all of them.
         not_yet_for_s: how long it may say `Retry(counts=False)` of an event.
-        isolation: `process` to run each attempt in a process of its own.
+        isolation: `process` to run each attempt alone in a process that may die of it.
     """
 
     name: str
@@ -371,6 +372,11 @@ class Handler:
     @property
     def types(self) -> tuple[str, ...]:
         return tuple(sorted(self.models))
+
+    @property
+    def served_by(self) -> str:
+        """The RQ queue that wakes its workers; isolated handlers have one of their own beside `queue`."""
+        return self.queue if self.isolation is None else self.queue + ISOLATED
 
     def model_of(self, notification_type: str) -> type[Payload] | type[Raw] | None:
         """The declared payload of a type; None when the handler does not want it."""
@@ -492,7 +498,8 @@ def handler(
             `async`), and what it raises counts as an attempt that failed.
         backoff: pauses between attempts.
         not_yet_for_s: seconds since the first attempt after which `Retry(counts=False)` is given up.
-        isolation: `process` runs each attempt in a process of its own, which is killed when over its time.
+        isolation: `process` runs each attempt alone in a process beside the worker, which is killed when over its
+            time, and may crash or run out of memory without harm to anything else.
 
     Raises:
         HandlerError: the declaration contradicts itself.
@@ -519,6 +526,10 @@ def handler(
             raise HandlerError(f"handler {name!r}: not_yet_for_s must be positive")
         if isolation not in (None, *typing.get_args(Isolation)):
             raise HandlerError(f"handler {name!r}: isolation must be None or 'process'")
+        if queue.endswith(ISOLATED):
+            raise HandlerError(
+                f"handler {name!r}: queue must not end with {ISOLATED!r}; use isolation='process'"
+            )
         if unknown := sorted(set(calls) - _callable_operations()):
             raise HandlerError(f"handler {name!r}: calls names unknown operations: {', '.join(unknown)}")
         if settings is not None and str(settings.model_config.get("env_prefix", "")).upper().startswith(

@@ -44,9 +44,10 @@ def declaration(handler: Handler, **changes: Any) -> Declaration:
         "name": handler.name,
         "version": VERSION,
         "types": handler.types,
-        "queue": handler.queue,
+        "queue": handler.served_by,
         "order": handler.order,
         "start": handler.start,
+        "isolation": handler.isolation,
     }
     return Declaration(**{**values, **changes})
 

@@ -37,6 +37,7 @@ from workers.outcomes import (
 from workers.steps import Stepping, current_step
 
 _KEPT_ACTIONS = 20  # of one attempt, for the history
+_CANCEL_S = 3.0  # for a handler that is over its time to let itself be cancelled
 
 _log = structlog.get_logger()
 
@@ -76,7 +77,8 @@ class Attempt:
         number: 1 for the first attempt.
         age_s: seconds since the first attempt began.
         allowed: whether the lease still lives; asked before every call to AMPECO.
-        overdue: told once when a `def` handler outlives its time; nobody can end its thread.
+        overdue: told once when a handler outlives its time for good: nobody can end a thread, nor a task that
+            does not let itself be cancelled.
         steps: makes what stands between the handler and what it does: its once-only steps, or a dry run.
         replayed: somebody asked for this delivery again.
         actions: filled with what is called at AMPECO, each `operation path outcome status`.
@@ -145,11 +147,13 @@ async def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101
     rang, before = False, task.cancelling()
+    last_call: asyncio.TimerHandle | None = None
 
     def ring() -> None:
-        nonlocal rang
+        nonlocal rang, last_call
         rang = True
         task.cancel()
+        last_call = loop.call_later(_CANCEL_S, attempt.overdue)
 
     # What asyncio.timeout does, at a fraction of its price: this runs for every event.
     alarm = loop.call_later(runtime.handler.timeout_s, ring)
@@ -161,6 +165,8 @@ async def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps:
         raise
     finally:
         alarm.cancel()
+        if last_call is not None:
+            last_call.cancel()
         if rang:
             task.uncancel()  # also where the handler answered the time-out in its own way
 

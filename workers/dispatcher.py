@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from workers.deliver import Runtime
 from workers.drain import Drain, Slots
-from workers.eventlog.lease import Lease, clock_s
+from workers.eventlog.lease import MARGIN_S, TTL_S, Lease, clock_s
 from workers.eventlog.log import EventLog
 
 MAX_DRAINS = 256
@@ -41,16 +41,26 @@ class Dispatcher:
         runtimes: handlers by name, ready to run.
         watchdog: end the process when its event loop is stuck, or when it was paused past a lease. Off in tests
             that run a dispatcher in their own process.
+        alone: work on one pair and on one event at a time, so that nothing else is there when the process dies of it.
     """
 
     def __init__(
-        self, log: EventLog, queue: str, runtimes: Mapping[str, Runtime], *, watchdog: bool = False
+        self,
+        log: EventLog,
+        queue: str,
+        runtimes: Mapping[str, Runtime],
+        *,
+        watchdog: bool = False,
+        alone: bool = False,
     ) -> None:
         self._eventlog = log
         self._queue = queue
         self._runtimes = runtimes
         self._watchdog = watchdog
-        self._slots = {name: Slots(runtime.handler.concurrency) for name, runtime in runtimes.items()}
+        self._max_drains = 1 if alone else MAX_DRAINS
+        self._slots = {
+            name: Slots(1 if alone else runtime.handler.concurrency) for name, runtime in runtimes.items()
+        }
         self._suspects_turn = asyncio.Lock()
         self._drains: dict[tuple[str, int], tuple[Drain, asyncio.Task[None]]] = {}
         self._avoid: dict[tuple[str, int], float] = {}
@@ -73,7 +83,7 @@ class Dispatcher:
         idle_since_s: float | None = None
         with contextlib.suppress(RedisError):
             await self._eventlog.awake(self._queue)
-        while not self.stopping and clock_s() < end_s:
+        while not self.stopping and not self.recycling.is_set() and clock_s() < end_s:
             try:
                 await self._start_due()
             except (RedisError, OSError) as error:
@@ -105,6 +115,7 @@ class Dispatcher:
                 deadlines = []
                 for drain, task in list(self._drains.values()):
                     if not drain.lease.deadline_s:
+                        deadlines.append(TTL_S - MARGIN_S)  # it may be taken and at work before we look again
                         continue
                     left_s = drain.lease.deadline_s - now_s
                     if task.cancelling():
@@ -124,6 +135,10 @@ class Dispatcher:
         finally:
             self._arm(None)
 
+    def stop_soon(self) -> None:
+        """Start no further drains, so that `work` ends."""
+        self.stopping = True
+
     async def stop(self) -> None:
         """Start nothing new, let what runs finish within the grace time, hand back the rest."""
         self.stopping = True
@@ -139,7 +154,7 @@ class Dispatcher:
         self._avoid = {pair: until for pair, until in self._avoid.items() if until > now_s}
         wanted = [pair for pair in pairs if pair not in self._drains and self._may_take(pair)]
         random.shuffle(wanted)  # nobody is always first, and processes do not all ask for the same one
-        room = MAX_DRAINS - len(self._drains)
+        room = self._max_drains - len(self._drains)
         for handler, lane in wanted[:room]:
             self._start(handler, lane)
         if len(wanted) > room:
@@ -160,6 +175,8 @@ class Dispatcher:
             self._attempt_is_overdue,
         )
         task = asyncio.create_task(drain.run(self._grace_s))
+        if not self._drains:
+            self._arm(TTL_S - MARGIN_S)
         pair = (handler, lane)
         self._drains[pair] = (drain, task)
         task.add_done_callback(lambda _: self._ended(pair, drain))

@@ -42,7 +42,7 @@ _URGENT_S = 0.002  # sooner where the next event of an entity waits for it
 _PASS_S = 0.5  # how long one slow event may hold the cursor
 _LINGER_S = 0.008  # before falling asleep: what arrives now costs no new lease
 _HOLD_MARGIN_S = 5.0  # on top of an attempt's time, until it has surely told how its steps ended
-_ABANDON_S = 5.0  # for attempts that were cancelled to come to an end
+_ABANDON_S = 3.0  # for attempts that were cancelled to come to an end, while the lease still lives
 _POLL_S = 0.05  # for new events while earlier ones are still at work
 _BREATH_S = 0.005  # how long one task may hold the event loop with events that never wait
 
@@ -463,6 +463,8 @@ class Drain:
         """Let running attempts finish while the lease is kept alive, then give the lease back."""
         end_s = clock_s() + grace_s
         while (self._tasks or self._suspect_task) and clock_s() < end_s:
+            if self._outlived and self._handler.isolation:
+                break  # it ends with its process, in which there is nothing else
             self._wake.clear()
             self._marked.set()
             await self._step("work", 0)

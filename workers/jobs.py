@@ -6,19 +6,23 @@ RQ's key prefix comes from `RQ_KEY_PREFIX`, which has to be set before this modu
 
 from __future__ import annotations
 
+import contextlib
+import os
 import queue
+import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import redis
 import structlog
-from rq import Queue, SimpleWorker
+from rq import Queue, SimpleWorker, Worker
 from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
-from rq.worker import WorkerStatus
+from rq.worker import BaseWorker, WorkerStatus
 
 from workers.eventlog.connect import connect_sync
 
@@ -26,6 +30,8 @@ _JOB = "workers.jobs.drain"
 _WORKER_TTL_S = 25
 _JOB_TTL_S = 60  # a wake-up that waited this long was replaced by the ticker's
 _MAX_WAITING = 1_000
+_MAINTENANCE_S = 30
+_LOOK_S = 2  # how often a fork is looked at
 
 _log = structlog.get_logger()
 _work: Callable[[], bool] | None = None
@@ -104,8 +110,8 @@ class Waker:
                 _log.debug("wake_up.failed", queues=names, error=type(error).__name__)
 
 
-class WakeUpWorker(SimpleWorker):
-    """An RQ worker that does not fork, serves one queue, and lets its owner handle signals."""
+class OneQueueWorker(BaseWorker):
+    """An RQ worker that serves one queue and lets its owner handle signals."""
 
     max_connection_wait_time = 2
 
@@ -118,7 +124,8 @@ class WakeUpWorker(SimpleWorker):
             connection=client,
             serializer=JSONSerializer,
             worker_ttl=_WORKER_TTL_S,
-            maintenance_interval=30,
+            maintenance_interval=_MAINTENANCE_S,
+            job_monitoring_interval=_LOOK_S,
             default_result_ttl=0,
             job_class=Job,
             log_job_description=False,
@@ -142,3 +149,49 @@ class WakeUpWorker(SimpleWorker):
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         _log.error("wake_up.failed", error=getattr(exc_info[0], "__name__", "unknown"))
+
+
+class WakeUpWorker(OneQueueWorker, SimpleWorker):
+    """Runs the wake-up in its own process."""
+
+
+class ForkingWorker(OneQueueWorker, Worker):
+    """Forks a process for every wake-up, and kills it when it outlives its time.
+
+    Args:
+        longest_s: seconds that such a process may live.
+    """
+
+    def __init__(self, redis_url: str, queue_name: str, *, longest_s: float) -> None:
+        super().__init__(redis_url, queue_name)
+        self._longest_s = longest_s
+        self._forked_s = 0.0
+
+    def subscribe(self) -> None:
+        """Nobody sends these workers commands, and RQ would listen in a thread, which a fork must not have."""
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        self._forked_s = time.monotonic()
+        super().fork_work_horse(job, queue)
+
+    def maintain_heartbeats(self, job: Job, execution: Any) -> None:
+        if time.monotonic() - self._forked_s > self._longest_s:
+            _log.error("process.killed", process="isolated", reason="it outlived its time")
+            self.kill_horse()
+        with contextlib.suppress(redis.RedisError):  # what was forked must not be left to itself
+            super().maintain_heartbeats(job, execution)
+
+    def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: Any) -> None:
+        _log.warning("process.died", process="isolated", exit_code=os.waitstatus_to_exitcode(ret_val or 0))
+
+    def stop_soon(self) -> None:
+        if self.horse_pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.horse_pid, signal.SIGTERM)
+        super().stop_soon()
+
+    def teardown(self) -> None:
+        if self.horse_pid and not self.is_horse:
+            self.kill_horse()
+            self.wait_for_horse()
+        super().teardown()  # type: ignore[no-untyped-call]

@@ -98,6 +98,8 @@ def outcome_of(
             reason, detail, least_s = "retry-asked", error.reason, error.after_s
         case AttemptTimedOut():
             reason, detail, least_s = "timed-out", "", None
+        case MemoryError():
+            reason, detail, least_s = "out-of-memory", "", None
         case RateLimited():
             reason, detail, least_s = "rate-limited", "", error.retry_after_s
         case _:

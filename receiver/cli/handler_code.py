@@ -264,6 +264,7 @@ def _declared(item: Found) -> dict[str, Any]:
         "order": handler.order,
         "start": handler.start,
         "queue": handler.queue,
+        "isolation": handler.isolation,
         "calls": sorted(handler.calls),
         "max_attempts": handler.max_attempts,
         "timeout_s": handler.timeout_s,

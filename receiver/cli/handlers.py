@@ -197,6 +197,7 @@ def _row(handler: HandlerPosition, paused: Pause | None) -> dict[str, object]:
         "types": list(handler.types),
         "queue": handler.queue,
         "order": handler.order,
+        "isolation": handler.isolation,
         "last_seen_at": rfc3339(handler.last_seen_ms),
         "paused": None if paused is None else {"since": rfc3339(paused.since_ms), "reason": paused.reason},
         **_standing(handler),

@@ -24,26 +24,34 @@ if TYPE_CHECKING:
 )
 @click.option("--load", multiple=True, metavar="MODULE|FILE", help="Handlers besides the installed plugins.")
 @child_option
-def worker(queue: str, processes: int, load: tuple[str, ...], child: bool) -> None:
+@click.option("--isolated", is_flag=True, hidden=True, help="The child for isolated handlers.")
+def worker(queue: str, processes: int, load: tuple[str, ...], child: bool, isolated: bool) -> None:
     """Run the handlers of the installed plugins."""
+    if queue.endswith(".isolated"):
+        raise click.UsageError("--queue: the worker of the queue before .isolated serves both.")
     settings = prepare(need=("AWR_REDIS_URL",))
     if settings.registration != "off":
         from receiver.settings import demand
 
         demand(settings, ("AWR_TENANT_URL", "AWR_API_TOKEN"))
     if child:
-        sys.exit(run_child(settings, queue, load))
-    arguments = ["worker", "--child", "--queue", queue, *(part for name in load for part in ("--load", name))]
-    sys.exit(asyncio.run(_supervise(settings, arguments, processes)))
+        sys.exit(run_child(settings, queue, load, isolated=isolated))
+    sys.exit(asyncio.run(_supervise(settings, _child_arguments(queue, load), processes)))
 
 
-def run_child(settings: Settings, queue: str, load: tuple[str, ...]) -> int:
+def _child_arguments(queue: str, load: tuple[str, ...]) -> list[str]:
+    return ["worker", "--child", "--queue", queue, *(part for name in load for part in ("--load", name))]
+
+
+def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated: bool = False) -> int:
     """The work itself, in this process."""
     from handlers.contract import HandlerError
     from receiver.cli.processes import end_with_parent, say_ready
     from receiver.serve import rules_of
     from receiver.settings import load as load_settings
-    from workers.process import RECYCLED, WorkerConfig, WorkerProcess
+    from workers.config import WorkerConfig
+    from workers.isolated import IsolatedProcess
+    from workers.process import RECYCLED, WorkerProcess
 
     def token() -> str | None:
         secret = load_settings(os.environ).api_token
@@ -62,8 +70,13 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...]) -> int:
         allow=settings.handlers_allow,
         strict=settings.plugins_strict,
         ledger_days=settings.ledger_days,
+        keep=settings.keep,
+        isolated_command=(sys.executable, "-m", "receiver", *_child_arguments(queue, load), "--isolated"),
+        isolated_memory_mb=settings.isolated_memory_mb,
     )
     end_with_parent()
+    if isolated:
+        return IsolatedProcess(config).run()
     try:
         code = WorkerProcess(config, on_ready=say_ready).run()
     except HandlerError as error:

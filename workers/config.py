@@ -1,0 +1,41 @@
+"""What a worker process is told; every kind of it reads the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from workers.eventlog.retention import Keep
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """What a worker process needs to know.
+
+    Attributes:
+        queue: whose handlers it runs; the isolated ones among them run in a process of their own beside it.
+        api_token: read again from time to time, so that a rotated token is taken up; None when there is none.
+        rules_version: of the entity key rules, which belong to the log.
+        load: further modules or files with handlers.
+        allow: names of the handlers to run; None for all.
+        strict: refuse the start when a plugin is faulty.
+        ledger_days: how long once-only steps are known after their event was settled.
+        keep: what of the log is to be kept.
+        isolated_command: starts the process for isolated handlers.
+        isolated_memory_mb: how much memory an isolated handler may take on top of what its process begins with.
+    """
+
+    redis_url: str
+    prefix: str
+    lanes: int
+    queue: str
+    tenant_url: str | None
+    api_token: Callable[[], str | None]
+    rules_version: str
+    load: Sequence[str] = ()
+    allow: Sequence[str] | None = None
+    strict: bool = False
+    ledger_days: int = 30
+    keep: Keep = field(default_factory=Keep)
+    isolated_command: Sequence[str] = ()
+    isolated_memory_mb: int = 1024

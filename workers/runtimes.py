@@ -1,0 +1,90 @@
+"""Handlers made ready to run in a process: their settings, their lifespans, and the clients they call AMPECO with."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+from pydantic import ValidationError
+
+from ampeco.client import AsyncClient, Client
+from handlers.contract import HandlerError
+from handlers.discovery import Found, missing_settings
+from workers.config import WorkerConfig
+from workers.deliver import Runtime
+
+_TOKEN_LOOK_S = 2.0
+
+_log = structlog.get_logger()
+
+
+class Runtimes:
+    """The handlers of one process.
+
+    Attributes:
+        by_name: those that are ready to run.
+
+    Args:
+        threads: at most so many `def` handlers run at the same time.
+    """
+
+    def __init__(self, config: WorkerConfig, *, threads: int) -> None:
+        self.by_name: dict[str, Runtime] = {}
+        self._config = config
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="handler")
+        self._token: str | None = None
+        self._exits = contextlib.AsyncExitStack()
+
+    async def open(self, found: Sequence[Found], *, strict: bool) -> None:
+        """Make them ready; what cannot be is said and left out.
+
+        Raises:
+            HandlerError: one cannot be, and that is to be refused.
+        """
+        for item in found:
+            try:
+                self.by_name[item.handler.name] = await self._runtime(item)
+            except Exception as error:
+                told = missing_settings(error) if isinstance(error, ValidationError) else type(error).__name__
+                if strict:
+                    raise HandlerError(f"handler {item.handler.name!r}: {told}") from error
+                _log.error("handler.faulty", source=item.handler.name, error=told)
+        self.take_up_token()
+
+    async def _runtime(self, item: Found) -> Runtime:
+        handler = item.handler
+        settings = handler.settings() if handler.settings is not None else None
+        state = None
+        if handler.lifespan is not None:
+            arguments = () if handler.settings is None else (settings,)
+            state = await self._exits.enter_async_context(handler.lifespan(*arguments))
+        return Runtime(handler, item.version, settings, state, threads=self._threads)
+
+    async def follow_token(self) -> None:
+        """Look for another token now and then."""
+        while True:
+            await asyncio.sleep(_TOKEN_LOOK_S)
+            self.take_up_token()
+
+    def take_up_token(self) -> None:
+        """Handlers call AMPECO with the token that holds now; calls under way finish with the old one."""
+        token = self._config.api_token()
+        if token == self._token or token is None or self._config.tenant_url is None:
+            return
+        if self._token is not None:
+            _log.info("api_token.changed")
+        self._token = token
+        client = AsyncClient(self._config.tenant_url, token)
+        sync_client = Client(self._config.tenant_url, token)
+        self._exits.push_async_callback(client.aclose)
+        self._exits.callback(sync_client.close)
+        for runtime in self.by_name.values():
+            runtime.client, runtime.sync_client = client, sync_client
+
+    async def close(self) -> None:
+        """Leave the lifespans, last one first."""
+        await self._exits.aclose()
+        self._threads.shutdown(wait=False)
