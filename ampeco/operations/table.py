@@ -6,11 +6,11 @@ changes nothing more. AMPECO documents no idempotency key for any operation.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from string import Formatter
-from types import MappingProxyType
 from typing import Any, Literal
 
 Kind = Literal["read", "write", "action"]
@@ -102,26 +102,63 @@ class Operation:
         return cls(**given)
 
 
-def newest(operations: Iterable[Operation]) -> dict[str, Operation]:
-    """Name -> its newest version that is not deprecated, else its newest one."""
-    chosen: dict[str, Operation] = {}
-    for operation in operations:
-        other = chosen.get(operation.name)
-        if other is None or _rank(operation) > _rank(other):
-            chosen[operation.name] = operation
-    return chosen
+class Versions(Mapping[tuple[str, str], Operation]):
+    """Every endpoint by name and version; each is made when somebody asks for it: a process uses few of them."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], Operation] = {}
+
+    def __getitem__(self, key: tuple[str, str]) -> Operation:
+        if key not in self._made:
+            self._made.setdefault(key, Operation.of(_rows()[key]))
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(_rows())
+
+    def __len__(self) -> int:
+        return len(_rows())
 
 
-def _rank(operation: Operation) -> tuple[bool, tuple[int, ...]]:
-    return not operation.deprecated, tuple(map(int, operation.version.split(".")))
+class Newest(Mapping[str, Operation]):
+    """Endpoints by name: of each the newest version that is not deprecated, else its newest one."""
+
+    def __init__(self, versions: Mapping[tuple[str, str], Operation]) -> None:
+        self._versions = versions
+
+    def __getitem__(self, name: str) -> Operation:
+        return self._versions[name, _newest()[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_newest())
+
+    def __len__(self) -> int:
+        return len(_newest())
 
 
-_ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("table.json").read_bytes())
+@cache
+def _rows() -> dict[tuple[str, str], dict[str, Any]]:
+    rows = json.loads(Path(__file__).with_name("table.json").read_bytes())
+    return {(row["name"], row["version"]): row for row in rows}
 
-VERSIONS: Mapping[tuple[str, str], Operation] = MappingProxyType(
-    {(row["name"], row["version"]): Operation.of(row) for row in _ROWS}
-)
+
+@cache
+def _newest() -> dict[str, str]:
+    """Name -> the version to use unless told otherwise."""
+    chosen: dict[str, dict[str, Any]] = {}
+    for row in _rows().values():
+        other = chosen.get(row["name"])
+        if other is None or _rank(row) > _rank(other):
+            chosen[row["name"]] = row
+    return {name: row["version"] for name, row in chosen.items()}
+
+
+def _rank(row: Mapping[str, Any]) -> tuple[bool, tuple[int, ...]]:
+    return not row.get("deprecated"), tuple(map(int, row["version"].split(".")))
+
+
+VERSIONS: Mapping[tuple[str, str], Operation] = Versions()
 """Every endpoint, by name and version."""
 
-OPERATIONS: Mapping[str, Operation] = MappingProxyType(newest(VERSIONS.values()))
+OPERATIONS: Mapping[str, Operation] = Newest(VERSIONS)
 """By name: the newest version that is not deprecated, else the newest one."""

@@ -14,7 +14,7 @@ from ampeco.calls import Call
 from ampeco.listing import PER_PAGE
 from ampeco.operations import Id
 from ampeco.resources import requests
-from ampeco.resources.base import AsyncNoun
+from ampeco.resources.nouns import AsyncNoun
 from ampeco.resources.requests import Body
 
 if TYPE_CHECKING:

@@ -1,0 +1,40 @@
+"""The table of operations as everybody else sees it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ampeco.operations import OPERATIONS, VERSIONS
+
+_IMPORTED = """
+import ampeco.client, ampeco.notifications
+from ampeco.operations import OPERATIONS, VERSIONS, table
+
+assert table._rows.cache_info().currsize == 0, "the table was read by an import"
+OPERATIONS["charge-point.reset"]
+assert len(VERSIONS._made) == 1, "more operations were made than asked for"
+"""
+
+
+def test_an_import_reads_no_table_and_a_call_makes_one_operation() -> None:
+    """Every command and every worker imports the clients, and most of them call little."""
+    subprocess.run([sys.executable, "-c", _IMPORTED], check=True)
+
+
+def test_without_a_version_it_is_the_newest_that_is_not_deprecated() -> None:
+    for name, chosen in OPERATIONS.items():
+        versions = {version: VERSIONS[name, version] for named, version in VERSIONS if named == name}
+        usable = {v for v, operation in versions.items() if not operation.deprecated} or set(versions)
+        assert chosen.version == max(usable, key=lambda v: tuple(map(int, v.split(".")))), name
+        assert chosen is versions[chosen.version]
+
+
+def test_what_does_not_exist_is_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        OPERATIONS["charge-point.fly"]
+    with pytest.raises(KeyError):
+        VERSIONS["charge-point.reset", "9.9"]
+    assert "charge-point.fly" not in OPERATIONS
+    assert ("charge-point.reset", "1.0") in VERSIONS
+    assert len(VERSIONS) > len(OPERATIONS) > 73
