@@ -5,6 +5,7 @@ Which members a resource has is not checked: bodies of resources are not publicl
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ampeco.operations import VERSIONS, Operation
@@ -47,10 +48,10 @@ class ResourceApi:
             return Answer(
                 self._tenant.habits.created_status, {"data": self._store.create(path, self._written(call))}
             )
-        ids, wanted = self._store.ids(path), _filters(call)
-        if wanted:
-            ids = [id_ for id_ in ids if _fits(self._store.read(path, id_), wanted)]
-        return Answer(200, page(call, self._tenant.habits, ids, lambda id_: self._store.read(path, id_)))
+        wanted = _filters(call)
+        fits = partial(_fits, wanted) if wanted else None
+        ids, show = self._store.ids(path), partial(self._store.read, path)
+        return Answer(200, page(call, self._tenant.habits, ids, show, fits))
 
     def _one(self, call: Call, path: Path, id_: str) -> Answer:
         match call.operation.method:
@@ -103,7 +104,7 @@ def _filters(call: Call) -> dict[str, set[str]]:
     return wanted
 
 
-def _fits(document: Document, wanted: Mapping[str, set[str]]) -> bool:
+def _fits(wanted: Mapping[str, set[str]], document: Document) -> bool:
     return all(name in document and _as_text(document[name]) & values for name, values in wanted.items())
 
 

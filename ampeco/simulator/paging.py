@@ -6,6 +6,7 @@ first `null` or empty); `meta` and `links` as in the index of the specification.
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,27 +17,44 @@ from ampeco.simulator.model import Refused
 MAX_PER_PAGE = 100
 
 
-def page(call: Call, habits: Habits, ids: Sequence[str], show: Callable[[str], Any]) -> dict[str, Any]:
+def page(
+    call: Call,
+    habits: Habits,
+    ids: Sequence[str],
+    show: Callable[[str], Any],
+    fits: Callable[[Any], bool] | None = None,
+) -> dict[str, Any]:
     """One page of a listing.
 
     Args:
         ids: of everything, in the order of the listing.
         show: makes the document of one.
+        fits: whether a document is asked for, None = all are. By cursor only those up to the end of the page are
+            looked at; a number of pages cannot be told without looking at all.
     """
     per_page = _whole(call.query.get("per_page"), MAX_PER_PAGE, MAX_PER_PAGE)
     if "cursor" in call.query and habits.listings == "both":
-        return _by_cursor(call, habits, ids, show, per_page)
+        return _by_cursor(call, habits, ids, show, fits, per_page)
+    if fits is not None:
+        ids = [id_ for id_ in ids if fits(show(id_))]
     return _by_number(call, ids, show, per_page)
 
 
 def _by_cursor(
-    call: Call, habits: Habits, ids: Sequence[str], show: Callable[[str], Any], per_page: int
+    call: Call,
+    habits: Habits,
+    ids: Sequence[str],
+    show: Callable[[str], Any],
+    fits: Callable[[Any], bool] | None,
+    per_page: int,
 ) -> dict[str, Any]:
-    start = _after(call.query["cursor"], ids)
-    shown = ids[start : start + per_page]
-    cursor = _write_cursor(shown[-1]) if len(ids) > start + per_page else None
+    rest = ((id_, show(id_)) for id_ in islice(ids, _after(call.query["cursor"], ids), None))
+    asked_for = (entry for entry in rest if fits is None or fits(entry[1]))
+    shown = list(islice(asked_for, per_page + 1))
+    cursor = _write_cursor(shown[per_page - 1][0]) if len(shown) > per_page else None
     meta = {"path": call.url, "per_page": per_page, habits.cursor_name: cursor, "prev_cursor": None}
-    return {"data": [show(id_) for id_ in shown], "links": _links(call, cursor=cursor), "meta": meta}
+    documents = [document for _, document in shown[:per_page]]
+    return {"data": documents, "links": _links(call, cursor=cursor), "meta": meta}
 
 
 def _by_number(call: Call, ids: Sequence[str], show: Callable[[str], Any], per_page: int) -> dict[str, Any]:

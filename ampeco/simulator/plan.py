@@ -74,8 +74,8 @@ class Fault:
     token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.to_s is not None and self.to_s < self.from_s:
-            raise ValueError(f"to_s ({self.to_s:g}) is before from_s ({self.from_s:g})")
+        if self.to_s is not None and self.to_s <= self.from_s:
+            raise ValueError(f"to_s ({self.to_s:g}) is not after from_s ({self.from_s:g})")
         if (self.what == "habits") != bool(self.habits):
             raise ValueError("a fault is called habits and says in `habits` which, or has none")
         if self.what == "add-token" and not self.token:

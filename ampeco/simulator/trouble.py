@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 from ampeco.simulator.fleet import Fleet
-from ampeco.simulator.habits import Habits, as_json
+from ampeco.simulator.habits import as_json
+from ampeco.simulator.model import NotificationSubscription
 from ampeco.simulator.plan import Fault
 from ampeco.simulator.reading import read_habits
 from ampeco.simulator.tenant import Tenant
@@ -28,6 +29,8 @@ class Trouble:
         self._life = life
         self._timers: set[asyncio.TimerHandle] = set()
         self._under_way: dict[int, tuple[Fault, _Undo]] = {}
+        self._own_habits: dict[str, Any] = {}  # those that a fault at work has changed
+        self._disabled: list[NotificationSubscription] = []
         self._ordered = 0
 
     @property
@@ -85,20 +88,31 @@ class Trouble:
 
     def _change_habits(self, fault: Fault) -> _Undo:
         before = as_json(self._tenant.habits)
-        self._become(read_habits(fault.habits, self._tenant.habits))
-        own = {name: before[name] for name in fault.habits}
-        return lambda: self._become(read_habits(own, self._tenant.habits))
+        self._become(fault.habits)
+        self._own_habits = {**{name: before[name] for name in fault.habits}, **self._own_habits}
+        return lambda: self._behave_again(fault.habits)
 
-    def _become(self, habits: Habits) -> None:
-        self._tenant.change(habits)
+    def _behave_again(self, names: Iterable[str]) -> None:
+        """Each is again what another fault at work makes of it, the latest first, else the tenant's own."""
+        others = [fault.habits for fault, _ in self._under_way.values()]
+        again = {name: self._own_habits.pop(name) for name in names if not any(name in h for h in others)}
+        for habits in others:
+            again |= {name: habits[name] for name in names if name in habits}
+        self._become(again)
+
+    def _become(self, habits: Mapping[str, Any]) -> None:
+        self._tenant.change(read_habits(habits, self._tenant.habits))
 
     def _disable_subscriptions(self) -> _Undo:
-        disabled = [s for s in self._tenant.subscriptions.values() if s.enabled]
-        for subscription in disabled:
-            subscription.enabled = False
+        for subscription in self._tenant.subscriptions.values():
+            if subscription.enabled:
+                subscription.enabled = False
+                self._disabled.append(subscription)
+        return self._enable_subscriptions
 
-        def enable() -> None:
-            for subscription in disabled:
-                subscription.enabled = True
-
-        return enable
+    def _enable_subscriptions(self) -> None:
+        if any(fault.what == "disable-subscriptions" for fault, _ in self._under_way.values()):
+            return  # not yet: another such fault is at work
+        for subscription in self._disabled:
+            subscription.enabled = True
+        self._disabled.clear()
