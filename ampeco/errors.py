@@ -202,3 +202,7 @@ class ActionRefused(ApiError):
     ) -> None:
         super().__init__(operation, status, message, body, request_id=request_id)
         self.error_code = error_code
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        return said if self.error_code is None else f"{said} ({self.error_code})"

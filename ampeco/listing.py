@@ -169,7 +169,8 @@ def _following(document: Mapping[str, Any]) -> Query | None:
     for name in ("next_cursor", "cursor"):
         if name in told:
             cursor = told[name]
-            return (("cursor", cursor),) if isinstance(cursor, str) and cursor else _numbered(told)
+            text = str(cursor) if type(cursor) in (int, str) else ""
+            return (("cursor", text),) if text else _numbered(told)
     link = links.get("next") if isinstance(links, dict) else None
     return (_query_of(link) if isinstance(link, str) else None) or _numbered(told)
 

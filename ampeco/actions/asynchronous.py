@@ -141,9 +141,10 @@ class AsyncChargePointActions:
     ) -> Any:
         """Actions / Clear Charging Profile (v1.0).
 
-        A repetition is harmless: a profile that is gone stays gone.
+        A repetition is not harmless: a late repetition lifts a limit that was set in between.
 
         Args:
+            id: with none of these four AMPECO clears the ChargePointMaxProfile.
             evse_network_id: 0 for the whole charge point.
             extra: further members of the body, by AMPECO's names.
         """

@@ -76,6 +76,13 @@ def test_a_walk_by_number_starts_at_page_one() -> None:
     assert asked == [{"page": "1", "per_page": "100"}]
 
 
+def test_a_cursor_that_is_a_number_is_followed() -> None:
+    pages = scripted({"data": [1], "meta": {"next_cursor": 0}}, {"data": [2], "meta": {"next_cursor": False}})
+    found, asked = walked(pages)
+    assert found == [1, 2]
+    assert asked[1]["cursor"] == "0"
+
+
 def test_an_empty_cursor_beside_page_numbers_is_no_end() -> None:
     found, asked = walked(
         scripted(

@@ -79,6 +79,7 @@ def test_success_false_is_an_error(wrap: bool) -> None:
     error = failure(200, body)
     assert isinstance(error, ActionRefused)
     assert (error.error_code, error.message) == ("evse_occupied", "Busy")
+    assert str(error) == "charge-point.reset: 200: Busy (evse_occupied)"
     assert failure(200, b'{"success":false}').error_code is None
 
 
