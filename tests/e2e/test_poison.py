@@ -43,6 +43,7 @@ def test_an_event_that_ends_its_process_three_times_is_dead(
     async def leases_run_out(log: EventLog) -> None:
         for lane in range(log.lanes):
             await log.redis.delete(log.key("lease", "poisoned", lane))
+        await log.redis.delete(log.key("due", "default"))  # which says when they run out
         await log.recompute()
 
     async def dead(log: EventLog):
