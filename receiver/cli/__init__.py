@@ -32,6 +32,7 @@ COMMANDS = {
     "serve": "receiver.cli.serve:serve",
     "worker": "receiver.cli.worker:worker",
     "simulator": "receiver.cli.simulator:simulator",
+    "explain": "receiver.cli.explain:explain",
     "events": "receiver.cli.events:events",
     "handlers": "receiver.cli.handlers:handlers",
     "dead": "receiver.cli.dead:dead",

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from receiver.cli import prepare, print_json, print_table, rfc3339, store_url
+from receiver.cli import prepare, print_json, print_table, rfc3339
+from receiver.cli.event_rows import cells, row, shape
+from receiver.cli.event_tail import tail
+from receiver.cli.stored import stored_log
 
 if TYPE_CHECKING:
-    from receiver.settings import Settings
+    from workers.eventlog.log import EventLog
     from workers.eventlog.record import StoredEvent
+    from workers.eventlog.retention import Standing
+
+_HEADS = ("event", "received_at", "type", "key", "bytes", "marks")
 
 
 @click.group()
@@ -28,37 +35,84 @@ def events() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def list_(limit: int, type_: str | None, key: str | None, as_json: bool) -> None:
     """List events, the newest first; bodies are not shown."""
-    found = asyncio.run(_read(prepare(), limit, type_, key))
+    found, stands = asyncio.run(_read(limit, type_, key))
     if as_json:
-        print_json([_row(event) for event in found])
-    else:
-        print_table(
-            ("event", "received_at", "type", "key", "bytes", "marks"),
-            [["-" if cell in (None, "") else cell for cell in _cells(event)] for event in found],
-        )
+        print_json([row(event) for event in found])
+        return
+    print_table(_HEADS, [["-" if cell in (None, "") else cell for cell in cells(event)] for event in found])
+    if stands is not None:
+        click.echo(_kept(stands), err=True)
 
 
-async def _read(settings: Settings, limit: int, type_: str | None, key: str | None) -> list[StoredEvent]:
-    from workers.eventlog.connect import connect
-    from workers.eventlog.log import EventLog
+@events.command()
+@click.argument("id", metavar="ID")
+@click.option("--body", "with_body", is_flag=True, help="What AMPECO sent, byte by byte; it may be personal.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def show(id: str, with_body: bool, as_json: bool) -> None:
+    """Show one event, or what lies in quarantine under that id: where it came from, and the shape of its body.
 
-    async with connect(store_url(settings)) as redis:
-        log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
-        return await log.list_events(limit=limit, type=type_, key=key)
+    With --body nothing but the body, which may hold personal data.
+    """
+    known, body = asyncio.run(_one(id))
+    if as_json:
+        text = {"body": body.decode(errors="replace")} if with_body else {}
+        print_json({**known, "shape": shape(body), **text})
+        return
+    if with_body:
+        click.echo(body, nl=False)
+        if sys.stdout.isatty():
+            click.echo()
+        return
+    for name, value in known.items():
+        if name == "marks":
+            value = ",".join(value)
+        click.echo(f"{name + ':':<13} {'-' if value in (None, '') else value}")
+    click.echo("shape:" + ("" if shape(body) else f"        {len(body)} bytes that are no JSON"))
+    for path, kind in shape(body).items():
+        click.echo(f"    {path}  {kind}")
 
 
-def _cells(event: StoredEvent) -> tuple[object, ...]:
-    row = _row(event)
-    return (row["id"], row["received_at"], row["type"], row["key"], row["bytes"], ",".join(event.marks))
+events.add_command(tail)
 
 
-def _row(event: StoredEvent) -> dict[str, object]:
-    return {
-        "id": event.event_id,
-        "type": event.type,
-        "key": event.key,
-        "received_at": rfc3339(event.received_at_ms),
-        "bytes": len(event.body),
-        "marks": list(event.marks),
-        "key_id": event.key_id or None,
+async def _read(limit: int, type_: str | None, key: str | None) -> tuple[list[StoredEvent], Standing | None]:
+    from workers.eventlog.retention import standing
+
+    async with stored_log(prepare()) as log:
+        return await log.list_events(limit=limit, type=type_, key=key), await standing(log)
+
+
+async def _one(id: str) -> tuple[dict[str, Any], bytes]:
+    from workers.eventlog.errors import UnknownName
+
+    async with stored_log(prepare()) as log:
+        event = await log.event(id)
+        if event is not None:
+            return row(event), event.body
+        if found := await _quarantined(log, id):
+            return found
+    raise UnknownName(f"no event {id!r} is kept; `explain {id}` tells what is still known of it")
+
+
+async def _quarantined(log: EventLog, id: str) -> tuple[dict[str, Any], bytes] | None:
+    from workers.eventlog.explain import quarantined
+
+    found = await quarantined(log, id)
+    if found is None:
+        return None
+    known = {
+        "id": found.stream_id,
+        "quarantined": found.reason,
+        "received_at": rfc3339(found.received_at_ms),
+        "bytes": len(found.body),
+        "key_id": found.key_id or None,
     }
+    return known, found.body
+
+
+def _kept(stands: Standing) -> str:
+    since = (
+        "no event is kept" if stands.oldest_ms is None else f"oldest kept event {rfc3339(stands.oldest_ms)}"
+    )
+    full = f"; nothing more is appended: {stands.full}" if stands.full else ""
+    return f"{since}; the log takes {stands.bytes:,} of {stands.max_bytes:,} bytes{full}"

@@ -52,6 +52,17 @@ def hash_of(key: str | None) -> int:
     return 0 if key is None else zlib.crc32(key.encode()) or 1
 
 
+def id_bytes(stream_id: str) -> bytes:
+    """How an event's id stands in packed records, to look for it without unpacking them."""
+    ms, _, seq = stream_id.partition("-")
+    return (int(ms) << _SEQ_BITS | int(seq)).to_bytes(8)
+
+
+def key_bytes(key: str) -> bytes:
+    """How an entity key stands in packed records."""
+    return hash_of(key).to_bytes(4)
+
+
 def encode(deliveries: Iterable[Settled]) -> bytes:
     """Pack what one step settled; empty for nothing."""
     packed = bytearray()

@@ -30,6 +30,7 @@ local function register(at)
   redis.call('HSET', registry, field, cjson.encode({
     v = 1, first_seen = first_seen, last_seen = now_ms, declaration = cjson.decode(ARGV[at + 2]),
   }))
+  redis.call('HSETNX', prefix .. 'since', name, first_seen)
   for lane = 0, lanes - 1 do
     local from = '0-0'
     if start == 'now' then

@@ -18,7 +18,7 @@ for lane = 0, lanes - 1 do
   for _, queue in ipairs(queues) do redis.call('ZREM', prefix .. 'due:' .. queue, pair) end
 end
 redis.call('UNLINK', prefix .. 'dead:' .. handler, prefix .. 'stats:' .. handler)
-for _, hash in ipairs({'newest', 'wants', 'replays', 'paused'}) do redis.call('HDEL', prefix .. hash, handler) end
+for _, hash in ipairs({'newest', 'wants', 'replays', 'paused', 'since'}) do redis.call('HDEL', prefix .. hash, handler) end
 for _, field in ipairs(redis.call('HKEYS', prefix .. 'handlers')) do
   if string.match(field, '^(.-)|') == handler then redis.call('HDEL', prefix .. 'handlers', field) end
 end

@@ -1,0 +1,139 @@
+"""`explain`: what became of an event, or of everything about an entity, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from receiver.cli import prepare, print_json, rfc3339
+from receiver.cli.fates import document, said
+from receiver.cli.stored import stored_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from workers.eventlog.explain import Explanation
+    from workers.eventlog.record import AttemptNote
+    from workers.eventlog.stories import Story
+
+
+@click.command()
+@click.argument("asked", metavar="EVENT|ENTITY")
+@click.option("--handler", metavar="NAME", help="Tell of this handler only.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def explain(asked: str, handler: str | None, as_json: bool) -> None:
+    """Tell what became of an event, or of everything about an entity such as session:4711.
+
+    Exit code 1 when the log has no trace of it; then it says how far back the log goes, and who wanted it.
+    """
+    from workers.eventlog.explain import explain as find_out
+
+    async def read() -> Explanation:
+        async with stored_log(prepare()) as log:
+            return await find_out(log, asked, handler=handler, now_ms=time.time_ns() // 1_000_000)
+
+    found = asyncio.run(read())
+    if as_json:
+        print_json(document(found))
+    else:
+        for line in _lines(found):
+            click.echo(line)
+    if not found.is_known:
+        raise click.exceptions.Exit(1)
+
+
+def _lines(found: Explanation) -> Iterator[str]:
+    if found.quarantined is not None:
+        body = found.quarantined
+        yield f"{found.asked} lies in quarantine: {body.reason}"
+        yield f"  arrived {rfc3339(body.received_at_ms)}, {len(body.body)} bytes, verified by key {body.key_id}"
+        yield f"  `events show {found.asked}` shows the shape of it"
+        return
+    if not found.is_known:
+        yield from _unknown(found)
+        return
+    if len(found.stories) == 1 and found.stories[0].event.event_id == found.asked:
+        yield from _event(found, found.stories[0])
+    else:
+        yield from _entity(found)
+    if not found.handlers:
+        yield "no handler is registered in this log: no worker has ever started"
+    if found.standing is not None and found.standing.full:
+        yield f"the log is full, so the door answers 503: {found.standing.full}"
+
+
+def _event(found: Explanation, story: Story) -> Iterator[str]:
+    event = story.event
+    known = "" if event.kept else "; its body is not kept any more"
+    yield f"event {event.event_id}{known}"
+    facts: dict[str, object] = {
+        "type": event.type and f"{event.type}{_subscribed(found, event.type)}",
+        "entity": event.key,
+        "arrived": rfc3339(event.received_at_ms),
+        "lane": event.lane,
+        "verified by": {None: None, "": "our own event"}.get(event.key_id, f"key {event.key_id}"),
+        "bytes": event.size,
+        "marks": ", ".join(event.marks),
+    }
+    for name, value in facts.items():
+        yield f"  {name:<12} {'-' if value in (None, '') else value}"
+    for fate in story.fates:
+        yield f"{fate.handler}: {said(fate)}"
+        for end in fate.earlier:
+            yield f"    earlier: {end.settled.outcome} at {rfc3339(end.at_ms)}"
+        for note in fate.attempts:
+            yield from _attempt(note)
+        if fate.letter:
+            yield f"    `dead show {fate.letter}` shows where it failed"
+    if event.type is not None and not any(handler.wants(event.type) for handler in found.handlers):
+        yield f"no registered handler wants {event.type}"
+
+
+def _entity(found: Explanation) -> Iterator[str]:
+    kept = sum(story.event.kept for story in found.stories)
+    gone = len(found.stories) - kept
+    yield f"{found.asked}: {kept} kept events in lane {found.lane}, {gone} that are not kept any more"
+    for story in found.stories:
+        event = story.event
+        lost = "" if event.kept else "  (not kept)"
+        yield f"{rfc3339(event.received_at_ms)}  {event.event_id}  {event.type or '-'}{lost}"
+        for fate in story.fates:
+            yield f"    {fate.handler}: {said(fate)}"
+
+
+def _attempt(note: AttemptNote) -> Iterator[str]:
+    yield f"    {rfc3339(note.at_ms)} {note.outcome} {note.detail}".rstrip()
+    for action in note.actions:
+        yield f"      called {action}"
+
+
+def _unknown(found: Explanation) -> Iterator[str]:
+    """Why it may not be here."""
+    yield f"the log has no trace of {found.asked}"
+    where = "the quarantine has other ids; the log" if found.lane is None else f"lane {found.lane}"
+    if found.oldest_ms is None:
+        yield f"  {where} keeps no event at all"
+    else:
+        yield f"  {where} keeps events since {rfc3339(found.oldest_ms)}; the newest is {found.newest}"
+    for gap in found.gaps:
+        yield f"  the door was shut from {gap.from_at} to {gap.to_at}"
+    if found.subscribed is None:
+        yield "  no notification subscription is remembered: this service may have registered none"
+    else:
+        yield f"  subscribed are: {', '.join(sorted(found.subscribed)) or 'no types'}"
+    for handler in found.handlers:
+        yield f"  {handler.name} wants {', '.join(sorted(handler.types))}, since {rfc3339(handler.since_ms)}"
+    if not found.handlers:
+        yield "  no handler is registered in this log"
+    yield "  a duplicate is not kept twice, and what could not be read lies in quarantine"
+    if found.standing is not None and found.standing.full:
+        yield f"  the log is full, so the door answers 503: {found.standing.full}"
+
+
+def _subscribed(found: Explanation, type: str) -> str:
+    if found.subscribed is None or type.startswith("receiver."):
+        return ""
+    return " (subscribed)" if type in found.subscribed else " (not among the subscribed types now)"

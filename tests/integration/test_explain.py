@@ -1,0 +1,446 @@
+"""What became of an event: every state and every reason to wait is told, and never a bare "not found"."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from handlers import Context, Event, GiveUp, Raw, Retry, Skip, handler
+from tests.door import awr
+from tests.harness import at_work, declaration, drained, event, eventually, opened
+from workers.eventlog.dead import DeadFilter, matching, retry
+from workers.eventlog.errors import UnknownName
+from workers.eventlog.explain import Explanation, explain
+from workers.eventlog.fate import Fate
+from workers.eventlog.find import LOOKS
+from workers.eventlog.history import Settled, encode, hash_of
+from workers.eventlog.lease import Lease
+from workers.eventlog.log import EventLog, Hole, Unreadable, now_ms
+from workers.eventlog.positions import pause, rename
+from workers.eventlog.retention import Keep, keep
+from workers.eventlog.subscription import SubscriptionStore
+
+A, B = "SessionUpdateNotification", "never.seen"
+
+
+async def told(log: EventLog, asked: str, **options: Any) -> Explanation:
+    return await explain(log, asked, handler=options.get("handler"), now_ms=options.get("now_ms", now_ms()))
+
+
+async def fate(log: EventLog, asked: str, name: str = "h", **options: Any) -> Fate:
+    found = await told(log, asked, **options)
+    assert found.is_known
+    return next(fate for fate in found.stories[-1].fates if fate.handler == name)
+
+
+async def accepted(log: EventLog, *events) -> list[str]:
+    return [answer.event_id or "" for answer in (await log.append(list(events))).answers]
+
+
+@handler("h", on=["*"], start="oldest")
+async def acts(event: Event[Raw], ctx: Context) -> None:
+    match event.payload.data["n"]:
+        case 1:
+            raise Skip("not mine")
+        case 2:
+            raise GiveUp("no such thing")
+        case 3:
+            raise Retry("not there yet", after_s=900)
+
+
+def test_tells_what_was_settled_and_how(on_each_server):
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(acts)])
+        keys = [f"session:{n}" for n in range(3)]
+        done, skipped, dead = await accepted(log, *(event(key=key, n=n) for n, key in enumerate(keys)))
+        await drained(log, acts)
+        for event_id, state, why in (
+            (done, "done", ""),
+            (skipped, "skipped", "not mine"),
+            (dead, "dead", "gave-up"),
+        ):
+            found = await fate(log, event_id)
+            assert (found.state, found.why) == (state, why)
+            assert found.at_ms is not None
+            assert abs(found.at_ms - now_ms()) < 60_000
+        assert [(note.outcome, note.detail) for note in found.attempts] == [("gave-up", "no such thing")]
+        (letter,) = await matching(log, DeadFilter())
+        assert found.letter == letter.id
+        facts = (await told(log, done)).stories[0].event
+        assert (facts.type, facts.key, facts.kept, facts.key_id, facts.lane) == (
+            A, "session:0", True, "00000000", log.lane_of("session:0", b""),
+        )  # fmt: skip
+        assert facts.size == len((await log.event(done)).body)
+
+    on_each_server(check)
+
+
+def test_tells_what_is_tried_again_and_what_is_parked_behind_it(on_each_server):
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(acts)])
+        first, second, _ = await accepted(log, event(n=3), event(n=0), event(type=B, n=0))
+        await drained(log, acts)
+        found = await fate(log, first)
+        assert (found.state, found.why, found.tries) == ("retry", "not there yet", 1)
+        assert found.at_ms is not None
+        assert 880_000 < found.at_ms - now_ms() < 910_000
+        assert [note.outcome for note in found.attempts] == ["retry-asked"]
+        parked = await fate(log, second)
+        assert (parked.state, parked.behind, parked.at_ms) == ("parked", first, found.at_ms)
+        of_entity = await told(log, "session:1")
+        assert [story.fates[0].state for story in of_entity.stories] == ["retry", "parked", "parked"]
+        assert {story.fates[0].behind for story in of_entity.stories[1:]} == {first}
+
+    on_each_server(check)
+
+
+def test_tells_why_an_event_waits(on_each_server):
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(acts)])
+        (waiting,) = await accepted(log, event(n=0))
+        lane = int(waiting.partition("-")[0])
+        assert (await fate(log, waiting)).why == "nobody-yet"
+        later = now_ms() + 600_000
+        found = await fate(log, waiting, now_ms=later)
+        assert (found.state, found.why) == ("waiting", "no-worker")
+        lease = Lease(log, "h", lane, "default")
+        assert await lease.take() is not None
+        found = await fate(log, waiting)
+        assert found.why == "held"
+        assert str(os.getpid()) in found.holder
+        await log.redis.hset(log.key("runto"), f"h|{lane}", waiting.partition("-")[2])
+        assert (await fate(log, waiting)).why == "handed-out"
+        await log.redis.hset(log.key("open", "h", lane), mapping={f"1-{n}": b"{}\n" for n in range(10_000)})
+        assert (await fate(log, waiting)).why == "open-full"
+        await pause(log, "h", reason="deploying", now_ms=4_711)
+        found = await fate(log, waiting)
+        assert (found.why, found.words, found.at_ms) == ("paused", "deploying", 4_711)
+
+    on_each_server(check)
+
+
+def test_tells_what_runs_and_who_runs_it(on_each_server):
+    async def check(log: EventLog) -> None:
+        begun, may_end = asyncio.Event(), asyncio.Event()
+
+        @handler("h", on=["*"], start="oldest")
+        async def slow(event: Event[Raw], ctx: Context) -> None:
+            begun.set()
+            await may_end.wait()
+
+        await log.declare([declaration(slow)])
+        first, second = await accepted(log, event(n=0), event(key="session:9", n=0))
+        async with at_work(log, slow):
+            await begun.wait()
+
+            async def is_seen_at_work() -> bool:
+                found = await fate(log, first)
+                return str(os.getpid()) in found.holder and found.why in ("handed-out", "") and found.state in (
+                    "waiting", "running",
+                )  # fmt: skip
+
+            await eventually(is_seen_at_work)
+            may_end.set()
+        assert {(await fate(log, one)).state for one in (first, second)} == {"done"}
+
+    on_each_server(check)
+
+
+def test_tells_who_does_not_want_it_and_who_came_too_late(on_each_server):
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(acts), declaration(acts, name="picky", types=(B,))])
+        (early,) = await accepted(log, event(n=0))
+        assert (await fate(log, early, "picky")).state == "not-wanted"
+        await drained(log, acts)
+        await asyncio.sleep(0.002)
+        await log.declare([declaration(acts, name="late", start="now")])
+        found = await fate(log, early, "late")
+        assert found.state == "before-start"
+        await rename(log, "late", "later", now_ms=now_ms())
+        assert (await fate(log, early, "later")).at_ms == found.at_ms
+        # a new version of the code changes nothing about that
+        await log.declare([declaration(acts, name="later", version="v2")])
+        assert (await fate(log, early, "later")).at_ms == found.at_ms
+        only = await told(log, early, handler="picky")
+        assert [fate.handler for fate in only.stories[0].fates] == ["picky"]
+        with pytest.raises(UnknownName, match="there are: h, later, picky"):
+            await told(log, early, handler="nobody")
+
+    on_each_server(check)
+
+
+def test_a_replayed_event_tells_both_of_its_ends(on_each_server):
+    gives_up = True
+
+    @handler("h", on=["*"])
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        if gives_up:
+            raise GiveUp("no")
+
+    async def check(log: EventLog) -> None:
+        nonlocal gives_up
+        gives_up = True
+        await log.declare([declaration(h)])
+        (event_id,) = await accepted(log, event(n=0))
+        await drained(log, h)
+        await retry(log, [entry.ref for entry in await matching(log, DeadFilter())])
+        again = await fate(log, event_id)
+        assert (again.state, [end.settled.outcome for end in again.earlier]) == ("replay", ["dead"])
+        gives_up = False
+        await drained(log, h)
+        found = await fate(log, event_id)
+        assert (found.state, [end.settled.outcome for end in found.earlier]) == ("done", ["dead"])
+        assert found.letter == ""
+
+    on_each_server(check)
+
+
+def test_what_was_trimmed_is_told_from_what_is_left(on_each_server):
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(acts)])
+        done, dead, retried = await accepted(
+            log, event(key="session:1", n=0), event(key="session:1", n=2), event(key="session:1", n=3)
+        )
+        await drained(log, acts)
+        await keep(log, Keep(hours=0))
+        for event_id, state, type_name in ((done, "done", None), (dead, "dead", A), (retried, "retry", A)):
+            found = await told(log, event_id)
+            assert found.is_known
+            assert not found.stories[0].event.kept
+            assert found.stories[0].event.type == type_name
+            assert found.stories[0].fates[0].state == state
+        of_entity = await told(log, "session:1")
+        assert [story.event.event_id for story in of_entity.stories] == [done, dead, retried]
+        assert [story.fates[0].state for story in of_entity.stories] == ["done", "dead", "retry"]
+        assert of_entity.oldest_ms is None
+        await keep(log, Keep(hours=0, history_days=0))
+        assert not (await told(log, done)).is_known
+        assert (await fate(log, dead)).state == "dead"
+
+    on_each_server(check)
+
+
+def test_what_left_no_trace_is_answered_with_what_may_be_the_reason(on_each_server):
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(acts)])
+        (kept,) = await accepted(log, event(n=0))
+        await SubscriptionStore(log).remember({"id": "1", "types": f"{A},{B}", "callback_url": "https://x"})
+        assert await log.beat("r", hole_after_ms=1) is None
+        await asyncio.sleep(0.01)
+        hole = await log.beat("r", hole_after_ms=1)
+        assert isinstance(hole, Hole)
+        await log.close_gap("r", hole, [A], None)
+        lane, _, stream_id = kept.partition("-")
+        for asked in (f"{lane}-{stream_id}9", f"{lane}-17-0", "session:99", "3-9999999999999-0", "99-1-1"):
+            found = await told(log, asked)
+            assert not found.is_known, asked
+            assert found.subscribed == {A, B}
+            assert [handler.name for handler in found.handlers] == ["h"]
+        assert [gap.types for gap in (await told(log, "session:99")).gaps] == [(A,)]
+        found = await told(log, f"{lane}-17-0")
+        assert found.oldest_ms == int(stream_id.partition("-")[0])
+        assert found.newest is not None
+        with pytest.raises(UnknownName, match="neither"):
+            await told(log, "nonsense")
+
+    on_each_server(check)
+
+
+def test_a_body_in_quarantine_is_found_by_its_id(on_each_server):
+    async def check(log: EventLog) -> None:
+        (answer,) = (await log.append([Unreadable(b"??", "not-json", 4_711, "12345678")])).answers
+        found = await told(log, answer.event_id or "")
+        assert found.quarantined is not None
+        assert (found.quarantined.reason, found.quarantined.received_at_ms) == ("not-json", 4_711)
+        assert found.is_known
+        assert not (await told(log, "17-0")).is_known
+
+    on_each_server(check)
+
+
+def test_an_entity_is_found_in_pages_of_a_thousand_without_bodies(with_lane):
+    """One round trip per page of the lane, and one per page of the history of each handler."""
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(acts), declaration(acts, name="other")])
+        async with log.redis.pipeline(transaction=False) as many:
+            for n in range(3_500):
+                key = "session:4711" if n % 700 == 0 else f"session:{n}"
+                fields = {
+                    "v": 1,
+                    "t": A,
+                    "k": key,
+                    "b": b"x" * 700,
+                    "r": n,
+                    "s": "",
+                    "m": "misfit,maybe_repeat",
+                }
+                many.xadd(log.key("events", 0), fields, id=f"{n + 1}-0")
+                one = encode([Settled(f"{n + 1}-0", hash_of(key), "done")])
+                many.xadd(log.key("history", "h", 0), {"d": one}, id=f"{n + 1}-0")
+            await many.execute()
+        asked: list[int] = []
+        real = log.scripts.find
+
+        async def counted(args: list[Any]) -> Any:
+            reply = await real(args=args)
+            asked.append(args[2])
+            assert sum(len(part) for found in reply[2] for part in found if isinstance(part, bytes)) < 1_000
+            return reply
+
+        log.scripts.find = counted
+        found = await told(log, "session:4711")
+        assert len(found.stories) == 5
+        assert all(story.fates[0].state == "done" for story in found.stories)
+        assert found.stories[0].event.size == 700
+        assert found.stories[0].event.marks == ("misfit", "maybe_repeat")
+        assert set(asked) == {LOOKS} == {1_000}
+        # four of the lane, four and one of the histories, one each of the dead letters
+        assert len(asked) == 4 + (4 + 1) + 2
+
+    with_lane(check)
+
+
+# The commands
+
+
+@pytest.fixture
+def stored(valkey, prefix):
+    """A log with some events in it, and the environment of a command that looks at it."""
+
+    async def fill() -> list[str]:
+        async with opened(valkey.url, prefix) as log:
+            await log.claim("", "")
+            await log.declare([declaration(acts), declaration(acts, name="picky", types=(B,))])
+            ids = await accepted(log, *(event(n=n, secret="Erika Mustermann") for n in (0, 2, 3, 0)))
+            await drained(log, acts)
+            await keep(log, Keep())
+            (answer,) = (await log.append([Unreadable(b"??", "not-json", now_ms(), "")])).answers
+            return [*ids, answer.event_id or ""]
+
+    ids = asyncio.run(fill())
+    return ids, {"AWR_REDIS_URL": valkey.url, "AWR_KEY_PREFIX": prefix}
+
+
+def test_explain_speaks_to_people_and_to_programs(stored):
+    (done, dead, retried, parked, quarantined), environ = stored
+    for asked, words in (
+        (done, ("session:1", "key 00000000", "h: done at", "picky: not wanted")),
+        (dead, ("h: dead since", "gave-up no such thing", "dead show h/")),
+        (retried, ("h: tried again at", "not there yet", "attempts so far: 1")),
+        (parked, (f"h: parked behind {retried}, which is tried again at",)),
+        ("session:1", ("4 kept events", done, parked, "h: parked behind")),
+        (quarantined, ("lies in quarantine: not-json", "events show")),
+    ):
+        said = awr("explain", asked, environ=environ)
+        assert said.code == 0, said
+        assert all(word in said.out for word in words), said.out
+        assert "Mustermann" not in said.out
+    document = json.loads(awr("explain", parked, "--json", environ=environ).out)
+    (shown,) = document["events"]
+    assert [(one["handler"], one["state"]) for one in shown["handlers"]] == [
+        ("h", "parked"),
+        ("picky", "not-wanted"),
+    ]
+    assert shown["handlers"][0]["behind"] == retried
+    assert document["log"]["bytes"] > 0
+    unknown = awr("explain", "session:99", environ=environ)
+    assert unknown.code == 1
+    assert "no trace of session:99" in unknown.out
+    assert "h wants *" in unknown.out
+    assert "keeps" in unknown.out
+    assert awr("explain", "nonsense", environ=environ).code == 2
+    assert awr("explain", done, "--handler", "nobody", environ=environ).code == 2
+
+
+def test_show_gives_the_shape_and_the_body_only_when_asked_for_it(stored):
+    (done, *_, quarantined), environ = stored
+    plain = awr("events", "show", done, environ=environ)
+    assert "secret  text" in plain.out
+    assert "session.id  text" in plain.out
+    assert "Mustermann" not in plain.out
+    body = awr("events", "show", done, "--body", environ=environ)
+    assert json.loads(body.out)["secret"] == "Erika Mustermann"
+    document = json.loads(awr("events", "show", done, "--json", environ=environ).out)
+    assert document["shape"]["n"] == "number"
+    assert "body" not in document
+    assert (
+        "Mustermann"
+        in json.loads(awr("events", "show", done, "--json", "--body", environ=environ).out)["body"]
+    )
+    assert "no JSON" in awr("events", "show", quarantined, environ=environ).out
+    assert awr("events", "show", quarantined, "--body", environ=environ).out == "??"
+    unknown = awr("events", "show", "1-17-0", environ=environ)
+    assert unknown.code == 2
+    assert "explain 1-17-0" in unknown.err
+    listed = awr("events", "list", environ=environ)
+    assert "oldest kept event" in listed.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_tail_shows_what_arrives_until_it_is_told_to_stop(stored, number):
+    ids, environ = stored
+
+    async def more(type_name: str) -> str:
+        async with opened(environ["AWR_REDIS_URL"], environ["AWR_KEY_PREFIX"]) as log:
+            return (await accepted(log, event(type_name, n=9)))[0]
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "receiver", "events", "tail", "--json", "--type", A, "--lines", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environ},
+    ) as tailing:
+        assert tailing.stdout is not None
+        assert tailing.stderr is not None
+        assert [json.loads(tailing.stdout.readline())["id"] for _ in range(2)] == ids[2:4]
+        asyncio.run(more(B))
+        arrived = asyncio.run(more(A))
+        shown = json.loads(tailing.stdout.readline())
+        assert (shown["id"], shown["key"]) == (arrived, "session:1")
+        assert "body" not in shown
+        tailing.send_signal(number)
+        assert tailing.wait(10) == 0
+        assert tailing.stderr.read() == ""
+
+
+def test_tail_ends_quietly_when_nobody_reads_any_more(stored):
+    _, environ = stored
+    command = (
+        f"{sys.executable} -m receiver events tail --no-follow --json | head -n 1; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, env={**os.environ, **environ}, timeout=30
+    )
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+    (first, *_), _ = stored
+    with subprocess.Popen(
+        [sys.executable, "-m", "receiver", "events", "tail"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **environ},
+    ) as tailing:
+        assert tailing.stdout is not None
+        assert tailing.stderr is not None
+        assert first.encode() in tailing.stdout.readline()
+        tailing.stdout.close()
+
+        async def until_it_ends() -> None:
+            async with opened(environ["AWR_REDIS_URL"], environ["AWR_KEY_PREFIX"]) as log:
+
+                async def has_ended() -> bool:
+                    await accepted(log, event(n=9))
+                    return tailing.poll() is not None
+
+                await eventually(has_ended, every_s=0.1)
+
+        asyncio.run(until_it_ends())
+        assert (tailing.returncode, tailing.stderr.read()) == (0, b"")
