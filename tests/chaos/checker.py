@@ -246,13 +246,13 @@ def _overlaps(runs: list[Run], excuses: _Excuses, counts: Counter[str]) -> Itera
     at_work: list[Run] = []
     for run in runs:
         at_work = [other for other in at_work if not excuses.over(other, run)]
+        excused = [other for other in at_work if excuses.stalled(other) or excuses.stalled(run)]
+        counts["stall_overlaps"] += len(excused)
         for other in at_work:
-            if excuses.stalled(other) or excuses.stalled(run):
-                counts["stall_overlaps"] += 1
-            else:
+            if other not in excused:
                 says = f"{run.handler} began beside an attempt of {other.event_id}"
                 yield Violation("overlap", run.event_id, says, (str(other), str(run)))
-        at_work.append(run)
+        at_work = [other for other in at_work if other not in excused] + [run]
 
 
 def _overtakings(
@@ -303,7 +303,8 @@ def _steps(story: Story) -> Iterator[Violation]:
     for (scope, step), found in tokens.items():
         if len(found) > 1:
             says = f"step {step!r} was carried out {len(found)} times"
-            lines = tuple(str(run) for run in story.runs if scope in (run.event_id, run.key))
+            runs = [run for run in story.runs if run.handler == "chaos.once"]
+            lines = tuple(str(run) for run in runs if scope in (run.event_id, run.key))
             yield Violation("once-repeated", scope, says, lines[:6])
     for run in story.runs:
         if run.result and run.result not in tokens[run.event_id, "own"]:
