@@ -77,7 +77,8 @@ class Tenant:
             raise ValueError("the API token is empty or holds characters that no HTTP header can carry")
         try:
             parts = httpx2.URL(url)
-        except httpx2.InvalidURL:
+            parts.host.encode("idna")  # as the socket will: a label of it may be empty or too long
+        except (httpx2.InvalidURL, UnicodeError):
             raise ValueError("the tenant URL is no URL") from None
         if parts.scheme not in ("http", "https") or not parts.host or "%" in parts.host:
             raise ValueError("the tenant URL must start with https:// (or http://) and name a host")

@@ -122,7 +122,7 @@ def decipher(request: WireRequest, status: int, headers: Mapping[str, str], body
             status,
             _said(outcome) or "the action did not succeed",
             _text(body),
-            error_code=one_line(str(code)) or None if code is not None else None,
+            error_code=None if code is None else one_line(str(code)) or None,
             request_id=_request_id(headers),
         )
     return document

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ampeco.simulator.model import Refused
-from ampeco.simulator.reading import read_plan
 
 _FOLDER = Path(__file__).with_name("scenarios")
 
@@ -49,6 +48,8 @@ def load_file(path: Path) -> dict[str, Any]:
     Raises:
         ScenarioError: it cannot be read or played.
     """
+    from ampeco.simulator.reading import read_plan  # imports pydantic, and whoever asks for names needs none
+
     try:
         text = path.read_text()
         plan: dict[str, Any] = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)

@@ -11,19 +11,16 @@ import signal
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ampeco.simulator.habits import Habits
-from ampeco.simulator.reading import read_habits
-from ampeco.simulator.samples import sample
 from ampeco.simulator.scenario_files import ScenarioError, load, load_file, names
-from ampeco.simulator.server import serving
-from ampeco.simulator.tenant import Tenant
 from receiver.cli.letters import PathError, change, charge_point_of
 from receiver.cli.processes import child_option, end_with_parent, say_ready
-from receiver.cli.simulator_control import SimulatorControl
+
+if TYPE_CHECKING:
+    from ampeco.simulator.tenant import Tenant
 
 PORT = 8090
 TOKEN = "demo-token"  # noqa: S105 - of a pretend tenant
@@ -75,7 +72,11 @@ def simulator(
     """
     if ctx.invoked_subcommand is not None:
         return
+    from ampeco.simulator.habits import Habits
+    from ampeco.simulator.reading import read_habits
+    from ampeco.simulator.tenant import Tenant
     from receiver import logging
+    from receiver.cli.simulator_control import SimulatorControl
 
     logging.configure()
     if not token.isascii() or not token.isprintable() or " " in token or not token:
@@ -106,6 +107,8 @@ def simulator(
 
 
 async def _serve(tenant: Tenant, host: str, port: int, ready: Callable[[str], Awaitable[None]]) -> None:
+    from ampeco.simulator.server import serving
+
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -146,6 +149,9 @@ def send(notification: str, changes: tuple[str, ...], url: str, show: bool) -> N
 
     The payload is one of the first charge point; of types the simulator does not live through, a sample.
     """
+    from ampeco.simulator.samples import sample
+    from receiver.cli.simulator_control import SimulatorControl
+
     body = sample(notification, datetime.now(UTC))
     try:
         change(body, changes)

@@ -191,6 +191,8 @@ def test_a_token_that_no_header_can_carry_is_refused_without_quoting_it(token: s
         "https://t/?a=b",
         "https://tenant:port",
         "http://[",
+        "http://tenant..example",
+        "http://" + "a" * 64 + ".example",
     ],
 )
 def test_a_tenant_url_that_is_none_is_refused(url: str) -> None:
