@@ -88,7 +88,7 @@ class Health:
         elif was_full and not self.full:
             self._log.info("log.has_room")
         if found is not None:
-            self._metrics.stands(found, time.time())
+            self._metrics.stands(found)
 
     def _away(self, error: Exception) -> None:
         self.redis = _slug(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -42,8 +41,9 @@ class _Positions:
         yield GaugeMetricFamily(
             "awr_log_full", "1 when nothing is appended for lack of room", bool(found.full)
         )
-        age_s = found.age_s(time.time())
-        yield GaugeMetricFamily("awr_log_oldest_event_age_seconds", "Age of the oldest kept event", age_s)
+        yield GaugeMetricFamily(
+            "awr_log_oldest_event_age_seconds", "Age of the oldest kept event", found.age_s
+        )
 
 
 async def exposition(log: EventLog) -> bytes:

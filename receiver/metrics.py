@@ -63,11 +63,11 @@ class Metrics:
             child = self._reasons[reason] = self._refused.labels(reason)
         child.inc()
 
-    def stands(self, found: Standing, now_s: float) -> None:
+    def stands(self, found: Standing) -> None:
         """What the log takes up."""
         self._log_bytes.set(found.bytes)
         self._log_full.set(bool(found.full))
-        self._log_age.set(found.age_s(now_s))
+        self._log_age.set(found.age_s)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus's text format."""

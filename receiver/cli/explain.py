@@ -114,10 +114,13 @@ def _unknown(found: Explanation) -> Iterator[str]:
     """Why it may not be here."""
     yield f"the log has no trace of {found.asked}"
     where = "the quarantine has other ids; the log" if found.lane is None else f"lane {found.lane}"
-    if found.oldest_ms is None:
+    if found.lane is not None and found.lane >= found.lanes:
+        yield f"  its lanes are 0 to {found.lanes - 1}"
+    elif found.oldest_ms is None:
         yield f"  {where} keeps no event at all"
     else:
         yield f"  {where} keeps events since {rfc3339(found.oldest_ms)}; the newest is {found.newest}"
+        yield "  older ones go once they are settled (AWR_KEEP_HOURS), what became of them later (AWR_HISTORY_DAYS)"
     for gap in found.gaps:
         yield f"  the door was shut from {gap.from_at} to {gap.to_at}"
     if found.subscribed is None:

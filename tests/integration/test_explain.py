@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import signal
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from handlers import Context, Event, GiveUp, Raw, Retry, Skip, handler
-from tests.door import awr
-from tests.harness import at_work, declaration, drained, event, eventually, opened
+from tests.harness import at_work, declaration, drained, event, eventually
 from workers.eventlog.dead import DeadFilter, matching, retry
 from workers.eventlog.errors import UnknownName
 from workers.eventlog.explain import Explanation, explain
@@ -306,141 +301,3 @@ def test_an_entity_is_found_in_pages_of_a_thousand_without_bodies(with_lane):
         assert len(asked) == 4 + (4 + 1) + 2
 
     with_lane(check)
-
-
-# The commands
-
-
-@pytest.fixture
-def stored(valkey, prefix):
-    """A log with some events in it, and the environment of a command that looks at it."""
-
-    async def fill() -> list[str]:
-        async with opened(valkey.url, prefix) as log:
-            await log.claim("", "")
-            await log.declare([declaration(acts), declaration(acts, name="picky", types=(B,))])
-            ids = await accepted(log, *(event(n=n, secret="Erika Mustermann") for n in (0, 2, 3, 0)))
-            await drained(log, acts)
-            await keep(log, Keep())
-            (answer,) = (await log.append([Unreadable(b"??", "not-json", now_ms(), "")])).answers
-            return [*ids, answer.event_id or ""]
-
-    ids = asyncio.run(fill())
-    return ids, {"AWR_REDIS_URL": valkey.url, "AWR_KEY_PREFIX": prefix}
-
-
-def test_explain_speaks_to_people_and_to_programs(stored):
-    (done, dead, retried, parked, quarantined), environ = stored
-    for asked, words in (
-        (done, ("session:1", "key 00000000", "h: done at", "picky: not wanted")),
-        (dead, ("h: dead since", "gave-up no such thing", "dead show h/")),
-        (retried, ("h: tried again at", "not there yet", "attempts so far: 1")),
-        (parked, (f"h: parked behind {retried}, which is tried again at",)),
-        ("session:1", ("4 kept events", done, parked, "h: parked behind")),
-        (quarantined, ("lies in quarantine: not-json", "events show")),
-    ):
-        said = awr("explain", asked, environ=environ)
-        assert said.code == 0, said
-        assert all(word in said.out for word in words), said.out
-        assert "Mustermann" not in said.out
-    document = json.loads(awr("explain", parked, "--json", environ=environ).out)
-    (shown,) = document["events"]
-    assert [(one["handler"], one["state"]) for one in shown["handlers"]] == [
-        ("h", "parked"),
-        ("picky", "not-wanted"),
-    ]
-    assert shown["handlers"][0]["behind"] == retried
-    assert document["log"]["bytes"] > 0
-    unknown = awr("explain", "session:99", environ=environ)
-    assert unknown.code == 1
-    assert "no trace of session:99" in unknown.out
-    assert "h wants *" in unknown.out
-    assert "keeps" in unknown.out
-    assert awr("explain", "nonsense", environ=environ).code == 2
-    assert awr("explain", done, "--handler", "nobody", environ=environ).code == 2
-
-
-def test_show_gives_the_shape_and_the_body_only_when_asked_for_it(stored):
-    (done, *_, quarantined), environ = stored
-    plain = awr("events", "show", done, environ=environ)
-    assert "secret  text" in plain.out
-    assert "session.id  text" in plain.out
-    assert "Mustermann" not in plain.out
-    body = awr("events", "show", done, "--body", environ=environ)
-    assert json.loads(body.out)["secret"] == "Erika Mustermann"
-    document = json.loads(awr("events", "show", done, "--json", environ=environ).out)
-    assert document["shape"]["n"] == "number"
-    assert "body" not in document
-    assert (
-        "Mustermann"
-        in json.loads(awr("events", "show", done, "--json", "--body", environ=environ).out)["body"]
-    )
-    assert "no JSON" in awr("events", "show", quarantined, environ=environ).out
-    assert awr("events", "show", quarantined, "--body", environ=environ).out == "??"
-    unknown = awr("events", "show", "1-17-0", environ=environ)
-    assert unknown.code == 2
-    assert "explain 1-17-0" in unknown.err
-    listed = awr("events", "list", environ=environ)
-    assert "oldest kept event" in listed.err
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_tail_shows_what_arrives_until_it_is_told_to_stop(stored, number):
-    ids, environ = stored
-
-    async def more(type_name: str) -> str:
-        async with opened(environ["AWR_REDIS_URL"], environ["AWR_KEY_PREFIX"]) as log:
-            return (await accepted(log, event(type_name, n=9)))[0]
-
-    with subprocess.Popen(
-        [sys.executable, "-m", "receiver", "events", "tail", "--json", "--type", A, "--lines", "2"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environ},
-    ) as tailing:
-        assert tailing.stdout is not None
-        assert tailing.stderr is not None
-        assert [json.loads(tailing.stdout.readline())["id"] for _ in range(2)] == ids[2:4]
-        asyncio.run(more(B))
-        arrived = asyncio.run(more(A))
-        shown = json.loads(tailing.stdout.readline())
-        assert (shown["id"], shown["key"]) == (arrived, "session:1")
-        assert "body" not in shown
-        tailing.send_signal(number)
-        assert tailing.wait(10) == 0
-        assert tailing.stderr.read() == ""
-
-
-def test_tail_ends_quietly_when_nobody_reads_any_more(stored):
-    _, environ = stored
-    command = (
-        f"{sys.executable} -m receiver events tail --no-follow --json | head -n 1; exit ${{PIPESTATUS[0]}}"
-    )
-    done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, env={**os.environ, **environ}, timeout=30
-    )
-    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
-    (first, *_), _ = stored
-    with subprocess.Popen(
-        [sys.executable, "-m", "receiver", "events", "tail"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **environ},
-    ) as tailing:
-        assert tailing.stdout is not None
-        assert tailing.stderr is not None
-        assert first.encode() in tailing.stdout.readline()
-        tailing.stdout.close()
-
-        async def until_it_ends() -> None:
-            async with opened(environ["AWR_REDIS_URL"], environ["AWR_KEY_PREFIX"]) as log:
-
-                async def has_ended() -> bool:
-                    await accepted(log, event(n=9))
-                    return tailing.poll() is not None
-
-                await eventually(has_ended, every_s=0.1)
-
-        asyncio.run(until_it_ends())
-        assert (tailing.returncode, tailing.stderr.read()) == (0, b"")

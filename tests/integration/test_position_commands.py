@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from handlers import Context, Event, GiveUp, Raw, handler
-from receiver.cli import main
 from receiver.cli.moments import moment_ms
+from tests.cli import Cli
 from tests.harness import declaration, drained, event, opened
 
 FILE = """
@@ -24,25 +24,6 @@ async def h(event: Event[Raw], ctx: Context) -> None:
         raise Skip("not for me")
     await ctx.once("mail", lambda: 1 / 0)
 """
-
-
-class Cli:
-    def __init__(self, capsys, monkeypatch, url: str, prefix: str) -> None:
-        self._capsys = capsys
-        for name, value in {"AWR_REDIS_URL": url, "AWR_KEY_PREFIX": prefix, "AWR_LANES": "4"}.items():
-            monkeypatch.setenv(name, value)
-
-    def __call__(self, *words: str) -> tuple[int, str, str]:
-        self._capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main.main(list(words), prog_name="ampeco-receiver")
-        out, err = self._capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    def json(self, *words: str):
-        code, out, err = self(*words, "--json")
-        assert code == 0, err
-        return json.loads(out)
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ class Explanation:
     Attributes:
         stories: in log order; of an event that left no trace, its place without any fates.
         lane: where it lies or would lie; None for something in quarantine.
+        lanes: how many the log has.
         oldest_ms, newest: when the oldest event that the lane keeps arrived, and id of the newest.
         handlers: those that are registered, whoever was asked for.
         subscribed: types of our notification subscription; None when the log remembers none.
@@ -60,6 +61,7 @@ class Explanation:
 
     asked: str
     lane: int | None
+    lanes: int
     stories: tuple[Story, ...]
     quarantined: Quarantined | None
     oldest_ms: int | None
@@ -112,6 +114,7 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
     return Explanation(
         asked=asked,
         lane=lane,
+        lanes=log.lanes,
         stories=stories,
         quarantined=unreadable,
         oldest_ms=oldest,

@@ -68,9 +68,10 @@ class Standing:
     def bytes(self) -> int:
         return self.events + self.open + self.dead + self.quarantine
 
-    def age_s(self, now_s: float) -> float:
+    @property
+    def age_s(self) -> float:
         """Age of the oldest kept event, 0 without events."""
-        return 0.0 if self.oldest_ms is None else max(0.0, now_s - self.oldest_ms / 1000)
+        return 0.0 if self.oldest_ms is None else max(0.0, (self.at_ms - self.oldest_ms) / 1000)
 
     @property
     def is_tight(self) -> bool:
@@ -115,7 +116,7 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
     while (excess := _excess(sizes, rules)) > 0 and sizes.events and least <= _NODE:
         share = min(1.0, excess / sizes.events)
         most = [max(least, math.ceil(share * lap.length)) for lap in laps]
-        laps = [await _lap(log, lap.lane, "", count) for lap, count in zip(laps, most, strict=True)]
+        laps = [await _give_up(log, lap.lane, count) for lap, count in zip(laps, most, strict=True)]
         if removed := sum(lap.removed for lap in laps):
             given_up += removed
             sizes = await _measure(log, handlers)
@@ -178,6 +179,16 @@ async def _age(log: EventLog, lane: int, keep_ms: int) -> _Lap:
         if not lap.more:
             break
     return lap
+
+
+async def _give_up(log: EventLog, lane: int, most: int) -> _Lap:
+    """Settled events, however young."""
+    removed = 0
+    while True:
+        lap = await _lap(log, lane, "", min(most - removed, _MOST))
+        removed += lap.removed
+        if not lap.removed or removed >= most:
+            return lap._replace(removed=removed)
 
 
 async def _lap(log: EventLog, lane: int, keep_ms: int | str, most: int) -> _Lap:
@@ -261,16 +272,19 @@ def _who_is_behind(laps: Sequence[_Lap]) -> str:
     if any(not lap.behind for lap in holding):
         return "no handler is registered, so nothing counts as settled"
     furthest = max(holding, key=lambda lap: lap.length)
-    at = datetime.fromtimestamp(id_order(furthest.oldest)[0] / 1000, UTC)
     return (
         f"most waits in lane {furthest.lane}, where {furthest.behind} is furthest behind: the oldest kept event "
-        f"there arrived at {at:%Y-%m-%dT%H:%M:%SZ}"
+        f"there arrived at {_rfc3339(id_order(furthest.oldest)[0])}"
     )
 
 
 async def _now_ms(log: EventLog) -> int:
     seconds, micros = await log.redis.time()
     return int(seconds) * 1000 + int(micros) // 1000
+
+
+def _rfc3339(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _mib(size: float) -> str:
@@ -286,6 +300,6 @@ def describe(found: Standing) -> dict[str, Any]:
         "open_bytes": found.open,
         "dead_bytes": found.dead,
         "quarantine_bytes": found.quarantine,
-        "oldest_event_at_ms": found.oldest_ms,
+        "oldest_event_at": None if found.oldest_ms is None else _rfc3339(found.oldest_ms),
         "full": found.full or None,
     }

@@ -62,9 +62,7 @@ async def of_event(
         event = _better(event, record, len(record.event.body) if record else 0, letters.get(stream_id))
         letter = letters[stream_id].id if stream_id in letters else ""
         fates.append(fate_of(event, handler, pair, open_=open_, ends=ends, letter=letter, now_ms=now_ms))
-    if event.kept or any(_is_trace(fate) for fate in fates):
-        return Story(event, tuple(fates))
-    return Story(event, ())
+    return Story(event, _told(event, fates))
 
 
 async def of_entity(
@@ -105,7 +103,7 @@ async def of_entity(
             )
             for handler, pair, open_, ends, letters in gathered
         ]
-        stories.append(Story(event, tuple(fates)))
+        stories.append(Story(event, _told(event, fates)))
     return tuple(stories)
 
 
@@ -157,8 +155,12 @@ def _better(event: EventFacts, record: OpenRecord | None, size: int, letter: _Le
     return event
 
 
+def _told(event: EventFacts, fates: Sequence[Fate]) -> tuple[Fate, ...]:
+    """What may be said: of an event that is not kept, a handler's mere position tells nothing."""
+    return tuple(fate for fate in fates if event.kept or _is_trace(fate))
+
+
 def _is_trace(fate: Fate) -> bool:
-    """Whether it says that there was such an event; a mere position says nothing of one that is not kept."""
     if fate.state in ("waiting", "settled", "before-start"):
         return False
     return fate.state != "not-wanted" or fate.at_ms is not None
