@@ -1,7 +1,8 @@
 """Which entity a notification is about, and when it says that happened; knows decoded JSON and the catalogue.
 
 The key decides the lane and the order of handling, so the rules have a version: a log filled under one
-version must not go on under another.
+version must not go on under another. Each name on a path may also be spelled in snake_case, as AMPECO's older
+resources are.
 """
 
 import hashlib
@@ -16,12 +17,16 @@ from pydantic_core import from_json
 
 from ampeco.catalogue import FALLBACK, KNOWN_TYPES, Entity, KnownType, time_paths
 from ampeco.models.fields import read_id, read_time
+from ampeco.models.payload import snake
 
 KEY_MAX_BYTES = 200
 _UTF8_MAX_BYTES = 4
 _ENTITY = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
-Steps = tuple[str, ...]
+Steps = tuple[tuple[str, str], ...]
+"""The names on the way to a value, each in AMPECO's spelling and in snake_case."""
+
+_READING = "either spelling"  # part of the version: to be changed when the same rules find other keys
 
 
 class EntityKeyRules:
@@ -77,9 +82,7 @@ class EntityKeyRules:
 def occurred_at(notification_type: str, data: Mapping[str, Any]) -> datetime | None:
     """The time of change that a payload itself states, as aware UTC; None when it states none."""
     for steps, within in _TIMES.get(notification_type, _FALLBACK_TIMES):
-        place: Any = data
-        for step in steps:
-            place = place.get(step) if type(place) is dict else None
+        place = _at(data, steps)
         if place is not None:
             found = read_time(place) if within is None else _newest(place, within)
             if found is not None:
@@ -88,17 +91,21 @@ def occurred_at(notification_type: str, data: Mapping[str, Any]) -> datetime | N
 
 
 def _at(here: Any, steps: Steps) -> object:
-    for step in steps:
+    for name, snaked in steps:
         if type(here) is not dict:
             return None
-        here = here.get(step)
+        found = here.get(name)
+        here = here.get(snaked) if found is None else found
     return here
 
 
-def _newest(elements: object, name: str) -> datetime | None:
+def _newest(elements: object, spelled: tuple[str, str]) -> datetime | None:
+    name, snaked = spelled
     listed = elements if type(elements) is list else [elements]
-    found = [element.get(name) for element in listed if type(element) is dict]
+    found = [element.get(name, element.get(snaked)) for element in listed if type(element) is dict]
     texts = {text for text in found if type(text) is str}  # the readings of one sample share their time
+    if len(texts) == 1:
+        return read_time(texts.pop())
     return max((time for time in map(read_time, texts) if time is not None), default=None)
 
 
@@ -110,17 +117,21 @@ def _bounded(prefix: str, found: str) -> str:
 
 
 def _compile(entities: tuple[Entity, ...]) -> tuple[tuple[str, Steps], ...]:
-    return tuple((f"{entity}:", tuple(path.split("."))) for entity, paths in entities for path in paths)
+    return tuple((f"{entity}:", _steps(path)) for entity, paths in entities for path in paths)
 
 
-def _compile_times(known: KnownType) -> tuple[tuple[Steps, str | None], ...]:
+def _steps(path: str) -> Steps:
+    return tuple((name, snake(name)) for name in path.split("."))
+
+
+def _compile_times(known: KnownType) -> tuple[tuple[Steps, tuple[str, str] | None], ...]:
     """Steps to each time; for `a[].b` those to the elements, and the name within each of them."""
     return tuple(_compile_time(path) for path in time_paths(known))
 
 
-def _compile_time(path: str) -> tuple[Steps, str | None]:
+def _compile_time(path: str) -> tuple[Steps, tuple[str, str] | None]:
     whole, each, name = path.partition("[].")
-    return tuple(whole.split(".")), name if each else None
+    return _steps(whole), (name, snake(name)) if each else None
 
 
 _TIMES = {name: _compile_times(known) for name, known in KNOWN_TYPES.items()}
@@ -128,7 +139,7 @@ _FALLBACK_TIMES = _compile_times(FALLBACK)
 
 
 def _digest(rules: Mapping[str, tuple[Entity, ...]]) -> str:
-    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps([_READING, rules], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _read_rule(place: str, rule: object) -> tuple[Entity, ...]:

@@ -18,7 +18,8 @@ The types AMPECO is known to send, from `ampeco/catalogue.py`. The model is impo
   specification's index) or a guess (the REST resource of that name).
 - *Deprecated*: ? where no page that was seen shows the flag. *Superseded by* is inferred, AMPECO does not say so.
 - *Entity key*: the first of these ids that is there; others follow (see `FALLBACK`). *Own time*: the first that is
-  there of these and, for every type, `lastUpdatedAt`, `updatedAt` and `timestamp` at the top.
+  there of these and, for every type, `lastUpdatedAt`, `updatedAt` and `timestamp` at the top. Any of these names may
+  also be in snake_case.
 
 A sample of each is in `tests/samples/`. A new version of a type and its predecessor announce the same change twice:
 let a handler ask for one of them."""

@@ -5,6 +5,7 @@ enums stay text. An empty object may arrive as `[]`: usual for AMPECO's platform
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -88,6 +89,7 @@ class LoosePayload(Payload):
         return found
 
 
+@lru_cache(1024)
 def snake(name: str) -> str:
     """`chargePointId` -> `charge_point_id`, for the plain names used here."""
     return "".join(f"_{char.lower()}" if char.isupper() else char for char in name)
@@ -108,5 +110,6 @@ def _id_at(data: object, path: str) -> str | None:
     for step in path.split("."):
         if not isinstance(data, Mapping):
             return None
-        data = data.get(step)
+        found = data.get(step)
+        data = data.get(snake(step)) if found is None else found
     return read_id(data)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ from ampeco.notifications import (
     read,
 )
 from ampeco.notifications import EntityKeyRules as Rules
+from ampeco.simulator.dress import dressed
+from ampeco.simulator.habits import Habits
+from ampeco.simulator.samples import sample
 
 FACTS = Path(__file__).parents[2] / "facts"
 
@@ -219,6 +223,18 @@ def test_an_unknown_type_is_kept_without_a_payload() -> None:
         ({"notification": "user.paymentMethod.changed", "paymentMethod": {"id": "x", "userId": 9}}, "user:9"),
         ({"notification": "cdr.received", "cdr": {"id": 5, "sessionId": "4711"}}, "cdr:5"),
         ({"notification": "SecurityEventNotification", "chargePoint": 12}, "charge-point:12"),
+        (
+            {"notification": "HardwareStatusNotification", "charge_point_id": 12, "evse_id": 34},
+            "charge-point:12",
+        ),
+        (
+            {"notification": "SessionUpdateNotification", "session": {"charge_point_id": 12}},
+            "charge-point:12",
+        ),
+        (
+            {"notification": "user.paymentMethod.changed", "paymentMethod": {"id": "x", "user_id": 9}},
+            "user:9",
+        ),
         ({"notification": "new.type", "session": {"id": 1}, "chargePointId": 12}, "session:1"),
         ({"notification": "new.type", "id": 5}, None),
         ({"sessionId": 8}, "session:8"),
@@ -254,6 +270,14 @@ def test_a_long_id_is_hashed_and_stays_its_own() -> None:
             (3, 50),
         ),
         ({"notification": "new.type", "updatedAt": "2026-11-24 05:50:00+02:00"}, (3, 50)),
+        ({"notification": "new.type", "updated_at": "2026-11-24 05:50:00+02:00"}, (3, 50)),
+        (
+            {
+                "notification": "CircuitConsumptionNotification",
+                "consumption": [{"last_updated_at": "2026-11-24T03:50:00Z"}],
+            },
+            (3, 50),
+        ),
         ({"notification": "new.type", "timestamp": "2026-11-24T03:50:00"}, (3, 50)),
         (
             {"notification": "new.type", "lastUpdatedAt": "soon", "timestamp": "2026-11-24T03:50:00.5Z"},
@@ -525,6 +549,22 @@ def test_every_known_type_finds_a_key_at_each_of_its_paths(name: str) -> None:
             for step in reversed(path.split(".")):
                 data = {step: data}
             assert DEFAULT_RULES.key(name, data) == f"{entity}:77"
+
+
+@pytest.mark.parametrize("name", KNOWN_TYPES)
+def test_snake_case_loses_neither_key_nor_time_nor_payload(name: str) -> None:
+    """AMPECO's older resources are spelled so, and a tenant that sends them wants its order too."""
+    raw = json.dumps(sample(name, datetime(2026, 11, 24, tzinfo=UTC))).encode()
+    snaked = dressed(raw, replace(Habits(), payload_case="snake"))
+    expected, found = parse(raw), parse(snaked)
+    assert snaked != raw or name == "BootNotification"
+    assert (found.key, found.occurred_at) == (expected.key, expected.occurred_at)
+    assert expected.payload is not None
+    assert found.payload is not None
+    ids = {field for field in type(found.payload).model_fields if field == "id" or field.endswith("_id")}
+    assert {field: getattr(found.payload, field) for field in ids} == {
+        field: getattr(expected.payload, field) for field in ids
+    }
 
 
 def load(tmp_path: Path, content: str) -> Rules:
