@@ -170,7 +170,7 @@ class Settings(BaseModel):
     handlers_allow: Names | None = Field(None, description="the only handlers that may run (unset: all)")
     plugins_strict: bool = Field(False, description="refuse the start when a plugin is faulty")
     isolated_memory_mb: int = Field(
-        1024, ge=16, le=1 << 20, description="MiB that an attempt of an isolated handler may take"
+        256, ge=16, le=1 << 20, description="MiB that an attempt of an isolated handler may take"
     )
     host: str = Field("127.0.0.1", description="address of the public door: webhook and `/health/*`")
     port: Port = Field(8080, description="port of the public door")

@@ -38,4 +38,4 @@ class WorkerConfig:
     ledger_days: int = 30
     keep: Keep = field(default_factory=Keep)
     isolated_command: Sequence[str] = ()
-    isolated_memory_mb: int = 1024
+    isolated_memory_mb: int = 256

@@ -115,17 +115,18 @@ class IsolatedProcess:
 
 
 def limit_memory(more_mb: int) -> None:
-    """Let this process take so much more memory than it has now. Where the system tells nothing, there is no limit.
+    """Let this process take so much more memory than it has now. Only Linux knows such a limit.
 
     Args:
         more_mb: 2**20 bytes each.
     """
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text().split()[5])
     except OSError:
         return
+    # Of data, since threads reserve far more address space than they use.
     limit = pages * os.sysconf("SC_PAGE_SIZE") + (more_mb << 20)
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

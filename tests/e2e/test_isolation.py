@@ -88,7 +88,6 @@ class Scene:
         self.environ = {
             "RECORD_TO": str(self.record),
             "AWR_HANDLERS_ALLOW": ",".join(NAMES),
-            "AWR_ISOLATED_MEMORY_MB": "256",
         }
 
     @property
@@ -105,6 +104,11 @@ class Scene:
 
     def worker(self) -> Iterator[Worker]:
         return worker(self.server.url, self.prefix, [self.file], self.environ, self.folder / "worker.log")
+
+    def declare(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RECORD_TO", os.devnull)
+        found = discover(load=[str(self.file)], allow=NAMES).found
+        self.in_log(lambda log: log.declare([declaration(item.handler) for item in found]))
 
     def notes(self, what: str) -> list[dict[str, Any]]:
         lines = self.record.read_bytes().splitlines()
@@ -153,9 +157,7 @@ class Scene:
 @pytest.fixture
 def scene(valkey: EmbeddedServer, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     scene = Scene(valkey, prefix, tmp_path)
-    monkeypatch.setenv("RECORD_TO", os.devnull)
-    found = discover(load=[str(scene.file)], allow=NAMES).found
-    scene.in_log(lambda log: log.declare([declaration(item.handler) for item in found]))
+    scene.declare(monkeypatch)
     return scene
 
 
@@ -204,7 +206,7 @@ def test_whatever_an_event_does_to_its_process_it_is_dead_with_a_reason_and_all_
 
 def test_one_that_blocks_its_event_loop_or_lets_nothing_cancel_it_ends_with_its_process(scene: Scene):
     blocking, stubborn = (event("wild", f"session:{n}", n=n, do=do) for n, do in ((1, "block"), (2, "stay")))
-    scene.append(blocking, stubborn)
+    scene.append(blocking, stubborn, event("wild", "session:4", n=4))  # each in a lane of its own
 
     def first(n: int) -> int | None:
         return next((note["pid"] for note in scene.notes("start") if note["n"] == n), None)
@@ -212,8 +214,7 @@ def test_one_that_blocks_its_event_loop_or_lets_nothing_cancel_it_ends_with_its_
     with scene.worker() as running:
         soon(lambda: first(1) and first(2), within_s=40)
         soon(lambda: not _runs(first(1)) and not _runs(first(2)), within_s=30)
-        scene.append(event("wild", "session:3", n=3))
-        soon(lambda: [note["n"] for note in scene.notes("end")] == [3], within_s=40)
+        soon(lambda: [note["n"] for note in scene.notes("end")] == [4], within_s=40)
         assert b'"reason": "timed-out"' in (scene.folder / "worker.log").read_bytes()
         running.kill()
 
@@ -239,6 +240,22 @@ def test_a_polite_stop_lets_the_attempt_finish_and_the_next_worker_takes_over_at
         soon(lambda: [note["n"] for note in scene.notes("end")] == [1, 2])
         assert running.stop() == 0
     assert [note["n"] for note in scene.notes("start")] == [1, 2]
+
+
+def test_it_goes_on_by_itself_after_a_restart_of_redis(
+    prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    server = EmbeddedServer(tmp_path / "store", appendfsync="always")
+    scene = Scene(server, prefix, tmp_path)
+    with server:
+        scene.declare(monkeypatch)
+        with scene.worker() as running:
+            scene.append(event("wild", "session:1", n=1, do="take"), event("wild", "session:1", n=2))
+            soon(lambda: scene.notes("start"))
+            server.stop()
+            with server:
+                soon(lambda: {note["n"] for note in scene.notes("end")} == {1, 2}, within_s=30)
+                assert running.stop() == 0
 
 
 def test_nothing_is_left_running_whichever_of_its_processes_is_killed(scene: Scene, tmp: Path):
