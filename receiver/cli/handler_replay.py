@@ -86,6 +86,7 @@ async def _replay(
     as_json: bool,
 ) -> None:
     from workers.eventlog.replay import begin, survey
+    from workers.eventlog.retention import standing
 
     async with stored_log(settings) as log:
         selection = await _selection(log, name, span, types, key)
@@ -98,7 +99,11 @@ async def _replay(
         result: dict[str, int] | None = None
         if yes and found.total:
             result = await _feed(log, await begin(log, selection, now_ms=time.time_ns() // 1_000_000))
+        stands = await standing(log)
     plan = _plan(selection, found)
+    kept_ms = stands.oldest_ms if stands is not None else None
+    if kept_ms is not None and kept_ms > selection.from_ms:
+        plan["kept_since"] = rfc3339(kept_ms)
     if as_json:
         print_json({"plan": plan, "done": result is not None, "result": result})
         return
@@ -107,6 +112,8 @@ async def _replay(
         click.echo(f"  {count} {type_name}")
     if found.total:
         click.echo(f"  the first of {plan['first']}, the last of {plan['last']}")
+    if "kept_since" in plan:
+        click.echo(f"  earlier events than of {plan['kept_since']} are not kept any more")
     if result is not None:
         _tell(result)
     elif found.total:
