@@ -7,7 +7,7 @@ Source: responses at v3.96.4 (names and types: confirmed); any action may answer
 
 from typing import Any, ClassVar, Self
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ampeco.models.fields import OptionalId, Time
 from ampeco.models.payload import VendorObject
@@ -154,6 +154,6 @@ class BookingAvailability(Answer):
 
 
 class PrivateDataExport(Answer):
-    """Where the data can be fetched; whoever has the address can read them."""
+    """Where the data can be fetched; whoever has the address can read them, so it is in no `repr`."""
 
-    download_url: str | None = None
+    download_url: str | None = Field(default=None, repr=False)

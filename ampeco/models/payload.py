@@ -4,7 +4,7 @@ Source: AMPECO's versioning policy (JSON answers only grow: confirmed), hence un
 enums stay text. An empty object may arrive as `[]`: usual for AMPECO's platform, seen by SDK authors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -25,7 +25,10 @@ Nested = Annotated[T | None, BeforeValidator(_none_for_empty_list)]
 
 
 class VendorObject(BaseModel):
-    """An object inside AMPECO's JSON; fields we do not know are kept in `model_extra`."""
+    """An object inside AMPECO's JSON; fields we do not know are kept in `model_extra`.
+
+    Its `repr` names those fields and does not show them: any of them may be a secret.
+    """
 
     model_config = ConfigDict(
         extra="allow",
@@ -38,6 +41,12 @@ class VendorObject(BaseModel):
         protected_namespaces=(),
         defer_build=True,
     )
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        unknown = self.model_extra or {}
+        yield from (shown for shown in super().__repr_args__() if shown[0] not in unknown)
+        if unknown:
+            yield "unknown", sorted(unknown)
 
 
 class Payload(VendorObject):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ampeco import notifications
+from ampeco.actions.answers import PrivateDataExport
 from ampeco.catalogue import SUBSCRIBABLE, UNCONFIRMED_TYPES
 from ampeco.errors import PayloadError
 from ampeco.models.objects import OBJECTS
@@ -532,6 +533,16 @@ def test_secrets_of_objects_do_not_show() -> None:
     point = OBJECTS["ChargePoint"].model_validate({"id": 1, "pin": "4711", "network": {"password": "hush"}})
     assert "4711" not in repr(point)
     assert "hush" not in repr(point)
+
+
+def test_what_is_unknown_shows_by_name_only() -> None:
+    """AMPECO adds fields at will, and one of them may be a key."""
+    payload = parse(body(notification="BootNotification", chargePointId=12, newApiKey="hush")).payload
+    assert "hush" not in repr(payload) + str(payload)
+    assert "unknown=['newApiKey']" in repr(payload)
+    export = PrivateDataExport.read({"downloadUrl": "https://tenant.example/hush"})
+    assert export.download_url
+    assert "hush" not in repr(export)
 
 
 def test_importing_the_parser_imports_no_models() -> None:
