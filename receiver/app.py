@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.doorlog import DoorLog
 from receiver.endpoint import Limits, WebhookEndpoint
@@ -33,7 +34,7 @@ class Deps:
     now_ms: Callable[[], int]
 
 
-def create_app(settings: Settings, deps: Deps) -> Router:
+def create_app(settings: Settings, deps: Deps) -> ASGIApp:
     """The public door: the webhook and a bare health answer, nothing else."""
 
     async def ready(_: Request) -> Response:
@@ -50,14 +51,18 @@ def create_app(settings: Settings, deps: Deps) -> Router:
         limits=Limits(body_bytes=settings.max_body_bytes),
     )
     # The router alone, without Starlette's error pages around it: the endpoint answers whatever happens by itself.
-    return Router(
-        routes=[
-            Route(settings.webhook_path, endpoint),
-            Route("/health/live", _live),
-            Route("/health/ready", ready),
-        ],
-        redirect_slashes=False,
+    others = Router(
+        routes=[Route("/health/live", _live), Route("/health/ready", ready)], redirect_slashes=False
     )
+    webhook_path = settings.webhook_path
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == webhook_path:
+            await endpoint(scope, receive, send)
+        else:
+            await others(scope, receive, send)
+
+    return app
 
 
 def create_admin_app(deps: Deps) -> Starlette:

@@ -145,6 +145,7 @@ class Drain:
             # A record we cannot read or a fault of ours: settle nothing, let the lease run out, say so.
             self._log.exception("drain.failed")
         finally:
+            self._stopping = True
             await self._abandon()
         if settled := self._settling.settled:
             self._log.debug("lane.drained", settled=settled, seconds=round(clock_s() - self.started_s, 3))
@@ -243,18 +244,27 @@ class Drain:
 
     # Starting
 
-    def _start(self) -> None:
+    def _start(self, at_once: int = 1) -> None:
+        """Start what is ready: with one task, which works off events that never wait; with more while they do."""
         if self._window.suspects or self._suspect_task:
             if self._suspect_task is None:
                 self._suspect_task = asyncio.create_task(self._run_suspects())
             return
-        for _ in range(len(self._window.ready) - self._starting):
+        tasks = min(at_once, len(self._window.ready) - self._starting)
+        for _ in range(tasks):
             if not self._slots.try_take(self._wake):
                 return
             self._starting += 1
             task = asyncio.create_task(self._run_ready())
             self._tasks.add(task)
             task.add_done_callback(self._ended)
+        if tasks > 0:
+            self._loop.call_soon(self._start_more, at_once * 2)
+
+    def _start_more(self, at_once: int) -> None:
+        """The tasks started last have had their turn; what is still ready waits for others that wait."""
+        if self._window.ready and not self._stopping:
+            self._start(at_once)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -439,9 +449,10 @@ class Drain:
 
     def _settlement(self, now_s: float) -> Settlement:
         window = self._window
+        before = window.cur
+        window.advance()
         if self._stopping or len(window) > _MAX_WINDOW // 2 or now_s - self._cur_moved_s > _PASS_S:
             window.pass_unfinished(stopping=self._stopping)
-        before = window.cur
         changes = window.changes()
         if not len(window) or window.cur != before:
             self._cur_moved_s = now_s

@@ -138,6 +138,7 @@ class Window:
         self._recalled: dict[str, Entry] = {}
         self._puts: dict[str, OpenRecord] = {}
         self._dels: list[str] = []
+        self._passed: list[str] = []
 
     def __len__(self) -> int:
         """How many events lie between the cursor and what was read."""
@@ -276,6 +277,16 @@ class Window:
 
     # The cursor
 
+    def advance(self) -> None:
+        """Move the cursor over whatever is settled or open."""
+        while self._entries and self._is_passable(self._entries[0]):
+            entry = self._entries.popleft()
+            self.cur = entry.event.stream_id
+            if entry.ahead:
+                self._passed.append(entry.event.stream_id)
+        if not self._entries:
+            self.cur = self.pos
+
     def pass_unfinished(self, *, stopping: bool) -> None:
         """Open whatever is unfinished before the last that is settled or open, so that the cursor can pass it."""
         last = max((i for i, entry in enumerate(self._entries) if self._is_passable(entry)), default=-1)
@@ -288,14 +299,9 @@ class Window:
 
     def changes(self) -> Changes:
         """Move the cursor as far as it goes, and tell what Redis does not know yet."""
-        passed, ahead = [], []
-        while self._entries and self._is_passable(self._entries[0]):
-            entry = self._entries.popleft()
-            self.cur = entry.event.stream_id
-            if entry.ahead:
-                passed.append(entry.event.stream_id)
-        if not self._entries:
-            self.cur = self.pos
+        self.advance()
+        passed, self._passed = self._passed, []
+        ahead = []
         for entry in self._entries:
             if entry.state == "settled" and not entry.ahead:
                 entry.ahead = True

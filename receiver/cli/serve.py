@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 
 import click
 
 from receiver.cli import prepare
-from receiver.cli.processes import child_option, end_with_parent, say_ready
+from receiver.cli.processes import child_option, end_with_parent, keep_what_is_loaded, say_ready
 
 
 @click.command()
@@ -32,8 +31,6 @@ def serve(child: bool) -> None:
         stop_on_signals(stop)
         await Receiver(settings, reload=lambda: load(os.environ)).run(stop, on_open=say_ready)
 
-    # What was imported stays; and a collection every 700 objects costs more than it finds at this rate.
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
+    keep_what_is_loaded()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())

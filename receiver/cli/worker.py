@@ -46,7 +46,7 @@ def _child_arguments(queue: str, load: tuple[str, ...]) -> list[str]:
 def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated: bool = False) -> int:
     """The work itself, in this process."""
     from handlers.contract import HandlerError
-    from receiver.cli.processes import end_with_parent, say_ready
+    from receiver.cli.processes import end_with_parent, keep_what_is_loaded, say_ready
     from receiver.serve import rules_of
     from receiver.settings import load as load_settings
     from workers.config import WorkerConfig
@@ -77,8 +77,13 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
     end_with_parent()
     if isolated:
         return IsolatedProcess(config).run()
+
+    def ready() -> None:
+        keep_what_is_loaded()
+        say_ready()
+
     try:
-        code = WorkerProcess(config, on_ready=say_ready).run()
+        code = WorkerProcess(config, on_ready=ready).run()
     except HandlerError as error:
         click.echo(f"ampeco-receiver: {error}", err=True)
         return 2
