@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.chaos.roles import ROLES
@@ -22,10 +23,11 @@ _LOOK_S = 0.02
 
 
 class Crew:
-    """`worker --processes N`, started again when its supervisor is killed; knows when each child lived.
+    """`worker --processes N`, started again when its supervisor is killed; knows when each process of it lived.
 
     Attributes:
-        lives: of the children that are gone.
+        lives: of the workers that are gone.
+        helper_lives: of what workers had started: processes for isolated handlers, and their forks.
     """
 
     def __init__(self, redis_url: str, folder: Path, *, processes: int) -> None:
@@ -41,18 +43,33 @@ class Crew:
             "AWR_HANDLERS_ALLOW": ",".join(ROLES),
             "AWR_LOG_FORMAT": "json",
             "CHAOS_RECORD": str(folder / "record.jsonl"),
+            "CHAOS_UPS": str(folder / "ups.jsonl"),
         }
+        self._ups = folder / "ups.jsonl"
         self.lives: list[Span] = []
-        self._seen: dict[int, float] = {}
+        self.helper_lives: list[Span] = []
+        self._workers: dict[int, float] = {}
+        self._helpers: dict[int, float] = {}
         self._ending = False
         self._supervisor = self._start()
         self._looking = threading.Thread(target=self._look, daemon=True)
         self._looking.start()
 
     @property
-    def children(self) -> list[int]:
+    def workers(self) -> list[int]:
         """Process ids of the workers that run now."""
-        return sorted(self._seen)
+        return sorted(self._workers)
+
+    @property
+    def ups(self) -> dict[int, float]:
+        """Process id of every worker that has come up, and when."""
+        lines = self._ups.read_bytes().splitlines() if self._ups.exists() else []
+        return {pid: seconds for _, pid, seconds in map(json.loads, lines)}
+
+    @property
+    def helpers(self) -> list[int]:
+        """Process ids of what workers have started."""
+        return sorted(self._helpers)
 
     @property
     def supervisor(self) -> int:
@@ -70,7 +87,7 @@ class Crew:
     def close(self) -> None:
         """End whatever is left."""
         self._ending = True
-        for pid in (self.supervisor, *self.children):
+        for pid in (self.supervisor, *self.workers, *self.helpers):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._supervisor.wait(10)
@@ -90,15 +107,13 @@ class Crew:
 
     def _look(self) -> None:
         """Children outlive a killed supervisor for a moment, so they are followed by process id."""
-        while not self._ending or self._seen:
+        while not self._ending or self._workers or self._helpers:
             if not self._ending and self._supervisor.poll() is not None:
                 self._supervisor = self._start()
-            running = _children_of(self.supervisor)
-            now_s = time.monotonic()
-            for pid in running:
-                self._seen.setdefault(pid, now_s)
-            for pid in [pid for pid in self._seen if pid not in running and not _is_alive(pid)]:
-                self.lives.append(Span(self._seen.pop(pid), now_s, pid))
+            _follow(_children_of(self.supervisor), self._workers, self.lives)
+            below = [pid for worker in self.workers for pid in _children_of(worker)]
+            forks = [pid for helper in below for pid in _children_of(helper)]
+            _follow([*below, *forks], self._helpers, self.helper_lives)
             time.sleep(_LOOK_S)
 
 
@@ -152,15 +167,29 @@ def _end(door: Door) -> None:
         door.process.stderr.close()
 
 
-def _children_of(pid: int) -> set[int]:
-    """Worker processes of a supervisor, zombies left out."""
-    found = set()
-    with contextlib.suppress(OSError):
-        for number in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            with contextlib.suppress(OSError):
-                if b"--child" in Path(f"/proc/{number}/cmdline").read_bytes() and _is_alive(int(number)):
-                    found.add(int(number))
+def _follow(running: Iterable[int], seen: dict[int, float], lives: list[Span]) -> None:
+    """Note who has come, and who has gone."""
+    now_s = time.monotonic()
+    for pid in running:
+        seen.setdefault(pid, now_s)
+    gone = [pid for pid in seen if not _is_alive(pid)]
+    lives.extend(Span(seen.pop(pid), now_s, pid) for pid in gone)
+
+
+def _children_of(pid: int) -> list[int]:
+    """Processes of ours that this one has started, from any of its threads; zombies left out."""
+    found: list[int] = []
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(number) for number in tasks.read_text().split() if _is_ours(int(number))]
     return found
+
+
+def _is_ours(pid: int) -> bool:
+    try:
+        return b"--child" in Path(f"/proc/{pid}/cmdline").read_bytes() and _is_alive(pid)
+    except OSError:
+        return False
 
 
 def _is_alive(pid: int) -> bool:

@@ -176,7 +176,7 @@ def _settled(story: Story, known: _Index) -> Iterator[Violation]:
 
 def _end_fault(role: Role, event: Stored, end: Ended, runs: list[Run]) -> tuple[str, str] | None:
     outcomes = {run.outcome for run in runs}
-    if role.filters(event.n) != (end.outcome == "filtered"):
+    if role.leaves_out(event.n) != (end.outcome == "filtered"):
         return "wrong-filter", f"settled as {end.outcome}"
     match end.outcome:
         case "done" if "done" not in outcomes:
@@ -277,7 +277,7 @@ class _Excuses:
     """When processes ended or were stopped for longer than they can hold a lease."""
 
     def __init__(self, story: Story) -> None:
-        self._died = {life.pid: life.to_s for life in story.lives}
+        self._died = {life.pid: life.to_s for life in (*story.lives, *story.helpers)}
         self._stalls: dict[int, list[tuple[float, float]]] = defaultdict(list)
         for stop in story.stops:
             if stop.to_s - stop.from_s >= LEASE_S:

@@ -74,7 +74,7 @@ def play(seconds: float, seed: int, folder: Path, *, rate: float = 40.0) -> Play
             finally:
                 crew.close()
             story.strikes, story.stops, story.outages = striker.strikes, striker.stops, striker.outages
-            story.lives = crew.lives
+            story.lives, story.helpers, story.ups = crew.lives, crew.helper_lives, crew.ups
             story.runs, story.effects = read_record((folder / "record.jsonl").read_bytes().splitlines())
             asyncio.run(_read_log(server.url, story))
             return Played(story, sender.unanswered, proxy.dropped, exit_code)

@@ -5,6 +5,7 @@ Loaded by the workers of a chaos run alone. What a handler does to an event depe
     ["b", run, handler, event id, key, n, attempt, pid, seconds]     an attempt begins
     ["e", run, pid, seconds, outcome, result]                        it ends, in whatever way
     ["x", scope, step, token, pid]                                   the effect of a once-only step
+    ["u", pid, seconds]                                              a worker is up (in a file of its own)
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from handlers import Backoff, Context, Event, GiveUp, Raw, Skip, SyncContext, handler
 from tests.chaos.roles import ROLES, STEP_SPAN, chance
 
-_FILE = os.open(os.environ["CHAOS_RECORD"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+_MODE = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+_FILE = os.open(os.environ["CHAOS_RECORD"], _MODE, 0o600)
+_UPS = os.open(os.environ["CHAOS_UPS"], _MODE, 0o600)
 _QUICK = Backoff(base_s=0.2, cap_s=1.0)
 _SLOW_S = 0.8  # longer than a drain lets one event hold its cursor
 
 
-def _write(*fields: object) -> None:
-    os.write(_FILE, json.dumps(fields, separators=(",", ":")).encode() + b"\n")
+def _write(*fields: object, file: int = _FILE) -> None:
+    os.write(file, json.dumps(fields, separators=(",", ":")).encode() + b"\n")
 
 
 def _n(event: Event[Raw]) -> int:
@@ -56,18 +59,28 @@ def _attempt(name: str, event: Event[Raw], attempt: int) -> Iterator[list[str]]:
 
 def _declared(name: str) -> dict[str, Any]:
     role = ROLES[name]
-    return {"on": role.types, "order": role.order, "start": "oldest"}
+    return {
+        "on": role.types,
+        "order": role.order,
+        "start": "oldest",
+        "where": lambda event: not role.leaves_out(_n(event)),
+        "isolation": "process" if role.isolated else None,
+    }
 
 
-@handler("chaos.entity", **_declared("chaos.entity"))
+@contextlib.asynccontextmanager
+async def _up() -> AsyncIterator[None]:
+    _write("u", os.getpid(), time.monotonic(), file=_UPS)
+    yield
+
+
+@handler("chaos.entity", lifespan=_up, **_declared("chaos.entity"))
 async def entity(event: Event[Raw], ctx: Context) -> None:
     with _attempt("chaos.entity", event, ctx.attempt):
         await asyncio.sleep(_takes_s("chaos.entity", event))
 
 
-@handler(
-    "chaos.none", where=lambda event: not ROLES["chaos.none"].filters(_n(event)), **_declared("chaos.none")
-)
+@handler("chaos.none", **_declared("chaos.none"))
 async def none(event: Event[Raw], ctx: Context) -> None:
     with _attempt("chaos.none", event, ctx.attempt):
         await asyncio.sleep(_takes_s("chaos.none", event))
@@ -98,6 +111,12 @@ def thread(event: Event[Raw], ctx: SyncContext) -> None:
         time.sleep(0.005)
         if chance("thread", event.id) < 0.1:
             raise GiveUp("it is one of those")
+
+
+@handler("chaos.isolated", **_declared("chaos.isolated"))
+async def isolated(event: Event[Raw], ctx: Context) -> None:
+    with _attempt("chaos.isolated", event, ctx.attempt):
+        await asyncio.sleep(_takes_s("chaos.isolated", event))
 
 
 @handler("chaos.once", backoff=_QUICK, **_declared("chaos.once"))

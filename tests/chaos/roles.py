@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -20,27 +20,28 @@ class Role:
     Attributes:
         steady: never waits on purpose, so a pair of it with events is runnable.
         dies_of: reasons for dead letters that are part of the play.
-        filtered_every: events whose number it divides are not wanted; 0 for none.
+        leaves_out: by their number, events that its `where` does not want.
+        isolated: runs in forks.
     """
 
     order: Literal["entity", "none", "latest"]
     types: tuple[str, ...] = BOTH
     steady: bool = True
     dies_of: frozenset[str] = frozenset()
-    filtered_every: int = 0
-
-    def filters(self, n: int) -> bool:
-        """Whether its `where` leaves this event out."""
-        return self.filtered_every > 0 and n % self.filtered_every == 0
+    leaves_out: Callable[[int], bool] = lambda n: False
+    isolated: bool = False
 
 
 ROLES: Mapping[str, Role] = MappingProxyType(
     {
         "chaos.entity": Role("entity"),
-        "chaos.none": Role("none", types=(UPDATE,), filtered_every=10),
+        "chaos.none": Role("none", types=(UPDATE,), leaves_out=lambda n: n % 10 == 0),
         "chaos.thread": Role("entity", types=(START_STOP,), dies_of=frozenset({"gave-up"})),
         "chaos.latest": Role("latest", steady=False, dies_of=frozenset({"attempts-exhausted"})),
         "chaos.flaky": Role("entity", steady=False, dies_of=frozenset({"attempts-exhausted"})),
+        "chaos.isolated": Role(
+            "entity", types=(UPDATE,), steady=False, leaves_out=lambda n: n % 5 != 0, isolated=True
+        ),
         "chaos.once": Role("entity", steady=False, dies_of=frozenset({"step-uncertain"})),
     }
 )

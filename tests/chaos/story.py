@@ -105,11 +105,16 @@ class Span(NamedTuple):
 
 
 class Strike(NamedTuple):
-    """What was done to the deployment."""
+    """What was done to the deployment.
+
+    Attributes:
+        held: pairs, each `<handler>|<lane>`, whose lease was lost by it.
+    """
 
     at_s: float
     kind: str
     pid: int = 0
+    held: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -121,7 +126,8 @@ class Story:
         log: every lane in its own order.
         stops: when processes were stopped.
         outages: when Redis was not there, or nobody got through to it.
-        lives: when worker processes ran.
+        lives, helpers: when worker processes ran, and those that they started.
+        ups: process id of a worker -> when it had come up.
     """
 
     sent: list[Sent] = field(default_factory=list)
@@ -134,6 +140,8 @@ class Story:
     stops: list[Span] = field(default_factory=list)
     outages: list[Span] = field(default_factory=list)
     lives: list[Span] = field(default_factory=list)
+    helpers: list[Span] = field(default_factory=list)
+    ups: dict[int, float] = field(default_factory=dict)
 
 
 def read_record(lines: Iterable[bytes]) -> tuple[list[Run], list[Effect]]:

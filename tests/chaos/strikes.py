@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import redis
 
-from tests.chaos.cast import PREFIX, Crew, Doors
+from tests.chaos.cast import LANES, PREFIX, Crew, Doors
+from tests.chaos.roles import ROLES
 from tests.chaos.story import Span, Strike
 from tests.faulty_proxy import FaultyProxy
 from workers import jobs
@@ -21,9 +22,13 @@ from workers.eventlog.embedded import EmbeddedServer
 _QUEUE_KEY = f"{PREFIX}rq:queue:default"
 _EVERY_S = (0.8, 2.4)
 _ONE_IN = 10
+_AT_WORK_SHARE = 0.8  # of the workers that are struck; the others may be just starting
+
+_LOSES_LEASES = frozenset({"kill-worker", "kill-isolated", "end-worker", "pause-past-lease"})
 
 _WEIGHTS = {
     "kill-worker": 60,
+    "kill-isolated": 6,
     "kill-supervisor": 4,
     "kill-receiver": 7,
     "restart-redis": 5,
@@ -36,7 +41,7 @@ _WEIGHTS = {
     "lose-jobs": 3,
     "double-jobs": 2,
 }
-KILLS = frozenset({"kill-worker", "kill-supervisor", "kill-receiver", "restart-redis"})
+KILLS = frozenset({"kill-worker", "kill-isolated", "kill-supervisor", "kill-receiver", "restart-redis"})
 
 
 class Striker:
@@ -81,17 +86,31 @@ class Striker:
 
     def _strike(self) -> None:
         (kind,) = self._random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
+        holders = self._holders()
         pid = getattr(self, f"_{kind.replace('-', '_')}")()
         if pid is not None:
-            self.strikes.append(Strike(time.monotonic(), kind, pid))
+            lost = [pair for pair, holder in holders.items() if _loses(kind, holder, pid)]
+            self.strikes.append(Strike(time.monotonic(), kind, pid, frozenset(lost)))
+
+    def _holders(self) -> dict[str, int]:
+        """Which process has the lease of which pair."""
+        pairs = [(name, lane) for name in ROLES for lane in range(LANES)]
+        with redis.Redis.from_url(self._server.url) as client, client.pipeline(transaction=False) as asked:
+            for name, lane in pairs:
+                asked.hget(f"{PREFIX}lease:{name}:{lane}", "holder")
+            found = zip(pairs, asked.execute(), strict=True)
+        return {f"{name}|{lane}": int(holder.rpartition(b":")[2]) for (name, lane), holder in found if holder}
 
     # Each returns whom it struck (0: nobody in particular), or None when it did nothing.
 
     def _kill_worker(self) -> int | None:
-        return self._signal_one(signal.SIGKILL)
+        return self._signal_worker(signal.SIGKILL)
+
+    def _kill_isolated(self) -> int | None:
+        return self._signal_one(signal.SIGKILL, self._crew.helpers)
 
     def _end_worker(self) -> int | None:
-        return self._signal_one(signal.SIGTERM)
+        return self._signal_worker(signal.SIGTERM)
 
     def _kill_supervisor(self) -> int:
         pid = self._crew.supervisor
@@ -150,11 +169,17 @@ class Striker:
             jobs.enqueue(client, ["default"] * self._random.randrange(1, 20))
         return 0
 
-    def _signal_one(self, number: signal.Signals) -> int | None:
-        children = self._crew.children
-        if not children:
+    def _signal_worker(self, number: signal.Signals) -> int | None:
+        """Only when another one is up to take over: a slow machine starts them more slowly than we strike."""
+        pids, ups = self._crew.workers, self._crew.ups
+        able = [pid for pid in pids if pid in ups and pid != self._stopped_pid]
+        at_work = len(able) > 1 and self._random.random() < _AT_WORK_SHARE
+        return self._signal_one(number, able if at_work else [pid for pid in pids if {*able} - {pid}])
+
+    def _signal_one(self, number: signal.Signals, pids: list[int]) -> int | None:
+        if not pids:
             return None
-        pid = self._random.choice(children)
+        pid = self._random.choice(pids)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         return pid
@@ -163,7 +188,10 @@ class Striker:
         """One at a time; it may be killed while it is stopped."""
         if self._stopped_pid:
             return None
-        from_s, pid = time.monotonic(), self._signal_one(signal.SIGSTOP)
+        from_s, pid = (
+            time.monotonic(),
+            self._signal_one(signal.SIGSTOP, [*self._crew.workers, *self._crew.helpers]),
+        )
         if pid is None:
             return None
 
@@ -176,3 +204,8 @@ class Striker:
         self._stopped_pid = pid
         self._endings.append((from_s + seconds, go_on))
         return pid
+
+
+def _loses(kind: str, holder: int, pid: int) -> bool:
+    """Whether a lease is lost with a strike; a supervisor takes all of its workers with it."""
+    return kind == "kill-supervisor" or (kind in _LOSES_LEASES and holder == pid)

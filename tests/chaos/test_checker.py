@@ -47,6 +47,7 @@ def good() -> Story:
         sent=[Sent(KEY, event.n, START_STOP, event.n - 0.5, event.n - 0.4) for event in events],
         log=events,
         lives=[Span(-100.0, 100.0, 10)],
+        ups={10: -95.0},
     )
     for name in WANTING:
         story.runs += [run(name, event.event_id, event.n, event.n) for event in events]
@@ -316,9 +317,18 @@ def test_the_clock_of_a_recovery_stands_still_without_redis_or_without_a_worker(
     story = stood_still(34.0)
     story.outages = [Span(5.0, 15.0)]
     story.lives = [Span(-100.0, 16.0, 10), Span(17.0, 100.0, 11)]
-    story.stops = [Span(22.0, 24.0, 11)]
-    # 4 to 5, 15 to 16, and from 22 (a process needs 5 s to come up), less the 2 s in which it was stopped.
+    story.ups[11] = 22.0
+    story.stops = [Span(23.0, 25.0, 11)]
+    # 4 to 5, 15 to 16, and from 22, when the second worker was up, less the 2 s in which it was stopped.
     assert judged(story).slowest_s == pytest.approx(12.0)
+
+
+def test_the_clock_of_a_recovery_starts_anew_when_the_next_holder_is_struck_too():
+    story = stood_still(26.0)
+    story.strikes.append(Strike(14.0, "kill-worker", 11, frozenset({"chaos.entity|0"})))
+    assert judged(story).slowest_s == pytest.approx(12.0)
+    story.strikes[-1] = Strike(14.0, "kill-worker", 11, frozenset({"chaos.entity|1"}))
+    assert kinds(story) == {"slow-recovery"}
 
 
 def test_a_record_is_read_back_as_attempts_and_effects():
