@@ -28,7 +28,7 @@ from workers.config import WorkerConfig
 from workers.dispatcher import Dispatcher
 from workers.eventlog.connect import connect, end_tasks
 from workers.eventlog.log import Declaration, EventLog
-from workers.runtimes import Runtimes
+from workers.runtimes import Runtimes, configured
 from workers.serving import Serving, back_off_s
 from workers.ticker import tick_forever
 
@@ -144,10 +144,9 @@ class WorkerProcess:
         self._exits.push_async_callback(runtimes.close)
         ours = [item for item in found if item.handler.served_by == self._config.queue]
         await runtimes.open(ours, strict=self._config.strict)
-        # Nothing of the others runs here: whoever runs them finds out what they lack.
-        self._declarations = [
-            _declaration(item) for item in found if item not in ours or item.handler.name in runtimes.by_name
-        ]
+        elsewhere = configured([item for item in found if item not in ours], strict=self._config.strict)
+        ready = [item for item in ours if item.handler.name in runtimes.by_name]
+        self._declarations = [_declaration(item) for item in (*ready, *elsewhere)]
         await self._until_reached(lambda: self._declare(log))
         await self._until_reached(log.recompute)
         waker = jobs.Waker(self._config.redis_url)

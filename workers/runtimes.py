@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
 from ampeco.client import AsyncClient, Client
 from handlers.contract import HandlerError
@@ -45,18 +46,13 @@ class Runtimes:
             HandlerError: one cannot be, and that is to be refused.
         """
         for item in found:
-            try:
+            with _faults_told(item, strict=strict):
                 self.by_name[item.handler.name] = await self._runtime(item)
-            except Exception as error:
-                told = missing_settings(error) if isinstance(error, ValidationError) else type(error).__name__
-                if strict:
-                    raise HandlerError(f"handler {item.handler.name!r}: {told}") from error
-                _log.error("handler.faulty", source=item.handler.name, error=told)
         self.take_up_token()
 
     async def _runtime(self, item: Found) -> Runtime:
         handler = item.handler
-        settings = handler.settings() if handler.settings is not None else None
+        settings = _settings(item)
         state = None
         if handler.lifespan is not None:
             arguments = () if handler.settings is None else (settings,)
@@ -88,3 +84,32 @@ class Runtimes:
         """Leave the lifespans, last one first."""
         await self._exits.aclose()
         self._threads.shutdown(wait=False)
+
+
+def configured(found: Sequence[Found], *, strict: bool) -> list[Found]:
+    """Of handlers that another process runs, those that have all their settings.
+
+    Raises:
+        HandlerError: one has not, and that is to be refused.
+    """
+    complete = []
+    for item in found:
+        with _faults_told(item, strict=strict):
+            _settings(item)
+            complete.append(item)
+    return complete
+
+
+def _settings(item: Found) -> BaseSettings | None:
+    return None if item.handler.settings is None else item.handler.settings()
+
+
+@contextlib.contextmanager
+def _faults_told(item: Found, *, strict: bool) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        told = missing_settings(error) if isinstance(error, ValidationError) else type(error).__name__
+        if strict:
+            raise HandlerError(f"handler {item.handler.name!r}: {told}") from error
+        _log.error("handler.faulty", source=item.handler.name, error=told)

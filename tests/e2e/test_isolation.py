@@ -195,6 +195,10 @@ def test_whatever_an_event_does_to_its_process_it_is_dead_with_a_reason_and_all_
     }
     assert scene.dead("threaded") == {30: ("attempts-exhausted", "timed-out")}
     ended = scene.notes("end")
+    lines = [json.loads(line) for line in scene.record.read_bytes().splitlines()]
+    isolated = [(line["what"], line["n"]) for line in lines if line["what"] != "ordinary"]
+    # Alone: nothing else began between the beginning and the end of an event.
+    assert all(isolated[at - 1] == ("start", n) for at, (what, n) in enumerate(isolated) if what == "end")
     assert all(note["step"] == note["pid"] for note in ended)  # once-only steps know their event there, too
     assert all(note["opened"] == note["pid"] for note in ended if "opened" in note)
     assert not {note["pid"] for note in ended} & {note["pid"] for note in scene.notes("ordinary")}

@@ -195,7 +195,13 @@ def test_nothing_to_look_at_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("nonsense",), ("serve", "--nonsense"), ("events", "list", "--limit", "x")]
+    "arguments",
+    [
+        ("nonsense",),
+        ("serve", "--nonsense"),
+        ("events", "list", "--limit", "x"),
+        ("worker", "--queue", "default.isolated"),
+    ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(arguments: tuple[str, ...]) -> None:
     assert "--help" in refused({}, *arguments)

@@ -113,6 +113,7 @@ class GreedySettings(BaseSettings, env_prefix="AWR_"):
         (_async, {"backoff": 5.0}, "must be a Backoff"),
         (_async, {"not_yet_for_s": 0}, "not_yet_for_s must be positive"),
         (_async, {"isolation": "thread"}, "isolation must be None or 'process'"),
+        (_async, {"queue": "bulk.isolated"}, "use isolation='process'"),
         (_async, {"start": "never"}, "start must be one of now, oldest"),
         (_async, {"max_attempts": 0}, "positive"),
         (_async, {"timeout_s": 0}, "positive"),
