@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from benchmarks import logs, machine, workers
 from benchmarks.bodies import SECRET, signed_requests
@@ -38,19 +37,7 @@ def measure(redis_url: str, seconds: float) -> tuple[float, float]:
         warm_up = list(signed_requests(0, int(RATE_PER_S * (_WARM_UP_S + 1))))
         requests = list(signed_requests(len(warm_up), int(RATE_PER_S * (seconds + 1))))
         drive(port, iter(warm_up), seconds=_WARM_UP_S, rate=RATE_PER_S)
-        before = _all_done(url)
+        before = asyncio.run(logs.when_all_done(url, _PREFIX, _NAME, _TIME_LIMIT_S))
         drive(port, iter(requests), seconds=seconds, rate=RATE_PER_S)
-        after = _all_done(url)
+        after = asyncio.run(logs.when_all_done(url, _PREFIX, _NAME, _TIME_LIMIT_S))
     return logs.latency_ms(before, after, 0.5), logs.latency_ms(before, after, 0.99)
-
-
-def _all_done(url: str) -> dict[str, int]:
-    """Counters of the handler, once it has done whatever was accepted."""
-    deadline = time.monotonic() + _TIME_LIMIT_S
-    while time.monotonic() < deadline:
-        accepted = asyncio.run(logs.accepted(url, _PREFIX))
-        counts = asyncio.run(logs.counted(url, _PREFIX, _NAME))
-        if accepted and counts.get("done", 0) >= accepted:
-            return counts
-        time.sleep(0.05)
-    raise TimeoutError("the worker did not handle what the door accepted")

@@ -68,6 +68,21 @@ async def counted(redis_url: str, prefix: str, handler: str) -> dict[str, int]:
     return {name.decode(): int(value) for name, value in stats.items()}
 
 
+async def when_all_done(redis_url: str, prefix: str, handler: str, time_limit_s: float) -> dict[str, int]:
+    """The same, once it has done all that was accepted.
+
+    Raises:
+        TimeoutError: it did not in time.
+    """
+    async with asyncio.timeout(time_limit_s):
+        while True:
+            events = await accepted(redis_url, prefix)
+            counts = await counted(redis_url, prefix, handler)
+            if events and counts.get("done", 0) >= events:
+                return counts
+            await asyncio.sleep(0.05)
+
+
 async def offer(redis_url: str, prefix: str, first: int, per_s: float, seconds: float) -> int:
     """Append one event after the other, `per_s` of them each second; returns how many."""
     events = int(per_s * seconds)

@@ -74,13 +74,12 @@ def slow(redis_url: str, rounds: int, many: int) -> Part:
 async def _beside(url: str, number: int) -> tuple[float, float]:
     """p99 of the quick handler at a steady offer, and what the slow one did each second meanwhile."""
     quick, sleeper = f"noop-{number}", f"sleeper-{number}"
-    await logs.offer(url, "slow:", 10_000, _OTHER_PER_S, 3.0)  # both are at work by the end of it
-    quick_before = await logs.counted(url, "slow:", quick)
+    await logs.offer(url, "slow:", 10_000, _OTHER_PER_S, 1.0)
+    quick_before = await logs.when_all_done(url, "slow:", quick, _TIME_LIMIT_S)  # so both are at work
     sleeper_before, since_s = await logs.counted(url, "slow:", sleeper), time.monotonic()
     await logs.offer(url, "slow:", 20_000, _OTHER_PER_S, _SLEEPER_S)
-    await asyncio.sleep(0.3)
     sleeper_after, until_s = await logs.counted(url, "slow:", sleeper), time.monotonic()
-    quick_after = await logs.counted(url, "slow:", quick)
+    quick_after = await logs.when_all_done(url, "slow:", quick, _TIME_LIMIT_S)
     done = sleeper_after.get("done", 0) - sleeper_before.get("done", 0)
     return logs.latency_ms(quick_before, quick_after, 0.99), done / (until_s - since_s)
 
