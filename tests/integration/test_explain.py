@@ -239,6 +239,8 @@ def test_what_left_no_trace_is_answered_with_what_may_be_the_reason(on_each_serv
             assert found.subscribed == {A, B}
             assert [handler.name for handler in found.handlers] == ["h"]
         assert [gap.types for gap in (await told(log, "session:99")).gaps] == [(A,)]
+        assert [gap.types for gap in (await told(log, f"{lane}-{now_ms() - 200_000_000}-0")).gaps] == []
+        assert [gap.types for gap in (await told(log, f"{lane}-{now_ms()}-77")).gaps] == [(A,)]
         found = await told(log, f"{lane}-17-0")
         assert found.oldest_ms == int(stream_id.partition("-")[0])
         assert found.newest is not None

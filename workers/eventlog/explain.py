@@ -56,7 +56,7 @@ class Explanation:
         oldest_ms, newest: when the oldest event that the lane keeps arrived, and id of the newest.
         handlers: those that are registered, whoever was asked for.
         subscribed: types of our notification subscription; None when the log remembers none.
-        gaps: the last ones that the time in question touches.
+        gaps: the last ones, or those about the time in question.
     """
 
     asked: str
@@ -94,17 +94,17 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
     unreadable: Quarantined | None = None
     stories: tuple[Story, ...] = ()
     lane: int | None = None
+    around_ms: int | None = None
     if found := _EVENT.fullmatch(asked):
         lane = int(found[1])
         stories = (await of_event(log, lane, found[2], wanted, now_ms),)
-        since_ms = id_order(found[2])[0]
+        around_ms = id_order(found[2])[0]
     elif _QUARANTINED.fullmatch(asked):
         unreadable = await quarantined(log, asked)
-        since_ms = id_order(asked)[0]
+        around_ms = id_order(asked)[0]
     elif ":" in asked:
         lane = log.lane_of(asked, b"")
         stories = await of_entity(log, lane, asked, wanted, now_ms)
-        since_ms = 0
     else:
         raise UnknownName(
             f"{asked!r} is neither the id of an event, such as 3-1764000000000-0, nor an entity, such as session:4711"
@@ -121,7 +121,7 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
         newest=newest,
         handlers=tuple(known),
         subscribed=frozenset(remembered["types"].split(",")) if remembered.get("types") else None,
-        gaps=await _gaps(log, since_ms, now_ms),
+        gaps=await _gaps(log, around_ms),
         standing=await standing(log),
     )
 
@@ -177,10 +177,11 @@ async def _span(log: EventLog, lane: int | None) -> tuple[int | None, str | None
     return min(oldest), f"{of}-{ms}-{seq}"
 
 
-async def _gaps(log: EventLog, since_ms: int, now_ms: int) -> tuple[Gap, ...]:
+async def _gaps(log: EventLog, around_ms: int | None) -> tuple[Gap, ...]:
+    """The last gaps, or those that began within a day of a moment."""
     found = sorted(
         (int(from_ms), json.loads(text))
         for from_ms, text in (await log.redis.hgetall(log.key("gaps"))).items()
     )
-    near = [gap for from_ms, gap in found if from_ms >= since_ms - _NEAR_MS or not since_ms]
+    near = [gap for from_ms, gap in found if around_ms is None or abs(from_ms - around_ms) <= _NEAR_MS]
     return tuple(Gap(gap["from"], gap["to"], tuple(gap["types"])) for gap in near[-_SHOWN_GAPS:])
