@@ -108,7 +108,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
 
 def documents() -> list[Path]:
     """Every document for people: at the top of the repository and in its rooms."""
-    return sorted([*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/**/README.md")])
+    found = [*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/**/README.md")]
+    return sorted(path for path in found if path.relative_to(ROOT).parts[0] not in ("build", "dist"))
 
 
 def names(text: str) -> list[str]:
