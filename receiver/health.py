@@ -13,7 +13,7 @@ from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyErro
 
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
-from workers.eventlog.retention import Standing, describe
+from workers.eventlog.standing import Standing, describe
 
 MAX_SILENCE_S = 30.0
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from workers.eventlog.log import EventLog, HandlerPosition
-from workers.eventlog.retention import Standing, standing
+from workers.eventlog.standing import Standing, standing
 
 _OUTCOMES = ("done", "skipped", "dead", "retried")
 

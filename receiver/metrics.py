@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from workers.eventlog.retention import Standing
+from workers.eventlog.standing import Standing
 
 
 class Metrics:

@@ -39,7 +39,7 @@ from workers.eventlog.connect import connect, end_tasks
 from workers.eventlog.durability import shortfall
 from workers.eventlog.log import EventLog, now_ms
 from workers.eventlog.positions import released_types
-from workers.eventlog.retention import standing
+from workers.eventlog.standing import standing
 from workers.eventlog.subscription import SubscriptionStore
 from workers.jobs import Waker
 from workers.ticker import tick_forever

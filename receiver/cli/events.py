@@ -16,7 +16,7 @@ from receiver.cli.stored import stored_log
 if TYPE_CHECKING:
     from workers.eventlog.log import EventLog
     from workers.eventlog.record import StoredEvent
-    from workers.eventlog.retention import Standing
+    from workers.eventlog.standing import Standing
 
 _HEADS = ("event", "received_at", "type", "key", "bytes", "marks")
 
@@ -76,7 +76,7 @@ events.add_command(tail)
 
 
 async def _read(limit: int, type_: str | None, key: str | None) -> tuple[list[StoredEvent], Standing | None]:
-    from workers.eventlog.retention import standing
+    from workers.eventlog.standing import standing
 
     async with stored_log(prepare()) as log:
         return await log.list_events(limit=limit, type=type_, key=key), await standing(log)

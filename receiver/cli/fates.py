@@ -66,7 +66,7 @@ def _reason(fate: Fate, at: str) -> str:
 
 def document(found: Explanation) -> dict[str, Any]:
     """Everything, as other programs read it."""
-    from workers.eventlog.retention import describe
+    from workers.eventlog.standing import describe
 
     body = found.quarantined
     return {

@@ -86,7 +86,7 @@ async def _replay(
     as_json: bool,
 ) -> None:
     from workers.eventlog.replay import begin, survey
-    from workers.eventlog.retention import standing
+    from workers.eventlog.standing import standing
 
     async with stored_log(settings) as log:
         selection = await _selection(log, name, span, types, key)

@@ -19,8 +19,9 @@ from workers.eventlog.embedded import EmbeddedServer
 from workers.eventlog.history import Settled, encode, hash_of
 from workers.eventlog.log import Declaration, EventLog, Unreadable, now_ms
 from workers.eventlog.record import id_order
-from workers.eventlog.retention import Keep, keep, standing
+from workers.eventlog.retention import Keep, keep
 from workers.eventlog.scripts import source
+from workers.eventlog.standing import standing
 from workers.ticker import tick_forever
 
 MIB = 1 << 20

@@ -15,7 +15,7 @@ from workers.eventlog.fate import HandlerFacts
 from workers.eventlog.log import EventLog
 from workers.eventlog.positions import pauses, unknown_handler
 from workers.eventlog.record import id_order
-from workers.eventlog.retention import Standing, standing
+from workers.eventlog.standing import Standing, standing
 from workers.eventlog.stories import Story, of_entity, of_event
 from workers.eventlog.subscription import SubscriptionStore
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from workers.eventlog.log import EventLog
 from workers.eventlog.record import id_order
-
-ROOM_FOR_DRAINING = 0.8  # share of Redis's own limit that may be taken; settling needs the rest
+from workers.eventlog.standing import ROOM_FOR_DRAINING, Standing, rfc3339, write_down
 
 _QUARANTINE_TIMES = 7  # as long as events
 _QUARANTINE_SHARE = 0.1  # of the budget
@@ -24,7 +22,6 @@ _GIVE_UP_TO = 0.95  # of the budget, so that not every look has to give up some
 _MOST = 10_000  # events that one script may remove
 _NODE = 128  # more than a node of a stream holds; only whole nodes go early
 _LAPS = 8
-_FULL_FOR_MS = 60_000
 _HOUR_MS = 3_600_000
 
 
@@ -41,42 +38,6 @@ class Keep:
     hours: int = 24
     max_bytes: int = 1 << 30
     history_days: int = 7
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What the log takes up, as it was counted last.
-
-    Attributes:
-        oldest_ms: when the oldest kept event arrived; None without events.
-        full: why nothing is appended; empty when there is room.
-        events, open, dead, quarantine: bytes of each.
-        given_up: settled events that were removed before their time, by this count.
-    """
-
-    at_ms: int
-    max_bytes: int
-    oldest_ms: int | None
-    full: str
-    events: int
-    open: int
-    dead: int
-    quarantine: int
-    given_up: int = 0
-
-    @property
-    def bytes(self) -> int:
-        return self.events + self.open + self.dead + self.quarantine
-
-    @property
-    def age_s(self) -> float:
-        """Age of the oldest kept event, 0 without events."""
-        return 0.0 if self.oldest_ms is None else max(0.0, (self.at_ms - self.oldest_ms) / 1000)
-
-    @property
-    def is_tight(self) -> bool:
-        """Whether it is worth while to look again soon."""
-        return bool(self.full) or self.bytes > ROOM_FOR_DRAINING * self.max_bytes
 
 
 class _Lap(NamedTuple):
@@ -134,43 +95,8 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
         quarantine=sizes.quarantine,
         given_up=given_up,
     )
-    await _write_down(log, standing)
+    await write_down(log, standing)
     return standing
-
-
-async def standing(log: EventLog) -> Standing | None:
-    """What was counted last; None when nobody has yet."""
-    async with log.redis.pipeline(transaction=False) as asked:
-        asked.hgetall(log.key("standing"))
-        asked.get(log.key("full"))
-        raw, full = await asked.execute()
-    if not raw:
-        return None
-    fields = {name.decode(): int(value) for name, value in raw.items()}
-    return Standing(
-        at_ms=fields["at_ms"],
-        max_bytes=fields["max_bytes"],
-        oldest_ms=fields["oldest_ms"] if fields["oldest_ms"] >= 0 else None,
-        full=full.decode() if full else "",
-        events=fields["events"],
-        open=fields["open"],
-        dead=fields["dead"],
-        quarantine=fields["quarantine"],
-    )
-
-
-async def _write_down(log: EventLog, found: Standing) -> None:
-    fields = {
-        "at_ms": found.at_ms,
-        "max_bytes": found.max_bytes,
-        "oldest_ms": -1 if found.oldest_ms is None else found.oldest_ms,
-        "events": found.events,
-        "open": found.open,
-        "dead": found.dead,
-        "quarantine": found.quarantine,
-    }
-    pairs = [part for pair in fields.items() for part in pair]
-    await log.scripts.standing(args=[log.prefix, found.full, _FULL_FOR_MS, *pairs])
 
 
 async def _age(log: EventLog, lane: int, keep_ms: int) -> _Lap:
@@ -274,7 +200,7 @@ def _who_is_behind(laps: Sequence[_Lap]) -> str:
     furthest = max(holding, key=lambda lap: lap.length)
     return (
         f"most waits in lane {furthest.lane}, where {furthest.behind} is furthest behind: the oldest kept event "
-        f"there arrived at {_rfc3339(id_order(furthest.oldest)[0])}"
+        f"there arrived at {rfc3339(id_order(furthest.oldest)[0])}"
     )
 
 
@@ -283,23 +209,5 @@ async def _now_ms(log: EventLog) -> int:
     return int(seconds) * 1000 + int(micros) // 1000
 
 
-def _rfc3339(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
 def _mib(size: float) -> str:
     return f"{size / (1 << 20):,.1f} MiB"
-
-
-def describe(found: Standing) -> dict[str, Any]:
-    """As other programs read it."""
-    return {
-        "bytes": found.bytes,
-        "max_bytes": found.max_bytes,
-        "events_bytes": found.events,
-        "open_bytes": found.open,
-        "dead_bytes": found.dead,
-        "quarantine_bytes": found.quarantine,
-        "oldest_event_at": None if found.oldest_ms is None else _rfc3339(found.oldest_ms),
-        "full": found.full or None,
-    }
