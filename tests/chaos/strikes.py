@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 
 import redis
@@ -21,6 +20,7 @@ from workers.eventlog.embedded import EmbeddedServer
 
 _QUEUE_KEY = f"{PREFIX}rq:queue:default"
 _EVERY_S = (0.8, 2.4)
+_AGAIN_S = 0.1
 _ONE_IN = 10
 _AT_WORK_SHARE = 0.8  # of the workers that are struck; the others may be just starting
 
@@ -63,19 +63,14 @@ class Striker:
         self.stops: list[Span] = []
         self.outages: list[Span] = []
 
-    @property
-    def counts(self) -> Counter[str]:
-        """Strikes by kind."""
-        return Counter(strike.kind for strike in self.strikes)
-
     def run(self, seconds: float) -> None:
         """Strike for that long, then set everything right again."""
         end_s = time.monotonic() + seconds
         while (now_s := time.monotonic()) < end_s:
             self._end(now_s)
             if now_s >= self._next_s:
-                self._strike()
-                self._next_s = time.monotonic() + self._random.uniform(*_EVERY_S)
+                pause_s = self._random.uniform(*_EVERY_S) if self._strike() else _AGAIN_S
+                self._next_s = time.monotonic() + pause_s
             time.sleep(0.01)
         self._end(float("inf"))
 
@@ -84,13 +79,16 @@ class Striker:
             self._endings.remove(ending)
             ending[1]()
 
-    def _strike(self) -> None:
+    def _strike(self) -> bool:
+        """False when there was nobody to strike."""
         (kind,) = self._random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
         holders = self._holders()
         pid = getattr(self, f"_{kind.replace('-', '_')}")()
-        if pid is not None:
-            lost = [pair for pair, holder in holders.items() if _loses(kind, holder, pid)]
-            self.strikes.append(Strike(time.monotonic(), kind, pid, frozenset(lost)))
+        if pid is None:
+            return False
+        lost = [pair for pair, holder in holders.items() if _loses(kind, holder, pid)]
+        self.strikes.append(Strike(time.monotonic(), kind, pid, frozenset(lost)))
+        return True
 
     def _holders(self) -> dict[str, int]:
         """Which process has the lease of which pair."""
@@ -112,10 +110,8 @@ class Striker:
     def _end_worker(self) -> int | None:
         return self._signal_worker(signal.SIGTERM)
 
-    def _kill_supervisor(self) -> int:
-        pid = self._crew.supervisor
-        os.kill(pid, signal.SIGKILL)
-        return pid
+    def _kill_supervisor(self) -> int | None:
+        return self._signal_one(signal.SIGKILL, [self._crew.supervisor])
 
     def _kill_receiver(self) -> int | None:
         return self._doors.kill(self._random.randrange(2)) or None

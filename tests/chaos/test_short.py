@@ -19,6 +19,6 @@ def test_nothing_is_lost_overtaken_or_repeated_while_everything_is_struck(seed: 
         verdict = check(played.story, recovery_s=RECOVERY_S)
         assert verdict.violations == []
         assert played.exit_code == 0
-        # It was worth the time: things died in the middle of their work.
-        assert verdict.counts["accepted"] > 200
-        assert verdict.counts["cut"] > 0
+        # It was worth the time: leases were lost with those who held them, while there was work.
+        assert any(strike.held for strike in played.story.strikes)
+        assert verdict.counts["accepted"] > 100
