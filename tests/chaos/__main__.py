@@ -10,6 +10,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.chaos.play import Played
 
 RECOVERY_S = 15.0
 _SHOWN = 8
@@ -57,12 +61,10 @@ def main() -> int:
     return 0
 
 
-def _told(played: object) -> tuple[list[str], int]:
+def _told(played: Played) -> tuple[list[str], int]:
     from tests.chaos.checker import check
-    from tests.chaos.play import Played
     from tests.chaos.strikes import KILLS
 
-    assert isinstance(played, Played)
     verdict = check(played.story, recovery_s=RECOVERY_S)
 
     def lines() -> Iterator[str]:

@@ -11,31 +11,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from tests.chaos.known import Index, Violation
+from tests.chaos.order import check_order
 from tests.chaos.recovery import slowest_recovery
 from tests.chaos.roles import ROLES, Role
 from tests.chaos.story import Ended, Run, Stored, Story
 
-LEASE_S = 5.0  # what a process surely has of its lease
-_WAKING_S = 1.0  # a process that was stopped for too long needs that long to notice
 _ALWAYS_DIES_OF = "worker-died"
-
-
-class Violation(NamedTuple):
-    """A broken promise.
-
-    Attributes:
-        kind: which one, a slug.
-        event_id: or another name of what it happened to.
-        says: what was seen, in words.
-        lines: lines of the record that show it.
-    """
-
-    kind: str
-    event_id: str
-    says: str
-    lines: tuple[str, ...] = ()
 
 
 @dataclass
@@ -58,12 +41,12 @@ def check(story: Story, *, recovery_s: float) -> Verdict:
     Args:
         recovery_s: a runnable pair must be at work again within this time.
     """
-    known = _Index(story)
+    known = Index(story)
     verdict = Verdict(counts=_counts(story, known))
     for found in (
         _door(story, known),
         _settled(story, known),
-        _order(story, known, verdict.counts),
+        check_order(story, known, verdict.counts),
         _steps(story),
         _positions(story),
     ):
@@ -88,32 +71,7 @@ _SUMMED_AS = {
 }
 
 
-class _Index:
-    """The same facts, found by name."""
-
-    def __init__(self, story: Story) -> None:
-        self.stored = {event.event_id: event for event in story.log}
-        self.copies: dict[tuple[str, int], list[Stored]] = defaultdict(list)
-        for event in story.log:
-            self.copies[event.key, event.n].append(event)
-        self.runs: dict[tuple[str, str], list[Run]] = defaultdict(list)
-        for run in story.runs:
-            self.runs[run.handler, run.event_id].append(run)
-        self.ended: dict[tuple[str, str], list[Ended]] = defaultdict(list)
-        for end in story.ended:
-            self.ended[end.handler, end.event_id].append(end)
-
-    def wanted(self) -> Iterator[tuple[str, Role, Stored]]:
-        for name, role in ROLES.items():
-            for event in self.stored.values():
-                if event.type in role.types:
-                    yield name, role, event
-
-    def lines(self, handler: str, event_id: str) -> tuple[str, ...]:
-        return tuple(map(str, self.runs[handler, event_id]))
-
-
-def _counts(story: Story, known: _Index) -> Counter[str]:
+def _counts(story: Story, known: Index) -> Counter[str]:
     counts = Counter(
         sent=len(story.sent),
         accepted=sum(one.accepted_s is not None for one in story.sent),
@@ -132,7 +90,7 @@ def _counts(story: Story, known: _Index) -> Counter[str]:
     return counts
 
 
-def _door(story: Story, known: _Index) -> Iterator[Violation]:
+def _door(story: Story, known: Index) -> Iterator[Violation]:
     """I1: what got a 2xx is in the log, once, and in the order in which it was accepted."""
     last: dict[str, Stored] = {}
     for one in story.sent:
@@ -153,7 +111,7 @@ def _door(story: Story, known: _Index) -> Iterator[Violation]:
         last[one.key] = copies[0]
 
 
-def _settled(story: Story, known: _Index) -> Iterator[Violation]:
+def _settled(story: Story, known: Index) -> Iterator[Violation]:
     """I2: every delivery has one end, and one that its attempts account for."""
     for name, role, event in known.wanted():
         ends, event_id = known.ended[name, event.event_id], event.event_id
@@ -190,109 +148,6 @@ def _end_fault(role: Role, event: Stored, end: Ended, runs: list[Run]) -> tuple[
         case "dead" if end.reason not in {*role.dies_of, _ALWAYS_DIES_OF}:
             return "wrong-end", f"dead with the reason {end.reason!r}"
     return None
-
-
-def _order(story: Story, known: _Index, counts: Counter[str]) -> Iterator[Violation]:
-    """I3 and I4: attempts that are tied together come one at a time and in order."""
-    excuses = _Excuses(story)
-    ties: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    for run in story.runs:
-        ties[run.handler, _tie(ROLES[run.handler], run, known.stored[run.event_id])].append(run)
-    inverted = _inverted(story)
-    for (name, tie), runs in sorted(ties.items()):
-        runs.sort(key=lambda run: run.began_at)
-        yield from _overlaps(runs, excuses, counts)
-        if ROLES[name].order == "latest" and tie in inverted:
-            counts["inverted_ties"] += 1  # an older one arrived late: nothing newer waits for it
-        elif ROLES[name].order != "none":
-            by_arrival = ROLES[name].order == "entity"
-            yield from _overtakings(runs, known, excuses, by_arrival=by_arrival)
-    newest: dict[tuple[str, str], Stored] = {}
-    for event in story.log:
-        newest[event.type, event.key] = max(
-            event, newest.get((event.type, event.key), event), key=lambda one: one.n
-        )
-    for (type_, key), event in newest.items():
-        if f"{type_} {key}" not in inverted:
-            for end in known.ended["chaos.latest", event.event_id]:
-                if end.outcome == "superseded":
-                    yield Violation(
-                        "ended-on-older", event.event_id, "the newest of its entity was superseded"
-                    )
-
-
-def _tie(role: Role, run: Run, event: Stored) -> str:
-    match role.order:
-        case "entity":
-            return run.key
-        case "latest":
-            return f"{event.type} {run.key}"
-    return run.event_id
-
-
-def _inverted(story: Story) -> set[str]:
-    """Ties of `latest` whose events do not lie in the log in the order they were made."""
-    last: dict[str, int] = {}
-    found = set()
-    for event in sorted(story.log, key=lambda one: (one.lane, one.order)):
-        tie = f"{event.type} {event.key}"
-        if event.n < last.get(tie, -1):
-            found.add(tie)
-        last[tie] = max(event.n, last.get(tie, -1))
-    return found
-
-
-def _overlaps(runs: list[Run], excuses: _Excuses, counts: Counter[str]) -> Iterator[Violation]:
-    at_work: list[Run] = []
-    for run in runs:
-        at_work = [other for other in at_work if not excuses.over(other, run)]
-        excused = [other for other in at_work if excuses.stalled(other) or excuses.stalled(run)]
-        counts["stall_overlaps"] += len(excused)
-        for other in at_work:
-            if other not in excused:
-                says = f"{run.handler} began beside an attempt of {other.event_id}"
-                yield Violation("overlap", run.event_id, says, (str(other), str(run)))
-        at_work = [other for other in at_work if other not in excused] + [run]
-
-
-def _overtakings(
-    runs: list[Run], known: _Index, excuses: _Excuses, *, by_arrival: bool
-) -> Iterator[Violation]:
-    furthest: Run | None = None
-
-    def place(run: Run) -> tuple[int, int]:
-        return known.stored[run.event_id].order if by_arrival else (run.n, 0)
-
-    for run in runs:
-        if excuses.stalled(run):
-            continue
-        if furthest is not None and place(run) < place(furthest):
-            says = f"{run.handler} began it after the later {furthest.event_id} had begun"
-            yield Violation("overtaken", run.event_id, says, (str(furthest), str(run)))
-        else:
-            furthest = run
-
-
-class _Excuses:
-    """When processes ended or were stopped for longer than they can hold a lease."""
-
-    def __init__(self, story: Story) -> None:
-        self._died = {life.pid: life.to_s for life in (*story.lives, *story.helpers)}
-        self._stalls: dict[int, list[tuple[float, float]]] = defaultdict(list)
-        for stop in story.stops:
-            if stop.to_s - stop.from_s >= LEASE_S:
-                self._stalls[stop.pid].append((stop.from_s, stop.to_s + _WAKING_S))
-
-    def over(self, other: Run, run: Run) -> bool:
-        """Whether the other attempt had ended, by itself or with its process, when this one began."""
-        if other.ended_at is not None:
-            return other.ended_at < run.began_at
-        return self._died.get(other.pid, float("inf")) <= run.began_s
-
-    def stalled(self, run: Run) -> bool:
-        """Whether its process was stopped past its lease around then."""
-        end_s = float("inf") if run.ended_s is None else run.ended_s
-        return any(from_s <= end_s and run.began_s <= to_s for from_s, to_s in self._stalls[run.pid])
 
 
 def _steps(story: Story) -> Iterator[Violation]:

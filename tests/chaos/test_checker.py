@@ -104,6 +104,14 @@ def not_in_log(story: Story) -> None:
     story.sent.append(Sent(OTHER, 1, START_STOP, 5.0, 5.1))
 
 
+def gone_from_the_log(story: Story) -> None:
+    """Redis forgot what it had given out."""
+    story.sent.pop()
+    story.log.pop()
+    story.ended = [end for end in story.ended if end.event_id != THIRD]
+    recount(story)
+
+
 def stored_twice(story: Story) -> None:
     story.sent.pop()
     story.log[2] = story.log[2]._replace(n=2)
@@ -212,6 +220,7 @@ def letter_missing(story: Story) -> None:
     ("harm", "found"),
     [
         (not_in_log, {"not-in-log"}),
+        (gone_from_the_log, {"not-in-log"}),
         (stored_twice, {"stored-twice"}),
         (stored_out_of_order, {"stored-out-of-order"}),
         (unsettled, {"unsettled"}),
