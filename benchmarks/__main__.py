@@ -126,6 +126,15 @@ def _measure(seconds: float, rounds: int, events: int, jobs: int) -> Report:
             Ratio("ours / Fastify + BullMQ, pipelining", ours.per_s, pipelined.per_s, 1.2),
             Ratio("our worker / BullMQ worker", drained.per_s, bullmq.per_s, 1.2),
         ]
+    if all(series.busy for series in (ours, body_only)):
+        ratios.append(
+            Ratio("per CPU second: / only reads the body", ours.per_cpu_s, body_only.per_cpu_s, 0.5)
+        )
+        if fastify.busy:
+            ratios += [
+                Ratio("per CPU second: / Fastify + BullMQ", ours.per_cpu_s, fastify.per_cpu_s, 1.2),
+                Ratio("per CPU second: / the same, pipelining", ours.per_cpu_s, pipelined.per_cpu_s, 1.2),
+            ]
     series = [body_only, ours, always, gentle, enqueue, threads, fastify, pipelined, ceiling]
     series += [drained, worked_off, forked, bullmq, handled]
     return Report(

@@ -30,11 +30,16 @@ class Series:
         if measured.busy is not None:
             self.busy.append(measured.busy)
 
+    @property
+    def per_cpu_s(self) -> list[float]:
+        """Per second of processor time: what is left to compare where others want the same core."""
+        return [per_s / max(busy, 0.01) for per_s, busy in zip(self.per_s, self.busy, strict=True)]
+
     def row(self) -> str:
         cells = [f"{median(self.per_s):,.0f}", f"{min(self.per_s):,.0f}..{max(self.per_s):,.0f}"]
-        cells.append(f"{median(self.busy):.0%}" if self.busy else "")
+        cells += [f"{median(self.busy):.0%}", f"{median(self.per_cpu_s):,.0f}"] if self.busy else ["", ""]
         cells += [f"{median(values):.1f}" if values else "" for values in (self.p50_ms, self.p99_ms)]
-        widths = (9, 17, 6, 8, 8)
+        widths = (9, 17, 6, 9, 8, 8)
         columns = "".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
         return f"{self.title:<{_NAME_WIDTH}}{columns}".rstrip()
 
@@ -44,6 +49,7 @@ class Series:
             "per_s": round(median(self.per_s), 1),
             "per_s_of_each_round": [round(value, 1) for value in self.per_s],
             "busy": round(median(self.busy), 3) if self.busy else None,
+            "per_cpu_s": round(median(self.per_cpu_s), 1) if self.busy else None,
             "p50_ms": round(median(self.p50_ms), 2) if self.p50_ms else None,
             "p99_ms": round(median(self.p99_ms), 2) if self.p99_ms else None,
         }
@@ -127,7 +133,7 @@ class Report:
         return json.dumps(document, indent=2)
 
     def to_text(self) -> str:
-        heads = f"{'events/s':>9}{'min..max':>17}{'busy':>6}{'p50 ms':>8}{'p99 ms':>8}"
+        heads = f"{'events/s':>9}{'min..max':>17}{'busy':>6}{'per CPUs':>9}{'p50 ms':>8}{'p99 ms':>8}"
         return "\n".join(
             [
                 _facts(self.machine),
