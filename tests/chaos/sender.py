@@ -23,7 +23,7 @@ _TIMEOUT_S = 5.0
 _AGAIN_S = 0.2
 _FIRST_AT = datetime(2026, 1, 1, tzinfo=UTC)
 _THREADS = 4
-_IMPATIENT_SHARE = 0.1
+_IMPATIENT_EVERY = 10
 _REPEATED_SHARE = 0.05
 
 
@@ -67,7 +67,6 @@ class Sender:
         return [one for sent in self._sent for one in sent]
 
     def _run(self, sent: list[Sent], chance: random.Random, entities: list[str]) -> None:
-        impatient = {entity for entity in entities if chance.random() < _IMPATIENT_SHARE}
         numbers = dict.fromkeys(entities, 0)
         while not self._stopping.wait(self._pause_s * 2 * chance.random()):
             entity = chance.choice(entities)
@@ -75,7 +74,7 @@ class Sender:
             type_ = chance.choice(BOTH)
             body = _body(type_, entity, n)
             began_s = time.monotonic()
-            accepted_s = self._deliver(body, chance, insists=entity not in impatient)
+            accepted_s = self._deliver(body, chance, insists=int(entity) % _IMPATIENT_EVERY > 0)
             sent.append(Sent(f"session:{entity}", n, type_, began_s, accepted_s))
             if accepted_s is not None and chance.random() < _REPEATED_SHARE:
                 self._post(body, chance)
