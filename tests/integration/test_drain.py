@@ -437,3 +437,26 @@ def test_code_that_is_not_the_newest_settles_nothing_it_does_not_know(with_log):
         assert found.waiting + found.open == 2
 
     with_log(check)
+
+
+def test_a_lane_with_much_to_do_shares_a_handlers_concurrency_with_the_others(with_log):
+    ran: list[str] = []
+
+    @handler("one", on=["*"], concurrency=1)
+    async def one_at_a_time(event: Event[Raw], ctx: Context) -> None:
+        ran.append(event.key or "")
+        await asyncio.sleep(0.002)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(one_at_a_time)])
+        much, little = (
+            "session:1",
+            next(k for n in range(99) if log.lane_of(k := f"session:{n}") != log.lane_of("session:1")),
+        )
+        for n in range(0, 1_000, 100):
+            await log.append([event(key=None if False else much, n=n + i) for i in range(100)])
+        await log.append([event(key=little, n=1)])
+        await drained(log, one_at_a_time, until=lambda: len(ran) == 1_001)
+        assert ran.index(little) < 900
+
+    with_log(check)

@@ -262,3 +262,58 @@ def test_whatever_a_plain_function_raises_ends_its_attempt_and_nothing_else(with
         assert (found.dead, found.stats["done"]) == (1, 1)
 
     with_lane(check)
+
+
+def test_old_code_that_takes_over_leaves_to_the_new_what_it_did_not_read(with_lane):
+    """New code died at work on a type that old code does not know; behind it something was settled already."""
+    ran: list[tuple[str, int]] = []
+
+    async def record(event: Event[Raw], ctx: Context) -> None:
+        ran.append((event.payload.data["name"], ctx.attempt))
+
+    old = handler("h", on=["old.type"], timeout_s=5)(record)
+    new = handler("h", on=["old.type", "new.type"], timeout_s=5)(record)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(old, version="v1")])
+        await asyncio.sleep(0.002)
+        await log.declare([declaration(new, version="v2")])
+        await log.append([event("new.type", "session:a", name="a")])
+        await log.append([event("old.type", "session:b", name=name) for name in ("b1", "b2")])
+        dead = Lease(log, "h", 0, "default")
+        start = await dead.take()
+        assert start is not None
+        read = await dead.step(Settlement(), after=start.cur, count=3)
+        await dead.step(Settlement(ahead=[settled.stream_id for settled in read.events[1:]]))
+        for code, version in ((old, "v1"), (new, "v2")):
+            await lost(log, "h")
+            await drained(log, code, version=version)
+        assert ran == [("a", 1)]
+        assert await log.redis.scard(log.key("ahead", "h", 0)) == 0
+
+    with_lane(check)
+
+
+def test_the_suspects_of_new_code_are_still_suspects_after_old_code_looked_at_them(with_lane):
+    async def never(event: Event[Raw], ctx: Context) -> None:
+        raise AssertionError("it killed two workers")
+
+    old = handler("h", on=["old.type"], timeout_s=5)(never)
+    new = handler("h", on=["old.type", "new.type"], timeout_s=5)(never)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(old, version="v1")])
+        await asyncio.sleep(0.002)
+        await log.declare([declaration(new, version="v2")])
+        await log.append([event("new.type", "session:a", name="a")])
+        dead = Lease(log, "h", 0, "default")
+        start = await dead.take()
+        assert start is not None
+        await dead.step(Settlement(), after=start.cur, count=1)
+        await lost(log, "h")
+        await drained(log, old, version="v1")
+        taken = await Lease(log, "h", 0, "default").take()
+        assert taken is not None
+        assert (taken.cur, taken.runto > taken.cur) == (start.cur, True)
+
+    with_lane(check)

@@ -87,7 +87,9 @@ def finished(event: Event[SessionUpdate]) -> bool:
     return event.payload.session.status == "finished"
 
 
-@handler("a.policy", order="latest", where=finished, backoff=Backoff(base_s=1.0, jitter=False), not_yet_for_s=60.0)
+@handler(
+    "a.policy", order="latest", where=finished, backoff=Backoff(base_s=1.0, jitter=False), not_yet_for_s=60.0
+)
 async def policy(event: Event[SessionUpdate], ctx: Context) -> None: ...
 
 
