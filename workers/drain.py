@@ -70,6 +70,11 @@ class Slots:
         if self._waiting:
             self._waiting.popleft().set()
 
+    @property
+    def wanted(self) -> bool:
+        """Whether another lane waits for one."""
+        return bool(self._waiting)
+
 
 class Drain:
     """Works through one (handler, lane) until nothing is left to do, the lease is lost, or it is told to stop.
@@ -118,6 +123,7 @@ class Drain:
         self._read_at_s = self._read_next_s = 0.0
         self._cur_moved_s = 0.0
         self._told_full = False
+        self._unread = False  # part of (cur, runto], which only newer code may judge
         self._fault: BaseException | None = None
         self.outdated = False
 
@@ -168,6 +174,7 @@ class Drain:
                 window.reread(event, settled=event.stream_id in taken.ahead)
             if read.exhausted:
                 break
+        self._unread = self.outdated
         window.arrange(handed_out)
         self._drop_superseded()
 
@@ -280,6 +287,8 @@ class Drain:
             while self._window.ready and not self._stopping and self.lease.alive:
                 await self._attempt(self._window.ready.popleft())
                 if clock_s() > breath_s:
+                    if self._slots.wanted:
+                        return  # another lane's turn; ours comes again
                     await asyncio.sleep(0)
                     breath_s = clock_s() + _BREATH_S
         except DeliveryRevoked:
@@ -495,7 +504,7 @@ class Drain:
             # Not cleared yet: whoever comes next must suspect it as we did.
             if entry.suspect:
                 window.suspect(entry)
-        await self._step("release", 0)
+        await self._step("leave" if self._unread else "release", 0)
 
     async def _abandon(self) -> None:
         """Cancel whatever still runs and wait until it is gone."""

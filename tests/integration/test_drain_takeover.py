@@ -317,3 +317,32 @@ def test_the_suspects_of_new_code_are_still_suspects_after_old_code_looked_at_th
         assert (taken.cur, taken.runto > taken.cur) == (start.cur, True)
 
     with_lane(check)
+
+
+def test_a_takeover_that_dies_while_it_reads_forgets_nothing_of_what_was_handed_out(with_lane):
+    """Two deaths in a row: the second one in the middle of reading again what the first was given."""
+    ran: list[int] = []
+
+    @handler("h", on=["*"], timeout_s=5)
+    async def record(event: Event[Raw], ctx: Context) -> None:
+        ran.append(event.payload.data["n"])
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(record)])
+        for begin in (0, 150):  # more than one page of a takeover
+            await log.append([event("x", f"session:{n}", n=n) for n in range(begin, begin + 150)])
+        first = Lease(log, "h", 0, "default")
+        start = await first.take()
+        assert start is not None
+        read = await first.step(Settlement(), after=start.cur, count=300)
+        await first.step(Settlement(ahead=[settled.stream_id for settled in read.events[290:]]))
+        await lost(log, "h")
+        second = Lease(log, "h", 0, "default")
+        again = await second.take()
+        assert again is not None
+        await second.step(Settlement(), after=again.cur, count=2)
+        await lost(log, "h")
+        await drained(log, record)
+        assert sorted(ran) == list(range(290))
+
+    with_lane(check)

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- One step of a drain: settle what is done, renew the lease, read on, or fall asleep. Applied once per seq; asked
 -- again with the same seq it changes nothing and reads again.
--- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms), mode (work, sleep, release), new cur ('' = as it is),
+-- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms), mode (work, sleep, release, leave), new cur ('' = as it is),
 --   read after, count, max bytes, then six lists, each led by its length:
 --   puts (id, due ms or '', record), dels (id), dead (id, type, key, reason, trace, record), stats (field, by),
 --   ahead (id: settled although the cursor is not there yet), passed (id: the cursor is there now); at last one
@@ -67,13 +67,23 @@ if holder[2] ~= seq then
   redis.call('HSET', lease, 'seq', seq)
 end
 
+local function later(a, b)
+  local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
+  local b_ms, b_seq = string.match(b, '^(%d+)-(%d+)$')
+  if a_ms ~= b_ms then return tonumber(a_ms) > tonumber(b_ms) end
+  return tonumber(a_seq) > tonumber(b_seq)
+end
+
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local paused = redis.call('HEXISTS', prefix .. 'paused', handler)
 local changed = (redis.call('HGET', prefix .. 'gen', pair) or '0') ~= (holder[3] or '0') and 1 or 0
-if mode == 'release' then
-  -- Handed back politely: nothing of (cur, runto] runs any more, so nobody has to suspect it.
-  redis.call('HSET', prefix .. 'runto', pair, redis.call('HGET', prefix .. 'cur', pair))
+if mode == 'release' or mode == 'leave' then
+  -- Released politely, nothing of (cur, runto] runs any more, so nobody has to suspect it. Who leaves has not read
+  -- all of it: what died at work there is still a suspect, and what is settled there still counts as settled.
+  if mode == 'release' then
+    redis.call('HSET', prefix .. 'runto', pair, redis.call('HGET', prefix .. 'cur', pair))
+  end
   if paused == 1 then redis.call('ZREM', due, pair) else redis.call('ZADD', due, now_ms, pair) end
   redis.call('DEL', lease)
   return {'released'}
@@ -109,7 +119,10 @@ if count > 0 then
     pages = pages + 1
     if not full and #page < size then exhausted = 1 end
   until full or exhausted == 1 or #entries >= count or pages >= 32
-  if #entries > 0 then redis.call('HSET', prefix .. 'runto', pair, scanned) end
+  -- It only grows: a takeover reads again what was handed out, and what it has not reached yet stays handed out.
+  if #entries > 0 and later(scanned, redis.call('HGET', prefix .. 'runto', pair) or '0-0') then
+    redis.call('HSET', prefix .. 'runto', pair, scanned)
+  end
 end
 
 if mode == 'sleep' and exhausted == 1 and #entries == 0 and paused + changed == 0 then
