@@ -445,17 +445,17 @@ def test_a_lane_with_much_to_do_shares_a_handlers_concurrency_with_the_others(wi
     @handler("one", on=["*"], concurrency=1)
     async def one_at_a_time(event: Event[Raw], ctx: Context) -> None:
         ran.append(event.key or "")
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.003)
 
     async def check(log: EventLog) -> None:
         await log.declare([declaration(one_at_a_time)])
-        much = "session:1"
-        others = (f"session:{n}" for n in range(2, 99))
-        little = next(key for key in others if log.lane_of(key, b"") != log.lane_of(much, b""))
-        for n in range(0, 1_000, 100):
-            await log.append([event(key=much, n=n + i) for i in range(100)])
-        await log.append([event(key=little, n=1)])
-        await drained(log, one_at_a_time, until=lambda: len(ran) == 1_001)
-        assert ran.index(little) < 900
+        keys = [f"session:{n}" for n in range(3_000)]
+        busy = [key for key in keys if log.lane_of(key, b"") == 0][:600]
+        other = next(key for key in keys if log.lane_of(key, b"") == 1)
+        for at in range(0, len(busy), 100):
+            await log.append([event(key=key) for key in busy[at : at + 100]])
+        await log.append([event(key=other)])
+        await drained(log, one_at_a_time, until=lambda: len(ran) == len(busy) + 1)
+        assert ran.index(other) < len(busy) - 100
 
     with_log(check)
