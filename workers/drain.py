@@ -43,6 +43,10 @@ _PASS_S = 0.5  # how long one slow event may hold the cursor
 _LINGER_S = 0.008  # before falling asleep: what arrives now costs no new lease
 _HOLD_MARGIN_S = 5.0  # on top of an attempt's time, until it has surely told how its steps ended
 _ABANDON_S = 3.0  # for attempts that were cancelled to come to an end, while the lease still lives
+_STAY_PER_OPEN_S, _STAY_AT_MOST_S = (
+    0.001,
+    10.0,
+)  # awake with nothing to do, since coming back reads all of `open`
 _POLL_S = 0.05  # for new events while earlier ones are still at work
 _BREATH_S = 0.005  # how long one task may hold the event loop with events that never wait
 
@@ -182,7 +186,7 @@ class Drain:
 
     async def _work(self) -> bool:
         """True when the lease was given back because nothing is left to do."""
-        lingered = False
+        lingered, idle_since_s = False, 0.0
         while not self._stopping:
             if self._fault is not None:
                 raise self._fault
@@ -198,15 +202,24 @@ class Drain:
                     await self._rest(now_s + _LINGER_S)
                     continue
                 lingered = False
+                idle_since_s = idle_since_s or now_s
                 appetite = self._appetite()
-                read = await self._step("sleep", appetite)
+                stays = now_s - idle_since_s < min(
+                    _STAY_AT_MOST_S, self._window.open_count * _STAY_PER_OPEN_S
+                )
+                read = await self._step("work" if stays else "sleep", appetite)
                 if read.asleep:
                     return True
+                if read.events:
+                    idle_since_s = 0.0
+                elif stays:
+                    await self._rest(min(clock_s() + _POLL_S, self._next_retry_s()))
+                    continue
                 if not read.events and (read.exhausted or not appetite):
                     # Full, or the head of the retries is due by the clock of Redis and not yet by ours.
                     await self._rest(min(clock_s() + _RENEW_S, max(self._next_retry_s(), clock_s() + 0.02)))
                 continue
-            lingered = False
+            lingered, idle_since_s = False, 0.0
             appetite = self._appetite() if self._more or now_s >= self._read_next_s else 0
             if not appetite:
                 self._read_next_s = max(self._read_next_s, now_s + _POLL_S)

@@ -199,3 +199,41 @@ def test_a_slow_handler_uses_its_whole_concurrency_and_delays_no_other(with_lane
             await eventually(all_done)
 
     with_lane(check)
+
+
+def test_much_that_is_parked_is_not_read_again_for_every_event_that_trickles_in(with_lane):
+    ran: list[str] = []
+
+    @handler("h", on=["*"])
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        if event.key == "session:stuck":
+            raise Retry("not today", after_s=3600)
+        ran.append(event.key or "")
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        for _ in range(15):
+            await log.append([event("t", "session:stuck") for _ in range(200)])
+        take, taken = log.scripts.take, 0
+
+        async def counted(**arguments: Any) -> Any:
+            nonlocal taken
+            taken += 1
+            return await take(**arguments)
+
+        async def all_parked() -> bool:
+            return (await position(log, "h")).open == 3_000
+
+        log.scripts.take = counted  # type: ignore[assignment]
+        async with at_work(log, h):
+            await eventually(all_parked)
+            taken = 0
+            for n in range(20):
+                await log.append([event("t", f"session:{n}")])
+                await eventually(lambda n=n: at_place(len(ran) == n + 1))
+        assert taken <= 5
+
+    async def at_place(holds: bool) -> bool:
+        return holds
+
+    with_lane(check)
