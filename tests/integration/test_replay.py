@@ -11,7 +11,7 @@ from tests.harness import at_work, declaration, drained, event, eventually, posi
 from workers.eventlog import replay as replaying
 from workers.eventlog.errors import ChangeRefused, UnknownName
 from workers.eventlog.log import EventLog, now_ms
-from workers.eventlog.positions import pause
+from workers.eventlog.positions import pause, rename
 from workers.eventlog.replay import Selection, begin, feed, forget, survey, unfinished
 
 A, B = "SessionUpdateNotification", "never.seen"
@@ -151,5 +151,21 @@ def test_without_room_it_waits_and_then_says_how_to_go_on(on_each_server, monkey
         assert not await forget(log, "h")
         with pytest.raises(UnknownName):
             await begin(log, Selection("nobody", 0, 1, ("*",)), now_ms=now_ms())
+
+    on_each_server(check)
+
+
+def test_a_replay_that_was_not_finished_goes_on_under_a_new_name(on_each_server):
+    @handler("h", on=["*"])
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        pass
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        await begin(log, Selection("h", 0, 1, ("*",)), now_ms=now_ms())
+        await rename(log, "h", "renamed", now_ms=now_ms())
+        found = await unfinished(log, "renamed")
+        assert found is not None
+        assert found.selection.handler == "renamed"
 
     on_each_server(check)

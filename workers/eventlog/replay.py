@@ -119,7 +119,7 @@ async def events(log: EventLog, selection: Selection) -> AsyncIterator[StoredEve
 async def unfinished(log: EventLog, handler: str) -> Replay | None:
     """The replay of a handler that was begun and not finished."""
     raw = await log.redis.hget(log.key("replays"), handler)
-    return _replay(raw) if raw else None
+    return _replay(raw, handler) if raw else None
 
 
 async def begin(log: EventLog, selection: Selection, *, now_ms: int) -> Replay:
@@ -228,11 +228,12 @@ async def _match(
     return scanned.decode(), bool(done), found
 
 
-def _replay(raw: bytes) -> Replay:
+def _replay(raw: bytes, handler: str) -> Replay:
+    """The note as it was left; the handler may have another name by now."""
     record = json.loads(raw)
     selection = record["selection"]
     return Replay(
-        Selection(**{**selection, "types": tuple(selection["types"])}),
+        Selection(**{**selection, "handler": handler, "types": tuple(selection["types"])}),
         record["begun_ms"],
         {int(lane): after for lane, after in record["done"].items()},
     )
