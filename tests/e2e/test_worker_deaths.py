@@ -130,11 +130,12 @@ def test_a_new_worker_finishes_after_kill_9(scene: Scene):
 
 
 def test_a_worker_that_was_paused_past_its_lease_ends_instead_of_going_on(scene: Scene):
-    with scene.worker(TAKES_S="0.02") as paused:
+    with scene.worker(TAKES_S="0.2") as paused:
         soon(lambda: scene.ended() > 100)
         paused.pause()
         soon(lambda: state_of(paused) == "T")
         lines_before = len(scene.lines())
+        assert scene.ended() < EVENTS, "it was paused too late to be at work"
         with scene.worker() as other:
             soon(finished(scene), within_s=40)
             assert other.stop() == 0
