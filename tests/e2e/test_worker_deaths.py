@@ -148,7 +148,7 @@ def test_a_worker_that_was_paused_past_its_lease_ends_instead_of_going_on(scene:
 
 
 def test_a_short_pause_changes_nothing(scene: Scene):
-    with scene.worker(TAKES_S="0.005") as running:
+    with scene.worker(TAKES_S="0.05") as running:
         for _ in range(3):
             before = scene.ended()
             soon(lambda before=before: scene.ended() > before + 50)
