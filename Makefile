@@ -17,9 +17,9 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: $(VENV)/.ready
 	@$(BIN)/ampeco-receiver demo $(ARGS)
 
-# Four at a time even on two cores: most tests wait for leases, restarts and conditions, not for a processor.
+# Three at a time even on two cores: most tests wait for leases, restarts and conditions, not for a processor.
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -255,6 +255,7 @@ def test_the_log_tells_counts_and_reasons_and_no_secret_and_no_payload(site: Sit
     site.door.post(body(name="personal-data"))
     site.door.post(body(name="personal-data"), x_signature="feedface" * 8)
     site.door.line("event.accepted")
+    site.door.line("event.rejected", reason="signature-mismatch")
     text = json.dumps(site.door.lines)
     for hidden in (TOKEN, OTHER, "token-for-calling-only", "personal-data", "feedface", site.url):
         assert hidden not in text
