@@ -9,7 +9,8 @@ from time import perf_counter
 
 from benchmarks.bodies import TYPE, body, session
 from workers.eventlog.connect import connect
-from workers.eventlog.log import MAX_BATCH, Declaration, EventLog, NewEvent, now_ms
+from workers.eventlog.log import MAX_BATCH, Declaration, EventLog, NewEvent
+from workers.eventlog.moments import now_ms
 
 LOOK_S = 0.005
 

@@ -37,7 +37,8 @@ from receiver.settings import Settings
 from receiver.verification import Verifier
 from workers.eventlog.connect import connect, end_tasks
 from workers.eventlog.durability import shortfall
-from workers.eventlog.log import EventLog, now_ms
+from workers.eventlog.log import EventLog
+from workers.eventlog.moments import now_ms
 from workers.eventlog.positions import released_types
 from workers.eventlog.standing import standing
 from workers.eventlog.subscription import SubscriptionStore

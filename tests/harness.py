@@ -18,7 +18,8 @@ from handlers.contract import Handler
 from workers.deliver import Runtime
 from workers.dispatcher import Dispatcher
 from workers.eventlog.connect import connect
-from workers.eventlog.log import Declaration, EventLog, HandlerPosition, NewEvent, now_ms
+from workers.eventlog.log import Declaration, EventLog, HandlerPosition, NewEvent
+from workers.eventlog.moments import now_ms
 
 VERSION = "v1"
 

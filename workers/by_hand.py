@@ -20,6 +20,7 @@ from workers.deliver import Attempt, Runtime, run
 from workers.dry_run import DryAction, DryRun
 from workers.eventlog.record import StoredEvent
 from workers.outcomes import Outcome
+from workers.runtimes import without_clients
 
 NOWHERE = "https://tenant.invalid"
 
@@ -67,17 +68,13 @@ async def ready(found: Found, tenant_url: str | None, token: str | None) -> Asyn
     Args:
         tenant_url, token: None where there is no tenant: then whatever is asked of AMPECO cannot be reached.
     """
-    handler = found.handler
+    where = (tenant_url or NOWHERE, token or "none")
     async with contextlib.AsyncExitStack() as exits:
-        settings = handler.settings() if handler.settings is not None else None
-        state = None
-        if handler.lifespan is not None:
-            arguments = () if handler.settings is None else (settings,)
-            state = await exits.enter_async_context(handler.lifespan(*arguments))
-        client = await exits.enter_async_context(AsyncClient(tenant_url or NOWHERE, token or "none"))
-        sync_client = exits.enter_context(Client(tenant_url or NOWHERE, token or "none"))
-        threads = exits.enter_context(ThreadPoolExecutor(1, thread_name_prefix="handler"))
-        yield Runtime(handler, found.version, settings, state, client, sync_client, threads)
+        runtime = await without_clients(found, exits)
+        runtime.client = await exits.enter_async_context(AsyncClient(*where))
+        runtime.sync_client = exits.enter_context(Client(*where))
+        runtime.threads = exits.enter_context(ThreadPoolExecutor(1, thread_name_prefix="handler"))
+        yield runtime
 
 
 async def try_out(

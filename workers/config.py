@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import redis.asyncio
+
+from workers.eventlog.log import EventLog
 from workers.eventlog.retention import Keep
 
 
@@ -39,3 +42,7 @@ class WorkerConfig:
     keep: Keep = field(default_factory=Keep)
     isolated_command: Sequence[str] = ()
     isolated_memory_mb: int = 256
+
+    def log(self, redis: redis.asyncio.Redis) -> EventLog:
+        """The log it works on, over a connection of the caller's."""
+        return EventLog(redis, prefix=self.prefix, lanes=self.lanes, ledger_days=self.ledger_days)

@@ -24,15 +24,14 @@ from workers.eventlog.connect import end_tasks
 from workers.eventlog.errors import LeaseLost
 from workers.eventlog.lease import Lease, Mode, Read, Settlement, Taken, clock_s
 from workers.eventlog.ledger import StepLedger
-from workers.eventlog.log import now_ms
-from workers.eventlog.record import AttemptNote, id_order
+from workers.eventlog.moments import now_ms
+from workers.eventlog.record import OPEN_QUOTA, AttemptNote, id_order
 from workers.ledger import Steps
 from workers.outcomes import SUPERSEDED, AttemptTimedOut, DeliveryRevoked, Outcome, outcome_of
 from workers.settling import Settling
 from workers.window import Entry, Window
 
 MAX_CRASHES = 3
-OPEN_QUOTA = 10_000
 
 _MIN_BATCH, _MAX_BATCH = 16, 256
 _MAX_WINDOW = 512

@@ -30,7 +30,6 @@ from workers import jobs
 from workers.config import WorkerConfig
 from workers.dispatcher import JOB_S, Dispatcher
 from workers.eventlog.connect import connect, end_tasks
-from workers.eventlog.log import EventLog
 from workers.runtimes import Runtimes
 from workers.serving import Serving
 
@@ -99,13 +98,9 @@ class IsolatedProcess:
         runtimes = Runtimes(self._config, threads=_THREADS)
         try:
             await runtimes.open(self._found, strict=False)
-            log = EventLog(
-                redis,
-                prefix=self._config.prefix,
-                lanes=self._config.lanes,
-                ledger_days=self._config.ledger_days,
+            dispatcher = Dispatcher(
+                self._config.log(redis), self._queue, runtimes.by_name, watchdog=True, alone=True
             )
-            dispatcher = Dispatcher(log, self._queue, runtimes.by_name, watchdog=True, alone=True)
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, dispatcher.stop_soon)
             watching = asyncio.create_task(dispatcher.watch())
             more = await dispatcher.work()

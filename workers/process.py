@@ -133,12 +133,7 @@ class WorkerProcess:
     async def _open(self, found: Sequence[Found]) -> Dispatcher:
         redis = connect(self._config.redis_url)
         self._exits.push_async_callback(redis.aclose)
-        log = EventLog(
-            redis,
-            prefix=self._config.prefix,
-            lanes=self._config.lanes,
-            ledger_days=self._config.ledger_days,
-        )
+        log = self._config.log(redis)
         await self._wait_for(log)
         runtimes = Runtimes(self._config, threads=_THREADS)
         self._exits.push_async_callback(runtimes.close)

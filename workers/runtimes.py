@@ -51,13 +51,9 @@ class Runtimes:
         self.take_up_token()
 
     async def _runtime(self, item: Found) -> Runtime:
-        handler = item.handler
-        settings = _settings(item)
-        state = None
-        if handler.lifespan is not None:
-            arguments = () if handler.settings is None else (settings,)
-            state = await self._exits.enter_async_context(handler.lifespan(*arguments))
-        return Runtime(handler, item.version, settings, state, threads=self._threads)
+        runtime = await without_clients(item, self._exits)
+        runtime.threads = self._threads
+        return runtime
 
     async def follow_token(self) -> None:
         """Look for another token now and then."""
@@ -84,6 +80,15 @@ class Runtimes:
         """Leave the lifespans, last one first."""
         await self._exits.aclose()
         self._threads.shutdown(wait=False)
+
+
+async def without_clients(item: Found, exits: contextlib.AsyncExitStack) -> Runtime:
+    """A handler with its settings and, until `exits` end, with its lifespan."""
+    handler, settings, state = item.handler, _settings(item), None
+    if handler.lifespan is not None:
+        arguments = () if handler.settings is None else (settings,)
+        state = await exits.enter_async_context(handler.lifespan(*arguments))
+    return Runtime(handler, item.version, settings, state)
 
 
 def configured(found: Sequence[Found], *, strict: bool) -> list[Found]:

@@ -13,7 +13,6 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -152,12 +151,6 @@ def store_url(settings: Settings) -> str:
 def print_json(document: object) -> None:
     """One JSON document on stdout."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-def rfc3339(ms: int) -> str:
-    """Unix milliseconds as people and other programs read them."""
-    moment = datetime.fromtimestamp(ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

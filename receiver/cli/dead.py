@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from receiver.cli import prepare, print_json, print_table, rfc3339
+from receiver.cli import prepare, print_json, print_table
 from receiver.cli.moments import Moment
 from receiver.cli.stored import stored_log
+from workers.eventlog.moments import rfc3339
 
 if TYPE_CHECKING:
     from workers.eventlog.dead import DeadEntry, DeadFilter

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from receiver.cli import rfc3339
+from workers.eventlog.moments import rfc3339
 
 if TYPE_CHECKING:
     from workers.eventlog.record import StoredEvent

@@ -7,8 +7,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -38,28 +38,21 @@ def tail(lines: int, follow: bool, type_: str | None, key: str | None, as_json: 
             print(said, flush=True)
 
     try:
-        asyncio.run(_watch(prepare(), show, lines, follow, type_, key))
+        asyncio.run(_until_signal(_show_all(prepare(), show, lines, follow, type_, key)))
     except BrokenPipeError:
         # Whoever read has seen enough; the interpreter must not try to flush once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-async def _watch(
-    settings: Settings,
-    show: Callable[[StoredEvent], None],
-    lines: int,
-    follow: bool,
-    type_: str | None,
-    key: str | None,
-) -> None:
-    """Show what there is and what comes, until a signal."""
+async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
+    """Do it, but no longer than until SIGINT or SIGTERM."""
     from workers.eventlog.connect import end_tasks
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    showing = asyncio.create_task(_show_all(settings, show, lines, follow, type_, key))
+    showing = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([showing, stopping], return_when=asyncio.FIRST_COMPLETED)
     if showing.done():
@@ -75,6 +68,7 @@ async def _show_all(
     type_: str | None,
     key: str | None,
 ) -> None:
+    """Show what there is and, if asked to, what comes."""
     from workers.eventlog.record import id_order
     from workers.eventlog.tail import arriving, ends
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from receiver.cli import prepare, print_json, print_table, rfc3339
+from receiver.cli import prepare, print_json, print_table
 from receiver.cli.event_rows import cells, row, shape
 from receiver.cli.event_tail import tail
 from receiver.cli.stored import stored_log
+from workers.eventlog.moments import rfc3339
 
 if TYPE_CHECKING:
     from workers.eventlog.log import EventLog

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import click
 
-from receiver.cli import prepare, print_json, rfc3339
+from receiver.cli import prepare, print_json
 from receiver.cli.fates import document, said
 from receiver.cli.stored import stored_log
+from workers.eventlog.moments import now_ms, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def explain(asked: str, handler: str | None, as_json: bool) -> None:
 
     async def read() -> Explanation:
         async with stored_log(prepare()) as log:
-            return await find_out(log, asked, handler=handler, now_ms=time.time_ns() // 1_000_000)
+            return await find_out(log, asked, handler=handler, now_ms=now_ms())
 
     found = asyncio.run(read())
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from receiver.cli import rfc3339
+from workers.eventlog.moments import rfc3339
 
 if TYPE_CHECKING:
     from workers.eventlog.explain import Explanation

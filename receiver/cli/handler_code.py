@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import click
 from receiver.cli import prepare, print_json, print_table
 from receiver.cli.stored import stored_log
 from receiver.errors import SettingsError
+from workers.eventlog.moments import now_ms
 
 if TYPE_CHECKING:
     from handlers.discovery import Found
@@ -207,8 +207,8 @@ def _from_file(settings: Settings, path: Path) -> StoredEvent | None:
         raise click.ClickException(
             f"{path}: {error.reason}; it has to be a JSON object as AMPECO sends it"
         ) from None
-    now_ms = time.time_ns() // 1_000_000
-    return StoredEvent(0, f"{now_ms}-0", found.type, found.key, body, now_ms)
+    at_ms = now_ms()
+    return StoredEvent(0, f"{at_ms}-0", found.type, found.key, body, at_ms)
 
 
 async def _from_log(settings: Settings, id: str) -> StoredEvent:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from receiver.cli import prepare, print_json, rfc3339
+from receiver.cli import prepare, print_json
 from receiver.cli.handler_code import print_trial, the_handler, trial_row
 from receiver.cli.moments import Moment
 from receiver.cli.stored import stored_log
+from workers.eventlog.moments import now_ms, rfc3339
 
 if TYPE_CHECKING:
     from receiver.settings import Settings
@@ -66,9 +66,8 @@ def replay(
         asyncio.run(_unfinished(settings, name, forget, as_json))
         return
     assert from_ms is not None  # noqa: S101
-    now_ms = time.time_ns() // 1_000_000
     asyncio.run(
-        _replay(settings, name, (from_ms, now_ms if to_ms is None else to_ms), types, key, dry_run, load,
+        _replay(settings, name, (from_ms, now_ms() if to_ms is None else to_ms), types, key, dry_run, load,
                 repeat_steps, yes, as_json)
     )  # fmt: skip
 
@@ -98,7 +97,7 @@ async def _replay(
             _refuse_beyond_the_ledger(log, found)
         result: dict[str, int] | None = None
         if yes and found.total:
-            result = await _feed(log, await begin(log, selection, now_ms=time.time_ns() // 1_000_000))
+            result = await _feed(log, await begin(log, selection, now_ms=now_ms()))
         stands = await standing(log)
     plan = _plan(selection, found)
     kept_ms = stands.oldest_ms if stands is not None else None
@@ -143,7 +142,7 @@ async def _selection(
 def _refuse_beyond_the_ledger(log: EventLog, found: Survey) -> None:
     from workers.eventlog.errors import ChangeRefused
 
-    oldest_ms = time.time_ns() // 1_000_000 - log.ledger_ms
+    oldest_ms = now_ms() - log.ledger_ms
     if found.first_ms is not None and found.first_ms < oldest_ms:
         raise ChangeRefused(
             f"once-only steps are known since {rfc3339(oldest_ms)} only and may be called again for earlier events; "

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from receiver.cli import prepare, print_json, print_table, rfc3339
+from receiver.cli import prepare, print_json, print_table
 from receiver.cli.handler_code import check, new, run
 from receiver.cli.handler_replay import replay
 from receiver.cli.stored import stored_log
+from workers.eventlog.moments import now_ms, rfc3339
 
 if TYPE_CHECKING:
     from workers.eventlog.log import HandlerPosition
@@ -79,7 +79,7 @@ def pause(name: str, reason: str, as_json: bool) -> None:
 
     async def act() -> None:
         async with stored_log(prepare()) as log:
-            await positions.pause(log, name, reason=reason, now_ms=_now_ms())
+            await positions.pause(log, name, reason=reason, now_ms=now_ms())
 
     asyncio.run(act())
     _say(as_json, f"{name} is paused", handler=name, state="paused", reason=reason)
@@ -127,7 +127,7 @@ def rename(old: str, new_name: str, yes: bool, as_json: bool) -> None:
         async with stored_log(prepare()) as log:
             found = await _position(log, old)
             if yes:
-                await positions.rename(log, old, new_name, now_ms=_now_ms())
+                await positions.rename(log, old, new_name, now_ms=now_ms())
             return found
 
     found = asyncio.run(act())
@@ -153,7 +153,7 @@ def retire(name: str, yes: bool, as_json: bool) -> None:
         async with stored_log(prepare()) as log:
             found = await _position(log, name)
             if yes:
-                await positions.retire(log, name, now_ms=_now_ms())
+                await positions.retire(log, name, now_ms=now_ms())
             return found
 
     found = asyncio.run(act())
@@ -231,7 +231,3 @@ def _conclude(done: bool, verb: str) -> None:
         click.echo(verb)
     else:
         click.echo("nothing was changed; --yes does it", err=True)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

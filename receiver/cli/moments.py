@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
+
+from workers.eventlog.moments import now_ms
 
 _AGO = re.compile(r"(?:-\s*(\d+)\s*([smhd])|(\d+)\s*([smhd])\s*ago)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -42,6 +43,6 @@ class Moment(click.ParamType[int]):
         if isinstance(value, int):
             return value
         try:
-            return moment_ms(str(value), now_ms=time.time_ns() // 1_000_000)
+            return moment_ms(str(value), now_ms=now_ms())
         except (ValueError, OverflowError) as error:
             self.fail(str(error), param, ctx)

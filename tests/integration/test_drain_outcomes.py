@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from ampeco.notifications import SessionUpdate
@@ -224,16 +225,16 @@ def test_much_that_is_parked_is_not_read_again_for_every_event_that_trickles_in(
         async def all_parked() -> bool:
             return (await position(log, "h")).open == 3_000
 
+        async def has_run(events: int) -> bool:
+            return len(ran) == events
+
         log.scripts.take = counted  # type: ignore[assignment]
         async with at_work(log, h):
             await eventually(all_parked)
             taken = 0
             for n in range(20):
                 await log.append([event("t", f"session:{n}")])
-                await eventually(lambda n=n: at_place(len(ran) == n + 1))
+                await eventually(partial(has_run, n + 1))
         assert taken <= 5
-
-    async def at_place(holds: bool) -> bool:
-        return holds
 
     with_lane(check)

@@ -15,7 +15,8 @@ import pytest
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
 from tests.cli import Cli
 from tests.harness import declaration, drained, event, eventually, opened
-from workers.eventlog.log import Unreadable, now_ms
+from workers.eventlog.log import Unreadable
+from workers.eventlog.moments import now_ms
 from workers.eventlog.retention import Keep, keep
 
 A, B = "SessionUpdateNotification", "never.seen"

@@ -11,7 +11,8 @@ import pytest
 from tests.harness import event, opened
 from workers.eventlog.errors import LeaseLost, LogMismatch
 from workers.eventlog.lease import Lease, Settlement
-from workers.eventlog.log import Declaration, EventLog, Unreadable, now_ms
+from workers.eventlog.log import Declaration, EventLog, Unreadable
+from workers.eventlog.moments import now_ms
 from workers.eventlog.record import DeadLetter, OpenRecord
 
 Check = Callable[[EventLog], Awaitable[None]]

@@ -17,7 +17,8 @@ from workers.eventlog.fate import Fate
 from workers.eventlog.find import LOOKS
 from workers.eventlog.history import Settled, encode, hash_of
 from workers.eventlog.lease import Lease
-from workers.eventlog.log import EventLog, Hole, Unreadable, now_ms
+from workers.eventlog.log import EventLog, Hole, Unreadable
+from workers.eventlog.moments import now_ms
 from workers.eventlog.positions import pause, rename
 from workers.eventlog.retention import Keep, keep
 from workers.eventlog.subscription import SubscriptionStore

@@ -10,7 +10,8 @@ from handlers import Context, Event, Raw, handler
 from tests.harness import at_work, declaration, drained, event, eventually, position
 from workers.eventlog import replay as replaying
 from workers.eventlog.errors import ChangeRefused, UnknownName
-from workers.eventlog.log import EventLog, now_ms
+from workers.eventlog.log import EventLog
+from workers.eventlog.moments import now_ms
 from workers.eventlog.positions import pause, rename
 from workers.eventlog.replay import Selection, begin, feed, forget, survey, unfinished
 

@@ -17,7 +17,8 @@ from tests.door import door
 from tests.harness import declaration, drained, event, opened, position, soon
 from workers.eventlog.embedded import EmbeddedServer
 from workers.eventlog.history import Settled, encode, hash_of
-from workers.eventlog.log import Declaration, EventLog, Unreadable, now_ms
+from workers.eventlog.log import Declaration, EventLog, Unreadable
+from workers.eventlog.moments import now_ms
 from workers.eventlog.record import id_order
 from workers.eventlog.retention import Keep, keep
 from workers.eventlog.scripts import source

@@ -195,7 +195,7 @@ def _batches(refs: Sequence[DeadRef]) -> Iterator[Sequence[DeadRef]]:
 
 
 async def _handlers(log: EventLog, wanted: DeadFilter) -> list[str]:
-    known = sorted(name.decode() for name in await log.redis.hkeys(log.key("newest")))
+    known = await log.handler_names()
     if wanted.handler is None:
         return known
     if wanted.handler not in known:

@@ -11,8 +11,7 @@ from typing import Literal
 
 from workers.eventlog.find import End
 from workers.eventlog.positions import Pause
-from workers.eventlog.record import AttemptNote, OpenRecord, OpenState, id_order
-from workers.eventlog.reopen import QUOTA
+from workers.eventlog.record import OPEN_QUOTA, AttemptNote, OpenRecord, OpenState, id_order
 
 UNSEEN_MS = 180_000  # workers declare their handlers once a minute
 
@@ -190,7 +189,7 @@ def _of_waiting(event: EventFacts, handler: HandlerFacts, pair: PairFacts, now_m
         return Fate(
             name, "waiting", "paused", handler.pause.since_ms, pair.holder, words=handler.pause.reason
         )
-    if pair.open_count >= QUOTA:
+    if pair.open_count >= OPEN_QUOTA:
         return Fate(name, "waiting", "open-full", holder=pair.holder)
     if pair.holder:
         handed_out = id_order(event.stream_id) <= id_order(pair.runto)

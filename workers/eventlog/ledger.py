@@ -159,12 +159,6 @@ class StepLedger:
                 await asyncio.sleep(_PAUSE_S)
 
 
-async def forget_steps(log: EventLog, handler: str, event_ids: list[str]) -> None:
-    """Forget the once-only steps of events, so that they are called again when the events are."""
-    if event_ids:
-        await log.redis.unlink(*(log.key("ledger", handler, event_id) for event_id in event_ids))
-
-
 async def _report(script: Any, arguments: list[Any]) -> bool:
     task = asyncio.create_task(_told(script, arguments))
     _reports.add(task)

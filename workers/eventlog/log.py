@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import redis.asyncio
 
 from workers.eventlog.errors import LogMismatch
+from workers.eventlog.moments import rfc3339
 from workers.eventlog.record import StoredEvent, decode_event
 from workers.eventlog.scripts import Scripts
 
@@ -306,6 +305,10 @@ class EventLog:
         """Union of what the registered handlers want; contains `*` when one wants everything."""
         return frozenset(name.decode() for name in await self.redis.hkeys(self.key("routes")))
 
+    async def handler_names(self) -> list[str]:
+        """Every registered handler, by name."""
+        return sorted(name.decode() for name in await self.redis.hkeys(self.key("newest")))
+
     async def handlers(self, *, measure: bool = True) -> list[HandlerPosition]:
         """Every registered handler with its position, by name.
 
@@ -400,8 +403,8 @@ class EventLog:
         """
         body = {
             "notification": GAP_CLOSED,
-            "from": _rfc3339(hole.from_ms),
-            "to": _rfc3339(hole.to_ms),
+            "from": rfc3339(hole.from_ms),
+            "to": rfc3339(hole.to_ms),
             "types": list(types),
             "callbackUrl": callback_url,
         }
@@ -460,15 +463,6 @@ class EventLog:
                 before = f"({page[-1][0].decode()}"
         found.sort(key=lambda event: event.order, reverse=True)
         return found[:limit]
-
-
-def now_ms() -> int:
-    """Unix time in milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
-def _rfc3339(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _counted(marker: str, counts: Mapping[str, int]) -> dict[str, int]:

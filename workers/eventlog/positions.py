@@ -115,7 +115,7 @@ async def released_types(log: EventLog) -> frozenset[str]:
 
 async def unknown_handler(log: EventLog, name: str) -> UnknownName:
     """The error that says which handlers there are."""
-    known = sorted(found.decode() for found in await log.redis.hkeys(log.key("newest")))
+    known = await log.handler_names()
     return UnknownName(
         f"no handler {name!r} is registered in this log; there are: {', '.join(known) or 'none'}"
     )

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 VERSION = 2
 KEPT_ATTEMPTS = 10
+OPEN_QUOTA = 10_000  # records that `open` of one (handler, lane) may hold
 OpenState = Literal["running", "retry", "parked", "replay"]
 
 

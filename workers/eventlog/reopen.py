@@ -12,9 +12,8 @@ from typing import Literal, NamedTuple
 from workers.eventlog.errors import ChangeRefused
 from workers.eventlog.log import EventLog
 from workers.eventlog.positions import unknown_handler
-from workers.eventlog.record import OpenRecord, encode_open
+from workers.eventlog.record import OPEN_QUOTA, OpenRecord, encode_open
 
-QUOTA = 10_000  # records that `open` of one (handler, lane) may hold
 BATCH = 64
 
 Answer = Literal["put", "open", "waiting", "gone"]
@@ -40,7 +39,7 @@ async def reopen(
     lane: int,
     batch: Sequence[Again],
     *,
-    room: int = QUOTA,
+    room: int = OPEN_QUOTA,
     progress: Progress | None = None,
 ) -> list[Answer] | None:
     """Put a batch into `open`, in one change.

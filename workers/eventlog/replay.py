@@ -16,10 +16,10 @@ from typing import Any
 from workers.eventlog.errors import ChangeRefused
 from workers.eventlog.log import EventLog
 from workers.eventlog.positions import unknown_handler
-from workers.eventlog.record import OpenRecord, StoredEvent, decode_event
-from workers.eventlog.reopen import QUOTA, Again, Progress, reopen
+from workers.eventlog.record import OPEN_QUOTA, OpenRecord, StoredEvent, decode_event
+from workers.eventlog.reopen import Again, Progress, reopen
 
-ROOM = QUOTA // 2  # the other half stays for what goes wrong meanwhile
+ROOM = OPEN_QUOTA // 2  # the other half stays for what goes wrong meanwhile
 
 _LOOKS = 2_000  # events that one script may look at
 _GIVES, _BYTES = 256, 1 << 20  # and give: whoever drains takes all of `open` anew after each page

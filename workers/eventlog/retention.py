@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from workers.eventlog.log import EventLog
+from workers.eventlog.moments import rfc3339
 from workers.eventlog.record import id_order
-from workers.eventlog.standing import ROOM_FOR_DRAINING, Standing, rfc3339, write_down
+from workers.eventlog.standing import ROOM_FOR_DRAINING, Standing, write_down
 
 _QUARANTINE_TIMES = 7  # as long as events
 _QUARANTINE_SHARE = 0.1  # of the budget
@@ -68,7 +69,7 @@ class _Sizes(NamedTuple):
 async def keep(log: EventLog, rules: Keep) -> Standing:
     """Remove what need not be kept, and find out whether there is room; one process at a time does that."""
     at_ms = await _now_ms(log)
-    handlers = [name.decode() for name in await log.redis.hkeys(log.key("newest"))]
+    handlers = await log.handler_names()
     laps = [await _age(log, lane, rules.hours * _HOUR_MS) for lane in range(log.lanes)]
     await _trim_history(log, handlers, at_ms - rules.history_days * 24 * _HOUR_MS)
     await _trim_quarantine(log, rules, at_ms)
@@ -200,7 +201,7 @@ def _who_is_behind(laps: Sequence[_Lap]) -> str:
     furthest = max(holding, key=lambda lap: lap.length)
     return (
         f"most waits in lane {furthest.lane}, where {furthest.behind} is furthest behind: the oldest kept event "
-        f"there arrived at {rfc3339(id_order(furthest.oldest)[0])}"
+        f"there arrived at {rfc3339(id_order(furthest.oldest)[0], timespec='seconds')}"
     )
 
 

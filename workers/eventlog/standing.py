@@ -6,10 +6,10 @@ Reading it costs one round trip, however large the log is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from workers.eventlog.log import EventLog
+from workers.eventlog.moments import rfc3339
 
 ROOM_FOR_DRAINING = 0.8  # share of Redis's own limit that may be taken; settling needs the rest
 _FULL_FOR_MS = 60_000
@@ -96,11 +96,6 @@ def describe(found: Standing) -> dict[str, Any]:
         "open_bytes": found.open,
         "dead_bytes": found.dead,
         "quarantine_bytes": found.quarantine,
-        "oldest_event_at": None if found.oldest_ms is None else rfc3339(found.oldest_ms),
+        "oldest_event_at": None if found.oldest_ms is None else rfc3339(found.oldest_ms, timespec="seconds"),
         "full": found.full or None,
     }
-
-
-def rfc3339(ms: int) -> str:
-    """Unix milliseconds as people read them."""
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"

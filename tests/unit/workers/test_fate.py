@@ -8,8 +8,7 @@ from workers.eventlog.fate import EventFacts, HandlerFacts, PairFacts, fate_of
 from workers.eventlog.find import End
 from workers.eventlog.history import Settled
 from workers.eventlog.positions import Pause
-from workers.eventlog.record import OpenRecord, StoredEvent
-from workers.eventlog.reopen import QUOTA
+from workers.eventlog.record import OPEN_QUOTA, OpenRecord, StoredEvent
 
 EVENT = EventFacts(0, "100-0", 100, "a", "session:1", 10, "", kept=True)
 HANDLER = HandlerFacts("h", frozenset({"a"}), since_ms=50, seen_ms=1_000)
@@ -32,7 +31,7 @@ def told(event=EVENT, handler=HANDLER, pair=PASSED, *, open_=(), ends=(), letter
         ({"now_ms": 1_000_000}, "no-worker"),
         ({"pair": PairFacts("99-5", "99-5", frozenset(), "host:1", 0)}, "held"),
         ({"pair": PairFacts("99-5", "100-0", frozenset(), "host:1", 0)}, "handed-out"),
-        ({"pair": PairFacts("99-5", "99-5", frozenset(), "host:1", QUOTA)}, "open-full"),
+        ({"pair": PairFacts("99-5", "99-5", frozenset(), "host:1", OPEN_QUOTA)}, "open-full"),
         ({"handler": HandlerFacts("h", frozenset({"*"}), 50, 1_000, Pause(7, "x"))}, "paused"),
     ],
 )

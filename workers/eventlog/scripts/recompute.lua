@@ -6,16 +6,6 @@ local prefix, lanes = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local function parts(id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(ms), tonumber(seq)
-end
-local function later(a, b)
-  local a_ms, a_seq = parts(a)
-  local b_ms, b_seq = parts(b)
-  return a_ms > b_ms or (a_ms == b_ms and a_seq > b_seq)
-end
-
 local last = {}
 for lane = 0, lanes - 1 do
   local newest = redis.call('XREVRANGE', prefix .. 'events:' .. lane, '+', '-', 'COUNT', 1)

@@ -20,16 +20,10 @@ if ARGV[6] ~= '' and (redis.call('HGET', prefix .. 'replays', handler) or '') ~=
 local many = (#ARGV - first + 1) / stride
 if many > 0 and redis.call('HLEN', open) + many > room then return {'full'} end
 
-local function parts(id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(ms), tonumber(seq)
-end
-local cur_ms, cur_seq = parts(cur)
 local answers, put = {'ok'}, 0
 for at = first, #ARGV, stride do
   local id, letter, record = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local ms, seq = parts(id)
-  local passed = ms < cur_ms or (ms == cur_ms and seq <= cur_seq)
+  local passed = not later(id, cur)
   local answer
   if not passed and redis.call('SISMEMBER', ahead, id) == 0 then
     answer = 'waiting'

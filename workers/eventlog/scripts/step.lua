@@ -67,13 +67,6 @@ if holder[2] ~= seq then
   redis.call('HSET', lease, 'seq', seq)
 end
 
-local function later(a, b)
-  local a_ms, a_seq = string.match(a, '^(%d+)-(%d+)$')
-  local b_ms, b_seq = string.match(b, '^(%d+)-(%d+)$')
-  if a_ms ~= b_ms then return tonumber(a_ms) > tonumber(b_ms) end
-  return tonumber(a_seq) > tonumber(b_seq)
-end
-
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local paused = redis.call('HEXISTS', prefix .. 'paused', handler)

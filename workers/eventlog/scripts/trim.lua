@@ -7,15 +7,6 @@
 local prefix, lane, keep_ms, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local stream = prefix .. 'events:' .. lane
 
-local function parts(id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(ms), tonumber(seq)
-end
-local function later(a, b)
-  local a_ms, a_seq = parts(a)
-  local b_ms, b_seq = parts(b)
-  return a_ms > b_ms or (a_ms == b_ms and a_seq > b_seq)
-end
 local function answer(removed, more, handler, position)
   local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)
   local id = oldest[1] and oldest[1][1] or ''
