@@ -34,15 +34,9 @@ class Deps:
     now_ms: Callable[[], int]
 
 
-def create_app(settings: Settings, deps: Deps) -> ASGIApp:
-    """The public door: the webhook and a bare health answer, nothing else."""
-
-    async def ready(_: Request) -> Response:
-        if deps.health.reasons():
-            return PlainTextResponse("not ready", 503)
-        return PlainTextResponse("ok")
-
-    endpoint = WebhookEndpoint(
+def create_endpoint(settings: Settings, deps: Deps) -> WebhookEndpoint:
+    """What is behind the webhook path."""
+    return WebhookEndpoint(
         deps.verifier,
         deps.intake,
         deps.door,
@@ -50,6 +44,16 @@ def create_app(settings: Settings, deps: Deps) -> ASGIApp:
         now_ms=deps.now_ms,
         limits=Limits(body_bytes=settings.max_body_bytes),
     )
+
+
+def create_app(settings: Settings, deps: Deps, endpoint: WebhookEndpoint) -> ASGIApp:
+    """The public door: the webhook and a bare health answer, nothing else."""
+
+    async def ready(_: Request) -> Response:
+        if deps.health.reasons():
+            return PlainTextResponse("not ready", 503)
+        return PlainTextResponse("ok")
+
     # The router alone, without Starlette's error pages around it: the endpoint answers whatever happens by itself.
     others = Router(
         routes=[Route("/health/live", _live), Route("/health/ready", ready)], redirect_slashes=False

@@ -7,10 +7,10 @@ and keeping it are done elsewhere, and their errors become statuses in one table
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -21,6 +21,7 @@ from receiver.errors import Refused
 from receiver.intake import Intake
 from receiver.logging import get_logger
 from receiver.verification import RawDelivery, Verifier
+from workers.eventlog.log import Answer
 
 RETRY_AFTER_S = 5
 
@@ -37,7 +38,7 @@ STATUS: Final = {
 
 _UNAVAILABLE = 503
 _SIGNATURE = SIGNATURE_HEADER.lower().encode()
-_Headers: TypeAlias = list[tuple[bytes, bytes]]
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 _log = get_logger(__name__)
 
 
@@ -61,12 +62,22 @@ class Limits:
     linger_bytes: int = 1 << 20
 
 
+class Reply(NamedTuple):
+    """An answer; none of ours has a body."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+
+
 class _Gone(Exception):
     """The sender hung up before the body was complete."""
 
 
 class WebhookEndpoint:
-    """The ASGI application behind the webhook path."""
+    """The ASGI application behind the webhook path.
+
+    `gate` and `take` are its two halves, for a server that has the whole request at hand.
+    """
 
     def __init__(
         self,
@@ -83,37 +94,42 @@ class WebhookEndpoint:
         self._door = door
         self._limits = limits
         self._now_ms = now_ms
-        self._accepted = _start(accept_status)
+        self._accepted = _reply(accept_status)
         self._unfinished_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            signature = self._gate(scope)
+            signature = self.gate(scope["method"].encode(), scope["headers"])
             body = await self._read(receive)
         except Refused as refused:
             await self._refuse_unread(refused.reason, receive, send)
             return
         except _Gone:
             return
-        try:
-            verified = self._verifier.verify(RawDelivery(body, signature, self._now_ms()))
-            await self._intake.accept(verified)
-        except (SignatureError, Refused) as refused:
-            await self._refuse(refused.reason, send)
-        except Exception as error:  # noqa: BLE001 - no fault of ours may answer 500
-            _log.error("event.failed", error=type(error).__name__)
-            await self._refuse("internal", send)
-        else:
-            await send(self._accepted)
-            await send(_END)
+        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
-    def _gate(self, scope: Scope) -> bytes | None:
-        """What can be refused before the body is read; returns the signature."""
-        if scope["method"] != "POST":
+        def reply(what: Reply) -> None:
+            if not answered.done():
+                answered.set_result(what)
+
+        self.take(body, signature, reply)
+        await send(_start(await answered))
+        await send(_END)
+
+    def gate(self, method: bytes, headers: Headers) -> bytes | None:
+        """What can be refused before the body is read; returns the signature.
+
+        Args:
+            headers: names in lower case.
+
+        Raises:
+            Refused: with a reason of `STATUS`. It is not counted yet.
+        """
+        if method != b"POST":
             raise Refused("method-not-allowed")
         signature = None
-        for name, value in scope["headers"]:
+        for name, value in headers:
             if name == _SIGNATURE:
                 signature = value
             elif name == b"content-type":
@@ -122,6 +138,29 @@ class WebhookEndpoint:
             elif name == b"content-length" and int(value) > self._limits.body_bytes:
                 raise Refused("body-too-large")
         return signature
+
+    def take(self, body: bytes, signature: bytes | None, reply: Callable[[Reply], None]) -> None:
+        """Verify a body that passed the gate and take it into the log.
+
+        Args:
+            reply: called once with the answer, perhaps at once; must not raise.
+        """
+
+        def answered(answer: Answer) -> None:
+            reply(
+                self._refused(answer.reason or "log-refused")
+                if answer.outcome == "refused"
+                else self._accepted
+            )
+
+        try:
+            verified = self._verifier.verify(RawDelivery(body, signature, self._now_ms()))
+            self._intake.accept(verified, answered)
+        except SignatureError as refused:
+            reply(self._refused(refused.reason))
+        except Exception as error:  # noqa: BLE001 - no fault of ours may answer 500
+            _log.error("event.failed", error=type(error).__name__)
+            reply(self._refused("internal"))
 
     async def _read(self, receive: Receive) -> bytes:
         """The body, as long as it is neither too large nor too slow."""
@@ -159,15 +198,13 @@ class WebhookEndpoint:
             self._unfinished_bytes -= size
         return b"".join(parts)
 
-    async def _refuse(self, reason: str, send: Send) -> None:
+    def _refused(self, reason: str, *, close: bool = False) -> Reply:
         self._door.refused(reason)
-        await send(_refusal(reason, close=False))
-        await send(_END)
+        return _refusal(reason, close=close)
 
     async def _refuse_unread(self, reason: str, receive: Receive, send: Send) -> None:
         """Refuse, and close the connection, since the rest of the body would be in the way."""
-        self._door.refused(reason)
-        await send(_refusal(reason, close=True))
+        await send(_start(self._refused(reason, close=True)))
         await send(_MORE)
         discarded = 0
         try:
@@ -192,23 +229,25 @@ def _part(message: Message) -> tuple[bytes, bool]:
 
 
 @lru_cache(maxsize=64)
-def _refusal(reason: str, *, close: bool) -> Message:
+def _refusal(reason: str, *, close: bool) -> Reply:
     status = STATUS.get(reason, _UNAVAILABLE)
-    headers: _Headers = []
+    headers: list[tuple[bytes, bytes]] = []
     if status == 405:
         headers.append((b"allow", b"POST"))
     if status == _UNAVAILABLE:
         headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
     if close:
         headers.append((b"connection", b"close"))
-    return _start(status, headers)
+    return _reply(status, *headers)
 
 
-def _start(status: int, headers: _Headers | None = None) -> Message:
-    if status != 204:
-        headers = [(b"content-length", b"0"), *(headers or [])]
-    message: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": headers or []}
-    return message
+def _reply(status: int, *headers: tuple[bytes, bytes]) -> Reply:
+    return Reply(status, headers if status == 204 else ((b"content-length", b"0"), *headers))
+
+
+@lru_cache(maxsize=64)
+def _start(reply: Reply) -> Message:
+    return {"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)}
 
 
 @lru_cache(maxsize=256)

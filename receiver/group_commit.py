@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
 
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
-from receiver.errors import Refused
 from receiver.logging import get_logger
 from workers.eventlog.log import MAX_BATCH, Answer, AppendReply, Element
 
@@ -22,6 +22,11 @@ MAX_BATCH_BYTES = 1 << 20
 MAX_WAITING_BYTES = 64 << 20
 APPEND_TIMEOUT_S = 3.0  # the client's own time-out is 2 s; this one is for whatever that does not cover
 
+Answered: TypeAlias = Callable[[Answer], None]
+"""Told once what became of an element, perhaps at once; must not raise."""
+
+_FULL: Final = Answer("refused", reason="intake-full")
+_UNAVAILABLE: Final = Answer("refused", reason="log-unavailable")
 _log = get_logger(__name__)
 
 
@@ -35,9 +40,12 @@ class Observer(Protocol):
         """Redis answered an append with an error of this class."""
 
 
-class _Waiting(NamedTuple):
+@dataclass(slots=True)
+class _Waiting:
+    """An element, and who is told of it; None once that was done."""
+
     element: Element
-    answer: asyncio.Future[Answer]
+    answered: Answered | None
 
 
 class GroupCommit:
@@ -57,24 +65,21 @@ class GroupCommit:
         self._pump: asyncio.Task[None] | None = None
         self.waiting_bytes = 0
 
-    async def append(self, element: Element) -> Answer:
+    def append(self, element: Element, answered: Answered) -> None:
         """Append one element, together with whatever else waits.
 
-        Raises:
-            Refused: `intake-full`, or `log-unavailable` when the outcome is unknown or Redis is away.
+        Args:
+            answered: also told of a refusal: `intake-full`, or `log-unavailable` when the outcome is unknown or
+                Redis is away.
         """
         size = len(element.body)
         if self.waiting_bytes + size > self._max_waiting_bytes:
-            raise Refused("intake-full")
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            answered(_FULL)
+            return
         self.waiting_bytes += size
-        self._waiting.append(_Waiting(element, answer))
+        self._waiting.append(_Waiting(element, answered))
         if self._pump is None:
             self._pump = asyncio.create_task(self._run())
-        try:
-            return await answer
-        finally:
-            self.waiting_bytes -= size
 
     async def _run(self) -> None:
         batch: list[_Waiting] = []
@@ -117,8 +122,7 @@ class GroupCommit:
             self._refuse_waiting()  # they would only wait for the same
             return False
         for waiting, answer in zip(batch, reply.answers, strict=True):
-            if not waiting.answer.done():
-                waiting.answer.set_result(answer)
+            self._tell(waiting, answer)
         self._observer.appended(reply.answers, reply.wake, time.perf_counter() - started)
         return True
 
@@ -137,8 +141,12 @@ class GroupCommit:
         self._refuse(self._waiting)
         self._waiting.clear()
 
-    @staticmethod
-    def _refuse(those: Sequence[_Waiting]) -> None:
+    def _refuse(self, those: Iterable[_Waiting]) -> None:
         for waiting in those:
-            if not waiting.answer.done():
-                waiting.answer.set_exception(Refused("log-unavailable"))
+            self._tell(waiting, _UNAVAILABLE)
+
+    def _tell(self, waiting: _Waiting, answer: Answer) -> None:
+        answered, waiting.answered = waiting.answered, None
+        if answered is not None:
+            self.waiting_bytes -= len(waiting.element.body)
+            answered(answer)

@@ -7,11 +7,11 @@ and Redis, and it never loses verified bytes: what cannot be read goes to the qu
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ampeco.errors import PayloadError
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, parse
-from receiver.errors import Refused
-from receiver.group_commit import GroupCommit
+from receiver.group_commit import Answered, GroupCommit
 from receiver.logging import get_logger
 from receiver.verification import VerifiedDelivery
 from workers.eventlog.log import Answer, Element, NewEvent, Unreadable
@@ -19,6 +19,7 @@ from workers.eventlog.log import Answer, Element, NewEvent, Unreadable
 RESERVED = "receiver."
 """Types that start like this are ours; from outside they are not believed."""
 
+_NOT_OURS: Final = Answer("refused", reason="log-unavailable")
 _log = get_logger(__name__)
 
 
@@ -41,18 +42,17 @@ class Intake:
         self._rules = rules
         self._is_open = is_open
 
-    async def accept(self, delivery: VerifiedDelivery) -> Answer:
-        """Read a delivery, append it, and say what became of it.
+    def accept(self, delivery: VerifiedDelivery, answered: Answered) -> None:
+        """Read a delivery and append it.
 
-        Raises:
-            Refused: it is not in the log, or nobody knows.
+        Args:
+            answered: told once what became of it; `refused` with a reason where it is not in the log, or nobody
+                knows.
         """
-        if not self._is_open():
-            raise Refused("log-unavailable")
-        answer = await self._commit.append(self.read(delivery))
-        if answer.outcome == "refused":
-            raise Refused(answer.reason or "log-refused")
-        return answer
+        if self._is_open():
+            self._commit.append(self.read(delivery), answered)
+        else:
+            answered(_NOT_OURS)
 
     def read(self, delivery: VerifiedDelivery) -> Element:
         """Bytes as a record for the log: an event, or something for the quarantine. Never raises."""

@@ -22,7 +22,8 @@ from starlette.types import ASGIApp
 from ampeco.client import AsyncClient
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules
 from ampeco.signature import SigningKey
-from receiver.app import Deps, create_admin_app, create_app
+from receiver.app import Deps, create_admin_app, create_app, create_endpoint
+from receiver.door_protocol import protocol_for
 from receiver.doorlog import DoorLog
 from receiver.errors import SettingsError
 from receiver.gaps import Heartbeat
@@ -135,7 +136,14 @@ class Receiver:
             await self._redis.aclose()
 
     async def _serve(self, public: socket.socket, admin: socket.socket, stop: asyncio.Event) -> None:
-        servers = [_Server(create_app(self._settings, self._deps)), _Server(create_admin_app(self._deps))]
+        endpoint = create_endpoint(self._settings, self._deps)
+        servers = [
+            _Server(
+                create_app(self._settings, self._deps, endpoint),
+                protocol_for(endpoint, self._settings.webhook_path),
+            ),
+            _Server(create_admin_app(self._deps)),
+        ]
         serving = [
             asyncio.create_task(server.serve(sockets=[sock]))
             for server, sock in zip(servers, (public, admin), strict=True)
@@ -222,11 +230,11 @@ class Receiver:
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handling: there are two of them in this process, and one decides."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, http: Any = "httptools") -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=http,
                 ws="none",
                 lifespan="off",
                 log_config=None,
