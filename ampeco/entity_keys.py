@@ -101,9 +101,12 @@ def _at(here: Any, steps: Steps) -> object:
 
 def _newest(elements: object, spelled: tuple[str, str]) -> datetime | None:
     name, snaked = spelled
-    listed = elements if type(elements) is list else [elements]
-    found = [element.get(name, element.get(snaked)) for element in listed if type(element) is dict]
-    texts = {text for text in found if type(text) is str}  # the readings of one sample share their time
+    texts = set()  # the readings of one sample share their time
+    for element in elements if type(elements) is list else [elements]:
+        if type(element) is dict:
+            text = element[name] if name in element else element.get(snaked)
+            if type(text) is str:
+                texts.add(text)
     if len(texts) == 1:
         return read_time(texts.pop())
     return max((time for time in map(read_time, texts) if time is not None), default=None)

@@ -9,9 +9,8 @@ Source: a consumer and the index of the specification v3.251.8: top-level text `
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -154,8 +153,7 @@ if not TYPE_CHECKING:  # a type checker would take every name for an existing on
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(NamedTuple):
     """What AMPECO announced.
 
     Attributes:
@@ -182,7 +180,7 @@ def read(body: bytes) -> dict[str, Any]:
         PayloadError: and nothing else, whatever the bytes. Every text in what is returned is valid Unicode.
     """
     try:
-        document = from_json(body, allow_inf_nan=False)
+        document = from_json(body, allow_inf_nan=False, cache_strings="keys")  # values hardly repeat
     except ValueError as error:
         raise _why_unreadable(body, str(error)) from None
     if type(document) is not dict:
@@ -209,18 +207,19 @@ def parse(body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES) -> Notification
     notification_type = named if type(named) is str and named else UNTYPED
     payload: Payload | None = None
     misfit = False
-    if notification_type in MODELS:
+    model = MODELS.get(notification_type)
+    if model is not None:
         try:
-            payload = MODELS[notification_type].model_validate(data)
+            payload = model.model_validate(data)
         except ValidationError:
             misfit = True
     return Notification(
-        type=notification_type,
-        key=rules.key(notification_type, data),
-        occurred_at=occurred_at(notification_type, data),
-        data=data,
-        payload=payload,
-        misfit=misfit,
+        notification_type,
+        rules.key(notification_type, data),
+        occurred_at(notification_type, data),
+        data,
+        payload,
+        misfit,
     )
 
 

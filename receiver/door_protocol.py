@@ -16,7 +16,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from receiver.endpoint import Reply, WebhookEndpoint
+from receiver.endpoint import LOOKED_AT, Reply, WebhookEndpoint
 from receiver.errors import Refused
 
 
@@ -119,12 +119,16 @@ class DoorProtocol(HttpToolsProtocol):
 
 
 class _WholeRequest:
-    """A request that is all of what was read, and nothing out of the ordinary."""
+    """A request that is all of what was read, and nothing out of the ordinary.
+
+    Attributes:
+        headers: those that the endpoint looks at, names in lower case.
+    """
 
     def __init__(self) -> None:
         self._parser: Any = None
         self._begun = 0
-        self._plain = False
+        self._usual = self._whole = False
         self.method = self.url = self.body = b""
         self.headers: list[tuple[bytes, bytes]] = []
 
@@ -132,12 +136,12 @@ class _WholeRequest:
         """Whether these bytes are such a request; then its parts are in the attributes."""
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
-        self._begun, self._plain = 0, False
+        self._begun, self._whole = 0, False
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._plain = False
-        if not self._plain or self._begun != 1:
+            self._whole = False
+        if not self._whole or self._begun != 1:
             self._parser = None  # it may stand amid a request, which somebody else reads on
             return False
         return True
@@ -146,7 +150,7 @@ class _WholeRequest:
 
     def on_message_begin(self) -> None:
         self._begun += 1
-        self._plain = False
+        self._usual, self._whole = True, False
         self.url = self.body = b""
         self.headers = []
 
@@ -154,7 +158,11 @@ class _WholeRequest:
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        name = name.lower()
+        if name in LOOKED_AT:
+            self.headers.append((name, value))
+        elif name in _UNUSUAL:
+            self._usual = False
 
     def on_body(self, body: bytes) -> None:
         self.body += body
@@ -162,12 +170,10 @@ class _WholeRequest:
     def on_message_complete(self) -> None:
         parser = self._parser
         self.method = parser.get_method()
-        self._plain = (
-            parser.should_keep_alive()
-            and not parser.should_upgrade()
-            and parser.get_http_version() == "1.1"
-            and not any(name in _UNUSUAL for name, _ in self.headers)
+        lasting = (
+            parser.should_keep_alive() and not parser.should_upgrade() and parser.get_http_version() == "1.1"
         )
+        self._whole = self._usual and lasting
 
 
 _UNUSUAL = frozenset((b"expect", b"transfer-encoding"))

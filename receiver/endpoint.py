@@ -38,6 +38,10 @@ STATUS: Final = {
 
 _UNAVAILABLE = 503
 _SIGNATURE = SIGNATURE_HEADER.lower().encode()
+_TYPE, _LENGTH = b"content-type", b"content-length"
+LOOKED_AT: Final = frozenset((_SIGNATURE, _TYPE, _LENGTH))
+"""The headers that matter here, in lower case."""
+
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 _log = get_logger(__name__)
 
@@ -121,7 +125,7 @@ class WebhookEndpoint:
         """What can be refused before the body is read; returns the signature.
 
         Args:
-            headers: names in lower case.
+            headers: at least those of `LOOKED_AT`, names in lower case.
 
         Raises:
             Refused: with a reason of `STATUS`. It is not counted yet.
@@ -132,10 +136,10 @@ class WebhookEndpoint:
         for name, value in headers:
             if name == _SIGNATURE:
                 signature = value
-            elif name == b"content-type":
+            elif name == _TYPE:
                 if not _is_json(value):
                     raise Refused("content-type-not-json")
-            elif name == b"content-length" and int(value) > self._limits.body_bytes:
+            elif name == _LENGTH and int(value) > self._limits.body_bytes:
                 raise Refused("body-too-large")
         return signature
 

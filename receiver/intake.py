@@ -66,11 +66,11 @@ class Intake:
         if found.type.startswith(RESERVED):
             return _unreadable(delivery, "reserved-type")
         return NewEvent(
-            type=found.type,
-            key=found.key,
-            body=delivery.body,
-            received_at_ms=delivery.received_at_ms,
-            key_id=delivery.key_id,
+            found.type,
+            found.key,
+            delivery.body,
+            delivery.received_at_ms,
+            delivery.key_id,
             duplicates="mark" if found.occurred_at is None else "drop",
             mark="misfit" if found.misfit else "",
         )

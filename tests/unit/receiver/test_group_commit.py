@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import redis.exceptions
 
-from receiver.errors import Refused
 from receiver.group_commit import MAX_BATCH_BYTES, GroupCommit
 from workers.eventlog.log import MAX_BATCH, Answer, AppendReply, Element, Unreadable
 
@@ -54,18 +53,24 @@ def run(scenario: Callable[[Log, GroupCommit], Coroutine[Any, Any, None]], **opt
     asyncio.run(main())
 
 
+async def append(commit: GroupCommit, one: Element) -> Answer:
+    """Append, and wait for the answer like somebody who may go away before it."""
+    answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    commit.append(one, lambda answer: None if answered.done() else answered.set_result(answer))
+    return await answered
+
+
 def together(commit: GroupCommit, bodies: Sequence[bytes]) -> list[asyncio.Task[Answer]]:
-    return [asyncio.create_task(commit.append(element(body))) for body in bodies]
+    return [asyncio.create_task(append(commit, element(body))) for body in bodies]
 
 
 async def outcomes(tasks: list[asyncio.Task[Answer]]) -> list[str]:
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    return [one.reason if isinstance(one, Refused) else one.outcome for one in results]  # type: ignore[union-attr]
+    return [answer.reason or answer.outcome for answer in await asyncio.gather(*tasks)]
 
 
 def test_one_alone_is_written_at_once() -> None:
     async def scenario(log: Log, commit: GroupCommit) -> None:
-        assert (await commit.append(element(b"a"))).event_id == "a"
+        assert (await append(commit, element(b"a"))).event_id == "a"
         assert log.seen == [(1, ["q"])]
 
     run(scenario)
@@ -144,7 +149,7 @@ def test_redis_away_refuses_the_batch_and_those_behind_it(error: Exception) -> N
         assert await outcomes(tasks) == ["log-unavailable"] * 3
         assert len(log.batches) == 1
         log.act = log.accept
-        assert (await commit.append(element())).outcome == "accepted"
+        assert (await append(commit, element())).outcome == "accepted"
 
     run(scenario)
 
@@ -216,5 +221,21 @@ def test_one_who_stopped_waiting_does_not_disturb_the_others() -> None:
         gone.cancel()
         log.gate.set()
         assert (await stays).event_id == "stays"
+
+    run(scenario)
+
+
+def test_each_is_told_once_even_if_what_comes_after_the_append_breaks() -> None:
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        def broken(answers: Sequence[Answer], wake: Sequence[str], seconds: float) -> None:
+            raise RuntimeError
+
+        log.appended = broken  # type: ignore[method-assign]
+        told: list[Answer] = []
+        commit.append(element(b"a"), told.append)
+        assert commit._pump is not None
+        with pytest.raises(RuntimeError):
+            await commit._pump
+        assert told == [Answer("accepted", "a")]
 
     run(scenario)

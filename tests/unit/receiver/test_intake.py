@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules
 from ampeco.signature import SigningKey, sign
-from receiver.errors import Refused
 from receiver.group_commit import GroupCommit
 from receiver.intake import Intake
 from receiver.verification import RawDelivery, VerifiedDelivery, Verifier
@@ -111,14 +110,23 @@ def test_any_bytes_become_an_element(body: bytes) -> None:
     assert read(body).body == body
 
 
-def test_an_element_the_log_refuses_is_not_accepted() -> None:
-    taker, _ = intake(Answer("refused", reason="log-full"))
-    with pytest.raises(Refused, match="log-full"):
-        asyncio.run(taker.accept(verified(b"{}")))
+def answer_to(taker: Intake, body: bytes) -> Answer:
+    async def ask() -> Answer:
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        taker.accept(verified(body), answered.set_result)
+        return await answered
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("answer", [ACCEPTED, Answer("duplicate"), Answer("refused", reason="log-full")])
+def test_what_the_log_says_is_what_is_told(answer: Answer) -> None:
+    taker, log = intake(answer)
+    assert answer_to(taker, b"{}") == answer
+    assert [one.body for one in log.elements] == [b"{}"]
 
 
 def test_nothing_is_appended_before_the_log_is_known_to_be_ours() -> None:
     taker, log = intake(is_open=False)
-    with pytest.raises(Refused, match="log-unavailable"):
-        asyncio.run(taker.accept(verified(b"{}")))
+    assert answer_to(taker, b"{}") == Answer("refused", reason="log-unavailable")
     assert log.elements == []

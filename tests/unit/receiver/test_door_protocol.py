@@ -1,0 +1,332 @@
+"""One connection at the door: the short way and the long way answer alike, in order, once, and end politely.
+
+The transport is made up, so that a test decides in which pieces bytes arrive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.types import Receive, Scope, Send
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from ampeco.signature import SigningKey, sign
+from receiver.door_protocol import DoorProtocol, protocol_for
+from receiver.doorlog import DoorLog
+from receiver.endpoint import Limits, WebhookEndpoint
+from receiver.group_commit import GroupCommit
+from receiver.intake import Intake
+from receiver.metrics import Metrics
+from receiver.verification import Verifier
+from workers.eventlog.log import Answer, AppendReply, Element
+
+KEY = SigningKey.of("token")
+PATH = "/hook"
+LIMIT = 300
+
+
+def body(number: int = 0) -> bytes:
+    return b'{"notification": "BootNotification", "chargePointId": %d}' % number
+
+
+def request(
+    content: bytes = b"",
+    *,
+    method: str = "POST",
+    path: str = PATH,
+    version: str = "1.1",
+    signature: str | None = None,
+    **headers: str,
+) -> bytes:
+    """A request as bytes; `_` in a header's name stands for `-`."""
+    named = {"Host": "x", "X-Signature": signature or sign(content, KEY), "Content-Length": str(len(content))}
+    named |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in named.items() if value)
+    return f"{method} {path} HTTP/{version}\r\n{lines}\r\n".encode() + content
+
+
+class Wire(asyncio.Transport):
+    """What was written, and whether the connection was closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+        self.reading = True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.closed
+        self.written += bytes(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    @property
+    def statuses(self) -> list[int]:
+        return [int(part[:3]) for part in self.written.split(b"HTTP/1.1 ")[1:]]
+
+
+class Door:
+    """A connection, the endpoint behind it, and a log that answers when it is told to."""
+
+    def __init__(self, *, keep_alive_s: int = 75) -> None:
+        self.wire = Wire()
+        self.bodies: list[bytes] = []
+        self.log_is_quick = asyncio.Event()
+        self.log_is_quick.set()
+        self.long_ways = 0
+        counted = DoorLog(Metrics(), lambda queues: None)
+        limits = Limits(body_bytes=LIMIT, linger_s=0.01)
+        self.endpoint = WebhookEndpoint(
+            Verifier([KEY]),
+            Intake(GroupCommit(self._append, counted)),
+            counted,
+            accept_status=200,
+            now_ms=lambda: 0,
+            limits=limits,
+        )
+        config = Config(self._app, log_config=None, lifespan="off", ws="none", interface="asgi3")
+        config.timeout_keep_alive = keep_alive_s
+        config.load()
+        self.state = ServerState()
+        made = protocol_for(self.endpoint, PATH)(config=config, server_state=self.state, app_state={})
+        assert isinstance(made, DoorProtocol)
+        self.connection = made
+        self.connection.connection_made(self.wire)
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.long_ways += 1
+        if scope["path"] == PATH:
+            await self.endpoint(scope, receive, send)
+        else:
+            await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _append(self, elements: Sequence[Element]) -> AppendReply:
+        await self.log_is_quick.wait()
+        self.bodies += [one.body for one in elements]
+        return AppendReply([Answer("accepted", "0-1-0")] * len(elements), [])
+
+    async def answered(self, count: int) -> list[int]:
+        """The statuses of so many answers, as soon as they are there."""
+        await until(lambda: len(self.wire.statuses) >= count)
+        return self.wire.statuses
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Let the loop turn until it holds; `play` sets the time limit."""
+    while not holds():
+        await asyncio.sleep(0)
+
+
+def play(scenario: Callable[[], Awaitable[Any]]) -> None:
+    async def main() -> None:
+        async with asyncio.timeout(20):
+            await scenario()
+
+    asyncio.run(main())
+
+
+CASES = {
+    "good": (request(body()), 200),
+    "quarantined": (request(b"[1]"), 200),
+    "bad signature": (request(body(), signature="00"), 401),
+    "no signature": (request(body(), X_Signature=""), 401),
+    "another type": (request(body(), Content_Type="text/plain"), 415),
+    "too large": (request(b"x" * (LIMIT + 1)), 413),
+    "another method": (request(b"", method="GET"), 405),
+    "another path": (request(b"", method="GET", path="/elsewhere"), 404),
+    "a path that only starts alike": (request(body(), path=f"{PATH}/more"), 404),
+    "the same path spelled otherwise": (request(body(), path="/h%6fok"), 200),
+    "the same path with a query": (request(body(), path=f"{PATH}?x=1"), 200),
+    "an empty body": (request(b""), 200),
+    "asks first": (request(body(), Expect="100-continue"), 200),
+    "no HTTP": (b"nonsense\r\n\r\n", 400),
+}
+
+
+def without_date(written: bytes) -> list[bytes]:
+    lines = written.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").split(b"\r\n")
+    return [line for line in lines if not line.startswith(b"date")]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_in_one_piece_or_in_two_the_answer_is_the_same(name: str) -> None:
+    sent, status = CASES[name]
+
+    async def scenario() -> None:
+        whole = Door()
+        whole.connection.data_received(sent)
+        await until(lambda: status in whole.wire.statuses)
+        for at in range(1, len(sent), 7):
+            pieces = Door()
+            pieces.connection.data_received(sent[:at])
+            await asyncio.sleep(0)
+            if not pieces.wire.closed:
+                pieces.connection.data_received(sent[at:])
+            await until(lambda door=pieces: status in door.wire.statuses)  # type: ignore[misc]
+            assert without_date(pieces.wire.written) == without_date(whole.wire.written)
+            assert pieces.bodies == whole.bodies
+
+    play(scenario)
+
+
+def test_a_whole_request_takes_the_short_way_and_the_connection_stays() -> None:
+    async def scenario() -> None:
+        door = Door()
+        for number in range(3):
+            door.connection.data_received(request(body(number)))
+            assert await door.answered(number + 1) == [200] * (number + 1)
+        assert (door.long_ways, door.wire.closed, door.state.total_requests) == (0, False, 3)
+        assert door.bodies == [body(0), body(1), body(2)]
+
+    play(scenario)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["good", "bad signature", "another path", "asks first"]), min_size=1, max_size=6
+    ),
+    st.data(),
+)
+def test_many_requests_cut_anywhere_are_answered_in_order(names: list[str], data: st.DataObject) -> None:
+    sent = b"".join(CASES[name][0] for name in names)
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(sent) - 1), max_size=8)))
+
+    async def scenario() -> None:
+        door = Door()
+        for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True):
+            await until(lambda: door.wire.reading)
+            door.connection.data_received(sent[start:end])
+            if data.draw(st.booleans()):
+                await asyncio.sleep(0)
+        wanted = [CASES[name][1] for name in names]
+        await until(lambda: [status for status in door.wire.statuses if status != 100] == wanted)
+        assert len(door.bodies) == names.count("good") + names.count("asks first")
+
+    play(scenario)
+
+
+def test_what_comes_before_the_answer_waits_for_it() -> None:
+    async def scenario() -> None:
+        door = Door()
+        door.log_is_quick.clear()
+        door.connection.data_received(request(body(1)))
+        door.connection.data_received(request(body(2))[:40])
+        assert (door.wire.written, door.wire.reading) == (b"", False)
+        door.log_is_quick.set()
+        assert await door.answered(1) == [200]
+        assert door.wire.reading
+        door.connection.data_received(request(body(2))[40:])
+        assert await door.answered(2) == [200, 200]
+        assert door.bodies == [body(1), body(2)]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("last", [{"Connection": "close"}, {"version": "1.0"}])
+def test_a_last_request_is_answered_and_the_connection_closed(last: dict[str, str]) -> None:
+    async def scenario() -> None:
+        door = Door()
+        door.connection.data_received(request(body(), **last))  # type: ignore[arg-type]
+        assert await door.answered(1) == [200]
+        assert door.wire.closed
+        assert b"connection: close" in door.wire.written
+
+    play(scenario)
+
+
+def test_a_server_that_stops_still_answers_what_is_under_way() -> None:
+    async def scenario() -> None:
+        door, idle = Door(), Door()
+        door.log_is_quick.clear()
+        door.connection.data_received(request(body()))
+        for each in (door, idle):
+            each.connection.shutdown()
+        assert (door.wire.closed, idle.wire.closed) == (False, True)
+        door.log_is_quick.set()
+        assert await door.answered(1) == [200]
+        assert (door.wire.closed, b"connection: close" in door.wire.written) == (True, True)
+
+    play(scenario)
+
+
+def test_an_event_is_kept_although_its_sender_is_gone() -> None:
+    async def scenario() -> None:
+        door = Door()
+        door.log_is_quick.clear()
+        door.connection.data_received(request(body()))
+        door.wire.closed = True
+        door.connection.connection_lost(ConnectionResetError())
+        door.log_is_quick.set()
+        await until(lambda: door.bodies == [body()])
+        await asyncio.sleep(0)
+        assert door.wire.written == b""
+        assert not door.state.connections
+
+    play(scenario)
+
+
+def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
+    async def scenario() -> None:
+        door = Door(keep_alive_s=0)
+        loop = asyncio.get_running_loop()
+        door.connection.timeout_keep_alive = 0.05  # type: ignore[assignment]
+        door.connection.data_received(request(body(1)))
+        await door.answered(1)
+        door.log_is_quick.clear()
+        door.connection.data_received(request(body(2)))
+        looked_at_s = loop.time() + 0.15
+        await until(lambda: loop.time() > looked_at_s)
+        assert not door.wire.closed
+        door.log_is_quick.set()
+        await door.answered(2)
+        answered_s = loop.time()
+        await until(lambda: door.wire.closed)
+        assert loop.time() - answered_s >= 0.04
+
+    play(scenario)
+
+
+def test_a_sender_that_does_not_read_its_answers_is_not_answered_without_end() -> None:
+    async def scenario() -> None:
+        door = Door()
+        door.connection.data_received(request(body(1)))
+        await door.answered(1)
+        door.connection.pause_writing()
+        door.connection.data_received(request(body(2), signature="00"))
+        await until(lambda: door.long_ways == 1)
+        assert door.wire.statuses == [200]
+        door.connection.resume_writing()
+        assert await door.answered(2) == [200, 401]
+
+    play(scenario)
+
+
+def test_the_date_is_that_of_the_answer() -> None:
+    async def scenario() -> None:
+        door = Door()
+        for date in (b"Tue, 24 Nov 2026 10:00:00 GMT", b"Tue, 24 Nov 2026 10:00:01 GMT"):
+            door.state.default_headers = [(b"date", date)]
+            door.wire.written = b""
+            door.connection.data_received(request(body()))
+            await door.answered(1)
+            assert b"date: " + date in door.wire.written
+
+    play(scenario)
