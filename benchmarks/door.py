@@ -103,7 +103,7 @@ class Doors:
         first, self._next_body = self._next_body, self._next_body + count
         return signed_requests(first, count)
 
-    def ours(self, *, fsync: str = "everysec", rate: float | None = None) -> Measured:
+    def ours(self, *, fsync: str = "everysec", rate: float | None = None, apart: bool = False) -> Measured:
         """The receiver; no body is sent twice.
 
         Raises:
@@ -111,7 +111,7 @@ class Doors:
         """
         self._redis.config_set("appendfsync", fsync)
         before = asyncio.run(logs.accepted(self._url))
-        measured = self._measure("ours", iter(list(self._fresh())), rate)
+        measured = self._measure("ours", iter(list(self._fresh())), rate, apart)
         self._redis.config_set("appendfsync", "everysec")
         if asyncio.run(logs.accepted(self._url)) - before < measured.load.answered:
             raise RuntimeError("the receiver accepted more than it wrote")
@@ -119,14 +119,16 @@ class Doors:
 
     def peer(self, name: str) -> Measured:
         """One of the others; what it put into Redis is thrown away afterwards."""
-        measured = self._measure(name, itertools.cycle(self._any), None)
+        measured = self._measure(name, itertools.cycle(self._any))
         self._peers_redis.flushdb()
         return measured
 
-    def _measure(self, name: str, requests: Iterator[bytes], rate: float | None) -> Measured:
+    def _measure(
+        self, name: str, requests: Iterator[bytes], rate: float | None = None, apart: bool = False
+    ) -> Measured:
         pid = self._pids[name]
         before = machine.cpu_s(pid)
-        load = drive(self._ports[name], requests, seconds=self._seconds, rate=rate)
+        load = drive(self._ports[name], requests, seconds=self._seconds, rate=rate, apart=apart)
         after = machine.cpu_s(pid)
         busy = None if before is None or after is None else (after - before) / (load.seconds + WARM_UP_S)
         return Measured(load, busy)

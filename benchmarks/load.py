@@ -41,11 +41,14 @@ class Load:
         return self.latencies_ms[min(len(self.latencies_ms) - 1, int(share * len(self.latencies_ms)))]
 
 
-def drive(port: int, requests: Iterator[bytes], *, seconds: float, rate: float | None = None) -> Load:
+def drive(
+    port: int, requests: Iterator[bytes], *, seconds: float, rate: float | None = None, apart: bool = False
+) -> Load:
     """Send until the time is over or the requests are used up, then wait for what is under way.
 
     Args:
         rate: requests per second; None sends the next one as soon as an answer is in.
+        apart: head and body with a call each, as some HTTP clients do.
 
     Raises:
         ConnectionError: the server hung up, or answered anything but 200.
@@ -62,7 +65,7 @@ def drive(port: int, requests: Iterator[bytes], *, seconds: float, rate: float |
         gc.collect()
         gc.disable()
         try:
-            return _drive(selector, idle, requests, seconds + WARM_UP_S, rate)
+            return _drive(selector, idle, requests, seconds + WARM_UP_S, rate, apart)
         finally:
             gc.enable()
 
@@ -73,6 +76,7 @@ def _drive(
     requests: Iterator[bytes],
     seconds: float,
     rate: float | None,
+    apart: bool,
 ) -> Load:
     started = last = perf_counter()
     counts_from, stops_at = started + WARM_UP_S, started + seconds
@@ -92,7 +96,12 @@ def _drive(
                 over = True
                 break
             connection = idle.pop()
-            connection.send(request)
+            if apart:
+                body_at = request.index(_END) + len(_END)
+                connection.send(request[:body_at])
+                connection.send(request[body_at:])
+            else:
+                connection.send(request)
             sent[connection] = due
             number += 1
         if over and not sent:
