@@ -1,0 +1,149 @@
+"""The last seconds of accepted events, for a Redis that forgets: what it lost is appended again.
+
+Redis at `appendfsync everysec` may lose its last two seconds in a crash, and a replica that takes over may miss what
+had not reached it, although we answered 200. It knows nothing of HTTP and nothing of what an element says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from receiver.logging import get_logger
+from receiver.metrics import Metrics
+from workers.eventlog.forgotten import Remembered, lost, remembered
+from workers.eventlog.log import Answer, AppendReply, Element, EventLog, NewEvent
+
+KEEP_S: Final = 5.0
+MAX_BYTES: Final = 64 << 20
+
+_LOOK_AT, _APPEND_AT = 1000, 64  # elements in one call
+_log = get_logger(__name__)
+
+
+class _Batch(NamedTuple):
+    accepted_s: float
+    elements: Sequence[Element]
+    answers: Sequence[Answer]
+    bytes: int
+
+
+class _Accepted(NamedTuple):
+    element: Element
+    event_id: str
+    stream: str
+    stream_id: str
+
+
+class Recollection:
+    """Stands before `EventLog.append`, and remembers what was accepted."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        wake: Callable[[Sequence[str]], None],
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        """
+        Args:
+            wake: called with the queues that have something to do; must not block.
+            max_bytes: of the bodies that are remembered; the oldest go first.
+        """
+        self._events = log
+        self._wake = wake
+        self._metrics = metrics
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._kept: deque[_Batch] = deque()
+        self._bytes = 0
+        self._before: Remembered | None = None
+        self._told_full = False
+
+    async def append(self, elements: Sequence[Element]) -> AppendReply:
+        """Append, and remember what was accepted. As `EventLog.append` in all other respects."""
+        reply = await self._events.append(elements)
+        self._keep(elements, reply.answers)
+        return reply
+
+    async def check(self) -> None:
+        """Find out whether Redis forgot something, and append that again; called about once a second.
+
+        Raises:
+            redis.RedisError, OSError: Redis did not answer; to be called again.
+        """
+        now = await remembered(self._events)
+        forgot = self._before is not None and not now.continues(self._before)
+        if forgot and not await self._append_what_was_lost():
+            return
+        self._before = now
+        safe_s = self._clock() - KEEP_S
+        while self._kept and self._kept[0].accepted_s < safe_s:
+            self._drop_oldest()
+
+    def _keep(self, elements: Sequence[Element], answers: Sequence[Answer]) -> None:
+        size = sum(len(element.body) for element in elements)
+        self._kept.append(_Batch(self._clock(), elements, answers, size))
+        self._bytes += size
+        while self._bytes > self._max_bytes:
+            self._drop_oldest()
+            if not self._told_full:
+                self._told_full = True
+                _log.warning("recollection.full", bytes=self._max_bytes)
+
+    def _drop_oldest(self) -> None:
+        self._bytes -= self._kept.popleft().bytes
+
+    async def _append_what_was_lost(self) -> bool:
+        """False when some of it was refused: it is still remembered, and asked for again."""
+        accepted = [one for batch in self._kept for one in _accepted(batch)]
+        missing: list[_Accepted] = []
+        for first in range(0, len(accepted), _LOOK_AT):
+            part = accepted[first : first + _LOOK_AT]
+            places = await lost(self._events, [(one.stream, one.stream_id) for one in part])
+            missing += [part[at] for at in places]
+        refused = 0
+        for first in range(0, len(missing), _APPEND_AT):
+            again = [_again(one) for one in missing[first : first + _APPEND_AT]]
+            reply = await self._events.append(again)
+            self._wake(reply.wake)
+            self._keep(again, reply.answers)
+            self._metrics.appended_again.inc(sum(answer.event_id is not None for answer in reply.answers))
+            refused += sum(answer.outcome == "refused" for answer in reply.answers)
+        if missing:
+            _log.warning("events.appended_again", events=len(missing) - refused, refused=refused)
+        return not refused
+
+
+def _accepted(batch: _Batch) -> list[_Accepted]:
+    found = []
+    for element, answer in zip(batch.elements, batch.answers, strict=True):
+        if answer.event_id is None:
+            continue
+        if answer.outcome == "quarantined":
+            found.append(_Accepted(element, answer.event_id, "quarantine", answer.event_id))
+        else:
+            lane, _, stream_id = answer.event_id.partition("-")
+            found.append(_Accepted(element, answer.event_id, f"events:{lane}", stream_id))
+    return found
+
+
+def _again(accepted: _Accepted) -> Element:
+    """The same once more; handlers may have seen it before it was lost, and are told so.
+
+    An element that says when it happened is found again by its body. Another gets a nonce, made of its first id, so
+    that it is appended once however often that has to be asked for.
+    """
+    element = accepted.element
+    if not isinstance(element, NewEvent):
+        return element
+    marks = [mark for mark in element.mark.split(",") if mark and mark != "maybe_repeat"]
+    event = element._replace(mark=",".join([*marks, "maybe_repeat"]))
+    if element.duplicates == "drop":
+        return event
+    return event._replace(nonce=hashlib.sha256(accepted.event_id.encode() + element.body).digest()[:12])

@@ -1,0 +1,16 @@
+#!lua flags=no-writes,allow-oom
+-- What this Redis remembers of the lanes: which process it is, and the last id of each lane ('0-0' = none yet).
+-- ARGV: prefix, lanes
+local prefix, lanes = ARGV[1], tonumber(ARGV[2])
+local last_ids = {}
+for lane = 0, lanes - 1 do
+  local last = '0-0'
+  local facts = redis.pcall('XINFO', 'STREAM', prefix .. 'events:' .. lane)
+  if not facts.err then
+    for i = 1, #facts, 2 do
+      if facts[i] == 'last-generated-id' then last = facts[i + 1] end
+    end
+  end
+  last_ids[#last_ids + 1] = last
+end
+return {string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), last_ids}
