@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
@@ -69,15 +70,22 @@ def create_app(settings: Settings, deps: Deps, endpoint: WebhookEndpoint) -> ASG
     return app
 
 
-def create_admin_app(deps: Deps) -> Starlette:
-    """The port for operators: health with reasons, and metrics."""
+def create_admin_app(
+    report: Callable[[], Awaitable[dict[str, Any]]], exposition: Callable[[], Awaitable[bytes]]
+) -> Starlette:
+    """The port for operators: health with reasons, and metrics.
+
+    Args:
+        report: all that is known of readiness; `ready` decides the status.
+        exposition: the metrics in Prometheus's text format.
+    """
 
     async def ready(_: Request) -> Response:
-        report = deps.health.report(deps.verifier.key_ids)
-        return Response(json.dumps(report), 200 if report["ready"] else 503, media_type="application/json")
+        found = await report()
+        return Response(json.dumps(found), 200 if found["ready"] else 503, media_type="application/json")
 
     async def metrics(_: Request) -> Response:
-        return Response(deps.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+        return Response(await exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(
         routes=[

@@ -130,6 +130,42 @@ class Health:
         }
 
 
+_UNKNOWN: dict[str, Any] = {
+    "redis": "not-checked",
+    "log_claimed": False,
+    "log": None,
+    "registration": "unknown",
+    "accepted_key_ids": [],
+}
+
+
+def together(reports: Sequence[dict[str, Any]], missing: Sequence[str] = ()) -> dict[str, Any]:
+    """One report for several processes behind one port: ready only if each of them is.
+
+    Args:
+        reports: of those that answered, as `Health.report` makes them.
+        missing: for each of the others a reason why there is none.
+
+    Returns:
+        A report with the reasons of all, what a process that is not ready says of Redis, log and registration, the
+        keys that every process accepts, and `processes`, their number.
+    """
+    worst = min(reports, key=lambda report: bool(report["ready"]), default=_UNKNOWN)
+    reasons = dict.fromkeys([*missing, *(reason for report in reports for reason in report["reasons"])])
+    return {
+        "ready": not reasons,
+        "reasons": list(reasons),
+        **{name: worst[name] for name in _UNKNOWN},
+        "log_claimed": bool(reports) and all(report["log_claimed"] for report in reports),
+        "accepted_key_ids": [
+            key_id
+            for key_id in worst["accepted_key_ids"]
+            if all(key_id in report["accepted_key_ids"] for report in reports)
+        ],
+        "processes": len(reports) + len(missing),
+    }
+
+
 def _slug(error: Exception) -> str:
     if isinstance(error, ReadOnlyError):
         return "redis-read-only"

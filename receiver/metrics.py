@@ -1,6 +1,7 @@
-"""What Prometheus is told about the door. Plain counters in a registry of their own; no I/O, no globals.
+"""What Prometheus is told about the door. Plain counters in a registry of their own.
 
-Children are resolved once, and events are counted per batch: the hot path adds integers.
+Children are resolved once, and events are counted per batch: the hot path adds integers. What a gauge means for
+several processes together is said by its `multiprocess_mode`; counters and histograms are added up.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from workers.eventlog.standing import Standing
+
+READY = ("awr_ready", "1 when the door is open and can write")
 
 
 class Metrics:
@@ -38,18 +41,35 @@ class Metrics:
             registry=self.registry,
         )
         self.waiting_bytes = Gauge(
-            "awr_intake_waiting_bytes", "Bytes of events waiting for the log", registry=self.registry
+            "awr_intake_waiting_bytes",
+            "Bytes of events waiting for the log",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
-        self.ready = Gauge("awr_ready", "1 when the door is open and can write", registry=self.registry)
-        self._log_bytes = Gauge("awr_log_bytes", "Bytes of the log in Redis", registry=self.registry)
+        self.ready = Gauge(*READY, registry=self.registry, multiprocess_mode="livemin")
+        self._log_bytes = Gauge(
+            "awr_log_bytes",
+            "Bytes of the log in Redis",
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
         self._log_full = Gauge(
-            "awr_log_full", "1 when nothing is appended for lack of room", registry=self.registry
+            "awr_log_full",
+            "1 when nothing is appended for lack of room",
+            registry=self.registry,
+            multiprocess_mode="livemax",
         )
         self._log_age = Gauge(
-            "awr_log_oldest_event_age_seconds", "Age of the oldest kept event", registry=self.registry
+            "awr_log_oldest_event_age_seconds",
+            "Age of the oldest kept event",
+            registry=self.registry,
+            multiprocess_mode="livemax",
         )
         self.registered = Gauge(
-            "awr_registered", "1 when AMPECO has our notification subscription", registry=self.registry
+            "awr_registered",
+            "1 when AMPECO has our notification subscription",
+            registry=self.registry,
+            multiprocess_mode="livemin",
         )
         self.gaps = Counter(
             "awr_gaps_closed", "Outages of the door that were noticed", registry=self.registry

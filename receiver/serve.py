@@ -13,7 +13,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import uvicorn
 from redis.exceptions import RedisError
@@ -49,6 +49,9 @@ from workers.ticker import tick_forever
 GRACE_S = 10
 KEEP_ALIVE_S = 75  # longer than the usual proxy keeps a connection, so that the proxy is who closes it
 BACKLOG = 2048
+
+Doors: TypeAlias = contextlib.AbstractContextManager[tuple[socket.socket, socket.socket]]
+"""The public and the admin socket, listening for as long as the block lasts."""
 
 _T = TypeVar("_T")
 _log = get_logger(__name__)
@@ -107,11 +110,18 @@ class Receiver:
         self._clients: list[AsyncClient] = []
         self._registrar = self._make_registrar()
 
-    async def run(self, stop: asyncio.Event, on_open: Callable[[], None] = lambda: None) -> None:
+    async def run(
+        self,
+        stop: asyncio.Event,
+        on_open: Callable[[], None] = lambda: None,
+        *,
+        doors: Doors | None = None,
+    ) -> None:
         """Serve until `stop` is set, then finish what was begun.
 
         Args:
             on_open: called once, when both ports are open.
+            doors: where to serve; the ports of the settings unless somebody else has opened them.
 
         Raises:
             LogMismatch: the log in this Redis belongs to another tenant or setting.
@@ -119,16 +129,10 @@ class Receiver:
         """
         try:
             await self._health.check()
-            with (
-                _listening(self._settings.host, self._settings.port, "AWR_PORT") as public,
-                _listening(self._settings.admin_host, self._settings.admin_port, "AWR_ADMIN_PORT") as admin,
-            ):
-                _log.info("settings.loaded", **self._settings.summary())
-                _log.info("door.opened", port=public.getsockname()[1], admin_port=admin.getsockname()[1])
+            with doors or open_doors(self._settings) as (public, admin):
                 on_open()
                 await self._serve(public, admin, stop)
                 self._door.flush()
-                _log.info("door.closed")
         finally:
             self._waker.close()
             for client in self._clients:
@@ -142,7 +146,7 @@ class Receiver:
                 create_app(self._settings, self._deps, endpoint),
                 protocol_for(endpoint, self._settings.webhook_path),
             ),
-            _Server(create_admin_app(self._deps)),
+            _Server(create_admin_app(self._report, self._exposition)),
         ]
         serving = [
             asyncio.create_task(server.serve(sockets=[sock]))
@@ -171,6 +175,12 @@ class Receiver:
         for task in ended:
             task.result()
 
+    async def _report(self) -> dict[str, Any]:
+        return self._health.report(self._verifier.key_ids)
+
+    async def _exposition(self) -> bytes:
+        return self._metrics.exposition()
+
     async def _pulse(self) -> None:
         """Once a second: can we write, is the log ours, the door is open, and what happened."""
         while True:
@@ -178,6 +188,7 @@ class Receiver:
                 with contextlib.suppress(RedisError, OSError):  # the next check says so
                     await self._heartbeat.beat()
             self._door.flush()
+            self._metrics.waiting_bytes.set(self._commit.waiting_bytes)  # for who reads counts from outside
             await asyncio.sleep(1.0)
 
     async def _claim(self) -> None:
@@ -252,28 +263,29 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_until(app: ASGIApp, host: str, port: int, setting: str, stop: asyncio.Event) -> None:
-    """Serve one application on one port until `stop` is set.
+async def serve_until(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Serve one application on one listening socket until `stop` is set."""
+    server = _Server(app)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    stopping.cancel()
+    await serving
 
-    Raises:
-        SettingsError: the port cannot be opened.
+
+def stop_on_signals(stop: asyncio.Event, *, insist: bool = True) -> None:
+    """SIGTERM and SIGINT set the event.
+
+    Args:
+        insist: a second one ends the process as usual. Not for a child: its parent asks it to stop, and whoever
+            stops a whole group of processes (systemd) has asked it too.
     """
-    with _listening(host, port, setting) as listener:
-        server = _Server(app)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
-        stopping.cancel()
-        await serving
-
-
-def stop_on_signals(stop: asyncio.Event) -> None:
-    """SIGTERM and SIGINT set the event; a second one ends the process as usual."""
     loop = asyncio.get_running_loop()
 
     def ask(number: signal.Signals) -> None:
-        loop.remove_signal_handler(number)
+        if insist:
+            loop.remove_signal_handler(number)
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -281,7 +293,38 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
 
 @contextlib.contextmanager
-def _listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
+def open_doors(settings: Settings) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Open the ports of the settings, and say so.
+
+    Raises:
+        SettingsError: a port cannot be opened.
+    """
+    with (
+        listening(settings.host, settings.port, "AWR_PORT") as public,
+        listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as admin,
+    ):
+        _log.info("settings.loaded", **settings.summary())
+        _log.info("door.opened", port=public.getsockname()[1], admin_port=admin.getsockname()[1])
+        yield public, admin
+        _log.info("door.closed")
+
+
+@contextlib.contextmanager
+def shared_doors(public_fd: int, admin_fd: int) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Listening sockets that the parent of this process has opened and handed down."""
+    with socket.socket(fileno=public_fd) as public, socket.socket(fileno=admin_fd) as admin:
+        _log.info("door.opened", pid=os.getpid())
+        yield public, admin
+        _log.info("door.closed", pid=os.getpid())
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
+    """A listening TCP socket for as long as the block lasts.
+
+    Raises:
+        SettingsError: it cannot be opened.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
     try:
@@ -306,6 +349,20 @@ def rules_of(settings: Settings) -> EntityKeyRules:
         return EntityKeyRules.load(settings.entity_keys_file)
     except ValueError as error:
         raise SettingsError("AWR_ENTITY_KEYS_FILE", str(error), "mend the file") from None
+
+
+async def claim(settings: Settings, redis_url: str) -> None:
+    """Find out whether the log is ours, for a parent whose children would each say it in a line of its own.
+
+    Raises:
+        LogMismatch: it is not.
+        SettingsError: the entity key file cannot be used.
+    """
+    rules = rules_of(settings)
+    async with connect(redis_url) as redis:
+        log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
+        with contextlib.suppress(RedisError, OSError):  # the children wait for it, and say so
+            await log.claim(settings.tenant_url or "", rules.version)
 
 
 def _needed(value: _T | None) -> _T:

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import click
 
@@ -35,9 +35,12 @@ class Child:
 
     Args:
         arguments: of `ampeco-receiver`.
+        name: of this process among its siblings, in log lines; the command unless given.
         environ: complete environment of the child.
         grace_s: after SIGTERM, seconds until SIGKILL; None waits for as long as it takes.
         output: file descriptor that gets what it writes, logs included; None leaves it where the parent's goes.
+        shared_fds: file descriptors that it shares with the parent, under the same numbers.
+        on_end: called whenever it has ended, before it is started again.
     """
 
     def __init__(
@@ -45,13 +48,19 @@ class Child:
         arguments: Sequence[str],
         environ: Mapping[str, str],
         *,
+        name: str | None = None,
         grace_s: float | None = None,
         output: int | None = None,
+        shared_fds: Sequence[int] = (),
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._arguments = [sys.executable, "-m", "receiver", *arguments]
         self._environ = dict(environ)
         self._grace_s = grace_s
         self._output = output
+        self._shared_fds = tuple(shared_fds)
+        self._on_end = on_end
+        self.name = name or arguments[0]
         self._process: asyncio.subprocess.Process | None = None
         self.ready = asyncio.Event()
 
@@ -70,12 +79,13 @@ class Child:
         while not stop.is_set():
             started_s = time.monotonic()
             code = await self._run_once(stop)
+            self._on_end()
             if stop.is_set():
                 return 0
             if code == _WRONG:
                 return code
             pause_s = 0.1 if time.monotonic() - started_s > _QUICK_S else min(_MAX_PAUSE_S, pause_s * 2)
-            _log.warning("process.ended", process=self._arguments[3], exit_code=code, again_in_s=pause_s)
+            _log.warning("process.ended", process=self.name, exit_code=code, again_in_s=pause_s)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause_s)
         return 0
@@ -89,14 +99,14 @@ class Child:
                 stdout=self._output,
                 stderr=self._output,
                 start_new_session=True,
-                pass_fds=(sending,),
+                pass_fds=(sending, *self._shared_fds),
                 env={**self._environ, READY_FD: str(sending)},
             )
         finally:
             os.close(sending)
         self._process = process
-        listening = asyncio.create_task(asyncio.to_thread(_heard_ready, receiving))
-        listening.add_done_callback(lambda task: self.ready.set() if task.result() else None)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(receiving, self._hear, receiving)
         stopping = asyncio.create_task(stop.wait())
         ended = asyncio.create_task(process.wait())
         try:
@@ -105,18 +115,25 @@ class Child:
                 await self._end(process, ended)
         finally:
             stopping.cancel()
+            loop.remove_reader(receiving)
+            os.close(receiving)
             self.ready.clear()
             self._process = None
             if not ended.done():
                 process.kill()
         return await ended
 
+    def _hear(self, receiving: int) -> None:
+        asyncio.get_running_loop().remove_reader(receiving)  # it says one thing, once
+        if os.read(receiving, 1) == b"r":
+            self.ready.set()
+
     async def _end(self, process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         await asyncio.wait({ended}, timeout=self._grace_s)
         if not ended.done():
-            _log.error("process.killed", process=self._arguments[3])
+            _log.error("process.killed", process=self.name)
             process.kill()
 
 
@@ -134,11 +151,6 @@ async def running(child: Child) -> AsyncIterator[asyncio.Task[int]]:
     finally:
         stop.set()
         await keeping
-
-
-def _heard_ready(receiving: int) -> bool:
-    with os.fdopen(receiving, "rb") as pipe:
-        return pipe.read(1) == b"r"
 
 
 def keep_what_is_loaded() -> None:
@@ -160,12 +172,17 @@ def say_ready() -> None:
             os.close(int(number))
 
 
-def end_with_parent() -> None:
-    """Ask this process to stop politely when the process that started it is gone."""
+def end_with_parent(also: Callable[[], None] = lambda: None) -> None:
+    """Ask this process to stop politely when the process that started it is gone.
+
+    Args:
+        also: called before that, to do what is left undone.
+    """
 
     def wait() -> None:
         while os.read(0, 4096):
             pass
+        also()
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="parent-watch", daemon=True).start()

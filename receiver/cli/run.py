@@ -35,6 +35,7 @@ def run(load: tuple[str, ...]) -> None:
     """
     settings = prepare(defaults={_REGISTER: "ephemeral"})
 
+    from receiver.serve import claim
     from receiver.settings import demand, given_values, serving_needs
 
     demand(settings, (name for name in serving_needs(settings) if name != _REDIS_URL))
@@ -42,7 +43,7 @@ def run(load: tuple[str, ...]) -> None:
         ours = {_REDIS_URL: url, _REGISTER: settings.registration}
         given = given_values(os.environ)
         environ = {**os.environ, **{name: value for name, value in ours.items() if name not in given}}
-        asyncio.run(_claim(settings, url))
+        asyncio.run(claim(settings, url))
         code = asyncio.run(_run(environ, load, server))
     raise click.exceptions.Exit(code)
 
@@ -116,22 +117,3 @@ async def _keep_up(server: EmbeddedServer) -> NoReturn:
             get_logger(__name__).error("store.ended", start_again=True)
             server.stop()
             await asyncio.to_thread(server.start)
-
-
-async def _claim(settings: Settings, url: str) -> None:
-    """Find out whether the log is ours, since each part would say so in a line of its own.
-
-    Raises:
-        LogMismatch: it is not.
-    """
-    from redis.exceptions import RedisError
-
-    from receiver.serve import rules_of
-    from workers.eventlog.connect import connect
-    from workers.eventlog.log import EventLog
-
-    rules = rules_of(settings)
-    async with connect(url) as redis:
-        log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
-        with contextlib.suppress(RedisError, OSError):  # the parts wait for it, and say so
-            await log.claim(settings.tenant_url or "", rules.version)

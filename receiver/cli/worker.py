@@ -122,7 +122,7 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     from starlette.routing import Route
 
     from receiver.logmetrics import exposition
-    from receiver.serve import serve_until
+    from receiver.serve import listening, serve_until
     from workers.eventlog.connect import connect
     from workers.eventlog.log import EventLog
 
@@ -152,7 +152,8 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
         routes=[Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", metrics)]
     )
     try:
-        await serve_until(app, settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT", stop)
+        with listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as listener:
+            await serve_until(app, listener, stop)
     finally:
         await redis.aclose()
     return 0
