@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ from workers.eventlog.record import (
 TTL_S = 6.0
 MARGIN_S = 1.0
 _RETRY_PAUSE_S = 0.05
+_ANSWER_S = 2.0  # for one step; then its connection counts as lost
 _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 Mode = Literal["work", "sleep", "release", "leave"]
@@ -163,8 +164,18 @@ class Lease:
         """
         sent = clock_s()
         self._extend(sent)
-        asked = [*self._names, self._token, int(TTL_S * 1000), f"{socket.gethostname()}:{os.getpid()}"]
-        reply = await self._ask(self.log.scripts.take, asked)
+        asked: list[Any] = [
+            *self._names,
+            self._token,
+            int(TTL_S * 1000),
+            f"{socket.gethostname()}:{os.getpid()}",
+        ]
+
+        async def take(within_s: float) -> Any:
+            async with asyncio.timeout(within_s):
+                return await self.log.scripts.take(args=asked)
+
+        reply = await self._ask(take)
         if reply[0] != b"taken":
             self.deadline_s = 0.0
             return None
@@ -206,7 +217,12 @@ class Lease:
             *settlement.arguments(),
         ]
         sent = clock_s()
-        reply = await self._ask(self.log.scripts.step, arguments)
+
+        def step(within_s: float) -> Awaitable[Any]:
+            within_s = min(within_s, _ANSWER_S)
+            return self.log.channel.call(self.log.scripts.step, arguments, within_s=within_s)
+
+        reply = await self._ask(step)
         status = reply[0]
         if status == b"lost":
             self.deadline_s = 0.0
@@ -230,12 +246,12 @@ class Lease:
         self.renewed_s = sent_s
         self.deadline_s = sent_s + TTL_S - MARGIN_S
 
-    async def _ask(self, script: Any, arguments: list[Any]) -> Any:
+    async def _ask(self, ask: Callable[[float], Awaitable[Any]]) -> Any:
+        """Ask until there is an answer; `ask` is told how many seconds the lease has left."""
         while True:
             try:
-                async with asyncio.timeout(max(0.0, self.deadline_s - clock_s())):
-                    return await script(args=arguments)
-            except (RedisError, TimeoutError, OSError) as error:
+                return await ask(max(0.0, self.deadline_s - clock_s()))
+            except (RedisError, OSError) as error:  # a time-out is an OSError
                 if not self.alive:
                     self.deadline_s = 0.0
                     raise LeaseLost(f"{self.handler}, lane {self.lane}: Redis did not answer") from error

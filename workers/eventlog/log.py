@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import redis.asyncio
 
+from workers.eventlog.channel import Channel
 from workers.eventlog.errors import LogMismatch
 from workers.eventlog.moments import rfc3339
 from workers.eventlog.record import StoredEvent, decode_event
@@ -172,6 +173,7 @@ class EventLog:
         self.prefix = prefix
         self.lanes = lanes
         self.scripts = Scripts(redis)
+        self.channel = Channel(redis)
         self.ledger_ms = ledger_days * 86_400_000
         self._duplicate_hours = duplicate_hours
         self._throttle_ms = _WAKE_THROTTLE_MS

@@ -1,0 +1,140 @@
+"""Script calls of many tasks over one connection: whatever happens to one, the others get their own replies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import ResponseError
+
+from tests.harness import opened
+from workers.eventlog.channel import Channel
+
+ECHO = "#!lua flags=allow-oom\nredis.call('INCR', ARGV[2]) return ARGV[1]"
+LOOKS = "#!lua flags=allow-oom\nreturn redis.call('GET', ARGV[1])"
+FAILS = "#!lua flags=allow-oom\nreturn redis.error_reply('BAD it was refused')"
+
+Check = Callable[[Any, Channel, Callable[..., Awaitable[Any]]], Awaitable[None]]
+
+
+@pytest.fixture
+def with_channel(valkey, prefix) -> Callable[[Check], None]:
+    """Run a check with a client, a channel, and a call of ECHO that counts how often it ran."""
+
+    def run(check: Check) -> None:
+        async def opened_and_checked() -> None:
+            async with opened(valkey.url, prefix) as log:
+                echo = log.redis.register_script(ECHO)
+
+                def call(what: str, within_s: float = 5.0) -> Awaitable[Any]:
+                    return log.channel.call(echo, [what, log.key("ran")], within_s=within_s)
+
+                await check(log.redis, log.channel, call)
+
+        asyncio.run(opened_and_checked())
+
+    return run
+
+
+async def held(client: Any) -> None:
+    """From now on the server takes scripts and does not answer them, until `CLIENT UNPAUSE`."""
+    await client.execute_command("CLIENT", "PAUSE", 10_000, "WRITE")
+
+
+async def let_go(client: Any) -> None:
+    await client.execute_command("CLIENT", "UNPAUSE")
+
+
+async def connections(client: Any) -> int:
+    return int((await client.info("stats"))["total_connections_received"])
+
+
+def test_each_caller_gets_its_own_reply_over_one_connection(with_channel):
+    async def check(client: Any, channel: Channel, call: Any) -> None:
+        await call("first")
+        before = await connections(client)
+        replies = await asyncio.gather(*(call(str(n)) for n in range(200)))
+        assert replies == [b"%d" % n for n in range(200)]
+        assert await connections(client) == before
+
+    with_channel(check)
+
+
+def test_a_script_that_redis_forgot_is_loaded_again_and_others_do_not_notice(with_channel):
+    async def check(client: Any, channel: Channel, call: Any) -> None:
+        looks = client.register_script(LOOKS)
+        await client.set("known", "yes")
+        await client.script_flush()
+        calls = [call("a"), channel.call(looks, ["known"], within_s=5.0), call("b")]
+        assert await asyncio.gather(*calls) == [b"a", b"yes", b"b"]
+
+    with_channel(check)
+
+
+def test_a_refused_call_is_the_only_one_that_fails(with_channel):
+    async def check(client: Any, channel: Channel, call: Any) -> None:
+        fails = client.register_script(FAILS)
+        calls = [call("a"), channel.call(fails, [], within_s=5.0), call("b")]
+        one, refused, other = await asyncio.gather(*calls, return_exceptions=True)
+        assert (one, other) == (b"a", b"b")
+        assert isinstance(refused, ResponseError)
+        assert "it was refused" in str(refused)
+
+    with_channel(check)
+
+
+def test_a_caller_that_is_cancelled_takes_nobody_elses_reply(with_channel):
+    async def check(client: Any, channel: Channel, call: Any) -> None:
+        await call("first")
+        await held(client)
+        waiting = [asyncio.create_task(call(str(n))) for n in range(3)]
+        await asyncio.sleep(0)  # each has sent its call
+        waiting[1].cancel()
+        await let_go(client)
+        replies = await asyncio.gather(*waiting, return_exceptions=True)
+        assert replies[0] == b"0"
+        assert isinstance(replies[1], asyncio.CancelledError)
+        assert replies[2] == b"2"
+        assert await call("later") == b"later"
+
+    with_channel(check)
+
+
+def test_a_call_that_takes_too_long_costs_all_the_connection_and_the_next_gets_a_new_one(with_channel):
+    async def check(client: Any, channel: Channel, call: Any) -> None:
+        await call("first")
+        await held(client)
+        late, patient = await asyncio.gather(call("late", 0.05), call("patient"), return_exceptions=True)
+        assert isinstance(late, TimeoutError)
+        assert isinstance(patient, ConnectionLost)
+        await let_go(client)
+        assert await asyncio.gather(call("a"), call("b")) == [b"a", b"b"]
+
+    with_channel(check)
+
+
+def test_a_connection_that_is_cut_is_told_to_everybody_at_once(with_channel):
+    async def check(client: Any, channel: Channel, call: Any) -> None:
+        await call("first")
+        await held(client)
+        waiting = [asyncio.create_task(call(str(n))) for n in range(3)]
+        await asyncio.sleep(0)
+        await client.execute_command("CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES")
+        replies = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(reply) for reply in replies] == [ConnectionLost] * 3
+        await let_go(client)
+        assert await call("later") == b"later"
+
+    with_channel(check)
+
+
+def test_calls_at_the_same_time_open_one_connection(with_channel):
+    async def check(client: Any, channel: Channel, call: Any) -> None:
+        before = await connections(client)
+        await asyncio.gather(*(call(str(n)) for n in range(50)))
+        assert await connections(client) == before + 1
+
+    with_channel(check)

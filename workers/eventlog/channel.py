@@ -1,0 +1,130 @@
+"""Script calls of many tasks over one connection: none waits for another's reply before it is sent.
+
+redis-py's client takes a connection out of its pool for each call, sets two time limits, and puts it back; for a
+step of a drain that costs more than the step. It refuses to know what is called, and asks nothing twice but a
+script that Redis has forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
+    from redis.commands.core import AsyncScript
+
+
+class Channel:
+    """One connection of a client's pool, taken with the first call and again after it was lost.
+
+    Args:
+        redis: the client; whoever closes it closes this, too.
+    """
+
+    def __init__(self, redis: Any) -> None:
+        self._redis = redis
+        self._opening = asyncio.Lock()
+        self._line: _Line | None = None
+
+    async def call(self, script: AsyncScript, arguments: Sequence[Any], *, within_s: float) -> Any:
+        """Run a script without keys.
+
+        A call that is cancelled leaves the others alone. One that takes too long costs all of them the connection:
+        whatever is asked next must not wait behind it.
+
+        Raises:
+            redis.ResponseError: Redis refused this call.
+            redis.RedisError, OSError: nothing is known of it, since the connection was lost or not made.
+            TimeoutError: likewise, after `within_s`.
+        """
+        line = self._line
+        try:
+            async with asyncio.timeout(within_s):
+                if line is None or line.lost:
+                    line = await self._opened()
+                try:
+                    return await line.ask(script.sha, arguments)
+                except NoScriptError:
+                    await self._redis.script_load(script.script)
+                    return await line.ask(script.sha, arguments)
+        except TimeoutError:
+            if line is not None:
+                line.cut()
+            raise
+
+    async def _opened(self) -> _Line:
+        async with self._opening:
+            if self._line is None or self._line.lost:
+                pool = self._redis.connection_pool
+                self._line = _Line(pool, await pool.get_connection())
+            return self._line
+
+
+class _Line:
+    """A connection and who waits for its replies, which come in the order of the calls.
+
+    Attributes:
+        lost: nothing can be asked any more, and nobody waits.
+    """
+
+    def __init__(self, pool: Any, connection: AbstractConnection) -> None:
+        self.lost = False
+        self._pool = pool
+        self._connection: Any = connection
+        self._asked: deque[asyncio.Future[Any]] = deque()
+        # The time limit is the caller's; redis-py's own would cost a task for each call.
+        self._timeout_s, self._connection.socket_timeout = self._connection.socket_timeout, None
+        self._loop = asyncio.get_running_loop()
+        self._reading = asyncio.create_task(self._read())
+
+    def cut(self) -> None:
+        self._reading.cancel()
+
+    async def ask(self, sha: str, arguments: Sequence[Any]) -> Any:
+        if self.lost:
+            raise ConnectionLost("the connection was lost")
+        answer = self._loop.create_future()
+        self._asked.append(answer)
+        try:
+            packed = self._connection.pack_command("EVALSHA", sha, 0, *arguments)
+            await self._connection.send_packed_command(packed, check_health=False)
+            return await answer
+        finally:
+            answer.cancel()  # where sending failed or the caller was cancelled, nobody looks at it any more
+
+    async def _read(self) -> None:
+        try:
+            with suppress(RedisError, OSError):
+                while True:
+                    await self._read_one()
+        finally:
+            self.lost = True
+            for answer in self._asked:
+                _refuse(answer, ConnectionLost("the connection was lost"))
+            await self._connection.disconnect(nowait=True)
+            self._connection.socket_timeout = self._timeout_s
+            await self._pool.release(self._connection)
+
+    async def _read_one(self) -> None:
+        try:
+            reply = await self._connection.read_response(timeout=math.inf)
+        except ResponseError as refused:
+            _refuse(self._asked.popleft(), refused)
+        else:
+            answer = self._asked.popleft()
+            if not answer.done():
+                answer.set_result(reply)
+
+
+def _refuse(answer: asyncio.Future[Any], error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)
+        answer.exception()  # counts as seen, though whoever asked may have been cancelled meanwhile
