@@ -194,6 +194,8 @@ class Drain:
             self._wake.clear()
             self._window.start_due(now_ms())
             self._start()
+            if self._starting:
+                await asyncio.sleep(0)  # their first turn: what never waits is settled by the very next step
             now_s = clock_s()
             if self._idle():
                 if not self._more and not lingered:
@@ -224,7 +226,7 @@ class Drain:
                 self._read_next_s = max(self._read_next_s, now_s + _POLL_S)
             settle_at_s = self._settling.due_s or now_s + _RENEW_S
             renew_at_s = self.lease.renewed_s + _RENEW_S
-            waited_for = self._window.unconfirmed and not self._tasks and not self._window.ready
+            waited_for = self._window.unconfirmed and not self._window.running and not self._window.ready
             if appetite or self._window.to_mark or waited_for or now_s >= min(settle_at_s, renew_at_s):
                 await self._step("work", appetite)
                 continue
@@ -295,14 +297,17 @@ class Drain:
     async def _run_ready(self) -> None:
         self._starting -= 1
         try:
-            breath_s = clock_s() + _BREATH_S
-            while self._window.ready and not self._stopping and self.lease.alive:
+            now_s = clock_s()
+            breath_s = now_s + _BREATH_S
+            while self._window.ready and not self._stopping and now_s < self.lease.deadline_s:
                 await self._attempt(self._window.ready.popleft())
-                if clock_s() > breath_s:
+                now_s = clock_s()
+                if now_s > breath_s:
                     if self._slots.wanted:
                         return  # another lane's turn; ours comes again
                     await asyncio.sleep(0)
-                    breath_s = clock_s() + _BREATH_S
+                    now_s = clock_s()
+                    breath_s = now_s + _BREATH_S
         except DeliveryRevoked:
             pass  # the lease is gone; the loop finds out with its next step
 
@@ -404,7 +409,8 @@ class Drain:
             self._settling.ended(entry, outcome, number, now_ms())
             waited_for = self._window.settle(entry)
             self._settle_within(_URGENT_S if waited_for else _SETTLE_S)
-        self._drop_superseded()
+        if self._window.superseded:
+            self._drop_superseded()
 
     def _drop_superseded(self) -> None:
         """What gave way to a newer event is settled by that."""
@@ -414,7 +420,7 @@ class Drain:
         self._window.superseded.clear()
 
     def _settle_within(self, seconds: float) -> None:
-        if self._settling.within(seconds, clock_s()):
+        if seconds < self._settling.within_s and self._settling.within(seconds, clock_s()):
             self._wake.set()
 
     # Settling

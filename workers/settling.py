@@ -29,11 +29,13 @@ class Settling:
     Attributes:
         settled: deliveries that came to their end so far.
         due_s: when the next step must be made at the latest, or None.
+        within_s: the shortest time that was asked for since the last one; asking for as much again changes nothing.
     """
 
     def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
         self.settled = 0
         self.due_s: float | None = None
+        self.within_s = float("inf")
         self._log: Any = log
         self._tells_all = log.is_enabled_for(logging.DEBUG)
         self._dead: list[DeadLetter] = []
@@ -42,6 +44,7 @@ class Settling:
 
     def within(self, seconds: float, now_s: float) -> bool:
         """Settle within that time; True when that is sooner than what was asked for before."""
+        self.within_s = min(self.within_s, seconds)
         at_s = now_s + seconds
         if self.due_s is not None and at_s >= self.due_s:
             return False
@@ -64,7 +67,8 @@ class Settling:
             at = bisect_left(_LATENCY_BOUNDS_MS, now_ms - entry.event.received_at_ms)
             if at < len(_LATENCY_BOUNDS_MS):
                 self._stats[_LATENCY_NAMES[at]] += 1
-        self._tell(entry, outcome, number)
+        if outcome.kind == "dead" or self._tells_all:
+            self._tell(entry, outcome, number)
 
     def settlement(self, changes: Changes) -> Settlement:
         """All of it, with what the window has to say; then there is nothing left to tell."""
@@ -79,12 +83,10 @@ class Settling:
             history=self._history,
         )
         self._dead, self._stats, self._history = [], Counter(), []
-        self.due_s = None
+        self.due_s, self.within_s = None, float("inf")
         return settlement
 
     def _tell(self, entry: Entry, outcome: Outcome, number: int) -> None:
-        if outcome.kind in ("done", "skipped", "superseded") and not self._tells_all:
-            return
         event = entry.event
         facts: dict[str, object] = {
             "event_id": event.event_id,

@@ -31,6 +31,7 @@ class Entry:
         attempts, crashes, first_ms, last_error, replayed, log: as in its OpenRecord.
         due_ms: of a retry.
         ahead: settled in Redis although the cursor is not there yet.
+        beyond: the cursor is not there yet.
         in_open: in `open`, or on its way there with the next step.
         suspect: may have been at work when a worker died.
         was: state in `open` when the drain began.
@@ -40,6 +41,7 @@ class Entry:
         "_age",
         "ahead",
         "attempts",
+        "beyond",
         "crashes",
         "due_ms",
         "event",
@@ -47,7 +49,6 @@ class Entry:
         "in_open",
         "last_error",
         "log",
-        "order",
         "replayed",
         "state",
         "suspect",
@@ -58,7 +59,6 @@ class Entry:
     def __init__(self, event: StoredEvent, tie: str | None) -> None:
         self.event = event
         self.tie = tie
-        self.order = event.order
         self.state: State = "waiting"
         self.attempts = 0
         self.crashes = 0
@@ -68,10 +68,16 @@ class Entry:
         self.log: tuple[AttemptNote, ...] = ()
         self.due_ms: int | None = None
         self.ahead = False
+        self.beyond = False
         self.in_open = False
         self.suspect = False
         self.was: OpenState | None = None
         self._age: tuple[int, tuple[int, int]] | None = None
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Place in the log; worked out when asked for, which is hardly ever."""
+        return self.event.order
 
     @property
     def age(self) -> tuple[int, tuple[int, int]]:
@@ -133,6 +139,8 @@ class Window:
         self.open_count = 0
         self._order: Order = order
         self._entries: deque[Entry] = deque()
+        self._passable = 0  # of them; so that no step has to look at all of a window that holds none
+        self._closed: list[Entry] = []  # since the last changes
         self._queues: dict[str, deque[Entry]] = {}
         self._retries: list[tuple[int, tuple[int, int], Entry]] = []
         self._recalled: dict[str, Entry] = {}
@@ -164,7 +172,8 @@ class Window:
             entry.ahead = True
             if not entry.in_open:  # else it was put there again after it was settled
                 entry.state = "settled"
-        self._entries.append(entry)
+        self._append(entry)
+        self._passable += self._is_passable(entry)
 
     def arrange(self, handed_out: tuple[int, int]) -> None:
         """Put all of them into their order, once each is known.
@@ -193,7 +202,7 @@ class Window:
     def admit(self, event: StoredEvent) -> None:
         """A new event."""
         entry = self._entry(event)
-        self._entries.append(entry)
+        self._append(entry)
         self._enqueue(entry)
         if self._order == "latest" and entry.tie is not None:
             self._keep_newest(self._queues[entry.tie])
@@ -279,8 +288,10 @@ class Window:
 
     def advance(self) -> None:
         """Move the cursor over whatever is settled or open."""
-        while self._entries and self._is_passable(self._entries[0]):
+        while self._passable and self._is_passable(self._entries[0]):
             entry = self._entries.popleft()
+            entry.beyond = False
+            self._passable -= 1
             self.cur = entry.event.stream_id
             if entry.ahead:
                 self._passed.append(entry.event.stream_id)
@@ -289,10 +300,12 @@ class Window:
 
     def pass_unfinished(self, *, stopping: bool) -> None:
         """Open whatever is unfinished before the last that is settled or open, so that the cursor can pass it."""
-        last = max((i for i, entry in enumerate(self._entries) if self._is_passable(entry)), default=-1)
-        for i in range(last):
-            entry = self._entries[i]
+        left = self._passable
+        for entry in self._entries:
+            if not left:
+                return
             if self._is_passable(entry):
+                left -= 1
                 continue
             at_work = entry.state in ("ready", "running") and not (stopping and entry not in self.running)
             self._put(entry, "running" if at_work or entry.suspect else "parked")
@@ -302,10 +315,11 @@ class Window:
         self.advance()
         passed, self._passed = self._passed, []
         ahead = []
-        for entry in self._entries:
-            if entry.state == "settled" and not entry.ahead:
+        for entry in self._closed:
+            if entry.beyond and not entry.ahead:
                 entry.ahead = True
                 ahead.append(entry.event.stream_id)
+        self._closed = []
         changes = Changes(self.cur, list(self._puts.values()), self._dels, ahead, passed)
         self._puts, self._dels = {}, []
         return changes
@@ -314,6 +328,10 @@ class Window:
 
     def _entry(self, event: StoredEvent) -> Entry:
         return Entry(event, tie_of(self._order, event))
+
+    def _append(self, entry: Entry) -> None:
+        entry.beyond = True
+        self._entries.append(entry)
 
     def _enqueue(self, entry: Entry) -> None:
         if entry.tie is not None:
@@ -359,6 +377,8 @@ class Window:
 
     def _close(self, entry: Entry) -> None:
         entry.state = "settled"
+        self._closed.append(entry)
+        self._passable += entry.beyond and not entry.in_open
         if entry.in_open:
             self.open_count -= 1
             self._puts.pop(entry.event.stream_id, None)
@@ -368,6 +388,7 @@ class Window:
         if not entry.in_open:
             entry.in_open = True
             self.open_count += 1
+            self._passable += entry.beyond
         self._puts[entry.event.stream_id] = entry.record(state)
 
     @staticmethod

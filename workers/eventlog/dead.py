@@ -252,5 +252,5 @@ def _entry(handler: str, raw_id: bytes, fields: Mapping[bytes, bytes]) -> DeadEn
 
 def _without_body(entry: DeadEntry) -> DeadEntry:
     record = entry.letter.record
-    bare = replace(record, event=replace(record.event, body=b""))
+    bare = replace(record, event=record.event._replace(body=b""))
     return replace(entry, letter=replace(entry.letter, record=bare))

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 VERSION = 2
 KEPT_ATTEMPTS = 10
 OPEN_QUOTA = 10_000  # records that `open` of one (handler, lane) may hold
+_AS_WRITTEN = [b"v", b"t", b"k", b"b", b"r", b"s", b"m"]  # fields of an event without a traceparent
 OpenState = Literal["running", "retry", "parked", "replay"]
 
 
@@ -21,9 +23,8 @@ class UnknownRecord(ValueError):
     """A record of a version, or in a shape, that this code does not know."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """One accepted event as it lies in its lane.
+class StoredEvent(NamedTuple):
+    """One accepted event as it lies in its lane. A tuple, since one is made for every event of every handler.
 
     Attributes:
         stream_id: `<ms>-<seq>`, given by Redis; order within the lane.
@@ -51,6 +52,10 @@ class StoredEvent:
     @property
     def order(self) -> tuple[int, int]:
         return id_order(self.stream_id)
+
+    @property
+    def received_at(self) -> datetime:
+        return datetime.fromtimestamp(self.received_at_ms / 1000, UTC)
 
 
 class AttemptNote(NamedTuple):
@@ -106,20 +111,28 @@ def decode_event(lane: int, stream_id: bytes, fields: Sequence[bytes]) -> Stored
     Raises:
         UnknownRecord: the entry has a version or shape we do not know.
     """
-    values = dict(zip(fields[::2], fields[1::2], strict=True))
-    if values.get(b"v") != b"1":
-        raise UnknownRecord(f"event record version {values.get(b'v')!r}")
-    marks = values.get(b"m")
+    if fields[::2] == _AS_WRITTEN:
+        version, kind, key, body, received, key_id, marks = fields[1::2]
+        traceparent = b""
+    else:
+        values = dict(zip(fields[::2], fields[1::2], strict=True))
+        try:
+            version, kind, key, body, received = (values[name] for name in _AS_WRITTEN[:5])
+        except KeyError:
+            raise UnknownRecord(f"event record with fields {sorted(values)!r}") from None
+        key_id, marks, traceparent = (values.get(name, b"") for name in (b"s", b"m", b"tp"))
+    if version != b"1":
+        raise UnknownRecord(f"event record version {version!r}")
     return StoredEvent(
         lane,
         stream_id.decode(),
-        values[b"t"].decode(),
-        values[b"k"].decode() or None,
-        values[b"b"],
-        int(values[b"r"]),
-        values.get(b"s", b"").decode(),
+        kind.decode(),
+        key.decode() or None,
+        body,
+        int(received),
+        key_id.decode(),
         tuple(marks.decode().split(",")) if marks else (),
-        values.get(b"tp", b"").decode(),
+        traceparent.decode(),
     )
 
 
