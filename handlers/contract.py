@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import UnionType
-from typing import Any, Generic, Literal, Protocol, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, overload
 
 import structlog
 from pydantic_settings import BaseSettings
@@ -57,6 +57,7 @@ class Raw:
 
 
 P = TypeVar("P", bound=Payload | Raw, covariant=True)
+C = TypeVar("C", bound=AsyncClient | Client)
 S = TypeVar("S", default=None)
 T = TypeVar("T", default=None)
 R = TypeVar("R")
@@ -75,8 +76,23 @@ class Backoff:
     jitter: bool = True
 
 
+class _Dated:
+    """Lets the two times of an event be worked out only when somebody asks: most handlers never do."""
+
+    __slots__ = ("_find_time",)
+
+    if not TYPE_CHECKING:  # a type checker would take every name for an existing one
+
+        def __getattr__(self, name: str) -> Any:  # called only for what is not there (yet)
+            if name not in ("received_at", "occurred_at"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            found = self._find_time(name)
+            object.__setattr__(self, name, found)
+            return found
+
+
 @dataclass(frozen=True, slots=True)
-class Event(Generic[P]):
+class Event(_Dated, Generic[P]):
     """An accepted notification, as one handler sees it.
 
     Attributes:
@@ -102,6 +118,32 @@ class Event(Generic[P]):
     maybe_repeat: bool = False
     replayed: bool = False
     reconstructed: bool = False
+
+
+def event_dated_later(
+    find_time: Callable[[str], datetime | None],
+    *,
+    id: str,
+    type: str,
+    key: str | None,
+    payload: Payload | Raw,
+    raw: bytes,
+    maybe_repeat: bool,
+    replayed: bool,
+) -> Event[Any]:
+    """An event like any other, for the worker: `find_time` is asked for its two times by name, and when needed."""
+    event: Event[Any] = object.__new__(Event)
+    put = object.__setattr__
+    put(event, "_find_time", find_time)
+    put(event, "id", id)
+    put(event, "type", type)
+    put(event, "key", key)
+    put(event, "payload", payload)
+    put(event, "raw", raw)
+    put(event, "maybe_repeat", maybe_repeat)
+    put(event, "replayed", replayed)
+    put(event, "reconstructed", False)
+    return event
 
 
 class Skip(Exception):
@@ -200,24 +242,38 @@ def _called(step: str, call: Callable[[], Any], **_: object) -> Any:
     return call()
 
 
-class _ContextBase(Generic[S, T]):
+class _ContextBase(Generic[C, S, T]):
     """What both contexts share. Made anew for every attempt; costly parts are built when first asked for."""
+
+    _client: C | None = None
+    _log: structlog.typing.FilteringBoundLogger | None = None
+    _once_outside: Once  # of a worker
 
     def __init__(
         self,
         *,
+        ampeco: Callable[[], C],
         settings: S,
         state: T,
         attempt: int,
         max_attempts: int,
         log: Callable[[], structlog.typing.FilteringBoundLogger],
+        once: Once | None = None,
     ) -> None:
         self.settings = settings
         self.state = state
         self.attempt = attempt
         self.max_attempts = max_attempts
+        self._make_client = ampeco
         self._make_log = log
-        self._log: structlog.typing.FilteringBoundLogger | None = None
+        self._once = once or self._once_outside
+
+    @property
+    def ampeco(self) -> C:
+        """AMPECO's API; actions are limited to those the handler declares in `calls`."""
+        if self._client is None:
+            self._client = self._make_client()
+        return self._client
 
     @property
     def log(self) -> structlog.typing.FilteringBoundLogger:
@@ -227,7 +283,7 @@ class _ContextBase(Generic[S, T]):
         return self._log
 
 
-class Context(_ContextBase[S, T]):
+class Context(_ContextBase[AsyncClient, S, T]):
     """What an `async def` handler may use besides the event.
 
     Attributes:
@@ -237,18 +293,7 @@ class Context(_ContextBase[S, T]):
         max_attempts: attempts before the event is given up.
     """
 
-    def __init__(self, *, ampeco: Callable[[], AsyncClient], once: Once = _awaited, **shared: Any) -> None:
-        super().__init__(**shared)
-        self._make_client = ampeco
-        self._client: AsyncClient | None = None
-        self._once = once
-
-    @property
-    def ampeco(self) -> AsyncClient:
-        """AMPECO's API; actions are limited to those the handler declares in `calls`."""
-        if self._client is None:
-            self._client = self._make_client()
-        return self._client
+    _once_outside = staticmethod(_awaited)
 
     @overload
     async def once(
@@ -301,21 +346,10 @@ class Context(_ContextBase[S, T]):
         return await self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns)
 
 
-class SyncContext(_ContextBase[S, T]):
+class SyncContext(_ContextBase[Client, S, T]):
     """The same for a plain `def` handler, which runs in a thread."""
 
-    def __init__(self, *, ampeco: Callable[[], Client], once: Once = _called, **shared: Any) -> None:
-        super().__init__(**shared)
-        self._make_client = ampeco
-        self._client: Client | None = None
-        self._once = once
-
-    @property
-    def ampeco(self) -> Client:
-        """AMPECO's API; actions are limited to those the handler declares in `calls`."""
-        if self._client is None:
-            self._client = self._make_client()
-        return self._client
+    _once_outside = staticmethod(_called)
 
     def once(
         self,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import types
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -23,7 +23,17 @@ from ampeco.errors import PayloadError
 from ampeco.notifications import Payload, read
 from ampeco.operations import Operation
 from ampeco.wire import WireRequest
-from handlers.contract import CallNotDeclared, Context, Event, GiveUp, Handler, Raw, SyncContext
+from handlers.contract import (
+    CallNotDeclared,
+    Context,
+    Event,
+    GiveUp,
+    Handler,
+    Raw,
+    SyncContext,
+    event_dated_later,
+)
+from workers.alarms import Alarms
 from workers.eventlog.record import StoredEvent
 from workers.outcomes import (
     FILTERED,
@@ -55,6 +65,7 @@ class Runtime:
         settings, state: what its context carries.
         client, sync_client: AMPECO's API; None where no token is configured.
         threads: where plain `def` handlers run.
+        alarms: time limits of attempts that run in the event loop.
         lanes_in_threads: lanes with an event in such a thread. A thread outlives the lease it was started under,
             and until it returns nobody in this process may take that lane of this handler again.
     """
@@ -68,8 +79,11 @@ class Runtime:
     threads: ThreadPoolExecutor | None = None
     lanes_in_threads: Counter[int] = field(default_factory=Counter)
 
+    def __post_init__(self) -> None:
+        self.alarms = Alarms(self.handler.timeout_s)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)  # not frozen: that costs a microsecond for every event
 class Attempt:
     """One run of one delivery.
 
@@ -142,40 +156,94 @@ async def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps:
     context: Context[Any, Any] = Context(
         ampeco=lambda: _gated(runtime.client, runtime, attempt, steps.through),
         once=steps.once,
-        **_shared(runtime, attempt),
+        settings=runtime.settings,
+        state=runtime.state,
+        attempt=attempt.number,
+        max_attempts=runtime.handler.max_attempts,
+        log=lambda: _bound_log(runtime, attempt),
     )
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None  # noqa: S101
-    rang, before = False, task.cancelling()
-    last_call: asyncio.TimerHandle | None = None
+    await _time_limited(runtime.handler.function(event, context), runtime.alarms, attempt.overdue)
 
-    def ring() -> None:
-        nonlocal rang, last_call
-        rang = True
-        task.cancel()
-        last_call = loop.call_later(_CANCEL_S, attempt.overdue)
 
-    # What asyncio.timeout does, at a fraction of its price: this runs for every event.
-    alarm = loop.call_later(runtime.handler.timeout_s, ring)
+@types.coroutine
+def _time_limited(
+    handling: Coroutine[Any, Any, None], alarms: Alarms, overdue: Callable[[], None]
+) -> Generator[Any, Any, None]:
+    """Run a handler up to its time limit, which begins to count when it waits for the first time.
+
+    Until then nothing else can run in this loop, so no limit could end it; and most events never get that far.
+    For the rest of its way this does what `await` does, and what asyncio.timeout does at many times the price.
+    """
     try:
-        await runtime.handler.function(event, context)
+        awaited = handling.send(None)
+    except StopIteration:
+        return
+    limit = _TimeLimit(overdue)
+    alarms.set(limit, limit.loop)
+    try:
+        while True:
+            try:
+                sent = yield awaited
+            except GeneratorExit:
+                handling.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 - thrown on into the handler
+                awaited = handling.throw(error)
+            else:
+                awaited = handling.send(sent)
+    except StopIteration:
+        return
     except asyncio.CancelledError:
-        if rang and task.cancelling() == before + 1:
+        if limit.alone_cancelled:
             raise AttemptTimedOut from None
         raise
     finally:
-        alarm.cancel()
-        if last_call is not None:
-            last_call.cancel()
-        if rang:
-            task.uncancel()  # also where the handler answered the time-out in its own way
+        alarms.drop(limit)
+        limit.end()
+
+
+class _TimeLimit:
+    """Cancels the current task when it is told to.
+
+    Attributes:
+        alone_cancelled: nobody else cancelled the task since.
+    """
+
+    def __init__(self, overdue: Callable[[], None]) -> None:
+        self.loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self.loop)
+        assert task is not None  # noqa: S101
+        self._task = task
+        self._before = task.cancelling()
+        self._overdue = overdue
+        self._rang = False
+        self._last_call: asyncio.TimerHandle | None = None
+
+    @property
+    def alone_cancelled(self) -> bool:
+        return self._rang and self._task.cancelling() == self._before + 1
+
+    def ring(self) -> None:
+        self._rang = True
+        self._task.cancel()
+        self._last_call = self.loop.call_later(_CANCEL_S, self._overdue)
+
+    def end(self) -> None:
+        if self._last_call is not None:
+            self._last_call.cancel()
+        if self._rang:
+            self._task.uncancel()  # also where the handler answered the time-out in its own way
 
 
 async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: _Steps) -> None:
     context: SyncContext[Any, Any] = SyncContext(
         ampeco=lambda: _gated(runtime.sync_client, runtime, attempt, steps.through_in_thread),
         once=steps.once_in_thread,
-        **_shared(runtime, attempt),
+        settings=runtime.settings,
+        state=runtime.state,
+        attempt=attempt.number,
+        max_attempts=runtime.handler.max_attempts,
+        log=lambda: _bound_log(runtime, attempt),
     )
     loop = asyncio.get_running_loop()
     running = loop.run_in_executor(runtime.threads, _caught, runtime.handler.function, event, context)
@@ -211,27 +279,16 @@ def _event(stored: StoredEvent, model: type[Payload] | type[Raw], *, replayed: b
         raise PayloadMismatch(f"does not fit {model.__name__}: {places}") from None
     except PayloadError as error:
         raise PayloadMismatch(error.reason) from None
-    return Event(
+    return event_dated_later(
+        lambda name: occurred_at(stored.type, data) if name == "occurred_at" else stored.received_at,
         id=stored.event_id,
         type=stored.type,
         key=stored.key,
-        received_at=datetime.fromtimestamp(stored.received_at_ms / 1000, UTC),
-        occurred_at=occurred_at(stored.type, data),
         payload=payload,
         raw=stored.body,
         maybe_repeat="maybe_repeat" in stored.marks,
         replayed=replayed,
     )
-
-
-def _shared(runtime: Runtime, attempt: Attempt) -> dict[str, Any]:
-    return {
-        "settings": runtime.settings,
-        "state": runtime.state,
-        "attempt": attempt.number,
-        "max_attempts": runtime.handler.max_attempts,
-        "log": lambda: _bound_log(runtime, attempt),
-    }
 
 
 def _bound_log(runtime: Runtime, attempt: Attempt) -> Any:
