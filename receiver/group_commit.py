@@ -16,6 +16,7 @@ from typing import Final, Protocol, TypeAlias
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from receiver.logging import get_logger
+from workers.eventlog.errors import NotReplicated
 from workers.eventlog.log import MAX_BATCH, Answer, AppendReply, Element
 
 MAX_BATCH_BYTES = 1 << 20
@@ -27,6 +28,7 @@ Answered: TypeAlias = Callable[[Answer], None]
 
 _FULL: Final = Answer("refused", reason="intake-full")
 _UNAVAILABLE: Final = Answer("refused", reason="log-unavailable")
+_NOT_REPLICATED: Final = Answer("refused", reason=NotReplicated.reason)
 _log = get_logger(__name__)
 
 
@@ -69,8 +71,8 @@ class GroupCommit:
         """Append one element, together with whatever else waits.
 
         Args:
-            answered: also told of a refusal: `intake-full`, or `log-unavailable` when the outcome is unknown or
-                Redis is away.
+            answered: also told of a refusal: `intake-full`; `not-replicated` when it is in the log, but on too few
+                replicas; `log-unavailable` when the outcome is unknown or Redis is away.
         """
         size = len(element.body)
         if self.waiting_bytes + size > self._max_waiting_bytes:
@@ -116,6 +118,9 @@ class GroupCommit:
         except ResponseError as error:
             self._observer.append_refused(type(error).__name__)
             return await self._one_by_one(batch)
+        except NotReplicated:
+            self._refuse(batch, _NOT_REPLICATED)
+            return True
         except (RedisError, OSError) as error:
             _log.debug("append.failed", error=type(error).__name__)
             self._refuse(batch)
@@ -141,9 +146,9 @@ class GroupCommit:
         self._refuse(self._waiting)
         self._waiting.clear()
 
-    def _refuse(self, those: Iterable[_Waiting]) -> None:
+    def _refuse(self, those: Iterable[_Waiting], answer: Answer = _UNAVAILABLE) -> None:
         for waiting in those:
-            self._tell(waiting, _UNAVAILABLE)
+            self._tell(waiting, answer)
 
     def _tell(self, waiting: _Waiting, answer: Answer) -> None:
         answered, waiting.answered = waiting.answered, None

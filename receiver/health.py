@@ -13,6 +13,7 @@ from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyErro
 
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
+from workers.eventlog.errors import NotReplicated
 from workers.eventlog.standing import Standing, describe
 
 MAX_SILENCE_S = 30.0
@@ -171,6 +172,8 @@ def _slug(error: Exception) -> str:
         return "redis-read-only"
     if isinstance(error, OutOfMemoryError):
         return "redis-full"
+    if isinstance(error, NotReplicated):
+        return "redis-not-replicating"
     if isinstance(error, AuthenticationError):
         return "redis-login-refused"
     return "redis-unreachable"

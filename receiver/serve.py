@@ -32,12 +32,13 @@ from receiver.health import Health
 from receiver.intake import Intake
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
+from receiver.recollection import Recollection
 from receiver.registrar import Access, Registrar
 from receiver.secret_files import SecretFiles
 from receiver.settings import Settings
 from receiver.verification import Verifier
 from workers.eventlog.connect import connect, end_tasks
-from workers.eventlog.durability import shortfall
+from workers.eventlog.durability import replicas_of, shortfall
 from workers.eventlog.log import EventLog
 from workers.eventlog.moments import now_ms
 from workers.eventlog.positions import released_types
@@ -79,6 +80,7 @@ class Receiver:
             prefix=settings.key_prefix,
             lanes=settings.lanes,
             duplicate_hours=settings.duplicate_hours,
+            replicas=replicas_of(settings.durability),
         )
         self._rules_version = rules.version
         self._store = SubscriptionStore(self._log)
@@ -88,7 +90,8 @@ class Receiver:
         self._health = Health(
             self._log.ready, self._claim, self._metrics, standing=lambda: standing(self._log)
         )
-        self._commit = GroupCommit(self._log.append, self._door)
+        self._recollection = Recollection(self._log, self._waker.wake, self._metrics)
+        self._commit = GroupCommit(self._recollection.append, self._door)
         self._metrics.waiting_bytes.set_function(lambda: self._commit.waiting_bytes)
         self._verifier = Verifier(settings.accepted_keys, settings.signature_scheme)
         self._deps = Deps(
@@ -186,6 +189,7 @@ class Receiver:
         while True:
             if await self._health.check():
                 with contextlib.suppress(RedisError, OSError):  # the next check says so
+                    await self._recollection.check()
                     await self._heartbeat.beat()
             self._door.flush()
             self._metrics.waiting_bytes.set(self._commit.waiting_bytes)  # for who reads counts from outside
@@ -193,6 +197,7 @@ class Receiver:
 
     async def _claim(self) -> None:
         await self._log.claim(self._settings.tenant_url or "", self._rules_version)
+        await self._recollection.check()  # before the first event is accepted
         weaker = await shortfall(self._log, self._settings.durability)
         if weaker:
             _log.warning("redis.less_durable", wanted=self._settings.durability, found=weaker)

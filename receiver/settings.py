@@ -28,6 +28,7 @@ from pydantic import (
 from ampeco.signature import SCHEMES, SigningKey
 from receiver.errors import SettingsError
 from workers.eventlog.connect import check_url
+from workers.eventlog.durability import check_durability
 from workers.eventlog.retention import Keep
 
 PREFIX = "AWR_"
@@ -148,8 +149,10 @@ class Settings(BaseModel):
         description="folder of the embedded store (or under `$STATE_DIRECTORY`, `$XDG_STATE_HOME`)",
     )
     lanes: int = Field(16, ge=1, le=1024, description="number of lanes, fixed for the life of a log")
-    durability: Literal["always", "everysec"] = Field(
-        "always", description="how durable an accepted event is: Redis's `appendfsync`"
+    durability: Annotated[str, AfterValidator(check_durability)] = Field(
+        "always",
+        description="when an event counts as accepted: `always` or `everysec` (Redis's `appendfsync`), "
+        "`replicated:n` (n replicas have it)",
     )
     duplicate_hours: int = Field(24, ge=1, le=168, description="hours in which an equal body is a duplicate")
     keep_hours: int = Field(24, ge=1, le=8760, description="hours for which an event is kept at least")

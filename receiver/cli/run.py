@@ -52,11 +52,18 @@ def run(load: tuple[str, ...]) -> None:
 def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | None]]:
     """URL of the configured Redis, or of an embedded server that runs for as long as the block lasts."""
     from receiver.errors import SettingsError
+    from workers.eventlog.durability import replicas_of
     from workers.eventlog.embedded import EmbeddedServer, EmbeddedServerError, server_binary
 
     if settings.redis_url is not None:
         yield settings.redis_url.get_secret_value(), None
         return
+    if replicas_of(settings.durability):
+        raise SettingsError(
+            "AWR_DURABILITY",
+            "asks for replicas, and the embedded store has none",
+            f"use always, or set {_REDIS_URL}",
+        )
     try:
         server_binary()
     except EmbeddedServerError:

@@ -15,7 +15,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+
+from workers.eventlog.errors import NotReplicated
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
@@ -34,13 +36,16 @@ class Channel:
         self._opening = asyncio.Lock()
         self._line: _Line | None = None
 
-    async def call(self, script: AsyncScript, arguments: Sequence[Any], *, within_s: float) -> Any:
-        """Run a script without keys.
+    async def call(
+        self, script: AsyncScript, arguments: Sequence[Any], *, within_s: float, replicas: int = 0
+    ) -> Any:
+        """Run a script without keys, and wait until so many replicas have what it wrote.
 
         A call that is cancelled leaves the others alone. One that takes too long costs all of them the connection:
         whatever is asked next must not wait behind it.
 
         Raises:
+            NotReplicated: it ran, and fewer replicas said so in time.
             redis.ResponseError: Redis refused this call.
             redis.RedisError, OSError: nothing is known of it, since the connection was lost or not made.
             TimeoutError: likewise, after `within_s`.
@@ -51,11 +56,15 @@ class Channel:
                 if line is None or line.lost:
                     line = await self._opened()
                 try:
-                    return await line.ask(script.sha, arguments)
+                    reply = await line.ask("EVALSHA", script.sha, 0, *arguments)
                 except NoScriptError:
                     await self._redis.script_load(script.script)
-                    return await line.ask(script.sha, arguments)
-        except TimeoutError:
+                    reply = await line.ask("EVALSHA", script.sha, 0, *arguments)
+                # Over the same connection: it waits for what that one wrote.
+                if replicas and await line.ask("WAIT", replicas, int(within_s * 500)) < replicas:
+                    raise NotReplicated
+                return reply
+        except (TimeoutError, ReadOnlyError):  # who takes no writes may not be the master any more
             if line is not None:
                 line.cut()
             raise
@@ -88,13 +97,13 @@ class _Line:
     def cut(self) -> None:
         self._reading.cancel()
 
-    async def ask(self, sha: str, arguments: Sequence[Any]) -> Any:
+    async def ask(self, *command: Any) -> Any:
         if self.lost:
             raise ConnectionLost("the connection was lost")
         answer = self._loop.create_future()
         self._asked.append(answer)
         try:
-            packed = self._connection.pack_command("EVALSHA", sha, 0, *arguments)
+            packed = self._connection.pack_command(*command)
             await self._connection.send_packed_command(packed, check_health=False)
             return await answer
         finally:

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import re
+
 from redis.exceptions import ResponseError
 
 from workers.eventlog.log import EventLog
 
+_REPLICATED = re.compile(r"replicated:([1-9]\d?)")
+
+
+def check_durability(value: str) -> str:
+    """The value, if it is one of `always`, `everysec` and `replicated:n`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value not in ("always", "everysec") and not _REPLICATED.fullmatch(value):
+        raise ValueError("must be always, everysec, or replicated:n with the number of replicas")
+    return value
+
+
+def replicas_of(durability: str) -> int:
+    """How many replicas must have an event before it counts as accepted; 0 where none has to."""
+    found = _REPLICATED.fullmatch(durability)
+    return int(found[1]) if found else 0
+
 
 async def shortfall(log: EventLog, durability: str) -> str | None:
-    """What the server says that is weaker than `always` or `everysec` asks for, in a few words.
+    """What the server says that is weaker than was asked for, in a few words.
 
-    None when it is as strong, or when the server does not tell (managed services often refuse CONFIG).
+    None when it is as strong, or when the server does not tell (managed services often refuse CONFIG). Whether there
+    are replicas enough is found out with every append.
     """
     try:
         found = await log.redis.config_get("appendonly", "appendfsync")
@@ -19,7 +41,7 @@ async def shortfall(log: EventLog, durability: str) -> str | None:
     answer = {_text(name): _text(value) for name, value in found.items()}
     if answer.get("appendonly") == "no":
         return "appendonly is no"
-    if answer.get("appendfsync") not in (None, "always", durability):
+    if not replicas_of(durability) and answer.get("appendfsync") not in (None, "always", durability):
         return f"appendfsync is {answer['appendfsync']}"
     return None
 

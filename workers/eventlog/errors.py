@@ -5,7 +5,11 @@ LogError
 ├── LeaseLost        somebody else drains this (handler, lane) now, or our time ran out
 ├── UnknownName      no handler, event or dead letter of that name is in this log
 └── ChangeRefused    a handler's position cannot be changed so, as things are
+
+NotReplicated is one of Redis's errors: whoever is ready for Redis being away is ready for it.
 """
+
+from redis.exceptions import RedisError
 
 
 class LogError(Exception):
@@ -46,3 +50,9 @@ class ChangeRefused(LogError):
     """A change of a handler's position that would do harm as things are; the text ends with the mend."""
 
     reason = "change-refused"
+
+
+class NotReplicated(RedisError):
+    """What was written is on the server, and on fewer replicas than was asked for."""
+
+    reason = "not-replicated"

@@ -24,6 +24,7 @@ from workers.eventlog.scripts import Scripts
 GAP_CLOSED = "receiver.gap.closed"
 MAX_BATCH = 256
 
+_APPEND_S = 2.0
 _WAKE_THROTTLE_MS = 5_000
 _KEEP_VERSION_MS = 600_000
 _OLDEST_REDIS = 7
@@ -35,7 +36,8 @@ class NewEvent(NamedTuple):
     """A verified and parsed notification on its way into the log.
 
     `duplicates`: `drop` when the payload carries a time of its own (an equal body is the same event), `mark`
-    when it does not (two equal bodies can be two real events).
+    when it does not (two equal bodies can be two real events). `nonce`: 12 bytes that tell this event from any
+    other with an equal body, where it may have to be appended twice; looked for instead of the body.
     """
 
     type: str
@@ -46,6 +48,7 @@ class NewEvent(NamedTuple):
     duplicates: Literal["drop", "mark"]
     mark: str = ""
     traceparent: str = ""
+    nonce: bytes = b""
 
 
 class Unreadable(NamedTuple):
@@ -157,6 +160,7 @@ class EventLog:
         lanes: number of streams; fixed for the life of a log.
         duplicate_hours: how long an equal body is known again; 0 switches the look off.
         ledger_days: how long once-only steps are known after their event was settled.
+        replicas: how many must have an event before its append counts.
     """
 
     def __init__(
@@ -167,6 +171,7 @@ class EventLog:
         lanes: int = 16,
         duplicate_hours: int = 24,
         ledger_days: int = 30,
+        replicas: int = 0,
     ) -> None:
         # redis-py's annotations cannot say that replies are bytes, which ours always are.
         self.redis: Any = redis
@@ -176,6 +181,7 @@ class EventLog:
         self.channel = Channel(redis)
         self.ledger_ms = ledger_days * 86_400_000
         self._duplicate_hours = duplicate_hours
+        self._replicas = replicas
         self._throttle_ms = _WAKE_THROTTLE_MS
         self._keep_version_ms = _KEEP_VERSION_MS
 
@@ -194,7 +200,8 @@ class EventLog:
             elements: at most 256.
 
         Raises:
-            redis.RedisError: of no element anything is known (time-out), or the script was refused.
+            redis.RedisError, OSError: of no element anything is known (time-out), or the script was refused.
+            NotReplicated: all of them are in the log, and too few replicas have them.
         """
         if len(elements) > MAX_BATCH:
             raise ValueError(f"at most {MAX_BATCH} elements in one append")
@@ -207,7 +214,8 @@ class EventLog:
                 lanes.append(lane)
                 arguments += (
                     "e", lane, element.type, element.key or "", element.body, element.received_at_ms,
-                    element.key_id, element.mark, digest, element.duplicates, element.traceparent,
+                    element.key_id, element.mark, element.nonce or digest,
+                    "exact" if element.nonce else element.duplicates, element.traceparent,
                 )  # fmt: skip
             else:
                 lanes.append(-1)
@@ -215,7 +223,9 @@ class EventLog:
                     "q", "", element.reason, "", element.body, element.received_at_ms,
                     element.key_id, "", "", "", "",
                 )  # fmt: skip
-        raw, wake = await self.scripts.append(args=arguments)
+        raw, wake = await self.channel.call(
+            self.scripts.append, arguments, within_s=_APPEND_S, replicas=self._replicas
+        )
         answers = [_answer(lane, reply) for lane, reply in zip(lanes, raw, strict=True)]
         return AppendReply(answers, [queue.decode() for queue in wake])
 
@@ -280,12 +290,13 @@ class EventLog:
         return str(info["run_id"])
 
     async def ready(self) -> None:
-        """Find out whether Redis answers and takes writes.
+        """Find out whether Redis answers and takes writes, and gives them to as many replicas as are asked for.
 
         Raises:
-            redis.RedisError: it does not.
+            redis.RedisError, OSError: it does not.
         """
-        await self.redis.set(self.key("writable"), "1", px=60_000)
+        arguments = [self.key("writable")]
+        await self.channel.call(self.scripts.probe, arguments, within_s=_APPEND_S, replicas=self._replicas)
 
     # Handlers
 

@@ -58,6 +58,7 @@ class Scripts:
         self.lost = bound("lost")
         self.match = bound("match")
         self.pause = bound("pause")
+        self.probe = bound("probe")
         self.recompute = bound("recompute")
         self.remembers = bound("remembers")
         self.rename = bound("rename")

@@ -86,7 +86,7 @@ def test_something_like_a_service_link_by_hand_is_still_unknown() -> None:
         ("AWR_KEY_PREFIX", "awr", "end with ':'"),
         ("AWR_SIGNING_KEYS", ",,", "names nothing"),
         ("AWR_LANES", "0", "greater"),
-        ("AWR_DURABILITY", "never", "'always' or 'everysec'"),
+        ("AWR_DURABILITY", "never", "always, everysec, or replicated:n"),
         ("AWR_PLUGINS_STRICT", "perhaps", "boolean"),
     ],
 )
