@@ -118,7 +118,7 @@ class OneQueueWorker(BaseWorker):
     def __init__(self, redis_url: str, queue_name: str) -> None:
         global _redis_url
         _redis_url = redis_url
-        client = redis.Redis.from_url(redis_url, protocol=2)
+        client = connect_sync(redis_url)  # of its own: RQ changes its time-outs
         super().__init__(
             [Queue(queue_name, connection=client, serializer=JSONSerializer)],
             connection=client,

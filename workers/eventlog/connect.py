@@ -10,16 +10,17 @@ import asyncio
 import time
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
-import hiredis
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-SCHEMES = ("redis", "rediss", "unix")
+from workers.eventlog import sentinel
+from workers.eventlog.packing import Packed
+
+SCHEMES = ("redis", "rediss", "unix", *sentinel.SCHEMES)
 
 
 def check_url(url: str) -> None:
@@ -28,38 +29,26 @@ def check_url(url: str) -> None:
     Raises:
         ValueError: with the reason.
     """
-    try:
-        scheme = urlsplit(url).scheme
-    except ValueError:
-        raise ValueError("not a URL") from None
-    if scheme not in SCHEMES:
+    if url.partition("://")[0].lower() not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
+    if _is_watched(url):
+        sentinel.parse(url)
+        return
     try:
         redis.ConnectionPool.from_url(url)
     except ValueError:
         raise ValueError("not a Redis URL") from None
 
 
-class _Packed:
-    """Packs commands in C. redis-py does so for its plain client only; a batch of 256 events has 2,800 arguments."""
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        words = args[0].split() if isinstance(args[0], str) else [args[0]]
-        return [hiredis.pack_command((*words, *args[1:]))]
-
-    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
-        return [packed for command in commands for packed in self.pack_command(*command)]
-
-
-class _Connection(_Packed, redis.asyncio.Connection):
+class _Connection(Packed, redis.asyncio.Connection):
     pass
 
 
-class _SSLConnection(_Packed, redis.asyncio.SSLConnection):
+class _SSLConnection(Packed, redis.asyncio.SSLConnection):
     pass
 
 
-class _UnixConnection(_Packed, redis.asyncio.UnixDomainSocketConnection):
+class _UnixConnection(Packed, redis.asyncio.UnixDomainSocketConnection):
     pass
 
 
@@ -72,6 +61,8 @@ _PACKED: dict[type, Any] = {
 
 def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 64) -> redis.asyncio.Redis:
     """A client for the event loop; callers wait for a free connection rather than fail."""
+    if _is_watched(url):
+        return sentinel.master(sentinel.parse(url), timeout_s=timeout_s, max_connections=max_connections)
     pool: redis.asyncio.BlockingConnectionPool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
         max_connections=max_connections,
@@ -101,6 +92,8 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], *, within_s: float = flo
 
 def connect_sync(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
     """A plain client for a thread of its own (RQ, the command line)."""
+    if _is_watched(url):
+        return sentinel.master_sync(sentinel.parse(url), timeout_s=timeout_s)
     return redis.Redis.from_url(
         url,
         socket_timeout=timeout_s,
@@ -108,3 +101,7 @@ def connect_sync(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
+
+
+def _is_watched(url: str) -> bool:
+    return url.partition("://")[0].lower() in sentinel.SCHEMES
