@@ -1,4 +1,4 @@
-"""`replicated:n`: an event counts as accepted when so many replicas have it, and the door says so when they do not."""
+"""`replicated:n`: an event is accepted when so many replicas have it; the door says so when they have not."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class Pair:
             port = free.getsockname()[1]
         with redis.Redis.from_url(self.first.url) as client:
             client.config_set("port", port)
+            client.config_set("repl-diskless-sync-delay", 0)
         with redis.Redis.from_url(self.replica.url) as client:
             client.execute_command("REPLICAOF", "127.0.0.1", str(port))
         soon(lambda: self.connected() == 1)
