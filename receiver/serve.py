@@ -298,8 +298,11 @@ def stop_on_signals(stop: asyncio.Event, *, insist: bool = True) -> None:
 
 
 @contextlib.contextmanager
-def open_doors(settings: Settings) -> Iterator[tuple[socket.socket, socket.socket]]:
+def open_doors(settings: Settings, **also: object) -> Iterator[tuple[socket.socket, socket.socket]]:
     """Open the ports of the settings, and say so.
+
+    Args:
+        also: further fields of the log line.
 
     Raises:
         SettingsError: a port cannot be opened.
@@ -309,7 +312,8 @@ def open_doors(settings: Settings) -> Iterator[tuple[socket.socket, socket.socke
         listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as admin,
     ):
         _log.info("settings.loaded", **settings.summary())
-        _log.info("door.opened", port=public.getsockname()[1], admin_port=admin.getsockname()[1])
+        ports = {"port": public.getsockname()[1], "admin_port": admin.getsockname()[1]}
+        _log.info("door.opened", **ports, **also)
         yield public, admin
         _log.info("door.closed")
 

@@ -33,7 +33,9 @@ class Reply(NamedTuple):
 class Door:
     """One `ampeco-receiver serve`; open when the constructor returns. A setting given as None is left out."""
 
-    def __init__(self, redis_url: str, prefix: str, environ: Mapping[str, str | None] | None = None) -> None:
+    def __init__(
+        self, redis_url: str, prefix: str, environ: Mapping[str, str | None] | None = None, *options: str
+    ) -> None:
         wanted: dict[str, str | None] = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("AWR_", "RQ_"))},
             "AWR_REDIS_URL": redis_url,
@@ -49,7 +51,10 @@ class Door:
         self.lines: list[dict[str, Any]] = []
         self._arrived: queue.Queue[dict[str, Any]] = queue.Queue()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "receiver", "serve"], stderr=subprocess.PIPE, text=True, env=self.environ
+            [sys.executable, "-m", "receiver", "serve", *options],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environ,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -88,15 +93,7 @@ class Door:
 
     def post(self, body: bytes, *, key: str = TOKEN, **headers: str | None) -> Reply:
         """Send a signed body; a header given as None is left out, and `_` stands for `-`."""
-        signature = sign(body, SigningKey.of(key))
-        named = {
-            "content-type": "application/json",
-            "x-signature": signature,
-            "content-length": str(len(body)),
-        }
-        named |= {name.replace("_", "-"): value for name, value in headers.items()}  # type: ignore[dict-item]
-        head = "".join(f"{name}: {value}\r\n" for name, value in named.items() if value is not None)
-        return self.exchange(f"POST {PATH} HTTP/1.1\r\nhost: x\r\n{head}\r\n".encode() + body)
+        return self.exchange(signed_head(body, key=key, **headers) + body)
 
     def get(self, path: str, *, admin: bool = False) -> Reply:
         """Ask the public port, or the admin port."""
@@ -129,9 +126,26 @@ class Door:
     def stop(self) -> int:
         """Polite stop; the exit status."""
         self.process.terminate()
+        return self.ends()
+
+    def ends(self) -> int:
+        """Wait for its end; the exit status."""
         code = self.process.wait(20)
         self._reader.join(5)
         return code
+
+
+def signed_head(body: bytes, *, key: str = TOKEN, **headers: str | None) -> bytes:
+    """The head of a request for a signed body; a header given as None is left out, and `_` stands for `-`."""
+    signature = sign(body, SigningKey.of(key))
+    named = {
+        "content-type": "application/json",
+        "x-signature": signature,
+        "content-length": str(len(body)),
+    }
+    named |= {name.replace("_", "-"): value for name, value in headers.items()}  # type: ignore[dict-item]
+    head = "".join(f"{name}: {value}\r\n" for name, value in named.items() if value is not None)
+    return f"POST {PATH} HTTP/1.1\r\nhost: x\r\n{head}\r\n".encode()
 
 
 def read_reply(connection: socket.socket, *, wait_for_close: bool = False) -> Reply:
@@ -154,9 +168,11 @@ def read_reply(connection: socket.socket, *, wait_for_close: bool = False) -> Re
 
 
 @contextlib.contextmanager
-def door(redis_url: str, prefix: str, environ: Mapping[str, str | None] | None = None) -> Iterator[Door]:
+def door(
+    redis_url: str, prefix: str, environ: Mapping[str, str | None] | None = None, *options: str
+) -> Iterator[Door]:
     """A receiver as long as the block lasts."""
-    opened = Door(redis_url, prefix, environ)
+    opened = Door(redis_url, prefix, environ, *options)
     try:
         yield opened
     finally:

@@ -25,7 +25,7 @@ READY_FD = "_AMPECO_RECEIVER_READY_FD"  # for our own children only
 
 _QUICK_S = 5.0
 _MAX_PAUSE_S = 5.0
-_WRONG = 2
+_FAILED, _WRONG = 1, 2
 
 _log = get_logger(__name__)
 
@@ -102,6 +102,11 @@ class Child:
                 pass_fds=(sending, *self._shared_fds),
                 env={**self._environ, READY_FD: str(sending)},
             )
+        except OSError as error:
+            # No memory or no process left at this moment; its siblings must not go down with it.
+            os.close(receiving)
+            _log.warning("process.not_started", process=self.name, error=type(error).__name__)
+            return _FAILED
         finally:
             os.close(sending)
         self._process = process

@@ -52,7 +52,11 @@ async def serve_together(settings: Settings, processes: int) -> int:
     stop = asyncio.Event()
     stop_on_signals(stop)
     await claim(settings, settings.redis_url.get_secret_value())
-    with open_doors(settings) as (public, admin), _folder() as folder, contextlib.ExitStack() as opened:
+    with (
+        open_doors(settings, processes=processes) as (public, admin),
+        _folder() as folder,
+        contextlib.ExitStack() as opened,
+    ):
         parts = [
             opened.enter_context(_part(f"serve-{number}", folder, public))
             for number in range(1, processes + 1)
