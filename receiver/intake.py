@@ -6,6 +6,7 @@ and Redis, and it never loses verified bytes: what cannot be read goes to the qu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -73,6 +74,7 @@ class Intake:
             delivery.key_id,
             duplicates="mark" if found.occurred_at is None else "drop",
             mark="misfit" if found.misfit else "",
+            nonce=os.urandom(12) if found.occurred_at is None else b"",
         )
 
 

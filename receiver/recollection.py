@@ -6,7 +6,6 @@ had not reached it, although we answered 200. It knows nothing of HTTP and nothi
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -33,7 +32,6 @@ class _Batch(NamedTuple):
 
 class _Accepted(NamedTuple):
     element: Element
-    event_id: str
     stream: str
     stream_id: str
 
@@ -109,7 +107,7 @@ class Recollection:
             missing += [part[at] for at in places]
         refused = 0
         for first in range(0, len(missing), _APPEND_AT):
-            again = [_again(one) for one in missing[first : first + _APPEND_AT]]
+            again = [_again(one.element) for one in missing[first : first + _APPEND_AT]]
             reply = await self._events.append(again)
             self._wake(reply.wake)
             self._keep(again, reply.answers)
@@ -126,24 +124,16 @@ def _accepted(batch: _Batch) -> list[_Accepted]:
         if answer.event_id is None:
             continue
         if answer.outcome == "quarantined":
-            found.append(_Accepted(element, answer.event_id, "quarantine", answer.event_id))
+            found.append(_Accepted(element, "quarantine", answer.event_id))
         else:
             lane, _, stream_id = answer.event_id.partition("-")
-            found.append(_Accepted(element, answer.event_id, f"events:{lane}", stream_id))
+            found.append(_Accepted(element, f"events:{lane}", stream_id))
     return found
 
 
-def _again(accepted: _Accepted) -> Element:
-    """The same once more; handlers may have seen it before it was lost, and are told so.
-
-    An element that says when it happened is found again by its body. Another gets a nonce, made of its first id, so
-    that it is appended once however often that has to be asked for.
-    """
-    element = accepted.element
+def _again(element: Element) -> Element:
+    """The same once more; handlers may have seen it before it was lost, and are told so."""
     if not isinstance(element, NewEvent):
         return element
     marks = [mark for mark in element.mark.split(",") if mark and mark != "maybe_repeat"]
-    event = element._replace(mark=",".join([*marks, "maybe_repeat"]))
-    if element.duplicates == "drop":
-        return event
-    return event._replace(nonce=hashlib.sha256(accepted.event_id.encode() + element.body).digest()[:12])
+    return element._replace(mark=",".join([*marks, "maybe_repeat"]))

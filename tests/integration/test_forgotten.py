@@ -32,7 +32,8 @@ def timed(number: int) -> NewEvent:
 
 
 def timeless(number: int, body: bytes = b"{}") -> NewEvent:
-    return NewEvent("t", f"session:{number}", body, 1000 + number, "", "mark", "misfit")
+    nonce = b"nonce%07d" % number
+    return NewEvent("t", f"session:{number}", body, 1000 + number, "", "mark", "misfit", nonce=nonce)
 
 
 class Scene:
@@ -220,6 +221,22 @@ def test_a_full_log_takes_them_when_there_is_room_again(
             client.delete(f"{prefix}full")
         await scene.recollection.check()
         assert len(await scene.stored()) == 1
+
+    play(server, prefix, scenario)
+
+
+def test_what_was_trimmed_is_not_appended_again(server: EmbeddedServer, prefix: str) -> None:
+    """It is not in its lane either, but Redis has not forgotten that it was."""
+
+    async def scenario(scene: Scene) -> None:
+        await scene.recollection.check()
+        await scene.accept(timed(1), timeless(2))
+        for lane in range(scene.log.lanes):
+            await scene.log.redis.xtrim(scene.log.key("events", lane), maxlen=0)
+        server.kill()
+        server.start()
+        await scene.until_back()
+        assert (await scene.stored(), scene.appended_again) == ([], 0)
 
     play(server, prefix, scenario)
 

@@ -36,8 +36,8 @@ class NewEvent(NamedTuple):
     """A verified and parsed notification on its way into the log.
 
     `duplicates`: `drop` when the payload carries a time of its own (an equal body is the same event), `mark`
-    when it does not (two equal bodies can be two real events). `nonce`: 12 bytes that tell this event from any
-    other with an equal body, where it may have to be appended twice; looked for instead of the body.
+    when it does not (two equal bodies can be two real events). `nonce`: 12 bytes that tell such an event from
+    every other, so that it can be appended again when Redis may have forgotten it, and is in the log once.
     """
 
     type: str
@@ -214,14 +214,13 @@ class EventLog:
                 lanes.append(lane)
                 arguments += (
                     "e", lane, element.type, element.key or "", element.body, element.received_at_ms,
-                    element.key_id, element.mark, element.nonce or digest,
-                    "exact" if element.nonce else element.duplicates, element.traceparent,
+                    element.key_id, element.mark, digest, element.duplicates, element.traceparent, element.nonce,
                 )  # fmt: skip
             else:
                 lanes.append(-1)
                 arguments += (
                     "q", "", element.reason, "", element.body, element.received_at_ms,
-                    element.key_id, "", "", "", "",
+                    element.key_id, "", "", "", "", "",
                 )  # fmt: skip
         raw, wake = await self.channel.call(
             self.scripts.append, arguments, within_s=_APPEND_S, replicas=self._replicas

@@ -2,11 +2,11 @@
 -- Append a batch: one answer per element, in order, each element on its own feet.
 -- Per element: look whether it was seen -> XADD -> remember it as seen. In that order: a script that fails
 -- half-way is not rolled back, and "seen" without an event would be a loss.
--- ARGV: prefix, duplicate window (hours), wake throttle (ms), then 11 values per element:
+-- ARGV: prefix, duplicate window (hours), wake throttle (ms), then 12 values per element:
 --   kind (e event, q quarantine), lane, type or reason, key, body, received_at_ms, key id, mark,
---   digest ('' = do not look), mode (drop, mark, exact), traceparent
+--   digest ('' = do not look), mode (drop, mark), traceparent, nonce (of one that may be appended again; '' = none)
 local prefix, window_hours, throttle_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local first, stride = 4, 11
+local first, stride = 4, 12
 if redis.call('EXISTS', prefix .. 'full') == 1 then
   local refused = {}
   for _ = first, #ARGV, stride do refused[#refused + 1] = '!FULL' end
@@ -24,8 +24,9 @@ end
 
 local digests = {}
 for at = first, #ARGV, stride do
-  local digest = ARGV[at + 8]
+  local digest, nonce = ARGV[at + 8], ARGV[at + 11]
   if digest ~= '' then digests[#digests + 1] = digest end
+  if nonce ~= '' then digests[#digests + 1] = nonce end
 end
 local seen = {}
 if #digests > 0 and window_hours > 0 then
@@ -43,7 +44,7 @@ local function count(name) counts[name] = (counts[name] or 0) + 1 end
 for at = first, #ARGV, stride do
   local kind, lane, name = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local body, received, key_id = ARGV[at + 4], ARGV[at + 5], ARGV[at + 6]
-  local mark, digest, mode = ARGV[at + 7], ARGV[at + 8], ARGV[at + 9]
+  local mark, digest, mode, nonce = ARGV[at + 7], ARGV[at + 8], ARGV[at + 9], ARGV[at + 11]
   local answer
   if kind == 'q' then
     local id = redis.pcall('XADD', prefix .. 'quarantine', '*',
@@ -54,11 +55,11 @@ for at = first, #ARGV, stride do
       answer = 'q' .. id
       count('quarantined')
     end
-  elseif digest ~= '' and seen[digest] and mode ~= 'mark' then
+  elseif (mode == 'drop' and seen[digest]) or seen[nonce] then
     answer = '='
     count('duplicates')
   else
-    if digest ~= '' and seen[digest] then
+    if seen[digest] and not string.find(mark, 'maybe_repeat', 1, true) then
       mark = mark == '' and 'maybe_repeat' or mark .. ',maybe_repeat'
     end
     local fields = {'v', '1', 't', name, 'k', ARGV[at + 3], 'b', body, 'r', received, 's', key_id, 'm', mark}
@@ -74,6 +75,10 @@ for at = first, #ARGV, stride do
       if digest ~= '' and window_hours > 0 then
         redis.call('SADD', seen_key(bucket), digest)
         seen[digest] = true
+        if nonce ~= '' then
+          redis.call('SADD', seen_key(bucket), nonce)
+          seen[nonce] = true
+        end
         remembered = true
       end
       count('accepted')
