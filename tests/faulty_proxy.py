@@ -56,8 +56,12 @@ class FaultyProxy:
             writer.close()
             return
         self._clients.add(writer)
-        await asyncio.gather(self._forward(reader, up_writer), self._answer(up_reader, writer))
-        self._clients.discard(writer)
+        try:
+            await asyncio.gather(self._forward(reader, up_writer), self._answer(up_reader, writer))
+        finally:
+            self._clients.discard(writer)
+            writer.transport.abort()  # also when the proxy ends with connections open
+            up_writer.transport.abort()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

@@ -152,7 +152,7 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
     return outcome
 
 
-async def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: _Steps) -> None:
+def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: _Steps) -> Awaitable[None]:
     context: Context[Any, Any] = Context(
         ampeco=lambda: _gated(runtime.client, runtime, attempt, steps.through),
         once=steps.once,
@@ -162,7 +162,7 @@ async def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps:
         max_attempts=runtime.handler.max_attempts,
         log=lambda: _bound_log(runtime, attempt),
     )
-    await _time_limited(runtime.handler.function(event, context), runtime.alarms, attempt.overdue)
+    return _time_limited(runtime.handler.function(event, context), runtime.alarms, attempt.overdue)
 
 
 @types.coroutine

@@ -10,8 +10,11 @@ import pytest
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import ResponseError
 
+from tests.faulty_proxy import proxied
 from tests.harness import opened
 from workers.eventlog.channel import Channel
+from workers.eventlog.lease import Lease, Settlement
+from workers.eventlog.log import Declaration
 
 ECHO = "#!lua flags=allow-oom\nredis.call('INCR', ARGV[2]) return ARGV[1]"
 LOOKS = "#!lua flags=allow-oom\nreturn redis.call('GET', ARGV[1])"
@@ -138,3 +141,26 @@ def test_calls_at_the_same_time_open_one_connection(with_channel):
         assert await connections(client) == before + 1
 
     with_channel(check)
+
+
+def test_steps_of_many_lanes_whose_replies_are_lost_are_each_applied_once(valkey, prefix):
+    """The server did what it was told and nobody heard of it, of several steps at once."""
+    lanes, rounds = 4, 20
+
+    async def check(url: str, proxy: Any) -> None:
+        async with opened(url, prefix, lanes=lanes) as log:
+            await log.declare([Declaration("h", "v1", ("A",), "default", "entity", "oldest")])
+            leases = [Lease(log, "h", lane, "default") for lane in range(lanes)]
+            for lease in leases:
+                assert await lease.take() is not None
+            proxy.faulty = True
+            for _ in range(rounds):
+                await asyncio.gather(*(lease.step(Settlement(stats={"done": 1})) for lease in leases))
+            proxy.faulty = False
+            assert proxy.dropped > 0
+            (found,) = await log.handlers()
+            assert found.stats == {"done": lanes * rounds}
+
+    with proxied(valkey.url.removeprefix("unix://"), seed=11, one_in=4) as proxy:
+        proxy.faulty = False
+        asyncio.run(check(f"redis://127.0.0.1:{proxy.port}", proxy))

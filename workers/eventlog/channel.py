@@ -95,6 +95,7 @@ class _Line:
         self._reading = asyncio.create_task(self._read())
 
     def cut(self) -> None:
+        self.lost = True
         self._reading.cancel()
 
     async def ask(self, *command: Any) -> Any:
