@@ -23,6 +23,7 @@ _COUNTS = {
     "stored": "events in the log",
     "deliveries": "deliveries settled",
     "attempts": "attempts",
+    "replayed": "of them for somebody who asked for it again",
     "cut": "attempts cut off by a death",
     "effects": "once-only steps carried out",
     "superseded": "superseded by newer ones",
@@ -30,6 +31,13 @@ _COUNTS = {
     "worker_died": "of them after three deaths",
     "uncertain": "of them for an uncertain step",
     "stall_overlaps": "overlaps across a stall longer than the lease (allowed)",
+    "pauses": "pauses, from command to command",
+    "renames": "renames, there and back",
+    "replays": "replays",
+    "chosen": "deliveries that had to run again because of them",
+    "retries": "retries of all dead letters of a handler",
+    "reopened": "deliveries put to run again by either",
+    "trimmed": "events trimmed",
     "doubled": "doubled (allowed)",
     "lost": "LOST",
     "overtaken": "OVERTAKEN",
@@ -63,6 +71,7 @@ def main() -> int:
 
 def _told(played: Played) -> tuple[list[str], int]:
     from tests.chaos.checker import check
+    from tests.chaos.interventions import OUTLIVES_S
     from tests.chaos.strikes import KILLS
 
     verdict = check(played.story, recovery_s=RECOVERY_S)
@@ -74,9 +83,11 @@ def _told(played: Played) -> tuple[list[str], int]:
         yield f"{sum(kind in KILLS for kind in kinds):8}  kills in all"
         yield f"{played.dropped:8}  replies of Redis lost"
         yield f"{played.unanswered:8}  deliveries without a 2xx"
+        yield f"{played.refused:8}  answers 503"
         for name, label in _COUNTS.items():
             yield f"{verdict.counts[name]:8}  {label}"
         yield f"{verdict.slowest_s:8.1f}  s, the slowest recovery (bound {RECOVERY_S:.0f} s)"
+        yield f"{verdict.latest_s:8.1f}  s, the latest start after a pause (bound {OUTLIVES_S['pause']:.0f} s)"
         if played.exit_code:
             yield f"the workers ended with {played.exit_code} after a polite stop"
         for violation in verdict.violations[:_SHOWN]:

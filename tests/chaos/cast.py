@@ -18,7 +18,7 @@ from tests.chaos.story import Span
 from tests.door import Door
 
 PREFIX, LANES = "awr:", 4
-_ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 _LOOK_S = 0.02
 
 
@@ -101,7 +101,7 @@ class Crew:
             stdout=self._log,
             stderr=self._log,
             env=self._environ,
-            cwd=_ROOT,
+            cwd=ROOT,
             start_new_session=True,
         )
 

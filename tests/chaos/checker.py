@@ -4,6 +4,7 @@ An event is *lost* when somebody got a 2xx for it and a handler that wants it ne
 *doubled* when its handler came to a good end more than once, which at-least-once allows; it is counted. An attempt
 has *overtaken* when it began before an earlier event of its entity was settled, or beside another attempt. Only
 attempts of a process that was stopped for longer than a lease may overlap: what is in flight cannot be called back.
+What somebody asked for again (a replay, a retry of the dead) is counted apart from what was doubled.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tests.chaos.interventions import Asked, check_agains, check_holds
+from tests.chaos.keeping import check_kept
 from tests.chaos.known import Index, Violation
 from tests.chaos.order import check_order
 from tests.chaos.recovery import slowest_recovery
@@ -28,11 +31,13 @@ class Verdict:
     Attributes:
         counts: of everything worth a number: sent, accepted, attempts, doubled, lost, ...
         slowest_s: the longest time after a strike until a runnable pair was at work again.
+        latest_s: the longest time after a confirmed pause until an attempt began all the same.
     """
 
     violations: list[Violation] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     slowest_s: float = 0.0
+    latest_s: float = 0.0
 
 
 def check(story: Story, *, recovery_s: float) -> Verdict:
@@ -43,9 +48,14 @@ def check(story: Story, *, recovery_s: float) -> Verdict:
     """
     known = Index(story)
     verdict = Verdict(counts=_counts(story, known))
+    asked = Asked(story, known)
+    verdict.latest_s, held = check_holds(story, verdict.counts)
     for found in (
         _door(story, known),
-        _settled(story, known),
+        check_kept(story, verdict.counts),
+        _settled(story, known, asked),
+        held,
+        check_agains(story, known, asked, verdict.counts),
         check_order(story, known, verdict.counts),
         _steps(story),
         _positions(story),
@@ -64,6 +74,13 @@ _SUMMED_AS = {
     "not-in-log": "lost",
     "unsettled": "lost",
     "done-without-run": "lost",
+    "gone-unseen": "lost",
+    "forgotten": "lost",
+    "replay-lost": "lost",
+    "replay-without-run": "lost",
+    "reopened-lost": "lost",
+    "retry-lost": "lost",
+    "letter-gone": "lost",
     "overtaken": "overtaken",
     "overlap": "overtaken",
     "ended-on-older": "overtaken",
@@ -78,6 +95,7 @@ def _counts(story: Story, known: Index) -> Counter[str]:
         stored=len(story.log),
         deliveries=len(story.ended),
         attempts=len(story.runs),
+        replayed=sum(run.replayed for run in story.runs),
         cut=sum(run.ended_at is None for run in story.runs),
         effects=len(story.effects),
         dead=sum(end.outcome == "dead" for end in story.ended),
@@ -86,7 +104,8 @@ def _counts(story: Story, known: Index) -> Counter[str]:
         superseded=sum(end.outcome == "superseded" for end in story.ended),
     )
     for runs in known.runs.values():
-        counts["doubled"] += max(0, sum(run.outcome == "done" for run in runs) - 1)
+        first = [run for run in runs if not run.replayed]
+        counts["doubled"] += max(0, sum(run.outcome == "done" for run in first) - 1)
     return counts
 
 
@@ -111,15 +130,15 @@ def _door(story: Story, known: Index) -> Iterator[Violation]:
         last[one.key] = copies[0]
 
 
-def _settled(story: Story, known: Index) -> Iterator[Violation]:
-    """I2: every delivery has one end, and one that its attempts account for."""
+def _settled(story: Story, known: Index, asked: Asked) -> Iterator[Violation]:
+    """I2: every delivery has one end, and one that its attempts account for; one more each time it is asked for."""
     for name, role, event in known.wanted():
         ends, event_id = known.ended[name, event.event_id], event.event_id
         lines = known.lines(name, event_id)
         if not ends:
             yield Violation("unsettled", event_id, f"{name} never settled it", lines)
             continue
-        if len(ends) > 1:
+        if len(ends) > 1 + asked.times(name, event):
             says = f"{name} settled it {len(ends)} times: {[end.outcome for end in ends]}"
             yield Violation("settled-twice", event_id, says, lines)
         for end in ends:
@@ -181,5 +200,6 @@ def _positions(story: Story) -> Iterator[Violation]:
             counted, listed = position.stats.get(outcome, 0), by_outcome[name][outcome]
             if counted != listed:
                 yield Violation("stats", name, f"{outcome}: {counted} counted, {listed} in the history")
-        if position.dead != by_outcome[name]["dead"]:
-            yield Violation("stats", name, f"{position.dead} letters for {by_outcome[name]['dead']} dead")
+        letters = sum(letter.handler == name for letter in story.letters)
+        if position.dead != letters:
+            yield Violation("stats", name, f"{position.dead} letters counted, {letters} are there")

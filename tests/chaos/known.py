@@ -40,6 +40,8 @@ class Index:
         self.ended: dict[tuple[str, str], list[Ended]] = defaultdict(list)
         for end in story.ended:
             self.ended[end.handler, end.event_id].append(end)
+        for ends in self.ended.values():
+            ends.sort(key=lambda end: end.at_ms)
 
     def wanted(self) -> Iterator[tuple[str, Role, Stored]]:
         for name, role in ROLES.items():

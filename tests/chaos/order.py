@@ -1,4 +1,7 @@
-"""Judges the order of attempts: I3 and I4 with `entity`, what `latest` promises, and no event beside itself. Pure."""
+"""Judges the order of attempts: I3 and I4 with `entity`, what `latest` promises, and no event beside itself. Pure.
+
+What somebody asked for again runs after whatever has run since, so it is not late; it runs beside nothing either.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ from tests.chaos.roles import ROLES, Role
 from tests.chaos.story import Run, Stored, Story
 
 LEASE_S = 5.0  # what a process surely has of its lease
-_WAKING_S = 1.0  # a process that was stopped for too long needs that long to notice
+WAKING_S = 1.0  # a process that was stopped for too long needs that long to notice
 
 
 def check_order(story: Story, known: Index, counts: Counter[str]) -> Iterator[Violation]:
     """I3 and I4: attempts that are tied together come one at a time and in order."""
-    excuses = _Excuses(story)
+    excuses = Excuses(story)
     ties: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in story.runs:
         event = known.stored.get(run.event_id)
@@ -31,7 +34,8 @@ def check_order(story: Story, known: Index, counts: Counter[str]) -> Iterator[Vi
             counts["inverted_ties"] += 1  # an older one arrived late: nothing newer waits for it
         elif ROLES[name].order != "none":
             by_arrival = ROLES[name].order == "entity"
-            yield from _overtakings(runs, known, excuses, by_arrival=by_arrival)
+            first = [run for run in runs if not run.replayed]
+            yield from overtakings(first, known, excuses, by_arrival=by_arrival)
     yield from _newest_given_up(story, known, inverted)
 
 
@@ -67,7 +71,7 @@ def _inverted(story: Story) -> set[str]:
     return found
 
 
-def _overlaps(runs: list[Run], excuses: _Excuses, counts: Counter[str]) -> Iterator[Violation]:
+def _overlaps(runs: list[Run], excuses: Excuses, counts: Counter[str]) -> Iterator[Violation]:
     at_work: list[Run] = []
     for run in runs:
         at_work = [other for other in at_work if not excuses.over(other, run)]
@@ -80,9 +84,8 @@ def _overlaps(runs: list[Run], excuses: _Excuses, counts: Counter[str]) -> Itera
         at_work = [other for other in at_work if other not in excused] + [run]
 
 
-def _overtakings(
-    runs: list[Run], known: Index, excuses: _Excuses, *, by_arrival: bool
-) -> Iterator[Violation]:
+def overtakings(runs: list[Run], known: Index, excuses: Excuses, *, by_arrival: bool) -> Iterator[Violation]:
+    """Attempts, in the order they began, at an event that is earlier than one that was begun before."""
     furthest: Run | None = None
 
     def place(run: Run) -> tuple[int, int]:
@@ -98,15 +101,21 @@ def _overtakings(
             furthest = run
 
 
-class _Excuses:
-    """When processes ended or were stopped for longer than they can hold a lease."""
+class Excuses:
+    """When processes ended or were stopped, and when for longer than they can hold a lease."""
 
     def __init__(self, story: Story) -> None:
         self._died = {life.pid: life.to_s for life in (*story.lives, *story.helpers)}
         self._stalls: dict[int, list[tuple[float, float]]] = defaultdict(list)
+        self._stopped: dict[int, list[tuple[float, float]]] = defaultdict(list)
         for stop in story.stops:
+            self._stopped[stop.pid].append((stop.from_s, stop.to_s))
             if stop.to_s - stop.from_s >= LEASE_S:
-                self._stalls[stop.pid].append((stop.from_s, stop.to_s + _WAKING_S))
+                self._stalls[stop.pid].append((stop.from_s, stop.to_s + WAKING_S))
+
+    def stopped_s(self, pid: int, from_s: float, to_s: float) -> float:
+        """For how long a process was stopped in between."""
+        return sum(max(0.0, min(to_s, end_s) - max(from_s, begin_s)) for begin_s, end_s in self._stopped[pid])
 
     def over(self, other: Run, run: Run) -> bool:
         """Whether the other attempt had ended, by itself or with its process, when this one began."""

@@ -7,21 +7,25 @@ all the others.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.cast import LANES, PREFIX, Crew, Doors
+from tests.chaos.follower import Follower
+from tests.chaos.keeper import Keeper
+from tests.chaos.oncall import OnCall
 from tests.chaos.roles import ROLES
 from tests.chaos.sender import Sender
-from tests.chaos.story import Ended, Position, Stored, Story, read_record
+from tests.chaos.story import Ended, Kept, Letter, Position, Run, Stored, Story, read_record
 from tests.chaos.strikes import Striker
 from tests.faulty_proxy import proxied
 from tests.harness import opened
 from workers.eventlog.embedded import EmbeddedServer
 from workers.eventlog.history import decode
 from workers.eventlog.log import EventLog
+from workers.eventlog.moments import now_ms
+from workers.eventlog.record import id_order
 
 PROCESSES, DOORS, ENTITIES = 3, 2, 32
 _SETTLE_WITHIN_S = 120.0
@@ -34,12 +38,14 @@ class Played:
 
     Attributes:
         unanswered: deliveries that got no 2xx; the sender tried most of them again.
+        refused: answers 503.
         dropped: replies of Redis that were lost.
         exit_code: of the workers' supervisor after a polite stop.
     """
 
     story: Story
     unanswered: int
+    refused: int
     dropped: int
     exit_code: int
 
@@ -63,9 +69,16 @@ def play(seconds: float, seed: int, folder: Path, *, rate: float = 40.0) -> Play
                 doors = Doors(url, count=DOORS)
                 try:
                     sender = Sender(doors.ports, entities=ENTITIES, rate=rate, seed=seed)
-                    striker = Striker(seed, server, proxy, crew, doors)
-                    sender.start()
-                    striker.run(seconds)
+                    oncall = OnCall(seed, url, server.url, folder / "oncall.log", entities=ENTITIES)
+                    keeper, follower = Keeper(url, seed), Follower(server.url)
+                    striker = Striker(seed, server, proxy, crew, doors, struck=oncall.struck)
+                    for one in (follower, sender, oncall, keeper):
+                        one.start()
+                    try:
+                        striker.run(seconds)
+                    finally:
+                        oncall.stop()
+                        keeper.stop()
                     story = Story(sent=sender.stop())
                 finally:
                     doors.close()
@@ -73,11 +86,17 @@ def play(seconds: float, seed: int, folder: Path, *, rate: float = 40.0) -> Play
                 exit_code = crew.stop()
             finally:
                 crew.close()
-            story.strikes, story.stops, story.outages = striker.strikes, striker.stops, striker.outages
+            story.strikes = sorted(
+                [*striker.strikes, *oncall.strikes, *keeper.strikes], key=lambda strike: strike.at_s
+            )
+            story.stops, story.outages = striker.stops, striker.outages
+            story.holds, story.agains = oncall.holds, oncall.agains
             story.lives, story.helpers, story.ups = crew.lives, crew.helper_lives, crew.ups
             story.runs, story.effects = read_record((folder / "record.jsonl").read_bytes().splitlines())
+            story.log = _whole_log(follower.stop(), story.runs)
+            story.clock_ms = now_ms() - time.monotonic() * 1000
             asyncio.run(_read_log(server.url, story))
-            return Played(story, sender.unanswered, proxy.dropped, exit_code)
+            return Played(story, sender.unanswered, sender.refused, proxy.dropped, exit_code)
     finally:
         server.stop()
 
@@ -110,18 +129,29 @@ def _wait_until_settled(url: str) -> None:
 async def _read_log(url: str, story: Story) -> None:
     async with opened(url, PREFIX, LANES) as log:
         for lane in range(LANES):
-            for stream_id, fields in await _entries(log, log.key("events", lane)):
-                n = int(json.loads(fields[b"b"]).get("n", 0))
-                event_id = f"{lane}-{stream_id}"
-                story.log.append(Stored(event_id, fields[b"t"].decode(), fields[b"k"].decode(), n))
+            key = log.key("events", lane)
+            there = frozenset(f"{lane}-{stream_id}" for stream_id, _ in await _entries(log, key))
+            about = await log.redis.xinfo_stream(key) if await log.redis.exists(key) else {}
+            story.kept[lane] = Kept(about.get("entries-added", 0), there)
             for name in ROLES:
-                for _, fields in await _entries(log, log.key("history", name, lane)):
+                for at, fields in await _entries(log, log.key("history", name, lane)):
                     story.ended += [
-                        Ended(name, f"{lane}-{one.stream_id}", one.outcome, one.reason)
+                        Ended(name, f"{lane}-{one.stream_id}", one.outcome, one.reason, id_order(at)[0])
                         for one in decode(fields[b"d"])
                     ]
+        for name in ROLES:
+            for _, fields in await _entries(log, log.key("dead", name)):
+                story.letters.append(Letter(name, fields[b"event"].decode()))
         for found in await log.handlers():
             story.positions[found.name] = Position(found.waiting, found.open, found.dead, found.stats)
+
+
+def _whole_log(seen: list[Stored], runs: list[Run]) -> list[Stored]:
+    """What was seen, and what was handled and trimmed before it could be seen."""
+    found = {event.event_id: event for event in seen}
+    for run in runs:
+        found.setdefault(run.event_id, Stored(run.event_id, run.type, run.key, run.n))
+    return sorted(found.values(), key=lambda event: (event.lane, event.order))
 
 
 async def _entries(log: EventLog, key: str) -> list[tuple[str, dict[bytes, bytes]]]:

@@ -2,7 +2,7 @@
 
 Loaded by the workers of a chaos run alone. What a handler does to an event depends on the event and the attempt only.
 
-    ["b", run, handler, event id, key, n, attempt, pid, seconds]     an attempt begins
+    ["b", run, handler, event id, key, n, attempt, pid, seconds, replayed, type]     an attempt begins
     ["e", run, pid, seconds, outcome, result]                        it ends, in whatever way
     ["x", scope, step, token, pid]                                   the effect of a once-only step
     ["u", pid, seconds]                                              a worker is up (in a file of its own)
@@ -37,6 +37,11 @@ def _n(event: Event[Raw]) -> int:
     return int(event.payload.data["n"])
 
 
+def _luck(name: str, event: Event[Raw], *of: object) -> float:
+    """Decides what becomes of an attempt; anew when it was asked for again, or no dead one would mend."""
+    return chance(name, event.id, *of, *(["again"] if event.replayed else []))
+
+
 def _takes_s(name: str, event: Event[Raw]) -> float:
     share = chance(name, "takes", event.id)
     return _SLOW_S if share > 0.99 else 0.02 * share
@@ -46,7 +51,8 @@ def _takes_s(name: str, event: Event[Raw]) -> float:
 def _attempt(name: str, event: Event[Raw], attempt: int) -> Iterator[list[str]]:
     """One attempt, from its first line to its last; what is put into the list becomes its result."""
     run, result = uuid.uuid4().hex[:12], [""]
-    _write("b", run, name, event.id, event.key, _n(event), attempt, os.getpid(), time.monotonic())
+    about = (event.id, event.key, _n(event), attempt, os.getpid(), time.monotonic())
+    _write("b", run, name, *about, event.replayed, event.type)
     outcome = "done"
     try:
         yield result
@@ -90,7 +96,7 @@ async def none(event: Event[Raw], ctx: Context) -> None:
 async def latest(event: Event[Raw], ctx: Context) -> None:
     with _attempt("chaos.latest", event, ctx.attempt):
         await asyncio.sleep(_takes_s("chaos.latest", event))
-        if chance("latest", event.id, ctx.attempt) < 0.1:
+        if _luck("latest", event, ctx.attempt) < 0.1:
             raise ValueError
 
 
@@ -98,7 +104,7 @@ async def latest(event: Event[Raw], ctx: Context) -> None:
 async def flaky(event: Event[Raw], ctx: Context) -> None:
     with _attempt("chaos.flaky", event, ctx.attempt):
         await asyncio.sleep(_takes_s("chaos.flaky", event))
-        share = chance("flaky", event.id, ctx.attempt)
+        share = _luck("flaky", event, ctx.attempt)
         if share < 0.15:
             raise ValueError
         if share < 0.2:
@@ -109,7 +115,7 @@ async def flaky(event: Event[Raw], ctx: Context) -> None:
 def thread(event: Event[Raw], ctx: SyncContext) -> None:
     with _attempt("chaos.thread", event, ctx.attempt):
         time.sleep(0.005)
-        if chance("thread", event.id) < 0.1:
+        if _luck("thread", event) < 0.1:
             raise GiveUp("it is one of those")
 
 
@@ -126,7 +132,7 @@ async def once(event: Event[Raw], ctx: Context) -> None:
     with _attempt("chaos.once", event, ctx.attempt) as result:
         await ctx.once(shared, lambda: _effect(str(event.key), shared), per="entity")
         result.append(await ctx.once("own", lambda: _slow_effect(event.id, "own")))
-        if ctx.attempt == 1 and chance("once", event.id) < 0.2:
+        if ctx.attempt == 1 and _luck("once", event) < 0.2:
             raise ValueError
 
 

@@ -2,7 +2,7 @@
 
 A pair, one lane of one steady handler, is runnable when the sender was told that an event of it is accepted and its
 last attempt has not ended. The clock starts anew when whoever holds the pair by then is struck too, and it runs only
-while Redis is there and a worker is up and not stopped.
+while Redis is there, a worker is up and not stopped, and nobody keeps the handler from working.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ def slowest_recovery(story: Story) -> tuple[float, str]:
     """Seconds of the slowest one, and in words which."""
     working = subtracted(merged(_up(story)), merged((o.from_s, o.to_s) for o in story.outages))
     pairs = _pairs(story)
+    may_work = {
+        name: subtracted(
+            working, merged((hold.asked_s, hold.lifted_s) for hold in story.holds if hold.handler == name)
+        )
+        for name in ROLES
+    }
     slowest, where = 0.0, "nothing"
     for strike in story.strikes:
         for name, pair in pairs.items():
@@ -29,7 +35,7 @@ def slowest_recovery(story: Story) -> tuple[float, str]:
             if until_s is None:
                 continue
             from_s = pair.last_hit(strike.at_s, until_s)
-            took_s = within(working, from_s, until_s)
+            took_s = within(may_work[name.partition("|")[0]], from_s, until_s)
             if took_s > slowest:
                 slowest, where = took_s, f"{name} was at work again after a strike at {from_s:.3f}"
     return slowest, where
@@ -71,7 +77,8 @@ def _pairs(story: Story) -> dict[str, _Pair]:
     for run in story.runs:
         if ROLES[run.handler].steady:
             pairs[_name(run)].began.append(run.began_s)
-            last[run.handler, run.event_id] = run
+            if not run.replayed:
+                last[run.handler, run.event_id] = run
     for run in last.values():
         arrived_s = accepted.get((run.key, run.n))
         if arrived_s is not None and run.ended_s is not None:

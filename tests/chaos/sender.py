@@ -20,6 +20,7 @@ from tests.chaos.story import Sent
 from tests.door import PATH, TOKEN
 
 _TIMEOUT_S = 5.0
+_NO_ROOM = 503  # or no Redis
 _AGAIN_S = 0.2
 _FIRST_AT = datetime(2026, 1, 1, tzinfo=UTC)
 _THREADS = 4
@@ -29,6 +30,9 @@ _REPEATED_SHARE = 0.05
 
 class Sender:
     """Several entities at once, from threads of its own.
+
+    Attributes:
+        unanswered, refused: deliveries without a 2xx; answers 503.
 
     Args:
         ports: those on which a receiver is open, or was a moment ago.
@@ -54,6 +58,7 @@ class Sender:
             for i in range(_THREADS)
         ]
         self.unanswered = 0
+        self.refused = 0
 
     def start(self) -> None:
         for thread in self._threads:
@@ -95,7 +100,9 @@ class Sender:
         try:
             headers = {"content-type": "application/json", SIGNATURE_HEADER: sign(body, self._key)}
             connection.request("POST", PATH, body, headers)
-            return 200 <= connection.getresponse().status < 300
+            status = connection.getresponse().status
+            self.refused += status == _NO_ROOM
+            return 200 <= status < 300
         except (OSError, http.client.HTTPException):
             return False
         finally:

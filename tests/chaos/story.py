@@ -1,4 +1,4 @@
-"""What happened in one run, as plain data: what was sent, stored, run, settled, and what struck meanwhile.
+"""What happened in one run, as plain data: what was sent, stored, run, settled, what struck and who stepped in.
 
 Times are seconds of CLOCK_MONOTONIC, the same in all processes of a machine. The order of attempts is the order of
 their lines in the record, since every line is one appending write.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class Sent(NamedTuple):
@@ -46,6 +46,7 @@ class Run:
 
     Attributes:
         began_at, ended_at: places of its lines in the record; the second is None when its process died of it.
+        replayed: the handler was told that somebody asked for it again.
     """
 
     handler: str
@@ -60,12 +61,15 @@ class Run:
     ended_s: float | None = None
     outcome: str = ""
     result: str = ""
+    replayed: bool = False
+    type: str = ""
 
     def __str__(self) -> str:
         end = "no end" if self.ended_s is None else f"to {self.ended_s:.3f} {self.outcome}"
+        again = " replayed" if self.replayed else ""
         return (
             f"line {self.began_at}: {self.handler} {self.event_id} {self.key} n={self.n} "
-            f"attempt {self.attempt} pid {self.pid} from {self.began_s:.3f} {end}"
+            f"attempt {self.attempt}{again} pid {self.pid} from {self.began_s:.3f} {end}"
         )
 
 
@@ -79,12 +83,79 @@ class Effect(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """A delivery that is settled, as the history of the log has it."""
+    """A delivery that is settled, as the history of the log has it.
+
+    Attributes:
+        at_ms: when, by the clock of Redis.
+    """
 
     handler: str
     event_id: str
     outcome: str
     reason: str
+    at_ms: int = 0
+
+
+class Letter(NamedTuple):
+    """A dead letter that lies there at the end."""
+
+    handler: str
+    event_id: str
+
+
+class Kept(NamedTuple):
+    """What is left of a lane at the end, and how many events it ever had."""
+
+    added: int
+    event_ids: frozenset[str]
+
+
+class Hold(NamedTuple):
+    """A handler was kept from starting anything: paused, or away under another name.
+
+    Attributes:
+        asked_s, confirmed_s: when the command began, and when it said that it was done; None when it never did.
+        lifting_s, lifted_s: the same of the command that ended it.
+    """
+
+    handler: str
+    kind: Literal["pause", "rename"]
+    asked_s: float
+    confirmed_s: float | None
+    lifting_s: float
+    lifted_s: float
+
+
+class Again(NamedTuple):
+    """Somebody asked for events of a handler once more: a replay of kept ones, or a retry of the dead.
+
+    Attributes:
+        asked_ms, asked_s, ended_ms: when the command began, by both clocks, and when it was over.
+        completed: it said that it had done all of it.
+        from_ms, to_ms, type, key: of a replay, what it means; '' = any.
+        chosen: of a completed replay, the events that it means and that were still kept when it was over.
+    """
+
+    handler: str
+    kind: Literal["replay", "retry"]
+    asked_ms: int
+    asked_s: float
+    ended_ms: int
+    completed: bool
+    from_ms: int = 0
+    to_ms: int = 0
+    type: str = ""
+    key: str = ""
+    chosen: frozenset[str] = frozenset()
+
+    def means(self, event: Stored) -> bool:
+        """Whether a replay means this event."""
+        arrived_ms = event.order[0]
+        return (
+            self.from_ms <= arrived_ms <= self.to_ms
+            and self.type in ("", event.type)
+            and self.key in ("", event.key)
+        )
 
 
 class Position(NamedTuple):
@@ -123,7 +194,10 @@ class Story:
 
     Attributes:
         sent: per entity in the order of sending; the next one goes out when the fate of the one before is known.
-        log: every lane in its own order.
+        log: every event there ever was, every lane in its own order; of which `kept` is left at the end.
+        letters: dead letters at the end.
+        holds, agains: what somebody on call did.
+        clock_ms: what to add to the monotonic clock, in milliseconds, to have the clock of Redis.
         stops: when processes were stopped.
         outages: when Redis was not there, or nobody got through to it.
         lives, helpers: when worker processes ran, and those that they started.
@@ -136,12 +210,23 @@ class Story:
     effects: list[Effect] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     positions: dict[str, Position] = field(default_factory=dict)
+    kept: dict[int, Kept] = field(default_factory=dict)
+    letters: list[Letter] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    agains: list[Again] = field(default_factory=list)
+    clock_ms: float = 0.0
     strikes: list[Strike] = field(default_factory=list)
     stops: list[Span] = field(default_factory=list)
     outages: list[Span] = field(default_factory=list)
     lives: list[Span] = field(default_factory=list)
     helpers: list[Span] = field(default_factory=list)
     ups: dict[int, float] = field(default_factory=dict)
+
+
+def stored(lane: int, stream_id: bytes, fields: Mapping[bytes, bytes]) -> Stored:
+    """An event as it lies in its lane."""
+    n = int(json.loads(fields[b"b"]).get("n", 0))
+    return Stored(f"{lane}-{stream_id.decode()}", fields[b"t"].decode(), fields[b"k"].decode(), n)
 
 
 def read_record(lines: Iterable[bytes]) -> tuple[list[Run], list[Effect]]:
@@ -151,8 +236,10 @@ def read_record(lines: Iterable[bytes]) -> tuple[list[Run], list[Effect]]:
     for at, line in enumerate(lines, 1):
         what, *rest = json.loads(line)
         if what == "b":
-            run, handler, event_id, key, n, attempt, pid, seconds = rest
-            runs[run] = Run(handler, event_id, key, n, attempt, pid, at, seconds)
+            run, handler, event_id, key, n, attempt, pid, seconds, replayed, type_ = rest
+            runs[run] = Run(
+                handler, event_id, key, n, attempt, pid, at, seconds, replayed=replayed, type=type_
+            )
         elif what == "e":
             run, _, seconds, outcome, result = rest
             found = runs[run]

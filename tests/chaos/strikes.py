@@ -49,13 +49,24 @@ class Striker:
 
     Attributes:
         strikes, stops, outages: what it did.
+
+    Args:
+        struck: told of each strike as soon as it is done.
     """
 
     def __init__(
-        self, seed: int, server: EmbeddedServer, proxy: FaultyProxy, crew: Crew, doors: Doors
+        self,
+        seed: int,
+        server: EmbeddedServer,
+        proxy: FaultyProxy,
+        crew: Crew,
+        doors: Doors,
+        *,
+        struck: Callable[[], None] = lambda: None,
     ) -> None:
         self._random = random.Random(seed)
         self._server, self._proxy, self._crew, self._doors = server, proxy, crew, doors
+        self._struck = struck
         self._endings: list[tuple[float, Callable[[], None]]] = []
         self._stopped_pid = 0
         self._next_s = 0.0
@@ -86,6 +97,7 @@ class Striker:
         pid = getattr(self, f"_{kind.replace('-', '_')}")()
         if pid is None:
             return False
+        self._struck()
         lost = [pair for pair, holder in holders.items() if _loses(kind, holder, pid)]
         self.strikes.append(Strike(time.monotonic(), kind, pid, frozenset(lost)))
         return True

@@ -12,8 +12,12 @@ import pytest
 from tests.chaos.checker import Verdict, check
 from tests.chaos.roles import ROLES, START_STOP
 from tests.chaos.story import (
+    Again,
     Effect,
     Ended,
+    Hold,
+    Kept,
+    Letter,
     Position,
     Run,
     Sent,
@@ -26,6 +30,7 @@ from tests.chaos.story import (
 
 KEY, OTHER = "session:1", "session:2"
 FIRST, SECOND, THIRD = "0-1000-0", "0-1000-1", "0-1001-0"
+SETTLED_MS = 50_000  # late, so that an attempt may be added before it
 WANTING = [name for name, role in ROLES.items() if START_STOP in role.types]
 
 
@@ -51,7 +56,7 @@ def good() -> Story:
     )
     for name in WANTING:
         story.runs += [run(name, event.event_id, event.n, event.n) for event in events]
-        story.ended += [Ended(name, event.event_id, "done", "") for event in events]
+        story.ended += [Ended(name, event.event_id, "done", "", SETTLED_MS) for event in events]
     for one in story.runs:
         if one.handler == "chaos.once":
             one.result = f"token {one.n}"
@@ -61,7 +66,9 @@ def good() -> Story:
 
 
 def recount(story: Story) -> None:
-    """Let the counters of the log agree with its history."""
+    """Let the counters of the log, its letters and what it keeps agree with its history."""
+    story.kept = {0: Kept(len(story.log), frozenset(event.event_id for event in story.log))}
+    story.letters = [Letter(end.handler, end.event_id) for end in story.ended if end.outcome == "dead"]
     for name in ROLES:
         ends = [end for end in story.ended if end.handler == name]
         stats = Counter("skipped" if end.outcome == "filtered" else end.outcome for end in ends)
@@ -75,7 +82,7 @@ def one_of(story: Story, handler: str, event_id: str) -> Run:
 def settle(story: Story, handler: str, event_id: str, outcome: str, reason: str = "") -> None:
     """Settle a delivery otherwise."""
     story.ended = [end for end in story.ended if (end.handler, end.event_id) != (handler, event_id)]
-    story.ended.append(Ended(handler, event_id, outcome, reason))
+    story.ended.append(Ended(handler, event_id, outcome, reason, SETTLED_MS))
     recount(story)
 
 
@@ -105,7 +112,7 @@ def not_in_log(story: Story) -> None:
 
 
 def gone_from_the_log(story: Story) -> None:
-    """Redis forgot what it had given out."""
+    """Redis forgot what it had given out, before anybody else saw it."""
     story.sent.pop()
     story.log.pop()
     story.ended = [end for end in story.ended if end.event_id != THIRD]
@@ -122,12 +129,12 @@ def stored_out_of_order(story: Story) -> None:
 
 
 def unsettled(story: Story) -> None:
-    story.ended.remove(Ended("chaos.flaky", SECOND, "done", ""))
+    story.ended = [end for end in story.ended if (end.handler, end.event_id) != ("chaos.flaky", SECOND)]
     recount(story)
 
 
 def settled_twice(story: Story) -> None:
-    story.ended.append(Ended("chaos.flaky", SECOND, "done", ""))
+    story.ended.append(Ended("chaos.flaky", SECOND, "done", "", SETTLED_MS))
     recount(story)
 
 
@@ -211,7 +218,7 @@ def counted_too_often(story: Story) -> None:
     story.positions["chaos.latest"] = story.positions["chaos.latest"]._replace(stats={"done": 4})
 
 
-def letter_missing(story: Story) -> None:
+def letters_miscounted(story: Story) -> None:
     settle(story, "chaos.thread", SECOND, "dead", "gave-up")
     story.positions["chaos.thread"] = story.positions["chaos.thread"]._replace(dead=0)
 
@@ -224,7 +231,7 @@ def letter_missing(story: Story) -> None:
         (stored_twice, {"stored-twice"}),
         (stored_out_of_order, {"stored-out-of-order"}),
         (unsettled, {"unsettled"}),
-        (settled_twice, {"settled-twice"}),
+        (settled_twice, {"settled-twice", "done-without-run"}),
         (settled_unknown, {"settled-unknown"}),
         (done_without_run, {"done-without-run"}),
         (wrong_end, {"wrong-end"}),
@@ -243,7 +250,7 @@ def letter_missing(story: Story) -> None:
         (result_of_another, {"wrong-result"}),
         (waiting_at_the_end, {"not-drained"}),
         (counted_too_often, {"stats"}),
-        (letter_missing, {"stats"}),
+        (letters_miscounted, {"stats"}),
     ],
 )
 def test_each_broken_promise_is_found(harm: Callable[[Story], None], found: set[str]):
@@ -310,7 +317,7 @@ def stood_still(until_s: float) -> Story:
             name, "0-1002-0", 1, 0, key=OTHER, began_s=at, ended_s=at + 0.1, began_at=998, ended_at=999
         )
         story.runs.append(late)
-        story.ended.append(Ended(name, "0-1002-0", "done", ""))
+        story.ended.append(Ended(name, "0-1002-0", "done", "", SETTLED_MS))
     recount(story)
     story.strikes.append(Strike(4.0, "kill-worker", 9))
     return story
@@ -342,14 +349,310 @@ def test_the_clock_of_a_recovery_starts_anew_when_the_next_holder_is_struck_too(
 
 def test_a_record_is_read_back_as_attempts_and_effects():
     lines = [
-        ["b", "r1", "chaos.once", FIRST, KEY, 1, 1, 10, 1.0],
+        ["b", "r1", "chaos.once", FIRST, KEY, 1, 1, 10, 1.0, False, START_STOP],
         ["x", FIRST, "own", "token", 10],
-        ["b", "r2", "chaos.once", SECOND, KEY, 2, 1, 10, 1.5],
+        ["b", "r2", "chaos.once", SECOND, KEY, 2, 1, 10, 1.5, True, START_STOP],
         ["e", "r1", 10, 2.0, "done", "token"],
     ]
     runs, effects = read_record(json.dumps(line).encode() for line in lines)
-    assert [(one.began_at, one.ended_at, one.outcome, one.result) for one in runs] == [
-        (1, 4, "done", "token"),
-        (3, None, "", ""),
+    assert [(one.began_at, one.ended_at, one.outcome, one.result, one.replayed) for one in runs] == [
+        (1, 4, "done", "token", False),
+        (3, None, "", "", True),
     ]
     assert effects == [Effect(FIRST, "own", "token", 10)]
+
+
+def replayed() -> Story:
+    """A good story, and then a replay of all that `chaos.entity` was given, each event run and settled once more."""
+    story = good()
+    events = frozenset(event.event_id for event in story.log)
+    story.agains.append(
+        Again("chaos.entity", "replay", 60_000, 60.0, 61_000, True, 0, 60_000, "", "", chosen=events)
+    )
+    for event in story.log:
+        story.runs.append(run("chaos.entity", event.event_id, event.n, 61 + event.n, replayed=True))
+        story.ended.append(Ended("chaos.entity", event.event_id, "done", "", 62_000 + event.n * 1_000))
+    recount(story)
+    count_reopened(story, "chaos.entity", 3)
+    return story
+
+
+def retried() -> Story:
+    """A good story, in which a dead letter was tried again, and then its handler came to a good end."""
+    story = good()
+    settle(story, "chaos.thread", SECOND, "dead", "gave-up")
+    one_of(story, "chaos.thread", SECOND).outcome = "GiveUp"
+    story.agains.append(Again("chaos.thread", "retry", 60_000, 60.0, 61_000, True))
+    story.runs.append(run("chaos.thread", SECOND, 2, 63, replayed=True))
+    story.ended.append(Ended("chaos.thread", SECOND, "done", "", 64_000))
+    recount(story)
+    story.letters.clear()
+    count_reopened(story, "chaos.thread", 1)
+    return story
+
+
+def count_reopened(story: Story, handler: str, times: int) -> None:
+    """Let the log have counted how much it put to run again."""
+    found = story.positions[handler]
+    dead = sum(letter.handler == handler for letter in story.letters)
+    story.positions[handler] = found._replace(dead=dead, stats={**found.stats, "replayed": times})
+
+
+def paused() -> Story:
+    """A good story, in which a handler was paused from second 60 on and goes on at 80."""
+    story = good()
+    story.holds.append(Hold("chaos.entity", "pause", 59.0, 60.0, 80.0, 81.0))
+    return story
+
+
+def begun_at(at_s: float, story: Story, **changes: object) -> Story:
+    """An event of its own that `chaos.entity` began then, and everybody else at once."""
+    story.log.append(Stored("0-1002-0", START_STOP, OTHER, 1))
+    story.sent.append(Sent(OTHER, 1, START_STOP, 3.5, 3.9))
+    for name in WANTING:
+        values = {"key": OTHER, "began_s": 3.95, "ended_s": 4.0, "began_at": 998, "ended_at": 999}
+        if name == "chaos.entity":
+            values |= {"began_s": at_s, "ended_s": at_s + 0.1, **changes}
+        story.runs.append(run(name, "0-1002-0", 1, 0, **values))
+        story.ended.append(Ended(name, "0-1002-0", "done", "", 90_000))
+    recount(story)
+    return story
+
+
+def test_what_was_asked_for_again_and_came_is_no_violation_and_is_counted_apart():
+    verdict = judged(replayed())
+    assert verdict.violations == []
+    assert [verdict.counts[name] for name in ("doubled", "replayed", "reopened", "chosen")] == [0, 3, 3, 3]
+    verdict = judged(retried())
+    assert verdict.violations == []
+    assert [verdict.counts[name] for name in ("doubled", "replayed", "retries")] == [0, 1, 1]
+
+
+def test_a_dead_letter_that_is_dead_again_is_no_violation():
+    story = retried()
+    story.ended[-1] = Ended("chaos.thread", SECOND, "dead", "gave-up", 64_000)
+    story.runs[-1].outcome = "GiveUp"
+    recount(story)
+    story.letters.pop()
+    count_reopened(story, "chaos.thread", 1)
+    assert kinds(story) == set()
+
+
+def test_what_was_open_or_not_settled_when_it_was_asked_for_may_be_left_alone():
+    story = good()
+    story.agains.append(
+        Again("chaos.entity", "replay", 40_000, 40.0, 41_000, True, 0, 40_000, chosen=frozenset({FIRST}))
+    )
+    assert kinds(story) == set()
+
+
+def test_what_was_trimmed_from_the_front_is_no_violation_and_is_counted():
+    story = good()
+    story.kept[0] = Kept(3, frozenset({THIRD}))
+    assert kinds(story) == set()
+    assert judged(story).counts["trimmed"] == 2
+    story.kept[0] = Kept(3, frozenset())
+    assert kinds(story) == set()
+
+
+def replay_lost(story: Story) -> None:
+    """Nothing is known of one of them since, not even that it was put to run."""
+    story.runs = [one for one in story.runs if not (one.replayed and one.event_id == SECOND)]
+    story.ended.remove(Ended("chaos.entity", SECOND, "done", "", 64_000))
+    recount(story)
+    count_reopened(story, "chaos.entity", 2)
+
+
+def put_and_lost(story: Story) -> None:
+    """It was put to run, and is gone; a replay that was cut off says of no event that it must come."""
+    replay_lost(story)
+    story.agains[0] = story.agains[0]._replace(completed=False, chosen=frozenset())
+    count_reopened(story, "chaos.entity", 3)
+
+
+def replayed_twice(story: Story) -> None:
+    story.runs.append(run("chaos.entity", THIRD, 3, 66, replayed=True))
+    story.ended.append(Ended("chaos.entity", THIRD, "done", "", 67_000))
+    recount(story)
+    count_reopened(story, "chaos.entity", 3)
+
+
+def replay_settled_without_a_run(story: Story) -> None:
+    story.runs = [one for one in story.runs if not (one.replayed and one.event_id == SECOND)]
+
+
+def replay_not_said_to_the_handler(story: Story) -> None:
+    next(one for one in story.runs if one.replayed and one.event_id == SECOND).replayed = False
+
+
+def replay_out_of_order(story: Story) -> None:
+    first, second, _ = (one for one in story.runs if one.replayed)
+    first.began_at, second.began_at = second.began_at, first.began_at
+    first.ended_at, second.ended_at = second.ended_at, first.ended_at
+
+
+def not_asked_for(story: Story) -> None:
+    story.agains[0] = story.agains[0]._replace(key=OTHER, chosen=frozenset())
+
+
+def step_repeated_by_a_replay(story: Story) -> None:
+    story.agains.append(Again("chaos.once", "replay", 60_000, 60.0, 61_000, True, 0, 60_000))
+    story.runs.append(run("chaos.once", FIRST, 1, 65, replayed=True, result="token 1b"))
+    story.ended.append(Ended("chaos.once", FIRST, "done", "", 66_000))
+    story.effects.append(Effect(FIRST, "own", "token 1b", 11))
+    recount(story)
+    count_reopened(story, "chaos.once", 1)
+    count_reopened(story, "chaos.entity", 3)
+
+
+def ran_when_settled(story: Story) -> None:
+    story.runs.append(run("chaos.none", FIRST, 1, 70))
+    story.runs.append(run("chaos.entity", THIRD, 3, 70))
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        (replay_lost, {"replay-lost"}),
+        (put_and_lost, {"reopened-lost"}),
+        (replayed_twice, {"settled-twice"}),
+        (replay_settled_without_a_run, {"replay-without-run", "done-without-run"}),
+        (
+            replay_not_said_to_the_handler,
+            {"replay-without-run", "done-without-run", "ran-when-settled", "overtaken"},
+        ),
+        (replay_out_of_order, {"overtaken"}),
+        (not_asked_for, {"not-asked-for", "settled-twice"}),
+        (step_repeated_by_a_replay, {"once-repeated"}),
+        (ran_when_settled, {"ran-when-settled"}),
+    ],
+)
+def test_each_fault_of_a_replay_is_found(harm: Callable[[Story], None], found: set[str]):
+    story = replayed()
+    harm(story)
+    assert kinds(story) == found
+
+
+def retry_lost(story: Story) -> None:
+    story.runs.pop()
+    story.ended.pop()
+    recount(story)
+    story.letters.clear()
+    count_reopened(story, "chaos.thread", 1)
+
+
+def letter_in_both_states(story: Story) -> None:
+    """It was put to run, and its letter stayed."""
+    story.letters.append(Letter("chaos.thread", SECOND))
+    count_reopened(story, "chaos.thread", 1)
+
+
+def letter_gone(story: Story) -> None:
+    story.agains.clear()
+    story.runs.pop()
+    story.ended.pop()
+    story.ended.append(Ended("chaos.thread", SECOND, "dead", "gave-up", 64_000))
+    recount(story)
+    story.letters.pop()
+    count_reopened(story, "chaos.thread", 1)
+
+
+def letter_twice(story: Story) -> None:
+    story.letters += [Letter("chaos.thread", FIRST)]
+    count_reopened(story, "chaos.thread", 1)
+
+
+def letter_left(story: Story) -> None:
+    retry_lost(story)
+    story.letters.append(Letter("chaos.thread", SECOND))
+    count_reopened(story, "chaos.thread", 0)
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        (retry_lost, {"retry-lost", "reopened-lost"}),
+        (letter_in_both_states, {"settled-twice", "not-asked-for", "letter-left"}),
+        (letter_gone, {"letter-gone"}),
+        (letter_twice, {"letter-twice"}),
+        (letter_left, {"letter-left"}),
+    ],
+)
+def test_each_fault_of_a_retry_is_found(harm: Callable[[Story], None], found: set[str]):
+    story = retried()
+    harm(story)
+    assert kinds(story) == found
+
+
+def test_a_lease_may_outlive_a_pause_and_nothing_more():
+    verdict = judged(begun_at(65.5, paused()))
+    assert (verdict.violations, verdict.latest_s) == ([], pytest.approx(5.5))
+    assert kinds(begun_at(66.5, paused())) == {"began-while-held"}
+    assert kinds(begun_at(80.5, paused())) == set()
+    assert judged(begun_at(80.5, paused())).latest_s == 0.0
+
+
+def test_a_pause_that_was_never_confirmed_holds_nobody():
+    story = begun_at(75.0, paused())
+    story.holds[0] = story.holds[0]._replace(confirmed_s=None)
+    assert kinds(story) == set()
+
+
+def test_a_process_that_was_stopped_begins_that_much_later():
+    story = begun_at(67.0, paused())
+    story.stops.append(Span(63.0, 65.0, 10))
+    assert kinds(story) == set()
+    story.stops[0] = Span(63.0, 65.0, 12)
+    assert kinds(story) == {"began-while-held"}
+
+
+def test_a_rename_is_done_when_nobody_holds_a_lane():
+    story = begun_at(62.0, paused())
+    story.holds[0] = story.holds[0]._replace(kind="rename")
+    assert kinds(story) == {"began-while-held"}
+
+
+def test_the_clock_of_a_recovery_stands_still_while_its_handler_is_held():
+    story = stood_still(34.0)
+    story.holds.append(Hold("chaos.entity", "pause", 5.0, 6.0, 24.0, 25.0))
+    assert kinds(story) == set()
+    assert judged(story).slowest_s == pytest.approx(10.0)
+    story.holds[0] = story.holds[0]._replace(handler="chaos.thread")
+    assert kinds(story) == {"slow-recovery"}
+
+
+def trimmed_unsettled(story: Story) -> None:
+    """It was trimmed before one of its handlers came to it."""
+    story.runs = [one for one in story.runs if (one.handler, one.event_id) != ("chaos.thread", FIRST)]
+    story.ended = [one for one in story.ended if (one.handler, one.event_id) != ("chaos.thread", FIRST)]
+    recount(story)
+    story.kept[0] = Kept(3, frozenset({SECOND, THIRD}))
+
+
+def trimmed_from_the_middle(story: Story) -> None:
+    story.kept[0] = Kept(3, frozenset({FIRST, THIRD}))
+
+
+def gone_before_it_was_seen(story: Story) -> None:
+    story.kept[0] = story.kept[0]._replace(added=4)
+
+
+def forgotten_by_redis(story: Story) -> None:
+    """It was seen in the log; after a restart Redis did not know of it."""
+    story.kept[0] = Kept(2, frozenset({FIRST, SECOND}))
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        (trimmed_unsettled, {"unsettled"}),
+        (trimmed_from_the_middle, {"forgotten"}),
+        (gone_before_it_was_seen, {"gone-unseen"}),
+        (forgotten_by_redis, {"forgotten"}),
+    ],
+)
+def test_each_fault_of_trimming_is_found(harm: Callable[[Story], None], found: set[str]):
+    story = good()
+    harm(story)
+    assert kinds(story) == found
+    assert judged(story).counts["lost"] > 0
