@@ -139,7 +139,8 @@ class Settings(BaseModel):
     )
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
         None,
-        description="`redis://`, `rediss://` or `unix://`; embedded in `demo`, `dev` and `run` when unset",
+        description="`redis://`, `rediss://`, `unix://` or `redis+sentinel://host:port,.../SERVICE`; "
+        "embedded in `demo`, `dev` and `run` when unset",
     )
     key_prefix: Annotated[str, AfterValidator(_prefix)] = Field(
         "awr:", description="prefix of every Redis key, RQ's included"
