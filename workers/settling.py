@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from workers.eventlog.history import OUTCOMES, Settled, hash_of
+from workers.eventlog.history import Settled, hash_of
 from workers.eventlog.lease import Settlement
 from workers.eventlog.record import DeadLetter
 from workers.outcomes import Outcome
@@ -111,7 +111,7 @@ class Settling:
 
 def _settled(entry: Entry, outcome: Outcome) -> Settled:
     """For the history; words only where something happened."""
-    name = outcome.reason if outcome.reason in OUTCOMES else outcome.kind
+    name = outcome.reason if outcome.kind == "skipped" else outcome.kind
     reason = outcome.reason if outcome.kind == "dead" else outcome.detail
     attempts = entry.log
     if outcome.kind == "skipped" and len(attempts) == 1 and not attempts[0].actions:

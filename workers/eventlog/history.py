@@ -15,6 +15,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from workers.eventlog.record import AttemptNote, UnknownRecord, notes_of
@@ -46,6 +47,7 @@ class Settled(NamedTuple):
     attempts: tuple[AttemptNote, ...] = ()
 
 
+@lru_cache(4096)  # entities come again and again
 def hash_of(key: str | None) -> int:
     """What stands for an entity key in the history; two keys may share it."""
     return 0 if key is None else zlib.crc32(key.encode()) or 1
