@@ -33,7 +33,7 @@ from workers.window import Entry, Window
 
 MAX_CRASHES = 3
 
-_MIN_BATCH, _MAX_BATCH = 16, 256
+_FIRST_BATCH, _MIN_BATCH, _MAX_BATCH = 8, 2, 256
 _MAX_WINDOW = 512
 _RENEW_S = 2.0
 _SETTLE_S = 0.08  # outcomes are in Redis within 100 ms
@@ -121,7 +121,7 @@ class Drain:
         self._outlived: set[Entry] = set()
         self._starting = 0
 
-        self._batch = 32
+        self._batch = _FIRST_BATCH
         self._more = True
         self._read_at_s = self._read_next_s = 0.0
         self._cur_moved_s = 0.0

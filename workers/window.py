@@ -184,12 +184,18 @@ class Window:
         entries = sorted(self._recalled.values(), key=lambda entry: entry.order)
         self._recalled = {}
         alive = [entry for entry in entries if entry.state != "settled"]
+        holding_back: set[str] = set()
         for entry in alive:
             self._enqueue(entry)
             if entry.was == "retry":
                 self._wait_until(entry, entry.due_ms or 0)
             else:
-                entry.suspect = entry.was == "running" or (entry.was is None and entry.order <= handed_out)
+                started = entry.order <= handed_out and entry.tie not in holding_back
+                entry.suspect = entry.was == "running" or (entry.was is None and started)
+            # What waited behind it cannot have started. A replayed one was put in front of what may have.
+            replayed = entry.replayed or entry.was == "replay"
+            if self._order == "entity" and entry.tie is not None and not replayed:
+                holding_back.add(entry.tie)
         if self._order == "latest":
             for queue in self._queues.values():
                 self._keep_newest(queue)

@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+import structlog
 
 from handlers import Context, Event, Raw, Retry, SyncContext, handler
 from tests.harness import VERSION, at_work, declaration, drained, event, eventually, position
@@ -344,5 +345,35 @@ def test_a_takeover_that_dies_while_it_reads_forgets_nothing_of_what_was_handed_
         await lost(log, "h")
         await drained(log, record)
         assert sorted(ran) == list(range(290))
+
+    with_lane(check)
+
+
+def test_few_events_of_a_slow_handler_are_suspect_after_a_death(with_lane):
+    """Suspects run one at a time, so reading far ahead of a slow handler would cost minutes."""
+    done = 0
+
+    @handler("h", on=["*"], timeout_s=5, concurrency=4)
+    async def slow(event: Event[Raw], ctx: Context) -> None:
+        nonlocal done
+        await asyncio.sleep(0.25)
+        done += 1
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(slow)])
+        await log.append([event("x", f"session:{n}", n=n) for n in range(100)])
+
+        async def some_are_done() -> bool:
+            return done >= 16
+
+        async with at_work(log, slow) as dispatcher:
+            await eventually(some_are_done)
+            await died(dispatcher)
+        await lost(log, "h")
+        with structlog.testing.capture_logs() as lines:
+            await drained(log, slow)
+        suspected = [line for line in lines if line["event"] == "delivery.suspected"]
+        assert 1 <= len(suspected) <= 16  # of 84
+        assert (await position(log, "h")).stats["done"] == 100
 
     with_lane(check)

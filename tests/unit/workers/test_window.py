@@ -107,6 +107,27 @@ def test_what_may_have_been_at_work_is_suspect_and_what_came_later_is_not():
     assert (numbers(w.suspects), numbers(w.ready)) == ([1], [2])
 
 
+def test_of_an_entity_only_the_first_may_have_been_at_work():
+    events = [
+        stored(1),
+        stored(2),
+        stored(3, "session:2"),
+        stored(4, None),
+        stored(5, None),
+        stored(6, "session:2"),
+    ]
+    after = taken_up("entity", [], events, runto=6)
+    assert numbers(after.suspects) == [1, 3, 4, 5]
+    assert numbers(taken_up("none", [], events, runto=6).suspects) == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_was_put_in_front_of_one_at_work_does_not_make_it_innocent():
+    for state, replayed in (("replay", False), ("parked", True)):
+        before = OpenRecord(stored(1), state, replayed=replayed)  # type: ignore[arg-type]
+        after = taken_up("entity", [before], [stored(7), stored(8)], runto=8)
+        assert [entry.order[0] for entry in after._queues["session:1"] if entry.suspect] == [7]
+
+
 def test_a_replayed_event_runs_before_a_later_retry_of_its_entity():
     w = taken_up("entity", [opened(1, "replay"), opened(2, "retry", due_ms=5)], [], runto=0)
     assert numbers(w.to_mark) == [1]
