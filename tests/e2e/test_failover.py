@@ -18,14 +18,14 @@ from tests.watched import SERVICE, Deployment, follows, watched
 
 KEYS = 8
 AT_ONCE = 24  # events of one part of the story: three an entity, a second and a half of work
-BACK_WITHIN_S = 15.0
+BACK_WITHIN_S = 30.0
 
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Two replicas, so that a new master has one at once and `min-replicas-to-write 1` does not shut the door."""
     folder = tmp_path_factory.mktemp("failover")
-    with watched(folder, replicas=2, sentinels=3, min_replicas=1, down_after_ms=1000) as made:
+    with watched(folder, replicas=2, sentinels=3, min_replicas=1, down_after_ms=1500) as made:
         yield made
 
 

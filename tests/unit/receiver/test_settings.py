@@ -83,6 +83,8 @@ def test_something_like_a_service_link_by_hand_is_still_unknown() -> None:
         ("AWR_SIGNATURE_SCHEME", "timestamp", "one of body"),
         ("AWR_REGISTER", "yes", "'auto', 'ephemeral' or 'off'"),
         ("AWR_REDIS_URL", "http://host", "scheme must be one of"),
+        ("AWR_REDIS_URL", "redis+sentinel://host", "end it with /SERVICE"),
+        ("AWR_REDIS_URL", "redis+sentinel://host/main?x=1", "what can be given is sentinel_username"),
         ("AWR_KEY_PREFIX", "awr", "end with ':'"),
         ("AWR_SIGNING_KEYS", ",,", "names nothing"),
         ("AWR_LANES", "0", "greater"),
@@ -104,6 +106,8 @@ def test_impossible_value_is_refused(name: str, value: str, fault: str) -> None:
         {"AWR_REDIS_URL": f"ftp://:{TOKEN}@host"},
         {"AWR_REDIS_URL": f"redis://:{TOKEN}@host:port"},
         {"AWR_REDIS_URL": f"redis://:{TOKEN}@[host"},
+        {"AWR_REDIS_URL": f"redis+sentinel://:{TOKEN}@host"},
+        {"AWR_REDIS_URL": f"redis+sentinel://host/main?{TOKEN}={TOKEN}"},
     ],
 )
 def test_complaint_never_repeats_a_secret(environ: dict[str, str]) -> None:
