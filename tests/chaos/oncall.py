@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,23 +18,29 @@ from typing import TypeVar
 
 import redis
 
-from tests.chaos.cast import LANES, PREFIX, ROOT
+from tests.chaos.cast import LANES, PREFIX
+from tests.chaos.commands import CommandLine
 from tests.chaos.roles import ROLES
 from tests.chaos.story import Again, Hold, Strike, stored
 from workers.eventlog.moments import now_ms, rfc3339
 
 _EVERY_S = (0.3, 1.8)
 _STRIKE_WITHIN_S = 3.0
-_HOLD_S = {"pause": (1.0, 14.0), "rename": (0.5, 4.0)}
+_HOLD_S = {"pause": (0.5, 12.0), "rename": (0.5, 4.0)}
 _BACK_S = (3.0, 25.0)  # how far back a replay goes
 _LOOK_S = 0.01
+_GLANCE_S = 0.001
 _COMMAND_S = 90.0
 _DONE_WITHIN_S = 240.0
 
-_WEIGHTS = {"pause": 4, "replay": 5, "retry-dead": 4, "rename": 1}
+_WEIGHTS = {"pause": 4, "replay": 6, "retry-dead": 4, "rename": 1}
 _FATES = {"let-be": 6, "kill": 3, "forget": 1}  # of a replay
 _AWAY = ".away"
 _T = TypeVar("_T")
+
+
+def _never() -> bool:
+    return False
 
 
 class OnCall:
@@ -54,14 +58,15 @@ class OnCall:
 
     def __init__(self, seed: int, url: str, direct_url: str, log: Path, *, entities: int) -> None:
         self._random = random.Random(f"{seed}-oncall")
-        self._direct_url, self._entities, self._log = direct_url, entities, log
-        self._environ = {
+        self._direct_url, self._entities = direct_url, entities
+        environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("AWR_", "RQ_"))},
             "AWR_REDIS_URL": url,
             "AWR_KEY_PREFIX": PREFIX,
             "AWR_LANES": str(LANES),
             "AWR_REGISTER": "off",
         }
+        self._line = CommandLine(environ, log)
         self._stopping = threading.Event()
         self._struck = threading.Event()
         self._held: dict[str, str] = {}
@@ -83,6 +88,7 @@ class OnCall:
         """Begin nothing more, and set right what was done."""
         self._stopping.set()
         self._thread.join()
+        self._line.close()
         if self._error is not None:
             raise self._error
 
@@ -181,12 +187,8 @@ class OnCall:
         from_ms = asked_ms - round(back_s * 1000)
         span = ("--from", rfc3339(from_ms), "--to", rfc3339(asked_ms))
         narrowed = [*(["--type", type_] if type_ else []), *(["--key", key] if key else [])]
-        process = self._start("handlers", "replay", name, *span, *narrowed, "--yes")
-        if fate == "kill":
-            while process.poll() is None and not self._there("replays", name):
-                time.sleep(0.001)
-            process.kill()
-        code = process.wait(_COMMAND_S)
+        words = ("handlers", "replay", name, *span, *narrowed, "--yes")
+        code = self._command(*words, cut_off=lambda: fate == "kill" and self._there("replays", name))
         completed = code == 0
         if not completed and self._there("replays", name):
             ending = "--forget" if fate == "forget" else "--continue"
@@ -228,21 +230,15 @@ class OnCall:
     def _told(self, kind: str) -> None:
         self.strikes.append(Strike(time.monotonic(), kind))
 
-    def _start(self, *words: str) -> subprocess.Popen[bytes]:
-        with self._log.open("ab") as out:
-            out.write(f"{time.monotonic():.3f} {' '.join(words)}\n".encode())
-            out.flush()
-            return subprocess.Popen(
-                [sys.executable, "-m", "receiver", *words],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=self._environ,
-                cwd=ROOT,
-            )
-
-    def _command(self, *words: str) -> int:
-        return self._start(*words).wait(_COMMAND_S)
+    def _command(self, *words: str, cut_off: Callable[[], bool] = _never) -> int:
+        """Its exit code; it is killed when it is time for that."""
+        pid, deadline_s = self._line.start(*words), time.monotonic() + _COMMAND_S
+        while (code := self._line.ended(_GLANCE_S)) is None:
+            if cut_off():
+                os.kill(pid, signal.SIGKILL)
+                cut_off = _never
+            assert time.monotonic() < deadline_s, f"{' '.join(words)} does not end"
+        return code
 
     def _until(self, done: Callable[[], bool], what: str) -> None:
         deadline_s = time.monotonic() + _DONE_WITHIN_S
