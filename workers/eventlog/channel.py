@@ -91,6 +91,10 @@ class _Line:
         self._asked: deque[asyncio.Future[Any]] = deque()
         # The time limit is the caller's; redis-py's own would cost a task for each call.
         self._timeout_s, self._connection.socket_timeout = self._connection.socket_timeout, None
+        # uvloop keeps what is written until all callbacks of a turn have run, unless it may buffer nothing. So Redis
+        # works on one lane's step while the events of the next run. redis-py has no public name for the writer.
+        if (writer := getattr(self._connection, "_writer", None)) is not None:
+            writer.transport.set_write_buffer_limits(high=0)
         self._loop = asyncio.get_running_loop()
         self._reading = asyncio.create_task(self._read())
 
