@@ -11,7 +11,6 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ConnectionError as ConnectionLost
@@ -91,10 +90,6 @@ class _Line:
         self._asked: deque[asyncio.Future[Any]] = deque()
         # The time limit is the caller's; redis-py's own would cost a task for each call.
         self._timeout_s, self._connection.socket_timeout = self._connection.socket_timeout, None
-        # uvloop keeps what is written until all callbacks of a turn have run, unless it may buffer nothing. So Redis
-        # works on one lane's step while the events of the next run. redis-py has no public name for the writer.
-        if (writer := getattr(self._connection, "_writer", None)) is not None:
-            writer.transport.set_write_buffer_limits(high=0)
         self._loop = asyncio.get_running_loop()
         self._reading = asyncio.create_task(self._read())
 
@@ -115,14 +110,16 @@ class _Line:
             answer.cancel()  # where sending failed or the caller was cancelled, nobody looks at it any more
 
     async def _read(self) -> None:
+        why: Exception = ConnectionLost("the connection was lost")
         try:
-            with suppress(RedisError, OSError):
-                while True:
-                    await self._read_one()
+            while True:
+                await self._read_one()
+        except (RedisError, OSError) as error:
+            why = error
         finally:
             self.lost = True
             for answer in self._asked:
-                _refuse(answer, ConnectionLost("the connection was lost"))
+                _refuse(answer, why)
             await self._connection.disconnect(nowait=True)
             self._connection.socket_timeout = self._timeout_s
             await self._pool.release(self._connection)
