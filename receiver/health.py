@@ -14,6 +14,7 @@ from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyErro
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
 from workers.eventlog.errors import NotReplicated
+from workers.eventlog.sentinel import TooFewReplicas
 from workers.eventlog.standing import Standing, describe
 
 MAX_SILENCE_S = 30.0
@@ -172,7 +173,7 @@ def _slug(error: Exception) -> str:
         return "redis-read-only"
     if isinstance(error, OutOfMemoryError):
         return "redis-full"
-    if isinstance(error, NotReplicated):
+    if isinstance(error, NotReplicated | TooFewReplicas):
         return "redis-not-replicating"
     if isinstance(error, AuthenticationError):
         return "redis-login-refused"

@@ -69,20 +69,24 @@ class Recollection:
         self._keep(elements, reply.answers)
         return reply
 
-    async def check(self) -> None:
+    async def check(self) -> bool:
         """Find out whether Redis forgot something, and append that again; called about once a second.
+
+        Returns:
+            Whether another process has taken the place of the Redis that was there before.
 
         Raises:
             redis.RedisError, OSError: Redis did not answer; to be called again.
         """
-        now = await remembered(self._events)
-        forgot = self._before is not None and not now.continues(self._before)
-        if forgot and not await self._append_what_was_lost():
-            return
+        now, before = await remembered(self._events), self._before
+        may_have_forgotten = before is not None and not now.continues(before)
+        if may_have_forgotten and not await self._append_what_was_lost():
+            return False
         self._before = now
         safe_s = self._clock() - KEEP_S
         while self._kept and self._kept[0].accepted_s < safe_s:
             self._drop_oldest()
+        return before is not None and now.run_id != before.run_id
 
     def _keep(self, elements: Sequence[Element], answers: Sequence[Answer]) -> None:
         size = sum(len(element.body) for element in elements)

@@ -39,6 +39,7 @@ from receiver.settings import Settings
 from receiver.verification import Verifier
 from workers.eventlog.connect import connect, end_tasks
 from workers.eventlog.durability import replicas_of, shortfall
+from workers.eventlog.failover import unguarded_master
 from workers.eventlog.log import EventLog
 from workers.eventlog.moments import now_ms
 from workers.eventlog.positions import released_types
@@ -189,7 +190,8 @@ class Receiver:
         while True:
             if await self._health.check():
                 with contextlib.suppress(RedisError, OSError):  # the next check says so
-                    await self._recollection.check()
+                    if await self._recollection.check():
+                        await self._look_at_durability()
                     await self._heartbeat.beat()
             self._door.flush()
             self._metrics.waiting_bytes.set(self._commit.waiting_bytes)  # for who reads counts from outside
@@ -198,9 +200,16 @@ class Receiver:
     async def _claim(self) -> None:
         await self._log.claim(self._settings.tenant_url or "", self._rules_version)
         await self._recollection.check()  # before the first event is accepted
+        await self._look_at_durability()
+
+    async def _look_at_durability(self) -> None:
+        """Of the Redis that is there now; another may have taken its place."""
         weaker = await shortfall(self._log, self._settings.durability)
         if weaker:
             _log.warning("redis.less_durable", wanted=self._settings.durability, found=weaker)
+        unguarded = await unguarded_master(self._redis)
+        if unguarded:
+            _log.warning("redis.less_durable", wanted="min-replicas-to-write >= 1", found=unguarded)
 
     def _make_registrar(self) -> Registrar | None:
         settings = self._settings

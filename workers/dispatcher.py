@@ -26,6 +26,7 @@ JOB_S = 5.0  # how long one wake-up may keep the RQ worker
 IDLE_S = 0.05
 
 _LOOK_S = 0.004
+_REPORT_S = 5.0  # between two lines that say that Redis is away
 _WATCH_S = 0.25
 _ABANDON_BEFORE_S = 0.4
 _AVOID_S = 2.0
@@ -65,6 +66,7 @@ class Dispatcher:
         self._drains: dict[tuple[str, int], tuple[Drain, asyncio.Task[None]]] = {}
         self._avoid: dict[tuple[str, int], float] = {}
         self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + 10.0
+        self._quiet_until_s = 0.0
         self.stopping = False
         self.recycling = asyncio.Event()
 
@@ -87,7 +89,9 @@ class Dispatcher:
             try:
                 await self._start_due()
             except (RedisError, OSError) as error:
-                _log.warning("redis.unreachable", error=type(error).__name__)
+                if clock_s() >= self._quiet_until_s:
+                    _log.warning("redis.unreachable", error=type(error).__name__, next_report_s=_REPORT_S)
+                    self._quiet_until_s = clock_s() + _REPORT_S
                 await asyncio.sleep(0.2)
                 continue
             if self._drains:

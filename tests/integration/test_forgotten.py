@@ -50,7 +50,7 @@ class Scene:
         reply = await self.recollection.append(elements)
         return reply.answers
 
-    async def until_back(self) -> None:
+    async def until_back(self) -> bool:
         while True:
             try:
                 return await self.recollection.check()
@@ -130,7 +130,8 @@ def test_a_restart_that_forgets_nothing_appends_nothing(server: EmbeddedServer, 
         await scene.accept(timed(1), timeless(2), timeless(3))
         server.kill()
         server.start()
-        await scene.until_back()
+        assert await scene.until_back()
+        assert not await scene.recollection.check()
         assert (len(await scene.stored()), scene.appended_again) == (3, 0)
         assert (await scene.log.counts()).duplicates == 0
 

@@ -21,7 +21,7 @@ from tests.meta.repository import ROOT
 from tests.watched import SERVICE, Deployment, watched
 from workers.eventlog.channel import Channel
 from workers.eventlog.connect import connect, connect_sync
-from workers.eventlog.failover import unguarded
+from workers.eventlog.failover import unguarded_master
 from workers.eventlog.sentinel import TooFewReplicas
 from workers.jobs import Waker
 
@@ -128,14 +128,14 @@ def test_a_master_without_enough_replicas_is_named_as_such(deployment: Deploymen
     try:
 
         async def check(client: redis.asyncio.Redis) -> None:
-            assert await unguarded(client) is None
+            assert await unguarded_master(client) is None
             with pytest.raises(TooFewReplicas):
                 await client.set(prefix, 1)
             with pytest.raises(TooFewReplicas):
                 await client.eval("return redis.call('set', ARGV[1], 1)", 0, prefix)
             assert await client.get(prefix) is None
             server.client.config_set("min-replicas-to-write", 0)
-            assert await unguarded(client) == "min-replicas-to-write is 0"
+            assert await unguarded_master(client) == "min-replicas-to-write is 0"
             await client.set(prefix, 1)
 
         connected(deployment.url, check)
@@ -145,7 +145,7 @@ def test_a_master_without_enough_replicas_is_named_as_such(deployment: Deploymen
 
 def test_nothing_is_missed_where_no_sentinel_guides(deployment: Deployment) -> None:
     async def check(client: redis.asyncio.Redis) -> None:
-        assert await unguarded(client) is None
+        assert await unguarded_master(client) is None
 
     connected(f"redis://127.0.0.1:{deployment.master().port}", check)
 

@@ -6,7 +6,7 @@ import redis.asyncio
 from redis.asyncio.sentinel import SentinelConnectionPool
 
 
-async def unguarded(client: redis.asyncio.Redis) -> str | None:
+async def unguarded_master(client: redis.asyncio.Redis) -> str | None:
     """What the present master lacks, in a few words.
 
     A master that is cut off from the others does not know that it was replaced. It refuses writes then only where
