@@ -43,6 +43,16 @@ class Asked:
         died = sum(end.outcome == "dead" for end in self._known.ended[handler, event_id])
         return died - self._letters[handler, event_id]
 
+    def only(self, handler: str, event: Stored) -> Again | None:
+        """The one command that put it to run again; None where that cannot be told, or nobody did."""
+        replays, taken = self.replays(handler, event), self.taken(handler, event.event_id)
+        if taken <= 0:
+            return replays[0] if len(replays) == 1 else None
+        died = [end for end in self._known.ended[handler, event.event_id] if end.outcome == "dead"]
+        retries = [again for again in self.retries[handler] if again.ended_ms >= died[0].at_ms]
+        sure = not replays and len(died) == 1 and retries and retries[0].completed
+        return retries[0] if sure else None
+
     def times(self, handler: str, event: Stored) -> int:
         """How often it can have been put to run again at the most."""
         return len(self.replays(handler, event)) + max(0, self.taken(handler, event.event_id))
@@ -80,7 +90,7 @@ def check_agains(story: Story, known: Index, asked: Asked, counts: Counter[str])
     for again in story.agains:
         counts["replays" if again.kind == "replay" else "retries"] += 1
         yield from _replay_faults(again, known, counts)
-    yield from _order_of_replays(story, known, asked)
+    yield from _order_among_themselves(story, known, asked)
     excuses = Excuses(story)
     for name, _, event in known.wanted():
         ends, runs = known.ended[name, event.event_id], known.runs[name, event.event_id]
@@ -133,17 +143,17 @@ def _without_run(end: Ended) -> bool:
     return end.outcome in _NO_RUN or end.reason == "worker-died"
 
 
-def _order_of_replays(story: Story, known: Index, asked: Asked) -> Iterator[Violation]:
-    """Where only one replay meant an event, it is known which attempts belong together."""
+def _order_among_themselves(story: Story, known: Index, asked: Asked) -> Iterator[Violation]:
+    """What one command put to run again, where it is known that it was this one."""
     excuses = Excuses(story)
     groups: dict[tuple[str, str, int], list[Run]] = defaultdict(list)
     for run in story.runs:
         event = known.stored.get(run.event_id)
         if not run.replayed or event is None or ROLES[run.handler].order != "entity":
             continue
-        replays = asked.replays(run.handler, event)
-        if len(replays) == 1 and not asked.taken(run.handler, run.event_id):
-            groups[run.handler, run.key, replays[0].asked_ms].append(run)
+        again = asked.only(run.handler, event)
+        if again is not None:
+            groups[run.handler, run.key, again.asked_ms].append(run)
     for runs in groups.values():
         runs.sort(key=lambda run: run.began_at)
         yield from overtakings(runs, known, excuses, by_arrival=True)

@@ -584,6 +584,31 @@ def test_each_fault_of_a_retry_is_found(harm: Callable[[Story], None], found: se
     assert kinds(story) == found
 
 
+def retried_together(*, in_order: bool) -> Story:
+    """Two dead letters of one entity, tried again by one command."""
+    story = good()
+    for at, event_id in enumerate((FIRST, SECOND)):
+        settle(story, "chaos.thread", event_id, "dead", "gave-up")
+        one_of(story, "chaos.thread", event_id).outcome = "GiveUp"
+        story.runs.append(
+            run("chaos.thread", event_id, at + 1, 63 + at if in_order else 64 - at, replayed=True)
+        )
+        story.ended.append(Ended("chaos.thread", event_id, "done", "", 66_000))
+    story.agains.append(Again("chaos.thread", "retry", 60_000, 60.0, 61_000, True))
+    recount(story)
+    story.letters.clear()
+    count_reopened(story, "chaos.thread", 2)
+    return story
+
+
+def test_letters_that_are_tried_again_together_run_in_the_order_of_their_entity():
+    assert kinds(retried_together(in_order=True)) == set()
+    assert kinds(retried_together(in_order=False)) == {"overtaken"}
+    not_told_which = retried_together(in_order=False)
+    not_told_which.agains[0] = not_told_which.agains[0]._replace(completed=False)
+    assert kinds(not_told_which) == set()
+
+
 def test_a_lease_may_outlive_a_pause_and_nothing_more():
     verdict = judged(begun_at(65.5, paused()))
     assert (verdict.violations, verdict.latest_s) == ([], pytest.approx(5.5))
