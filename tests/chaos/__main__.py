@@ -27,7 +27,7 @@ _COUNTS = {
     "cut": "attempts cut off by a death",
     "effects": "once-only steps carried out",
     "superseded": "superseded by newer ones",
-    "dead": "dead letters",
+    "dead": "deliveries given up, some more than once",
     "worker_died": "of them after three deaths",
     "uncertain": "of them for an uncertain step",
     "stall_overlaps": "overlaps across a stall longer than the lease (allowed)",
