@@ -39,17 +39,18 @@ class Asked:
         return [again for again in self._replays[handler] if again.means(event)]
 
     def taken(self, handler: str, event_id: str) -> int:
-        """How many of its dead letters are not there any more: a retry takes them out. Negative: too many are."""
+        """How many of its dead letters are not there any more: what asks for it again takes them out. Negative: too
+        many are there."""
         died = sum(end.outcome == "dead" for end in self._known.ended[handler, event_id])
         return died - self._letters[handler, event_id]
 
     def only(self, handler: str, event: Stored) -> Again | None:
         """The one command that put it to run again; None where that cannot be told, or nobody did."""
         replays, taken = self.replays(handler, event), self.taken(handler, event.event_id)
-        if taken <= 0:
-            return replays[0] if len(replays) == 1 else None
         died = [end for end in self._known.ended[handler, event.event_id] if end.outcome == "dead"]
-        retries = [again for again in self.retries[handler] if again.ended_ms >= died[0].at_ms]
+        retries = [again for again in self.retries[handler] if died and again.ended_ms >= died[0].at_ms]
+        if taken <= 0 or not retries:
+            return replays[0] if len(replays) == 1 else None
         sure = not replays and len(died) == 1 and retries and retries[0].completed
         return retries[0] if sure else None
 
@@ -169,14 +170,18 @@ def _letter_faults(name: str, event: Stored, ends: list[Ended], asked: Asked) ->
             "retry-lost", event_id, f"{name}: a dead letter of it was taken, and it has no end since"
         )
     retries = [again for again in asked.retries[name] if died and again.ended_ms >= died[0].at_ms]
-    if taken > 0 and not retries:
+    replays = asked.replays(name, event)
+    if taken > 0 and not retries and not replays:
         yield Violation(
             "letter-gone", event_id, f"{name} has no dead letter of it, and nobody tried it again"
         )
-    if died and taken < len(died) and not asked.replays(name, event):
-        late = [again for again in retries if again.completed and died[-1].at_ms < again.asked_ms]
+    if died and taken < len(died):
+        meant = [*retries, *(again for again in replays if event_id in again.chosen)]
+        late = [again for again in meant if again.completed and died[-1].at_ms < again.asked_ms]
         if late:
-            says = f"{name}: a retry of all dead letters at {late[0].asked_s:.3f} left it where it was"
+            says = (
+                f"{name}: its dead letter is there, although it was asked for again at {late[0].asked_s:.3f}"
+            )
             yield Violation("letter-left", event_id, says)
 
 

@@ -568,6 +568,22 @@ def letter_left(story: Story) -> None:
     count_reopened(story, "chaos.thread", 0)
 
 
+def replay_instead(story: Story) -> None:
+    chosen = frozenset({SECOND})
+    story.agains = [
+        Again("chaos.thread", "replay", 60_000, 60.0, 61_000, True, 0, 60_000, "", "", chosen=chosen)
+    ]
+
+
+def test_a_replay_takes_the_letter_of_what_was_dead():
+    story = retried()
+    replay_instead(story)
+    assert kinds(story) == set()
+    story.letters.append(Letter("chaos.thread", SECOND))
+    count_reopened(story, "chaos.thread", 1)
+    assert kinds(story) == {"letter-left"}
+
+
 @pytest.mark.parametrize(
     ("harm", "found"),
     [

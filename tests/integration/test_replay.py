@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from handlers import Context, Event, Raw, handler
+from handlers import Context, Event, GiveUp, Raw, handler
 from tests.harness import at_work, declaration, drained, event, eventually, position
 from workers.eventlog import replay as replaying
 from workers.eventlog.errors import ChangeRefused, UnknownName
@@ -168,5 +168,88 @@ def test_a_replay_that_was_not_finished_goes_on_under_a_new_name(on_each_server)
         found = await unfinished(log, "renamed")
         assert found is not None
         assert found.selection.handler == "renamed"
+
+    on_each_server(check)
+
+
+class Unlucky:
+    """Gives up every third event until it is told to do better."""
+
+    def __init__(self) -> None:
+        self.again: list[int] = []
+        self.better = False
+
+        @handler("h", on=["*"])
+        async def h(event: Event[Raw], ctx: Context) -> None:
+            if event.replayed:
+                self.again.append(event.payload.data["n"])
+            if event.payload.data["n"] % 3 == 0 and not self.better:
+                raise GiveUp("not yet")
+
+        self.handler = h
+
+
+def test_what_was_dead_is_not_dead_any_more_when_it_runs_again(on_each_server):
+    async def check(log: EventLog) -> None:
+        unlucky = Unlucky()
+        await log.declare([declaration(unlucky.handler)])
+        await log.append([event(A, f"session:{n}", n=n) for n in range(12)])
+        await drained(log, unlucky.handler)
+        assert (await position(log, "h")).dead == 4
+        assert (await fed(log, selected())).put == 12
+        found = await position(log, "h")
+        assert (found.dead, found.open) == (0, 12)
+        await drained(log, unlucky.handler)
+        assert sorted(unlucky.again) == list(range(12))
+        letters = await log.redis.xrange(log.key("dead", "h"))
+        assert len(letters) == len({fields[b"event"] for _, fields in letters}) == 4
+        unlucky.better = True
+        await fed(log, selected())
+        await drained(log, unlucky.handler)
+        assert (await position(log, "h")).dead == 0
+
+    on_each_server(check)
+
+
+def test_a_letter_that_comes_while_a_replay_is_fed_goes_too(on_each_server, monkeypatch):
+    async def check(log: EventLog) -> None:
+        unlucky = Unlucky()
+        await log.declare([declaration(unlucky.handler)])
+        await log.append([event(A, "session:1", n=0)])
+        await drained(log, unlucky.handler)
+        (first,) = await log.redis.xrange(log.key("dead", "h"))
+        await log.redis.delete(log.key("dead", "h"))
+        read_on, reads = replaying._Letters.read_on, 0
+
+        async def dies_just_then(letters) -> None:
+            nonlocal reads
+            await read_on(letters)
+            reads += 1
+            if reads == 1:
+                await log.redis.xadd(log.key("dead", "h"), first[1])
+
+        monkeypatch.setattr(replaying._Letters, "read_on", dies_just_then)
+        assert (await fed(log, selected())).put == 1
+        assert ((await position(log, "h")).dead, reads) == (0, 2)
+
+    on_each_server(check)
+
+
+def test_a_letter_that_somebody_took_meanwhile_does_not_keep_its_event_from_running(
+    on_each_server, monkeypatch
+):
+    async def check(log: EventLog) -> None:
+        unlucky = Unlucky()
+        await log.declare([declaration(unlucky.handler)])
+        await log.append([event(A, "session:1", n=0)])
+        await drained(log, unlucky.handler)
+        read_on = replaying._Letters.read_on
+
+        async def discarded_just_then(letters) -> None:
+            await read_on(letters)
+            await log.redis.xtrim(log.key("dead", "h"), maxlen=0)
+
+        monkeypatch.setattr(replaying._Letters, "read_on", discarded_just_then)
+        assert (await fed(log, selected())).put == 1
 
     on_each_server(check)

@@ -20,10 +20,14 @@ Answer = Literal["put", "open", "waiting", "gone"]
 
 
 class Again(NamedTuple):
-    """One event to run again, and the id of the dead letter that it came from ('' = none)."""
+    """One event to run again, and the id of its dead letter ('' = it has none)."""
 
     record: OpenRecord
     letter: str = ""
+
+
+class LettersUnread(Exception):
+    """Somebody who goes by the events, not by their letters, does not know the newest letter yet."""
 
 
 class Progress(NamedTuple):
@@ -41,11 +45,14 @@ async def reopen(
     *,
     room: int = OPEN_QUOTA,
     progress: Progress | None = None,
+    letters_read: str = "",
 ) -> list[Answer] | None:
     """Put a batch into `open`, in one change.
 
     Args:
         room: records that `open` may hold afterwards.
+        letters_read: for a replay, the last dead letter of the handler that was looked at: all of the events that
+            have one must come with it. Empty for a retry, in which a letter that is gone means that it is too late.
 
     Returns:
         Of each event: `put`; `open` when it is there already; `waiting` when it is not settled yet; `gone` when its
@@ -54,9 +61,10 @@ async def reopen(
     Raises:
         UnknownName: no such handler is registered.
         ChangeRefused: somebody else moved the progress meanwhile.
+        LettersUnread: nothing was changed, since there is a letter after `letters_read`.
     """
     now, then = progress or ("", "")
-    arguments: list[str | int | bytes] = [log.prefix, handler, lane, room, now, then]
+    arguments: list[str | int | bytes] = [log.prefix, handler, lane, room, now, then, letters_read]
     for item in batch:
         arguments += (item.record.event.stream_id, item.letter, encode_open(item.record))
     status, *answers = await log.scripts.reopen(args=arguments)
@@ -65,6 +73,8 @@ async def reopen(
             return [answer.decode() for answer in answers]
         case b"full":
             return None
+        case b"unread":
+            raise LettersUnread
         case b"moved":
             raise ChangeRefused(f"another replay of {handler} is at work; let it finish")
         case _:

@@ -1,7 +1,8 @@
 """Replay: kept events of a handler run once more, chosen by time, type and entity.
 
 It goes page by page, each page with a note of how far it has come, in one change: cut off anywhere, it goes on where
-it was. What is not settled yet is left alone, since it will run anyway. It knows nothing of handlers' code.
+it was. What is not settled yet is left alone, since it will run anyway; what is dead is not dead any more. It knows
+nothing of handlers' code.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,12 +19,13 @@ from workers.eventlog.errors import ChangeRefused
 from workers.eventlog.log import EventLog
 from workers.eventlog.positions import unknown_handler
 from workers.eventlog.record import OPEN_QUOTA, OpenRecord, StoredEvent, decode_event
-from workers.eventlog.reopen import Again, Progress, reopen
+from workers.eventlog.reopen import Again, LettersUnread, Progress, reopen
 
 ROOM = OPEN_QUOTA // 2  # the other half stays for what goes wrong meanwhile
 
 _LOOKS = 2_000  # events that one script may look at
 _GIVES, _BYTES = 256, 1 << 20  # and give: whoever drains takes all of `open` anew after each page
+_LETTERS = 200  # that are read at once, with their bodies
 _WAIT_S = 0.5
 
 
@@ -157,12 +160,13 @@ async def feed(log: EventLog, replay: Replay, *, patience_s: float) -> AsyncIter
     """
     handler = replay.selection.handler
     remaining = list(replay.selection.lanes(log))
+    letters = _Letters(log, handler)
     waited_s = 0.0
     while remaining:
         stuck = True
         for lane in list(remaining):
             after, done, page = await _page(log, replay.selection, lane, replay.done.get(lane, ""))
-            fed = await _put(log, replay, lane, after, page) if after else replay
+            fed = await _put(log, replay, letters, lane, after, page) if after else replay
             if fed is None:
                 continue
             stuck = False
@@ -184,14 +188,47 @@ async def feed(log: EventLog, replay: Replay, *, patience_s: float) -> AsyncIter
     await log.redis.hdel(log.key("replays"), handler)
 
 
+class _Letters:
+    """The dead letters of a handler by their event: what runs again is not dead any more."""
+
+    def __init__(self, log: EventLog, handler: str) -> None:
+        self._log = log
+        self._stream = log.key("dead", handler)
+        self._of: dict[str, str] = {}
+        self.read = "0-0"
+
+    async def read_on(self) -> None:
+        """Read those that came since."""
+        while page := await self._log.redis.xrange(self._stream, min=f"({self.read}", count=_LETTERS):
+            for raw_id, fields in page:
+                self.read = raw_id.decode()
+                self._of[fields[b"event"].decode()] = self.read
+
+    def of(self, event: StoredEvent) -> str:
+        """Id of the letter of an event; empty when it has none."""
+        return self._of.get(event.event_id, "")
+
+
 async def _put(
-    log: EventLog, replay: Replay, lane: int, after: str, page: list[StoredEvent]
+    log: EventLog, replay: Replay, letters: _Letters, lane: int, after: str, page: list[StoredEvent]
 ) -> Replay | None:
     """One page, and the note that it was put; None when there is no room."""
-    batch = [Again(OpenRecord(event, "replay", replayed=True)) for event in page]
     then = replace(replay, done={**replay.done, lane: after})
     progress = Progress(replay.text(), then.text())
-    answers = await reopen(log, replay.selection.handler, lane, batch, room=ROOM, progress=progress)
+    while True:
+        await letters.read_on()
+        batch = [Again(OpenRecord(event, "replay", replayed=True), letters.of(event)) for event in page]
+        with suppress(LettersUnread):
+            answers = await reopen(
+                log,
+                replay.selection.handler,
+                lane,
+                batch,
+                room=ROOM,
+                progress=progress,
+                letters_read=letters.read,
+            )
+            break
     if answers is None:
         return None
     told = Counter(answers)

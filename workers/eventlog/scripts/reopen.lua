@@ -1,11 +1,13 @@
 #!lua flags=allow-oom
 -- Put settled events of one (handler, lane) back into `open`, to run again. An event that is not settled or is open
--- already is left alone; a dead letter that it came from is taken out in the same change. A batch that has no room
--- changes nothing, and neither does one whose progress somebody else has moved.
+-- already is left alone; a dead letter of it is taken out in the same change. A batch that has no room changes
+-- nothing, and neither does one whose progress somebody else has moved, nor one of somebody who has not read all letters.
 -- ARGV: prefix, handler, lane, room (records that `open` may hold), progress as it was, progress as it will be ('' =
---   none is kept), then 3 values per event: stream id, id of its dead letter or '', record
+--   none is kept), last letter that was read ('' = that does not matter: those who come with a letter want just that
+--   one tried again), then 3 values per event: stream id, id of its dead letter or '', record
 local prefix, handler, lane, room = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local first, stride = 7, 3
+local letters_read = ARGV[7]
+local first, stride = 8, 3
 local pair = handler .. '|' .. lane
 local open = prefix .. 'open:' .. handler .. ':' .. lane
 local ahead = prefix .. 'ahead:' .. handler .. ':' .. lane
@@ -17,6 +19,10 @@ local version = redis.call('HGET', prefix .. 'newest', handler)
 local cur = redis.call('HGET', prefix .. 'cur', pair)
 if not version or not cur then return {'unknown'} end
 if ARGV[6] ~= '' and (redis.call('HGET', prefix .. 'replays', handler) or '') ~= ARGV[5] then return {'moved'} end
+if letters_read ~= '' then
+  local newest = redis.call('XREVRANGE', dead, '+', '-', 'COUNT', 1)[1]
+  if newest and later(newest[1], letters_read) then return {'unread'} end
+end
 local many = (#ARGV - first + 1) / stride
 if many > 0 and redis.call('HLEN', open) + many > room then return {'full'} end
 
@@ -29,7 +35,7 @@ for at = first, #ARGV, stride do
     answer = 'waiting'
   elseif redis.call('HEXISTS', open, id) == 1 then
     answer = 'open'
-  elseif letter ~= '' and redis.call('XDEL', dead, letter) == 0 then
+  elseif letter ~= '' and redis.call('XDEL', dead, letter) == 0 and letters_read == '' then
     answer = 'gone'
   else
     answer = 'put'
