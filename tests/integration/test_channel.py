@@ -89,6 +89,16 @@ def test_a_refused_call_is_the_only_one_that_fails(with_channel):
     with_channel(check)
 
 
+def test_a_call_that_cannot_be_sent_shifts_nobody_elses_reply(with_channel):
+    async def check(client: Any, channel: Channel, call: Any) -> None:
+        await call("first")
+        with pytest.raises(UnicodeEncodeError):
+            await call("lone surrogate \ud800")
+        assert [await call("a"), await call("b")] == [b"a", b"b"]
+
+    with_channel(check)
+
+
 def test_a_caller_that_is_cancelled_takes_nobody_elses_reply(with_channel):
     async def check(client: Any, channel: Channel, call: Any) -> None:
         await call("first")

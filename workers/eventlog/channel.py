@@ -100,10 +100,10 @@ class _Line:
     async def ask(self, *command: Any) -> Any:
         if self.lost:
             raise ConnectionLost("the connection was lost")
+        packed = self._connection.pack_command(*command)  # what cannot be packed gets no reply, and has no place
         answer = self._loop.create_future()
         self._asked.append(answer)
         try:
-            packed = self._connection.pack_command(*command)
             await self._connection.send_packed_command(packed, check_health=False)
             return await answer
         finally:
