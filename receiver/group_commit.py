@@ -143,8 +143,9 @@ class GroupCommit:
         return True
 
     def _refuse_waiting(self) -> None:
-        self._refuse(self._waiting)
-        self._waiting.clear()
+        # Whoever is told may have the next element at hand at once: that one is tried.
+        waiting, self._waiting = self._waiting, deque()
+        self._refuse(waiting)
 
     def _refuse(self, those: Iterable[_Waiting], answer: Answer = _UNAVAILABLE) -> None:
         for waiting in those:

@@ -154,6 +154,38 @@ def test_redis_away_refuses_the_batch_and_those_behind_it(error: Exception) -> N
     run(scenario)
 
 
+def test_who_is_refused_may_bring_the_next_element_at_once() -> None:
+    """As a connection does whose next request has arrived already."""
+
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        def away(elements: Sequence[Element]) -> AppendReply:
+            log.act = log.accept
+            raise redis.exceptions.ConnectionError
+
+        log.act = away
+        log.gate.clear()
+        told: list[str] = []
+        last = asyncio.Event()
+
+        def refused(answer: Answer) -> None:
+            told.append(answer.outcome)
+            commit.append(element(b"next"), accepted)
+
+        def accepted(answer: Answer) -> None:
+            told.append(answer.outcome)
+            last.set()
+
+        commit.append(element(b"first"), lambda answer: told.append(answer.outcome))
+        await asyncio.sleep(0)  # its append is under way
+        commit.append(element(b"waits"), refused)
+        log.gate.set()
+        await last.wait()
+        assert told == ["refused", "refused", "accepted"]
+        assert log.batches == [[b"first"], [b"next"]]
+
+    run(scenario)
+
+
 def test_a_script_error_makes_the_batch_go_one_by_one() -> None:
     async def scenario(log: Log, commit: GroupCommit) -> None:
         def fail(elements: Sequence[Element]) -> AppendReply:
