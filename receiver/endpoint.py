@@ -39,6 +39,7 @@ STATUS: Final = {
 _UNAVAILABLE = 503
 _SIGNATURE = SIGNATURE_HEADER.lower().encode()
 _TYPE, _LENGTH = b"content-type", b"content-length"
+_LENGTH_DIGITS: Final = 20  # of 64 bits; parsers let any number of zeros stand before them, Python does not
 LOOKED_AT: Final = frozenset((_SIGNATURE, _TYPE, _LENGTH))
 """The headers that matter here, in lower case."""
 
@@ -139,7 +140,7 @@ class WebhookEndpoint:
             elif name == _TYPE:
                 if not _is_json(value):
                     raise Refused("content-type-not-json")
-            elif name == _LENGTH and int(value) > self._limits.body_bytes:
+            elif name == _LENGTH and (len(value) > _LENGTH_DIGITS or int(value) > self._limits.body_bytes):
                 raise Refused("body-too-large")
         return signature
 

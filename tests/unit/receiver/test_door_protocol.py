@@ -149,6 +149,7 @@ CASES = {
     "no signature": (request(body(), X_Signature=""), 401),
     "another type": (request(body(), Content_Type="text/plain"), 415),
     "too large": (request(b"x" * (LIMIT + 1)), 413),
+    "a length after many zeros": (request(body(), Content_Length=f"{len(body()):025}"), 413),
     "another method": (request(b"", method="GET"), 405),
     "another path": (request(b"", method="GET", path="/elsewhere"), 404),
     "a path that only starts alike": (request(body(), path=f"{PATH}/more"), 404),
