@@ -100,7 +100,7 @@ class _Line:
     async def ask(self, *command: Any) -> Any:
         if self.lost:
             raise ConnectionLost("the connection was lost")
-        packed = self._connection.pack_command(*command)  # what cannot be packed gets no reply, and has no place
+        packed = self._connection.pack_command(*command)  # what cannot be packed gets no reply
         answer = self._loop.create_future()
         self._asked.append(answer)
         try:
