@@ -8,7 +8,7 @@ resources are.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,17 @@ def occurred_at(notification_type: str, data: Mapping[str, Any]) -> datetime | N
     return None
 
 
+def is_dated(notification_type: str, data: Mapping[str, Any]) -> bool:
+    """Whether `occurred_at` finds a time; it ends at the first one."""
+    for steps, within in _TIMES.get(notification_type, _FALLBACK_TIMES):
+        place = _at(data, steps)
+        if place is not None:
+            times = [place] if within is None else _texts(place, within)
+            if any(read_time(time) is not None for time in times):
+                return True
+    return False
+
+
 def _at(here: Any, steps: Steps) -> object:
     for name, snaked in steps:
         if type(here) is not dict:
@@ -100,16 +111,19 @@ def _at(here: Any, steps: Steps) -> object:
 
 
 def _newest(elements: object, spelled: tuple[str, str]) -> datetime | None:
+    texts = set(_texts(elements, spelled))  # the readings of one sample share their time
+    if len(texts) == 1:
+        return read_time(texts.pop())
+    return max((time for time in map(read_time, texts) if time is not None), default=None)
+
+
+def _texts(elements: object, spelled: tuple[str, str]) -> Iterator[str]:
     name, snaked = spelled
-    texts = set()  # the readings of one sample share their time
     for element in elements if type(elements) is list else [elements]:
         if type(element) is dict:
             text = element[name] if name in element else element.get(snaked)
             if type(text) is str:
-                texts.add(text)
-    if len(texts) == 1:
-        return read_time(texts.pop())
-    return max((time for time in map(read_time, texts) if time is not None), default=None)
+                yield text
 
 
 def _bounded(prefix: str, found: str) -> str:

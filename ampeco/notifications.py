@@ -8,7 +8,7 @@ Source: a consumer and the index of the specification v3.251.8: top-level text `
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES
-from ampeco.entity_keys import DEFAULT_RULES, EntityKeyRules, occurred_at
+from ampeco.entity_keys import DEFAULT_RULES, EntityKeyRules, is_dated, occurred_at
 from ampeco.errors import PayloadError
+from ampeco.models.fitting import checker
 from ampeco.models.lazy import LazyModels
 from ampeco.models.payload import Payload, VendorObject
 
@@ -103,6 +104,7 @@ __all__ = [
     "PartnerChanged",
     "PartnerInviteChanged",
     "Payload",
+    "Recognized",
     "ReservationChanged",
     "RoamingPlatformChanged",
     "SecurityEventReported",
@@ -122,6 +124,7 @@ __all__ = [
     "UserSubscriptionChanged",
     "parse",
     "read",
+    "recognize",
 ]
 
 UNTYPED = "untyped"
@@ -132,6 +135,9 @@ MODELS: Mapping[str, type[Payload]] = LazyModels(
     Payload, {name: f"ampeco.models.{known.model.replace('.', ':')}" for name, known in _LISTED.items()}
 )
 """Type string -> class of its payload, for every known type and the likely ones."""
+
+_FITS: dict[str, Callable[[Mapping[str, Any]], bool]] = {}
+"""Type string -> whether data fits its model; of those that were needed so far."""
 
 _EXPORTED: Mapping[str, type[VendorObject]] = LazyModels(
     VendorObject,
@@ -173,6 +179,19 @@ class Notification(NamedTuple):
     misfit: bool
 
 
+class Recognized(NamedTuple):
+    """What can be told of a notification without building its payload; as in `Notification`.
+
+    Attributes:
+        dated: it says when it happened.
+    """
+
+    type: str
+    key: str | None
+    dated: bool
+    misfit: bool
+
+
 def read(body: bytes) -> dict[str, Any]:
     """Decode a body, without a `data` wrapper around the notification.
 
@@ -203,8 +222,7 @@ def parse(body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES) -> Notification
         PayloadError: and nothing else, whatever the bytes.
     """
     data = read(body)
-    named = data.get("notification")
-    notification_type = named if type(named) is str and named else UNTYPED
+    notification_type = _type_of(data)
     payload: Payload | None = None
     misfit = False
     model = MODELS.get(notification_type)
@@ -221,6 +239,30 @@ def parse(body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES) -> Notification
         payload,
         misfit,
     )
+
+
+def recognize(body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES) -> Recognized:
+    """Read a notification as far as whoever only keeps it needs to know it; at less than half the price of `parse`.
+
+    Raises:
+        PayloadError: and nothing else, whatever the bytes.
+    """
+    data = read(body)
+    notification_type = _type_of(data)
+    fits = _FITS.get(notification_type)
+    if fits is None and notification_type in MODELS:
+        fits = _FITS[notification_type] = checker(MODELS[notification_type])
+    return Recognized(
+        notification_type,
+        rules.key(notification_type, data),
+        is_dated(notification_type, data),
+        fits is not None and not fits(data),
+    )
+
+
+def _type_of(data: Mapping[str, Any]) -> str:
+    named = data.get("notification")
+    return named if type(named) is str and named else UNTYPED
 
 
 def _why_unreadable(body: bytes, said: str) -> PayloadError:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ampeco.errors import PayloadError
-from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, parse
+from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, recognize
 from receiver.group_commit import Answered, GroupCommit
 from receiver.logging import get_logger
 from receiver.verification import VerifiedDelivery
@@ -58,7 +58,7 @@ class Intake:
     def read(self, delivery: VerifiedDelivery) -> Element:
         """Bytes as a record for the log: an event, or something for the quarantine. Never raises."""
         try:
-            found = parse(delivery.body, rules=self._rules)
+            found = recognize(delivery.body, rules=self._rules)
         except PayloadError as error:
             return _unreadable(delivery, error.reason)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not cost a verified event
@@ -72,9 +72,9 @@ class Intake:
             delivery.body,
             delivery.received_at_ms,
             delivery.key_id,
-            duplicates="mark" if found.occurred_at is None else "drop",
+            duplicates="drop" if found.dated else "mark",
             mark="misfit" if found.misfit else "",
-            nonce=os.urandom(12) if found.occurred_at is None else b"",
+            nonce=b"" if found.dated else os.urandom(12),
         )
 
 
