@@ -1,7 +1,9 @@
 """Many requests, one write: whatever waits while an append is in flight goes with the next one.
 
-It flushes at once and has no timer; batches grow by themselves under load. It knows when an append failed
-and what that means for those who wait. It knows nothing of HTTP and nothing of what an element says.
+It flushes at once and has no timer; batches grow by themselves under load. Where many wait, a second append follows
+the first over the same connection, in order, so that Redis and this process need not wait for each other in turns.
+It knows when an append failed and what that means for those who wait. It knows nothing of HTTP and nothing of what an
+element says.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from workers.eventlog.log import MAX_BATCH, Answer, AppendReply, Element
 
 MAX_BATCH_BYTES = 1 << 20
 MAX_WAITING_BYTES = 64 << 20
+IN_FLIGHT = 2
+WORTH_A_CALL = 16  # elements that wait, while another call is in flight
 APPEND_TIMEOUT_S = 3.0  # the client's own time-out is 2 s; this one is for whatever that does not cover
 
 Answered: TypeAlias = Callable[[Answer], None]
@@ -51,7 +55,13 @@ class _Waiting:
 
 
 class GroupCommit:
-    """Collects elements and appends them in batches, one call in flight at a time."""
+    """Collects elements and appends them in batches.
+
+    Args:
+        append: two calls may be in flight; they must be carried out in the order in which they were made.
+        observer: told of every batch.
+        max_waiting_bytes: of bodies without an answer; what is more is refused.
+    """
 
     def __init__(
         self,
@@ -64,7 +74,7 @@ class GroupCommit:
         self._observer = observer
         self._max_waiting_bytes = max_waiting_bytes
         self._waiting: deque[_Waiting] = deque()
-        self._pump: asyncio.Task[None] | None = None
+        self._pumps: set[asyncio.Task[None]] = set()
         self.waiting_bytes = 0
 
     def append(self, element: Element, answered: Answered) -> None:
@@ -80,17 +90,20 @@ class GroupCommit:
             return
         self.waiting_bytes += size
         self._waiting.append(_Waiting(element, answered))
-        if self._pump is None:
-            self._pump = asyncio.create_task(self._run())
+        pumps = len(self._pumps)
+        if not pumps or (pumps < IN_FLIGHT and len(self._waiting) >= WORTH_A_CALL):
+            self._pumps.add(asyncio.create_task(self._run()))
 
     async def _run(self) -> None:
+        pump = asyncio.current_task()
+        assert pump is not None  # noqa: S101
         batch: list[_Waiting] = []
         try:
             while self._waiting:
                 batch = self._next_batch()
                 await self._commit(batch)
         finally:
-            self._pump = None
+            self._pumps.discard(pump)  # at once: who comes next must not count on it
             # Nobody is left without an answer, whatever ended this loop.
             self._refuse(batch)
             self._refuse_waiting()

@@ -57,7 +57,8 @@ class Channel:
                 try:
                     reply = await line.ask("EVALSHA", script.sha, 0, *arguments)
                 except NoScriptError:
-                    await self._redis.script_load(script.script)
+                    async with self._opening:  # one after the other, so that calls keep their order
+                        await self._redis.script_load(script.script)
                     reply = await line.ask("EVALSHA", script.sha, 0, *arguments)
                 # Over the same connection: it waits for what that one wrote.
                 if replicas and await line.ask("WAIT", replicas, int(within_s * 500)) < replicas:

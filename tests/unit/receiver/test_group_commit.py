@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis.exceptions
 
-from receiver.group_commit import MAX_BATCH_BYTES, GroupCommit
+from receiver.group_commit import MAX_BATCH_BYTES, WORTH_A_CALL, GroupCommit
 from workers.eventlog.log import MAX_BATCH, Answer, AppendReply, Element, Unreadable
 
 
@@ -88,6 +88,43 @@ def test_those_who_wait_go_together_and_each_gets_its_own_answer() -> None:
         answers = await asyncio.gather(*first, *rest)
         assert [answer.event_id for answer in answers] == ["first", *map(str, range(20))]
         assert [len(batch) for batch in log.batches] == [1, 20]
+
+    run(scenario)
+
+
+def test_a_second_call_follows_the_first_where_many_wait_and_a_third_does_not() -> None:
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        log.gate.clear()
+        tasks = together(commit, [b"first"])
+        while not log.batches:
+            await asyncio.sleep(0)
+        for number in range(3):
+            tasks += together(commit, [b"%d-%d" % (number, i) for i in range(WORTH_A_CALL)])
+            for _ in range(5):
+                await asyncio.sleep(0)
+        assert [len(batch) for batch in log.batches] == [1, WORTH_A_CALL]
+        log.gate.set()
+        answers = await asyncio.gather(*tasks)
+        assert [len(batch) for batch in log.batches] == [1, WORTH_A_CALL, 2 * WORTH_A_CALL]
+        assert [body for batch in log.batches for body in batch] == [
+            (answer.event_id or "").encode() for answer in answers
+        ]
+
+    run(scenario)
+
+
+def test_few_wait_for_the_call_in_flight() -> None:
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        log.gate.clear()
+        tasks = together(commit, [b"first"])
+        while not log.batches:
+            await asyncio.sleep(0)
+        tasks += together(commit, [b"x"] * (WORTH_A_CALL - 1))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        log.gate.set()
+        await asyncio.gather(*tasks)
+        assert [len(batch) for batch in log.batches] == [1, WORTH_A_CALL - 1]
 
     run(scenario)
 
@@ -237,8 +274,8 @@ def test_nobody_is_left_waiting_when_the_pump_is_cancelled_or_breaks() -> None:
         tasks = together(commit, [b"a", b"b"])
         while not log.batches:
             await asyncio.sleep(0)
-        assert commit._pump is not None
-        commit._pump.cancel()
+        for pump in commit._pumps:
+            pump.cancel()
         assert await outcomes(tasks) == ["log-unavailable"] * 2
 
     run(scenario)
@@ -265,9 +302,8 @@ def test_each_is_told_once_even_if_what_comes_after_the_append_breaks() -> None:
         log.appended = broken  # type: ignore[method-assign]
         told: list[Answer] = []
         commit.append(element(b"a"), told.append)
-        assert commit._pump is not None
         with pytest.raises(RuntimeError):
-            await commit._pump
+            await asyncio.gather(*commit._pumps)
         assert told == [Answer("accepted", "a")]
 
     run(scenario)
