@@ -64,8 +64,9 @@ class DoorProtocol(HttpToolsProtocol):
             signature = self._endpoint.gate(request.method, request.headers)
         except Refused:
             return False
+        body, request.body = request.body, b""  # a connection may be idle for long after it
         self._answering = True
-        self._endpoint.take(request.body, signature, self._answer)
+        self._endpoint.take(body, signature, self._answer)
         return True
 
     def _answer(self, reply: Reply) -> None:
@@ -142,7 +143,7 @@ class _WholeRequest:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._whole = False
         if not self._whole or self._begun != 1:
-            self._parser = None  # it may stand amid a request, which somebody else reads on
+            self._parser, self.body = None, b""  # they may be amid a request, which somebody else reads on
             return False
         return True
 
