@@ -19,7 +19,7 @@ from dataclasses import replace
 
 import structlog
 
-from workers.deliver import Attempt, Runtime, run
+from workers.deliver import Attempt, HandlerEnded, Runtime, run
 from workers.eventlog.connect import end_tasks
 from workers.eventlog.errors import LeaseLost
 from workers.eventlog.lease import Lease, Mode, Read, Settlement, Taken, clock_s
@@ -368,6 +368,10 @@ class Drain:
         )
         try:
             outcome = await run(self._runtime, attempt)
+        except asyncio.CancelledError:
+            if not self._stopping:  # none of us did it: the handler cancelled its own task, which ends with this
+                self._finish(entry, self._cut_short(entry, HandlerEnded("it cancelled its own task")))
+            raise
         finally:
             self._window.running.discard(entry)
         if outcome.kind != "done" or attempt.actions or entry.log:
@@ -378,9 +382,9 @@ class Drain:
         self._outlived.add(entry)
         self._overdue()
 
-    def _timed_out(self, entry: Entry) -> Outcome:
+    def _cut_short(self, entry: Entry, error: Exception) -> Outcome:
         outcome = outcome_of(
-            AttemptTimedOut(),
+            error,
             self._handler,
             attempt=entry.attempts + 1,
             age_s=0.0,
@@ -512,8 +516,11 @@ class Drain:
         await self._abandon()
         window.to_mark = []
         for entry in at_work:
+            if entry.state in ("settled", "retry"):
+                continue  # it came to an end while it was abandoned
             if entry in self._outlived:
-                self._finish(entry, self._timed_out(entry))  # a thread that never returns is an attempt too
+                # A thread that never returns is an attempt too.
+                self._finish(entry, self._cut_short(entry, AttemptTimedOut()))
             elif entry.in_open:
                 # Stopped politely: it is handed back, not suspected.
                 entry.crashes -= entry.suspect

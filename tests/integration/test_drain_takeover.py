@@ -244,6 +244,72 @@ def test_a_thread_that_never_returns_is_an_attempt_and_asks_for_a_new_process(wi
     with_lane(check)
 
 
+def test_an_attempt_that_ends_while_it_is_abandoned_ends_once(with_lane, monkeypatch):
+    monkeypatch.setattr("workers.deliver._CANCEL_S", 0.1)
+
+    @handler("h", on=["*"], timeout_s=0.1)
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        for _ in range(2):  # its time limit, then the end of the grace time
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        await log.append([event()])
+        dispatcher = Dispatcher(log, "default", {"h": Runtime(h, VERSION)})
+        dispatcher._grace_s = 0.1
+        working = asyncio.create_task(dispatcher.work())
+        await asyncio.wait_for(dispatcher.recycling.wait(), 10)
+        await dispatcher.stop()
+        await working
+        found = await position(log, "h")
+        assert (found.stats, found.open, found.waiting) == ({**found.stats, "done": 1}, 0, 0)
+        assert "retried" not in found.stats
+
+    with_lane(check)
+
+
+async def cancels_itself() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(60)
+
+
+async def is_cancelled_after_a_group_failed() -> None:
+    """Until Python 3.13 a group that fails may leave its task cancelled once, so that the next looks like ours."""
+
+    async def fails() -> None:
+        raise KeyError
+
+    with contextlib.suppress(ExceptionGroup):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(60))
+            group.create_task(fails())
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("ends", [cancels_itself, is_cancelled_after_a_group_failed])
+def test_a_handler_that_cancels_its_own_task_has_failed_and_holds_up_nobody(with_lane, ends):
+    ran: list[int] = []
+
+    @handler("h", on=["*"], max_attempts=1, concurrency=1)
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        ran.append(event.payload.data["n"])
+        if event.payload.data["n"] == 0:
+            await ends()
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        await log.append([event(n=n) for n in range(3)])
+        await drained(log, h)
+        assert ran == [0, 1, 2]
+        found = await position(log, "h")
+        assert (found.dead, found.stats["done"], found.open) == (1, 2, 0)
+
+    with_lane(check)
+
+
 @pytest.mark.parametrize("raises", [StopIteration, GeneratorExit, KeyboardInterrupt])
 def test_whatever_a_plain_function_raises_ends_its_attempt_and_nothing_else(with_lane, raises):
     ran: list[int] = []
