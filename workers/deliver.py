@@ -182,15 +182,16 @@ def _time_limited(
     alarms.set(limit, limit.loop)
     try:
         while True:
+            thrown: BaseException | None = None
             try:
                 sent = yield awaited
             except GeneratorExit:
                 handling.close()
                 raise
             except BaseException as error:  # noqa: BLE001 - thrown on into the handler
-                awaited = handling.throw(error)
-            else:
-                awaited = handling.send(sent)
+                thrown = error
+            # Outside of that clause, or whatever the handler raises from here on would count as caused by it.
+            awaited = handling.send(sent) if thrown is None else handling.throw(thrown)
     except StopIteration:
         return
     except asyncio.CancelledError:
@@ -198,6 +199,7 @@ def _time_limited(
             raise AttemptTimedOut from None
         raise
     finally:
+        thrown = None  # it holds this frame
         alarms.drop(limit)
         limit.end()
 
