@@ -17,6 +17,7 @@ import redis
 from tests.door import awr, door
 from tests.harness import opened, soon
 from workers.eventlog.embedded import EmbeddedServer
+from workers.eventlog.errors import NotReplicated
 
 
 class Pair:
@@ -69,6 +70,14 @@ def bodies(url: str, prefix: str) -> set[bytes]:
             return {event.body for event in await log.list_events(limit=1000)}
 
     return asyncio.run(read())
+
+
+def test_who_finds_too_few_replicas_at_the_same_time_is_told_so_each(valkey, prefix: str) -> None:
+    async def ask() -> list[object]:
+        async with opened(valkey.url, prefix, replicas=1) as log:
+            return await asyncio.gather(log.append([]), log.append([]), log.ready(), return_exceptions=True)
+
+    assert [type(answer) for answer in asyncio.run(ask())] == [NotReplicated] * 3
 
 
 def test_what_was_answered_200_is_on_the_replica(pair: Pair, prefix: str) -> None:

@@ -60,8 +60,9 @@ class Channel:
                     async with self._opening:  # one after the other, so that calls keep their order
                         await self._redis.script_load(script.script)
                     reply = await line.ask("EVALSHA", script.sha, 0, *arguments)
-                # Over the same connection: it waits for what that one wrote.
-                if replicas and await line.ask("WAIT", replicas, int(within_s * 500)) < replicas:
+                # Over the same connection: it waits for what that one wrote. A quarter, since calls wait one behind
+                # the other for replicas, and two more that find too few of them should still be told so.
+                if replicas and await line.ask("WAIT", replicas, int(within_s * 250)) < replicas:
                     raise NotReplicated
                 return reply
         except (TimeoutError, ReadOnlyError):  # who takes no writes may not be the master any more
