@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from receiver.logging import get_logger
@@ -23,17 +24,27 @@ _LOOK_AT, _APPEND_AT = 1000, 64  # elements in one call
 _log = get_logger(__name__)
 
 
-class _Batch(NamedTuple):
+@dataclass(slots=True)
+class _Batch:
+    """What one append was about; what is appended again takes the place of what was lost."""
+
     accepted_s: float
-    elements: Sequence[Element]
-    answers: Sequence[Answer]
+    elements: list[Element]
+    answers: list[Answer]
     bytes: int
 
 
 class _Accepted(NamedTuple):
-    element: Element
+    """An element that is in the log, as far as we know: number `at` of its batch."""
+
+    batch: _Batch
+    at: int
     stream: str
     stream_id: str
+
+    @property
+    def element(self) -> Element:
+        return self.batch.elements[self.at]
 
 
 class Recollection:
@@ -61,6 +72,7 @@ class Recollection:
         self._kept: deque[_Batch] = deque()
         self._bytes = 0
         self._before: Remembered | None = None
+        self._suspect = False
         self._told_full = False
 
     async def append(self, elements: Sequence[Element]) -> AppendReply:
@@ -79,10 +91,10 @@ class Recollection:
             redis.RedisError, OSError: Redis did not answer; to be called again.
         """
         now, before = await remembered(self._events), self._before
-        may_have_forgotten = before is not None and not now.continues(before)
-        if may_have_forgotten and not await self._append_what_was_lost():
+        self._suspect = self._suspect or (before is not None and not now.continues(before))
+        if self._suspect and not await self._append_what_was_lost():
             return False
-        self._before = now
+        self._suspect, self._before = False, now
         safe_s = self._clock() - KEEP_S
         while self._kept and self._kept[0].accepted_s < safe_s:
             self._drop_oldest()
@@ -90,7 +102,7 @@ class Recollection:
 
     def _keep(self, elements: Sequence[Element], answers: Sequence[Answer]) -> None:
         size = sum(len(element.body) for element in elements)
-        self._kept.append(_Batch(self._clock(), elements, answers, size))
+        self._kept.append(_Batch(self._clock(), list(elements), list(answers), size))
         self._bytes += size
         while self._bytes > self._max_bytes:
             self._drop_oldest()
@@ -109,30 +121,33 @@ class Recollection:
             part = accepted[first : first + _LOOK_AT]
             places = await lost(self._events, [(one.stream, one.stream_id) for one in part])
             missing += [part[at] for at in places]
-        refused = 0
+        appended = refused = 0
         for first in range(0, len(missing), _APPEND_AT):
-            again = [_again(one.element) for one in missing[first : first + _APPEND_AT]]
-            reply = await self._events.append(again)
+            part = missing[first : first + _APPEND_AT]
+            reply = await self._events.append([_again(one.element) for one in part])
             self._wake(reply.wake)
-            self._keep(again, reply.answers)
-            self._metrics.appended_again.inc(sum(answer.event_id is not None for answer in reply.answers))
-            refused += sum(answer.outcome == "refused" for answer in reply.answers)
+            for one, answer in zip(part, reply.answers, strict=True):
+                if answer.outcome == "refused":
+                    refused += 1
+                else:
+                    one.batch.answers[one.at] = answer
+                    one.batch.accepted_s = self._clock()
+                    appended += answer.event_id is not None
+        self._metrics.appended_again.inc(appended)
         if missing:
-            _log.warning("events.appended_again", events=len(missing) - refused, refused=refused)
+            _log.warning("events.appended_again", events=appended, refused=refused)
         return not refused
 
 
-def _accepted(batch: _Batch) -> list[_Accepted]:
-    found = []
-    for element, answer in zip(batch.elements, batch.answers, strict=True):
+def _accepted(batch: _Batch) -> Iterator[_Accepted]:
+    for at, answer in enumerate(batch.answers):
         if answer.event_id is None:
             continue
         if answer.outcome == "quarantined":
-            found.append(_Accepted(element, "quarantine", answer.event_id))
+            yield _Accepted(batch, at, "quarantine", answer.event_id)
         else:
             lane, _, stream_id = answer.event_id.partition("-")
-            found.append(_Accepted(element, f"events:{lane}", stream_id))
-    return found
+            yield _Accepted(batch, at, f"events:{lane}", stream_id)
 
 
 def _again(element: Element) -> Element:
