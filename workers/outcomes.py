@@ -116,4 +116,5 @@ def where(error: BaseException) -> str:
     lines = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
     cause = error.__cause__ or error.__context__
     head = type(error).__qualname__ + (f" from {type(cause).__qualname__}" if cause else "")
-    return "\n".join([head, *lines])
+    # A file name can hold bytes that are no text, and whoever writes this down can write only text.
+    return "\n".join([head, *lines]).encode("utf-8", "backslashreplace").decode()

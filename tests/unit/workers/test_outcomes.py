@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ampeco.errors import NotFound, RateLimited
 from handlers import GiveUp, Retry, Skip
 from handlers.contract import NOT_YET_FOR_S, Backoff, CallNotDeclared, Handler
-from workers.outcomes import AttemptTimedOut, PayloadMismatch, outcome_of
+from workers.outcomes import AttemptTimedOut, PayloadMismatch, outcome_of, where
 from workers.retry import delay_s
 
 BASE_S = Backoff().base_s
@@ -100,3 +100,13 @@ def test_a_handlers_own_policy_decides():
     early = Retry("too early", counts=False, after_s=1)
     assert outcome_of(ValueError(), handler, attempt=8, age_s=0, uniform=longest).delay_s == 7.0
     assert outcome_of(early, handler, attempt=1, age_s=11.0, uniform=longest).kind == "dead"
+
+
+def test_where_it_failed_can_be_written_down_whatever_the_file_is_called():
+    try:
+        exec(compile("raise ValueError('secret')", "plugin-\udcff.py", "exec"))
+    except ValueError as error:
+        said = where(error)
+    assert "plugin-\\udcff.py:1" in said
+    assert "secret" not in said
+    said.encode()
