@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
     from redis.commands.core import AsyncScript
 
+_LEFT_S = 0.02  # between two looks whether nobody is sending any more
+
 
 class Channel:
     """One connection of a client's pool, taken with the first call and again after it was lost.
@@ -90,14 +92,16 @@ class _Line:
         self._pool = pool
         self._connection: Any = connection
         self._asked: deque[asyncio.Future[Any]] = deque()
+        self._sending = 0
         # The time limit is the caller's; redis-py's own would cost a task for each call.
         self._timeout_s, self._connection.socket_timeout = self._connection.socket_timeout, None
         self._loop = asyncio.get_running_loop()
         self._reading = asyncio.create_task(self._read())
 
     def cut(self) -> None:
-        self.lost = True
-        self._reading.cancel()
+        if not self.lost:  # once: what ends the reading has to give the connection back
+            self.lost = True
+            self._reading.cancel()
 
     async def ask(self, *command: Any) -> Any:
         if self.lost:
@@ -105,8 +109,15 @@ class _Line:
         packed = self._connection.pack_command(*command)  # what cannot be packed gets no reply
         answer = self._loop.create_future()
         self._asked.append(answer)
+        self._sending += 1
         try:
             await self._connection.send_packed_command(packed, check_health=False)
+        except BaseException:  # redis-py has closed the connection, and would open another for the next call
+            self.cut()
+            raise
+        finally:
+            self._sending -= 1
+        try:
             return await answer
         finally:
             answer.cancel()  # where sending failed or the caller was cancelled, nobody looks at it any more
@@ -123,6 +134,8 @@ class _Line:
             for answer in self._asked:
                 _refuse(answer, why)
             await self._connection.disconnect(nowait=True)
+            while self._sending:  # noqa: ASYNC110 - each will close it, and must not for whoever has it next
+                await asyncio.sleep(_LEFT_S)
             self._connection.socket_timeout = self._timeout_s
             await self._pool.release(self._connection)
 
