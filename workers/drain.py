@@ -369,7 +369,7 @@ class Drain:
         try:
             outcome = await run(self._runtime, attempt)
         except asyncio.CancelledError:
-            if not self._stopping:  # none of us did it: the handler cancelled its own task, which ends with this
+            if not self._stopping:  # then the handler cancelled its own task, which ends with this attempt
                 self._finish(entry, self._cut_short(entry, HandlerEnded("it cancelled its own task")))
             raise
         finally:
