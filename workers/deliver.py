@@ -282,7 +282,10 @@ def _event(stored: StoredEvent, model: type[Payload] | type[Raw], *, replayed: b
     except PayloadError as error:
         raise PayloadMismatch(error.reason) from None
     return event_dated_later(
-        lambda name: occurred_at(stored.type, data) if name == "occurred_at" else stored.received_at,
+        # Read anew: a handler may change the plain data of a Raw, and few ask.
+        lambda name: (
+            occurred_at(stored.type, read(stored.body)) if name == "occurred_at" else stored.received_at
+        ),
         id=stored.event_id,
         type=stored.type,
         key=stored.key,

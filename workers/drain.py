@@ -491,7 +491,7 @@ class Drain:
 
     def _adapt_batch(self, asked_s: float, got: int) -> None:
         """Large batches where events are quick; small ones where they are slow, since a crash suspects them all."""
-        if got < self._batch:
+        if got < self._batch or not self._read_at_s:
             return
         since_s = asked_s - self._read_at_s
         if since_s < 0.05:

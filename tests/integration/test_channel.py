@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
-from tests.faulty_proxy import proxied
+from tests.faulty_proxy import FaultyProxy, proxied
 from tests.harness import opened
 from workers.eventlog.channel import Channel
 from workers.eventlog.lease import Lease, Settlement
@@ -174,3 +176,56 @@ def test_steps_of_many_lanes_whose_replies_are_lost_are_each_applied_once(valkey
     with proxied(valkey.url.removeprefix("unix://"), seed=11, one_in=4) as proxy:
         proxy.faulty = False
         asyncio.run(check(f"redis://127.0.0.1:{proxy.port}", proxy))
+
+
+def test_in_a_storm_of_cuts_and_cancels_every_reply_is_its_own_and_only_redis_is_to_blame(valkey, prefix):
+    """Large calls are cancelled while they are sent, connections reset and stalled, and others use the same pool."""
+    chance, right = random.Random(5), 0
+
+    async def storm(proxy: FaultyProxy) -> None:
+        async with opened(f"redis://127.0.0.1:{proxy.port}", prefix) as log:
+            echo = log.redis.register_script(ECHO)
+
+            async def caller(number: int) -> None:
+                nonlocal right
+                while right < 400:
+                    said = f"{number}-{right}-" + "x" * chance.choice([0, 10, 200_000])
+                    with contextlib.suppress(RedisError, OSError):
+                        called = log.channel.call(
+                            echo, [said, log.key("ran")], within_s=chance.choice([0.005, 0.05, 0.5])
+                        )
+                        assert await called == said.encode()
+                        right += 1
+                    await asyncio.sleep(0.001)
+
+            async def canceller() -> None:
+                while right < 400:
+                    large = asyncio.create_task(log.channel.call(echo, ["y" * 1_000_000, "k"], within_s=1))
+                    await asyncio.sleep(chance.random() * 0.01)
+                    large.cancel()
+                    await asyncio.gather(large, return_exceptions=True)
+
+            async def client() -> None:
+                while right < 400:
+                    with contextlib.suppress(RedisError, OSError):
+                        assert await log.redis.echo(f"{right}") is not None
+                    await asyncio.sleep(0.001)
+
+            async def striker() -> None:
+                while right < 400:
+                    await asyncio.sleep(0.05)
+                    if chance.random() < 0.7:
+                        proxy.reset()
+                    else:
+                        proxy.stall(True)
+                        await asyncio.sleep(0.05)
+                        proxy.stall(False)
+
+            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+                for number in range(16):
+                    group.create_task(caller(number))
+                for other in (canceller(), canceller(), client(), striker()):
+                    group.create_task(other)
+
+    with proxied(valkey.url.removeprefix("unix://"), seed=3, one_in=200) as proxy:
+        asyncio.run(storm(proxy))
