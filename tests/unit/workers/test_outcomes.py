@@ -104,7 +104,7 @@ def test_a_handlers_own_policy_decides():
 
 def test_where_it_failed_can_be_written_down_whatever_the_file_is_called():
     try:
-        exec(compile("raise ValueError('secret')", "plugin-\udcff.py", "exec"))
+        exec(compile("raise ValueError('secret')", "plugin-\udcff.py", "exec"))  # noqa: S102 - our own line
     except ValueError as error:
         said = where(error)
     assert "plugin-\\udcff.py:1" in said
