@@ -30,14 +30,14 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, help="measure this instead (see parts.py)")
     parser.add_argument("--seconds", type=float, default=1.0, help="per measurement of a server (1)")
     parser.add_argument("--rounds", type=int, default=5, help="each measurement is repeated so often (5)")
-    parser.add_argument("--events", type=int, help="events to drain (20,000; --part flat 1,000,000)")
+    parser.add_argument("--events", type=int, help="events to drain (60,000; --part flat 1,000,000)")
     parser.add_argument("--jobs", type=int, default=300, help="RQ jobs to work off per round (300)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     if options.part:
         report = _part(options.part, options.rounds, options.events)
     else:
-        report = _measure(options.seconds, options.rounds, options.events or 20_000, options.jobs)
+        report = _measure(options.seconds, options.rounds, options.events or 60_000, options.jobs)
     print(report.to_json() if options.json else report.to_text())
 
 

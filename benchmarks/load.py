@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from time import perf_counter
 
-CONNECTIONS = 64
+CONNECTIONS = 128
 WARM_UP_S = 0.3
 
 _OK = b"HTTP/1.1 200 "
