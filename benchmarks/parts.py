@@ -103,5 +103,5 @@ def _done_per_s(url: str, prefix: str, name: str, events: int) -> float:
     return asyncio.run(logs.settled_per_s(url, prefix, name, events, _TIME_LIMIT_S))
 
 
-PARTS = {"flat": (flat, 1_000_000), "slow": (slow, 0), "poison": (poison, 20_000)}
+PARTS = {"flat": (flat, 1_000_000), "slow": (slow, 0), "poison": (poison, 60_000)}
 """Name -> what measures it, and how many events it wants."""
