@@ -94,9 +94,14 @@ def is_dated(notification_type: str, data: Mapping[str, Any]) -> bool:
     """Whether `occurred_at` finds a time; it ends at the first one."""
     for steps, within in _TIMES.get(notification_type, _FALLBACK_TIMES):
         place = _at(data, steps)
-        if place is not None:
-            times = [place] if within is None else _texts(place, within)
-            if any(read_time(time) is not None for time in times):
+        if place is None:
+            continue
+        if within is None:
+            if read_time(place) is not None:
+                return True
+            continue
+        for text in _texts(place, within):
+            if read_time(text) is not None:
                 return True
     return False
 

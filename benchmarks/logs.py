@@ -11,6 +11,8 @@ from benchmarks.bodies import TYPE, body, session
 from workers.eventlog.connect import connect
 from workers.eventlog.log import MAX_BATCH, Declaration, EventLog, NewEvent
 from workers.eventlog.moments import now_ms
+from workers.eventlog.positions import pause, resume
+from workers.eventlog.standing import standing
 
 LOOK_S = 0.005
 
@@ -42,6 +44,26 @@ async def fill(redis_url: str, prefix: str, events: int) -> None:
     async with opened(redis_url, prefix) as log:
         for first in range(0, events, MAX_BATCH):
             await log.append([_event(number) for number in range(first, min(events, first + MAX_BATCH))])
+
+
+async def hold(redis_url: str, prefix: str, handler: str) -> None:
+    """Register a handler that begins at the oldest event, and pause it."""
+    async with opened(redis_url, prefix) as log:
+        await log.declare([Declaration(handler, "1", (TYPE,), "default", "entity", "oldest")])
+        await pause(log, handler, reason="not yet measured", now_ms=now_ms())
+
+
+async def let_go(redis_url: str, prefix: str, handler: str, time_limit_s: float) -> None:
+    """Resume a handler once the log was measured and trimmed, as every ten seconds and when a process starts.
+
+    Raises:
+        TimeoutError: it was not in time.
+    """
+    began_ms = now_ms()
+    async with asyncio.timeout(time_limit_s), opened(redis_url, prefix) as log:
+        while (found := await standing(log)) is None or found.at_ms < began_ms:
+            await asyncio.sleep(0.05)
+        await resume(log, handler)
 
 
 async def settled_per_s(redis_url: str, prefix: str, handler: str, events: int, time_limit_s: float) -> float:

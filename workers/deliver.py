@@ -274,7 +274,9 @@ def _event(stored: StoredEvent, model: type[Payload] | type[Raw], *, replayed: b
     try:
         data = read(stored.body)
         # What model_validate does, without its checks of arguments: a microsecond for every event.
-        payload = model(data) if issubclass(model, Raw) else model.__pydantic_validator__.validate_python(data)
+        payload = (
+            model(data) if issubclass(model, Raw) else model.__pydantic_validator__.validate_python(data)
+        )
     except ValidationError as error:
         places = ", ".join(
             ".".join(map(str, fault["loc"])) for fault in error.errors(include_input=False)[:5]
