@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _LEFT_S = 0.02  # between two looks whether nobody is sending any more
 
 
+ANSWER_S = 2.0  # for one call; then its connection counts as lost
+
+
 class Channel:
     """One connection of a client's pool, taken with the first call and again after it was lost.
 
@@ -38,7 +41,7 @@ class Channel:
         self._line: _Line | None = None
 
     async def call(
-        self, script: AsyncScript, arguments: Sequence[Any], *, within_s: float, replicas: int = 0
+        self, script: AsyncScript, arguments: Sequence[Any], *, within_s: float = ANSWER_S, replicas: int = 0
     ) -> Any:
         """Run a script without keys, and wait until so many replicas have what it wrote.
 

@@ -12,8 +12,6 @@ from typing import NamedTuple
 from workers.eventlog.log import EventLog
 from workers.eventlog.record import id_order
 
-ANSWER_S = 2.0
-
 
 class Remembered(NamedTuple):
     """What Redis knows of itself.
@@ -37,12 +35,12 @@ async def remembered(log: EventLog) -> Remembered:
     """What Redis knows of itself now."""
     asked = [log.prefix, log.lanes]
     # Over the connection of the appends: another might still lead to a server that was replaced.
-    run_id, last_ids = await log.channel.call(log.scripts.remembers, asked, within_s=ANSWER_S)
+    run_id, last_ids = await log.channel.call(log.scripts.remembers, asked)
     return Remembered(run_id.decode(), tuple(found.decode() for found in last_ids))
 
 
 async def lost(log: EventLog, entries: Sequence[tuple[str, str]]) -> list[int]:
     """Positions of the entries (stream without the prefix, id) that are not there."""
     arguments = [part for entry in entries for part in entry]
-    found = await log.channel.call(log.scripts.lost, [log.prefix, *arguments], within_s=ANSWER_S)
+    found = await log.channel.call(log.scripts.lost, [log.prefix, *arguments])
     return [int(at) for at in found]

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from redis.exceptions import RedisError
 
+from workers.eventlog.channel import ANSWER_S
 from workers.eventlog.errors import LeaseLost
 from workers.eventlog.history import Settled
 from workers.eventlog.history import encode as encode_history
@@ -35,7 +36,6 @@ from workers.eventlog.record import (
 TTL_S = 6.0
 MARGIN_S = 1.0
 _RETRY_PAUSE_S = 0.05
-_ANSWER_S = 2.0  # for one step; then its connection counts as lost
 _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 Mode = Literal["work", "sleep", "release", "leave"]
@@ -219,8 +219,7 @@ class Lease:
         sent = clock_s()
 
         def step(within_s: float) -> Awaitable[Any]:
-            within_s = min(within_s, _ANSWER_S)
-            return self.log.channel.call(self.log.scripts.step, arguments, within_s=within_s)
+            return self.log.channel.call(self.log.scripts.step, arguments, within_s=min(within_s, ANSWER_S))
 
         reply = await self._ask(step)
         status = reply[0]

@@ -24,7 +24,6 @@ from workers.eventlog.scripts import Scripts
 GAP_CLOSED = "receiver.gap.closed"
 MAX_BATCH = 256
 
-_APPEND_S = 2.0
 _WAKE_THROTTLE_MS = 5_000
 _KEEP_VERSION_MS = 600_000
 _OLDEST_REDIS = 7
@@ -222,9 +221,7 @@ class EventLog:
                     "q", "", element.reason, "", element.body, element.received_at_ms,
                     element.key_id, "", "", "", "", "",
                 )  # fmt: skip
-        raw, wake = await self.channel.call(
-            self.scripts.append, arguments, within_s=_APPEND_S, replicas=self._replicas
-        )
+        raw, wake = await self.channel.call(self.scripts.append, arguments, replicas=self._replicas)
         answers = [_answer(lane, reply) for lane, reply in zip(lanes, raw, strict=True)]
         return AppendReply(answers, [queue.decode() for queue in wake])
 
@@ -294,8 +291,7 @@ class EventLog:
         Raises:
             redis.RedisError, OSError: it does not.
         """
-        arguments = [self.key("writable")]
-        await self.channel.call(self.scripts.probe, arguments, within_s=_APPEND_S, replicas=self._replicas)
+        await self.channel.call(self.scripts.probe, [self.key("writable")], replicas=self._replicas)
 
     # Handlers
 
