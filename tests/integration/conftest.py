@@ -1,16 +1,25 @@
-"""A log of one lane for tests of what happens within a lane."""
+"""Logs to check against, and a server that may be harmed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.harness import opened
+from workers.eventlog.embedded import EmbeddedServer
 from workers.eventlog.log import EventLog
 
 Check = Callable[[EventLog], Awaitable[None]]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A server that may be harmed."""
+    with EmbeddedServer(tmp_path / "valkey") as running:
+        yield running
 
 
 @pytest.fixture

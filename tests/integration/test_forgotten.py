@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,6 @@ from tests.harness import opened, soon
 from workers.eventlog.embedded import EmbeddedServer
 from workers.eventlog.log import Answer, Element, EventLog, NewEvent, Unreadable
 from workers.eventlog.record import StoredEvent
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A server that may be harmed."""
-    with EmbeddedServer(tmp_path / "valkey", appendfsync="everysec") as running:
-        yield running
 
 
 def timed(number: int) -> NewEvent:

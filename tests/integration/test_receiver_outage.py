@@ -8,10 +8,8 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import redis
 
 from tests.door import TOKEN, Door, door
@@ -21,13 +19,6 @@ from workers.eventlog.log import Declaration
 from workers.eventlog.record import StoredEvent
 
 BACK_WITHIN_S = 5.0
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A server that may be harmed."""
-    with EmbeddedServer(tmp_path / "valkey") as running:
-        yield running
 
 
 def body() -> bytes:
@@ -78,6 +69,16 @@ def test_a_killed_redis_costs_503_until_it_is_back_and_nothing_accepted_is_lost(
         assert {event.body for event in events(server.url, prefix)} >= set(accepted)
         assert len(front.said("redis.unreachable")) < 6
         front.line("redis.recovered")
+
+
+def test_a_redis_that_takes_the_place_of_another_is_looked_at_anew(
+    server: EmbeddedServer, prefix: str
+) -> None:
+    with door(server.url, prefix) as front:
+        for _ in range(2):
+            assert front.line("redis.less_durable")["found"] == "appendfsync is everysec"
+            server.kill()
+            server.start()
 
 
 def test_a_stuck_redis_is_not_waited_for(server: EmbeddedServer, prefix: str) -> None:

@@ -15,7 +15,6 @@ from handlers import Context, Event, GiveUp, Raw, Retry, handler
 from receiver.logmetrics import exposition
 from tests.door import door
 from tests.harness import declaration, drained, event, opened, position, soon
-from workers.eventlog.embedded import EmbeddedServer
 from workers.eventlog.history import Settled, encode, hash_of
 from workers.eventlog.log import Declaration, EventLog, Unreadable
 from workers.eventlog.moments import now_ms
@@ -330,13 +329,6 @@ def test_every_script_but_those_that_append_runs_on_a_full_server(path):
     first = source(path.stem).splitlines()[0]
     appends = path.stem in ("append", "close_gap", "probe")
     assert ("allow-oom" in first) is not appends
-
-
-@pytest.fixture
-def server(tmp_path: Path):
-    """A server that may be filled."""
-    with EmbeddedServer(tmp_path / "valkey") as running:
-        yield running
 
 
 def test_a_server_beyond_its_limit_is_still_drained_and_trimmed(server, prefix):

@@ -110,6 +110,17 @@ def test_any_bytes_become_an_element(body: bytes) -> None:
     assert read(body).body == body
 
 
+def test_an_event_without_a_time_of_its_own_is_told_from_all_others() -> None:
+    undated = {"notification": "HardwareStatusNotification", "chargePointId": 1}
+    one, other = read(undated), read(undated)
+    assert isinstance(one, NewEvent)
+    assert isinstance(other, NewEvent)
+    assert (len(one.nonce), one.duplicates, one.nonce == other.nonce) == (12, "mark", False)
+    dated = read({**undated, "timestamp": "2026-11-24T10:00:00Z"})
+    assert isinstance(dated, NewEvent)
+    assert (dated.nonce, dated.duplicates) == (b"", "drop")
+
+
 def answer_to(taker: Intake, body: bytes) -> Answer:
     async def ask() -> Answer:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
