@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
     from redis.commands.core import AsyncScript
 
-_LEFT_S = 0.02  # between two looks whether nobody is sending any more
-
-
 ANSWER_S = 2.0  # for one call; then its connection counts as lost
+
+_LEFT_S = 0.02  # between two looks whether nobody is sending any more
 
 
 class Channel:
