@@ -242,7 +242,7 @@ def parse(body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES) -> Notification
 
 
 def recognize(body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES) -> Recognized:
-    """Read a notification as far as whoever only keeps it needs to know it, which costs little more than half of `parse`.
+    """Read a notification as far as whoever only keeps it needs to know it, for little more than half of `parse`.
 
     Raises:
         PayloadError: and nothing else, whatever the bytes.
