@@ -1,1 +1,1 @@
-"""Makes code, tables and pages from the facts in `tests/facts`: `make generate`. Not part of the wheel."""
+"""Makes code, tables and pages from the facts in `ampeco/facts`: `make generate`. Not part of the wheel."""

@@ -10,7 +10,7 @@ import pytest
 
 from tests.meta.repository import ROOMS, ROOT, copy_to
 
-GENERATOR = ROOT / "ampeco" / "generator"
+NOT_SHIPPED = {ROOT / "ampeco" / "generator", ROOT / "ampeco" / "facts"}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
         str(path.relative_to(ROOT))
         for room in ROOMS
         for path in (ROOT / room).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and GENERATOR not in path.parents
+        if path.is_file() and "__pycache__" not in path.parts and NOT_SHIPPED.isdisjoint(path.parents)
     }
     assert files - set(wheel.namelist()) == set()
     assert "ampeco/operations/table.json" in files
@@ -45,7 +45,9 @@ def test_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
 def test_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" not in name}
     assert tops == set(ROOMS)
-    assert [name for name in wheel.namelist() if name.startswith("ampeco/generator/")] == []
+    assert [
+        name for name in wheel.namelist() if name.startswith(("ampeco/generator/", "ampeco/facts/"))
+    ] == []
 
 
 def test_says_who_it_is(wheel: zipfile.ZipFile) -> None:
