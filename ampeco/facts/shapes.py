@@ -49,6 +49,8 @@ def shape_of(schema: Mapping[str, Any] | None) -> Shape:
         return {"array": items[0], "null": True} if nullable else items
     text = f"{kind or 'any'}{':' + schema['format'] if 'format' in schema else ''}{'?' if nullable else ''}"
     limits = {short: schema[name] for name, short in _LIMITS.items() if name in schema}
+    if any(str(value).endswith(".") for value in limits.get("enum", ())):
+        del limits["enum"]  # sentences of an error message, not names
     return {"is": text, **limits} if limits else text
 
 
