@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from ampeco.generator import actions, notification_page, objects, operations, page, resources, sample_bodies
+from ampeco.generator import actions, contract, notification_page, objects, operations, page, resources, sample_bodies
 from ampeco.generator.facts import ROOT
 
 PARTS = (
+    contract.outputs,
     operations.outputs,
     actions.outputs,
     resources.outputs,
