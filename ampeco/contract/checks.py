@@ -95,7 +95,9 @@ def _text(schema: Schema, value: str, place: str) -> Iterator[Fault]:
     if "pattern" in schema and not re.search(schema["pattern"], value):
         yield Fault(place, "has a wrong form")
     form = schema.get("format")
-    if (form in {"date-time", "date"} and not _is_time(value, form)) or (form == "email" and "@" not in value):
+    if (form in {"date-time", "date"} and not _is_time(value, form)) or (
+        form == "email" and "@" not in value
+    ):
         yield Fault(place, f"must be {_named(form)}")
 
 

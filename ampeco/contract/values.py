@@ -141,13 +141,11 @@ def completed(schema: Schema, given: Any, name: str = "") -> Any:
     A field that is required and missing gets a plausible value. One that does not fit gets one where it is
     required, and is left out where it is not. Fields that the schema does not name stay where it allows them.
     """
-    if fits(schema, given):
+    if fits(schema, given, strict=True):
         return given
     for word in ("oneOf", "anyOf"):
         if word in schema:
-            base = {key: value for key, value in schema.items() if key != word}
-            made = (completed(merged(base, part), given, name) for part in schema[word])
-            return next((value for value in made if fits(schema, value)), example(schema, name))
+            return _completed_alternative(schema, word, given, name)
     kinds = types(schema)
     if isinstance(given, dict) and "object" in kinds:
         return _completed_object(schema, given, name)
@@ -157,6 +155,14 @@ def completed(schema: Schema, given: Any, name: str = "") -> Any:
         if fits(schema, other):
             return other
     return example(schema, name)
+
+
+def _completed_alternative(schema: Schema, word: str, given: Any, name: str) -> Any:
+    base = {key: value for key, value in schema.items() if key != word}
+    made = [completed(merged(base, part), given, name) for part in schema[word]]
+    made.append(example(schema, name))
+    strict = (value for value in made if fits(schema, value, strict=True))
+    return next(strict, next(value for value in made if fits(schema, value)))
 
 
 def _completed_object(schema: Schema, given: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Writes an OpenAPI 3.0 schema in the notation of `contract.json`; `ampeco.contract.shapes` describes and reads it."""
+"""Writes an OpenAPI 3.0 schema in the notation of `contract.json`, which `ampeco.contract.shapes` describes."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -2,7 +2,16 @@
 
 from pathlib import Path
 
-from ampeco.generator import actions, contract, notification_page, objects, operations, page, resources, sample_bodies
+from ampeco.generator import (
+    actions,
+    contract,
+    notification_page,
+    objects,
+    operations,
+    page,
+    resources,
+    sample_bodies,
+)
 from ampeco.generator.facts import ROOT
 
 PARTS = (

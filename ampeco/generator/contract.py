@@ -46,7 +46,7 @@ def _contract() -> dict[str, Row]:
 
 
 def _operation(each: Row) -> Row:
-    kept = {name: each[name] for name in ("body", "body_required", "paging") if name in each}
+    kept: Row = {name: each[name] for name in ("body", "body_required", "paging") if name in each}
     answers = {status: shape for status, shape in each["answers"].items() if status.startswith("2")}
     refusals = [int(status) for status in each["answers"] if not status.startswith("2")]
     return {**kept, "answers": answers, "refusals": refusals}

@@ -31,6 +31,11 @@ _PROXY_PAUSE_S = 1.0
 _PROXY_PAGE = (
     "<html>\n<head><title>{0}</title></head>\n<body><h1>{0}</h1><hr>simulated proxy</body>\n</html>\n"
 )
+_REFUSALS = {
+    406: "The action was rejected by the charge point.",
+    409: "The state of the resource does not allow this.",
+    501: "The charge point does not implement this.",
+}
 
 
 class Api:
@@ -77,6 +82,8 @@ class Api:
         )
         if fails and not habits.api_fault_after:
             return self._proxy_fault(habits)
+        if (status := habits.refusals.get(operation.name)) is not None:
+            raise Refused(status, _REFUSALS.get(status, "The request was refused."))
         url = str(request.url.replace(query=""))
         answer = self._carry_out(
             Call(operation, match.params, tuple(request.query_params.multi_items()), url, token, raw)
@@ -127,7 +134,16 @@ def refused(refusal: Refused, tenant: Tenant) -> Response:
     if refusal.errors:
         answer["errors"] = refusal.errors
     headers = {} if refusal.retry_after_s is None else _retry_after(refusal.retry_after_s, tenant)
+    if refusal.status == 429:
+        headers = {**headers, **_rate_limit(refusal.retry_after_s or 0, tenant)}
     return JSONResponse(answer, refusal.status, headers)
+
+
+def _rate_limit(pause_s: float, tenant: Tenant) -> Mapping[str, str]:
+    """The contract points to headers of this name and says no more; these are how a Laravel service writes them."""
+    at = math.ceil(tenant.now().timestamp() + pause_s)
+    limit = math.ceil(tenant.habits.requests_per_s or 1)
+    return {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(at)}
 
 
 def _retry_after(pause_s: float, tenant: Tenant) -> Mapping[str, str]:

@@ -1,17 +1,19 @@
 """Answers calls of actions: checks them, lets the fleet feel the ones that are cheap to act out, records them all.
 
-Answers have the documented shape where one is known, else 202 and no body. The error codes of refused starts are
-documented; when AMPECO gives which is a guess.
+Answers have the documented status and shape. The error codes of refused starts are documented; when AMPECO gives
+which is a guess.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ampeco.contract.values import completed
 from ampeco.simulator import body_checks
 from ampeco.simulator.call import Answer, Call
 from ampeco.simulator.charging import AUTHORIZATIONS_FROM, moment
 from ampeco.simulator.model import Refused
 from ampeco.simulator.scenario import Scenario
+from ampeco.simulator.shaping import documented, empty
 from ampeco.simulator.store import Store
 from ampeco.simulator.tenant import Tenant
 
@@ -65,22 +67,53 @@ class ActionApi:
         self._check_ids(call)
         body = call.body_or_none()
         if self._tenant.habits.strict_bodies:
-            body_checks.check(call.operation, body)
+            body_checks.check(call, body)
         params = _params(call)
         try:
             if (code := self._tenant.habits.refused_actions.get(name)) is not None:
                 raise _NotDone(code)
             effect = self._effects.get(name)
-            facts = {"at": moment(self._tenant.now()), **({} if effect is None else effect(call, body))}
+            facts = {} if effect is None else effect(call, body)
         except _NotDone as refusal:
             message = "The action was not carried out."
-            return Answer(200, {"success": False, "errorCode": refusal.error_code, "message": message})
+            said = {"success": False, "errorCode": refusal.error_code, "message": message}
+            return self._refusal(call, said)
         self._tenant.record(name, params, body)
-        shape = _SHAPES.get(call.operation.answer or "")
-        if shape is None:
-            return Answer(202)
         self._last_id += 1
-        return Answer(200, shape(self._last_id, call, body if isinstance(body, dict) else {}, facts))
+        return self._answer(call, {**(body if isinstance(body, dict) else {}), **self._usual(call), **facts})
+
+    def _refusal(self, call: Call, said: Facts) -> Answer:
+        answers = documented(call).answers
+        status = min(answers, default=200)
+        schema = answers.get(status) or {}
+        return Answer(status, dict.fromkeys(schema.get("required", ())) | said)
+
+    def _usual(self, call: Call) -> Facts:
+        """What answers of actions say, whichever of it the contract names for this one."""
+        id_ = self._last_id
+        return {
+            **{f"{name}Id": int(value) for name, value in call.params.items() if value.isdecimal()},
+            "id": id_,
+            "success": True,
+            "requestId": id_,
+            "reservationId": id_,
+            "sessionId": id_,
+            "authorizationId": id_ + AUTHORIZATIONS_FROM,
+            "fileName": f"diagnostics-{id_}.zip",
+            "file_name": f"security-{id_}.log",
+            "status": "Accepted",
+            "timestamp": moment(self._tenant.now()),
+            "downloadUrl": f"https://tenant.example/exports/{id_}.zip",
+        }
+
+    def _answer(self, call: Call, facts: Facts) -> Answer:
+        answer = empty(call)
+        if not isinstance(answer.document, dict):
+            return answer
+        schema = documented(call).answers[answer.status] or {}
+        inner = schema["properties"].get("data", {}).get("properties")
+        named = {name: value for name, value in facts.items() if name in (inner or schema["properties"])}
+        return Answer(answer.status, completed(schema, {"data": named} if inner else named))
 
     def _check_ids(self, call: Call) -> None:
         for name, noun in _NOUNS.items():
@@ -112,7 +145,7 @@ class ActionApi:
         if session is None:
             charge_point = fleet.charge_points[charge_point_id]
             raise _NotDone("SESSION_ALREADY_RUNNING" if charge_point.session else "CHARGING_NOT_ALLOWED")
-        return {"session_id": session.id}
+        return {"sessionId": session.id, "authorizationId": session.id + AUTHORIZATIONS_FROM}
 
     def _stop(self, call: Call, body: Any) -> Facts:
         if (fleet := self._scenario.fleet) is not None:
@@ -130,7 +163,7 @@ class ActionApi:
                 "reservedAt": moment(self._tenant.now()),
             },
         )
-        return {"reservation_id": made["id"]}
+        return {"reservationId": made["id"]}
 
     def _cancel_reservation(self, call: Call, body: Any) -> Facts:
         self._write("reservations", call.params["reservation"], {"status": "canceled"})
@@ -160,61 +193,3 @@ def _params(call: Call) -> dict[str, str]:
         if params["type"] not in {"hard", "soft"}:
             raise Refused(422, "The given data was invalid.", errors={"type": ["Must be hard or soft."]})
     return params
-
-
-def _done(id_: int, call: Call, body: Facts, facts: Facts) -> Facts:
-    return {"success": True}
-
-
-def _session_started(id_: int, call: Call, body: Facts, facts: Facts) -> Facts:
-    session_id = facts.get("session_id", id_)
-    answer = {"success": True, "authorizationId": session_id + AUTHORIZATIONS_FROM}
-    if call.operation.name != "charge-point.start-without-evse":
-        answer["sessionId"] = session_id
-    return answer
-
-
-def _security_log(id_: int, call: Call, body: Facts, facts: Facts) -> Facts:
-    return {
-        "data": {
-            "id": id_,
-            "status": "Accepted",
-            "file_name": f"security-{id_}.log",
-            "logType": "SecurityLog",
-            "chargePointId": call.number("chargePoint"),
-        }
-    }
-
-
-_SHAPES: Mapping[str, Callable[[int, Call, Facts, Facts], Facts]] = {
-    "Done": _done,
-    "SessionStarted": _session_started,
-    "SecurityLogRequested": _security_log,
-    "Reserved": lambda id_, call, body, facts: {
-        "success": True,
-        "reservationId": facts.get("reservation_id", id_),
-    },
-    "DiagnosticsRequested": lambda id_, call, body, facts: {
-        "success": True,
-        "requestId": id_,
-        "fileName": f"diagnostics-{id_}.zip",
-    },
-    "SyncRequested": lambda id_, call, body, facts: {"success": True, "requestId": id_},
-    "DataTransferred": lambda id_, call, body, facts: {"status": "Accepted", "data": ""},
-    "ChargingProfileSet": lambda id_, call, body, facts: {"data": {"id": id_}},
-    "ActivationRequested": lambda id_, call, body, facts: {
-        "id": id_,
-        "timestamp": facts["at"],
-        "assetId": int(call.params["flexibilityAsset"]) if call.params["flexibilityAsset"].isdecimal() else 0,
-        "periods": body.get("periods", []),
-    },
-    "FlexibilityStatus": lambda id_, call, body, facts: {
-        "status": body.get("status"),
-        "endsAt": body.get("endsAt"),
-    },
-    "BookingAvailability": lambda id_, call, body, facts: {"data": []},
-    "PrivateDataExport": lambda id_, call, body, facts: {
-        "downloadUrl": f"https://tenant.example/exports/{id_}.zip"
-    },
-}
-"""Documented answers by the name of their shape. Source: typed client of v3.96.4."""

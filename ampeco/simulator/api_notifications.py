@@ -9,6 +9,7 @@ from ampeco.simulator.call import Answer, Call
 from ampeco.simulator.model import NotificationSubscription, Refused, SubscriptionRequest
 from ampeco.simulator.paging import page
 from ampeco.simulator.requests import read_resend, read_subscription, read_subscription_v1
+from ampeco.simulator.shaping import empty, shaped
 from ampeco.simulator.tenant import Tenant
 
 RESEND = "notifications.resend-failed"
@@ -30,7 +31,7 @@ class NotificationApi:
                 return self._list(call)
             case "notifications.subscribe":
                 made = self._tenant.subscribe(self._wish(call), call.token)
-                return Answer(self._tenant.habits.created_status, _shown(call, made))
+                return self._shown(call, made, created=True)
         subscription = self._tenant.subscription(call.params["notification"])
         if _is_v1(call) and subscription.request.via != "webhook":
             raise Refused(404, "There is no such notification subscription.")
@@ -41,34 +42,35 @@ class NotificationApi:
                     subscription.key = SigningKey.of(call.token)
             case "notifications.unsubscribe":
                 self._tenant.unsubscribe(subscription)
-                return Answer(204)
+                return empty(call)
             case "notifications.resend-failed":
                 return self._resend(call, subscription)
-        return Answer(200, _shown(call, subscription))
+        return self._shown(call, subscription)
 
     def _list(self, call: Call) -> Answer:
+        own = SigningKey.of(call.token) if self._tenant.habits.listing_scope == "own" else None
         known = {
             str(subscription.id): subscription
             for subscription in self._tenant.subscriptions.values()
-            if not _is_v1(call) or subscription.request.via == "webhook"
+            if (not _is_v1(call) or subscription.request.via == "webhook") and own in (None, subscription.key)
         }
         show = answers.resource_v1 if _is_v1(call) else answers.resource
         return Answer(200, page(call, self._tenant.habits, list(known), lambda id_: show(known[id_])))
 
     def _wish(self, call: Call) -> SubscriptionRequest:
         read = read_subscription_v1 if _is_v1(call) else read_subscription
-        return read(call.body(), accepts_flags=self._tenant.habits.accepts_flags)
+        return read(call.body(), self._tenant.habits)
 
     def _resend(self, call: Call, subscription: NotificationSubscription) -> Answer:
         body = call.body()
-        self._tenant.resend(subscription, *read_resend(body))
+        self._tenant.resend(subscription, *read_resend(body, self._tenant.habits))
         self._tenant.record(RESEND, {"notification": str(subscription.id)}, body)
-        return Answer(202)
+        return empty(call)
+
+    def _shown(self, call: Call, subscription: NotificationSubscription, *, created: bool = False) -> Answer:
+        show = answers.resource_v1 if _is_v1(call) else answers.resource
+        return shaped(call, self._tenant.habits, show(subscription), created=created)
 
 
 def _is_v1(call: Call) -> bool:
     return call.operation.version == "1.0" and call.operation.name != RESEND
-
-
-def _shown(call: Call, subscription: NotificationSubscription) -> dict[str, object]:
-    return {"data": (answers.resource_v1 if _is_v1(call) else answers.resource)(subscription)}

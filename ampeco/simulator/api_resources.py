@@ -1,10 +1,8 @@
-"""Answers calls of resources and logs: every endpoint of the table, over one store of plain documents.
-
-Which members a resource has is not checked: bodies of resources are not publicly documented.
-"""
+"""Answers calls of resources and logs: every endpoint of the table, over one store of plain documents."""
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -13,13 +11,13 @@ from ampeco.simulator import body_checks
 from ampeco.simulator.call import Answer, Call
 from ampeco.simulator.model import Refused
 from ampeco.simulator.paging import page
+from ampeco.simulator.shaping import as_entry, empty, entry_schema, is_paged, is_unpublished_listing, shaped
 from ampeco.simulator.store import Document, Path, Store
 from ampeco.simulator.tenant import Tenant
 
 _FILTER = re.compile(r"filter\[(\w+)\](\[\])?")
+_SINCE = re.compile(r"(?P<name>\w+?)(?P<word>After|Before)")
 _LISTED = frozenset(operation.path for operation in VERSIONS.values() if operation.name.endswith(".list"))
-_BARE = frozenset({"resources.transactions.read", "resources.users.invoice-details.read"})
-"""Answered without `data` around them. Source: typed client of v3.96.4."""
 
 
 class ResourceApi:
@@ -37,52 +35,59 @@ class ResourceApi:
         operation = call.operation
         path = _path(operation, call.params)
         self._store.check_owners(path)
+        if operation.method == "GET" and (entry_schema(call) or is_unpublished_listing(call)):
+            return self._many(call, path)
+        if operation.method == "POST" and operation.path in _LISTED:
+            made = self._store.create(path, self._written(call))
+            return shaped(call, self._tenant.habits, made, created=True)
         if operation.path.endswith("}"):
             return self._one(call, path[:-1], path[-1])
-        if operation.path in _LISTED and operation.method in {"GET", "POST"}:
-            return self._many(call, path)
         return self._single(call, path)
 
     def _many(self, call: Call, path: Path) -> Answer:
-        if call.operation.method == "POST":
-            return Answer(
-                self._tenant.habits.created_status, {"data": self._store.create(path, self._written(call))}
-            )
+        ids, show, schema = self._store.ids(path), partial(self._store.read, path), entry_schema(call)
+        if schema is not None and not is_paged(call):
+            return shaped(call, self._tenant.habits, [show(id_) for id_ in ids])
         wanted = _filters(call)
         fits = partial(_fits, wanted) if wanted else None
-        ids, show = self._store.ids(path), partial(self._store.read, path)
-        return Answer(200, page(call, self._tenant.habits, ids, show, fits))
+        shown = show if schema is None else as_entry(schema, show)
+        return Answer(200, page(call, self._tenant.habits, ids, shown, fits))
 
     def _one(self, call: Call, path: Path, id_: str) -> Answer:
+        habits = self._tenant.habits
         match call.operation.method:
             case "GET":
-                return Answer(200, _enveloped(call.operation, self._store.read(path, id_)))
+                return shaped(call, habits, self._store.read(path, id_))
             case "DELETE":
                 self._store.delete(path, id_)
-                return Answer(204)
-        changed = self._store.update(path, id_, self._written(call), replaces=call.operation.method == "PUT")
-        return Answer(200, {"data": changed})
+                return empty(call)
+        is_new, replaces = not self._store.has(path, id_), call.operation.method == "PUT"
+        changed = self._store.update(path, id_, self._written(call), replaces=replaces)
+        return shaped(call, habits, changed, created=is_new)
 
     def _single(self, call: Call, path: Path) -> Answer:
-        match call.operation.method:
+        habits, method = self._tenant.habits, call.operation.method
+        match method:
             case "GET":
-                return Answer(200, _enveloped(call.operation, self._store.single(path)))
+                return shaped(call, habits, self._store.single(path))
             case "DELETE":
                 self._store.set_single(path, None)
-                return Answer(204)
-        body = call.body()
-        if not isinstance(body, dict | list):
-            raise Refused(422, "The body must be a JSON object.")
+                return empty(call)
+        body = self._checked(call)
         self._store.set_single(path, body)
-        return Answer(200, {"data": body})
+        return shaped(call, habits, body, created=method == "POST")
 
     def _written(self, call: Call) -> Document:
-        body = call.body()
+        body = self._checked(call)
         if not isinstance(body, dict):
             raise Refused(422, "The body must be a JSON object.")
-        if call.operation.fields and self._tenant.habits.strict_bodies:
-            body_checks.check(call.operation, body)
         return body
+
+    def _checked(self, call: Call) -> Any:
+        body = call.body_or_none()
+        if self._tenant.habits.strict_bodies:
+            body_checks.check(call, body)
+        return {} if body is None else body
 
 
 def _path(operation: Operation, params: Mapping[str, str]) -> Path:
@@ -90,10 +95,6 @@ def _path(operation: Operation, params: Mapping[str, str]) -> Path:
     _, kind, noun, _, *rest = operation.path.strip("/").split("/")
     first = noun if kind == "resources" else f"{kind}/{noun}"
     return (first, *(params[part[1:-1]] if part.startswith("{") else part for part in rest))
-
-
-def _enveloped(operation: Operation, document: Any) -> Any:
-    return document if operation.name in _BARE else {"data": document}
 
 
 def _filters(call: Call) -> dict[str, set[str]]:
@@ -105,7 +106,28 @@ def _filters(call: Call) -> dict[str, set[str]]:
 
 
 def _fits(wanted: Mapping[str, set[str]], document: Document) -> bool:
-    return all(name in document and _as_text(document[name]) & values for name, values in wanted.items())
+    return all(_is_wanted(name, values, document) for name, values in wanted.items())
+
+
+def _is_wanted(name: str, values: set[str], document: Document) -> bool:
+    if name in document:
+        return bool(_as_text(document[name]) & values)
+    since = _SINCE.fullmatch(name)
+    at = since and _time(document.get(f"{since['name']}At"))
+    if since is None or at is None:
+        return False
+    asked = [_time(value) for value in values]
+    if since["word"] == "After":
+        return all(one is not None and one <= at for one in asked)
+    return all(one is not None and at <= one for one in asked)
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        read = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read
 
 
 def _as_text(value: Any) -> set[str]:

@@ -4,7 +4,7 @@ It knows nothing of notifications, of the fleet or of when it is asked.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -33,7 +33,7 @@ class Evse:
 
 @dataclass(slots=True)
 class ChargingSession:
-    """A session under way. Energy is in Wh, as a production user of AMPECO reads it (unit not published)."""
+    """A session under way. Energy is in Wh."""
 
     id: int
     evse: Evse
@@ -98,18 +98,51 @@ class ChargingSession:
         self.status = "finished"
 
     def meter_values(self) -> list[dict[str, Any]]:
-        """What the meter shows now, values as texts like in OCPP."""
+        """What the meter shows now.
+
+        Power goes without a unit: the contract has none for it.
+        """
         at = moment(self.measured_at)
-        shown = [
-            ("Energy.Active.Import.Register", "Wh", str(self.register_wh + int(self.energy_wh)), "Outlet"),
-            ("Power.Active.Import", "kW", f"{self.power_kw:.3f}", "Outlet"),
+        shown: list[dict[str, Any]] = [
+            {"measurand": "Energy Consumed", "value": int(self.energy_wh), "unit": "Wh"},
+            {"measurand": "Energy Active Import Register", "value": self.meter_stop_wh, "unit": "Wh"},
+            {"measurand": "Power Active Import", "value": round(self.power_kw * 1000)},
         ]
         if self.evse.direct_current:
-            shown.append(("SoC", "Percent", str(int(self.soc_percent)), "EV"))
-        return [
-            {"measurand": measurand, "unit": unit, "value": value, "timestamp": at, "location": location}
-            for measurand, unit, value, location in shown
-        ]
+            shown.append({"measurand": "State Of Charge", "value": int(self.soc_percent), "unit": "Percent"})
+        return [{"timestamp": at, **value} for value in shown]
+
+    @property
+    def meter_stop_wh(self) -> int:
+        """What the meter of the EVSE has counted up to now."""
+        return self.register_wh + int(self.energy_wh)
+
+    @property
+    def roaming_id(self) -> str:
+        """What its CDR is called between operators."""
+        return f"SIM-CDR-{self.id}"
+
+    def start_stop(self) -> dict[str, Any]:
+        """Fields of the notification that it has started, or stopped.
+
+        Source: published contract v3.110.0; a stop names no user.
+        """
+        fields: dict[str, Any] = {
+            "chargePointId": self.evse.charge_point_id,
+            "evseId": self.evse.id,
+            "sessionId": self.id,
+            "action": "start",
+            "externalSessionId": self.external_id,
+            "startedAtTimestamp": moment(self.started_at),
+            "energyConsumed": int(self.energy_wh),
+            "meterStart": self.register_wh,
+            "meterStop": self.meter_stop_wh,
+            "lastUpdatedAt": moment(self.stopped_at or self.started_at),
+        }
+        if self.stopped_at is None:
+            return {**fields, "userId": self.user_id}
+        stop = {"action": "stop", "stoppedAtTimestamp": moment(self.stopped_at), "reason": self.reason}
+        return {**fields, **stop}
 
     def resource(self, at: datetime) -> dict[str, Any]:
         """The session as a resource, `at` being the moment of its last update."""
@@ -119,9 +152,8 @@ class ChargingSession:
         finished = self.stopped_at is not None
         stopped_at = moment(self.stopped_at) if self.stopped_at else None
         hours = (self.measured_at - self.started_at) / timedelta(hours=1)
-        return {
+        shown = {
             "id": str(self.id),
-            "operatorId": 1,
             "chargePointId": self.evse.charge_point_id,
             "evseId": self.evse.id,
             "connectorId": 1,
@@ -140,7 +172,6 @@ class ChargingSession:
                 "peak": self.peak_kw,
                 "average": round(energy_wh / 1000 / hours, 3) if hours else 0.0,
             },
-            "socPercent": int(self.soc_percent) if self.evse.direct_current else None,
             "amount": with_tax,
             "totalAmount": {"withTax": with_tax, "withoutTax": without_tax},
             "tax": {"taxId": 1, "taxPercentage": TAX_PERCENT},
@@ -149,7 +180,6 @@ class ChargingSession:
             "paymentMethodId": f"pm-{self.user_id}",
             "paymentStatus": "paid" if self.paid else "pending",
             "billingStatus": "completed" if self.paid else "pending",
-            "incrementalPreAuthorizationEnabled": False,
             "authorization": {
                 "id": self.id + AUTHORIZATIONS_FROM,
                 "method": "user_device",
@@ -171,8 +201,9 @@ class ChargingSession:
             ],
             "lastUpdatedAt": moment(at),
         }
+        return {**shown, "socPercent": int(self.soc_percent)} if self.evse.direct_current else shown
 
 
 def moment(at: datetime) -> str:
-    """A time as the payloads write it: ISO 8601 with offset, whole seconds."""
-    return at.isoformat(timespec="seconds")
+    """A time as the payloads write it: ISO 8601 in UTC, whole seconds."""
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ampeco.simulator import answers
+from ampeco.simulator.fleet import encode
 from ampeco.simulator.habits import as_json
 from ampeco.simulator.model import Delivery, RecordedCall, Refused
 from ampeco.simulator.reading import read_fault, read_habits, read_plan
@@ -45,6 +46,7 @@ class Control:
             Route("/simulator/stop", self._stop, methods=["POST"]),
             Route("/simulator/scenarios", self._scenarios, methods=["GET"]),
             Route("/simulator/send", self._send, methods=["POST"]),
+            Route("/simulator/sample", self._sample, methods=["GET"]),
             Route("/simulator/habits", self._habits, methods=["GET"]),
             Route("/simulator/habits", self._change_habits, methods=["PATCH"]),
             Route("/simulator/faults", self._order_fault, methods=["POST"]),
@@ -100,10 +102,18 @@ class Control:
 
     async def _send(self, request: Request) -> Response:
         letter = read_letter(await _json(request))
+        body = letter.body
+        if body is None:
+            body = encode(self._scenario.sample(letter.notification, letter.charge_point_id))
         made = self._tenant.announce(
-            letter.notification, letter.charge_point_id, letter.body, as_it_is=letter.as_it_is
+            letter.notification, letter.charge_point_id, body, as_it_is=letter.as_it_is
         )
         return JSONResponse({"made": made})
+
+    async def _sample(self, request: Request) -> Response:
+        notification = request.query_params.get("notification", "")
+        charge_point_id = _whole(request, "charge_point", 0) or None
+        return JSONResponse(self._scenario.sample(notification, charge_point_id))
 
     async def _habits(self, request: Request) -> Response:
         return JSONResponse({"habits": as_json(self._tenant.habits)})

@@ -11,22 +11,28 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
 
-from ampeco.simulator.charging import ChargingSession, Evse
+from ampeco.simulator.charging import ChargingSession, Evse, moment
 from ampeco.simulator.plan import Behaviour
 
 ANNOUNCED = frozenset(
     {
         "BootNotification",
         "HardwareStatusNotification",
+        "NetworkStatusNotification",
         "SessionMeterValuesNotification",
         "SessionStartStopNotification",
         "SessionUpdateNotification",
+        "cdr.received",
+        "session.start.stop.notification",
     }
 )
+START_STOP = ("SessionStartStopNotification", "session.start.stop.notification")
+"""Two spellings of one notification; the first one is deprecated."""
 KEPT_SESSIONS = 20_000
 FIRST_SESSION_ID = 100_001
 _DAY_S = 86_400
 _POWERS_KW = (7.4, 11.0, 22.0, 50.0, 150.0)
+_WARM_UP = 20_000
 _STOP_REASONS = ("evdisconnected", "local", "remote")
 
 
@@ -128,6 +134,49 @@ class Fleet:
                 self._plan(charge_point, 0)
                 return step
 
+    def warm_up(self) -> None:
+        """Let time pass unseen until a session is over and another one goes on; of a large fleet, not as long."""
+        for _ in range(_WARM_UP):
+            if self.sessions_finished and self.sessions_started > self.sessions_finished:
+                return
+            self.next()
+
+    def show(self, notification: str, charge_point_id: int | None = None) -> Announcement | None:
+        """A notification as the fleet would send it at this moment.
+
+        Args:
+            charge_point_id: which one it is about; None = one with a session that has ended, else the first.
+
+        Returns:
+            None when the fleet does not send this type, or has nothing to say of it.
+        """
+        chosen = [s for s in self.sessions.values() if charge_point_id in (None, s.evse.charge_point_id)]
+        ended = [session for session in chosen if session.stopped_at is not None]
+        session = next(reversed(ended or chosen), None)
+        id_ = charge_point_id or (session.evse.charge_point_id if session else 1)
+        charge_point = self.charge_points.get(id_)
+        if charge_point is None:
+            return None
+        match notification:
+            case "BootNotification":
+                return self._boot(charge_point, "PowerUp")
+            case "HardwareStatusNotification":
+                return self._hardware(charge_point, charge_point.status)
+            case "NetworkStatusNotification":
+                return self._network(charge_point)
+        if session is None:
+            return None
+        match notification:
+            case "SessionMeterValuesNotification":
+                return self._meter_values(session)
+            case "SessionUpdateNotification":
+                return self._session(session)
+            case "cdr.received" if session.stopped_at is not None:
+                return self._cdr(session)
+            case "SessionStartStopNotification" | "session.start.stop.notification":
+                return _announce(notification, id_, session.start_stop())
+        return None
+
     def reset(self, charge_point_id: int) -> bool:
         """A reset arrives at a charge point: a faulted one boots and is well again, others take no notice."""
         charge_point = self.charge_points.get(charge_point_id)
@@ -207,6 +256,7 @@ class Fleet:
     def _live(self, charge_point: ChargePoint) -> Iterator[_Step]:
         random = charge_point.random
         yield self._boot(charge_point, "PowerUp")
+        yield self._network(charge_point)
         yield random.randint(2, 10)
         yield self._hardware(charge_point, "available")
         while True:
@@ -272,7 +322,8 @@ class Fleet:
         session = charge_point.session or self._begin(charge_point, None, "active")
         charge_point.session, session.status = session, "active"
         self.sessions_started += 1
-        yield self._session("SessionStartStopNotification", session)
+        for spelling in START_STOP:
+            yield _announce(spelling, session.evse.charge_point_id, session.start_stop())
         yield self._hardware(charge_point, "charging")
         yield from self._take_energy(charge_point, session)
         reason = random.choice(_STOP_REASONS)
@@ -281,10 +332,12 @@ class Fleet:
         charge_point.register_wh += int(session.energy_wh)
         self.sessions_finished += 1
         yield self._hardware(charge_point, "finishing")
-        yield self._session("SessionStartStopNotification", session)
+        for spelling in START_STOP:
+            yield _announce(spelling, session.evse.charge_point_id, session.start_stop())
         yield random.randint(5, 60)
         session.paid = True
-        yield self._session("SessionUpdateNotification", session)
+        yield self._session(session)
+        yield self._cdr(session)
         yield random.randint(5, 300)
         yield self._hardware(charge_point, "available")
 
@@ -304,38 +357,47 @@ class Fleet:
                 break
             if reading % 4 == 0 and reading < readings:
                 yield 1
-                yield self._session("SessionUpdateNotification", session)
+                yield self._session(session)
         yield random.randint(2, 20)
 
-    # -- notifications (fields: FACTS.md section 4; where a boot carries its charge point is not published)
+    # -- notifications (fields: published contract v3.110.0)
 
     def _boot(self, charge_point: ChargePoint, reason: str) -> Announcement:
         id_ = charge_point.evse.charge_point_id
-        return _announce(
-            "BootNotification",
-            id_,
-            {
-                "chargePointId": id_,
-                "vendor": "Ladesäulen/Simulated",
-                "model": f"SIM/{charge_point.evse.max_kw:g}",
-                "charge_point_serial_number": f"SIM-{id_:06d}",
-                "charge_box_serial_number": None,
-                "firmware_version": "1.4.2",
-                "iccid": None,
-                "imsi": None,
-                "meter_type": "SIM-METER",
-                "meter_serial_number": f"M-{id_:06d}",
-                "reason": reason,
-            },
-        )
+        boot = {
+            "vendor": "Ladesäulen/Simulated",
+            "model": f"SIM/{charge_point.evse.max_kw:g}",
+            "charge_point_serial_number": f"SIM-{id_:06d}",
+            "charge_box_serial_number": None,
+            "firmware_version": "1.4.2",
+            "iccid": None,
+            "imsi": None,
+            "meter_type": "SIM-METER",
+            "meter_serial_number": f"M-{id_:06d}",
+            "reason": reason,
+        }
+        fields = {"chargePointId": id_, "timestamp": moment(self.now), "bootNotification": boot}
+        return _announce("BootNotification", id_, fields)
+
+    def _network(self, charge_point: ChargePoint) -> Announcement:
+        id_ = charge_point.evse.charge_point_id
+        fields = {"chargePointId": id_, "timestamp": moment(self.now), "networkStatus": "available"}
+        return _announce("NetworkStatusNotification", id_, fields)
 
     def _hardware(self, charge_point: ChargePoint, status: str) -> Announcement:
         evse, charge_point.status = charge_point.evse, status
-        fields = {"chargePointId": evse.charge_point_id, "evseId": evse.id, "hardwareStatus": status}
+        fields = {
+            "chargePointId": evse.charge_point_id,
+            "evseId": evse.id,
+            "timestamp": moment(self.now),
+            "hardwareStatus": status,
+            "errorCode": "OtherError" if status == "faulted" else None,
+        }
         return _announce("HardwareStatusNotification", evse.charge_point_id, fields)
 
-    def _session(self, notification: str, session: ChargingSession) -> Announcement:
-        return _announce(notification, session.evse.charge_point_id, {"session": session.resource(self.now)})
+    def _session(self, session: ChargingSession) -> Announcement:
+        fields = {"session": session.resource(self.now)}
+        return _announce("SessionUpdateNotification", session.evse.charge_point_id, fields)
 
     def _meter_values(self, session: ChargingSession) -> Announcement:
         fields = {
@@ -346,6 +408,11 @@ class Fleet:
             "meterValues": session.meter_values(),
         }
         return _announce("SessionMeterValuesNotification", session.evse.charge_point_id, fields)
+
+    def _cdr(self, session: ChargingSession) -> Announcement:
+        """The roaming id, by which a listing of CDRs finds the resource; the notification names no other."""
+        fields = {"id": session.roaming_id, "createdAt": moment(self.now)}
+        return _announce("cdr.received", session.evse.charge_point_id, fields)
 
 
 def encode(body: dict[str, Any]) -> bytes:

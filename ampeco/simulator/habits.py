@@ -67,8 +67,11 @@ class Habits:
     resend_every_s: Seconds = _switch(
         900.0, "Resend Failed is accepted once in this time per notification subscription", guess=False
     )
-    too_early_status: Literal[422, 429] = _switch(
+    too_early_status: Literal[409, 422, 429] = _switch(
         429, "answer to a Resend Failed before its time; 429 comes with Retry-After"
+    )
+    resend_bodies: Literal["same", "fresh"] = _switch(
+        "same", "fresh = bodies that are resent carry the `lastUpdatedAt` of the resend"
     )
 
     # -- keys and signatures
@@ -76,13 +79,20 @@ class Habits:
     signature_prefix: Annotated[str, Field(pattern="^[ -~]*$")] = _switch("", "put before it, e.g. `sha256=`")
     timestamp_signature: Literal["off", "asked", "always"] = _switch(
         "off",
-        "sign `<unix seconds><separator><body>` and send the time in a header; "
+        "sign the text of `X-Timestamp` together with the body; "
         "asked = for subscriptions with `includeTimestampInSignature`",
     )
-    timestamp_header: Annotated[str, Field(pattern="^[A-Za-z0-9-]+$")] = _switch(
-        "X-Signature-Timestamp", "name of that header"
+    timestamp_order: Literal["timestamp-body", "body-timestamp"] = _switch(
+        "timestamp-body", "which comes first in the signed string"
     )
-    timestamp_separator: str = _switch(".", "between time and body in the signed string")
+    timestamp_separator: str = _switch(".", "between them in the signed string")
+    timestamp_of: Literal["attempt", "event"] = _switch(
+        "attempt", "X-Timestamp is the time of the attempt, or of the notification in all attempts"
+    )
+    tenant_id: Annotated[str, Field(pattern="^[!-~]+$")] = _switch("1", "X-Tenant", guess=False)
+    webhook_headers: Literal["documented", "all"] = _switch(
+        "documented", "all = X-Webhook-Id and X-Webhook-Type on every type, not only where documented"
+    )
     removed_token: Literal["stops", "keeps-key"] = _switch(
         "stops", "what becomes of the notification subscriptions of an API token that is removed"
     )
@@ -91,6 +101,12 @@ class Habits:
     )
 
     # -- bodies
+    session_start_stop: Literal["flat", "nested"] = _switch(
+        "flat", "nested = starts and stops carry a `session` object instead of the documented fields"
+    )
+    both_spellings: bool = _switch(
+        False, "who subscribes to both spellings of a type gets each event twice; false = the newer one alone"
+    )
     wrapped_payloads: bool = _switch(False, 'notifications come as `{"data": {...}}`')
     payload_case: Literal["camel", "snake"] = _switch(
         "camel", "spelling of the names in notifications; snake_case is left over in v1.0 shapes"
@@ -106,10 +122,21 @@ class Habits:
     accepts_flags: bool = _switch(
         True, "the newer flags of notification subscriptions are kept; false = 422, as an old tenant might"
     )
-    created_status: Literal[200, 201] = _switch(201, "answer to Subscribe and to creating a resource")
-    listings: Literal["both", "page"] = _switch(
-        "both", "both = by cursor when a cursor is sent, else by page; page = cursors are ignored"
+    created_status: Literal[200, 201] | None = _switch(
+        None, "answer to Subscribe and to creating a resource instead of the documented 201"
     )
+    listings: Literal["documented", "both", "page"] = _switch(
+        "documented",
+        "documented = as the contract says for each; both = by cursor when a cursor is sent, else by page; "
+        "page = cursors are ignored",
+    )
+    listing_scope: Literal["all", "own"] = _switch(
+        "all", "own = a token sees only the notification subscriptions that it made"
+    )
+    extra_types: tuple[str, ...] = _switch(
+        (), "notification types that Subscribe accepts beyond the documented ones"
+    )
+    refused_types: tuple[str, ...] = _switch((), "documented notification types that Subscribe refuses (422)")
     cursor_name: Literal["next_cursor", "cursor"] = _switch(
         "next_cursor", "where `meta` has the next cursor", guess=False
     )
@@ -124,10 +151,18 @@ class Habits:
     api_fault_html: bool = _switch(True, "its answer is an HTML page; false = JSON with a message")
     api_fault_after: bool = _switch(False, "the call is carried out before its answer is replaced")
     api_fault_operations: tuple[str, ...] = _switch((), "operations it hits; empty = all")
+    refusals: Mapping[str, Status] = field(
+        default_factory=dict,
+        metadata={
+            "says": "operation -> status it is refused with, e.g. 406 (rejected by the charge point) or 501; "
+            "nothing is done",
+            "guess": False,
+        },
+    )
     refused_actions: Mapping[str, str] = field(
         default_factory=dict,
         metadata={
-            "says": "operation -> errorCode: the action answers 200 with `success: false`",
+            "says": "operation -> errorCode: the action answers its usual status with `success: false`",
             "guess": False,
         },
     )
@@ -135,7 +170,12 @@ class Habits:
     @property
     def dresses(self) -> bool:
         """Whether bodies are rewritten before they are sent."""
-        return self.wrapped_payloads or self.payload_case != "camel" or self.payload_ids != "mixed"
+        return (
+            self.session_start_stop != "flat"
+            or self.wrapped_payloads
+            or self.payload_case != "camel"
+            or self.payload_ids != "mixed"
+        )
 
     @property
     def disturbs(self) -> bool:

@@ -75,6 +75,7 @@ class Delivery:
         answers: to each attempt so far: a status, or why there was none.
         rank: place in the queue of its charge point; its id, unless it is to come late.
         repeats: id of the delivery that this is an equal second one of.
+        made_at: when it was announced.
     """
 
     id: int
@@ -88,6 +89,7 @@ class Delivery:
     failures: int = 0
     failed_at: datetime | None = None
     answers: tuple[str, ...] = ()
+    made_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

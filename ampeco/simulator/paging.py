@@ -1,7 +1,8 @@
 """Pages of a listing, by cursor or by number, as AMPECO writes them; knows nothing of what is listed.
 
-Source: pagination of the vendor API: `per_page` at most and by default 100; cursor mode when `cursor` is sent (at
-first `null` or empty); `meta` and `links` as in the index of the specification.
+Source: published contract v3.110.0. `per_page` is at most and by default 100. Some listings use cursors from the
+first page on, some when `cursor` is sent (empty at first), the others count pages. `cursor=null` asks for the first
+page, as two clients in production do (undocumented).
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -10,6 +11,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
+from ampeco.contract import published
 from ampeco.simulator.call import Call
 from ampeco.simulator.habits import Habits
 from ampeco.simulator.model import Refused
@@ -33,11 +35,18 @@ def page(
             looked at; a number of pages cannot be told without looking at all.
     """
     per_page = _whole(call.query.get("per_page"), MAX_PER_PAGE, MAX_PER_PAGE)
-    if "cursor" in call.query and habits.listings == "both":
+    if _asks_for_cursors(call, habits):
         return _by_cursor(call, habits, ids, show, fits, per_page)
     if fits is not None:
         ids = [id_ for id_ in ids if fits(show(id_))]
     return _by_number(call, ids, show, per_page)
+
+
+def _asks_for_cursors(call: Call, habits: Habits) -> bool:
+    known = published.operation(call.operation.method, call.operation.path)
+    if habits.listings != "documented" or known is None or not known.answers:
+        return habits.listings != "page" and "cursor" in call.query
+    return known.paging == "next-link" or (known.paging == "empty-cursor" and "cursor" in call.query)
 
 
 def _by_cursor(
@@ -48,13 +57,14 @@ def _by_cursor(
     fits: Callable[[Any], bool] | None,
     per_page: int,
 ) -> dict[str, Any]:
-    rest = ((id_, show(id_)) for id_ in islice(ids, _after(call.query["cursor"], ids), None))
+    rest = ((id_, show(id_)) for id_ in islice(ids, _after(call.query.get("cursor", ""), ids), None))
     asked_for = (entry for entry in rest if fits is None or fits(entry[1]))
     shown = list(islice(asked_for, per_page + 1))
     cursor = _write_cursor(shown[per_page - 1][0]) if len(shown) > per_page else None
     meta = {"path": call.url, "per_page": per_page, habits.cursor_name: cursor, "prev_cursor": None}
     documents = [document for _, document in shown[:per_page]]
-    return {"data": documents, "links": _links(call, cursor=cursor), "meta": meta}
+    links = {"first": None, "last": None, "prev": None, "next": _link(call, "cursor", cursor)}
+    return {"data": documents, "links": links, "meta": meta}
 
 
 def _by_number(call: Call, ids: Sequence[str], show: Callable[[str], Any], per_page: int) -> dict[str, Any]:
@@ -64,7 +74,12 @@ def _by_number(call: Call, ids: Sequence[str], show: Callable[[str], Any], per_p
     shown = ids[skipped : skipped + per_page]
     return {
         "data": [show(id_) for id_ in shown],
-        "links": _links(call, page=number + 1 if number < last_page else None),
+        "links": {
+            "first": _link(call, "page", 1),
+            "last": _link(call, "page", last_page),
+            "prev": _link(call, "page", number - 1 if number > 1 else None),
+            "next": _link(call, "page", number + 1 if number < last_page else None),
+        },
         "meta": {
             "current_page": number,
             "from": skipped + 1 if shown else None,
@@ -77,11 +92,10 @@ def _by_number(call: Call, ids: Sequence[str], show: Callable[[str], Any], per_p
     }
 
 
-def _links(call: Call, **following: Any) -> dict[str, str | None]:
-    ((name, value),) = following.items()
+def _link(call: Call, name: str, value: str | int | None) -> str | None:
+    """The URL of another page; None when there is none."""
     kept = [pair for pair in call.pairs if pair[0] != name]
-    url = None if value is None else f"{call.url}?{urlencode([*kept, (name, value)])}"
-    return {"first": None, "last": None, "prev": None, "next": url}
+    return None if value is None else f"{call.url}?{urlencode([*kept, (name, value)])}"
 
 
 def _whole(text: str | None, default: int, at_most: int) -> int:

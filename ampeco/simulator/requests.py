@@ -4,15 +4,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
+from ampeco.contract import published
 from ampeco.simulator.body_checks import FieldErrors
 from ampeco.simulator.connection import Target
 from ampeco.simulator.fleet import encode
+from ampeco.simulator.habits import Habits
 from ampeco.simulator.model import Refused, SubscriptionRequest
-from ampeco.simulator.samples import sample
-from ampeco.simulator.subscribable import SUBSCRIBABLE
 
 FLAGS = ("includeTimestampInSignature", "suppressSelfNotifications", "skipRoamingInfrastructure")
 """Seen in the index of v3.251.8; types, defaults and effects are not publicly documented."""
+
+
+MAX_URL = 500
+"""Source: published contract v3.110.0."""
+_USUAL = Habits()
 
 
 class ResendRequest(NamedTuple):
@@ -27,47 +32,48 @@ class Letter(NamedTuple):
     """A notification by hand: the type says who gets it, the body is sent whatever it holds.
 
     Attributes:
+        body: None for the sample of the type.
         as_it_is: it was given as a text, and no habit may change it.
     """
 
     notification: str
     charge_point_id: int | None
-    body: bytes
+    body: bytes | None
     as_it_is: bool
 
 
-def read_subscription(body: object, *, accepts_flags: bool = True) -> SubscriptionRequest:
+def read_subscription(body: object, habits: Habits = _USUAL) -> SubscriptionRequest:
     """Body of Subscribe and Update (v2.0): the complete object; a read-only `id` is ignored."""
     fields, errors = _fields(body), FieldErrors()
     via = fields.get("via")
     if via not in {"webhook", "kafka"}:
         errors.add("via", "must be webhook or kafka")
-    notifications = _types(fields, errors)
+    notifications = _types(fields, errors, _accepted(habits))
     callback_url, kafka = None, None
     if via == "webhook":
         callback_url = _callback_url(fields.get("webhook"), errors)
     elif via == "kafka":
         kafka = _kafka(fields.get("kafka"), errors)
-    flags = _flags(fields, FLAGS, errors, accepted=accepts_flags)
+    flags = _flags(fields, FLAGS, errors, accepted=habits.accepts_flags)
     errors.refuse_if_any()
     way: Literal["kafka", "webhook"] = "kafka" if via == "kafka" else "webhook"
     return SubscriptionRequest(way, notifications, callback_url, kafka, flags)
 
 
-def read_subscription_v1(body: object, *, accepts_flags: bool = True) -> SubscriptionRequest:
+def read_subscription_v1(body: object, habits: Habits = _USUAL) -> SubscriptionRequest:
     """Body of Subscribe and Update (v1.0): `callbackUrl` and `notifications`."""
     fields, errors = _fields(body), FieldErrors()
-    notifications = _types(fields, errors)
+    notifications = _types(fields, errors, _accepted(habits))
     callback_url = _url(fields.get("callbackUrl"), "callbackUrl", errors)
-    flags = _flags(fields, FLAGS[:1], errors, accepted=accepts_flags)
+    flags = _flags(fields, FLAGS[:1], errors, accepted=habits.accepts_flags)
     errors.refuse_if_any()
     return SubscriptionRequest("webhook", notifications, callback_url, None, flags)
 
 
-def read_resend(body: object) -> ResendRequest:
+def read_resend(body: object, habits: Habits = _USUAL) -> ResendRequest:
     """Body of Resend Failed Notifications. Times are ISO 8601 or `Y-m-d H:i:s`; without an offset they are UTC."""
     fields, errors = _fields(body), FieldErrors()
-    notifications = _types(fields, errors)
+    notifications = _types(fields, errors, _accepted(habits))
     start_at, end_at = _time(fields, "startTime", errors), _time(fields, "endTime", errors)
     if start_at and end_at and end_at < start_at:
         errors.add("endTime", "must not be before startTime")
@@ -91,8 +97,7 @@ def read_letter(body: object) -> Letter:
     errors.refuse_if_any()
     if isinstance(sent, str):
         return Letter(str(notification), charge_point, sent.encode(errors="surrogatepass"), True)
-    body = sample(str(notification), datetime.now(UTC)) if sent is None else sent
-    return Letter(str(notification), charge_point, encode(body), False)
+    return Letter(str(notification), charge_point, None if sent is None else encode(sent), False)
 
 
 def _fields(body: object) -> Mapping[str, Any]:
@@ -101,13 +106,17 @@ def _fields(body: object) -> Mapping[str, Any]:
     return body
 
 
-def _types(fields: Mapping[str, Any], errors: FieldErrors) -> tuple[str, ...]:
+def _accepted(habits: Habits) -> frozenset[str]:
+    return published.subscribable().union(habits.extra_types).difference(habits.refused_types)
+
+
+def _types(fields: Mapping[str, Any], errors: FieldErrors, accepted: frozenset[str]) -> tuple[str, ...]:
     given = fields.get("notifications")
     if not isinstance(given, list) or not given:
         errors.add("notifications", "must be a list with at least one notification type")
         return ()
     for index, name in enumerate(given):
-        if not isinstance(name, str) or name not in SUBSCRIBABLE:
+        if not isinstance(name, str) or name not in accepted:
             errors.add(f"notifications.{index}", "is not a notification type")
     return tuple(name for name in given if isinstance(name, str))
 
@@ -118,14 +127,14 @@ def _callback_url(webhook: object, errors: FieldErrors) -> str | None:
 
 
 def _url(url: object, place: str, errors: FieldErrors) -> str | None:
-    if isinstance(url, str):
+    if isinstance(url, str) and len(url) <= MAX_URL:
         try:
             Target.of(url)
         except ValueError:
             pass
         else:
             return url
-    errors.add(place, "must be an http or https URL")
+    errors.add(place, f"must be an http or https URL of at most {MAX_URL} characters")
     return None
 
 

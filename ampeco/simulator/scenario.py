@@ -1,4 +1,4 @@
-"""Makes a fleet live in real time: at a rate, up to a count, only as long as somebody is subscribed.
+"""Makes a fleet live in real time: at a rate, up to a count. Without a subscriber it lives on unseen.
 
 It knows nothing of HTTP and nothing of how notifications are delivered.
 """
@@ -13,6 +13,7 @@ from ampeco.simulator.fleet import ANNOUNCED, FIRST_SESSION_ID, Announcement, Fl
 from ampeco.simulator.model import Refused
 from ampeco.simulator.plan import Plan
 from ampeco.simulator.reading import read_habits
+from ampeco.simulator.samples import sample
 from ampeco.simulator.tenant import Tenant
 from ampeco.simulator.trouble import Trouble
 
@@ -25,6 +26,7 @@ _BATCH = 256
 _BACKLOG = 2_000
 _SHORTEST_PAUSE_S = 0.002
 _IDLE_PAUSE_S = 0.05
+_UNSEEN_RATE = 50.0
 
 
 class Scenario:
@@ -64,6 +66,8 @@ class Scenario:
             first_session_id=self._next_session_id,
             behaviour=plan.behaviour,
         )
+        if not self._tenant.wanted() & ANNOUNCED:
+            self.fleet.warm_up()
         self._task = asyncio.get_running_loop().create_task(self._drive(self.fleet))
         for fault in plan.faults:
             self.trouble.order(fault)
@@ -78,6 +82,14 @@ class Scenario:
         task.cancel()
         await asyncio.wait([task])
         log.info("scenario.stopped", extra={"made": self._made})
+
+    def sample(self, notification: str, charge_point_id: int | None = None) -> dict[str, Any]:
+        """A notification that names things of the fleet. If there was none, there is one from now on, at rest."""
+        if self.fleet is None:
+            plan, start_at = self._plan, self._tenant.now() - _BEGINS_BEFORE
+            self.fleet = Fleet(plan.charge_points, seed=plan.seed, start_at=start_at)
+            self.fleet.warm_up()
+        return sample(notification, self._tenant.now(), self.fleet, charge_point_id)
 
     def reset(self, charge_point_id: int) -> None:
         """A reset action was called for this charge point."""
@@ -112,10 +124,14 @@ class Scenario:
 
     async def _drive(self, fleet: Fleet) -> None:
         loop = asyncio.get_running_loop()
-        plan, began_at, paced = self._plan, loop.time(), 0
+        plan, began_at, paced, unseen = self._plan, loop.time(), 0, 0.0
         while plan.count is None or self._made < plan.count:
             wanted = self._tenant.wanted() & ANNOUNCED
-            if not wanted:  # time stands still
+            if not wanted:
+                unseen += (plan.rate or _UNSEEN_RATE) * _IDLE_PAUSE_S
+                while unseen >= 1:
+                    fleet.next()
+                    unseen -= 1
                 await asyncio.sleep(_IDLE_PAUSE_S)
                 began_at, paced = loop.time(), 0
                 continue

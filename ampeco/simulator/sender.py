@@ -8,7 +8,9 @@ later ones overtake it, which AMPECO does not rule out either.
 import asyncio
 import logging
 from collections import deque
+from datetime import UTC
 
+from ampeco.contract import published
 from ampeco.signature import SIGNATURE_HEADER, sign
 from ampeco.simulator.connection import Connections, NoAnswer
 from ampeco.simulator.dice import hit
@@ -104,7 +106,7 @@ class Sender:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "ampeco-simulator",
-            **self._signature(delivery, habits),
+            **self._headers(delivery, habits),
         }
         try:
             async with asyncio.timeout(habits.timeout_s):
@@ -118,17 +120,29 @@ class Sender:
         lost = hit(habits.lost_answer_share, habits.seed, "lost-answer", delivery.id, attempt)
         return "no-answer" if lost else answer
 
-    def _signature(self, delivery: Delivery, habits: Habits) -> dict[str, str]:
-        """The header that signs it, and the one with the time when that is signed too (a guess: see Habits)."""
-        subscription, signed, headers = delivery.subscription, delivery.body, {}
+    def _headers(self, delivery: Delivery, habits: Habits) -> dict[str, str]:
+        """What says who sends it, when, for whom.
+
+        Source: published contract v3.110.0; what is signed with the time is a guess, see Habits.
+        """
+        subscription, signed = delivery.subscription, delivery.body
+        made_at = delivery.made_at if habits.timestamp_of == "event" else None
+        at = (made_at or self._tenant.now()).astimezone(UTC).isoformat(timespec="microseconds")
+        at = at.replace("+00:00", "Z")
         if habits.timestamp_signature == "always" or (
             habits.timestamp_signature == "asked"
             and subscription.request.flags.get("includeTimestampInSignature")
         ):
-            at = str(int(self._tenant.now().timestamp()))
-            headers[habits.timestamp_header] = at
-            signed = f"{at}{habits.timestamp_separator}".encode() + signed
-        headers[SIGNATURE_HEADER] = sign(
-            signed, subscription.key, encoding=habits.signature_encoding, prefix=habits.signature_prefix
-        )
+            parts = (at.encode(), signed)
+            ordered = parts if habits.timestamp_order == "timestamp-body" else parts[::-1]
+            signed = habits.timestamp_separator.encode().join(ordered)
+        headers = {
+            SIGNATURE_HEADER: sign(
+                signed, subscription.key, encoding=habits.signature_encoding, prefix=habits.signature_prefix
+            ),
+            "X-Timestamp": at,
+            "X-Tenant": habits.tenant_id,
+        }
+        if habits.webhook_headers == "all" or "X-Webhook-Id" in published.headers(delivery.notification):
+            headers |= {"X-Webhook-Id": str(subscription.id), "X-Webhook-Type": delivery.notification}
         return headers

@@ -22,7 +22,7 @@ class Source(Protocol):
     def knows(self, noun: str) -> bool:
         """Whether it is the one that makes them."""
 
-    def ids(self, path: Sequence[str]) -> Sequence[int]:
+    def ids(self, path: Sequence[str]) -> Sequence[int | str]:
         """The ids of a collection, in order."""
 
     def read(self, path: Sequence[str], id_: str) -> Document | None:

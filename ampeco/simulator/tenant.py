@@ -11,7 +11,7 @@ from typing import Any
 from ampeco.signature import SigningKey
 from ampeco.simulator.access import Access
 from ampeco.simulator.dice import hit
-from ampeco.simulator.dress import dressed
+from ampeco.simulator.dress import dressed, freshened
 from ampeco.simulator.habits import Habits
 from ampeco.simulator.model import (
     Delivery,
@@ -23,6 +23,13 @@ from ampeco.simulator.model import (
     SubscriptionRequest,
 )
 
+NEWER_SPELLING = {
+    "AuthorizationNotification": "authorization.changed",
+    "PartnerChangedNotification": "partner.changed",
+    "SessionStartStopNotification": "session.start.stop.notification",
+    "user.subscriptionChanged": "user.subscription.changed",
+}
+"""Deprecated type -> the one that took its place with the same meaning. Source: published contract v3.110.0."""
 KEPT_ACTIONS = 10_000
 KEPT_CALLS = 10_000
 KEPT_DELIVERIES = 10_000
@@ -126,7 +133,14 @@ class Tenant:
     def wanted(self) -> frozenset[str]:
         """The notification types that somebody is subscribed to at this moment."""
         subscriptions = self.subscriptions.values()
-        return frozenset(n for s in subscriptions for n in s.request.notifications if s.wants(n))
+        return frozenset(n for s in subscriptions for n in s.request.notifications if self._sends(s, n))
+
+    def _sends(self, subscription: NotificationSubscription, notification: str) -> bool:
+        """Whether it is delivered; of two spellings of one type only the newer, unless the habits say both."""
+        newer = NEWER_SPELLING.get(notification)
+        return subscription.wants(notification) and (
+            self.habits.both_spellings or newer is None or not subscription.wants(newer)
+        )
 
     def announce(
         self, notification: str, charge_point_id: int | None, body: bytes, *, as_it_is: bool = False
@@ -139,7 +153,7 @@ class Tenant:
         Returns:
             How many notification subscriptions want it.
         """
-        wanting = [s for s in self.subscriptions.values() if s.wants(notification)]
+        wanting = [s for s in self.subscriptions.values() if self._sends(s, notification)]
         if wanting and self.habits.dresses and not as_it_is:
             body = dressed(body, self.habits)
         made = [self._make(subscription, notification, charge_point_id, body) for subscription in wanting]
@@ -222,6 +236,8 @@ class Tenant:
         ]
         for delivery in again:
             delivery.failures = 0
+            if self.habits.resend_bodies == "fresh":
+                delivery.body = freshened(delivery.body, now)
             self._move(delivery, "pending")
         self.resent += len(again)
         self._send(again)
@@ -251,6 +267,7 @@ class Tenant:
         self._last_delivery_id += 1
         id_ = self._last_delivery_id
         made = Delivery(id_, subscription, notification, charge_point_id, body, rank=id_, repeats=repeats)
+        made.made_at = self.now()
         self._open[made.id] = made
         self.deliveries.append(made)
         self._tally.setdefault(notification, Counter())["pending"] += 1

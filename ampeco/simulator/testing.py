@@ -52,6 +52,11 @@ class Box:
         wish = {"notification": notification, "body": body, "charge_point": charge_point}
         return int(self._ask("POST", "send", wish)["made"])
 
+    def sample(self, notification: str, charge_point: int | None = None) -> dict[str, Any]:
+        """A notification that names things which the API knows."""
+        params = {"notification": notification, "charge_point": charge_point or 0}
+        return self._ask("GET", "sample", params=params)
+
     def change_habits(self, **habits: Any) -> None:
         """Behave like this from now on."""
         self._ask("PATCH", "habits", habits)

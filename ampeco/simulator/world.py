@@ -1,18 +1,21 @@
 """What a living fleet looks like through the resources of the API: charge points, EVSEs, sessions and what follows.
 
 It renders on demand and keeps nothing. What it shows agrees with what the notifications of the fleet said; fields
-that no notification carries are made up, and only few of the documented ones are filled.
+that no notification carries are made up, and only few of the documented ones are filled. Of everything else that
+the API knows there are three of each, so that an id in a notification leads somewhere.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ampeco.simulator.charging import AUTHORIZATIONS_FROM, TAX_PERCENT, USER_IDS, ChargingSession, moment
+from ampeco.simulator.charging import AUTHORIZATIONS_FROM, USER_IDS, ChargingSession, moment
 from ampeco.simulator.fleet import ChargePoint, Fleet
 
 Document = dict[str, Any]
 
 PER_LOCATION = 10
+OTHERS = (1, 2, 3)
+"""Ids of the things that no fleet makes: tariffs, partners, notes, ..."""
 _TRANSACTIONS_FROM, _CDRS_FROM = 300_000, 400_000
 _CITIES = ("Sofia", "Graz", "Lyon", "Porto", "Turku")
 
@@ -43,10 +46,10 @@ class World:
         }
 
     def knows(self, noun: str) -> bool:
-        """Whether a fleet is alive and makes such things, so that an unknown id is a mistake."""
-        return noun in self._kinds and self._fleet() is not None
+        """Whether a fleet is alive, so that an unknown id is a mistake."""
+        return self._fleet() is not None
 
-    def ids(self, path: Sequence[str]) -> Sequence[int]:
+    def ids(self, path: Sequence[str]) -> Sequence[int | str]:
         """The ids of a collection, in order.
 
         Args:
@@ -61,16 +64,51 @@ class World:
             case ["charge-points", owner, "evses"]:
                 charge_point = fleet.charge_points.get(_number(owner))
                 return () if charge_point is None else (charge_point.evse.id,)
-        return ()
+            case ["users", owner, "payment-methods"]:
+                return (f"pm-{owner}",)
+        return OTHERS
 
     def read(self, path: Sequence[str], id_: str) -> Document | None:
         """One of a collection, None when there is no such thing."""
         fleet, number = self._fleet(), _number(id_)
-        if fleet is None or path[-1] not in self._kinds:
+        if fleet is None:
             return None
+        if path[-1] not in self._kinds:
+            return _other(path, number, id_)
         if len(path) > 1 and number not in self.ids(path):
             return None
         return self._kinds[path[-1]][1](fleet, number)
+
+
+def _other(path: Sequence[str], number: int, id_: str) -> Document | None:
+    """A thing that no fleet makes; one with a name instead of a number is always there."""
+    if number in OTHERS:
+        return {"id": number}
+    if number >= 0:
+        return None
+    return {"id": id_, "userId": _number(path[1])} if path[-1] == "payment-methods" else {"id": id_}
+
+
+def known_ids(fleet: Fleet, charge_point_id: int | None = None) -> dict[str, int | str]:
+    """Noun -> id of things that exist and belong together.
+
+    Args:
+        charge_point_id: the charge point they are about; None = one that has had a session.
+    """
+    chosen = [s for s in fleet.sessions.values() if charge_point_id in (None, s.evse.charge_point_id)]
+    session = next((s for s in reversed(chosen) if s.stopped_at), chosen[-1] if chosen else None)
+    id_ = charge_point_id or (session.evse.charge_point_id if session else 1)
+    ids: dict[str, int | str] = {"chargePoint": id_, "evse": id_ * 10 + 1, "location": _location_of(id_)}
+    if session is not None:
+        ids |= {
+            "session": session.id,
+            "user": session.user_id,
+            "paymentMethod": f"pm-{session.user_id}",
+            "authorization": session.id + AUTHORIZATIONS_FROM,
+            "transaction": session.id + _TRANSACTIONS_FROM,
+            "cdr": session.id + _CDRS_FROM,
+        }
+    return ids
 
 
 def _number(id_: str) -> int:
@@ -169,7 +207,13 @@ def _authorization(fleet: Fleet, id_: int) -> Document | None:
     if session is None:
         return None
     shown: Document = session.resource(session.measured_at)["authorization"]
-    return {**shown, "chargePointId": session.evse.charge_point_id, "sessionId": session.id}
+    return {
+        **shown,
+        "chargePointId": session.evse.charge_point_id,
+        "evseId": session.evse.id,
+        "sessionIds": [session.id],
+        "lastUpdatedAt": shown["createdAt"],
+    }
 
 
 def _transaction(fleet: Fleet, id_: int) -> Document | None:
@@ -189,7 +233,7 @@ def _transaction(fleet: Fleet, id_: int) -> Document | None:
         "totalAmount": shown["amount"],
         "currency": shown["currency"],
         "status": "finalized" if session.paid else "pending",
-        "ref": None,
+        "ref": f"ref-{id_}",
         "lastUpdatedAt": shown["stoppedAt"],
     }
 
@@ -201,18 +245,20 @@ def _cdr(fleet: Fleet, id_: int) -> Document | None:
     shown = session.resource(fleet.now)
     return {
         "id": id_,
-        "operatorId": shown["operatorId"],
+        "operatorId": 1,
         "platformId": 1,
         "protocolType": "OCPI",
         "sessionId": str(session.id),
+        "roamingId": session.roaming_id,
         "receivedAt": shown["stoppedAt"],
         "startTime": shown["startedAt"],
         "endTime": shown["stoppedAt"],
-        "isLocal": True,
+        "isLocal": False,
         "ocpiData": {
-            "total_energy": round(shown["energy"] / 1000, 3),
-            "total_cost": {"excl_vat": shown["totalAmount"]["withoutTax"], "incl_vat": shown["amount"]},
-            "tax_percentage": TAX_PERCENT,
+            "version": "2.2",
+            "currency": shown["currency"],
+            "totalEnergy": round(shown["energy"] / 1000, 3),
+            "totalCost": shown["amount"],
         },
         "lastUpdatedAt": shown["stoppedAt"],
     }

@@ -9,7 +9,6 @@ import asyncio
 import json
 import signal
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,22 +146,20 @@ def _introduce(url: str, token: str) -> None:
 def send(notification: str, changes: tuple[str, ...], url: str, show: bool) -> None:
     """Let a running simulator send one notification.
 
-    The payload is one of the first charge point; of types the simulator does not live through, a sample.
+    The payload names a charge point, a session and a user that the simulator's API knows.
     """
-    from ampeco.simulator.samples import sample
     from receiver.cli.simulator_control import SimulatorControl
 
-    body = sample(notification, datetime.now(UTC))
+    async def post() -> tuple[dict[str, Any], int]:
+        async with SimulatorControl(url) as control:
+            body = await control.sample(notification)
+            change(body, changes)
+            return body, await control.send(notification, body, charge_point_of(body))
+
     try:
-        change(body, changes)
+        body, made = asyncio.run(post())
     except PathError as error:
         raise click.BadParameter(str(error), param_hint="--set") from None
-
-    async def post() -> int:
-        async with SimulatorControl(url) as control:
-            return await control.send(notification, body, charge_point_of(body))
-
-    made = asyncio.run(post())
     if show:
         click.echo(json.dumps(body, indent=2, ensure_ascii=False))
     if not made:

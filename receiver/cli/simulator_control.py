@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import click
 import httpx2
@@ -37,6 +38,10 @@ class SimulatorControl:
     async def stop(self) -> None:
         """Make no new notifications; what is on its way goes on."""
         await self._ask("POST", "stop")
+
+    async def sample(self, notification: str) -> dict[str, Any]:
+        """A notification of this type that names things which its API knows."""
+        return await self._ask("GET", f"sample?notification={quote(notification)}")
 
     async def send(self, notification: str, body: Mapping[str, Any], charge_point: int | None = None) -> int:
         """Send one notification; to how many notification subscriptions it goes."""
