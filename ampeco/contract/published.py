@@ -58,9 +58,15 @@ def operation(method: str, path: str) -> Published | None:
 
 @cache
 def payload(notification: str) -> Schema | None:
-    """The payload of a notification type; None for a type that the contract does not describe."""
+    """The payload of a notification type; None for a type that the contract does not describe.
+
+    It requires `notification` of every type: some schemas of the contract do not, but nothing else names the type.
+    """
     entry = _contract()["notifications"].get(notification)
-    return None if entry is None else _schema(entry["payload"], without="wo")
+    if entry is None:
+        return None
+    schema = _schema(entry["payload"], without="wo")
+    return {**schema, "required": list(dict.fromkeys(["notification", *schema.get("required", ())]))}
 
 
 @cache

@@ -158,7 +158,6 @@ class ChargingSession:
             "evseId": self.evse.id,
             "connectorId": 1,
             "status": self.status,
-            "reason": self.reason,
             "userId": self.user_id,
             "authorizationId": self.id + AUTHORIZATIONS_FROM,
             "externalSessionId": self.external_id,
@@ -201,7 +200,11 @@ class ChargingSession:
             ],
             "lastUpdatedAt": moment(at),
         }
-        return {**shown, "socPercent": int(self.soc_percent)} if self.evse.direct_current else shown
+        if self.reason is not None:
+            shown["reason"] = self.reason
+        if self.evse.direct_current:
+            shown["socPercent"] = int(self.soc_percent)
+        return shown
 
 
 def moment(at: datetime) -> str:

@@ -46,7 +46,7 @@ def read_subscription(body: object, habits: Habits = _USUAL) -> SubscriptionRequ
     """Body of Subscribe and Update (v2.0): the complete object; a read-only `id` is ignored."""
     fields, errors = _fields(body), FieldErrors()
     via = fields.get("via")
-    if via not in {"webhook", "kafka"}:
+    if via not in ("webhook", "kafka"):  # not a set: it may be anything
         errors.add("via", "must be webhook or kafka")
     notifications = _types(fields, errors, _accepted(habits))
     callback_url, kafka = None, None

@@ -89,6 +89,8 @@ class Scenario:
             plan, start_at = self._plan, self._tenant.now() - _BEGINS_BEFORE
             self.fleet = Fleet(plan.charge_points, seed=plan.seed, start_at=start_at)
             self.fleet.warm_up()
+        if not self.fleet.sessions:
+            any(self.fleet.order_session(id_) for id_ in self.fleet.charge_points)
         return sample(notification, self._tenant.now(), self.fleet, charge_point_id)
 
     def reset(self, charge_point_id: int) -> None:

@@ -1,62 +1,127 @@
-"""Every known type has a sample, and each sample is verified, read and recognised as it says."""
+"""Samples and variants are what the contract says, and every type has some; ours for the rest are marked."""
 
 import json
-from pathlib import Path
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from ampeco.notifications import KNOWN_TYPES, UNCONFIRMED_TYPES, parse, read
-from ampeco.signature import SIGNATURE_HEADER, SigningKey, verify
+from ampeco.contract.samples import SAMPLE_KEY, Sample, sampled, samples
+from ampeco.contract.variants import Variant, variants
+from ampeco.notifications import KNOWN_TYPES, UNCONFIRMED_TYPES
+from ampeco.signature import SIGNATURE_HEADER, verify
+from tests.unit.ampeco_simulator.contract_rules import CALLBACKS, payload_faults, payload_validator
 
-SAMPLES = Path(__file__).parents[2] / "samples"
-KEY = SigningKey.of("key-of-the-samples")
-CASES = sorted(path.parent for path in SAMPLES.glob("*/*/body.json"))
+CASES = [sample for notification in sampled() for sample in samples(notification)]
 
-cases = pytest.mark.parametrize("case", CASES, ids=[f"{case.parent.name}/{case.name}" for case in CASES])
-
-
-def told(case: Path, name: str) -> Any:
-    return json.loads((case / f"{name}.json").read_text())
+cases = pytest.mark.parametrize("sample", CASES, ids=[f"{one.notification}/{one.case}" for one in CASES])
+callbacks = pytest.mark.parametrize("notification", CALLBACKS)
 
 
-def test_every_type_has_a_typical_sample() -> None:
-    assert {case.parent.name for case in CASES if case.name == "typical"} == (
-        KNOWN_TYPES.keys() | UNCONFIRMED_TYPES.keys()
-    )
-
-
-@cases
-def test_a_sample_is_signed_over_its_exact_bytes(case: Path) -> None:
-    assert verify((case / "body.json").read_bytes(), told(case, "headers")[SIGNATURE_HEADER], [KEY]) is KEY
+def test_every_known_type_has_samples() -> None:
+    assert set(sampled()) == KNOWN_TYPES.keys() | UNCONFIRMED_TYPES.keys()
+    for notification in sampled():
+        expected = ["full", "minimal"] if notification in CALLBACKS else ["guess"]
+        assert [sample.case for sample in samples(notification)] == expected
+    assert samples("new.type") == ()
 
 
 @cases
-def test_a_sample_is_read_as_it_says(case: Path) -> None:
-    about = told(case, "about")
-    found = parse((case / "body.json").read_bytes())
-    at = found.occurred_at
-    assert not found.misfit
-    assert found.type == case.parent.name
-    assert (found.key, at and at.isoformat()) == (about["key"], about["occurred_at"])
-    assert type(found.payload).__name__ == about["model"]
+def test_a_sample_is_signed_over_its_exact_bytes(sample: Sample) -> None:
+    assert verify(sample.raw, sample.headers[SIGNATURE_HEADER], [SAMPLE_KEY]) is SAMPLE_KEY
 
 
 @cases
-def test_a_sample_says_how_sure_its_shape_is(case: Path) -> None:
-    about = told(case, "about")
-    assert about["shape"] in ("real shape", "inferred", "guess")
-    assert about["why"]
-    known = KNOWN_TYPES.get(case.parent.name)
-    if case.name == "typical" and known is not None:
-        certain = {"confirmed": "real shape", "inferred": "inferred"}
-        assert about["shape"] == certain.get(known.embedding, "guess")
+def test_a_sample_has_the_documented_headers(sample: Sample) -> None:
+    usual = ["X-Signature", "X-Timestamp", "X-Tenant"]
+    documented = CALLBACKS.get(sample.notification, {}).get("headers", usual)
+    assert sample.headers.keys() == {"Content-Type", *documented}
 
 
 @cases
-def test_what_nobody_knows_survives(case: Path) -> None:
-    document = {**read((case / "body.json").read_bytes()), "brandNew": {"deep": [1, {"x": None}]}}
-    payload = parse(json.dumps(document).encode()).payload
-    assert payload is not None
-    assert payload.model_dump(by_alias=True)["brandNew"] == document["brandNew"]
-    assert type(payload).model_validate(payload.model_dump(by_alias=True)) == payload
+def test_a_sample_is_as_the_contract_says(sample: Sample) -> None:
+    assert sample.body["notification"] == sample.notification
+    if sample.case != "guess":
+        assert payload_faults(sample.notification, sample.body) == []
+
+
+@cases
+def test_a_sample_names_nobody(sample: Sample) -> None:
+    text = sample.raw.decode()
+    assert set(re.findall(r'[^"@\s]+@[^"\s]+', text)) <= {"driver@example.com"}
+    hosts = re.findall(r"https?://([^/\"]+)", text)
+    assert set(hosts) <= {"tenant.example"}
+
+
+@callbacks
+def test_variants_are_as_the_contract_says(notification: str) -> None:
+    found = list(variants(notification))
+    assert found
+    assert [
+        (each.about, faults) for each in found if (faults := payload_faults(notification, each.body))
+    ] == []
+
+
+@callbacks
+def test_variants_show_everything_that_may_vary(notification: str) -> None:
+    """Walks the contract's own schema: what may be absent is, what may be null is, and each value occurs."""
+    bodies = [each.body for each in variants(notification)]
+    missing = [
+        place
+        for place, holds in expected(payload_validator(notification).schema, ())
+        if not any(map(holds, bodies))
+    ]
+    assert missing == []
+
+
+def expected(schema: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """What has to be met in some body, and how to see it; alternatives are left to the other test."""
+    place = ".".join(path)
+    for part in schema.get("allOf", ()):
+        yield from expected(part, path)
+    types = schema.get("type", ())
+    if "null" in types and isinstance(types, list):
+        yield f"{place} null", lambda body: None in values(body, path)
+    for value in schema.get("enum", ()):
+        if value is not None:
+            yield f"{place} = {value}", lambda body, value=value: value in values(body, path)
+    required = {name for part in (schema, *schema.get("allOf", ())) for name in part.get("required", ())}
+    for name, part in schema.get("properties", {}).items():
+        inner = (*path, name)
+        yield f"{'.'.join(inner)}", lambda body, inner=inner: bool(values(body, inner))
+        if name not in {*required, "notification"} and "allOf" not in schema and not path:
+            yield f"{'.'.join(inner)} absent", lambda body, inner=inner: not values(body, inner)
+        yield from expected(part, inner)
+    if "items" in schema:
+        yield from expected(schema["items"], (*path, "[]"))
+
+
+def values(body: Any, path: tuple[str, ...]) -> list[Any]:
+    """Everything at a place."""
+    if not path:
+        return [body]
+    step, *rest = path
+    if step == "[]":
+        found = body if isinstance(body, list) else []
+    else:
+        found = [body[step]] if isinstance(body, dict) and step in body else []
+    return [value for inner in found for value in values(inner, tuple(rest))]
+
+
+def test_variants_are_fresh_objects() -> None:
+    def first() -> Variant:
+        return next(variants("session.start.stop.notification"))
+
+    first().body.clear()
+    assert first().body
+
+
+def test_a_type_without_a_contract_has_no_variants() -> None:
+    assert list(variants("subscriptionPlan.changed")) == []
+
+
+def test_bodies_are_new_objects_each_time() -> None:
+    (guess,) = samples("subscriptionPlan.changed")
+    guess.body.clear()
+    assert guess.body == json.loads(guess.raw)

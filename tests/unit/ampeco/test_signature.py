@@ -16,7 +16,7 @@ from ampeco.signature import ENCODINGS, SCHEMES, Encoding, SigningKey, sign, ver
 KEY = SigningKey.of("token-of-the-subscription")
 OTHER = SigningKey.of("another-token")
 BODY = b'{"notification":"BootNotification"}'
-SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLES = Path(__file__).parents[3] / "ampeco" / "contract" / "bodies"
 URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 encodings = st.sampled_from(ENCODINGS)
@@ -66,7 +66,7 @@ def test_refuses_a_digest_with_one_bit_flipped(bit: int, encoding: Encoding, pre
 
 def test_refuses_every_single_bit_flipped_in_a_real_body() -> None:
     """All bits of one sample, not a selection."""
-    body = bytearray((SAMPLES / "HardwareStatusNotification" / "typical" / "body.json").read_bytes())
+    body = bytearray((SAMPLES / "HardwareStatusNotification.full.json").read_bytes())
     signature = sign(bytes(body), KEY)
     assert verify(bytes(body), signature, [KEY]) is KEY
     for bit in range(8 * len(body)):

@@ -74,7 +74,7 @@ def test_a_wrong_body_is_422_unless_told_otherwise(body: dict[str, Any], field: 
 def test_an_action_can_be_refused_with_a_code() -> None:
     async def scene(client: httpx2.AsyncClient) -> None:
         answer = await client.post(f"{ACTIONS}/evse/v1.0/11/start", json={"userId": 5001})
-        assert (answer.status_code, answer.json()["errorCode"]) == (200, "USER_IS_DISABLED")
+        assert (answer.status_code, answer.json()["errorCode"]) == (202, "USER_IS_DISABLED")
         assert answer.json()["success"] is False
 
     play(scene, tenant=behaving(refused_actions={"evse.start": "USER_IS_DISABLED"}))
@@ -180,7 +180,7 @@ def test_the_old_notifications_api_answers_its_own_shape() -> None:
     async def scene(client: httpx2.AsyncClient) -> None:
         wish = {"callbackUrl": "https://receiver.example/", "notifications": ["BootNotification"]}
         made = await client.post("/public-api/notifications/v1.0", json=wish)
-        assert made.json() == {"data": {"webhookId": 1, **wish}}
+        assert made.json() == {"webhookId": 1, **wish}
         assert (await client.get("/public-api/notifications/v2.0/1")).json()["data"]["via"] == "webhook"
         assert (await client.post("/public-api/notifications/v1.0", json={})).status_code == 422
 

@@ -15,7 +15,7 @@ import pytest
 from ampeco.client import AsyncClient, Client, RetryPolicy
 from ampeco.contract.merging import flattened
 from ampeco.contract.values import example
-from ampeco.errors import ApiError
+from ampeco.errors import ApiError, Invalid
 from ampeco.facts.shapes import field_name
 from ampeco.listing import Listing, narrowing
 from ampeco.operations import VERSIONS
@@ -252,3 +252,49 @@ def test_every_listing_is_walked_as_the_contract_says() -> None:
             noted(judge, build(operation, parameters), lambda listing=listing: list(client._walk(listing)))
     assert len(judge.seen) == len(LISTINGS)
     assert judge.faults == []
+
+
+WRITES = [key for key, entry in OPERATIONS.items() if entry.get("body_required")]
+
+
+def test_a_body_of_the_wrong_kind_is_refused_as_the_contract_says() -> None:
+    """422 where it is documented, with what is wrong by field, whatever the operation."""
+    judge, untried = Judge(), []
+    with tenant_in_a_box() as box, Client(box.url, box.token, retry=ONCE, transport=Judged(judge)) as client:
+        known = ids(box)
+        for key in WRITES:
+            entry, operation = OPERATIONS[key], BY_PATH[tuple(key.split(" "))]  # type: ignore[index]
+            parameters = {name: parameter(name, known, 0) for name in operation.parameters}
+            wanted = flattened(schema(entry["body"], without="ro"))
+            if "422" not in entry["answers"] or not wanted.get("properties"):
+                untried.append(key)
+                continue
+            field = next(iter(wanted.get("required") or wanted["properties"]))
+            with pytest.raises(Invalid) as refused:
+                client._run(just(build(operation, parameters, {field: {"no": ["such", "kind"]}})))
+            assert any(place.startswith(field) for place in refused.value.errors), (key, refused.value)
+    assert [fault for fault in judge.faults if ": answer: " in fault] == []
+    assert len(untried) == 18  # their body is a list or one of several, or 422 is not documented
+
+
+@pytest.mark.parametrize("status", [406, 501])
+def test_a_refusal_on_demand_is_as_the_contract_says(status: int) -> None:
+    chosen = [
+        BY_PATH[tuple(key.split(" "))]  # type: ignore[index]
+        for key, entry in OPERATIONS.items()
+        if str(status) in entry["answers"]
+    ]
+    judge = Judge()
+    habits = Habits(refusals={operation.name: status for operation in chosen})
+    with (
+        tenant_in_a_box(habits=habits) as box,
+        Client(box.url, box.token, retry=ONCE, transport=Judged(judge)) as client,
+    ):
+        for operation in chosen:
+            parameters = {name: parameter(name, {}, 0) for name in operation.parameters}
+            with pytest.raises(ApiError) as refused:
+                client._run(just(build(operation, parameters)))
+            assert refused.value.status == status
+        assert box.actions() == []
+    assert len(chosen) == {406: 34, 501: 6}[status]
+    assert [fault for fault in judge.faults if ": answer: " in fault] == []

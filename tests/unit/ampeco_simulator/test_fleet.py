@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from ampeco.notifications import parse
-from ampeco.simulator.fleet import Announcement, Fleet, encode
+from ampeco.simulator.fleet import ANNOUNCED, Announcement, Fleet, encode
 from ampeco.simulator.plan import Behaviour
+from tests.unit.ampeco_simulator.contract_rules import payload_faults
 
 START = datetime(2026, 11, 17, tzinfo=UTC)
 
@@ -56,13 +57,22 @@ def test_resets_at_the_same_places_give_the_same_bodies() -> None:
     assert run() == run()
 
 
-def test_every_notification_fits_its_model_and_has_a_key() -> None:
-    for announcement in take(fleet(), 3000):
-        read = parse(announcement.body)
-        assert read.type == announcement.notification
-        assert read.payload is not None
-        assert not read.misfit
-        assert read.key is not None
+def test_every_notification_is_as_the_contract_says() -> None:
+    seen = take(fleet(), 5000)
+    assert {announcement.notification for announcement in seen} == ANNOUNCED
+    faults = [(a.notification, payload_faults(a.notification, json.loads(a.body))) for a in seen]
+    assert [fault for fault in faults if fault[1]] == []
+
+
+def test_what_it_shows_on_demand_is_as_the_contract_says() -> None:
+    living = fleet()
+    living.warm_up()
+    for notification in ANNOUNCED:
+        shown = living.show(notification)
+        assert shown is not None
+        assert payload_faults(notification, json.loads(shown.body)) == []
+    assert living.show("evse.changed") is None
+    assert living.show("BootNotification", 99) is None
 
 
 def test_no_body_with_a_time_of_its_own_comes_twice() -> None:
@@ -73,15 +83,19 @@ def test_no_body_with_a_time_of_its_own_comes_twice() -> None:
 
 def test_ids_have_the_types_ampeco_gives_them() -> None:
     seen = take(fleet(), 500)
-    session = loaded(seen, "SessionStartStopNotification")[0]["session"]
+    start = loaded(seen, "SessionStartStopNotification")[0]
+    session = loaded(seen, "SessionUpdateNotification")[0]["session"]
     values = loaded(seen, "SessionMeterValuesNotification")[0]
     hardware = loaded(seen, "HardwareStatusNotification")[0]
     assert isinstance(session["id"], str)
+    assert isinstance(start["sessionId"], int)
     assert isinstance(values["sessionId"], int)
     assert values.keys() == {
         "notification", "sessionId", "externalSessionId", "chargePointId", "evseId", "meterValues",
     }  # fmt: skip
-    assert hardware.keys() == {"notification", "chargePointId", "evseId", "hardwareStatus"}
+    assert hardware.keys() == {
+        "notification", "chargePointId", "evseId", "timestamp", "hardwareStatus", "errorCode",
+    }  # fmt: skip
 
 
 def test_a_charge_point_lives_through_its_statuses_in_order() -> None:
@@ -91,15 +105,18 @@ def test_a_charge_point_lives_through_its_statuses_in_order() -> None:
         for a in take(fleet(charge_points=2, seed=5), 400)
         if a.charge_point_id == (1 if not is_faulty(2, 5, 1) else 2)
     ]
-    assert story[:2] == ["BootNotification", "available"]
-    assert story[2:5] == ["preparing", "SessionStartStopNotification", "charging"]
-    rest = story[5:]
+    spellings = ["SessionStartStopNotification", "session.start.stop.notification"]
+    assert story[:3] == ["BootNotification", "NetworkStatusNotification", "available"]
+    assert story[3:7] == ["preparing", *spellings, "charging"]
+    rest = story[7:]
     assert set(rest[: rest.index("finishing")]) <= {
         "SessionMeterValuesNotification",
         "SessionUpdateNotification",
     }
     at = rest.index("finishing")
-    assert rest[at + 1 : at + 4] == ["SessionStartStopNotification", "SessionUpdateNotification", "available"]
+    assert rest[at + 1 : at + 6] == [
+        *spellings, "SessionUpdateNotification", "cdr.received", "available",
+    ]  # fmt: skip
 
 
 def is_faulty(charge_points: int, seed: int, charge_point_id: int) -> bool:
@@ -109,27 +126,29 @@ def is_faulty(charge_points: int, seed: int, charge_point_id: int) -> bool:
 def test_energy_and_meter_never_fall_and_match() -> None:
     registers: defaultdict[int, list[int]] = defaultdict(list)
     for values in loaded(take(fleet(), 5000), "SessionMeterValuesNotification"):
-        registers[values["sessionId"]].append(int(values["meterValues"][0]["value"]))
+        registers[values["sessionId"]].append(values["meterValues"][1]["value"])
     assert len(registers) > 50
     assert all(readings == sorted(readings) for readings in registers.values())
 
     for message in loaded(take(fleet(), 5000), "SessionStartStopNotification"):
-        session = message["session"]
-        if session["status"] != "finished" or len(registers.get(int(session["id"]), [])) < 2:
+        if message["action"] != "stop" or len(registers.get(message["sessionId"], [])) < 2:
             continue
-        taken = registers[int(session["id"])]
-        assert 500 < session["energy"] < 90_000
-        assert taken[-1] - taken[0] < session["energy"]
-        length = datetime.fromisoformat(session["stoppedAt"]) - datetime.fromisoformat(session["startedAt"])
-        assert timedelta(minutes=10) < length < timedelta(minutes=100)
+        taken = registers[message["sessionId"]]
+        assert 500 < message["energyConsumed"] < 90_000
+        assert taken[-1] - taken[0] < message["energyConsumed"]
+        assert message["meterStop"] - message["meterStart"] == message["energyConsumed"]
+        started, stopped = (
+            datetime.fromisoformat(message[name]) for name in ("startedAtTimestamp", "stoppedAtTimestamp")
+        )
+        assert timedelta(minutes=10) < stopped - started < timedelta(minutes=100)
 
 
 def test_session_ids_go_on_where_an_earlier_fleet_stopped() -> None:
     first = fleet()
     take(first, 1000)
     second = Fleet(20, seed=1, start_at=START, first_session_id=first.next_session_id)
-    ids = [m["session"]["id"] for m in loaded(take(second, 1000), "SessionStartStopNotification")]
-    assert min(map(int, ids)) == first.next_session_id
+    ids = [m["sessionId"] for m in loaded(take(second, 1000), "SessionStartStopNotification")]
+    assert min(ids) == first.next_session_id
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -150,7 +169,7 @@ def test_a_faulted_charge_point_boots_after_a_reset() -> None:
     assert living.faulted == [fault.charge_point_id]
     assert living.reset(fault.charge_point_id)
     boot = until(living, lambda a: a.charge_point_id == fault.charge_point_id)
-    assert json.loads(boot.body)["reason"] == "RemoteReset"
+    assert json.loads(boot.body)["bootNotification"]["reason"] == "RemoteReset"
     assert living.now - began < timedelta(minutes=2)
     assert says("available")(until(living, lambda a: a.charge_point_id == fault.charge_point_id))
     assert fault.charge_point_id not in living.faulted

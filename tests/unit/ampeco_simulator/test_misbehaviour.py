@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -143,7 +144,10 @@ def test_bodies_can_be_wrapped_snake_case_and_with_other_ids() -> None:
     play(story, with_habits(wrapped_payloads=True, payload_case="snake", payload_ids="text"))
 
 
-def test_the_time_is_signed_when_it_was_asked_for() -> None:
+@pytest.mark.parametrize(
+    ("order", "separator"), [("timestamp-body", "."), ("timestamp-body", ""), ("body-timestamp", ".")]
+)
+def test_the_time_is_signed_when_it_was_asked_for(order: str, separator: str) -> None:
     async def story(s: Scene) -> None:
         wish = {
             "via": "webhook",
@@ -154,8 +158,129 @@ def test_the_time_is_signed_when_it_was_asked_for() -> None:
         made = await s.client.post("/public-api/notifications/v2.0", json=wish)
         assert made.json()["data"]["includeTimestampInSignature"] is True
         await s.send("BootNotification", "x")
-        signed = Sender(s.tenant)._signature(s.tenant.deliveries[-1], s.tenant.habits)
-        message = f"{signed['X-Signature-Timestamp']}.x".encode()
+        signed = Sender(s.tenant)._headers(s.tenant.deliveries[-1], s.tenant.habits)
+        parts = [signed["X-Timestamp"], "x"][:: 1 if order == "timestamp-body" else -1]
+        message = separator.join(parts).encode()
         assert signed["X-Signature"] == hmac.digest(TOKEN.encode(), message, hashlib.sha256).hex()
 
-    play(story, with_habits(timestamp_signature="asked"))
+    habits = {"timestamp_order": order, "timestamp_separator": separator}
+    play(story, with_habits(timestamp_signature="asked", **habits))
+
+
+def headers_of(s: Scene, notification: str) -> dict[str, str]:
+    sent = next(made for made in reversed(s.tenant.deliveries) if made.notification == notification)
+    return Sender(s.tenant)._headers(sent, s.tenant.habits)
+
+
+def test_each_delivery_has_the_documented_headers() -> None:
+    async def story(s: Scene) -> None:
+        await subscribe(s.client, s.receiver.url, "AuthorizationNotification", "BootNotification")
+        for notification in ("AuthorizationNotification", "BootNotification"):
+            await s.send(notification, "x")
+        boot, authorization = headers_of(s, "BootNotification"), headers_of(s, "AuthorizationNotification")
+        assert boot.keys() == {"X-Signature", "X-Timestamp", "X-Tenant"}
+        assert boot["X-Tenant"] == "1"
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", boot["X-Timestamp"])
+        assert authorization.keys() - boot.keys() == {"X-Webhook-Id", "X-Webhook-Type"}
+        assert authorization["X-Webhook-Type"] == "AuthorizationNotification"
+        s.tenant.change(replace(s.tenant.habits, webhook_headers="all"))
+        assert headers_of(s, "BootNotification")["X-Webhook-Type"] == "BootNotification"
+        s.tenant.change(replace(s.tenant.habits, timestamp_of="event"))
+        assert headers_of(s, "BootNotification") == headers_of(s, "BootNotification")
+
+    play(story)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_who_subscribes_to_two_spellings_gets_an_event_once_or_twice(both: bool) -> None:
+    old, new = "SessionStartStopNotification", "session.start.stop.notification"
+
+    async def story(s: Scene) -> None:
+        await subscribe(s.client, s.receiver.url, old, new)
+        assert [await s.send(name, "x") for name in (old, new)] == [int(both), 1]
+        assert s.tenant.wanted() == ({old, new} if both else {new})
+        await subscribe(s.client, s.receiver.url, old)
+        assert await s.send(old, "x") == 1 + both
+
+    play(story, with_habits(both_spellings=both))
+
+
+def test_starts_and_stops_can_be_nested_as_some_tenant_might_send_them() -> None:
+    async def story(s: Scene) -> None:
+        await subscribe(s.client, s.receiver.url, "session.start.stop.notification")
+        await s.client.post("/simulator/send", json={"notification": "session.start.stop.notification"})
+        await until(lambda: s.receiver.bodies)
+        body = json.loads(s.receiver.bodies[0])
+        assert body.keys() == {"notification", "session"}
+        assert (body["session"]["status"], type(body["session"]["id"])) == ("finished", str)
+
+    play(story, with_habits(session_start_stop="nested"))
+
+
+@pytest.mark.parametrize("bodies", ["same", "fresh"])
+def test_a_resend_repeats_the_body_or_carries_a_newer_one(bodies: str) -> None:
+    async def story(s: Scene) -> None:
+        subscription = await subscribe(s.client, s.receiver.url, "evse.changed")
+        s.receiver.status = 500
+        at = "2026-11-24T08:15:30Z"
+        await s.send("evse.changed", {"notification": "evse.changed", "evseId": 11, "lastUpdatedAt": at})
+        await until(lambda: s.tenant.count("failed"))
+        s.receiver.status = 200
+        path = f"/public-api/actions/notifications/v1.0/{subscription}/resend"
+        wish = {"notifications": ["evse.changed"]}
+        assert (await s.client.post(path, json=wish)).status_code == 202
+        await until(lambda: s.receiver.bodies)
+        body = json.loads(s.receiver.bodies[0])
+        assert body["evseId"] == 11
+        assert (body["lastUpdatedAt"] == at) is (bodies == "same")
+
+    play(story, with_habits(resend_bodies=bodies))
+
+
+def test_a_token_may_see_its_own_notification_subscriptions_alone() -> None:
+    async def story(s: Scene) -> None:
+        await subscribe(s.client, s.receiver.url)
+        other = {"Authorization": "Bearer second-token"}
+        listing = "/public-api/notifications/v2.0"
+        assert len((await s.client.get(listing, headers=other)).json()["data"]) == 1
+        s.tenant.change(replace(s.tenant.habits, listing_scope="own"))
+        assert (await s.client.get(listing, headers=other)).json()["data"] == []
+        assert len((await s.client.get(listing)).json()["data"]) == 1
+
+    play(story)
+
+
+def test_subscribe_takes_the_documented_types_and_what_it_is_told_to() -> None:
+    async def story(s: Scene) -> None:
+        async def status(*types: str) -> int:
+            wish = {"via": "webhook", "notifications": types, "webhook": {"callbackUrl": s.receiver.url}}
+            return (await s.client.post("/public-api/notifications/v2.0", json=wish)).status_code
+
+        assert [await status("new.type"), await status("evse.changed")] == [422, 201]
+        wider = replace(s.tenant.habits, extra_types=("new.type",), refused_types=("evse.changed",))
+        s.tenant.change(wider)
+        assert [await status("new.type"), await status("evse.changed")] == [201, 422]
+
+    play(story)
+
+
+@pytest.mark.parametrize("status", [409, 422, 429])
+def test_a_resend_before_its_time_is_refused_as_told(status: int) -> None:
+    async def story(s: Scene) -> None:
+        subscription = await subscribe(s.client, s.receiver.url)
+        path = f"/public-api/actions/notifications/v1.0/{subscription}/resend"
+        wish = {"notifications": ["BootNotification"]}
+        answers = [await s.client.post(path, json=wish) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [202, status]
+        assert ("X-RateLimit-Reset" in answers[1].headers) is (status == 429)
+
+    play(story, with_habits(too_early_status=status, resend_every_s=900.0))
+
+
+@pytest.mark.parametrize("status", [406, 501])
+def test_an_operation_is_refused_on_demand_and_does_nothing(status: int) -> None:
+    async def story(s: Scene) -> None:
+        answer = await s.client.post("/public-api/actions/charge-point/v1.0/12/reset/soft")
+        assert (answer.status_code, s.tenant.action_counts) == (status, {})
+
+    play(story, with_habits(refusals={"charge-point.reset": status}))

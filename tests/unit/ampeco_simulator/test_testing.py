@@ -18,7 +18,7 @@ def test_an_action_is_seen(tenant_in_a_box):
     )
     assert answer.json() == {"success": True}
     assert [action["operation"] for action in box.actions()] == ["charge-point.unlock"]
-    assert [call["status"] for call in box.calls(operation="charge-point.unlock")] == [200]
+    assert [call["status"] for call in box.calls(operation="charge-point.unlock")] == [202]
 """
 
 

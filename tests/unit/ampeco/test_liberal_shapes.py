@@ -1,0 +1,29 @@
+"""Shapes that the contract does not have are read too: wrapped, nested, snake_case, with nulls, with new fields."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ampeco.notifications import parse
+
+SHAPES = Path(__file__).parents[2] / "samples"
+CASES = sorted(path.parent for path in SHAPES.glob("*/*/body.json"))
+
+cases = pytest.mark.parametrize("case", CASES, ids=[f"{case.parent.name}/{case.name}" for case in CASES])
+
+
+def about(case: Path) -> Any:
+    return json.loads((case / "about.json").read_text())
+
+
+@cases
+def test_it_is_read_as_it_says(case: Path) -> None:
+    found = parse((case / "body.json").read_bytes())
+    at = found.occurred_at
+    assert not found.misfit
+    assert found.type == case.parent.name
+    assert (found.key, at and at.isoformat()) == (about(case)["key"], about(case)["occurred_at"])
+    assert type(found.payload).__name__ == about(case)["model"]
+    assert about(case)["why"]
