@@ -42,7 +42,7 @@ def main() -> None:
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="awr-bench-") as folder, EmbeddedServer(Path(folder)) as server:
         with redis.Redis.from_url(server.url) as client:
             # It would hit one measurement and not another.
@@ -63,7 +63,7 @@ def _part(name: str, rounds: int, events: int | None) -> Report:
     facts, cores = _machine(), _cores()
     measure, many = PARTS[name]
     many = events or many
-    with _server() as url:
+    with server() as url:
         series, verdicts = measure(url, rounds, many)
     conditions = {"rounds": rounds, "events": many, "body_bytes": len(body(0)), "cores": cores}
     return Report(facts, conditions, series, verdicts, _doubts(facts, [], None))
@@ -86,7 +86,7 @@ def _measure(seconds: float, rounds: int, events: int, jobs: int) -> Report:
     forked = Series("RQ Worker (forks), job that does nothing")
     bullmq = Series("BullMQ worker (100 at a time), the same")
     handled = Series(f"accepted to handled, {latency.RATE_PER_S:,.0f} events/s offered")
-    with _server() as url:
+    with server() as url:
         drains = Drains(url, events, jobs)
         with Doors(url, seconds) as doors:
             for number in range(rounds):
