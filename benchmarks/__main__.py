@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from typing import Any
-
-import redis
 
 from benchmarks import latency, machine
 from benchmarks.bodies import SESSIONS, body
@@ -21,7 +15,7 @@ from benchmarks.drains import Drains
 from benchmarks.load import CONNECTIONS
 from benchmarks.parts import PARTS
 from benchmarks.report import Bound, Ratio, Report, Series
-from workers.eventlog.embedded import EmbeddedServer
+from benchmarks.valkey import server
 
 
 def main() -> None:
@@ -39,15 +33,6 @@ def main() -> None:
     else:
         report = _measure(options.seconds, options.rounds, options.events or 60_000, options.jobs)
     print(report.to_json() if options.json else report.to_text())
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="awr-bench-") as folder, EmbeddedServer(Path(folder)) as server:
-        with redis.Redis.from_url(server.url) as client:
-            # It would hit one measurement and not another.
-            client.config_set("auto-aof-rewrite-percentage", 0)
-        yield server.url
 
 
 def _machine() -> dict[str, Any]:

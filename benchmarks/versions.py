@@ -1,8 +1,8 @@
 """`python -m benchmarks.versions REF`: processor time per event of this tree against that of a commit before it.
 
-Both versions run as real processes on one Valkey, in turns, so that a disturbance meets both. Only commands, settings
-and the handler contract are used, which both versions share. The endpoint accepts a fixed number of events; the worker
-drains them, and its handler reads its own process's time.
+Both versions run as real processes on one Valkey, in turns, so that a disturbance meets both. Only commands,
+settings and the handler contract are used, which both versions share. The endpoint accepts a fixed number of events;
+the worker drains them, and its handler reads its own process's time.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import redis
 from benchmarks import machine
 from benchmarks.bodies import SECRET, signed_requests
 from benchmarks.load import drive
+from benchmarks.valkey import server
 
 ROOT = Path(__file__).parents[1]
 EVENTS = 20_000
@@ -98,7 +99,7 @@ class Version:
 
     @contextmanager
     def _started(self, arguments: list[str], **environ: str) -> Iterator[subprocess.Popen[bytes]]:
-        where = os.getcwd()
+        where = Path.cwd()
         os.chdir(self._tree)  # `-m` looks here first
         try:
             with machine.measured(["receiver", *arguments], {**self._environ, **environ}) as process:
@@ -113,8 +114,6 @@ def main() -> None:
     parser.add_argument("ref", help="the commit to compare with")
     parser.add_argument("--rounds", type=int, default=7, help="each version is measured so often (7)")
     options = parser.parse_args()
-    from benchmarks.__main__ import server  # noqa: PLC0415
-
     machine.share_cores()
     with tempfile.TemporaryDirectory(prefix="awr-versions-") as folder, server() as url:
         before = _checked_out(options.ref, Path(folder) / "before")
