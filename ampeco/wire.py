@@ -1,8 +1,8 @@
 """Builds requests to AMPECO and deciphers its answers: plain functions, no input or output, no token.
 
-Source: AMPECO's API reference and clients in use: error shapes `{message}` and `{message, errors}`; the envelope
-`{data}`; actions may answer any 2xx with an empty body, and start actions `success: false` (confirmed). The success
-code of most calls is not publicly documented: any 2xx counts.
+Source: published contract v3.110.0: error shapes `{message}` and `{message, errors}`; the envelope `{data}`, which
+some answers lack; 200, 201, 202 or 204 for success. Clients in use: actions may answer any 2xx with an empty body,
+and start actions `success: false`. So any 2xx counts.
 """
 
 import json
@@ -19,6 +19,11 @@ from ampeco.rate_limits import retry_after_s
 
 MESSAGE_CHARS = 200
 _REQUEST_ID_CHARS = 100
+_MEANINGS: Mapping[int, str] = {
+    406: "the charge point refused or is not connected; a later try may work",
+    501: "AMPECO has not implemented this; nothing happened",
+}
+"""Of statuses that come without a body; a message that AMPECO sends wins."""
 # Not publicly documented: the usual names, the tenant's own before those of a proxy.
 _REQUEST_ID_HEADERS = ("x-request-id", "x-correlation-id", "request-id", "x-amzn-trace-id", "cf-ray")
 
@@ -137,6 +142,7 @@ def _failure(operation: str, status: int, headers: Mapping[str, str], body: byte
     except ValueError:
         document = None
     said = "redirected; is the tenant URL right?" if 300 <= status < 400 else _said(document)
+    said = said or _MEANINGS.get(status, "")
     text, request_id = _text(body), _request_id(headers)
     kind = error_class(status)
     if kind is Invalid:

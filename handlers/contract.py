@@ -521,7 +521,7 @@ def handler(
         settings: the plugin's pydantic-settings class; its environment prefix is its own, never `AWR_`.
         lifespan: async context manager around the worker process; gets the settings, yields `ctx.state`.
         calls: action operations it may call, by name or by method and path, e.g. `["charge-point.reset",
-            "POST /public-api/actions/session/v2.0/{session}/move"]`. Reads are free.
+            "POST /public-api/actions/session/v9.0/{session}/move"]`. Reads are free.
         order: `entity` keeps events of one entity in order, one at a time; `none` does not; `latest` keeps only
             the newest of each type and entity, where several wait.
         start: where a handler that is new to a log begins.
