@@ -25,7 +25,7 @@ class AsyncBudget(Protocol):
         """Told after each 429, with the pause that AMPECO asked for."""
 
     def observe(self, seen: RateLimit, /) -> None:
-        """Told after each answer with `X-RateLimit-*` headers, of a 429 before `slow_down`."""
+        """Called after each answer with `X-RateLimit-*` headers, of a 429 before `slow_down`."""
 
 
 class Budget(Protocol):
@@ -38,7 +38,7 @@ class Budget(Protocol):
         """Told after each 429, with the pause that AMPECO asked for."""
 
     def observe(self, seen: RateLimit, /) -> None:
-        """Told after each answer with `X-RateLimit-*` headers, of a 429 before `slow_down`."""
+        """Called after each answer with `X-RateLimit-*` headers, of a 429 before `slow_down`."""
 
 
 class TokenBucket:
@@ -48,7 +48,7 @@ class TokenBucket:
     tried again later and does not run into its own time-out. Safe to share between threads and event loops.
 
     Args:
-        longest_pause_s: the bucket stays empty no longer than this, whatever pause AMPECO asks for.
+        longest_pause_s: the bucket stays empty no longer than this, even if AMPECO asks for a longer pause.
         clock: seconds, monotonic.
     """
 
