@@ -1960,28 +1960,19 @@ class AsyncCircuitsSchedule(AsyncNoun):
 class AsyncCircuitsSocPriorities(AsyncNoun):
     """AMPECO's `circuits.soc-priorities`."""
 
-    def list(
+    async def read(
         self,
         circuit: Id,
         *,
-        filters: Mapping[str, Any] | None = None,
         include: Sequence[str] = (),
         query: Mapping[str, Any] | None = None,
-        per_page: int = PER_PAGE,
         version: Literal["2.0"] | None = None,
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> Any:
         """Circuit / SoC Priorities / Listing: version 2.0."""
-        return self._walk(
-            requests.listing(
-                "resources.circuits.soc-priorities.list",
-                version,
-                circuit,
-                filters=filters,
-                include=include,
-                query=query,
-                per_page=per_page,
-            )
+        call: Call[Any] = requests.read(
+            "resources.circuits.soc-priorities.read", version, circuit, include=include, query=query
         )
+        return await self._run(call)
 
 
 class AsyncCircuitsUnmanagedLoad(AsyncNoun):
@@ -3427,23 +3418,28 @@ class AsyncFirmwareVersions(AsyncNoun):
 class AsyncFirmwareVersionsAttachedModels(AsyncNoun):
     """AMPECO's `firmware-versions.attached-models`."""
 
-    async def read(
+    def list(
         self,
         firmware_version: Id,
         *,
+        filters: Mapping[str, Any] | None = None,
         include: Sequence[str] = (),
         query: Mapping[str, Any] | None = None,
+        per_page: int = PER_PAGE,
         version: Literal["1.0"] | None = None,
-    ) -> Any:
+    ) -> AsyncIterator[dict[str, Any]]:
         """Firmware Version / Attached Models: version 1.0."""
-        call: Call[Any] = requests.read(
-            "resources.firmware-versions.attached-models.read",
-            version,
-            firmware_version,
-            include=include,
-            query=query,
+        return self._walk(
+            requests.listing(
+                "resources.firmware-versions.attached-models.list",
+                version,
+                firmware_version,
+                filters=filters,
+                include=include,
+                query=query,
+                per_page=per_page,
+            )
         )
-        return await self._run(call)
 
 
 class AsyncFlexibilityActivationRequests(AsyncNoun):
@@ -3564,45 +3560,55 @@ class AsyncFlexibilityAssets(AsyncNoun):
 class AsyncFlexibilityAssetsHistoricalTimeSeries(AsyncNoun):
     """AMPECO's `flexibility-assets.historical-time-series`."""
 
-    async def read(
+    def list(
         self,
         flexibility_asset: Id,
         *,
+        filters: Mapping[str, Any] | None = None,
         include: Sequence[str] = (),
         query: Mapping[str, Any] | None = None,
+        per_page: int = PER_PAGE,
         version: Literal["1.0"] | None = None,
-    ) -> Any:
+    ) -> AsyncIterator[dict[str, Any]]:
         """Flexibility Assets / Historical Time Series: version 1.0."""
-        call: Call[Any] = requests.read(
-            "resources.flexibility-assets.historical-time-series.read",
-            version,
-            flexibility_asset,
-            include=include,
-            query=query,
+        return self._walk(
+            requests.listing(
+                "resources.flexibility-assets.historical-time-series.list",
+                version,
+                flexibility_asset,
+                filters=filters,
+                include=include,
+                query=query,
+                per_page=per_page,
+            )
         )
-        return await self._run(call)
 
 
 class AsyncFlexibilityAssetsTimeSeriesForecast(AsyncNoun):
     """AMPECO's `flexibility-assets.time-series-forecast`."""
 
-    async def read(
+    def list(
         self,
         flexibility_asset: Id,
         *,
+        filters: Mapping[str, Any] | None = None,
         include: Sequence[str] = (),
         query: Mapping[str, Any] | None = None,
+        per_page: int = PER_PAGE,
         version: Literal["1.0"] | None = None,
-    ) -> Any:
+    ) -> AsyncIterator[dict[str, Any]]:
         """Flexibility Assets / Time Series Forecast: version 1.0."""
-        call: Call[Any] = requests.read(
-            "resources.flexibility-assets.time-series-forecast.read",
-            version,
-            flexibility_asset,
-            include=include,
-            query=query,
+        return self._walk(
+            requests.listing(
+                "resources.flexibility-assets.time-series-forecast.list",
+                version,
+                flexibility_asset,
+                filters=filters,
+                include=include,
+                query=query,
+                per_page=per_page,
+            )
         )
-        return await self._run(call)
 
 
 class AsyncIdTags(AsyncNoun):
@@ -5649,26 +5655,16 @@ class AsyncSessionsConsumptionStats(AsyncNoun):
 class AsyncSettings(AsyncNoun):
     """AMPECO's `settings`."""
 
-    def list(
+    async def read(
         self,
         *,
-        filters: Mapping[str, Any] | None = None,
         include: Sequence[str] = (),
         query: Mapping[str, Any] | None = None,
-        per_page: int = PER_PAGE,
         version: Literal["1.0"] | None = None,
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> Any:
         """Settings / Listing: version 1.0."""
-        return self._walk(
-            requests.listing(
-                "resources.settings.list",
-                version,
-                filters=filters,
-                include=include,
-                query=query,
-                per_page=per_page,
-            )
-        )
+        call: Call[Any] = requests.read("resources.settings.read", version, include=include, query=query)
+        return await self._run(call)
 
 
 class AsyncSubOperators(AsyncNoun):

@@ -1952,28 +1952,19 @@ class CircuitsSchedule(Noun):
 class CircuitsSocPriorities(Noun):
     """AMPECO's `circuits.soc-priorities`."""
 
-    def list(
+    def read(
         self,
         circuit: Id,
         *,
-        filters: Mapping[str, Any] | None = None,
         include: Sequence[str] = (),
         query: Mapping[str, Any] | None = None,
-        per_page: int = PER_PAGE,
         version: Literal["2.0"] | None = None,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Any:
         """Circuit / SoC Priorities / Listing: version 2.0."""
-        return self._walk(
-            requests.listing(
-                "resources.circuits.soc-priorities.list",
-                version,
-                circuit,
-                filters=filters,
-                include=include,
-                query=query,
-                per_page=per_page,
-            )
+        call: Call[Any] = requests.read(
+            "resources.circuits.soc-priorities.read", version, circuit, include=include, query=query
         )
+        return self._run(call)
 
 
 class CircuitsUnmanagedLoad(Noun):
@@ -3409,23 +3400,28 @@ class FirmwareVersions(Noun):
 class FirmwareVersionsAttachedModels(Noun):
     """AMPECO's `firmware-versions.attached-models`."""
 
-    def read(
+    def list(
         self,
         firmware_version: Id,
         *,
+        filters: Mapping[str, Any] | None = None,
         include: Sequence[str] = (),
         query: Mapping[str, Any] | None = None,
+        per_page: int = PER_PAGE,
         version: Literal["1.0"] | None = None,
-    ) -> Any:
+    ) -> Iterator[dict[str, Any]]:
         """Firmware Version / Attached Models: version 1.0."""
-        call: Call[Any] = requests.read(
-            "resources.firmware-versions.attached-models.read",
-            version,
-            firmware_version,
-            include=include,
-            query=query,
+        return self._walk(
+            requests.listing(
+                "resources.firmware-versions.attached-models.list",
+                version,
+                firmware_version,
+                filters=filters,
+                include=include,
+                query=query,
+                per_page=per_page,
+            )
         )
-        return self._run(call)
 
 
 class FlexibilityActivationRequests(Noun):
@@ -3546,45 +3542,55 @@ class FlexibilityAssets(Noun):
 class FlexibilityAssetsHistoricalTimeSeries(Noun):
     """AMPECO's `flexibility-assets.historical-time-series`."""
 
-    def read(
+    def list(
         self,
         flexibility_asset: Id,
         *,
+        filters: Mapping[str, Any] | None = None,
         include: Sequence[str] = (),
         query: Mapping[str, Any] | None = None,
+        per_page: int = PER_PAGE,
         version: Literal["1.0"] | None = None,
-    ) -> Any:
+    ) -> Iterator[dict[str, Any]]:
         """Flexibility Assets / Historical Time Series: version 1.0."""
-        call: Call[Any] = requests.read(
-            "resources.flexibility-assets.historical-time-series.read",
-            version,
-            flexibility_asset,
-            include=include,
-            query=query,
+        return self._walk(
+            requests.listing(
+                "resources.flexibility-assets.historical-time-series.list",
+                version,
+                flexibility_asset,
+                filters=filters,
+                include=include,
+                query=query,
+                per_page=per_page,
+            )
         )
-        return self._run(call)
 
 
 class FlexibilityAssetsTimeSeriesForecast(Noun):
     """AMPECO's `flexibility-assets.time-series-forecast`."""
 
-    def read(
+    def list(
         self,
         flexibility_asset: Id,
         *,
+        filters: Mapping[str, Any] | None = None,
         include: Sequence[str] = (),
         query: Mapping[str, Any] | None = None,
+        per_page: int = PER_PAGE,
         version: Literal["1.0"] | None = None,
-    ) -> Any:
+    ) -> Iterator[dict[str, Any]]:
         """Flexibility Assets / Time Series Forecast: version 1.0."""
-        call: Call[Any] = requests.read(
-            "resources.flexibility-assets.time-series-forecast.read",
-            version,
-            flexibility_asset,
-            include=include,
-            query=query,
+        return self._walk(
+            requests.listing(
+                "resources.flexibility-assets.time-series-forecast.list",
+                version,
+                flexibility_asset,
+                filters=filters,
+                include=include,
+                query=query,
+                per_page=per_page,
+            )
         )
-        return self._run(call)
 
 
 class IdTags(Noun):
@@ -5625,26 +5631,16 @@ class SessionsConsumptionStats(Noun):
 class Settings(Noun):
     """AMPECO's `settings`."""
 
-    def list(
+    def read(
         self,
         *,
-        filters: Mapping[str, Any] | None = None,
         include: Sequence[str] = (),
         query: Mapping[str, Any] | None = None,
-        per_page: int = PER_PAGE,
         version: Literal["1.0"] | None = None,
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Any:
         """Settings / Listing: version 1.0."""
-        return self._walk(
-            requests.listing(
-                "resources.settings.list",
-                version,
-                filters=filters,
-                include=include,
-                query=query,
-                per_page=per_page,
-            )
-        )
+        call: Call[Any] = requests.read("resources.settings.read", version, include=include, query=query)
+        return self._run(call)
 
 
 class SubOperators(Noun):

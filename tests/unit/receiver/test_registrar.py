@@ -180,6 +180,19 @@ def test_a_pause_that_ampeco_asks_for_is_kept() -> None:
     run(scenario)
 
 
+def test_a_pause_longer_than_the_usual_one_between_two_checks_is_not_kept() -> None:
+    async def scenario(world: World) -> None:
+        async def busy() -> list[One]:
+            raise RateLimited("notifications.list", 429, "", retry_after_s=86_400)
+
+        free, world.tenant.list = world.tenant.list, busy  # type: ignore[method-assign]
+        await world.look_after(0)
+        world.tenant.list = free  # type: ignore[method-assign]
+        assert await world.look_after(RECONCILE_S) == ["list", "subscribe"]
+
+    run(scenario)
+
+
 def test_a_type_the_tenant_does_not_know_keeps_no_other_from_being_delivered() -> None:
     async def scenario(world: World) -> None:
         unknown, subscribe = "issue.changed", world.tenant.subscribe
