@@ -1,0 +1,152 @@
+"""The published contract -> rows of the table; knows the notation of `contract.json` and nothing of our names."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ampeco.facts.shapes import Shape, field_name
+from ampeco.generator.facts import facts
+
+Row = dict[str, Any]
+
+_GROUPS = ("all", "any", "one")
+_FEW = 30  # longer sets of values (countries, currencies, notification types) are text
+
+
+def operation(method: str, path: str) -> Row | None:
+    """What the contract says of an endpoint, None where it does not know it."""
+    found: Row | None = facts("contract.json")["operations"].get(f"{method} {path}")
+    return found
+
+
+def body(method: str, path: str) -> Row | None:
+    """The row of a request body; its members are in `fields`. None where the contract documents no body."""
+    found = operation(method, path) or {}
+    return None if found.get("body") is None else row("body", found["body"], leave_out="ro")
+
+
+def answer(method: str, path: str) -> Row | None:
+    """The row of what a success answers, its `data` envelope removed; None where that is nothing."""
+    found = operation(method, path) or {"answers": {}}
+    shapes = [shape for status, shape in found["answers"].items() if status < "300" and shape is not None]
+    if not shapes:
+        return None
+    made = row("answer", shapes[0], leave_out="wo")
+    return next((field for field in made.get("fields", ()) if field["name"] == "data"), made)
+
+
+def parameter(method: str, path: str, name: str) -> Row | None:
+    """The row of a path parameter."""
+    found = operation(method, path) or {"parameters": {}}
+    for written, shape in found["parameters"].items():
+        place, *named = written.split(" ")
+        if place == "path" and named[0] == name:
+            return row(name, shape)
+    return None
+
+
+def row(name: str, shape: Shape, *, required: bool = False, leave_out: str = "") -> Row:
+    """One field as in the table, without what is usual.
+
+    Args:
+        leave_out: mark of fields that do not belong: `ro` in a request, `wo` in an answer.
+    """
+    made = {"name": name, **_described(shape, leave_out), "required": required}
+    return {key: value for key, value in made.items() if value or key == "type"}
+
+
+def _described(shape: Shape, leave_out: str) -> Row:
+    if isinstance(shape, str) and shape.startswith("@"):
+        return _described(facts("contract.json")["shared"][shape[1:]], leave_out)
+    if isinstance(shape, str):
+        return _scalar(shape)
+    if isinstance(shape, list):
+        return _array(shape[0], leave_out)
+    if "is" in shape:
+        values = [value for value in shape.get("enum", ()) if isinstance(value, str)]
+        return {**_scalar(shape["is"]), "values": values if len(values) <= _FEW else []}
+    if "array" in shape:
+        return {**_array(shape["array"], leave_out), "nullable": True}
+    if "fields" in shape:
+        return _object(shape, leave_out)
+    return _group(shape, leave_out)
+
+
+def _scalar(text: str) -> Row:
+    kind, _, form = text.removesuffix("?").partition(":")
+    return {"type": kind, "nullable": text.endswith("?"), "format": form if form == "date-time" else ""}
+
+
+def _array(items: Shape, leave_out: str) -> Row:
+    of = _described(items, leave_out)
+    if of["type"] == "array":
+        return {"type": "array", "items": "any"}
+    kept = {key: of[key] for key in ("values", "fields", "format") if of.get(key)}
+    return {"type": "array", "items": of["type"], **kept}
+
+
+def _object(shape: Row, leave_out: str) -> Row:
+    fields = []
+    for written, part in shape["fields"].items():
+        name, marks = field_name(written)
+        if leave_out not in marks:
+            fields.append(row(name, part, required="*" in marks, leave_out=leave_out))
+    return {
+        "type": "object",
+        "nullable": shape.get("null", False),
+        "fields": _with_required(fields, shape.get("also_required", ())),
+        "rest": row("", shape["rest"], leave_out=leave_out) if shape.get("rest") else None,
+    }
+
+
+def _group(shape: Row, leave_out: str) -> Row:
+    """Objects become one that has all their fields; required stays what every possible object requires."""
+    (kind,) = (kind for kind in _GROUPS if kind in shape)
+    parts = [_described(part, leave_out) for part in shape[kind]]
+    nullable = bool(shape.get("null")) or any(part.get("nullable") for part in parts)
+    if any(part["type"] != "object" for part in parts):
+        return _one_of_scalars(parts, nullable)
+    fields: dict[str, Row] = {}
+    for part in parts:
+        for field in part["fields"]:
+            known = fields.get(field["name"])
+            fields[field["name"]] = field if known is None else _joined(known, field)
+    needs = [{field["name"] for field in part["fields"] if field.get("required")} for part in parts]
+    required = set.union(*needs) if kind == "all" else set.intersection(*needs)
+    described = (
+        {**_optional(field), "required": True} if name in required else _optional(field)
+        for name, field in fields.items()
+    )
+    return {"type": "object", "nullable": nullable, "fields": list(described)}
+
+
+def _one_of_scalars(parts: list[Row], nullable: bool) -> Row:
+    kinds = {part["type"] for part in parts}
+    values = [part.get("values") for part in parts]
+    known = list(dict.fromkeys(value for part in values for value in part or ())) if all(values) else []
+    return {"type": kinds.pop() if len(kinds) == 1 else "any", "nullable": nullable, "values": known}
+
+
+def _joined(one: Row, other: Row) -> Row:
+    """Two descriptions of one field: everything that either allows."""
+    joined = {**one, **{key: value for key, value in other.items() if key not in one}}
+    if one["type"] != other["type"]:
+        return {"name": one["name"], "type": "any"}
+    if one.get("values") and other.get("values"):
+        joined["values"] = list(dict.fromkeys([*one["values"], *other["values"]]))
+    else:
+        joined.pop("values", None)
+    if one.get("fields") and other.get("fields"):
+        fields = {field["name"]: field for field in one["fields"]}
+        for field in other["fields"]:
+            known = fields.get(field["name"])
+            fields[field["name"]] = field if known is None else _joined(known, field)
+        joined["fields"] = list(fields.values())
+    return joined
+
+
+def _optional(field: Row) -> Row:
+    return {key: value for key, value in field.items() if key != "required"}
+
+
+def _with_required(fields: list[Row], names: Iterable[str]) -> list[Row]:
+    return [{**field, "required": True} if field["name"] in names else field for field in fields]
