@@ -2,7 +2,16 @@
 
 from pathlib import Path
 
-from ampeco.generator import actions, notification_page, objects, operations, page, resources, sample_bodies, twins
+from ampeco.generator import (
+    actions,
+    notification_page,
+    objects,
+    operations,
+    page,
+    resources,
+    sample_bodies,
+    twins,
+)
 from ampeco.generator.facts import ROOT
 
 PARTS = (

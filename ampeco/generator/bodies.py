@@ -8,7 +8,17 @@ from ampeco.generator.facts import judgements
 WHOLE_BODY = "(body is a JSON array)"
 VARIABLES = "variables"
 
-_KEYS = ("name", "type", "required", "nullable", "values", "format", "says", "items", "fields")  # of the table
+_KEYS = (
+    "name",
+    "type",
+    "required",
+    "nullable",
+    "values",
+    "format",
+    "says",
+    "items",
+    "fields",
+)  # of the table
 _MEMBER = re.compile(r"(?P<name>\w+):(?P<type>\w+)(?P<flags>(?: required| nullable)*)(?: (?P<values>\S+))?")
 _ITEMS = re.compile(r"items \{(?P<members>[^{}]*)\}")
 _A_TIME = re.compile(r"^(?:date-time|ISO 8601(?: date-time)?)(?:; )?")

@@ -1,6 +1,5 @@
 """The published contract -> rows of the table; knows the notation of `contract.json` and nothing of our names."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from ampeco.facts.shapes import Shape, field_name
@@ -9,6 +8,7 @@ from ampeco.generator.facts import facts
 Row = dict[str, Any]
 
 _GROUPS = ("all", "any", "one")
+_MOMENTS = ("date-time", "datetime")
 _FEW = 30  # longer sets of values (countries, currencies, notification types) are text
 
 
@@ -51,6 +51,7 @@ def row(name: str, shape: Shape, *, required: bool = False, leave_out: str = "")
         leave_out: mark of fields that do not belong: `ro` in a request, `wo` in an answer.
     """
     made = {"name": name, **_described(shape, leave_out), "required": required}
+    made.pop("needs", None)
     return {key: value for key, value in made.items() if value or key == "type"}
 
 
@@ -73,7 +74,7 @@ def _described(shape: Shape, leave_out: str) -> Row:
 
 def _scalar(text: str) -> Row:
     kind, _, form = text.removesuffix("?").partition(":")
-    return {"type": kind, "nullable": text.endswith("?"), "format": form if form == "date-time" else ""}
+    return {"type": kind, "nullable": text.endswith("?"), "format": "date-time" if form in _MOMENTS else ""}
 
 
 def _array(items: Shape, leave_out: str) -> Row:
@@ -93,8 +94,12 @@ def _object(shape: Row, leave_out: str) -> Row:
     return {
         "type": "object",
         "nullable": shape.get("null", False),
-        "fields": _with_required(fields, shape.get("also_required", ())),
+        "fields": fields,
         "rest": row("", shape["rest"], leave_out=leave_out) if shape.get("rest") else None,
+        "needs": {
+            *(field["name"] for field in fields if field.get("required")),
+            *shape.get("also_required", ()),
+        },
     }
 
 
@@ -104,49 +109,47 @@ def _group(shape: Row, leave_out: str) -> Row:
     parts = [_described(part, leave_out) for part in shape[kind]]
     nullable = bool(shape.get("null")) or any(part.get("nullable") for part in parts)
     if any(part["type"] != "object" for part in parts):
-        return _one_of_scalars(parts, nullable)
+        return _scalars(parts, nullable, both=kind == "all")
     fields: dict[str, Row] = {}
     for part in parts:
         for field in part["fields"]:
             known = fields.get(field["name"])
-            fields[field["name"]] = field if known is None else _joined(known, field)
-    needs = [{field["name"] for field in part["fields"] if field.get("required")} for part in parts]
-    required = set.union(*needs) if kind == "all" else set.intersection(*needs)
+            fields[field["name"]] = field if known is None else _joined(known, field, both=kind == "all")
+    every = [part["needs"] for part in parts]
+    needs = set.union(*every) if kind == "all" else set.intersection(*every)
     described = (
-        {**_optional(field), "required": True} if name in required else _optional(field)
+        {**_optional(field), "required": True} if name in needs else _optional(field)
         for name, field in fields.items()
     )
-    return {"type": "object", "nullable": nullable, "fields": list(described)}
+    return {"type": "object", "nullable": nullable, "fields": list(described), "needs": needs}
 
 
-def _one_of_scalars(parts: list[Row], nullable: bool) -> Row:
-    kinds = {part["type"] for part in parts}
+def _scalars(parts: list[Row], nullable: bool, *, both: bool) -> Row:
+    kinds = {part["type"] for part in parts} - ({"any"} if both else set())
     values = [part.get("values") for part in parts]
-    known = list(dict.fromkeys(value for part in values for value in part or ())) if all(values) else []
-    return {"type": kinds.pop() if len(kinds) == 1 else "any", "nullable": nullable, "values": known}
+    known = [value for part in values for value in part or ()] if both or all(values) else []
+    kind = kinds.pop() if len(kinds) == 1 else "any"
+    return {"type": kind, "nullable": nullable, "values": list(dict.fromkeys(known))}
 
 
-def _joined(one: Row, other: Row) -> Row:
-    """Two descriptions of one field: everything that either allows."""
-    joined = {**one, **{key: value for key, value in other.items() if key not in one}}
+def _joined(one: Row, other: Row, *, both: bool) -> Row:
+    """Two descriptions of one field: what either allows, or what both allow."""
     if one["type"] != other["type"]:
         return {"name": one["name"], "type": "any"}
-    if one.get("values") and other.get("values"):
+    joined = {**one, **{key: value for key, value in other.items() if key not in one}}
+    values = one.get("values"), other.get("values")
+    if all(values):
         joined["values"] = list(dict.fromkeys([*one["values"], *other["values"]]))
-    else:
+    elif not both:
         joined.pop("values", None)
     if one.get("fields") and other.get("fields"):
         fields = {field["name"]: field for field in one["fields"]}
         for field in other["fields"]:
             known = fields.get(field["name"])
-            fields[field["name"]] = field if known is None else _joined(known, field)
+            fields[field["name"]] = field if known is None else _joined(known, field, both=both)
         joined["fields"] = list(fields.values())
     return joined
 
 
 def _optional(field: Row) -> Row:
     return {key: value for key, value in field.items() if key != "required"}
-
-
-def _with_required(fields: list[Row], names: Iterable[str]) -> list[Row]:
-    return [{**field, "required": True} if field["name"] in names else field for field in fields]

@@ -12,6 +12,7 @@ from ampeco.newer import Newer
 AccessMethod = Literal["OPEN", "TOKEN", "LICENSE_PLATE", "ACCESS_CODE", "INTERCOM", "PARKING_TICKET"] | Newer
 AccessType = Literal["private_view_private_use", "private_view_public_use", "public_view_private_use"] | Newer
 BillingType = Literal["default", "internal", "external"] | Newer
+BookingRequestType = Literal["create", "update", "cancel"] | Newer
 Capability = (
     Literal[
         "remote_start_stop_capable",
@@ -73,6 +74,32 @@ CircuitChargePointPhaseRotation = Literal["L1", "L2", "L3", "RST", "RTS", "SRT",
 CommunicationMode = Literal["none", "direct_ocpp", "via_ocpp_connected_charge_point"] | Newer
 ConnectedPhase = Literal["L1", "L2", "L3", "L1_L2", "L1_L3", "L2_L3"] | Newer
 Day = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] | Newer
+EvseConnectorType = (
+    Literal[
+        "type1",
+        "type2",
+        "type3",
+        "chademo",
+        "ccs1",
+        "ccs2",
+        "catarc",
+        "schuko",
+        "nacs",
+        "cee16",
+        "cee32",
+        "j1772",
+        "inductive",
+        "nema-5-20",
+        "type-e-french",
+        "type-g-british",
+        "type-j-swiss",
+        "avcon",
+        "chaoji",
+        "nema-6-30",
+        "nema-6-50",
+    ]
+    | Newer
+)
 EvsePhaseRotation = Literal["rst", "rts", "srt", "str", "trs", "tsr"] | Newer
 EvsePhases = Literal["single_phase", "three_phase"] | Newer
 EvseStatus = Literal["active", "disabled", "out of order"] | Newer
@@ -102,6 +129,7 @@ Facility = (
     | Newer
 )
 IdTagStatus = Literal["enabled", "disabled", "suspended"] | Newer
+IdTagVehicleType = Literal["company_car", "private_car"] | Newer
 InputVoltage = Literal["110-130", "220-240", "380", "400"] | Newer
 InvoiceType = Literal["individual", "company", "EInvoice", "Company", "Donation"] | Newer
 MaxVoltage = Literal["230", "380", "400", "480", "120", "208", "240", "110-130", "220-240", "277"] | Newer
@@ -185,7 +213,19 @@ TransactionStatus = (
 )
 ValidityPeriod = Literal["1 month", "3 months", "6 months", "1 year", "2 years", "3 years", "5 years"] | Newer
 VariableType = Literal["Actual", "Target", "MinSet", "MaxSet"] | Newer
-VehicleType = Literal["company_car", "private_car"] | Newer
+VehicleType = (
+    Literal[
+        "two_and_three_wheel_vehicles_and_quadricycles",
+        "passenger_vehicles",
+        "passenger_vehicles_with_trailer",
+        "light_duty_vans",
+        "heavy_duty_tractor_units_without_trailer",
+        "heavy_duty_trucks_without_articulation_point",
+        "heavy_duty_trucks_with_trailer_attached",
+        "buses_or_motor_coaches",
+    ]
+    | Newer
+)
 WalletType = Literal["applepay", "googlepay", "twint", "other"] | Newer
 WeekDay = Literal["all", "mon", "tue", "wed", "thu", "fri", "sat", "sun"] | Newer
 
@@ -193,7 +233,7 @@ WeekDay = Literal["all", "mon", "tue", "wed", "thu", "fri", "sat", "sun"] | Newe
 class BookingRequestCreate(TypedDict, total=False):
     """Body of `resources.booking-requests.create`."""
 
-    type: Required[str]
+    type: Required[BookingRequestType]
     userId: int
     locationId: int
     externalId: str
@@ -207,10 +247,10 @@ class BookingRequestCreate(TypedDict, total=False):
 
 
 class BookingRequestEvseCriteria(TypedDict, total=False):
-    currentType: str | None
+    currentType: Literal["ac", "dc"] | Newer | None
     minPower: float
     maxPower: float
-    connectorType: str | None
+    connectorType: ChargePointEvseConnectorType | None
 
 
 class BookingRequestParkingSpaceCriteria(TypedDict, total=False):
@@ -218,7 +258,7 @@ class BookingRequestParkingSpaceCriteria(TypedDict, total=False):
     vehicleHeightCm: int
     vehicleLengthCm: int
     vehicleWidthCm: int
-    vehicleType: str | None
+    vehicleType: VehicleType | None
     driveThroughRequired: bool
     refrigerationOutletRequired: bool
     dangerousGoodsAllowed: bool
@@ -268,13 +308,13 @@ class ChargePointCreate(TypedDict, total=False):
 class ChargePointCreateV1(TypedDict, total=False):
     """Body of `resources.charge-points.create`."""
 
-    name: str
-    networkId: str | None
+    name: Required[str]
+    networkId: Required[str | None]
     networkProtocol: Protocol
     networkPassword: str | None
     networkIp: str | None
     networkPort: str | None
-    status: ChargePointCreateV1Status
+    status: Required[ChargePointCreateV1Status]
     plugAndCharge: bool
     locationId: int | None
     pin: str
@@ -860,7 +900,7 @@ class ElectricityRateUpdate(TypedDict, total=False):
 
 class EvseConnector(TypedDict, total=False):
     id: int
-    type: str | None
+    type: EvseConnectorType | None
     format: Literal["socket", "cable"] | Newer | None
     status: Literal["active", "disabled"] | Newer | None
 
@@ -902,7 +942,7 @@ class EvseUpdateV2(TypedDict):
     tariffGroupId: NotRequired[int | None]
     allowsReservation: bool
     maxPowerKw: NotRequired[float | None]
-    maxVoltage: Any
+    maxVoltage: MaxVoltage
     maxAmperage: NotRequired[float | None]
     phases: EvsePhases | None
     phaseRotation: NotRequired[EvsePhaseRotation | None]
@@ -953,7 +993,7 @@ class IdTagCreate(TypedDict, total=False):
     expireAt: datetime | str | None
     status: Required[IdTagStatus]
     type: Required[Literal["rfid", "mac_address"] | Newer]
-    vehicleType: VehicleType | None
+    vehicleType: IdTagVehicleType | None
     paymentMethodId: str | None
     userId: int | None
     externalId: str | None
@@ -968,19 +1008,19 @@ class IdTagUpdate(TypedDict, total=False):
     expireAt: datetime | str | None
     status: IdTagStatus
     type: Literal["rfid", "mac_address"] | Newer
-    vehicleType: VehicleType | None
+    vehicleType: IdTagVehicleType | None
     paymentMethodId: str | None
     userId: int | None
     externalId: str | None
     partnerId: int | None
 
 
-class InstallerJobCreate(TypedDict, total=False):
+class InstallerJobCreate(TypedDict):
     """Body of `resources.installer-jobs.create`."""
 
-    installationAndMaintenanceCompanyId: Required[int]
-    installerAdminId: int
-    pin: str
+    installationAndMaintenanceCompanyId: int
+    installerAdminId: NotRequired[int]
+    pin: NotRequired[str]
     description: str
 
 
@@ -1048,17 +1088,17 @@ class LocationCreate(TypedDict, total=False):
 class LocationCreateV1(TypedDict, total=False):
     """Body of `resources.locations.create`."""
 
-    name: Mapping[str, Any]
+    name: Required[Mapping[str, Any]]
     status: Literal["active", "disabled"] | Newer
     description: Mapping[str, Any]
     detailed_description: Mapping[str, Any]
     additional_description: Mapping[str, Any]
-    geoposition: LocationGeoposition
+    geoposition: Required[LocationGeoposition]
     address: Mapping[str, Any]
-    post_code: str
-    region: str
-    city: str
-    country: str
+    post_code: Required[str]
+    region: Required[str]
+    city: Required[str]
+    country: Required[str]
     external_id: str | None
     timezone: str | None
     working_hours: LocationCreateV1WorkingHours
@@ -1074,6 +1114,25 @@ class LocationCreateV1WorkingHours(TypedDict, total=False):
 class LocationGeoposition(TypedDict):
     latitude: float
     longitude: float
+
+
+class LocationUpdateV1(TypedDict, total=False):
+    """Body of `resources.locations.update`."""
+
+    name: Mapping[str, Any]
+    status: Literal["active", "disabled"] | Newer
+    description: Mapping[str, Any]
+    detailed_description: Mapping[str, Any]
+    additional_description: Mapping[str, Any]
+    geoposition: LocationGeoposition
+    address: Mapping[str, Any]
+    post_code: str
+    region: str
+    city: str
+    country: str
+    external_id: str | None
+    timezone: str | None
+    working_hours: LocationCreateV1WorkingHours
 
 
 class LocationWorkingHours(TypedDict, total=False):
@@ -1925,7 +1984,6 @@ ElectricityRateUpdateV1 = ElectricityRateCreateV1
 EvseDowntimePeriodUpdate = ChargePointDowntimePeriodUpdate
 EvseUpdate = ChargePointEvseUpdate
 LocationUpdate = LocationCreate
-LocationUpdateV1 = LocationCreateV1
 ParkingSpaceReplace = ParkingSpaceCreate
 PartnerContractReplace = PartnerContractCreate
 PartnerSettlementReportRecordUpdate = PartnerSettlementReportRecordCreate
