@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ampeco.generator import contract
+from ampeco.generator import contract_rows
 from ampeco.generator.body_types import BodyTypes
 from ampeco.generator.facts import GENERATED, PACKAGE, formatted, judgements
 from ampeco.generator.objects import snake
@@ -157,7 +157,7 @@ def _signature(types: BodyTypes, row: Row) -> str:
 
 
 def _parameter_type(types: BodyTypes, row: Row, name: str, owners: list[str]) -> str:
-    described = contract.parameter(row["method"], row["path"], name)
+    described = contract_rows.parameter(row["method"], row["path"], name)
     return types.values(described, owners) if described and described.get("values") else "Id"
 
 

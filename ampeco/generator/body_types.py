@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ampeco.generator.facts import GENERATED, judgements
-from ampeco.generator.objects import singular
 
 _PLAIN = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
 _ID_ENDINGS = ("Id", "Ids", "_id")
@@ -141,6 +140,13 @@ def _member(kind: str, field: Row, total: bool) -> str:
     if total:
         return kind if field.get("required") else f"NotRequired[{kind}]"
     return f"Required[{kind}]" if field.get("required") else kind
+
+
+def singular(name: str) -> str:
+    """One of what a plural names: `currencies` -> `currency`."""
+    if name.endswith("ies"):
+        return name[:-3] + "y"
+    return name.removesuffix("es") if name.endswith("xes") else name.removesuffix("s")
 
 
 def _type_name(field: Row) -> str:

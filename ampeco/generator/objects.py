@@ -113,7 +113,7 @@ class _Module:
         kind = _kind(items)
         if kind == "object":
             return (
-                self._nested(owner, path, singular(wire), items) if _properties(items) else "dict[str, Any]"
+                self._nested(owner, path, _singular(wire), items) if _properties(items) else "dict[str, Any]"
             )
         if _is_id_list(path, wire):
             return "Id"
@@ -211,7 +211,7 @@ def _with_article(title: str) -> str:
     return f"{'An' if words[0].lower() in 'aeio' else 'A'} {words}"
 
 
-def singular(name: str) -> str:
+def _singular(name: str) -> str:
     if name.endswith("ies"):
         return name[:-3] + "y"
     return name[:-1] if name.endswith("s") and not name.endswith("ss") else name

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ampeco.generator import contract
+from ampeco.generator import contract_rows
 from ampeco.generator.bodies import VARIABLES, corrected, fields
 from ampeco.generator.facts import FACTS, PACKAGE, facts, judgements
 
@@ -48,7 +48,7 @@ def rows() -> tuple[Row, ...]:
 def _action(entry: Row) -> Row:
     name = _given_name(entry) or _action_name(entry["path"])
     members, takes = fields(name, entry["body"])
-    described = contract.body(entry["method"], entry["path"])
+    described = contract_rows.body(entry["method"], entry["path"])
     if described and takes == "array":
         members = corrected(members, [{**described, "name": VARIABLES, "required": True}])
     elif described:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ampeco.generator import contract, operations
-from ampeco.generator.body_types import BodyTypes
+from ampeco.generator import contract_rows, operations
+from ampeco.generator.body_types import BodyTypes, singular
 from ampeco.generator.facts import GENERATED, PACKAGE, formatted
-from ampeco.generator.objects import singular, snake
+from ampeco.generator.objects import snake
 from ampeco.generator.operations import Row
 from ampeco.generator.twins import synchronous
 
@@ -221,7 +221,7 @@ def _class_name(noun: Noun) -> str:
 
 def _noun_name(noun: Noun) -> str:
     """`("resources", "users", "notes")` -> `UserNote`."""
-    return "".join(_pascal(re.sub("xe$", "x", singular(word))) for word in noun[1:])
+    return "".join(_pascal(singular(word)) for word in noun[1:])
 
 
 def _answer(row: Row) -> str:
@@ -236,7 +236,7 @@ def _answer(row: Row) -> str:
 
 
 def _described(row: Row, versions: list[Row]) -> Row | None:
-    bodies = (contract.body(each["method"], each["path"]) for each in (row, *versions))
+    bodies = (contract_rows.body(each["method"], each["path"]) for each in (row, *versions))
     return next((body for body in bodies if body and body["fields"]), None)
 
 

@@ -34,6 +34,7 @@ TEXTS = {
     "status": "completed",
     "startTime": "2026-11-24T10:00:00Z",
     "endTime": "2026-11-24T11:00:00Z",
+    "type": "REGULAR",
 }
 """Of what the simulator is particular about."""
 ELEMENTS: dict[str, Any] = {
