@@ -180,7 +180,7 @@ class Registrar:
         self._failures += 1
         pause_s = min(2.0**self._failures, MAX_BACKOFF_S)
         if isinstance(error, RateLimited) and error.retry_after_s:
-            pause_s = max(pause_s, error.retry_after_s)
+            pause_s = max(pause_s, min(error.retry_after_s, RECONCILE_S))
         self._due_at = self._clock() + pause_s
         self.state = f"failed:{reason}"
         self._metrics.registered.set(0)

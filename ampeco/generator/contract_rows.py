@@ -21,17 +21,7 @@ def operation(method: str, path: str) -> Row | None:
 def body(method: str, path: str) -> Row | None:
     """The row of a request body; its members are in `fields`. None where the contract documents no body."""
     found = operation(method, path) or {}
-    return None if found.get("body") is None else row("body", found["body"], leave_out="ro")
-
-
-def answer(method: str, path: str) -> Row | None:
-    """The row of what a success answers, its `data` envelope removed; None where that is nothing."""
-    found = operation(method, path) or {"answers": {}}
-    shapes = [shape for status, shape in found["answers"].items() if status < "300" and shape is not None]
-    if not shapes:
-        return None
-    made = row("answer", shapes[0], leave_out="wo")
-    return next((field for field in made.get("fields", ()) if field["name"] == "data"), made)
+    return None if found.get("body") is None else row("body", found["body"])
 
 
 def parameter(method: str, path: str, name: str) -> Row | None:
@@ -44,32 +34,28 @@ def parameter(method: str, path: str, name: str) -> Row | None:
     return None
 
 
-def row(name: str, shape: Shape, *, required: bool = False, leave_out: str = "") -> Row:
-    """One field as in the table, without what is usual.
-
-    Args:
-        leave_out: mark of fields that do not belong: `ro` in a request, `wo` in an answer.
-    """
-    made = {"name": name, **_described(shape, leave_out), "required": required}
+def row(name: str, shape: Shape, *, required: bool = False) -> Row:
+    """One field as in the table, without what is usual; a field that stands only in answers is left out."""
+    made = {"name": name, **_described(shape), "required": required}
     made.pop("needs", None)
     return {key: value for key, value in made.items() if value or key == "type"}
 
 
-def _described(shape: Shape, leave_out: str) -> Row:
+def _described(shape: Shape) -> Row:
     if isinstance(shape, str) and shape.startswith("@"):
-        return _described(facts("contract.json")["shared"][shape[1:]], leave_out)
+        return _described(facts("contract.json")["shared"][shape[1:]])
     if isinstance(shape, str):
         return _scalar(shape)
     if isinstance(shape, list):
-        return _array(shape[0], leave_out)
+        return _array(shape[0])
     if "is" in shape:
         values = [value for value in shape.get("enum", ()) if isinstance(value, str)]
         return {**_scalar(shape["is"]), "values": values if len(values) <= _FEW else []}
     if "array" in shape:
-        return {**_array(shape["array"], leave_out), "nullable": True}
+        return {**_array(shape["array"]), "nullable": True}
     if "fields" in shape:
-        return _object(shape, leave_out)
-    return _group(shape, leave_out)
+        return _object(shape)
+    return _group(shape)
 
 
 def _scalar(text: str) -> Row:
@@ -77,25 +63,25 @@ def _scalar(text: str) -> Row:
     return {"type": kind, "nullable": text.endswith("?"), "format": "date-time" if form in _MOMENTS else ""}
 
 
-def _array(items: Shape, leave_out: str) -> Row:
-    of = _described(items, leave_out)
+def _array(items: Shape) -> Row:
+    of = _described(items)
     if of["type"] == "array":
         return {"type": "array", "items": "any"}
     kept = {key: of[key] for key in ("values", "fields", "format") if of.get(key)}
     return {"type": "array", "items": of["type"], **kept}
 
 
-def _object(shape: Row, leave_out: str) -> Row:
+def _object(shape: Row) -> Row:
     fields = []
     for written, part in shape["fields"].items():
         name, marks = field_name(written)
-        if leave_out not in marks:
-            fields.append(row(name, part, required="*" in marks, leave_out=leave_out))
+        if "ro" not in marks:
+            fields.append(row(name, part, required="*" in marks))
     return {
         "type": "object",
         "nullable": shape.get("null", False),
         "fields": fields,
-        "rest": row("", shape["rest"], leave_out=leave_out) if shape.get("rest") else None,
+        "rest": row("", shape["rest"]) if shape.get("rest") else None,
         "needs": {
             *(field["name"] for field in fields if field.get("required")),
             *shape.get("also_required", ()),
@@ -103,10 +89,10 @@ def _object(shape: Row, leave_out: str) -> Row:
     }
 
 
-def _group(shape: Row, leave_out: str) -> Row:
+def _group(shape: Row) -> Row:
     """Objects become one that has all their fields; required stays what every possible object requires."""
     (kind,) = (kind for kind in _GROUPS if kind in shape)
-    parts = [_described(part, leave_out) for part in shape[kind]]
+    parts = [_described(part) for part in shape[kind]]
     nullable = bool(shape.get("null")) or any(part.get("nullable") for part in parts)
     if any(part["type"] != "object" for part in parts):
         return _scalars(parts, nullable, both=kind == "all")

@@ -180,7 +180,7 @@ class AsyncCircuitsSchedule(
     """AMPECO's `circuits.schedule`. Versions: 2.0."""
 
 
-class AsyncCircuitsSocPriorities(AsyncLister[dict[str, Any], V20, Id]):
+class AsyncCircuitsSocPriorities(AsyncReader[Any, V20, Id]):
     """AMPECO's `circuits.soc-priorities`. Versions: 2.0."""
 
 
@@ -234,15 +234,15 @@ class AsyncEvsesNotes(AsyncRecords[dict[str, Any], requests.Body, requests.Body,
     """AMPECO's `evses.notes`. Versions: 2.0."""
 
 
-class AsyncFirmwareVersionsAttachedModels(AsyncReader[Any, V10, Id]):
+class AsyncFirmwareVersionsAttachedModels(AsyncLister[dict[str, Any], V10, Id]):
     """AMPECO's `firmware-versions.attached-models`. Versions: 1.0."""
 
 
-class AsyncFlexibilityAssetsHistoricalTimeSeries(AsyncReader[Any, V10, Id]):
+class AsyncFlexibilityAssetsHistoricalTimeSeries(AsyncLister[dict[str, Any], V10, Id]):
     """AMPECO's `flexibility-assets.historical-time-series`. Versions: 1.0."""
 
 
-class AsyncFlexibilityAssetsTimeSeriesForecast(AsyncReader[Any, V10, Id]):
+class AsyncFlexibilityAssetsTimeSeriesForecast(AsyncLister[dict[str, Any], V10, Id]):
     """AMPECO's `flexibility-assets.time-series-forecast`. Versions: 1.0."""
 
 
@@ -828,7 +828,7 @@ class AsyncSessions(AsyncArchive["objects.Session", V10]):
     consumption_stats = AsyncChild(AsyncSessionsConsumptionStats)
 
 
-class AsyncSettings(AsyncLister[dict[str, Any], V10]):
+class AsyncSettings(AsyncReader[Any, V10]):
     """AMPECO's `settings`. Versions: 1.0."""
 
 

@@ -177,7 +177,7 @@ class CircuitsSchedule(Reader[Any, V20, Id], Updater[Any, requests.Body, V20, Id
     """AMPECO's `circuits.schedule`. Versions: 2.0."""
 
 
-class CircuitsSocPriorities(Lister[dict[str, Any], V20, Id]):
+class CircuitsSocPriorities(Reader[Any, V20, Id]):
     """AMPECO's `circuits.soc-priorities`. Versions: 2.0."""
 
 
@@ -229,15 +229,15 @@ class EvsesNotes(Records[dict[str, Any], requests.Body, requests.Body, V20, Id])
     """AMPECO's `evses.notes`. Versions: 2.0."""
 
 
-class FirmwareVersionsAttachedModels(Reader[Any, V10, Id]):
+class FirmwareVersionsAttachedModels(Lister[dict[str, Any], V10, Id]):
     """AMPECO's `firmware-versions.attached-models`. Versions: 1.0."""
 
 
-class FlexibilityAssetsHistoricalTimeSeries(Reader[Any, V10, Id]):
+class FlexibilityAssetsHistoricalTimeSeries(Lister[dict[str, Any], V10, Id]):
     """AMPECO's `flexibility-assets.historical-time-series`. Versions: 1.0."""
 
 
-class FlexibilityAssetsTimeSeriesForecast(Reader[Any, V10, Id]):
+class FlexibilityAssetsTimeSeriesForecast(Lister[dict[str, Any], V10, Id]):
     """AMPECO's `flexibility-assets.time-series-forecast`. Versions: 1.0."""
 
 
@@ -805,7 +805,7 @@ class Sessions(Archive["objects.Session", V10]):
     consumption_stats = Child(SessionsConsumptionStats)
 
 
-class Settings(Lister[dict[str, Any], V10]):
+class Settings(Reader[Any, V10]):
     """AMPECO's `settings`. Versions: 1.0."""
 
 

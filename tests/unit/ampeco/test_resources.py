@@ -16,7 +16,7 @@ from ampeco.errors import NotFound, ServerFault
 from ampeco.models import objects
 from ampeco.models.objects import OBJECTS
 from ampeco.newer import AsIs
-from ampeco.operations import OPERATIONS, VERSIONS, Operation
+from ampeco.operations import OPERATIONS, VERSIONS, Operation, operation_at
 from ampeco.resources import asynchronous, synchronous
 from ampeco.simulator.testing import tenant_in_a_box
 from tests.unit.ampeco.scripted import Caller, Journal, Tenant, ok
@@ -59,7 +59,8 @@ class Everything:
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
-        return ok({"data": [] if "cursor" in request.url.params else {"id": 5}})
+        is_list = operation_at(request.method, request.url.path).name.endswith(".list")
+        return ok({"data": [] if is_list else {"id": 5}})
 
 
 async def awaited(result: Any) -> Any:
