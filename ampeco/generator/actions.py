@@ -32,7 +32,7 @@ def outputs() -> dict[Path, str]:
     types = BodyTypes(
         "Objects inside the bodies of actions; their keys are spelled as AMPECO spells them.", ids=True
     )
-    text = _module(types)
+    text = formatted(FOLDER / "asynchronous.py", _module(types))
     made = {"asynchronous": text, "synchronous": synchronous(text), "bodies": types.module()}
     return {FOLDER / f"{name}.py": formatted(FOLDER / f"{name}.py", text) for name, text in made.items()}
 

@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 class BodyTypes:
-    """Collects the objects of all bodies while it names their types; equal shapes share one.
+    """Collects the objects of all bodies while it names their types; equal shapes of one noun share one.
 
     Args:
         says: docstring of the module.
@@ -31,7 +31,7 @@ class BodyTypes:
     """
 
     def __init__(self, says: str, *, ids: bool) -> None:
-        self._says, self._ids = says, ids
+        self._says, self._ids, self._noun = says, ids, ""
         self._texts: dict[str, str] = {}
         self._names: dict[str, str] = {}
         self._used: set[str] = set()
@@ -48,12 +48,13 @@ class BodyTypes:
         return f"{unset} | Unset{' | None' if field.get('nullable') else ''} = UNSET"
 
     def body(self, row: Row, name: str, owner: str) -> str:
-        """Name of the type of a whole body; bodies of one shape are one type with several names.
+        """Name of the type of a whole body; bodies of one shape and noun are one type with two names.
 
         Args:
             name: what to call it.
             owner: start of the names of the objects in it; where that is taken, `name` is.
         """
+        self._noun = owner
         made = self._named(row["fields"], [name], [owner, name], f"Body of `{row['name']}`.", used=True)
         if name not in self._texts:
             self._texts[name] = f"{name} = {made}"
@@ -122,7 +123,7 @@ class BodyTypes:
         lines = [f"    {f['name']}: {_member(kind, f, total)}" for f, kind in members]
         head = [f'    """{says}"""\n'] if says else []
         text = "\n".join([f"(TypedDict{'' if total else ', total=False'}):", *head, *lines])
-        shape = "\n".join([str(total), *lines])
+        shape = "\n".join([self._noun, str(total), *lines])
         return self._add(shape, names, lambda chosen: f"class {chosen}{text}", used=used)
 
     def _add(self, shape: str, names: Iterable[str], text: Callable[[str], str], *, used: bool) -> str:

@@ -66,7 +66,7 @@ def outputs() -> dict[Path, str]:
     types = BodyTypes(
         "Bodies of the writes of resources; their keys are spelled as AMPECO spells them.", ids=False
     )
-    text = _Module(types).text()
+    text = formatted(TARGET / "asynchronous.py", _Module(types).text())
     made = {"asynchronous": text, "synchronous": synchronous(text), "bodies": types.module()}
     return {TARGET / f"{name}.py": formatted(TARGET / f"{name}.py", text) for name, text in made.items()}
 

@@ -439,7 +439,12 @@ class ChargePointPartner(TypedDict, total=False):
     contactId: int
     corporateBillingAsDefault: bool
     accessType: AccessType
-    notice: Sequence[LocationChargingZoneAdditionalInfoTitle]
+    notice: Sequence[ChargePointPartnerNotice]
+
+
+class ChargePointPartnerNotice(TypedDict, total=False):
+    locale: str
+    translation: str
 
 
 class ChargePointPersonalSmartChargingPreferencePreferences(TypedDict):
@@ -585,7 +590,7 @@ class ChargePointUpdatePartner(TypedDict, total=False):
     contactId: int | None
     corporateBillingAsDefault: bool
     accessType: AccessType | None
-    notice: Sequence[LocationChargingZoneAdditionalInfoTitle] | None
+    notice: Sequence[ChargePointPartnerNotice] | None
 
 
 class ChargePointUpdateV1(TypedDict, total=False):
@@ -731,6 +736,12 @@ class ConfigurationTemplateCreate(TypedDict):
     ocppVersion: OcppVersion
 
 
+class ConfigurationTemplateUpdate(TypedDict, total=False):
+    """Body of `resources.configuration-templates.update`."""
+
+    name: str
+
+
 class ConfigurationTemplateVariableCreate(TypedDict, total=False):
     """Body of `resources.configuration-templates.variables.create`."""
 
@@ -773,6 +784,36 @@ class ContactDetailUpdate(TypedDict, total=False):
     email: Required[str]
     phone: str | None
     lastUpdatedAt: str
+
+
+class CpModelCreate(TypedDict):
+    """Body of `resources.cp-models.create`."""
+
+    name: str
+    vendorId: int
+    userManual: NotRequired[str]
+    installerManual: NotRequired[str]
+
+
+class CpModelUpdate(TypedDict, total=False):
+    """Body of `resources.cp-models.update`."""
+
+    name: str
+    vendorId: int
+    userManual: str
+    installerManual: str
+
+
+class CpVendorCreate(TypedDict):
+    """Body of `resources.cp-vendors.create`."""
+
+    name: str
+
+
+class CpVendorUpdate(TypedDict, total=False):
+    """Body of `resources.cp-vendors.update`."""
+
+    name: str
 
 
 class CurrencyCreate(TypedDict, total=False):
@@ -889,6 +930,18 @@ class ElectricityRatePricePeriodDateUpdate(TypedDict):
     periods: Sequence[ElectricityRatePricePeriodDateActivationPeriod]
 
 
+class ElectricityRatePricePeriodWeekDayActivationPeriod(TypedDict):
+    startsAt: str
+    endsAt: str
+    price: float
+
+
+class ElectricityRatePricePeriodWeekDayUpdate(TypedDict):
+    """Body of `resources.electricity-rates.price-periods.week-day.update`."""
+
+    periods: Sequence[ElectricityRatePricePeriodWeekDayActivationPeriod]
+
+
 class ElectricityRateUpdate(TypedDict, total=False):
     """Body of `resources.electricity-rates.update`."""
 
@@ -918,7 +971,7 @@ class EvseCreate(TypedDict, total=False):
     tariffGroupId: int | None
     allowsReservation: bool
     bookingEnabled: bool
-    powerOptions: ChargePointEvsePowerOptions
+    powerOptions: EvsePowerOptions
     externalId: str
 
 
@@ -929,6 +982,39 @@ class EvseDowntimePeriodCreate(TypedDict):
     noticeId: int
     startedAt: datetime | str
     endedAt: datetime | str
+
+
+class EvseDowntimePeriodUpdate(TypedDict, total=False):
+    """Body of `resources.evse-downtime-periods.update`."""
+
+    noticeId: int | None
+    startedAt: datetime | str
+    endedAt: datetime | str
+
+
+class EvsePowerOptions(TypedDict, total=False):
+    maxPower: int | None
+    maxVoltage: MaxVoltage | None
+    maxAmperage: float | None
+    phases: Phases | None
+    phaseRotation: PhaseRotation | None
+    connectedPhase: ConnectedPhase | None
+
+
+class EvseUpdate(TypedDict, total=False):
+    """Body of `resources.evses.update`."""
+
+    physicalReference: str
+    currentType: Literal["ac", "dc"] | Newer
+    label: str
+    networkId: str
+    status: ChargePointEvseStatus
+    midMeterCertificationEndYear: int | None
+    tariffGroupId: int | None
+    allowsReservation: bool
+    bookingEnabled: bool
+    powerOptions: EvsePowerOptions
+    externalId: str
 
 
 class EvseUpdateV2(TypedDict):
@@ -953,15 +1039,20 @@ class EvseUpdateV2(TypedDict):
 class FaqCreate(TypedDict):
     """Body of `resources.faqs.create`."""
 
-    question: Sequence[LocationChargingZoneAdditionalInfoTitle]
-    answer: Sequence[LocationChargingZoneAdditionalInfoTitle]
+    question: Sequence[FaqQuestion]
+    answer: Sequence[FaqQuestion]
+
+
+class FaqQuestion(TypedDict, total=False):
+    locale: str
+    translation: str
 
 
 class FaqUpdate(TypedDict, total=False):
     """Body of `resources.faqs.update`."""
 
-    question: Sequence[LocationChargingZoneAdditionalInfoTitle]
-    answer: Sequence[LocationChargingZoneAdditionalInfoTitle]
+    question: Sequence[FaqQuestion]
+    answer: Sequence[FaqQuestion]
 
 
 class FlexibilityAssetCreate(TypedDict, total=False):
@@ -1063,13 +1154,13 @@ class LocationCreate(TypedDict, total=False):
     """Body of `resources.locations.create`."""
 
     externalId: str | None
-    name: Sequence[LocationChargingZoneAdditionalInfoTitle]
-    description: Sequence[LocationChargingZoneAdditionalInfoTitle]
-    shortDescription: Sequence[LocationChargingZoneAdditionalInfoTitle]
-    additionalDescription: Sequence[LocationChargingZoneAdditionalInfoTitle]
+    name: Sequence[LocationName]
+    description: Sequence[LocationName]
+    shortDescription: Sequence[LocationName]
+    additionalDescription: Sequence[LocationName]
     geoposition: LocationGeoposition
-    address: Sequence[LocationChargingZoneAdditionalInfoTitle]
-    streetAddress: Sequence[LocationChargingZoneAdditionalInfoTitle]
+    address: Sequence[LocationName]
+    streetAddress: Sequence[LocationName]
     city: str | None
     region: str | None
     state: str
@@ -1114,6 +1205,11 @@ class LocationCreateV1WorkingHours(TypedDict, total=False):
 class LocationGeoposition(TypedDict):
     latitude: float
     longitude: float
+
+
+class LocationName(TypedDict, total=False):
+    locale: str
+    translation: str
 
 
 class LocationUpdateV1(TypedDict, total=False):
@@ -1350,11 +1446,16 @@ class PaymentTerminalCreate(TypedDict, total=False):
     networkStatus: NetworkStatus
     phone: str
     presentCardOnStopSession: bool
-    info: Sequence[LocationChargingZoneAdditionalInfoTitle]
+    info: Sequence[PaymentTerminalInfo]
     terminalId: str
     verificationCode: str
     merchantAccount: str
     adyenApiKey: str
+
+
+class PaymentTerminalInfo(TypedDict, total=False):
+    locale: str
+    translation: str
 
 
 class PaymentTerminalUpdate(TypedDict, total=False):
@@ -1376,7 +1477,7 @@ class PaymentTerminalUpdate(TypedDict, total=False):
     networkStatus: NetworkStatus
     phone: str
     presentCardOnStopSession: bool
-    info: Sequence[LocationChargingZoneAdditionalInfoTitle]
+    info: Sequence[PaymentTerminalInfo]
     webhookUrl: str
     terminalId: str
     verificationCode: str
@@ -1522,8 +1623,8 @@ class SubscriptionPlanAllowance(TypedDict, total=False):
 class SubscriptionPlanCreate(TypedDict, total=False):
     """Body of `resources.subscription-plans.create`."""
 
-    name: Required[Sequence[LocationChargingZoneAdditionalInfoTitle]]
-    description: Required[Sequence[LocationChargingZoneAdditionalInfoTitle]]
+    name: Required[Sequence[SubscriptionPlanName]]
+    description: Required[Sequence[SubscriptionPlanName]]
     renewalCycle: Required[Literal["monthly", "annually"] | Newer]
     freeRenewalPeriods: int | None
     type: Required[Literal["pre-paid", "post-paid"] | Newer]
@@ -1537,11 +1638,16 @@ class SubscriptionPlanCreate(TypedDict, total=False):
     visibilityRestrictions: SubscriptionPlanVisibilityRestrictions
 
 
+class SubscriptionPlanName(TypedDict, total=False):
+    locale: str
+    translation: str
+
+
 class SubscriptionPlanUpdate(TypedDict, total=False):
     """Body of `resources.subscription-plans.update`."""
 
-    name: Sequence[LocationChargingZoneAdditionalInfoTitle]
-    description: Sequence[LocationChargingZoneAdditionalInfoTitle]
+    name: Sequence[SubscriptionPlanName]
+    description: Sequence[SubscriptionPlanName]
     renewalCycle: Literal["monthly", "annually"] | Newer
     freeRenewalPeriods: int | None
     type: Literal["pre-paid", "post-paid"] | Newer
@@ -1672,7 +1778,13 @@ class TariffPricingDaysWhenApplied(TypedDict, total=False):
 
 class TariffPricingFlexibleMarkUpAsFixedPerKwh(TypedDict, total=False):
     defaultPrice: float
-    intervalPricing: Sequence[ElectricityRatePricePeriodDateActivationPeriod]
+    intervalPricing: Sequence[TariffPricingFlexibleMarkUpAsFixedPerKwhIntervalPricing]
+
+
+class TariffPricingFlexibleMarkUpAsFixedPerKwhIntervalPricing(TypedDict):
+    startsAt: str
+    endsAt: str
+    price: float
 
 
 class TariffPricingMultiPricePerDuration(TypedDict, total=False):
@@ -1735,16 +1847,33 @@ class TaxCreate(TypedDict):
     """Body of `resources.taxes.create`."""
 
     name: str
-    displayName: NotRequired[Sequence[LocationChargingZoneAdditionalInfoTitle] | None]
+    displayName: NotRequired[Sequence[TaxDisplayName] | None]
     percentage: float
     taxIdentificationNumberId: NotRequired[int | None]
+
+
+class TaxDisplayName(TypedDict, total=False):
+    locale: str
+    translation: str
+
+
+class TaxIdentificationNumberCreate(TypedDict):
+    """Body of `resources.tax-identification-numbers.create`."""
+
+    name: str
+
+
+class TaxIdentificationNumberUpdate(TypedDict, total=False):
+    """Body of `resources.tax-identification-numbers.update`."""
+
+    name: str
 
 
 class TaxUpdate(TypedDict, total=False):
     """Body of `resources.taxes.update`."""
 
     name: str
-    displayName: Sequence[LocationChargingZoneAdditionalInfoTitle] | None
+    displayName: Sequence[TaxDisplayName] | None
     percentage: float
     taxIdentificationNumberId: int | None
 
@@ -1807,6 +1936,15 @@ class TransactionUpdatePaymentMethod(TypedDict, total=False):
     expYear: str
 
 
+class UserBankDetails(TypedDict, total=False):
+    bankIban: str | None
+    bankName: str | None
+    bankAddress: str | None
+    bankCode: str | None
+    bankAccountNumber: str | None
+    bankAccountType: str | None
+
+
 class UserCreate(TypedDict, total=False):
     """Body of `resources.users.create`."""
 
@@ -1830,7 +1968,7 @@ class UserCreate(TypedDict, total=False):
     externalId: str | None
     options: UserOptions
     receiveNewsAndPromotions: bool
-    bankDetails: PartnerBankDetails
+    bankDetails: UserBankDetails
     externalAppData: Mapping[str, Any] | None
     nonce: str
 
@@ -1919,8 +2057,14 @@ class UserUpdate(TypedDict, total=False):
     externalId: str | None
     options: UserOptions
     receiveNewsAndPromotions: bool
-    bankDetails: PartnerBankDetails
+    bankDetails: UserBankDetails
     externalAppData: Mapping[str, Any] | None
+
+
+class UtilityCreate(TypedDict):
+    """Body of `resources.utilities.create`."""
+
+    name: str
 
 
 class VendorErrorCodeCreate(TypedDict):
@@ -1941,7 +2085,7 @@ class VoucherCreate(TypedDict, total=False):
     assignBeforeDate: str | None
     description: str
     prefix: str
-    title: Sequence[LocationChargingZoneAdditionalInfoTitle]
+    title: Sequence[VoucherTitle]
 
 
 class VoucherCreateV2(TypedDict, total=False):
@@ -1950,6 +2094,11 @@ class VoucherCreateV2(TypedDict, total=False):
     amount: Required[float]
     expireDate: str | None
     description: str
+
+
+class VoucherTitle(TypedDict, total=False):
+    locale: str
+    translation: str
 
 
 class VoucherUpdate(TypedDict, total=False):
@@ -1961,7 +2110,7 @@ class VoucherUpdate(TypedDict, total=False):
     assignBeforeDate: str
     amount: Required[float]
     prefix: str
-    title: Sequence[LocationChargingZoneAdditionalInfoTitle]
+    title: Sequence[VoucherTitle]
 
 
 class VoucherUpdateV2(TypedDict, total=False):
@@ -1972,17 +2121,9 @@ class VoucherUpdateV2(TypedDict, total=False):
     amount: Required[float]
 
 
-ConfigurationTemplateUpdate = ChargePointVendorUpdate
-CpModelCreate = ChargePointModelCreate
-CpModelUpdate = ChargePointModelUpdate
-CpVendorCreate = ChargePointVendorCreate
-CpVendorUpdate = ChargePointVendorUpdate
 CurrencyUpdate = CurrencyCreate
 ElectricityMeterUpdate = ElectricityMeterCreate
-ElectricityRatePricePeriodWeekDayUpdate = ElectricityRatePricePeriodDateUpdate
 ElectricityRateUpdateV1 = ElectricityRateCreateV1
-EvseDowntimePeriodUpdate = ChargePointDowntimePeriodUpdate
-EvseUpdate = ChargePointEvseUpdate
 LocationUpdate = LocationCreate
 ParkingSpaceReplace = ParkingSpaceCreate
 PartnerContractReplace = PartnerContractCreate
@@ -1992,9 +2133,6 @@ PartnerUpdateV1 = PartnerCreateV1
 RfidTagUpdate = RfidTagCreate
 TariffGroupUpdate = TariffGroupCreate
 TariffUpdate = TariffCreate
-TaxIdentificationNumberCreate = ChargePointVendorCreate
-TaxIdentificationNumberUpdate = ChargePointVendorUpdate
 UserGroupUpdate = UserGroupCreate
-UtilityCreate = ChargePointVendorCreate
-UtilityUpdate = ChargePointVendorCreate
+UtilityUpdate = UtilityCreate
 VendorErrorCodeUpdate = VendorErrorCodeCreate

@@ -122,7 +122,8 @@ class ChargePointsNotes(Records[dict[str, Any], requests.Body, requests.Body, V2
 
 
 class ChargePointsPersonalSmartChargingPreferences(
-    Reader[Any, V20, Id], Updater[Any, "bodies.ChargePointPersonalSmartChargingPreferenceUpdate", V20, Id]
+    Reader[Any, V20, Id],
+    Updater[Any, "bodies.ChargePointPersonalSmartChargingPreferenceUpdate", V20, Id],
 ):
     """AMPECO's `charge-points.personal-smart-charging-preferences`. Versions: 2.0."""
 

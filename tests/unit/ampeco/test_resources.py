@@ -158,7 +158,7 @@ def test_a_call_with_too_few_or_too_many_ids_names_those_of_the_path(through: Ca
         lambda c: c.resources.charge_points.evses.connectors.update(7, 8, BODY),
         lambda c: c.resources.charge_points.evses.connectors.update(7, 8, body=BODY),
     ):
-        with pytest.raises(TypeError, match="takes chargePoint, evse, connector in the path, not [24] ids"):
+        with pytest.raises(TypeError, match=r"takes chargePoint, evse, connector in the path, not [24] ids"):
             through(tenant, call)
     with pytest.raises(TypeError, match=r"resources\.users\.create needs a body"):
         through(tenant, lambda c: c.resources.users.create())
