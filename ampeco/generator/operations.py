@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ampeco.generator.bodies import fields
+from ampeco.generator import contract_rows
+from ampeco.generator.bodies import VARIABLES, corrected, fields
 from ampeco.generator.facts import FACTS, PACKAGE, facts, judgements
 
 TABLE = PACKAGE / "operations" / "table.json"
@@ -48,6 +49,11 @@ def rows() -> tuple[Row, ...]:
 def _action(entry: Row) -> Row:
     name = _given_name(entry) or _action_name(entry["path"])
     members, takes = fields(name, entry["body"])
+    described = contract_rows.body(entry["method"], entry["path"])
+    if described and takes == "array":
+        members = corrected(members, [{**described, "name": VARIABLES, "required": True}])
+    elif described:
+        members = corrected(members, described["fields"])
     return _row(
         entry,
         name=name,
