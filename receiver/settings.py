@@ -134,7 +134,7 @@ class Settings(BaseModel):
     signature_scheme: Annotated[str, AfterValidator(_scheme)] = Field(
         "body",
         description="what is signed: `body`; `timestamp.body` (the text of `X-Timestamp`, a dot, the body; also "
-        "named `timestamp`), `timestamp+body` (no dot), `body.timestamp`, `body+timestamp`; `auto`: found out per key",
+        "named `timestamp`), `timestamp+body` (no dot), `body.timestamp`, `body+timestamp`; `auto`: finds out",
     )
     signature_tolerance_s: int | None = Field(
         None,

@@ -169,7 +169,7 @@ def test_a_tenant_that_is_away_costs_readiness_not_the_door_and_is_asked_again(
             await asyncio.to_thread(front.line, "notification_subscription.failed", reason="not-sent")
             report = await asyncio.to_thread(front.ready)
             assert report["reasons"] == ["registration-failed:not-sent"]
-            assert (await asyncio.to_thread(front.post, b'{"notification":"x"}')).status == 200
+            assert (await asyncio.to_thread(front.post, b'{"notification":"x"}')).status == 202
             async with serving(tenant, port=port):
                 await comes_to(tenant, {A}, within_s=70)
                 await ready(front)
