@@ -123,7 +123,7 @@ def one_spelling(wants: Iterable[Iterable[str]], refused: frozenset[str] = froze
 
 
 def other_spellings(wanted: frozenset[str]) -> frozenset[str]:
-    """Types that nobody wants and that say only what wanted ones say."""
+    """Types that no handler wants and that say only what wanted ones say."""
     found: set[str] = set()
     for old in KNOWN_TYPES:
         new = newer(old)

@@ -202,7 +202,7 @@ def test_the_plain_scheme_costs_one_digest_per_key_and_looks_at_no_header(
 
 class _Untouchable(tuple[tuple[bytes, bytes], ...]):
     def __iter__(self) -> Any:
-        raise AssertionError("nobody needs these")
+        raise AssertionError("the headers were read")
 
 
 def _pinned(key: SigningKey, scheme: str) -> Mapping[str, Any]:
