@@ -39,10 +39,11 @@ class AmpecoError(Exception):
 
 
 class SignatureError(AmpecoError):
-    """The signature is missing, malformed or made with a key that we do not accept.
+    """The signature is missing, malformed, too old or made with a key that we do not accept.
 
     Args:
-        reason: `signature-missing`, `signature-malformed` or `signature-mismatch`.
+        reason: `signature-missing`, `signature-malformed`, `signature-mismatch`, `signature-stale`,
+            `timestamp-missing` or `timestamp-malformed`.
     """
 
     def __init__(self, reason: str) -> None:
