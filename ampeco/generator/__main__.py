@@ -11,12 +11,14 @@ from ampeco.generator import (
     page,
     resources,
     sample_bodies,
+    twins,
 )
 from ampeco.generator.facts import ROOT
 
 PARTS = (
     contract.outputs,
     operations.outputs,
+    twins.outputs,
     actions.outputs,
     resources.outputs,
     objects.outputs,
