@@ -35,8 +35,20 @@ TEXTS = {
     "startTime": "2026-11-24T10:00:00Z",
     "endTime": "2026-11-24T11:00:00Z",
     "type": "REGULAR",
-}
-"""Of what the simulator is particular about."""
+    "country": "BG",
+    "country_code": "BG",
+    "party_id": "EXA",
+    "currency": "EUR",
+    "endDate": "2026-11-24",
+    **dict.fromkeys(
+        (
+            "start", "stop", "validFrom", "validTo", "startSchedule", "retrieveAfter", "timestamp", "endsAt",
+            "startAfter", "endBefore", "start_date_time", "end_date_time", "last_updated", "replaceAt",
+        ),
+        "2026-11-24T10:00:00Z",
+    ),
+}  # fmt: skip
+"""Of what the simulator is particular about, as the contract is."""
 ELEMENTS: dict[str, Any] = {
     "tariff_alt_text": {"language": "en", "text": "x"},
     "elements": {"price_components": [{"type": "ENERGY", "price": 0.5, "step_size": 1}]},
@@ -87,6 +99,8 @@ def snake(name: str) -> str:
 
 def sample(name: str, fact: dict[str, Any]) -> Any:
     match fact["type"]:
+        case _ if name == "setSecurityProfile":
+            return 2  # the older facts know 3 too
         case _ if "enum" in fact:
             return fact["enum"][-1]
         case "integer" | "number":
