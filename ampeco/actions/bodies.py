@@ -70,11 +70,11 @@ TriggerMessageType = (
 VariableType = Literal["Actual", "Target", "MinSet", "MaxSet"] | Newer
 
 
-class ActivationPeriod(TypedDict, total=False):
+class ActivationPeriod(TypedDict):
     startTime: datetime | str
     endTime: datetime | str
-    energy: int
-    maxPower: int
+    energy: NotRequired[int]
+    maxPower: NotRequired[int]
 
 
 class ChargingProfile(TypedDict):

@@ -22,7 +22,7 @@ def shape_of(schema: Mapping[str, Any] | None) -> Shape:
             return grouped | {"null": True} if schema.get("nullable") else grouped
     nullable = bool(schema.get("nullable"))
     kind = schema.get("type")
-    if kind == "object" or "properties" in schema:
+    if kind == "object" or "properties" in schema or (kind is None and "required" in schema):
         return _object(schema, nullable=nullable)
     if kind == "array":
         items: Shape = [shape_of(schema.get("items") or {})]

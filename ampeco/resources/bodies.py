@@ -273,15 +273,15 @@ class ChargePointConfigurationUpdate(TypedDict, total=False):
 class ChargePointCreate(TypedDict, total=False):
     """Body of `resources.charge-points.create`."""
 
-    name: str
-    type: ChargePointType
+    name: Required[str]
+    type: Required[ChargePointType]
     pin: str
     locationId: int
     chargingZoneId: int | None
     electricityRateId: int
     subscription: ChargePointSubscription
     networkType: NetworkType
-    status: ChargePointStatus
+    status: Required[ChargePointStatus]
     managedByOperator: bool
     externalId: str
     network: ChargePointNetwork
@@ -858,8 +858,16 @@ class DowntimePeriodNoticeUpdate(TypedDict, total=False):
     description: str | None
 
 
-class ElectricityMeterCreate(TypedDict, total=False):
+class ElectricityMeterCreate(TypedDict):
     """Body of `resources.electricity-meters.create`."""
+
+    name: str
+    integrationId: int
+    integrationParameters: NotRequired[Mapping[str, Any]]
+
+
+class ElectricityMeterUpdate(TypedDict, total=False):
+    """Body of `resources.electricity-meters.update`."""
 
     name: str
     integrationId: int
@@ -1055,17 +1063,17 @@ class FaqUpdate(TypedDict, total=False):
     answer: Sequence[FaqQuestion]
 
 
-class FlexibilityAssetCreate(TypedDict, total=False):
+class FlexibilityAssetCreate(TypedDict):
     """Body of `resources.flexibility-assets.create`."""
 
     dlmCircuitId: float | None
     chargePointId: float | None
     evseId: float | None
-    description: str | None
+    description: NotRequired[str | None]
     integrationId: float
-    integrationParameters: Mapping[str, Any]
+    integrationParameters: NotRequired[Mapping[str, Any]]
     status: Literal["enabled", "disabled"] | Newer
-    endsAt: datetime | str
+    endsAt: NotRequired[datetime | str]
 
 
 class FlexibilityAssetUpdate(TypedDict, total=False):
@@ -1154,17 +1162,17 @@ class LocationCreate(TypedDict, total=False):
     """Body of `resources.locations.create`."""
 
     externalId: str | None
-    name: Sequence[LocationName]
+    name: Required[Sequence[LocationName]]
     description: Sequence[LocationName]
     shortDescription: Sequence[LocationName]
     additionalDescription: Sequence[LocationName]
-    geoposition: LocationGeoposition
-    address: Sequence[LocationName]
+    geoposition: Required[LocationGeoposition]
+    address: Required[Sequence[LocationName]]
     streetAddress: Sequence[LocationName]
     city: str | None
     region: str | None
     state: str
-    country: str
+    country: Required[str]
     postCode: str | None
     timezone: str | None
     parkingType: ParkingType | None
@@ -1210,6 +1218,32 @@ class LocationGeoposition(TypedDict):
 class LocationName(TypedDict, total=False):
     locale: str
     translation: str
+
+
+class LocationUpdate(TypedDict, total=False):
+    """Body of `resources.locations.update`."""
+
+    externalId: str | None
+    name: Sequence[LocationName]
+    description: Sequence[LocationName]
+    shortDescription: Sequence[LocationName]
+    additionalDescription: Sequence[LocationName]
+    geoposition: LocationGeoposition
+    address: Sequence[LocationName]
+    streetAddress: Sequence[LocationName]
+    city: str | None
+    region: str | None
+    state: str
+    country: str
+    postCode: str | None
+    timezone: str | None
+    parkingType: ParkingType | None
+    accessMethods: Sequence[AccessMethod] | None
+    facilities: Sequence[Facility] | None
+    workingHours: LocationWorkingHours
+    roamingOperatorId: int
+    tags: Sequence[str]
+    externalAppData: Mapping[str, Any] | None
 
 
 class LocationUpdateV1(TypedDict, total=False):
@@ -1337,7 +1371,7 @@ class PartnerCreate(TypedDict, total=False):
     """Body of `resources.partners.create`."""
 
     businessName: str
-    name: str
+    name: Required[str]
     regNo: str | None
     vatNo: str | None
     address: str | None
@@ -1425,6 +1459,28 @@ class PartnerSettlementReportRecordCreate(TypedDict):
     date: str
     paidAmount: float
     note: str
+
+
+class PartnerUpdate(TypedDict, total=False):
+    """Body of `resources.partners.update`."""
+
+    businessName: str
+    name: str
+    regNo: str | None
+    vatNo: str | None
+    address: str | None
+    postcode: str | None
+    city: str | None
+    country: str | None
+    region: str | None
+    state: str
+    contactDetails: PartnerContactDetails | None
+    notifications: PartnerNotifications
+    monthlyPlatformFee: float | None
+    options: PartnerOptions
+    corporateBilling: PartnerCorporateBilling
+    externalId: str | None
+    bankDetails: PartnerBankDetails
 
 
 class PaymentTerminalCreate(TypedDict, total=False):
@@ -2122,13 +2178,10 @@ class VoucherUpdateV2(TypedDict, total=False):
 
 
 CurrencyUpdate = CurrencyCreate
-ElectricityMeterUpdate = ElectricityMeterCreate
 ElectricityRateUpdateV1 = ElectricityRateCreateV1
-LocationUpdate = LocationCreate
 ParkingSpaceReplace = ParkingSpaceCreate
 PartnerContractReplace = PartnerContractCreate
 PartnerSettlementReportRecordUpdate = PartnerSettlementReportRecordCreate
-PartnerUpdate = PartnerCreate
 PartnerUpdateV1 = PartnerCreateV1
 RfidTagUpdate = RfidTagCreate
 TariffGroupUpdate = TariffGroupCreate
