@@ -16,7 +16,7 @@ _SENT_AT = "2026-11-24T09:00:30.512345Z"
 
 
 def outputs() -> dict[Path, str]:
-    """The bodies, and `headers.json` beside them."""
+    """The bodies, and the headers of each in `headers.json`."""
     made = {
         BODIES / f"{notification}.{case}.json": _written(
             example(schema, notification.split(".")[0], full=case == "full")

@@ -20,7 +20,7 @@ _ID_NAME = re.compile(r"(?P<noun>\w+)Id")
 def sample(
     notification: str, at: datetime, fleet: Fleet | None = None, charge_point_id: int | None = None
 ) -> dict[str, Any]:
-    """A notification of a type; of a type that nobody knows, its name alone.
+    """A notification of a type; of an unknown type, its name alone.
 
     Args:
         at: when it happens, more or less; used without a fleet.

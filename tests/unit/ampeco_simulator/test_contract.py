@@ -255,7 +255,7 @@ WRITES = [key for key, entry in OPERATIONS.items() if entry.get("body_required")
 
 
 def test_a_body_of_the_wrong_kind_is_refused_as_the_contract_says() -> None:
-    """422 where it is documented, with what is wrong by field, whatever the operation."""
+    """422 where it is documented, with what is wrong by field, for every operation."""
     judge, untried = Judge(), []
     with tenant_in_a_box() as box, Client(box.url, box.token, retry=ONCE, transport=Judged(judge)) as client:
         known = ids(box)
