@@ -1,18 +1,24 @@
-"""Base of every typed payload and object: open to unknown fields, frozen, camelCase on the wire.
+"""Base of every typed payload and object: open to unknown fields, read-only, camelCase on the wire.
+
+A field that did not fit is None if it is optional; a required one is left unset, and reading it raises
+`FieldMisfit` (`ampeco.models.reading` builds such payloads). Nothing here costs anything when all fields fit.
 
 Source: AMPECO's versioning policy (JSON answers only grow: confirmed), hence unknown fields are kept and
 enums stay text. An empty object may arrive as `[]`: usual for AMPECO's platform, seen by SDK authors.
 """
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from ampeco.models.fields import read_id
+from ampeco.errors import FieldMisfit
+from ampeco.models.fields import Anything, FreeObject, read_exact, read_id
+from ampeco.models.original import find
 
 T = TypeVar("T")
 
@@ -25,10 +31,12 @@ Nested = Annotated[T | None, BeforeValidator(_none_for_empty_list)]
 
 
 class VendorObject(BaseModel):
-    """An object inside AMPECO's JSON; fields we do not know are kept in `model_extra`.
+    """An object inside AMPECO's JSON, read-only to the bottom; fields we do not know are kept in `model_extra`.
 
     Its `repr` names those fields and does not show them: any of them may be a secret.
     """
+
+    __slots__ = ("_unset",)  # attribute -> dotted wire name of what did not fit; absent when all fits
 
     model_config = ConfigDict(
         extra="allow",
@@ -41,6 +49,26 @@ class VendorObject(BaseModel):
         protected_namespaces=(),
         defer_build=True,
     )
+
+    __pydantic_extra__: dict[str, Anything] = Field(init=False)
+
+    if not TYPE_CHECKING:  # a type checker would take every name for an existing one
+
+        def __getattr__(self, name: str) -> Any:  # only called for what is not there
+            if name in type(self).__pydantic_fields__:
+                raise FieldMisfit(unset_fields(self).get(name, name))
+            return super().__getattr__(name)
+
+    @property
+    def model_extra(self) -> dict[str, Any] | None:
+        """The fields we do not know, read-only."""
+        extra = self.__pydantic_extra__
+        return None if extra is None else FreeObject(extra)
+
+    @property
+    def model_fields_set(self) -> set[str]:
+        """Names of the fields that were sent; a copy."""
+        return set(self.__pydantic_fields_set__)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         unknown = self.model_extra or {}
@@ -57,9 +85,46 @@ class Payload(VendorObject):
         notification: the type string of this one, as received.
     """
 
+    __slots__ = ("_body",)  # the bytes it was read from; absent when it was made without an event
+
     notification_types: ClassVar[tuple[str, ...]] = ()
 
     notification: str | None = None
+
+    def raw_value(self, path: str) -> Any:
+        """What AMPECO sent for a field, as it sent it, read-only; None when it sent nothing.
+
+        Args:
+            path: dotted, in either spelling: `session.total_amount` or `session.totalAmount`; a number is a place
+                in an array: `session.charging_periods.0.energy`.
+
+        Raises:
+            LookupError: the payload was made without its bytes, so outside of an event.
+        """
+        return find(type(self), self._sent(), path)
+
+    def exact(self, path: str) -> Decimal | None:
+        """A number with all the digits AMPECO sent, in text or not; None when it sent nothing or null.
+
+        Args:
+            path: as in `raw_value`, e.g. `session.total_amount.with_tax`.
+
+        Raises:
+            FieldMisfit: there is something else than a number.
+            LookupError: as in `raw_value`.
+        """
+        sent = find(type(self), self._sent(), path, exact=True)
+        number = read_exact(sent)
+        if number is None and sent is not None:
+            raise FieldMisfit(path)
+        return number
+
+    def _sent(self) -> bytes:
+        try:
+            body: bytes = _BODY.__get__(self)
+        except AttributeError:
+            raise LookupError("this payload was made without its bytes; an Event ties the two") from None
+        return body
 
 
 class LoosePayload(Payload):
@@ -96,6 +161,29 @@ class LoosePayload(Payload):
             if found_id is not None:
                 found[name] = found_id
         return found
+
+
+_UNSET = vars(VendorObject)["_unset"]
+_BODY = vars(Payload)["_body"]
+
+
+def unset_fields(of: VendorObject) -> Mapping[str, str]:
+    """Required fields that did not fit or are missing: attribute -> dotted wire name."""
+    try:
+        unset: Mapping[str, str] = _UNSET.__get__(of)
+    except AttributeError:  # so it is for nearly every object
+        return {}
+    return unset
+
+
+def leave_unset(of: VendorObject, fields: Mapping[str, str]) -> None:
+    """Note that these fields did not fit."""
+    _UNSET.__set__(of, MappingProxyType(dict(fields)))
+
+
+def keep_body(of: Payload, body: bytes) -> None:
+    """Tie a payload to the bytes it was read from, for `exact` and `raw_value`."""
+    _BODY.__set__(of, body)
 
 
 @lru_cache(1024)
