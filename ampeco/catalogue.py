@@ -86,8 +86,8 @@ _START_STOP_TIMES = (
     "lastUpdatedAt",
     "session.lastUpdatedAt",
     "session.updatedAt",
-    "stoppedAtTimestamp",
-    "startedAtTimestamp",
+    *("stoppedAtTimestamp", "session.stoppedAt"),
+    *("startedAtTimestamp", "session.startedAt"),
 )
 _SUBSCRIPTION = (
     _id_of("user", "user", "subscription.userId"),
@@ -148,7 +148,11 @@ KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
         "NetworkStatusNotification": KnownType("status.NetworkStatus", (_CHARGE_POINT,), ("timestamp",)),
         "SecurityEventNotification": KnownType(
             "charge_point.SecurityEventReported",
-            (_id_of("chargePoint", "charge-point", "securityEvent.chargePointId", "securityEvent.chargePoint"),),
+            (
+                _id_of(
+                    "chargePoint", "charge-point", "securityEvent.chargePointId", "securityEvent.chargePoint"
+                ),
+            ),
             ("timestamp", "securityEvent.timestamp"),
         ),
         "SessionMeterValuesNotification": KnownType(
@@ -181,9 +185,7 @@ KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
             "user.UserSubscriptionChanged", _SUBSCRIPTION, _since("subscription")
         ),
         "ReservationChangedNotification": _undocumented(
-            KnownType(
-                "undocumented.LegacyReservationChanged", (_own("reservation"),), _since("reservation")
-            ),
+            KnownType("undocumented.LegacyReservationChanged", (_own("reservation"),), _since("reservation")),
             "reservation.changed",
         ),
         "PaymentMethodChangedNotification": _undocumented(
@@ -311,7 +313,9 @@ FALLBACK = KnownType(
     ("session.lastUpdatedAt", "session.updatedAt", "meterValues[].timestamp"),
 )
 
-_ISSUE = KnownType("undocumented.IssueChanged", (_own("issue"),), ("updatedAt", "issue.updatedAt"), "unknown", None)
+_ISSUE = KnownType(
+    "undocumented.IssueChanged", (_own("issue"),), ("updatedAt", "issue.updatedAt"), "unknown", None
+)
 
 # Payloads that an index of a later specification describes without saying which string announces them: the
 # strings are likely ones, and Subscribe is not known to accept them. A third one, about a partner's corporate

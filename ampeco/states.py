@@ -12,7 +12,7 @@ from typing import overload
 
 
 class Hardware(StrEnum):
-    """Hardware status of a charge point or an EVSE. A charge point has `available`, `unavailable` and `faulted` only."""
+    """Hardware status of an EVSE; a charge point has `available`, `unavailable` and `faulted` only."""
 
     AVAILABLE = "available"
     PREPARING = "preparing"

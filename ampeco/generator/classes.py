@@ -59,9 +59,13 @@ def joined(first: Schema, second: Schema) -> dict[str, Any]:
     first, second = plain(first), plain(second)
     found = {**second, **first}
     if "properties" in first and "properties" in second:
-        names = [*first["properties"], *(name for name in second["properties"] if name not in first["properties"])]
+        names = [
+            *first["properties"],
+            *(name for name in second["properties"] if name not in first["properties"]),
+        ]
         found["properties"] = {
-            name: joined(first["properties"].get(name, {}), second["properties"].get(name, {})) for name in names
+            name: joined(first["properties"].get(name, {}), second["properties"].get(name, {}))
+            for name in names
         }
         found["required"] = [*first.get("required", ()), *second.get("required", ())]
     if "items" in first and "items" in second:
@@ -108,8 +112,12 @@ class Classes:
             docs: path of a field -> words about it, beyond those in `object_words`.
         """
         path, schema = path or name, plain(schema)
-        fields: dict[str, Schema] = {wire: plain(value) for wire, value in schema.get("properties", {}).items()}
-        required = {camel(each.replace("-", "_")) for each in schema.get("required", ())} | {*schema.get("required", ())}
+        fields: dict[str, Schema] = {
+            wire: plain(value) for wire, value in schema.get("properties", {}).items()
+        }
+        required = {camel(each.replace("-", "_")) for each in schema.get("required", ())} | {
+            *schema.get("required", ())
+        }
         shape = json.dumps(_shape(schema, strict=self.strict), sort_keys=True)
         if base == "VendorObject" and shape in self._names:
             return self._names[shape]
@@ -154,7 +162,7 @@ class Classes:
         items = plain(schema.get("items") or {})
         if _kind(items) == "object":
             return f"tuple[{self._object(owner, path, _singular(wire), items)}, ...]"
-        return f"tuple[{'Id' if _lists_ids(path, wire) else _scalar(path, '', items)}, ...]"
+        return f"tuple[{_scalar(path, f'{wire}Id' if _lists_ids(path, wire) else '', items)}, ...]"
 
     def _object(self, owner: str, path: str, wire: str, schema: Schema) -> str:
         if not schema.get("properties"):
@@ -169,7 +177,9 @@ def _line(wire: str, attribute: str, annotation: str, *, needed: bool) -> str:
         settings.append(f'alias="{wire}"')
     if wire in SECRETS:
         settings.append("repr=False")
-    value = " = None" if settings == ["default=None"] else f" = Field({', '.join(settings)})" if settings else ""
+    value = (
+        " = None" if settings == ["default=None"] else f" = Field({', '.join(settings)})" if settings else ""
+    )
     return f"    {attribute}: {annotation}{value}"
 
 
@@ -195,6 +205,8 @@ def _scalar(path: str, wire: str, schema: Schema) -> str:
 
 
 def _is_id(path: str, wire: str, schema: Schema) -> bool:
+    if _kind(schema) == "number" and "x-likely" not in schema:
+        return False  # the contract allows fractions
     return schema.get("x-likely") == "integer" or path in IDS or bool(re.fullmatch(r"id|.*(Id|ID|_id)", wire))
 
 
@@ -222,7 +234,13 @@ def _shape(schema: Schema, *, strict: bool) -> Any:
     schema = plain(schema)
     fields = {name: _shape(value, strict=strict) for name, value in schema.get("properties", {}).items()}
     inner = _shape(schema["items"], strict=strict) if "items" in schema else None
-    return [_kind(schema), schema.get("format"), fields, inner, sorted(schema.get("required", ())) if strict else []]
+    return [
+        _kind(schema),
+        schema.get("format"),
+        fields,
+        inner,
+        sorted(schema.get("required", ())) if strict else [],
+    ]
 
 
 def _documented(attribute: str, said: str, schema: Schema) -> list[str]:

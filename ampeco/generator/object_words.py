@@ -52,7 +52,15 @@ CLASS_NAMES: Mapping[str, str] = {
 # What stays text: names that the facts give without a type, and names that end like ids and are not AMPECO's.
 TEXT: frozenset[str] = frozenset(
     {
-        *("externalId", "external_id", "externalSessionId", "messageId", "networkId", "personalId", "vendorId"),
+        *(
+            "externalId",
+            "external_id",
+            "externalSessionId",
+            "messageId",
+            "networkId",
+            "personalId",
+            "vendorId",
+        ),
         *(
             f"Issue.{name}"
             for name in ("category", "priority", "severity", "status", "title", "workflowState")

@@ -13,7 +13,7 @@ from typing import Any
 
 from ampeco.facts.shapes import schema_of
 from ampeco.generator.classes import WIDTH, Classes, Schema, joined, plain, snake
-from ampeco.generator.facts import FACTS, GENERATED, PACKAGE, facts
+from ampeco.generator.facts import FACTS, GENERATED, PACKAGE, facts, formatted
 from ampeco.generator.object_words import NOT_ANSWERED, SUMMARIES
 
 TARGET = PACKAGE / "models" / "objects"
@@ -34,6 +34,7 @@ def outputs() -> dict[Path, str]:
     schemas = [schema for schema in schemas if schema["title"] not in NOT_ANSWERED]
     titles = sorted(str(schema["title"]) for schema in schemas)
     modules = {TARGET / f"{snake(schema['title'])}.py": _module(schema) for schema in schemas}
+    modules = {path: formatted(path, text) for path, text in modules.items()}
     return {TARGET / "__init__.py": _package(titles), TARGET / "places.py": _places(titles), **modules}
 
 
@@ -49,9 +50,8 @@ def _module(schema: Schema) -> str:
     documented = _contract(title, f"GET {read[1].rstrip('.;,')}" if read else "")
     older = _named_later(schema)
     promised = "id" in schema.get("required", ()) or "id" in (schema.get("x-required-3.251.8") or ())
-    classes = Classes(
-        strict=title in CARRIED, promised=frozenset({f"{title}.id"}) if promised else frozenset()
-    )
+    carried = title in CARRIED
+    classes = Classes(strict=carried, promised=frozenset({f"{title}.id"} if promised and not carried else ()))
     classes.add(
         title,
         joined(documented, {**plain(older), "required": []}) if documented else older,

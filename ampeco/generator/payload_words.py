@@ -55,7 +55,7 @@ PAYLOADS: Mapping[str, Words] = {
         "AuthorizationChanged",
         "authorization",
         "An authorization was created or updated.",
-        "Of an `AuthorizationNotification`, `action` is None and `status` is translated: every refusal is `rejected`.",
+        "Of an `AuthorizationNotification`, `action` is None, and every refusal has the status `rejected`.",
         covers=("AuthorizationNotification",),
         optional=("action",),
         nouns=("authorization",),
@@ -300,7 +300,10 @@ PAYLOADS: Mapping[str, Words] = {
         nouns=("cdr",),
     ),
     "chargingProfile.applied": Words(
-        "ChargingProfileApplied", "charge_point", "A charging profile is in force now."
+        "ChargingProfileApplied",
+        "charge_point",
+        "A charging profile is in force now.",
+        carries="chargingProfile",
     ),
     "installerJob.changed": Words(
         "InstallerJobChanged",

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ampeco.generator.classes import WIDTH, Classes, snake
-from ampeco.generator.facts import GENERATED, PACKAGE
+from ampeco.generator.facts import GENERATED, PACKAGE, formatted
 from ampeco.generator.objects import CARRIED, callback
 from ampeco.generator.payload_words import PAYLOADS, Words
+
 
 def outputs() -> dict[Path, str]:
     """Every generated module by its path."""
@@ -16,9 +17,10 @@ def outputs() -> dict[Path, str]:
     for name, words in PAYLOADS.items():
         if words.summary:
             by_module.setdefault(words.module, []).append(name)
-    return {
+    made = {
         PACKAGE / "models" / f"{module}.py": _module(module, names) for module, names in by_module.items()
     }
+    return {path: formatted(path, text) for path, text in made.items()}
 
 
 def _module(module: str, names: list[str]) -> str:
@@ -26,9 +28,7 @@ def _module(module: str, names: list[str]) -> str:
     for name in names:
         _add(classes, name, PAYLOADS[name])
     bases = sorted({PAYLOADS[name].base for name in names})
-    objects = sorted(
-        title for title, (notification, _) in CARRIED.items() if notification in names
-    )
+    objects = sorted(title for title, (notification, _) in CARRIED.items() if notification in names)
     imports = (
         f"from ampeco.models.liberal import {', '.join(bases)}",
         *(f"from ampeco.models.objects.{snake(title)} import {title}" for title in objects),
@@ -38,7 +38,9 @@ def _module(module: str, names: list[str]) -> str:
         [
             f"Payloads of notifications about a {module.replace('_', ' ')}.",
             "",
-            *textwrap.wrap(f"Source: published contract v3.110.0, callbacks {types}.", WIDTH, break_on_hyphens=False),
+            *textwrap.wrap(
+                f"Source: published contract v3.110.0, callbacks {types}.", WIDTH, break_on_hyphens=False
+            ),
         ]
     )
     return classes.text(docstring, GENERATED, imports)
@@ -51,9 +53,7 @@ def _add(classes: Classes, name: str, words: Words) -> None:
     }
     carried = {field: title for title, (notification, field) in CARRIED.items() if notification == name}
     required = [each for each in schema.get("required", ()) if each not in words.optional]
-    docs = {
-        f"{words.name}.{_wire(attribute, words, fields)}": said for attribute, said in words.docs.items()
-    }
+    docs = {f"{words.name}.{_wire(attribute, words, fields)}": said for attribute, said in words.docs.items()}
     summary = words.summary
     if words.more:
         wrapped = [part for line in words.more.splitlines() for part in textwrap.wrap(line, WIDTH - 4)]

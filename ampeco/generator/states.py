@@ -7,7 +7,7 @@ from typing import Any
 
 from ampeco.facts.shapes import schema_of
 from ampeco.generator.classes import plain
-from ampeco.generator.facts import GENERATED, PACKAGE, facts
+from ampeco.generator.facts import GENERATED, PACKAGE, facts, formatted
 from ampeco.generator.objects import callback
 
 _EVSES = "GET /public-api/resources/evses/v2.1/{evse}"
@@ -18,7 +18,7 @@ _SESSION = "SessionUpdateNotification"
 # Class -> (what it is, where its words are: an operation or a callback, and the path of the field).
 _STATES = {
     "Hardware": (
-        "Hardware status of a charge point or an EVSE. A charge point has `available`, `unavailable` and `faulted` only.",
+        "Hardware status of an EVSE; a charge point has `available`, `unavailable` and `faulted` only.",
         ((_EVSES, "hardwareStatus"),),
     ),
     "Network": (
@@ -27,7 +27,11 @@ _STATES = {
     ),
     "Administrative": (
         "What an operator decided about a charge point or an EVSE. v1.0 says `active` where v2 says `enabled`.",
-        (("ChargePointChangedNotification", "chargePoint.status"), (_CHARGE_POINTS, "status"), (_EVSES, "status")),
+        (
+            ("ChargePointChangedNotification", "chargePoint.status"),
+            (_CHARGE_POINTS, "status"),
+            (_EVSES, "status"),
+        ),
     ),
     "Session": ("Status of a session.", ((_SESSION, "session.status"),)),
     "SessionReason": (
@@ -43,7 +47,8 @@ _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z0-9]+")
 def outputs() -> dict[Path, str]:
     """The module."""
     classes = "\n\n\n".join(_class(name, said, _values(places)) for name, (said, places) in _STATES.items())
-    return {PACKAGE / "states.py": f"{_HEAD}\n\n{classes}\n{_TAIL}"}
+    path = PACKAGE / "states.py"
+    return {path: formatted(path, f"{_HEAD}\n\n{classes}\n{_TAIL}")}
 
 
 def _class(name: str, said: str, values: Iterator[str]) -> str:

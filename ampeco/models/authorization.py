@@ -33,8 +33,7 @@ class LegacyAuthorizationChanged(LiberalPayload):
 class AuthorizationChanged(LiberalPayload):
     """An authorization was created or updated.
 
-    Of an `AuthorizationNotification`, `action` is None and `status` is translated: every refusal is
-    `rejected`.
+    Of an `AuthorizationNotification`, `action` is None, and every refusal has the status `rejected`.
 
     Attributes:
         action: known values: created, updated.

@@ -163,6 +163,7 @@ class ChargingProfileApplied(LiberalPayload):
     """A charging profile is in force now."""
 
     notification_types: ClassVar[tuple[str, ...]] = ("chargingProfile.applied",)
+    carries: ClassVar[str] = "chargingProfile"
 
     charge_point_id: Id
     evse_id: OptionalId = None

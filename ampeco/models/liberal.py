@@ -7,7 +7,7 @@ at its names. Ids are found by the paths of the catalogue and `read_id`, exactly
 Source: published contract v3.110.0 (the flat shapes); clients and older documents (all others).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -50,11 +50,11 @@ class LiberalPayload(Payload):
         if type(data) is not dict:
             return data
         plan = _PLANS.get(cls) or _plan(cls)
-        if plan.foreign.isdisjoint(data) and (
-            plan.type is None or data.get("notification", plan.type) == plan.type
-        ):
-            if not cls.carries or type(data.get(cls.carries)) is dict:
-                return data
+        as_documented = plan.foreign.isdisjoint(data) and (
+            not cls.carries or type(data.get(cls.carries)) is dict
+        )
+        if as_documented and (plan.type is None or data.get("notification", plan.type) == plan.type):
+            return data
         return cls._completed(_rearranged(cls, plan, data))
 
     @classmethod
@@ -77,16 +77,29 @@ class BootPayload(LiberalPayload):
     """The start of a charge point, whose fields may lie at the top."""
 
     @classmethod
-    def _completed(cls, found: dict[str, Any]) -> dict[str, Any]:
-        if found.get("bootNotification") is None:
+    def arranged(cls, data: Any) -> Any:
+        """A decoded body in the contract's shape."""
+        found = super().arranged(data)
+        if type(found) is dict and found.get("bootNotification") is None:
             flat = {name: value for name, value in found.items() if snake(name) in _BOOT_FIELDS}
-            found.update({"bootNotification": flat} if flat else {})
+            return {**found, "bootNotification": flat} if flat else found
         return found
 
 
 _BOOT_FIELDS = frozenset(
-    "model vendor charge_box_serial_number charge_point_serial_number firmware_version iccid imsi "
-    "meter_serial_number meter_type reason".split()
+    {
+        *(
+            "model",
+            "vendor",
+            "firmware_version",
+            "iccid",
+            "imsi",
+            "meter_serial_number",
+            "meter_type",
+            "reason",
+        ),
+        *("charge_box_serial_number", "charge_point_serial_number"),
+    }
 )
 
 
@@ -113,16 +126,22 @@ _PLANS: dict[type[LiberalPayload], _Plan] = {}
 def _plan(cls: type[LiberalPayload]) -> _Plan:
     fields = [field.alias or name for name, field in cls.model_fields.items() if name != "notification"]
     places = {
-        wire: tuple(dict.fromkeys(each for name in (wire, *cls.synonyms.get(wire, ())) for each in _both(name)))
+        wire: tuple(
+            dict.fromkeys(each for name in (wire, *cls.synonyms.get(wire, ())) for each in _both(name))
+        )
         for wire in fields
     }
-    known = [_KNOWN[name] for name in cls.notification_types if name in _KNOWN]
-    paths = [path for each in known for _, paths in each.entities for path in paths]
-    heads = [path.partition(".")[0] for path in paths]
-    foreign = {name for head in (*heads, *cls.nouns) for name in _both(head)}
+    foreign = {name for noun in cls.nouns for name in _both(noun)}
     foreign.update(name for names in places.values() for name in names)
+    foreign -= set(fields)
+    known = [_KNOWN[name] for name in cls.notification_types if name in _KNOWN]
+    for paths in (paths for each in known for _, paths in each.entities):
+        target = _target(paths, fields)
+        heads = {name for path in paths for name in _both(_head(path))}
+        # Where an object is carried beside its id, the id may have to be taken out of it.
+        foreign |= heads - {_head(target)} if target else heads - set(fields)
     only = cls.notification_types[0] if len(cls.notification_types) > 1 else None
-    plan = _PLANS[cls] = _Plan(only, frozenset(fields), places, frozenset(foreign) - frozenset(fields))
+    plan = _PLANS[cls] = _Plan(only, frozenset(fields), places, frozenset(foreign))
     return plan
 
 
@@ -170,8 +189,10 @@ def _ids(cls: type[LiberalPayload], plan: _Plan, data: dict[str, Any]) -> Iterat
     named = data.get("notification")
     known = _KNOWN.get(str(named) if named in cls.notification_types else cls.notification_types[0])
     for _, paths in known.entities if known else ():
-        target = next((path for path in paths if path.partition(".")[0] in plan.fields), None)
-        identity = next((each for path in paths if (each := read_id(at(data, steps_of(path)))) is not None), None)
+        target = _target(paths, plan.fields)
+        identity = next(
+            (each for path in paths if (each := read_id(at(data, steps_of(path)))) is not None), None
+        )
         if target is not None and identity is not None:
             yield steps_of(target), identity
 
@@ -185,6 +206,15 @@ def _put(found: dict[str, Any], steps: Steps, identity: str) -> None:
         found[head] = identity
     elif type(found.get(head)) in (dict, type(None)):
         found[head] = {**(found.get(head) or {}), rest[0][0]: identity}
+
+
+def _target(paths: tuple[str, ...], fields: Collection[str]) -> str | None:
+    """The path that leads to a field of the class; None where the class has none for the entity."""
+    return next((path for path in paths if _head(path) in fields), None)
+
+
+def _head(path: str) -> str:
+    return path.partition(".")[0]
 
 
 def _both(name: str) -> tuple[str, ...]:

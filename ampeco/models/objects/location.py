@@ -56,7 +56,7 @@ class LocationWorkingHours(VendorObject):
 
     is_always_open: Flag | None = None
     stop_session_outside_working_hours: Flag | None = None
-    always_open_for_user_group_ids: tuple[Id, ...] | None = None
+    always_open_for_user_group_ids: tuple[Number, ...] | None = None
     hours: Nested[LocationWeek] = None
 
 

@@ -49,7 +49,7 @@ class LocationV1WorkingHours(VendorObject):
     is_always_open: Flag
     stop_session_outside_working_hours: Flag | None = None
     hours: Nested[LocationV1WorkingHoursHours] = None
-    always_open_for_user_group_ids: tuple[Id, ...] | None = None
+    always_open_for_user_group_ids: tuple[Number, ...] | None = None
 
 
 class LocationV1(VendorObject):

@@ -165,10 +165,10 @@ class TariffRestrictions(VendorObject):
     apply_to_ad_hoc_users: Flag | None = None
     ad_hoc_pre_authorize_amount: Number | None = None
     ad_hoc_stop_when_pre_authorized_amount_falls_below: Number | None = None
-    apply_to_users_of_partners: tuple[Id, ...] | None = None
+    apply_to_users_of_partners: tuple[Number, ...] | None = None
     apply_to_users_with_groups: tuple[Text, ...] | None = None
-    apply_to_user_group_ids: tuple[Id, ...] | None = None
-    apply_to_users_with_subscriptions: tuple[Id, ...] | None = None
+    apply_to_user_group_ids: tuple[Number, ...] | None = None
+    apply_to_users_with_subscriptions: tuple[Number, ...] | None = None
     start_date: Text | None = None
     end_date: Text | None = None
 

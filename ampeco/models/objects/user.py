@@ -68,7 +68,7 @@ class User(VendorObject):
         status: known values: enabled, disabled.
     """
 
-    id: Id
+    id: OptionalId = None
     email: Text | None = None
     email_verified: Text | None = None
     require_password_reset: Flag | None = None
