@@ -101,7 +101,11 @@ _PAYMENT_METHOD = (
 KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
     {
         "AuthorizationNotification": _deprecated(
-            KnownType("authorization.LegacyAuthorizationChanged", (_own("authorization"), _CHARGE_POINT)),
+            KnownType(
+                "authorization.LegacyAuthorizationChanged",
+                (_own("authorization"), _CHARGE_POINT),
+                _since("authorization"),
+            ),
             "authorization.changed",
         ),
         "authorization.changed": KnownType(
@@ -135,7 +139,11 @@ KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
         "CircuitConsumptionNotification": KnownType(
             "circuit.CircuitConsumptionReported",
             (_own("circuit"),),
-            ("currentConsumption[].lastUpdatedAt", "consumption[].lastUpdatedAt"),
+            (
+                "currentConsumption[].lastUpdatedAt",
+                "consumption[].lastUpdatedAt",
+                "circuit.currentConsumption[].lastUpdatedAt",
+            ),
         ),
         "circuit.changed": KnownType("circuit.CircuitChanged", (_own("circuit"),), _since("circuit")),
         "DiagnosticsStatusNotification": KnownType("status.DiagnosticsStatus", (_CHARGE_POINT,)),
