@@ -1,26 +1,26 @@
 """Bytes to `Notification`: type, entity key, own time, typed payload; knows no HTTP, no log, no handlers.
 
-AMPECO publishes little about its payloads, so nothing here insists: an unknown type, or a known one whose
-payload does not fit its model, is still a notification. Only bytes that are no JSON object are refused.
+Nothing here insists: an unknown type, or a known one of which fields do not fit its model, is still a notification.
+Only bytes that are no JSON object are refused.
 
 Source: a consumer and the index of the specification v3.251.8: top-level text `notification` names the type
 (confirmed). A `data` wrapper was shown by one integrator only (unconfirmed): taken off when it is there.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import ValidationError
 from pydantic_core import from_json
 
 from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES
 from ampeco.entity_keys import DEFAULT_RULES, EntityKeyRules, is_dated, occurred_at
-from ampeco.errors import PayloadError
-from ampeco.models.fitting import checker
+from ampeco.errors import FieldMisfit, PayloadError
 from ampeco.models.lazy import LazyModels
-from ampeco.models.payload import Payload, VendorObject
+from ampeco.models.original import unwrapped
+from ampeco.models.payload import Payload, VendorObject, keep_body
+from ampeco.models.reading import lacks_id, read_payload
 
 if TYPE_CHECKING:
     from ampeco.models.authorization import AuthorizationChanged, LegacyAuthorizationChanged
@@ -84,6 +84,7 @@ __all__ = [
     "DiagnosticsStatus",
     "EntityKeyRules",
     "EvseChanged",
+    "FieldMisfit",
     "FirmwareStatus",
     "HardwareStatus",
     "IdTagChanged",
@@ -136,9 +137,6 @@ MODELS: Mapping[str, type[Payload]] = LazyModels(
 )
 """Type string -> class of its payload, for every known type and the likely ones."""
 
-_FITS: dict[str, Callable[[Mapping[str, Any]], bool]] = {}
-"""Type string -> whether data fits its model; of those that were needed so far."""
-
 _EXPORTED: Mapping[str, type[VendorObject]] = LazyModels(
     VendorObject,
     {
@@ -167,8 +165,8 @@ class Notification(NamedTuple):
         key: entity it is about, e.g. `session:4711` or `charge-point:12`; None when it names none we know.
         occurred_at: when it says that happened, aware UTC; None when it does not say.
         data: the decoded object, without a `data` wrapper.
-        payload: typed view of `data`; None when we have no model for the type, or when it did not fit.
-        misfit: there is a model for the type and the data did not fit it.
+        payload: typed view of `data`; None when we have no model for the type, or when not even its identity fits.
+        misfits: dotted wire names of the fields that do not fit the model.
     """
 
     type: str
@@ -176,7 +174,7 @@ class Notification(NamedTuple):
     occurred_at: datetime | None
     data: dict[str, Any]
     payload: Payload | None
-    misfit: bool
+    misfits: tuple[str, ...]
 
 
 class Recognized(NamedTuple):
@@ -189,7 +187,6 @@ class Recognized(NamedTuple):
     type: str
     key: str | None
     dated: bool
-    misfit: bool
 
 
 def read(body: bytes) -> dict[str, Any]:
@@ -204,11 +201,7 @@ def read(body: bytes) -> dict[str, Any]:
         raise _why_unreadable(body, str(error)) from None
     if type(document) is not dict:
         raise PayloadError("not-an-object", f"a JSON {type(document).__name__}")
-    if type(document.get("notification")) is not str:
-        inner = document.get("data")
-        if type(inner) is dict and type(inner.get("notification")) is str:
-            return inner
-    return document
+    return document if type(document.get("notification")) is str else unwrapped(document)
 
 
 def parse(body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES) -> Notification:
@@ -223,40 +216,28 @@ def parse(body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES) -> Notification
     """
     data = read(body)
     notification_type = _type_of(data)
+    key = rules.key(notification_type, data)
     payload: Payload | None = None
-    misfit = False
+    misfits: tuple[str, ...] = ()
     model = MODELS.get(notification_type)
     if model is not None:
-        try:
-            payload = model.model_validate(data)
-        except ValidationError:
-            misfit = True
-    return Notification(
-        notification_type,
-        rules.key(notification_type, data),
-        occurred_at(notification_type, data),
-        data,
-        payload,
-        misfit,
-    )
+        payload, misfits = read_payload(model, data)
+        keep_body(payload, body)
+        if misfits and key is None and lacks_id(payload):
+            payload = None
+    return Notification(notification_type, key, occurred_at(notification_type, data), data, payload, misfits)
 
 
 def recognize(body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES) -> Recognized:
-    """Read a notification as far as whoever only keeps it needs to know it, for little more than half of `parse`.
+    """Read a notification as far as the endpoint needs to know it, which builds no payload.
 
     Raises:
         PayloadError: and nothing else, whatever the bytes.
     """
     data = read(body)
     notification_type = _type_of(data)
-    fits = _FITS.get(notification_type)
-    if fits is None and notification_type in MODELS:
-        fits = _FITS[notification_type] = checker(MODELS[notification_type])
     return Recognized(
-        notification_type,
-        rules.key(notification_type, data),
-        is_dated(notification_type, data),
-        fits is not None and not fits(data),
+        notification_type, rules.key(notification_type, data), is_dated(notification_type, data)
     )
 
 

@@ -73,7 +73,6 @@ class Intake:
             delivery.received_at_ms,
             delivery.key_id,
             duplicates="drop" if found.dated else "mark",
-            mark="misfit" if found.misfit else "",
             nonce=b"" if found.dated else os.urandom(12),
         )
 

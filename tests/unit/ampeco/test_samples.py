@@ -36,7 +36,7 @@ def test_a_sample_is_read_as_it_says(case: Path) -> None:
     about = told(case, "about")
     found = parse((case / "body.json").read_bytes())
     at = found.occurred_at
-    assert not found.misfit
+    assert not found.misfits
     assert found.type == case.parent.name
     assert (found.key, at and at.isoformat()) == (about["key"], about["occurred_at"])
     assert type(found.payload).__name__ == about["model"]
