@@ -47,12 +47,12 @@ def freeze(value: Any) -> Any:
         return FreeObject(
             {name: freeze(each) if type(each) in _OPEN else each for name, each in value.items()}
         )
-    if kind is list:
+    if kind is list or kind is tuple:
         return tuple([freeze(each) if type(each) in _OPEN else each for each in value])
     return value
 
 
-_OPEN = (dict, list)
+_OPEN = (dict, list, tuple)
 
 
 def _read_object(value: object) -> FreeObject:

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from ampeco.client import Client
-from ampeco.errors import NotFound, ServerFault
+from ampeco.errors import FieldMisfit, NotFound, ServerFault
 from ampeco.models import objects
 from ampeco.models.objects import OBJECTS
 from ampeco.operations import OPERATIONS, VERSIONS, Operation
@@ -233,7 +233,7 @@ def test_a_field_that_does_not_fit_stays_as_it_was_sent(through: Caller) -> None
 def test_an_object_without_its_id_costs_only_the_id(through: Caller) -> None:
     session = through(Tenant([ok({"data": {"status": "active"}})]), lambda c: c.resources.sessions.read(7))
     assert session.status == "active"
-    with pytest.raises(AttributeError):
+    with pytest.raises(FieldMisfit):
         _ = session.id
 
 
