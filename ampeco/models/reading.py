@@ -149,8 +149,7 @@ def _tolerant(
             return reading.build_within(wire, one, value)
         if many is not None and isinstance(value, list) and all(isinstance(each, dict) for each in value):
             return tuple(reading.build_within(f"{wire}[]", many, each) for each in value)
-        if misread is None:
-            reading.note(wire)
+        reading.note(wire)
         return misread
 
     return read
