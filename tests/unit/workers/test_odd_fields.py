@@ -25,7 +25,8 @@ SAMPLES = sorted(Path(__file__).parents[2].glob("samples/*/*/body.json"))
 TYPED = [path for path in SAMPLES if path.parent.parent.name in MODELS]
 ODD: tuple[Any, ...] = (
     None, "", " ", "x", "12,5", "NaN", "1_0", "12.5 kWh", "2026-11-24", "0", "-1", 0, -1, 2**63 - 1, 10**30, 1.5,
-    1e308, True, False, [], [None], [[]], [1], ["x"], {}, {"0": 1, "2": 3}, {"id": 5}, {"1": {"id": 5, "energy": 1.0}},
+    1e308, True, False, [], [None], [[]], [1], ["x"], {}, {"0": 1, "2": 3}, {"id": 5},
+    {"1": {"id": 5, "energy": 1.0}},
 )  # fmt: skip
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 anything = st.sampled_from(ODD) | st.recursive(
