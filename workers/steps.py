@@ -9,7 +9,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ampeco.errors import ActionRefused, ApiError, KeyRefused, NotSent, RateLimited, RequestRefused
+from ampeco.errors import (
+    ActionRefused,
+    ApiError,
+    FieldMisfit,
+    KeyRefused,
+    NotSent,
+    RateLimited,
+    RequestRefused,
+)
 from ampeco.operations import OPERATIONS
 from ampeco.wire import WireRequest
 from handlers.contract import GiveUp, OnUncertain, Per, Retry, Skip
@@ -22,6 +30,7 @@ _NOTHING_HAPPENED = (
     RequestRefused,
     RateLimited,
     ActionRefused,
+    FieldMisfit,  # arguments are read before the call
     Skip,
     Retry,
     GiveUp,

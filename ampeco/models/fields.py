@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from re import compile as pattern
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import GetCoreSchemaHandler, PlainSerializer, PlainValidator
 from pydantic_core import CoreSchema, core_schema
@@ -39,7 +39,7 @@ _DATE_CHARS = len("2026-11-24")
 _TIME_MAX_CHARS = 64
 _EXACT_FLOAT = 2**53
 _NO_ID = 2**63 - 1
-_NO_ID_TEXTS = frozenset({"", "0", str(_NO_ID)})
+_NO_ID_TEXT = str(_NO_ID)
 _DECIMAL = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _INTEGER = r"^-?[0-9]+$"
 _DECIMAL_TEXT = pattern(_DECIMAL[:-1] + r"\Z")
@@ -51,9 +51,10 @@ def read_id(value: object) -> str | None:
     0, negative numbers and 2^63-1 mean "none", as numbers and as text.
     """
     if type(value) is str:
-        if value in _NO_ID_TEXTS or (value[0] == "-" and value[1:].isdecimal()):
-            return None
-        return value
+        if value > "0":  # neither empty nor "0", and no minus in front
+            return None if value == _NO_ID_TEXT else value
+        negative = value[:1] == "-" and value[1:].isdecimal()
+        return None if negative or value in ("", "0") else value
     if type(value) is int:
         return str(value) if 0 < value != _NO_ID else None
     if type(value) is float and value.is_integer() and 0 < value < _EXACT_FLOAT:
@@ -96,6 +97,8 @@ def _as_utc(moment: datetime) -> datetime | None:
 
 
 def _required_id(value: object) -> str:
+    if type(value) is int and 0 < value < _NO_ID:  # the usual case, without another call
+        return str(value)
     read = read_id(value)
     if read is None:
         raise ValueError("an id is needed here: text or a whole number")
@@ -103,14 +106,14 @@ def _required_id(value: object) -> str:
 
 
 def _optional_id(value: object) -> str | None:
+    if value is None:
+        return None
+    if type(value) is int and 0 < value < _NO_ID:  # the usual case, without another call
+        return str(value)
     read = read_id(value)
-    if read is None and not _means_none(value):
+    if read is None and type(value) not in (str, int) and not (type(value) is float and value.is_integer()):
         raise ValueError("an id is text or a whole number")
     return read
-
-
-def _means_none(value: object) -> bool:
-    return value is None or type(value) in (str, int) or (type(value) is float and value.is_integer())
 
 
 def _required_time(value: object) -> datetime:
@@ -138,7 +141,7 @@ class _Read:
         return self.schema
 
 
-def _first_of(kind: str, *schemas: CoreSchema) -> _Read:
+def _first_of(kind: Literal["bool", "float", "int", "str"], *schemas: CoreSchema) -> _Read:
     return _Read(
         core_schema.union_schema(
             list(schemas), mode="left_to_right", serialization=core_schema.simple_ser_schema(kind)

@@ -22,8 +22,8 @@ class FreeObject(dict[str, Any]):
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("this object is read-only; dict(...) makes a copy that can be changed")
 
-    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
     def copy(self) -> dict[str, Any]:
         """A plain dictionary with the same values."""
@@ -44,13 +44,15 @@ def freeze(value: Any) -> Any:
     """The same JSON value, read-only: objects as `FreeObject`, arrays as tuples, at every depth."""
     kind = type(value)
     if kind is dict:
-        return FreeObject({name: freeze(each) if type(each) in _OPEN else each for name, each in value.items()})
-    if kind is list:
+        return FreeObject(
+            {name: freeze(each) if type(each) in _OPEN else each for name, each in value.items()}
+        )
+    if kind is list or kind is tuple:
         return tuple([freeze(each) if type(each) in _OPEN else each for each in value])
     return value
 
 
-_OPEN = (dict, list)
+_OPEN = (dict, list, tuple)
 
 
 def _read_object(value: object) -> FreeObject:

@@ -8,7 +8,7 @@ again by a twin of the model whose fields take anything. Nothing is repaired on 
 from collections.abc import Callable
 from functools import lru_cache
 from types import NoneType
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import (
     Field,
@@ -25,7 +25,7 @@ from ampeco.models.original import wire_name
 from ampeco.models.payload import Payload, VendorObject, leave_unset, unset_fields
 
 P = TypeVar("P", bound=Payload)
-O = TypeVar("O", bound=VendorObject)
+V = TypeVar("V", bound=VendorObject)
 
 _UNSET: Any = object()
 
@@ -65,7 +65,11 @@ def lacks_id(payload: VendorObject) -> bool:
         if name in unset:
             if _is_id(name, field) or (nested is not None and _requires_id(nested)):
                 return True
-        elif nested is not None and isinstance(found := getattr(payload, name), VendorObject) and lacks_id(found):
+        elif (
+            nested is not None
+            and isinstance(found := getattr(payload, name), VendorObject)
+            and lacks_id(found)
+        ):
             return True
     return False
 
@@ -81,9 +85,9 @@ class _Reading:
         self.misfits: dict[str, None] = {}
         self._prefix = ""
 
-    def build(self, model: type[O], data: object) -> O:
+    def build(self, model: type[V], data: object) -> V:
         twin = _twin(model)
-        built = twin.__pydantic_validator__.validate_python(data, context=self)
+        built: V = twin.__pydantic_validator__.validate_python(data, context=self)
         unset = {}
         for name, field in model.model_fields.items():
             if built.__dict__[name] is _UNSET:
@@ -101,7 +105,7 @@ class _Reading:
         self.misfits[path] = None
         return path
 
-    def build_within(self, wire: str, model: type[O], data: object) -> O:
+    def build_within(self, wire: str, model: type[V], data: object) -> V:
         before, self._prefix = self._prefix, f"{self._prefix}{wire}."
         try:
             return self.build(model, data)
@@ -110,22 +114,26 @@ class _Reading:
 
 
 @lru_cache(None)
-def _twin(model: type[O]) -> type[O]:
+def _twin(model: type[V]) -> type[V]:
     """The same model, but its fields take anything: what does not fit becomes None or is marked as unset."""
     fields: dict[str, Any] = {}
     for name, field in model.model_fields.items():
-        annotation = Annotated[field.annotation, *field.metadata, WrapValidator(_tolerant(name, field))]
-        default = _UNSET if field.is_required() else field.default
-        kept = {"default_factory": field.default_factory} if field.default_factory else {"default": default}
-        fields[name] = (
-            annotation,
-            Field(alias=field.alias, validation_alias=field.validation_alias, repr=field.repr, **kept),
+        default = {"default": _UNSET if field.is_required() else field.default}
+        twin_field = Field(
+            alias=field.alias,
+            validation_alias=field.validation_alias,
+            repr=field.repr,
+            **({"default_factory": field.default_factory} if field.default_factory else default),
         )
-    twin: type[O] = create_model(model.__name__, __base__=model, __module__=model.__module__, **fields)
+        twin_field.metadata = [*field.metadata, WrapValidator(_tolerant(name, field))]
+        fields[name] = (field.annotation, twin_field)
+    twin: type[V] = create_model(model.__name__, __base__=model, __module__=model.__module__, **fields)
     return twin
 
 
-def _tolerant(name: str, field: FieldInfo) -> Callable[[Any, ValidatorFunctionWrapHandler, ValidationInfo], Any]:
+def _tolerant(
+    name: str, field: FieldInfo
+) -> Callable[[Any, ValidatorFunctionWrapHandler, ValidationInfo], Any]:
     wire = wire_name(name, field)
     one, many = _object_in(field), _elements_in(field)
     misread = None if not field.is_required() and NoneType in get_args(field.annotation) else _UNSET
@@ -135,13 +143,13 @@ def _tolerant(name: str, field: FieldInfo) -> Callable[[Any, ValidatorFunctionWr
             return read_strictly(value)
         except ValidationError:
             pass
-        reading: _Reading = info.context
+        reading = info.context
+        assert isinstance(reading, _Reading)  # noqa: S101
         if one is not None and isinstance(value, dict):
             return reading.build_within(wire, one, value)
         if many is not None and isinstance(value, list) and all(isinstance(each, dict) for each in value):
             return tuple(reading.build_within(f"{wire}[]", many, each) for each in value)
-        if misread is None:
-            reading.note(wire)
+        reading.note(wire)
         return misread
 
     return read
@@ -169,7 +177,7 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 
 
 def _is_id(name: str, field: FieldInfo) -> bool:
-    return name == "id" or any(each in field.metadata for each in Id.__metadata__)
+    return name == "id" or any(each in field.metadata for each in get_args(Id)[1:])
 
 
 def _requires_id(model: type[VendorObject]) -> bool:

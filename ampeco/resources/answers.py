@@ -47,8 +47,11 @@ def fitted(model: type[VendorObject], data: dict[str, Any]) -> VendorObject:
     try:
         return model.model_validate(data)
     except ValidationError as misfit:
-        odd = {error["loc"][0] for error in misfit.errors(include_url=False) if error["type"] != "missing"}
-    told, _ = read_payload(model, data)  # what is required and missing is an error where it is asked for
+        odd = {
+            str(error["loc"][0]) for error in misfit.errors(include_url=False) if error["type"] != "missing"
+        }
+    # What is required and missing is an error where it is asked for.
+    told, _ = read_payload(model, data)  # type: ignore[type-var]
     for name, field in model.model_fields.items():
         for spelled in odd & {name, field.alias} & data.keys():
             told.__dict__[name] = data[spelled]

@@ -64,14 +64,19 @@ def _reason(fate: Fate, at: str) -> str:
             return "nobody holds the lane yet; a worker takes it within seconds"
 
 
-def document(found: Explanation) -> dict[str, Any]:
-    """Everything, as other programs read it."""
+def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
+    """Everything, as other programs read it.
+
+    Args:
+        misfits: fields that do not fit, of the one event that was asked for.
+    """
     from workers.eventlog.standing import describe
 
     body = found.quarantined
     return {
         "asked": found.asked,
         "known": found.is_known,
+        "misfits": list(misfits),
         "events": [
             {
                 **_event(story.event, found.subscribed),

@@ -140,7 +140,7 @@ def test_an_unknown_type_and_a_payload_that_does_not_fit_are_accepted(site: Site
     assert site.door.post(body("something.neverSeen", session={"id": "u1"})).status == 200
     assert site.newest(type="something.neverSeen").key == "session:u1"
     assert site.door.post(body("SessionUpdateNotification", session=[], sessionId="m1")).status == 200
-    assert site.newest(key="session:m1").marks == ("misfit",)
+    assert site.newest(key="session:m1").marks == ()
 
 
 def test_nobody_from_outside_can_close_a_gap(site: Site) -> None:

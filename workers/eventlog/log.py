@@ -23,6 +23,7 @@ from workers.eventlog.scripts import Scripts
 
 GAP_CLOSED = "receiver.gap.closed"
 MAX_BATCH = 256
+MISFIT = "misfit:"  # begins the counters of `stats` that a notification type ends
 
 _WAKE_THROTTLE_MS = 5_000
 _KEEP_VERSION_MS = 600_000
@@ -116,8 +117,8 @@ class HandlerPosition:
         versions: of its code that workers declared lately, the newest included.
         waiting: events after its cursors, wanted or not, counted up to 10,000 a lane; its lag at most.
         open: events that are running, waiting for a retry, or parked.
-        stats: settled deliveries by outcome (`done`, `skipped`, `dead`), `retried`, and the counts of the
-            latency histogram (`ms<=N`).
+        stats: settled deliveries by outcome (`done`, `skipped`, `dead`), `retried`, the counts of the latency
+            histogram (`ms<=N`), and by type those of payloads with fields that do not fit (`misfit:<type>`).
     """
 
     name: str

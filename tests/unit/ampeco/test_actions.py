@@ -19,7 +19,7 @@ from ampeco.errors import ActionRefused
 from ampeco.operations import OPERATIONS, Operation
 from ampeco.simulator.testing import Box, tenant_in_a_box
 
-FACTS = Path(__file__).parents[2] / "facts"
+FACTS = Path(__file__).parents[3] / "ampeco" / "facts"
 SHARED = Path(__file__).parents[4] / "shared" / "ampeco"
 ACTIONS: list[dict[str, Any]] = json.loads(
     ((SHARED if SHARED.exists() else FACTS) / "actions.json").read_text()

@@ -369,7 +369,9 @@ def test_the_newest_element_counts_unless_it_is_a_placeholder() -> None:
     times = ("0001-01-01T00:00:00Z", "2026-11-24T03:50:00Z", "2026-11-24T03:40:00Z", "2099-01-01T00:00:00Z")
     fields = {"meterValues": [{"timestamp": time} for time in times]}
     arrived = datetime(2026, 11, 24, 4, tzinfo=UTC)
-    assert occurred_at("SessionMeterValuesNotification", fields, arrived) == arrived.replace(hour=3, minute=50)
+    assert occurred_at("SessionMeterValuesNotification", fields, arrived) == arrived.replace(
+        hour=3, minute=50
+    )
     fields = {"meterValues": [{"timestamp": times[0]}]}
     assert occurred_at("SessionMeterValuesNotification", fields) is None
     assert not is_dated("SessionMeterValuesNotification", fields)
@@ -469,7 +471,8 @@ def test_status_payloads_know_their_charge_point() -> None:
 def test_a_network_status_compares_equal_in_either_spelling() -> None:
     spelled = ("temporarily unavailable", "temporarily_unavailable")
     for status in spelled:
-        payload = parse(body(notification="NetworkStatusNotification", networkStatus=status)).payload
+        fields = {"chargePointId": 12, "networkStatus": status}
+        payload = parse(body(notification="NetworkStatusNotification", **fields)).payload
         assert isinstance(payload, NetworkStatus)
         assert payload.network_status == status
         assert payload.normal_network_status == states.Network.TEMPORARILY_UNAVAILABLE
@@ -514,6 +517,7 @@ RESOURCES = {
 @pytest.mark.parametrize("spelling", ["nested", "snake"])
 def test_the_fields_of_a_nested_resource_are_found(name: str, noun: str, spelling: str) -> None:
     fields = {"id": 7, "lastUpdatedAt": "2026-11-24T03:50:00Z", "novelty": {"deep": [1]}}
+    fields |= {"userId": 7, "chargePointId": 7}
     found = parse(body(notification=name, **{noun if spelling == "nested" else snake(noun): fields}))
     assert found.payload is not None
     if "last_updated_at" in type(found.payload).model_fields:

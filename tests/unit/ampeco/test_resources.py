@@ -20,7 +20,7 @@ from ampeco.resources import asynchronous, synchronous
 from ampeco.simulator.testing import tenant_in_a_box
 from tests.unit.ampeco.scripted import Caller, Journal, Tenant, ok
 
-FACTS = Path(__file__).parents[2] / "facts"
+FACTS = Path(__file__).parents[3] / "ampeco" / "facts"
 ENDPOINTS = json.loads((FACTS / "resources.json").read_text())
 BODY = {"name": "x", "nested": {"a": [1, None]}}
 

@@ -61,7 +61,7 @@ def test_every_notification_fits_its_model_and_has_a_key() -> None:
         read = parse(announcement.body)
         assert read.type == announcement.notification
         assert read.payload is not None
-        assert not read.misfit
+        assert not read.misfits
         assert read.key is not None
 
 

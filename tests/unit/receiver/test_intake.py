@@ -70,10 +70,10 @@ def test_an_equal_body_is_a_duplicate_only_with_a_time_of_its_own() -> None:
     assert event.duplicates == "mark"
 
 
-def test_a_known_type_that_does_not_fit_is_marked() -> None:
+def test_a_known_type_that_does_not_fit_is_an_event_like_any_other() -> None:
     event = read({"notification": "SessionUpdateNotification", "session": 3})
     assert isinstance(event, NewEvent)
-    assert event.mark == "misfit"
+    assert event.mark == ""
 
 
 @pytest.mark.parametrize(

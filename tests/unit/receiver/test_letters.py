@@ -20,7 +20,7 @@ AT = datetime(2026, 11, 24, tzinfo=UTC)
 def test_a_sample_is_what_the_receiver_reads(notification: str) -> None:
     body = sample(notification, AT)
     read = parse(json.dumps(body).encode())
-    assert (read.type, read.misfit, charge_point_of(body)) == (notification, False, 1)
+    assert (read.type, read.misfits, charge_point_of(body)) == (notification, (), 1)
 
 
 def test_other_known_types_look_like_their_sample_and_of_others_only_the_name_is_known() -> None:
