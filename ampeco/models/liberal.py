@@ -86,21 +86,10 @@ class BootPayload(LiberalPayload):
         return found
 
 
-_BOOT_FIELDS = frozenset(
-    {
-        *(
-            "model",
-            "vendor",
-            "firmware_version",
-            "iccid",
-            "imsi",
-            "meter_serial_number",
-            "meter_type",
-            "reason",
-        ),
-        *("charge_box_serial_number", "charge_point_serial_number"),
-    }
-)
+_BOOT_FIELDS = frozenset({
+    "model", "vendor", "firmware_version", "iccid", "imsi", "meter_serial_number", "meter_type", "reason",
+    "charge_box_serial_number", "charge_point_serial_number",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
