@@ -28,7 +28,7 @@ class KnownType:
             element, the newest counts.
         confidence: confirmed = the contract has the payload; unknown = only the type string is certain.
         deprecated: the contract says so; None where it does not describe the type.
-        superseded_by: types that replace this one. The first one announces the same facts.
+        superseded_by: the type that replaces this one; at most one.
         subscribable: whether Subscribe accepts it.
     """
 
@@ -119,8 +119,7 @@ KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
                 (("charge-point", (*_carried("chargePoint")[1], "charge-point.id")),),
                 _since("chargePoint"),
             ),
-            "chargePoint.changed",
-            "evse.changed",
+            "chargePoint.changed",  # edits of an EVSE alone: `evse.changed`
         ),
         "chargePoint.changed": KnownType(
             "charge_point.ChargePointChanged", (_own("chargePoint", "charge-point"),), _since("chargePoint")

@@ -75,6 +75,7 @@ class Intake:
             delivery.received_at_ms,
             delivery.key_id,
             duplicates="drop" if found.dated else "mark",
+            mark="stale" if delivery.stale else "",
             nonce=b"" if found.dated else os.urandom(12),
         )
 

@@ -12,13 +12,15 @@ from typing import Any, Protocol
 from ampeco.errors import (
     ActionRefused,
     ApiError,
+    ChargePointRefused,
     FieldMisfit,
     KeyRefused,
     NotSent,
+    NotSupported,
     RateLimited,
     RequestRefused,
 )
-from ampeco.operations import OPERATIONS
+from ampeco.operations import operation_named
 from ampeco.wire import WireRequest
 from handlers.contract import GiveUp, OnUncertain, Per, Retry, Skip
 from workers.eventlog.ledger import Scope
@@ -28,7 +30,9 @@ _NOTHING_HAPPENED = (
     NotSent,
     KeyRefused,
     RequestRefused,
+    ChargePointRefused,
     RateLimited,
+    NotSupported,
     ActionRefused,
     FieldMisfit,  # arguments are read before the call
     Skip,
@@ -127,7 +131,7 @@ def noted() -> Iterator[None]:
 
 def _says_nothing_happened(error: BaseException) -> bool:
     if isinstance(error, ApiError):
-        operation = OPERATIONS.get(error.operation)
+        operation = operation_named(error.operation)
         if operation is not None and operation.kind == "read":
             return True
     return isinstance(error, _NOTHING_HAPPENED)

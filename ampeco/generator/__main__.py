@@ -12,11 +12,13 @@ from ampeco.generator import (
     resources,
     sample_bodies,
     states,
+    twins,
 )
 from ampeco.generator.facts import ROOT
 
 PARTS = (
     operations.outputs,
+    twins.outputs,
     actions.outputs,
     resources.outputs,
     objects.outputs,
