@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from ampeco.errors import PayloadError
@@ -58,7 +59,8 @@ class Intake:
     def read(self, delivery: VerifiedDelivery) -> Element:
         """Bytes as a record for the log: an event, or something for the quarantine. Never raises."""
         try:
-            found = recognize(delivery.body, rules=self._rules)
+            arrived = datetime.fromtimestamp(delivery.received_at_ms / 1000, UTC)
+            found = recognize(delivery.body, rules=self._rules, received_at=arrived)
         except PayloadError as error:
             return _unreadable(delivery, error.reason)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not cost a verified event

@@ -300,7 +300,11 @@ def _event(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) 
             if strict or (stored.key is None and lacks_id(payload)):
                 raise _mismatch(model, misfits) from None
     return event_dated_later(
-        lambda name: occurred_at(stored.type, data) if name == "occurred_at" else stored.received_at,
+        lambda name: (
+            occurred_at(stored.type, data, stored.received_at)
+            if name == "occurred_at"
+            else stored.received_at
+        ),
         id=stored.event_id,
         type=stored.type,
         key=stored.key,

@@ -2,7 +2,17 @@
 
 from pathlib import Path
 
-from ampeco.generator import actions, notification_page, objects, operations, page, resources, sample_bodies
+from ampeco.generator import (
+    actions,
+    notification_page,
+    objects,
+    operations,
+    page,
+    payloads,
+    resources,
+    sample_bodies,
+    states,
+)
 from ampeco.generator.facts import ROOT
 
 PARTS = (
@@ -10,6 +20,8 @@ PARTS = (
     actions.outputs,
     resources.outputs,
     objects.outputs,
+    payloads.outputs,
+    states.outputs,
     sample_bodies.outputs,
     notification_page.outputs,
     page.outputs,

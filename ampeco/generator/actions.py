@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ampeco.generator.body_types import BodyTypes, open_text
+from ampeco.generator.classes import snake
 from ampeco.generator.facts import GENERATED, PACKAGE, facts, formatted, judgements
-from ampeco.generator.objects import snake
 from ampeco.generator.operations import rows
 
 FOLDER = PACKAGE / "actions"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ampeco.generator import operations
+from ampeco.generator.classes import snake
 from ampeco.generator.facts import GENERATED, PACKAGE, formatted
-from ampeco.generator.objects import snake
 from ampeco.generator.operations import Row
 
 TARGET = PACKAGE / "resources"

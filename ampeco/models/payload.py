@@ -9,15 +9,14 @@ enums stay text. An empty object may arrive as `[]`: usual for AMPECO's platform
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from ampeco.errors import FieldMisfit
-from ampeco.models.fields import Anything, FreeObject, read_exact, read_id
+from ampeco.models.fields import Anything, FreeObject, read_exact
 from ampeco.models.original import find
 
 T = TypeVar("T")
@@ -127,42 +126,6 @@ class Payload(VendorObject):
         return body
 
 
-class LoosePayload(Payload):
-    """A payload whose shape nobody promises: what it is about is looked for wherever it may be.
-
-    The resource may be nested under its noun (in either spelling), lie flat beside `notification`, or be there
-    by its id alone. Ids are filled in from the places in `found_at`; nothing that was received is taken away.
-
-    Attributes:
-        noun: key of the nested resource, "" when the payload has none.
-        synonyms: other keys it may have.
-        found_at: id -> dotted paths of it, in the order to try them, all in AMPECO's spelling.
-    """
-
-    noun: ClassVar[str] = ""
-    synonyms: ClassVar[tuple[str, ...]] = ()
-    found_at: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bring_together(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        found = dict(data)
-        if cls.noun:
-            resource = _resource(data, cls.noun, cls.synonyms)
-            found.pop(snake(cls.noun), None)
-            if resource is not None:
-                found[cls.noun] = resource
-        for name, paths in cls.found_at.items():
-            candidates = (_id_at(found, path) for path in (name, snake(name), *paths))
-            found_id = next((each for each in candidates if each is not None), None)
-            found.pop(snake(name), None)
-            if found_id is not None:
-                found[name] = found_id
-        return found
-
-
 _UNSET = vars(VendorObject)["_unset"]
 _BODY = vars(Payload)["_body"]
 
@@ -184,29 +147,3 @@ def leave_unset(of: VendorObject, fields: Mapping[str, str]) -> None:
 def keep_body(of: Payload, body: bytes) -> None:
     """Tie a payload to the bytes it was read from, for `exact` and `raw_value`."""
     _BODY.__set__(of, body)
-
-
-@lru_cache(1024)
-def snake(name: str) -> str:
-    """`chargePointId` -> `charge_point_id`, for the plain names used here."""
-    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name)
-
-
-def _resource(data: Mapping[str, Any], noun: str, synonyms: tuple[str, ...]) -> object:
-    for name in (noun, snake(noun), *synonyms):
-        value = data.get(name)
-        if value:
-            alone = read_id(value)
-            return value if alone is None else {"id": alone}
-    if read_id(data.get("id")) is None:
-        return None
-    return {name: value for name, value in data.items() if name != "notification"}
-
-
-def _id_at(data: object, path: str) -> str | None:
-    for step in path.split("."):
-        if not isinstance(data, Mapping):
-            return None
-        found = data.get(step)
-        data = data.get(snake(step)) if found is None else found
-    return read_id(data)
