@@ -79,7 +79,6 @@ def _undocumented(known: KnownType, *superseded_by: str) -> KnownType:
 
 _CHARGE_POINT = _id_of("chargePoint", "charge-point")
 _EVSE = _id_of("evse")
-_USER = _id_of("user")
 _SESSION = _id_of("session")
 _START_STOP = (_own("session"), _id_of("chargePoint", "charge-point", "session.chargePointId"))
 _START_STOP_TIMES = (
@@ -101,7 +100,11 @@ _PAYMENT_METHOD = (
 KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
     {
         "AuthorizationNotification": _deprecated(
-            KnownType("authorization.LegacyAuthorizationChanged", (_own("authorization"), _CHARGE_POINT)),
+            KnownType(
+                "authorization.LegacyAuthorizationChanged",
+                (_own("authorization"), _CHARGE_POINT),
+                _since("authorization"),
+            ),
             "authorization.changed",
         ),
         "authorization.changed": KnownType(
@@ -135,7 +138,11 @@ KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
         "CircuitConsumptionNotification": KnownType(
             "circuit.CircuitConsumptionReported",
             (_own("circuit"),),
-            ("currentConsumption[].lastUpdatedAt", "consumption[].lastUpdatedAt"),
+            (
+                "currentConsumption[].lastUpdatedAt",
+                "consumption[].lastUpdatedAt",
+                "circuit.currentConsumption[].lastUpdatedAt",
+            ),
         ),
         "circuit.changed": KnownType("circuit.CircuitChanged", (_own("circuit"),), _since("circuit")),
         "DiagnosticsStatusNotification": KnownType("status.DiagnosticsStatus", (_CHARGE_POINT,)),
@@ -206,7 +213,9 @@ KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
         "user.paymentMethod.changed": KnownType(
             "user.UserPaymentMethodChanged", _PAYMENT_METHOD, _since("paymentMethod")
         ),
-        "userBalance.changed": KnownType("user.UserBalanceChanged", (_USER,)),
+        "userBalance.changed": KnownType(
+            "user.UserBalanceChanged", (_id_of("user", "user", "userBalance.userId"),)
+        ),
         "partnerInvite.changed": KnownType(
             "partner.PartnerInviteChanged",
             (_own("partnerInvite", "partner-invite"),),

@@ -1,7 +1,7 @@
 """Bytes to `Notification`: type, entity key, own time, typed payload; knows no HTTP, no log, no handlers.
 
-Nothing here insists: an unknown type, or a known one with fields that do not fit, is still a notification. Only bytes
-that are no JSON object are refused.
+Nothing here insists: an unknown type, or a known one of which fields do not fit its model, is still a notification.
+Only bytes that are no JSON object are refused.
 
 Source: published contract v3.110.0: top-level text `notification` names the type. A `data` wrapper was shown by one
 integrator only (unconfirmed): taken off when it is there.
@@ -20,7 +20,7 @@ from ampeco.errors import FieldMisfit, PayloadError
 from ampeco.models.lazy import LazyModels
 from ampeco.models.original import unwrapped
 from ampeco.models.payload import Payload, VendorObject, keep_body
-from ampeco.models.reading import read_payload
+from ampeco.models.reading import lacks_id, read_payload
 
 if TYPE_CHECKING:
     from ampeco.models.authorization import AuthorizationChanged, LegacyAuthorizationChanged
@@ -188,8 +188,8 @@ class Notification(NamedTuple):
         key: entity it is about, e.g. `session:4711` or `charge-point:12`; None when it names none we know.
         occurred_at: when it says that happened, aware UTC; None when it does not say.
         data: the decoded object, without a `data` wrapper.
-        payload: typed view of `data`; None when we have no model for the type.
-        misfits: dotted wire names of the fields that do not fit their type, e.g. `session.energy`.
+        payload: typed view of `data`; None when we have no model for the type, or when not even its identity fits.
+        misfits: dotted wire names of the fields that do not fit the model.
     """
 
     type: str
@@ -242,26 +242,26 @@ def parse(
     """
     data = read(body)
     notification_type = _type_of(data)
+    key = rules.key(notification_type, data)
     payload: Payload | None = None
     misfits: tuple[str, ...] = ()
     model = MODELS.get(notification_type)
     if model is not None:
         payload, misfits = read_payload(model, data)
         keep_body(payload, body)
-    return Notification(
-        notification_type,
-        rules.key(notification_type, data),
-        occurred_at(notification_type, data, received_at),
-        data,
-        payload,
-        misfits,
-    )
+        if misfits and key is None and lacks_id(payload):
+            payload = None
+    at = occurred_at(notification_type, data, received_at)
+    return Notification(notification_type, key, at, data, payload, misfits)
 
 
 def recognize(
     body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES, received_at: datetime | None = None
 ) -> Recognized:
-    """Read type, key and whether there is an own time, without building a payload. Arguments as in `parse`.
+    """Read a notification as far as the endpoint needs to know it, which builds no payload.
+
+    Args:
+        body, rules, received_at: as in `parse`.
 
     Raises:
         PayloadError: and nothing else, whatever the bytes.

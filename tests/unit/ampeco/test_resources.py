@@ -283,18 +283,20 @@ def test_a_write_without_a_class_answers_as_sent(through: Caller) -> None:
 
 def test_an_object_is_written_with_the_fields_it_was_made_with(through: Caller) -> None:
     tenant = Tenant([ok({"data": {"id": 7}})] * 2)
-    body = objects.Session(id="7", started_at=datetime(2026, 11, 24, 3, tzinfo=UTC), newField=5)
+    body = objects.Transaction(id="7", finalized_at=datetime(2026, 11, 24, 3, tzinfo=UTC), newField=5)
     through(tenant, lambda c: c.resources.users.update(7, body))
     through(tenant, lambda c: c.resources.users.update(7, [1]))
-    assert tenant.bodies == [{"id": "7", "startedAt": "2026-11-24T03:00:00Z", "newField": 5}, [1]]
+    assert tenant.bodies == [{"id": "7", "finalizedAt": "2026-11-24T03:00:00Z", "newField": 5}, [1]]
 
 
 def test_an_object_survives_json() -> None:
     """As the record of a once-only step it is written and read again; a warning there refuses it."""
-    session = objects.Session.model_validate({"id": 7, "startedAt": "2026-11-24T03:00:00+02:00", "isNew": 1})
-    text = session.model_dump_json(by_alias=True, exclude_none=True, warnings="error")
-    assert json.loads(text) == {"id": "7", "startedAt": "2026-11-24T01:00:00Z", "isNew": 1}
-    assert objects.Session.model_validate_json(text) == session
+    payment = objects.Transaction.model_validate(
+        {"id": 7, "finalizedAt": "2026-11-24T03:00:00+02:00", "isNew": 1}
+    )
+    text = payment.model_dump_json(by_alias=True, exclude_none=True, warnings="error")
+    assert json.loads(text) == {"id": "7", "finalizedAt": "2026-11-24T01:00:00Z", "isNew": 1}
+    assert objects.Transaction.model_validate_json(text) == payment
 
 
 def test_reads_carry_includes_and_further_query(through: Caller) -> None:
