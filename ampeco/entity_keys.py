@@ -135,7 +135,7 @@ def _newest(elements: object, spelled: tuple[str, str], latest: datetime | None)
 
 def _texts(elements: object, spelled: tuple[str, str]) -> Iterator[str]:
     name, snaked = spelled
-    for element in elements if type(elements) is list else [elements]:
+    for element in elements if type(elements) is list else ():  # anything else is a misfit
         if type(element) is dict:
             text = element[name] if name in element else element.get(snaked)
             if type(text) is str:

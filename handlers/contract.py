@@ -179,7 +179,8 @@ def event_dated_later(
     put(event, "replayed", replayed)
     put(event, "reconstructed", False)
     put(event, "misfits", misfits)
-    event.__post_init__()
+    if not isinstance(payload, Raw):
+        keep_body(payload, raw)
     return event
 
 

@@ -172,10 +172,10 @@ Time = Annotated[
 """A moment, aware UTC, or None."""
 Number = Annotated[
     float,
-    _first_of(
+    _first_of(  # text first: that it is none is found out for less than that text is no number
         "float",
-        _finite,
         core_schema.chain_schema([_text_like(_DECIMAL), core_schema.float_schema(allow_inf_nan=False)]),
+        _finite,
     ),
 ]
 """A finite number: a JSON number or plain decimal text such as `"12.5"`."""

@@ -44,15 +44,17 @@ def freeze(value: Any) -> Any:
     """The same JSON value, read-only: objects as `FreeObject`, arrays as tuples, at every depth."""
     kind = type(value)
     if kind is dict:
-        return FreeObject(
-            {name: freeze(each) if type(each) in _OPEN else each for name, each in value.items()}
-        )
+        frozen = FreeObject(value)
+        for name, each in value.items():
+            if type(each) in _OPEN:
+                dict.__setitem__(frozen, name, freeze(each))
+        return frozen
     if kind is list or kind is tuple:
         return tuple([freeze(each) if type(each) in _OPEN else each for each in value])
     return value
 
 
-_OPEN = (dict, list, tuple)
+_OPEN = frozenset({dict, list, tuple})
 
 
 def _read_object(value: object) -> FreeObject:

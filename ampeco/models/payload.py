@@ -7,16 +7,17 @@ Source: AMPECO's versioning policy (JSON answers only grow: confirmed), hence un
 enums stay text. An empty object may arrive as `[]`: usual for AMPECO's platform, seen by SDK authors.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from ampeco.errors import FieldMisfit
-from ampeco.models.fields import Anything, FreeObject, read_exact
+from ampeco.models.fields import read_exact
+from ampeco.models.frozen import freeze
 from ampeco.models.original import find
 
 T = TypeVar("T")
@@ -49,20 +50,23 @@ class VendorObject(BaseModel):
         defer_build=True,
     )
 
-    __pydantic_extra__: dict[str, Anything] = Field(init=False)
-
     if not TYPE_CHECKING:  # a type checker would take every name for an existing one
 
         def __getattr__(self, name: str) -> Any:  # only called for what is not there
             if name in type(self).__pydantic_fields__:
                 raise FieldMisfit(unset_fields(self).get(name, name))
-            return super().__getattr__(name)
+            return freeze(super().__getattr__(name))
+
+    # Fields we do not know are frozen where they are read: most handlers never look at one.
 
     @property
     def model_extra(self) -> dict[str, Any] | None:
         """The fields we do not know, read-only."""
-        extra = self.__pydantic_extra__
-        return None if extra is None else FreeObject(extra)
+        extra: dict[str, Any] | None = freeze(self.__pydantic_extra__)
+        return extra
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
+        return ((name, freeze(value)) for name, value in super().__iter__())
 
     @property
     def model_fields_set(self) -> set[str]:
@@ -144,6 +148,5 @@ def leave_unset(of: VendorObject, fields: Mapping[str, str]) -> None:
     _UNSET.__set__(of, MappingProxyType(dict(fields)))
 
 
-def keep_body(of: Payload, body: bytes) -> None:
-    """Tie a payload to the bytes it was read from, for `exact` and `raw_value`."""
-    _BODY.__set__(of, body)
+keep_body: Callable[[Payload, bytes], None] = _BODY.__set__
+"""Tie a payload to its bytes, for `exact` and `raw_value`: the slot's own setter, since it runs for every event."""

@@ -13,6 +13,8 @@ import pytest
 from pydantic import BaseModel
 
 from ampeco.models.frozen import FreeObject, freeze
+from ampeco.models.payload import VendorObject, unset_fields
+from ampeco.models.reading import read_payload
 from ampeco.notifications import MODELS, read
 from handlers import Raw
 
@@ -52,7 +54,8 @@ def reached(value: Any) -> Iterator[Any]:
     if isinstance(value, Raw):
         yield from reached(value.data)
     elif isinstance(value, BaseModel):
-        names = [*type(value).model_fields, *(value.model_extra or {})]
+        unset = unset_fields(value) if isinstance(value, VendorObject) else {}
+        names = [*sorted(type(value).model_fields.keys() - unset), *(value.model_extra or {})]
         for inner in (*(getattr(value, name) for name in names), value.model_extra, value.model_fields_set):
             yield from reached(inner)
         for _, inner in value:
@@ -93,7 +96,7 @@ def test_nothing_of_a_payload_can_be_changed(sample: Path) -> None:
     data.update(copy.deepcopy(UNKNOWN))
     assert_nothing_changes(Raw(data))
     if model := MODELS.get(data["notification"]):
-        payload = model.model_validate(data)
+        payload, _ = read_payload(model, data)
         assert payload.model_extra is not None
         assert payload.model_extra["brandNew"] == {"deep": (1, {"deeper": ({},)}), "empty": {}}
         assert_nothing_changes(payload)

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ampeco.errors import FieldMisfit
 from ampeco.models.fields import Anything, Flag, FreeObject, Id, Number, OptionalId, RequiredTime, Text, Time
-from ampeco.models.payload import LoosePayload, Nested, Payload, VendorObject, keep_body
+from ampeco.models.payload import Nested, Payload, VendorObject, keep_body
 from ampeco.models.reading import lacks_id, read_payload
 
 
@@ -50,11 +50,15 @@ class Update(Payload):
     action: Text | None = Field(default=None, alias="theAction")
 
 
-class Loose(LoosePayload):
+class Loose(Payload):
     notification_types: ClassVar[tuple[str, ...]] = ("loose",)
-    noun: ClassVar[str] = "session"
 
     session: Session
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bring_together(cls, data: Any) -> Any:
+        return data if "session" in data else {"session": data}
 
 
 FITS: dict[str, Any] = {"id": 4711, "status": "active", "energy": 1.5, "startedAt": "2026-11-24T10:00:00Z"}

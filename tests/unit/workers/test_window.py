@@ -168,6 +168,15 @@ def test_latest_goes_by_the_payloads_own_time_where_it_has_one():
     assert age_of(stored(2)) < age_of(stored(3))
 
 
+def test_latest_does_not_read_a_time_through_what_does_not_fit():
+    of = {"type": "SessionMeterValuesNotification", "sessionId": "1"}
+    at = {"timestamp": "2026-01-02T00:00:00Z"}
+    listed = stored(2, **of, meterValues=[at])._replace(received_at_ms=1_767_400_000_000)
+    alone = stored(2, **of, meterValues=at)._replace(received_at_ms=1_767_400_000_000)
+    assert age_of(listed)[0] == 1_767_312_000_000
+    assert age_of(alone)[0] == 1_767_400_000_000
+
+
 def test_a_newer_event_takes_the_place_and_the_due_time_of_the_open_one():
     w = window("latest", stored(1))
     w.retry(start(w), due_ms=500)
