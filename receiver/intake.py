@@ -74,7 +74,7 @@ class Intake:
             delivery.key_id,
             duplicates="drop" if found.dated else "mark",
             mark="misfit" if found.misfit else "",
-            nonce=b"" if found.dated else os.urandom(12),
+            nonce=os.urandom(12),
         )
 
 
