@@ -6,14 +6,15 @@
 --   kind (e event, q quarantine), lane, type or reason, key, body, received_at_ms, key id, mark, digest ('' = none),
 --   mode (drop, mark, again), traceparent, nonce ('' = none), hash of type and entity ('' = it has no entity)
 -- Answers: id = accepted, q<id> = quarantined, =<reason> = duplicate, !<error> = refused
+local ARGV, call = ARGV, redis.call
 local prefix, window_hours, throttle_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local first, stride = 4, 13
-if redis.call('EXISTS', prefix .. 'full') == 1 then
+if call('EXISTS', prefix .. 'full') == 1 then
   local refused = {}
   for _ = first, #ARGV, stride do refused[#refused + 1] = '!FULL' end
   return {refused, {}}
 end
-local time = redis.call('TIME')
+local time = call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
 -- The window is cut into at most seven parts, so that a look costs seven calls a batch however large it is.
@@ -21,8 +22,9 @@ local bucket_hours = math.max(1, math.ceil(window_hours / 6))
 local bucket = math.floor(time[1] / 3600 / bucket_hours)
 local oldest = bucket - math.ceil(window_hours / bucket_hours)
 local function part(name, number) return prefix .. name .. ':' .. string.format('%d', number * bucket_hours) end
-local PAIR_S = 120
-local own_bucket = math.floor(time[1] / PAIR_S)
+-- Nonces of ours are kept in sets of 240 s, so that most looks need one of them.
+local OWN_S, OWN_PART_S, PAIR_S = 120, 240, 120
+local own_part = math.floor(time[1] / OWN_PART_S)
 local function own_key(number) return prefix .. 'own:' .. string.format('%d', number) end
 
 local digests, nonces = {}, {}
@@ -33,21 +35,23 @@ for at = first, #ARGV, stride do
 end
 local seen, own = {}, {}
 local function look(key, members, found)
-  for i, hit in ipairs(redis.call('SMISMEMBER', key, unpack(members))) do
-    if hit == 1 then found[members[i]] = true end
+  local hits = call('SMISMEMBER', key, unpack(members))
+  for i = 1, #hits do
+    if hits[i] == 1 then found[members[i]] = true end
   end
 end
 if #digests > 0 and window_hours > 0 then
   for number = oldest, bucket do look(part('seen', number), digests, seen) end
 end
 if #nonces > 0 then
-  for number = own_bucket - 1, own_bucket do look(own_key(number), nonces, own) end
+  look(own_key(own_part), nonces, own)
+  if time[1] - own_part * OWN_PART_S < OWN_S then look(own_key(own_part - 1), nonces, own) end
 end
 
 -- What stands in the newest part that knows of it. Only a body that was seen before is looked up.
 local function newest(name, field)
   for number = bucket, oldest, -1 do
-    local found = redis.call('HGET', part(name, number), field)
+    local found = call('HGET', part(name, number), field)
     if found then return found end
   end
 end
@@ -61,7 +65,7 @@ end
 
 -- While two notification subscriptions of ours exist, each copy of a body that was accepted or paired is counted per key:
 -- digest -> key id -> {count, ms of the last copy, of the one before, ...}; times older than PAIR_S are left out.
-local two_since = redis.call('HGET', prefix .. 'subscription', 'two_since')
+local two_since = call('HGET', prefix .. 'subscription', 'two_since')
 local copies_name = two_since and 'copies:' .. two_since
 local copies, counted = {}, {}
 local function copies_of(digest)
@@ -109,7 +113,8 @@ local function judge(digest, mode, nonce, entity, key_id)
   return nil, 'not-last'
 end
 
-local answers, counts, touched = {}, {}, {}
+local answers, counts, touched, streams = {}, {}, {}, {}
+local accepted, by_name = 0, {}
 local new_seen, new_own, new_last = {}, {}, {}
 local function count(name) counts[name] = (counts[name] or 0) + 1 end
 
@@ -136,7 +141,11 @@ for at = first, #ARGV, stride do
     else
       local mark = ARGV[at + 7]
       if repeated then mark = (mark == '' and '' or mark .. ',') .. 'maybe_repeat,' .. repeated end
-      local stream, key, traceparent, id = prefix .. 'events:' .. lane, ARGV[at + 3], ARGV[at + 10], nil
+      local stream, key, traceparent, id = streams[lane], ARGV[at + 3], ARGV[at + 10], nil
+      if not stream then
+        stream = prefix .. 'events:' .. lane
+        streams[lane] = stream
+      end
       if traceparent == '' then
         id = redis.pcall('XADD', stream, '*',
           'v', '1', 't', name, 'k', key, 'b', body, 'r', received, 's', key_id, 'm', mark)
@@ -162,8 +171,8 @@ for at = first, #ARGV, stride do
             new_last[#new_last + 1] = digest
           end
         end
-        count('accepted')
-        count('accepted:' .. name)
+        accepted = accepted + 1
+        by_name[name] = (by_name[name] or 0) + 1
         touched[lane] = touched[lane] or {}
         touched[lane][name] = true
       end
@@ -175,11 +184,11 @@ end
 local window_s = (window_hours + bucket_hours) * 3600
 local function remember(command, key, values, ttl_s)
   if #values > 0 then
-    redis.call(command, key, unpack(values))
-    redis.call('EXPIRE', key, ttl_s)
+    call(command, key, unpack(values))
+    call('EXPIRE', key, ttl_s)
   end
 end
-remember('SADD', own_key(own_bucket), new_own, 2 * PAIR_S)
+remember('SADD', own_key(own_part), new_own, OWN_PART_S + OWN_S)
 remember('HSET', part('last', bucket), new_last, window_s)
 remember('SADD', part('seen', bucket), new_seen, window_s)
 if two_since then
@@ -190,8 +199,10 @@ if two_since then
   end
   remember('HSET', part(copies_name, bucket), new_copies, window_s)
 end
+if accepted > 0 then counts.accepted = accepted end
+for name, by in pairs(by_name) do counts['accepted:' .. name] = by end
 for name, by in pairs(counts) do
-  redis.call('HINCRBY', prefix .. 'counts', name, by)
+  call('HINCRBY', prefix .. 'counts', name, by)
 end
 
 -- Whoever wants one of these types becomes due on that lane. A pair with a drain on it needs nothing: its next
@@ -199,12 +210,18 @@ end
 local routes, woken = {}, {}
 local function routes_of(name)
   if routes[name] == nil then
-    routes[name] = redis.call('HGET', prefix .. 'routes', name) or ''
+    routes[name] = call('HGET', prefix .. 'routes', name) or ''
   end
   return routes[name]
 end
+-- Many pairs in one call, and not too many for unpack.
+local due, queues = {}, {}
+local function flush(queue)
+  if call('ZADD', prefix .. 'due:' .. queue, 'LT', 'CH', unpack(due[queue])) > 0 then woken[queue] = true end
+  due[queue] = nil
+end
 local done, paused = {}, {}
-for _, name in ipairs(redis.call('HKEYS', prefix .. 'paused')) do paused[name] = true end
+for _, name in ipairs(call('HKEYS', prefix .. 'paused')) do paused[name] = true end
 for lane, names in pairs(touched) do
   names['*'] = true
   for name in pairs(names) do
@@ -212,17 +229,26 @@ for lane, names in pairs(touched) do
       local pair = handler .. '|' .. lane
       if not done[pair] and not paused[handler] then
         done[pair] = true
-        if redis.call('EXISTS', prefix .. 'lease:' .. handler .. ':' .. lane) == 0
-            and redis.call('ZADD', prefix .. 'due:' .. queue, 'LT', 'CH', now_ms, pair) == 1 then
-          woken[queue] = true
+        if call('EXISTS', prefix .. 'lease:' .. handler .. ':' .. lane) == 0 then
+          if not due[queue] then
+            due[queue] = {}
+            queues[#queues + 1] = queue
+          end
+          local pairs_due = due[queue]
+          pairs_due[#pairs_due + 1] = now_ms
+          pairs_due[#pairs_due + 1] = pair
+          if #pairs_due >= 1000 then flush(queue) end
         end
       end
     end
   end
 end
+for _, queue in ipairs(queues) do
+  if due[queue] then flush(queue) end
+end
 local wake = {}
 for queue in pairs(woken) do
-  if redis.call('SET', prefix .. 'wake:' .. queue, '1', 'NX', 'PX', throttle_ms) then
+  if call('SET', prefix .. 'wake:' .. queue, '1', 'NX', 'PX', throttle_ms) then
     wake[#wake + 1] = queue
   end
 end
