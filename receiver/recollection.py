@@ -151,5 +151,5 @@ def _accepted(batch: _Batch) -> Iterator[_Accepted]:
 
 
 def _again(element: Element) -> Element:
-    """The same once more: its nonce alone says whether it is in the log. The log marks it as a possible repetition."""
+    """The same once more: its nonce alone says whether it is in the log. The log marks it as `maybe_repeat`."""
     return element._replace(duplicates="again") if isinstance(element, NewEvent) else element

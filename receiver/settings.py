@@ -196,7 +196,7 @@ class Settings(BaseModel):
     @property
     def keep(self) -> Keep:
         """What of the log is to be kept."""
-        return Keep(self.keep_hours, self.log_max_bytes, self.history_days)
+        return Keep(self.keep_hours, self.log_max_bytes, self.history_days, self.duplicate_hours)
 
     @property
     def callback_url(self) -> str | None:

@@ -24,9 +24,9 @@ signed with the other key is in the log. `appended-before`: our own append of th
 RepeatReason: TypeAlias = Literal["no-own-time", "not-last", "appended-again", "unknown"]
 """Why an event is marked as a possible repetition.
 
-`no-own-time`: an equal body came before, and no time in it tells the two apart. `not-last`: an equal body came before,
-and it was not the last one accepted of its type and entity. `appended-again`: Redis lost the event, and the receiver
-appended it again. `unknown`: an earlier version accepted it.
+`no-own-time`: an equal body came before, and no time in it tells the two apart. `not-last`: an equal body came
+before, and it was not the last one accepted of its type and entity. `appended-again`: Redis lost the event, and the
+receiver appended it again. `unknown`: an earlier version accepted it.
 """
 
 _REASONS: Final = frozenset(get_args(RepeatReason))

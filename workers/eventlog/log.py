@@ -266,11 +266,15 @@ class EventLog:
                 f"set AWR_LANES={known['lanes']}; the number is fixed for the life of a log",
             )
         if rules_version and known[_KEY_RULES] != rules_version:
-            if any(position.waiting or position.open for position in await self.handlers()):
+            unsettled = [one for one in await self.handlers() if one.waiting or one.open]
+            if unsettled:
+                named = ", ".join(f"{one.name} ({one.waiting + one.open})" for one in unsettled)
                 raise LogMismatch(
                     "AWR_ENTITY_KEYS_FILE",
-                    "the entity key rules changed while events are unsettled",
-                    "let the workers finish under the old rules first",
+                    f"the log was written under entity key rules {known[_KEY_RULES]}, this program or its file has "
+                    f"{rules_version}, and events are unsettled: {named}",
+                    "stop the receivers, let workers of the version that ran before finish until `handlers list` "
+                    "shows nothing waiting or open, then start this one",
                 )
             await self.redis.hset(tenant, _KEY_RULES, rules_version)
 
