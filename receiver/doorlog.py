@@ -55,10 +55,11 @@ class DoorLog:
         metrics.batch_events.observe(len(answers))
         metrics.accepted.inc(counts["accepted"])
         if counts["duplicate"]:
-            reasons = Counter(answer.reason or "" for answer in answers if answer.outcome == "duplicate")
-            self._duplicates += reasons
-            for reason, events in reasons.items():
-                metrics.duplicate(reason, events)
+            metrics.duplicates.inc(counts["duplicate"])
+            for answer in answers:
+                if answer.outcome == "duplicate" and answer.reason:
+                    metrics.duplicate(answer.reason)
+                    self._duplicates[answer.reason] += 1
         metrics.quarantined.inc(counts["quarantined"])
         self._counts += counts
         if self._each:
@@ -87,7 +88,7 @@ class DoorLog:
         duplicates, self._duplicates = self._duplicates, Counter()
         for outcome in ("accepted", "duplicate", "quarantined"):
             if counts[outcome]:
-                why = {"reasons": dict(duplicates)} if outcome == "duplicate" else {}
+                why = {"reasons": dict(duplicates)} if outcome == "duplicate" and duplicates else {}
                 self._log.info(f"event.{outcome}", events=counts[outcome], **why)
         if self._append_errors:
             self._log.error("append.refused", errors=dict(self._append_errors))

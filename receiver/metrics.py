@@ -92,10 +92,9 @@ class Metrics:
             child = self._reasons[reason] = self._refused.labels(reason)
         child.inc()
 
-    def duplicate(self, reason: str, events: int) -> None:
-        """Count duplicates of one reason."""
-        self.duplicates.inc(events)
-        self._duplicates_by_reason.labels(reason).inc(events)
+    def duplicate(self, reason: str) -> None:
+        """Count the reason of one duplicate."""
+        self._duplicates_by_reason.labels(reason).inc()
 
     def stands(self, found: Standing) -> None:
         """What the log takes up."""
