@@ -1,7 +1,7 @@
 """A rate budget that all users of AMPECO's API in a process share, async and not.
 
 AMPECO limits the rate of calls and does not publish how; a budget keeps a fleet of handlers below what a tenant was
-told. Another one, shared by several processes, is a class with the same three methods.
+told. Another one, shared by several processes, is a class with the same methods.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ampeco.errors import RateLimited
 from ampeco.operations import Operation
+from ampeco.rate_limits import RateLimit
 
 
 class AsyncBudget(Protocol):
@@ -23,6 +24,9 @@ class AsyncBudget(Protocol):
     def slow_down(self, retry_after_s: float | None, /) -> None:
         """Told after each 429, with the pause that AMPECO asked for."""
 
+    def observe(self, seen: RateLimit, /) -> None:
+        """Called after each answer with `X-RateLimit-*` headers, of a 429 before `slow_down`."""
+
 
 class Budget(Protocol):
     """As `AsyncBudget`, for a `Client`."""
@@ -33,14 +37,18 @@ class Budget(Protocol):
     def slow_down(self, retry_after_s: float | None, /) -> None:
         """Told after each 429, with the pause that AMPECO asked for."""
 
+    def observe(self, seen: RateLimit, /) -> None:
+        """Called after each answer with `X-RateLimit-*` headers, of a 429 before `slow_down`."""
+
 
 class TokenBucket:
     """At most `burst` calls at once and `rate_per_s` in the long run; empty after each 429.
 
-    Whoever would wait longer than `longest_wait_s` is refused at once with `RateLimited`, so that a handler is tried
-    again later and does not run into its own time-out. Safe to share between threads and event loops.
+    A call that would wait longer than `longest_wait_s` is refused at once with `RateLimited`, so that a handler is
+    tried again later and does not run into its own time-out. Safe to share between threads and event loops.
 
     Args:
+        longest_pause_s: the bucket stays empty no longer than this, even if AMPECO asks for a longer pause.
         clock: seconds, monotonic.
     """
 
@@ -50,6 +58,7 @@ class TokenBucket:
         burst: int = 1,
         *,
         longest_wait_s: float = 5.0,
+        longest_pause_s: float = 900.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if rate_per_s <= 0 or burst < 1:
@@ -57,6 +66,7 @@ class TokenBucket:
         self._interval_s = 1.0 / rate_per_s
         self._filling_s = burst * self._interval_s
         self._longest_wait_s = longest_wait_s
+        self._longest_pause_s = longest_pause_s
         self._clock = clock
         self._lock = threading.Lock()
         self._full_at = clock()
@@ -86,6 +96,15 @@ class TokenBucket:
 
     def slow_down(self, retry_after_s: float | None, /) -> None:
         """Give no turn for the pause that AMPECO asked for; without one, empty the bucket."""
+        self._leave(0, after_s=retry_after_s or 0.0)
+
+    def observe(self, seen: RateLimit, /) -> None:
+        """Give no more turns than AMPECO has left for us; when none are left, none until it resets."""
+        if seen.remaining is not None:
+            self._leave(seen.remaining, after_s=(seen.reset_s or 0.0) if seen.remaining == 0 else 0.0)
+
+    def _leave(self, turns: int, *, after_s: float) -> None:
+        """Keep at most so many turns in the bucket, and none of them before."""
         with self._lock:
-            empty_until = self._clock() + (retry_after_s or 0.0)
-            self._full_at = max(self._full_at, empty_until + self._filling_s)
+            begins_at = self._clock() + min(after_s, self._longest_pause_s)
+            self._full_at = max(self._full_at, begins_at + self._filling_s - turns * self._interval_s)

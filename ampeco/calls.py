@@ -7,16 +7,27 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from ampeco.errors import NotFound, ServerFault
-from ampeco.listing import BY_CURSOR, BY_NUMBER, Listing
+from ampeco.listing import Listing, narrowing
 from ampeco.models.notification_subscription import KafkaTarget, NotificationSubscription, flags_body
-from ampeco.operations import VERSIONS, Operation
-from ampeco.wire import WireRequest, build, content
+from ampeco.operations import VERSIONS, Method, Operation
+from ampeco.wire import WireRequest, build, build_at, content
 
 T = TypeVar("T")
 Call = Generator[WireRequest, Any, T]
 Version = Literal["1.0", "2.0"]
 
 MAX_PAGES = 1000
+
+
+def call(
+    method: Method,
+    path: str,
+    body: Mapping[str, Any] | Sequence[Any] | None,
+    query: Mapping[str, Any] | None,
+) -> Call[Any]:
+    """Any operation by its method and path; the result is the document it answered, None when it answered none."""
+    answer = yield build_at(method, path, body, narrowing(query=query))
+    return answer
 
 
 def subscribe(version: Version, body: Mapping[str, Any]) -> Call[NotificationSubscription]:
@@ -28,12 +39,7 @@ def subscribe(version: Version, body: Mapping[str, Any]) -> Call[NotificationSub
 def list_subscriptions(version: Version) -> Call[list[NotificationSubscription]]:
     """Notifications / Listing, all pages; an entry that is met twice counts once."""
     operation = VERSIONS["notifications.list", version]
-    listing = Listing(
-        operation,
-        item=lambda data: _subscription(operation, data),
-        start=BY_CURSOR if version == "2.0" else BY_NUMBER,
-        max_pages=MAX_PAGES,
-    )
+    listing = Listing(operation, item=lambda data: _subscription(operation, data), max_pages=MAX_PAGES)
     found: dict[str, NotificationSubscription] = {}
     request: WireRequest | None = listing.first()
     while request is not None:

@@ -217,7 +217,8 @@ KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
             model="session.SessionStartStop",
             embedded="Session",
             embedding="confirmed",
-            deprecated=False,
+            superseded_by=("session.start.stop.notification",),
+            deprecated=True,
         ),
         "session.start.stop.notification": KnownType(
             "unknown",

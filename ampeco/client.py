@@ -5,13 +5,14 @@ What a method says to AMPECO is in `calls` and `operations`; whether and when it
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx2
 
+from ampeco import calls
 from ampeco.budget import AsyncBudget, Budget
 from ampeco.calls import Call
 from ampeco.connection import AsyncThrough, Gate, Passage, Tenant, Through, unreachable
@@ -19,6 +20,7 @@ from ampeco.errors import ApiError
 from ampeco.listing import Listing
 from ampeco.methods import AsyncNotifications, AsyncNotificationsV1, Notifications, NotificationsV1
 from ampeco.models.notification_subscription import NotificationSubscription
+from ampeco.operations import Method
 from ampeco.repeating import Attempts, RetryPolicy
 from ampeco.wire import WireRequest
 
@@ -130,6 +132,33 @@ class AsyncClient:
 
         return AsyncLogs(self._run, self._walk)
 
+    async def call(
+        self,
+        method: Method,
+        path: str,
+        *,
+        body: Mapping[str, Any] | Sequence[Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call an operation that has no method of its own here, e.g. one that is newer than this release.
+
+        A POST or PATCH to a path that we do not know is sent once; budget, gate and errors are those of any call.
+
+        Args:
+            path: below `/public-api/`, with its ids, e.g. `/public-api/actions/session/v1.0/12/change-tariff`.
+            body: sent as JSON; None for none.
+            query: a sequence is sent as `name[]=v` for each of its values.
+
+        Returns:
+            The document that AMPECO answered, with its `data` envelope; None for an empty answer. Of a list it is
+            one page.
+
+        Raises:
+            ValueError: the method or the path is none of AMPECO's API.
+            ApiError: as every method.
+        """
+        return await self._run(calls.call(method, path, body, query))
+
     def gated(self, gate: Gate | None, *, through: AsyncThrough | None = None) -> "AsyncClient":
         """The same client, sharing its connections, with somebody on the way of each request.
 
@@ -201,7 +230,7 @@ class AsyncClient:
                 response = await self._line.http.request(**self._line.tenant.arguments(request))
             except httpx2.HTTPError as error:
                 raise unreachable(request, error) from error
-            passage.status = response.status_code
+            passage.answered(response)
             return self._line.tenant.decipher(request, response)
 
 
@@ -257,6 +286,17 @@ class Client:
         from ampeco.resources.synchronous import Logs
 
         return Logs(self._run, self._walk)
+
+    def call(
+        self,
+        method: Method,
+        path: str,
+        *,
+        body: Mapping[str, Any] | Sequence[Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call an operation that has no method of its own here; as `AsyncClient.call`."""
+        return self._run(calls.call(method, path, body, query))
 
     def gated(self, gate: Gate | None, *, through: Through | None = None) -> "Client":
         """The same client, sharing its connections, with somebody on the way of each request.
@@ -328,5 +368,5 @@ class Client:
                 response = self._line.http.request(**self._line.tenant.arguments(request))
             except httpx2.HTTPError as error:
                 raise unreachable(request, error) from error
-            passage.status = response.status_code
+            passage.answered(response)
             return self._line.tenant.decipher(request, response)

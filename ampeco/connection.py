@@ -15,6 +15,7 @@ import httpx2
 
 from ampeco.errors import ApiError, NoAnswer, NotSent, RateLimited, Unreachable
 from ampeco.operations import Operation
+from ampeco.rate_limits import RateLimit
 from ampeco.wire import WireRequest, decipher, one_line
 
 CANCELLED = "cancelled"  # the outcome told to a gate when a call was abandoned on the way
@@ -61,6 +62,9 @@ class Slows(Protocol):
 
     def slow_down(self, retry_after_s: float | None, /) -> None:
         """AMPECO answered 429."""
+
+    def observe(self, seen: RateLimit, /) -> None:
+        """AMPECO said how much of its limit is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,14 @@ class Passage:
         self._gate = gate
         self._budget = budget
         self._request = request
-        self.status: int | None = None
+        self._status: int | None = None
+
+    def answered(self, response: httpx2.Response) -> None:
+        """Note an answer; the budget learns what it says about the rate limit."""
+        self._status = response.status_code
+        seen = None if self._budget is None else RateLimit.of(response.headers)
+        if self._budget is not None and seen is not None:
+            self._budget.observe(seen)
 
     def __enter__(self) -> "Passage":
         if self._gate is not None:
@@ -145,7 +156,7 @@ class Passage:
         if self._gate is None:
             return
         outcome = "ok" if error is None else error.reason if isinstance(error, ApiError) else CANCELLED
-        self._gate.called(self._request.operation, self._request.path, outcome, self.status)
+        self._gate.called(self._request.operation, self._request.path, outcome, self._status)
 
 
 def unreachable(request: WireRequest, error: httpx2.HTTPError) -> Unreachable:

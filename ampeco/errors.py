@@ -11,14 +11,20 @@
         │   ├── Unauthorized     401
         │   └── Forbidden        403
         ├── RequestRefused       any other 4xx
+        │   ├── BadRequest       400
         │   ├── NotFound         404
-        │   ├── Conflict         409, 412
+        │   ├── FeatureDisabled  405
+        │   ├── Conflict         409
+        │   ├── CriteriaNotMet   412
         │   └── Invalid          422, with field errors
+        ├── ChargePointRefused   406: nothing happened; a later try may work
         ├── RateLimited          429, with the pause AMPECO asks for
-        ├── ServerFault          5xx, redirects and answers that cannot be read: the outcome is unknown
+        ├── NotSupported         501: nothing happened, and never will
+        ├── ServerFault          other 5xx, redirects and answers that cannot be read: the outcome is unknown
         └── ActionRefused        2xx whose body says `success: false`
 
 A class exists where a caller acts differently; `reason` is the slug that logs, metrics and tests share.
+Source: statuses and their meaning from published contract v3.110.0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,10 +39,11 @@ class AmpecoError(Exception):
 
 
 class SignatureError(AmpecoError):
-    """The signature is missing, malformed or made with a key that we do not accept.
+    """The signature is missing, malformed, too old or made with a key that we do not accept.
 
     Args:
-        reason: `signature-missing`, `signature-malformed` or `signature-mismatch`.
+        reason: `signature-missing`, `signature-malformed`, `signature-mismatch`, `signature-stale`,
+            `timestamp-missing` or `timestamp-malformed`.
     """
 
     def __init__(self, reason: str) -> None:
@@ -66,7 +73,7 @@ class ApiError(AmpecoError):
         message: what AMPECO or the transport said, one short line.
         body: the answer as text, HTML of a proxy too, its first 65,536 characters; for a debugger, in no message.
         request_id: what the answer calls the request, None when it does not.
-        retry_after_s: pause that AMPECO asks for, None when it names none.
+        retry_after_s: pause that AMPECO asks for, at most a day; None when it names none.
     """
 
     reason = "api"
@@ -133,16 +140,34 @@ class RequestRefused(ApiError):
     reason = "request-refused"
 
 
+class BadRequest(RequestRefused):
+    """400: AMPECO does not carry this out as it is asked, e.g. without a currency or with too low a balance."""
+
+    reason = "bad-request"
+
+
 class NotFound(RequestRefused):
     """404: there is no such object."""
 
     reason = "not-found"
 
 
+class FeatureDisabled(RequestRefused):
+    """405: the feature is disabled at this tenant."""
+
+    reason = "feature-disabled"
+
+
 class Conflict(RequestRefused):
-    """409 or 412: the object is not in a state that allows this."""
+    """409: the object is not in a state that allows this."""
 
     reason = "conflict"
+
+
+class CriteriaNotMet(RequestRefused):
+    """412: the criteria for this are not met, e.g. for issuing an invoice."""
+
+    reason = "criteria-not-met"
 
 
 class Invalid(RequestRefused):
@@ -169,14 +194,26 @@ class Invalid(RequestRefused):
         self.errors: dict[str, list[str]] = {field: list(texts) for field, texts in (errors or {}).items()}
 
 
+class ChargePointRefused(ApiError):
+    """406: the charge point refused or is not connected; nothing happened, and a later try may work."""
+
+    reason = "charge-point-refused"
+
+
 class RateLimited(ApiError):
     """429: too many calls, see `retry_after_s`; without a status, our own budget refused and nothing was sent."""
 
     reason = "rate-limited"
 
 
+class NotSupported(ApiError):
+    """501: AMPECO has not implemented this; nothing happened, and no repetition will change that."""
+
+    reason = "not-supported"
+
+
 class ServerFault(ApiError):
-    """5xx, a redirect, or an answer that cannot be read: the outcome is unknown."""
+    """5xx other than 501, a redirect, or an answer that cannot be read: the outcome is unknown."""
 
     reason = "server-fault"
 
@@ -206,3 +243,23 @@ class ActionRefused(ApiError):
     def __str__(self) -> str:
         said = super().__str__()
         return said if self.error_code is None else f"{said} ({self.error_code})"
+
+
+_BY_STATUS: Mapping[int, type[ApiError]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    405: FeatureDisabled,
+    406: ChargePointRefused,
+    409: Conflict,
+    412: CriteriaNotMet,
+    422: Invalid,
+    429: RateLimited,
+    501: NotSupported,
+}
+
+
+def error_class(status: int) -> type[ApiError]:
+    """Class of the error for an HTTP status that is no success."""
+    return _BY_STATUS.get(status, RequestRefused if 400 <= status < 500 else ServerFault)

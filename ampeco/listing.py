@@ -1,11 +1,11 @@
-"""Lists of AMPECO, page by page: what is asked first, what a page holds, what is asked next; no input or output.
+"""Lists of AMPECO, page by page: each page as a request and its answer; knows no transport.
 
-Cursors first: the first page is asked with `cursor=null`. Whoever answers in numbered pages all the same is followed
-by number. Only the query of a link is used: the token must not follow a link to another host.
+The first page is asked for as the operation says (`Operation.paging`); what the answer names leads to the next. Only
+the query of a link is used: a walk never leaves the tenant's host and the path of the list.
 
-Source: AMPECO's API reference (`per_page` 100 is default and maximum, `meta.next_cursor`, filters, includes:
-confirmed; `meta.cursor`: one of its documents); the literal `null` as first cursor: two clients in production
-(undocumented); that older endpoints know page numbers only: an SDK.
+Source: published contract v3.110.0 (`cursor` only as given by `links.next`, an empty `cursor` that enters cursor
+mode, `page`, `per_page` of at most 100). `meta.cursor` and page numbers in answer to a listing that the contract does
+not have: one of AMPECO's documents, and an SDK.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from ampeco.errors import ServerFault
-from ampeco.operations import Operation
+from ampeco.operations import Operation, Paging
 from ampeco.wire import WireRequest, build, content
 
 T = TypeVar("T")
@@ -25,8 +25,7 @@ Query = tuple[tuple[str, str], ...]
 
 PER_PAGE = 100  # default and documented maximum
 MAX_PAGES = 10_000
-BY_CURSOR: Query = (("cursor", "null"),)
-BY_NUMBER: Query = (("page", "1"),)
+_FIRST: Mapping[Paging, Query] = {"empty-cursor": (("cursor", ""),), "page": (("page", "1"),)}
 _INDEX = re.compile(r"\[\d*\]$")
 
 
@@ -50,8 +49,7 @@ class Listing(Generic[T]):
     Args:
         item: makes a result of one entry.
         query: what `narrowing` gives, or further pairs as AMPECO's reference spells them.
-        per_page: 1 to 100.
-        start: what asks for the first page; `BY_NUMBER` for endpoints from before the cursors.
+        per_page: 1 to 100; where the contract knows no size of pages, the usual 100 is not sent.
         max_pages: a list that goes on after so many is taken for endless.
 
     Raises:
@@ -66,7 +64,6 @@ class Listing(Generic[T]):
         item: Callable[[Any], T],
         query: Query = (),
         per_page: int = PER_PAGE,
-        start: Query = BY_CURSOR,
         max_pages: int = MAX_PAGES,
     ) -> None:
         if not 1 <= per_page <= PER_PAGE:
@@ -74,28 +71,29 @@ class Listing(Generic[T]):
         self._operation = operation
         self._parameters = dict(parameters or {})
         self._item = item
-        self._kept = (("per_page", str(per_page)), *query)
-        self._start = start
+        sized = per_page != PER_PAGE or operation.paging != "none"
+        self._kept = (*((("per_page", str(per_page)),) if sized else ()), *query)
         self._max_pages = max_pages
         self._seen: set[Query] = set()
 
     def first(self) -> WireRequest:
-        """The request of the first page; starts the walk anew."""
+        """The request of the first page; starts the walk again."""
         self._seen = set()
-        return self._request(self._start)
+        return self._request(_FIRST.get(self._operation.paging, ()))
 
     def read(self, document: Any) -> tuple[list[T], WireRequest | None]:
         """Results of one answer, and the request of the next page.
 
-        The walk also ends where the next page was asked before.
-
         Raises:
-            ServerFault: the answer is no list, or the list does not end.
+            ServerFault: the answer is no list, or it leads back to a page of this walk, or the list does not end.
         """
         part = page(self._operation, document)
         items = [self._item(entry) for entry in part.items]
-        if part.following is None or part.following in self._seen:
+        if part.following is None:
             return items, None
+        if part.following in self._seen:
+            said = f"page {len(self._seen)} of the list leads back to an earlier page"
+            raise ServerFault(self._operation.name, None, said, json.dumps(document))
         if len(self._seen) >= self._max_pages:
             said = f"the list does not end after {self._max_pages} pages"
             raise ServerFault(self._operation.name, None, said)
@@ -163,23 +161,25 @@ def _text(name: str, value: object) -> str:
 
 
 def _following(document: Mapping[str, Any]) -> Query | None:
-    """A cursor in `meta`, else the query of `links.next`, else the number after `meta.current_page`."""
+    """The query of `links.next`, else a cursor in `meta`, else the number after `meta.current_page`."""
     meta, links = document.get("meta"), document.get("links")
     told = meta if isinstance(meta, dict) else {}
+    link = links.get("next") if isinstance(links, dict) else None
+    if isinstance(link, str) and (query := _query_of(link)):
+        return query
     for name in ("next_cursor", "cursor"):
         if name in told:
             cursor = told[name]
             text = str(cursor) if type(cursor) in (int, str) else ""
             return (("cursor", text),) if text else _numbered(told)
-    link = links.get("next") if isinstance(links, dict) else None
-    return (_query_of(link) if isinstance(link, str) else None) or _numbered(told)
+    return _numbered(told)
 
 
-def _query_of(link: str) -> Query | None:
+def _query_of(link: str) -> Query:
     try:
-        return tuple(parse_qsl(urlsplit(link).query)) or None
+        return tuple(parse_qsl(urlsplit(link).query))
     except ValueError:
-        return None
+        return ()
 
 
 def _numbered(meta: Mapping[str, Any]) -> Query | None:

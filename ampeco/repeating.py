@@ -3,14 +3,14 @@
 AMPECO documents no idempotency key, so what is not harmless to repeat is not repeated, whatever went wrong; the one
 exception is a request that certainly never left. Knows no transport and no clock but those it is given.
 
-Source: a page about rate limits exists, its content is not public; Retry-After is RFC 9110, section 10.2.3.
+What AMPECO says about pauses is read in `rate_limits`.
 """
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ampeco.errors import ApiError, NoAnswer, NotSent, ServerFault
+from ampeco.errors import ApiError, NoAnswer, NotSent, RateLimited, ServerFault
 from ampeco.operations import Operation
 
 
@@ -93,6 +93,6 @@ def _may_repeat(error: ApiError, operation: Operation, attempt: int) -> bool:
         return attempt == 1
     if not operation.idempotent:
         return False
-    return isinstance(error, NoAnswer) or (
-        error.status is not None and (error.status == 429 or error.status >= 500)
-    )
+    if isinstance(error, RateLimited | ServerFault):
+        return error.status is not None and (error.status == 429 or error.status >= 500)
+    return isinstance(error, NoAnswer)

@@ -4,22 +4,28 @@ AMPECO documents that the header `X-Signature` carries an HMAC-SHA256 of the req
 token that made the notification subscription. How the digest is written down is not documented: hex in any
 case and base64 (standard or url-safe, padded or not) are accepted, each with an optional `sha256=` in front.
 
-Source: developers.ampeco.com, Notifications guide (header, algorithm and key: documented; encoding and the
-variant with a timestamp: not publicly documented).
+AMPECO can include a timestamp in the signature (`includeTimestampInSignature`) and does not document how. Every
+callback carries `X-Timestamp`, so the likely signed strings are that header's text and the body, in either order,
+with "." or nothing between them: `SCHEMES` has all four.
+
+Source: published contract v3.110.0 (both headers, algorithm, key); the encoding and the four forms are inferred.
 """
 
 import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 from ampeco.errors import SignatureError
 
 SIGNATURE_HEADER = "X-Signature"
+TIMESTAMP_HEADER = "X-Timestamp"
 PREFIX = "sha256="
 
 Encoding = Literal["hex", "HEX", "base64", "base64-unpadded", "base64url", "base64url-unpadded"]
@@ -28,6 +34,8 @@ ENCODINGS: tuple[Encoding, ...] = get_args(Encoding)
 _HEX_CHARS = 64
 _BASE64_CHARS = (43, 44)  # without and with padding
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+_TIMESTAMP = TIMESTAMP_HEADER.lower().encode()
+_DATE_AND_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +71,61 @@ class SigningKey:
             raise ValueError("a signing key must be valid Unicode") from None
 
 
-def the_body(body: bytes) -> bytes:
+Headers: TypeAlias = Mapping[bytes, bytes]
+"""Headers of a request, names in lower case."""
+
+SignedString: TypeAlias = Callable[[bytes, Headers], bytes]
+"""Builds what is signed from a body and the headers; raises SignatureError where a header it needs is missing."""
+
+
+def the_body(body: bytes, headers: Headers = MappingProxyType({})) -> bytes:
     """Signed string of the scheme `body`: the body as it is."""
     return body
 
 
-# Other schemes (a timestamp in the signed string) exist at AMPECO but are not publicly documented.
-SCHEMES: Mapping[str, Callable[[bytes], bytes]] = MappingProxyType({"body": the_body})
+def timestamp_of(headers: Headers) -> bytes:
+    """The text of `X-Timestamp`, as it is signed.
+
+    Only a date and time is let through: otherwise a captured request could be cut elsewhere, into another timestamp
+    and another body under the same signature.
+
+    Raises:
+        SignatureError: `timestamp-missing`, or `timestamp-malformed` when it is no ISO 8601 date and time.
+    """
+    text = headers.get(_TIMESTAMP)
+    if not text:
+        raise SignatureError("timestamp-missing")
+    if not _DATE_AND_TIME.fullmatch(text):
+        raise SignatureError("timestamp-malformed")
+    return text
+
+
+def signed_at(headers: Headers) -> datetime:
+    """The time that `X-Timestamp` says, aware; without a zone it is UTC.
+
+    Raises:
+        SignatureError: as `timestamp_of`.
+
+    Source: published contract v3.110.0 (ISO 8601 with microseconds and `Z`); whether it is the time of the event or
+    of the attempt is not said.
+    """
+    try:
+        found = datetime.fromisoformat(timestamp_of(headers).decode())
+    except ValueError:  # the 45th of a month
+        raise SignatureError("timestamp-malformed") from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+SCHEMES: Mapping[str, SignedString] = MappingProxyType(
+    {
+        "body": the_body,
+        "timestamp.body": lambda body, headers: b"%b.%b" % (timestamp_of(headers), body),
+        "timestamp+body": lambda body, headers: timestamp_of(headers) + body,
+        "body.timestamp": lambda body, headers: b"%b.%b" % (body, timestamp_of(headers)),
+        "body+timestamp": lambda body, headers: body + timestamp_of(headers),
+    }
+)
+"""Name -> what is signed. A "." in a name is in the signed string too; a "+" stands for nothing."""
 
 
 def sign(body: bytes, key: SigningKey, *, encoding: Encoding = "hex", prefix: str = "") -> str:
@@ -92,7 +148,8 @@ def verify(
     signature: str | bytes | None,
     keys: Sequence[SigningKey],
     *,
-    signed_string: Callable[[bytes], bytes] = the_body,
+    headers: Headers = MappingProxyType({}),
+    signed_string: SignedString = the_body,
 ) -> SigningKey:
     """Find the key that signed a body.
 
@@ -100,15 +157,14 @@ def verify(
         body: the bytes as received.
         signature: value of the header, None when there was none.
         keys: accepted keys; all of them are tried, whichever matches.
-        signed_string: what is signed, given the body (one of `SCHEMES`).
+        headers: what `signed_string` may need besides the body.
+        signed_string: what is signed (one of `SCHEMES`).
 
     Raises:
         SignatureError: no key matches; so also with no keys at all.
     """
-    if not signature:
-        raise SignatureError("signature-missing")
-    digest = _decode(signature)
-    message = signed_string(body)
+    digest = digest_in(signature)
+    message = signed_string(body, headers)
     matched: SigningKey | None = None
     for key in keys:
         if hmac.compare_digest(key.digest(message), digest) and matched is None:
@@ -118,7 +174,14 @@ def verify(
     return matched
 
 
-def _decode(signature: str | bytes) -> bytes:
+def digest_in(signature: str | bytes | None) -> bytes:
+    """The digest that a signature header holds.
+
+    Raises:
+        SignatureError: `signature-missing` or `signature-malformed`.
+    """
+    if not signature:
+        raise SignatureError("signature-missing")
     try:
         raw = (signature.encode("ascii") if isinstance(signature, str) else bytes(signature)).strip()
         if raw[: len(PREFIX)].lower() == PREFIX.encode():

@@ -1,48 +1,31 @@
 """Builds requests to AMPECO and deciphers its answers: plain functions, no input or output, no token.
 
-Source: AMPECO's API reference and clients in use: error shapes `{message}` and `{message, errors}`; the envelope
-`{data}`; actions may answer any 2xx with an empty body, and start actions `success: false` (confirmed). The success
-code of most calls is not publicly documented: any 2xx counts.
+Source: published contract v3.110.0: error shapes `{message}` and `{message, errors}`; the envelope `{data}`, which
+some answers lack; 200, 201, 202 or 204 for success. Clients in use: actions may answer any 2xx with an empty body,
+and start actions `success: false`. So any 2xx counts.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
 from pydantic_core import from_json
 
-from ampeco.errors import (
-    BODY_CHARS,
-    ActionRefused,
-    ApiError,
-    Conflict,
-    Forbidden,
-    Invalid,
-    NotFound,
-    RateLimited,
-    RequestRefused,
-    ServerFault,
-    Unauthorized,
-)
-from ampeco.operations import Operation
+from ampeco.errors import BODY_CHARS, ActionRefused, ApiError, Invalid, ServerFault, error_class
+from ampeco.operations import Method, Operation, normal_path, operation_at
+from ampeco.rate_limits import retry_after_s
 
 MESSAGE_CHARS = 200
-_SECONDS_DIGITS = 9
 _REQUEST_ID_CHARS = 100
+_MEANINGS: Mapping[int, str] = {
+    406: "the charge point refused or is not connected; a later try may work",
+    501: "AMPECO has not implemented this; nothing happened",
+}
+"""Of statuses that come without a body; a message that AMPECO sends wins."""
 # Not publicly documented: the usual names, the tenant's own before those of a proxy.
 _REQUEST_ID_HEADERS = ("x-request-id", "x-correlation-id", "request-id", "x-amzn-trace-id", "cf-ray")
-_BY_STATUS: Mapping[int, type[ApiError]] = {
-    401: Unauthorized,
-    403: Forbidden,
-    404: NotFound,
-    409: Conflict,
-    412: Conflict,
-    422: Invalid,
-    429: RateLimited,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +72,21 @@ def build(
             f"{operation.name} takes {operation.parameters or 'no parameters'}, not {tuple(given)}"
         )
     segments = {name: _segment(operation, name, value) for name, value in given.items()}
-    return WireRequest(
-        operation,
-        operation.path.format_map(segments),
-        tuple(query),
-        b"" if body is None else json.dumps(body, separators=(",", ":"), allow_nan=False).encode(),
-    )
+    return WireRequest(operation, operation.path.format_map(segments), tuple(query), _json(body))
+
+
+def build_at(
+    method: Method,
+    path: str,
+    body: Mapping[str, Any] | Sequence[Any] | None = None,
+    query: Sequence[tuple[str, str]] = (),
+) -> WireRequest:
+    """Build a request to a path, ids included; arguments otherwise as those of `build`.
+
+    Raises:
+        ValueError: the method or the path is none of AMPECO's API, or a number is not finite.
+    """
+    return WireRequest(operation_at(method, path), normal_path(path), tuple(query), _json(body))
 
 
 def decipher(request: WireRequest, status: int, headers: Mapping[str, str], body: bytes) -> Any:
@@ -133,6 +125,10 @@ def content(document: Any) -> Any:
     return document["data"] if isinstance(document, dict) and "data" in document else document
 
 
+def _json(body: Mapping[str, Any] | Sequence[Any] | None) -> bytes:
+    return b"" if body is None else json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+
+
 def _segment(operation: Operation, name: str, value: str | int) -> str:
     text = str(value)
     if isinstance(value, bool) or not isinstance(value, str | int) or text in ("", ".", ".."):
@@ -146,12 +142,14 @@ def _failure(operation: str, status: int, headers: Mapping[str, str], body: byte
     except ValueError:
         document = None
     said = "redirected; is the tenant URL right?" if 300 <= status < 400 else _said(document)
-    text, request_id, retry_after_s = _text(body), _request_id(headers), _retry_after_s(headers)
-    kind = _BY_STATUS.get(status, RequestRefused if 400 <= status < 500 else ServerFault)
+    said = said or _MEANINGS.get(status, "")
+    text, request_id = _text(body), _request_id(headers)
+    kind = error_class(status)
     if kind is Invalid:
         errors = _field_errors(document)
         return Invalid(operation, status, said, text, errors=errors, request_id=request_id)
-    return kind(operation, status, said, text, request_id=request_id, retry_after_s=retry_after_s)
+    pause_s = retry_after_s(status, headers)
+    return kind(operation, status, said, text, request_id=request_id, retry_after_s=pause_s)
 
 
 def _said(document: object) -> str:
@@ -184,16 +182,3 @@ def _request_id(headers: Mapping[str, str]) -> str | None:
     lowered = {name.lower(): value for name, value in headers.items()}
     found = (one_line(lowered.get(name, ""))[:_REQUEST_ID_CHARS] for name in _REQUEST_ID_HEADERS)
     return next(filter(None, found), None)
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds, or a date, which counts from the answer's own `Date`: our clock has no say in it."""
-    lowered = {name.lower(): value.strip() for name, value in headers.items()}
-    asked = lowered.get("retry-after", "")
-    if asked.isascii() and asked.isdigit() and len(asked) <= _SECONDS_DIGITS:
-        return float(asked)
-    try:
-        pause = parsedate_to_datetime(asked) - parsedate_to_datetime(lowered.get("date", ""))
-    except (ValueError, TypeError):
-        return None
-    return max(0.0, pause.total_seconds())

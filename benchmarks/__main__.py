@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from typing import Any
-
-import redis
 
 from benchmarks import latency, machine
 from benchmarks.bodies import SESSIONS, body
@@ -21,7 +15,7 @@ from benchmarks.drains import Drains
 from benchmarks.load import CONNECTIONS
 from benchmarks.parts import PARTS
 from benchmarks.report import Bound, Ratio, Report, Series
-from workers.eventlog.embedded import EmbeddedServer
+from benchmarks.valkey import server
 
 
 def main() -> None:
@@ -41,15 +35,6 @@ def main() -> None:
     print(report.to_json() if options.json else report.to_text())
 
 
-@contextmanager
-def _server() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="awr-bench-") as folder, EmbeddedServer(Path(folder)) as server:
-        with redis.Redis.from_url(server.url) as client:
-            # It would hit one measurement and not another.
-            client.config_set("auto-aof-rewrite-percentage", 0)
-        yield server.url
-
-
 def _machine() -> dict[str, Any]:
     return {"at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), **machine.description()}
 
@@ -63,7 +48,7 @@ def _part(name: str, rounds: int, events: int | None) -> Report:
     facts, cores = _machine(), _cores()
     measure, many = PARTS[name]
     many = events or many
-    with _server() as url:
+    with server() as url:
         series, verdicts = measure(url, rounds, many)
     conditions = {"rounds": rounds, "events": many, "body_bytes": len(body(0)), "cores": cores}
     return Report(facts, conditions, series, verdicts, _doubts(facts, [], None))
@@ -86,7 +71,7 @@ def _measure(seconds: float, rounds: int, events: int, jobs: int) -> Report:
     forked = Series("RQ Worker (forks), job that does nothing")
     bullmq = Series("BullMQ worker (100 at a time), the same")
     handled = Series(f"accepted to handled, {latency.RATE_PER_S:,.0f} events/s offered")
-    with _server() as url:
+    with server() as url:
         drains = Drains(url, events, jobs)
         with Doors(url, seconds) as doors:
             for number in range(rounds):

@@ -23,7 +23,7 @@ from typing_extensions import TypeVar
 
 from ampeco.client import AsyncClient, Client
 from ampeco.notifications import Payload
-from ampeco.operations import OPERATIONS
+from ampeco.operations import OPERATIONS, check_address
 
 Order = Literal["entity", "none", "latest"]
 Start = Literal["now", "oldest"]
@@ -378,7 +378,7 @@ class Handler:
     Attributes:
         name: its durable identity: position, retries and dead letters hang on it.
         models: notification type -> model of its payload; a handler of everything has `*` -> Raw.
-        calls: names of the action operations it may call.
+        calls: names of the action operations it may call, or their methods and paths.
         concurrency: events it works on at the same time, per worker process.
         where: whether it wants an event of its types; None for all of them.
         not_yet_for_s: how long it may say `Retry(counts=False)` of an event.
@@ -520,7 +520,8 @@ def handler(
         on: notification types for an `Event[Raw]`; `["*"]` for all. A typed event needs none.
         settings: the plugin's pydantic-settings class; its environment prefix is its own, never `AWR_`.
         lifespan: async context manager around the worker process; gets the settings, yields `ctx.state`.
-        calls: action operations it may call, e.g. `["charge-point.reset"]`. Reads are free.
+        calls: action operations it may call, by name or by method and path, e.g. `["charge-point.reset",
+            "POST /public-api/actions/session/v9.0/{session}/move"]`. Reads are free.
         order: `entity` keeps events of one entity in order, one at a time; `none` does not; `latest` keeps only
             the newest of each type and entity, where several wait.
         start: where a handler that is new to a log begins.
@@ -564,7 +565,12 @@ def handler(
             raise HandlerError(
                 f"handler {name!r}: queue must not end with {ISOLATED!r}; use isolation='process'"
             )
-        if unknown := sorted(set(calls) - _callable_operations()):
+        for address in [entry for entry in calls if " " in entry]:
+            try:
+                check_address(address)
+            except ValueError as error:
+                raise HandlerError(f"handler {name!r}: calls has {address!r}: {error}") from error
+        if unknown := sorted({entry for entry in calls if " " not in entry} - _callable_operations()):
             raise HandlerError(f"handler {name!r}: calls names unknown operations: {', '.join(unknown)}")
         if settings is not None and str(settings.model_config.get("env_prefix", "")).upper().startswith(
             "AWR_"

@@ -16,7 +16,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from receiver.endpoint import LOOKED_AT, Reply, WebhookEndpoint
+from receiver.endpoint import Reply, WebhookEndpoint
 from receiver.errors import Refused
 
 
@@ -37,7 +37,7 @@ class DoorProtocol(HttpToolsProtocol):
         self._endpoint = endpoint
         self._url = url
         self._wire = wire
-        self._request = _WholeRequest()
+        self._request = _WholeRequest(endpoint.looked_at)
         self._answering = False  # a request that took the short way
         self._amid = False  # a request that takes the long way, and that has not arrived whole yet
         self._early = b""  # what came before the answer was sent
@@ -66,7 +66,7 @@ class DoorProtocol(HttpToolsProtocol):
             return False
         body, request.body = request.body, b""  # a connection may be idle for long after it
         self._answering = True
-        self._endpoint.take(body, signature, self._answer)
+        self._endpoint.take(body, signature, request.headers, self._answer)
         return True
 
     def _answer(self, reply: Reply) -> None:
@@ -126,7 +126,8 @@ class _WholeRequest:
         headers: those that the endpoint looks at, names in lower case.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, looked_at: frozenset[bytes]) -> None:
+        self._looked_at = looked_at
         self._parser: Any = None
         self._begun = 0
         self._usual = self._whole = False
@@ -160,7 +161,7 @@ class _WholeRequest:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name in LOOKED_AT:
+        if name in self._looked_at:
             self.headers.append((name, value))
         elif name in _UNUSUAL:
             self._usual = False

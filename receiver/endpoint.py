@@ -33,6 +33,9 @@ STATUS: Final = {
     "signature-missing": 401,
     "signature-malformed": 401,
     "signature-mismatch": 401,
+    "signature-stale": 401,
+    "timestamp-missing": 401,
+    "timestamp-malformed": 401,
 }
 """Reason of a refusal -> HTTP status. Everything else is our own trouble: 503, try again."""
 
@@ -40,8 +43,7 @@ _UNAVAILABLE = 503
 _SIGNATURE = SIGNATURE_HEADER.lower().encode()
 _TYPE, _LENGTH = b"content-type", b"content-length"
 _LENGTH_DIGITS: Final = 20  # of 64 bits; parsers let any number of zeros stand before them, Python does not
-LOOKED_AT: Final = frozenset((_SIGNATURE, _TYPE, _LENGTH))
-"""The headers that matter here, in lower case."""
+_LOOKED_AT: Final = frozenset((_SIGNATURE, _TYPE, _LENGTH))
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 _log = get_logger(__name__)
@@ -82,6 +84,9 @@ class WebhookEndpoint:
     """The ASGI application behind the webhook path.
 
     `gate` and `take` are its two halves, for a server that has the whole request at hand.
+
+    Attributes:
+        looked_at: the headers that matter here, in lower case.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class WebhookEndpoint:
         self._limits = limits
         self._now_ms = now_ms
         self._accepted = _reply(accept_status)
+        self.looked_at = _LOOKED_AT | verifier.headers
         self._unfinished_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,7 +124,7 @@ class WebhookEndpoint:
             if not answered.done():
                 answered.set_result(what)
 
-        self.take(body, signature, reply)
+        self.take(body, signature, scope["headers"], reply)
         await send(_start(await answered))
         await send(_END)
 
@@ -126,7 +132,7 @@ class WebhookEndpoint:
         """What can be refused before the body is read; returns the signature.
 
         Args:
-            headers: at least those of `LOOKED_AT`, names in lower case.
+            headers: at least those of `looked_at`, names in lower case.
 
         Raises:
             Refused: with a reason of `STATUS`. It is not counted yet.
@@ -144,10 +150,13 @@ class WebhookEndpoint:
                 raise Refused("body-too-large")
         return signature
 
-    def take(self, body: bytes, signature: bytes | None, reply: Callable[[Reply], None]) -> None:
+    def take(
+        self, body: bytes, signature: bytes | None, headers: Headers, reply: Callable[[Reply], None]
+    ) -> None:
         """Verify a body that passed the gate and take it into the log.
 
         Args:
+            headers: as for `gate`.
             reply: called once with the answer, perhaps at once; must not raise.
         """
 
@@ -159,7 +168,7 @@ class WebhookEndpoint:
             )
 
         try:
-            verified = self._verifier.verify(RawDelivery(body, signature, self._now_ms()))
+            verified = self._verifier.verify(RawDelivery(body, signature, self._now_ms(), headers))
             self._intake.accept(verified, answered)
         except SignatureError as refused:
             reply(self._refused(refused.reason))

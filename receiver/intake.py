@@ -66,6 +66,9 @@ class Intake:
             return _unreadable(delivery, "parser-failed")
         if found.type.startswith(RESERVED):
             return _unreadable(delivery, "reserved-type")
+        mark = "misfit" if found.misfit else ""
+        if delivery.stale:
+            mark = f"{mark},stale" if mark else "stale"
         return NewEvent(
             found.type,
             found.key,
@@ -73,7 +76,7 @@ class Intake:
             delivery.received_at_ms,
             delivery.key_id,
             duplicates="drop" if found.dated else "mark",
-            mark="misfit" if found.misfit else "",
+            mark=mark,
             nonce=os.urandom(12),
         )
 

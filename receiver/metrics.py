@@ -34,6 +34,9 @@ class Metrics:
         self._refused = Counter(
             "awr_events_refused", "Deliveries refused, by reason", ["reason"], registry=self.registry
         )
+        self.stale = Counter(
+            "awr_events_stale", "Deliveries whose signed timestamp is long past", registry=self.registry
+        )
         self.appended_again = Counter(
             "awr_events_appended_again", "Events that Redis had forgotten", registry=self.registry
         )

@@ -1,7 +1,7 @@
 """The last seconds of accepted events, for a Redis that forgets: what it lost is appended again.
 
 Redis at `appendfsync everysec` may lose its last two seconds in a crash, and a replica that takes over may miss what
-had not reached it, although we answered 200. It knows nothing of HTTP and nothing of what an element says.
+had not reached it, although we answered 202. It knows nothing of HTTP and nothing of what an element says.
 """
 
 from __future__ import annotations

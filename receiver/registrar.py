@@ -19,7 +19,16 @@ from redis.exceptions import RedisError
 from ampeco.errors import ApiError, Invalid, RateLimited
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
-from receiver.registration import Notifications, Plan, apply, reconcile, refused, subscribable
+from receiver.registration import (
+    Notifications,
+    Plan,
+    apply,
+    one_spelling,
+    other_spellings,
+    reconcile,
+    refused,
+    subscribable,
+)
 from workers.eventlog.subscription import SubscriptionStore
 
 POLL_S = 2.0
@@ -47,7 +56,7 @@ class Registrar:
         self,
         access: Access,
         store: SubscriptionStore,
-        wanted_types: Callable[[], Awaitable[frozenset[str]]],
+        wants: Callable[[], Awaitable[Sequence[frozenset[str]]]],
         callback_url: str,
         *,
         metrics: Metrics,
@@ -60,7 +69,7 @@ class Registrar:
     ) -> None:
         """
         Args:
-            wanted_types: what the registered handlers want now.
+            wants: types that each registered handler wants now.
             accepted_key_ids: of the keys that the door accepts now.
             is_open: whether it is known that the log is ours; before that nothing is done.
             pinned: types to subscribe, whatever the handlers want.
@@ -68,7 +77,7 @@ class Registrar:
         """
         self._access = access
         self._store = store
-        self._wanted_types = wanted_types
+        self._wants = wants
         self._callback_url = callback_url
         self._metrics = metrics
         self._accepted_key_ids = accepted_key_ids
@@ -81,6 +90,7 @@ class Registrar:
         self._due_at = 0.0
         self._failures = 0
         self._subscription_id: str | None = None
+        self._asked: Sequence[frozenset[str]] = ()
         self._refused: frozenset[str] = frozenset()
         self.settled = False
         self.state = "pending"
@@ -101,8 +111,10 @@ class Registrar:
         if not self._is_open():
             return
         try:
-            asked = subscribable(self._pinned if self._pinned is not None else await self._wanted_types())
-            wanted = asked - self._refused
+            # Pinned types are taken one by one: who names both spellings gets both.
+            pinned = self._pinned
+            self._asked = await self._wants() if pinned is None else [frozenset((name,)) for name in pinned]
+            wanted = one_spelling(self._asked, self._refused)
             if self._clock() < self._due_at and (wanted == self._done_for or self._failures):
                 return
             async with asyncio.timeout(WORK_S):
@@ -132,7 +144,7 @@ class Registrar:
         api, url = self._access.notifications, self._callback_url
         remembered = await self._store.read()
         released = subscribable(await self._released_types()) if self._released_types else frozenset()
-        released |= self._refused
+        released |= self._refused | other_spellings(wanted)
         plan = reconcile(await api.list(), wanted, url, known_id=remembered.get("id"), released=released)
         try:
             kept = await apply(plan, api, url)
@@ -165,8 +177,11 @@ class Registrar:
 
         Until the next start: a tenant learns new types with its updates.
         """
-        unknown = refused(plan.types, error)
-        if unknown and unknown != frozenset(plan.types):
+        replaceable = frozenset(
+            name for name in plan.types if one_spelling(self._asked, self._refused | {name}) - {*plan.types}
+        )
+        unknown = refused(plan.types, error, replaceable=replaceable)
+        if unknown and one_spelling(self._asked, self._refused | unknown):
             self._refused |= unknown
             _log.error("notification_subscription.types_refused", types=sorted(unknown))
 
@@ -180,7 +195,7 @@ class Registrar:
         self._failures += 1
         pause_s = min(2.0**self._failures, MAX_BACKOFF_S)
         if isinstance(error, RateLimited) and error.retry_after_s:
-            pause_s = max(pause_s, error.retry_after_s)
+            pause_s = max(pause_s, min(error.retry_after_s, RECONCILE_S))
         self._due_at = self._clock() + pause_s
         self.state = f"failed:{reason}"
         self._metrics.registered.set(0)

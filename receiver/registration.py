@@ -1,9 +1,10 @@
 """Our notification subscription at AMPECO: compare what exists with what is wanted, change the difference.
 
-`reconcile` is pure and shrinks by nothing but what retired handlers wanted: any other type that no handler wants
+`reconcile` is pure and shrinks by nothing but what it is given as released: any other type that no handler wants
 any more stays subscribed and is named in the plan. Subscribe is not idempotent at AMPECO (each call adds one), so
-nothing is created before listing. It knows nothing of HTTP requests, of events or of handlers beyond the types
-they want.
+nothing is created before listing. AMPECO announces some facts under two types, an older and a newer spelling: of
+the two one is subscribed, or every such fact would be two events. It knows nothing of HTTP requests, of events
+or of handlers beyond the types they want.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from ampeco.catalogue import SUBSCRIBABLE
+from ampeco.catalogue import KNOWN_TYPES, SUBSCRIBABLE
 from ampeco.errors import Invalid
 
 EVERYTHING = "*"
@@ -92,6 +93,47 @@ def subscribable(wanted: Iterable[str]) -> frozenset[str]:
     return frozenset(name for name in types if not name.startswith(OURS))
 
 
+def newer(name: str) -> frozenset[str]:
+    """The types that together say what a deprecated one says; empty where there are none."""
+    known = KNOWN_TYPES.get(name)
+    return frozenset(known.superseded_by) if known is not None else frozenset()
+
+
+def one_spelling(wants: Iterable[Iterable[str]], refused: frozenset[str] = frozenset()) -> frozenset[str]:
+    """What to subscribe for handlers, so that a fact arrives under one of its two spellings.
+
+    A handler that takes both gets the newer one; the older one where AMPECO refuses the newer, or where another
+    handler takes only the older. Both are subscribed when one handler takes only the older and one only the newer.
+
+    Args:
+        wants: types of each handler.
+        refused: types that Subscribe does not accept.
+    """
+    either: dict[str, frozenset[str]] = {}
+    needed: set[str] = set()
+    for types in map(subscribable, wants):
+        pairs = {old: newer(old) for old in types if newer(old) and newer(old) <= types}
+        either |= pairs
+        needed |= types.difference(pairs, *pairs.values())
+    needed -= refused
+    for old, new in either.items():
+        if old not in needed and not new <= needed:
+            needed |= {old} if new & refused and old not in refused else new - refused
+    return frozenset(needed)
+
+
+def other_spellings(wanted: frozenset[str]) -> frozenset[str]:
+    """Types that no handler wants and that say only what wanted ones say."""
+    found: set[str] = set()
+    for old in KNOWN_TYPES:
+        new = newer(old)
+        if old in wanted:
+            found |= new
+        elif new and new <= wanted:
+            found.add(old)
+    return frozenset(found - wanted)
+
+
 def reconcile(
     existing: Iterable[Existing],
     wanted: frozenset[str],
@@ -106,7 +148,8 @@ def reconcile(
         existing: all notification subscriptions of the tenant.
         wanted: types as Subscribe takes them (`subscribable`); when empty, nothing is planned.
         callback_url: ours.
-        released: types of retired handlers; they alone are given up, unless somebody wants them.
+        released: types of retired handlers, other spellings of wanted ones, and refused ones; they alone are given
+            up, unless a handler wants them.
         known_id: id that we remember as ours; it is preferred when several have our callback URL.
     """
     if not wanted:
@@ -150,18 +193,24 @@ async def apply(plan: Plan, notifications: Notifications, callback_url: str) -> 
     return kept
 
 
-def refused(sent: Sequence[str], error: Invalid) -> frozenset[str]:
+def refused(
+    sent: Sequence[str], error: Invalid, *, replaceable: frozenset[str] = frozenset()
+) -> frozenset[str]:
     """Which of the types sent a tenant does not know, as far as its 422 tells.
 
+    Args:
+        replaceable: types that could be left out for their other spelling.
+
     Source: `errors` maps fields to texts (confirmed); that an element of a list is named `notifications.<index>`
-    is inferred. Where no element is named, the types that no list of AMPECO's has are suspected.
+    is inferred. Where no element is named, the types that no list of AMPECO's has are suspected; without any, the
+    replaceable ones.
     """
     prefix = "notifications."
     places = {field.removeprefix(prefix) for field in error.errors if field.startswith(prefix)}
     named = {sent[int(place)] for place in places if place.isdecimal() and int(place) < len(sent)}
     if named or not any(field.startswith("notifications") for field in error.errors):
         return frozenset(named)
-    return frozenset(sent) - SUBSCRIBABLE
+    return (frozenset(sent) - SUBSCRIBABLE) or (frozenset(sent) & replaceable)
 
 
 def _address(url: str) -> tuple[object, ...]:

@@ -94,7 +94,12 @@ class Receiver:
         self._recollection = Recollection(self._log, self._waker.wake, self._metrics)
         self._commit = GroupCommit(self._recollection.append, self._door)
         self._metrics.waiting_bytes.set_function(lambda: self._commit.waiting_bytes)
-        self._verifier = Verifier(settings.accepted_keys, settings.signature_scheme)
+        self._verifier = Verifier(
+            settings.accepted_keys,
+            settings.signature_scheme,
+            tolerance_s=settings.signature_tolerance_s,
+            on_stale=self._metrics.stale.inc,
+        )
         self._deps = Deps(
             verifier=self._verifier,
             intake=Intake(self._commit, rules=rules, is_open=lambda: self._health.claimed),
@@ -218,7 +223,7 @@ class Receiver:
         registrar = Registrar(
             self._access(settings),
             self._store,
-            self._log.wanted_types,
+            self._log.wants,
             _needed(settings.callback_url),
             metrics=self._metrics,
             accepted_key_ids=lambda: self._verifier.key_ids,

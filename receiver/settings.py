@@ -25,8 +25,9 @@ from pydantic import (
     ValidationError,
 )
 
-from ampeco.signature import SCHEMES, SigningKey
+from ampeco.signature import SigningKey
 from receiver.errors import SettingsError
+from receiver.verification import CHOICES
 from workers.eventlog.connect import check_url
 from workers.eventlog.durability import check_durability
 from workers.eventlog.retention import Keep
@@ -38,6 +39,9 @@ _LINKED_NAME = re.compile(
     r"AWR(_\w+)?(_SERVICE_(HOST|PORT(_\w+)?)|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
 _LINKED_VALUE = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
+
+
+_SCHEME_NAMES = {"timestamp": "timestamp.body"}
 
 
 def _split(value: object) -> object:
@@ -75,9 +79,10 @@ def _path(value: str) -> str:
 
 
 def _scheme(value: str) -> str:
-    if value not in SCHEMES:
-        raise ValueError(f"must be one of {', '.join(sorted(SCHEMES))}")
-    return value
+    found = _SCHEME_NAMES.get(value, value)
+    if found not in CHOICES:
+        raise ValueError(f"must be one of {', '.join(sorted({*CHOICES, *_SCHEME_NAMES}))}")
+    return found
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
@@ -125,9 +130,18 @@ class Settings(BaseModel):
     webhook_path: Annotated[str, AfterValidator(_path)] = Field(
         "/webhooks/ampeco", description="path of the webhook on the public port"
     )
-    accept_status: int = Field(200, ge=200, le=299, description="HTTP status that answers an accepted event")
+    accept_status: int = Field(202, ge=200, le=299, description="HTTP status that answers an accepted event")
     signature_scheme: Annotated[str, AfterValidator(_scheme)] = Field(
-        "body", description="what is signed, as AMPECO describes it to a tenant"
+        "body",
+        description="what is signed: `body`; `timestamp.body` (the text of `X-Timestamp`, a dot, the body; also "
+        "named `timestamp`), `timestamp+body` (no dot), `body.timestamp`, `body+timestamp`; `auto`: finds out",
+    )
+    signature_tolerance_s: int | None = Field(
+        None,
+        ge=1,
+        le=30 * 86_400,
+        description="seconds after which a signed timestamp is refused (unset: never; after 300 the event is marked "
+        "`stale`); needs a scheme with a timestamp",
     )
     registration: Literal["auto", "ephemeral", "off"] = Field(
         "auto",
@@ -260,6 +274,12 @@ def load(
         )
     except ValidationError as error:
         raise _told(error) from None
+    if settings.signature_tolerance_s is not None and settings.signature_scheme == "body":
+        raise SettingsError(
+            "AWR_SIGNATURE_TOLERANCE_S",
+            "has no effect while only the body is signed",
+            "unset it, or set AWR_SIGNATURE_SCHEME to a scheme with a timestamp",
+        )
     demand(settings, need)
     return settings
 

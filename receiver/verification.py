@@ -5,45 +5,93 @@ It knows signatures and keys. It knows nothing of HTTP, of what the bytes mean o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from ampeco.signature import SCHEMES, SigningKey, verify
+from ampeco.errors import SignatureError
+from ampeco.signature import (
+    SCHEMES,
+    TIMESTAMP_HEADER,
+    Headers,
+    SigningKey,
+    signed_at,
+    verify,
+)
+from receiver.logging import get_logger
+
+AUTO = "auto"
+CHOICES: Final = (*SCHEMES, AUTO)
+"""What a `Verifier` can be asked for: one scheme, or to find out which."""
+
+STALE_AFTER_S: Final = 300
+"""Age of a signed timestamp from which on a request is marked, in seconds; a first attempt takes less."""
 
 _PROOF: Final = object()
+_UNSIGNED: Final = "body"
+_log = get_logger(__name__)
 
 
 class RawDelivery(NamedTuple):
-    """What a stranger sent, and when it arrived."""
+    """What a stranger sent, and when it arrived.
+
+    Attributes:
+        headers: pairs, names in lower case; at least those of `Verifier.headers`.
+    """
 
     body: bytes
     signature: bytes | None
     received_at_ms: int
+    headers: Iterable[tuple[bytes, bytes]] = ()
 
 
 class VerifiedDelivery:
-    """Bytes that were signed with one of our keys. Only `Verifier.verify` can make one."""
+    """Bytes that were signed with one of our keys. Only `Verifier.verify` can make one.
 
-    __slots__ = ("body", "key_id", "received_at_ms")
+    Attributes:
+        key_id: of the key that signed them.
+        stale: the time that was signed with them is long past: a late retry, a resend, or a replay.
+    """
 
-    def __init__(self, body: bytes, key_id: str, received_at_ms: int, *, proof: object) -> None:
+    __slots__ = ("body", "key_id", "received_at_ms", "stale")
+
+    def __init__(
+        self, body: bytes, key_id: str, received_at_ms: int, stale: bool = False, *, proof: object
+    ) -> None:
         if proof is not _PROOF:
             raise TypeError("a VerifiedDelivery comes from Verifier.verify")
         self.body = body
         self.key_id = key_id
         self.received_at_ms = received_at_ms
+        self.stale = stale
 
 
 class Verifier:
-    """Checks signatures against an ordered list of keys, which can be replaced while it works."""
+    """Checks signatures against an ordered list of keys, which can be replaced while it works.
 
-    def __init__(self, keys: Sequence[SigningKey], scheme: str = "body") -> None:
+    Attributes:
+        headers: those that it needs besides the signature, in lower case.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[SigningKey],
+        scheme: str = _UNSIGNED,
+        *,
+        tolerance_s: int | None = None,
+        on_stale: Callable[[], object] = lambda: None,
+    ) -> None:
         """
         Args:
             keys: accepted keys, at least one.
-            scheme: name of the signed-string builder in `ampeco.signature.SCHEMES`.
+            scheme: one of `CHOICES`.
+            tolerance_s: age of a signed timestamp from which on a request is refused; None refuses none.
+            on_stale: called for each accepted request that is stale.
         """
-        self._signed_string = SCHEMES[scheme]
+        self._scheme = scheme
+        self._auto = _Auto() if scheme == AUTO else None
+        self._tolerance_s = tolerance_s
+        self._on_stale = on_stale
+        self.headers = frozenset() if scheme == _UNSIGNED else frozenset((TIMESTAMP_HEADER.lower().encode(),))
         self.keys: tuple[SigningKey, ...] = ()
         self.replace(keys)
 
@@ -62,7 +110,71 @@ class Verifier:
         """Turn a delivery into a verified one.
 
         Raises:
-            SignatureError: the signature is missing, malformed or made with no key of ours.
+            SignatureError: the signature is missing, malformed, made with no key of ours, or older than tolerated.
         """
-        key = verify(delivery.body, delivery.signature, self.keys, signed_string=self._signed_string)
-        return VerifiedDelivery(delivery.body, key.key_id, delivery.received_at_ms, proof=_PROOF)
+        body, signature, received_at_ms, pairs = delivery
+        if self._scheme == _UNSIGNED:
+            key, stale = verify(body, signature, self.keys), False
+        else:
+            headers = dict(pairs)
+            key, scheme = self._signed_by(body, signature, headers)
+            stale = scheme != _UNSIGNED and self._is_stale(headers, received_at_ms)
+        return VerifiedDelivery(body, key.key_id, received_at_ms, stale, proof=_PROOF)
+
+    def _signed_by(self, body: bytes, signature: bytes | None, headers: Headers) -> tuple[SigningKey, str]:
+        if self._auto is not None:
+            return self._auto.signed_by(body, signature, self.keys, headers)
+        signed_string = SCHEMES[self._scheme]
+        return verify(body, signature, self.keys, headers=headers, signed_string=signed_string), self._scheme
+
+    def _is_stale(self, headers: Headers, received_at_ms: int) -> bool:
+        """Judge the age of a timestamp whose signature is right; one in the future is not old."""
+        age_s = received_at_ms / 1000 - signed_at(headers).timestamp()
+        if self._tolerance_s is not None and age_s > self._tolerance_s:
+            raise SignatureError("signature-stale")
+        if age_s <= STALE_AFTER_S:
+            return False
+        self._on_stale()
+        return True
+
+
+class _Auto:
+    """Finds out which scheme each key signs with, and tries that one first from then on."""
+
+    def __init__(self) -> None:
+        self._pinned: dict[str, str] = {}  # key id -> scheme
+        self._logged: set[tuple[str, str]] = set()
+
+    def signed_by(
+        self, body: bytes, signature: bytes | None, keys: Sequence[SigningKey], headers: Headers
+    ) -> tuple[SigningKey, str]:
+        """Find key and scheme of a signature.
+
+        Raises:
+            SignatureError: as `verify`; `signature-mismatch` when none of the schemes fits.
+        """
+        pinned: dict[str, list[SigningKey]] = {}
+        for key in keys:
+            if key.key_id in self._pinned:
+                pinned.setdefault(self._pinned[key.key_id], []).append(key)
+        for scheme, those in (*pinned.items(), *((scheme, keys) for scheme in SCHEMES)):
+            try:
+                key = verify(body, signature, those, headers=headers, signed_string=SCHEMES[scheme])
+            except SignatureError as error:
+                if error.reason not in _NOT_THIS_ONE:
+                    raise
+            else:
+                self._pin(key.key_id, scheme)
+                return key, scheme
+        raise SignatureError("signature-mismatch")
+
+    def _pin(self, key_id: str, scheme: str) -> None:
+        if self._pinned.get(key_id) == scheme:
+            return
+        self._pinned[key_id] = scheme
+        if (key_id, scheme) not in self._logged:  # two subscriptions of one token may take turns
+            self._logged.add((key_id, scheme))
+            _log.info("signature.scheme_pinned", key_id=key_id, scheme=scheme)
+
+
+_NOT_THIS_ONE: Final = frozenset(("signature-mismatch", "timestamp-missing", "timestamp-malformed"))

@@ -21,7 +21,7 @@ from ampeco.client import AsyncClient, Client
 from ampeco.entity_keys import occurred_at
 from ampeco.errors import PayloadError
 from ampeco.notifications import Payload, read
-from ampeco.operations import Operation
+from ampeco.operations import Operation, is_declared
 from ampeco.wire import WireRequest
 from handlers.contract import (
     CallNotDeclared,
@@ -316,8 +316,8 @@ def _gated(client: Any, runtime: Runtime, attempt: Attempt, through: Callable[..
     return client.gated(_Gate(runtime, attempt), through=through)
 
 
-def _check_declared(handler: Handler, operation: Operation) -> None:
-    if operation.kind != "read" and operation.name not in handler.calls:
+def _check_declared(handler: Handler, operation: Operation, path: str) -> None:
+    if operation.kind != "read" and not is_declared(handler.calls, operation, path):
         raise CallNotDeclared(f"{operation.name} is not in this handler's calls=[...]")
 
 
@@ -347,11 +347,11 @@ class _Steps:
         return self._get().once_in_thread(step, call, **how)
 
     async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
-        _check_declared(self._handler, request.operation)
+        _check_declared(self._handler, request.operation, request.path)
         return await self._get().through(request, send)
 
     def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
-        _check_declared(self._handler, request.operation)
+        _check_declared(self._handler, request.operation, request.path)
         return self._get().through_in_thread(request, send)
 
 
@@ -365,7 +365,7 @@ class _Gate:
     def admit(self, operation: Operation, path: str) -> None:
         if not self._attempt.allowed():
             raise DeliveryRevoked
-        _check_declared(self._runtime.handler, operation)
+        _check_declared(self._runtime.handler, operation, path)
         if operation.kind != "read" and (step := current_step()) is not None:
             step.sent = True
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ampeco.errors import RateLimited
+from ampeco.errors import NotSupported, RateLimited
 from handlers import GiveUp, Retry, Skip
 from handlers.contract import Handler
 from workers.eventlog.record import AttemptNote
@@ -93,7 +93,10 @@ def outcome_of(
             if age_s > handler.not_yet_for_s:
                 return Outcome("dead", "too-early-for-too-long", error.reason)
             wait_s = delay_s(1, handler.backoff, uniform) if error.after_s is None else error.after_s
+            wait_s = _within_patience(wait_s, handler, age_s)
             return Outcome("retry", "not-yet", error.reason, wait_s, counts=False)
+        case NotSupported():
+            return Outcome("dead", error.reason, error.operation, trace=where(error))
         case Retry():
             reason, detail, least_s = "retry-asked", error.reason, error.after_s
         case AttemptTimedOut():
@@ -102,12 +105,19 @@ def outcome_of(
             reason, detail, least_s = "out-of-memory", "", None
         case RateLimited():
             reason, detail, least_s = "rate-limited", "", error.retry_after_s
+            if least_s is not None:
+                least_s = _within_patience(least_s, handler, age_s)
         case _:
             reason, detail, least_s = "error", type(error).__name__, None
     if attempt >= handler.max_attempts:
         return Outcome("dead", "attempts-exhausted", detail or reason, trace=where(error))
     wait_s = delay_s(attempt, handler.backoff, uniform) if least_s is None else least_s
     return Outcome("retry", reason, detail, wait_s, trace=where(error))
+
+
+def _within_patience(asked_s: float, handler: Handler, age_s: float) -> float:
+    """The wait that AMPECO asks for, but no longer than until the handler gives up saying "not yet"."""
+    return min(asked_s, max(handler.not_yet_for_s - age_s, handler.backoff.base_s))
 
 
 def where(error: BaseException) -> str:

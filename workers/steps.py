@@ -9,8 +9,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ampeco.errors import ActionRefused, ApiError, KeyRefused, NotSent, RateLimited, RequestRefused
-from ampeco.operations import OPERATIONS
+from ampeco.errors import (
+    ActionRefused,
+    ApiError,
+    ChargePointRefused,
+    KeyRefused,
+    NotSent,
+    NotSupported,
+    RateLimited,
+    RequestRefused,
+)
+from ampeco.operations import operation_named
 from ampeco.wire import WireRequest
 from handlers.contract import GiveUp, OnUncertain, Per, Retry, Skip
 from workers.eventlog.ledger import Scope
@@ -20,7 +29,9 @@ _NOTHING_HAPPENED = (
     NotSent,
     KeyRefused,
     RequestRefused,
+    ChargePointRefused,
     RateLimited,
+    NotSupported,
     ActionRefused,
     Skip,
     Retry,
@@ -118,7 +129,7 @@ def noted() -> Iterator[None]:
 
 def _says_nothing_happened(error: BaseException) -> bool:
     if isinstance(error, ApiError):
-        operation = OPERATIONS.get(error.operation)
+        operation = operation_named(error.operation)
         if operation is not None and operation.kind == "read":
             return True
     return isinstance(error, _NOTHING_HAPPENED)

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ampeco.actions.act import Extra, act
 from ampeco.actions.answers import (
@@ -22,20 +20,37 @@ from ampeco.actions.answers import (
     SessionStarted,
     SyncRequested,
 )
-from ampeco.actions.bodies import (
-    ActivationPeriod,
-    ChargingProfile,
-    ChargingSchedule,
-    ConfigurationVariable,
-    EnergyMix,
-    EvseFilters,
-    InvoiceDetails,
-    Price,
-    StopConditions,
-)
 from ampeco.actions.unset import UNSET, Unset
 from ampeco.methods import AsyncRun
-from ampeco.operations import Id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from ampeco.actions.bodies import (
+        ActivationPeriod,
+        CertificateType,
+        ChangeAvailabilityType,
+        ChangeStatusStatus,
+        ChargingProfile,
+        ChargingProfileKind,
+        ChargingProfilePurpose,
+        ChargingSchedule,
+        ConfigurationVariable,
+        Element,
+        EnergyMix,
+        EvseFilters,
+        InstallCertificateCertificateType,
+        InvoiceDetails,
+        Price,
+        SetPricingDataType,
+        StopConditions,
+        SyncCertificatesCertificateType,
+        TariffAltText,
+        TriggerMessageType,
+    )
+    from ampeco.newer import Newer
+    from ampeco.operations import Id
 
 
 class AsyncChargePointActions:
@@ -48,7 +63,7 @@ class AsyncChargePointActions:
         self,
         charge_point: Id,
         *,
-        type: Literal["Inoperative", "Operative"] | str,
+        type: ChangeAvailabilityType,
         evse_network_id: Id | Unset = UNSET,
         extra: Extra = None,
     ) -> Any:
@@ -163,20 +178,7 @@ class AsyncChargePointActions:
         )
 
     async def delete_certificate(
-        self,
-        charge_point: Id,
-        *,
-        certificate_type: Literal[
-            "ChargingStationCertificate",
-            "V2GCertificate",
-            "V2GRootCertificate",
-            "MORootCertificate",
-            "CSMSRootCertificate",
-            "ManufacturerRootCertificate",
-            "V2GCertificateChain",
-        ]
-        | str,
-        extra: Extra = None,
+        self, charge_point: Id, *, certificate_type: CertificateType, extra: Extra = None
     ) -> Any:
         """Actions / Delete Certificate (v2.0).
 
@@ -194,7 +196,7 @@ class AsyncChargePointActions:
             )
         )
 
-    async def disconnect(self, charge_point: Id, *, reason: str, extra: Extra = None) -> Any:
+    async def disconnect(self, charge_point: Id, *, reason: str, extra: Extra = None) -> Done:
         """Charge Point / Disconnect (v1.0).
 
         A repetition is harmless: the charge point connects once more and nothing is left behind.
@@ -203,8 +205,10 @@ class AsyncChargePointActions:
             reason: for the audit log.
             extra: further members of the body, by AMPECO's names.
         """
-        return await self._run(
-            act("charge-point.disconnect", {"chargePoint": charge_point}, {"reason": reason}, extra=extra)
+        return Done.read(
+            await self._run(
+                act("charge-point.disconnect", {"chargePoint": charge_point}, {"reason": reason}, extra=extra)
+            )
         )
 
     async def get_composite_schedule(self, charge_point: Id, *, body: Mapping[str, Any] | None = None) -> Any:
@@ -301,14 +305,7 @@ class AsyncChargePointActions:
         )
 
     async def install_certificate(
-        self,
-        charge_point: Id,
-        *,
-        certificate_type: Literal[
-            "V2GRootCertificate", "MORootCertificate", "CSMSRootCertificate", "ManufacturerRootCertificate"
-        ]
-        | str,
-        extra: Extra = None,
+        self, charge_point: Id, *, certificate_type: InstallCertificateCertificateType, extra: Extra = None
     ) -> Any:
         """Actions / Install Certificate (v2.0).
 
@@ -369,7 +366,7 @@ class AsyncChargePointActions:
         )
 
     async def reset(
-        self, charge_point: Id, type: Literal["hard", "soft"] | str, *, extra: Extra = None
+        self, charge_point: Id, type: Literal["hard", "soft"] | Newer, *, extra: Extra = None
     ) -> Done:
         """Actions / Reset (v1.0).
 
@@ -441,11 +438,11 @@ class AsyncChargePointActions:
         evse_network_id: Id,
         *,
         stack_level: int,
-        charging_profile_purpose: Literal["ChargePointMaxProfile", "TxDefaultProfile", "TxProfile"] | str,
-        charging_profile_kind: Literal["Absolute", "Recurring", "Relative"] | str,
+        charging_profile_purpose: ChargingProfilePurpose,
+        charging_profile_kind: ChargingProfileKind,
         charging_schedule: ChargingSchedule,
         transaction_id: Id | Unset = UNSET,
-        recurrency_kind: Literal["Daily", "Weekly"] | str | Unset = UNSET,
+        recurrency_kind: Literal["Daily", "Weekly"] | Newer | Unset = UNSET,
         valid_from: datetime | str | Unset = UNSET,
         valid_to: datetime | str | Unset = UNSET,
         extra: Extra = None,
@@ -515,7 +512,7 @@ class AsyncChargePointActions:
 
     async def set_security_profile(
         self, charge_point: Id, *, set_security_profile: int, reason: str, extra: Extra = None
-    ) -> Any:
+    ) -> Done:
         """Charge Point / Set Security Profile (v2.0).
 
         A repetition is harmless: sets the profile by value.
@@ -524,12 +521,14 @@ class AsyncChargePointActions:
             set_security_profile: 1: basic auth, 2: the same over TLS.
             extra: further members of the body, by AMPECO's names.
         """
-        return await self._run(
-            act(
-                "charge-point.set-security-profile",
-                {"chargePoint": charge_point},
-                {"setSecurityProfile": set_security_profile, "reason": reason},
-                extra=extra,
+        return Done.read(
+            await self._run(
+                act(
+                    "charge-point.set-security-profile",
+                    {"chargePoint": charge_point},
+                    {"setSecurityProfile": set_security_profile, "reason": reason},
+                    extra=extra,
+                )
             )
         )
 
@@ -544,8 +543,8 @@ class AsyncChargePointActions:
         id_tag: str | Unset = UNSET,
         connector_id: Id | Unset | None = UNSET,
         booking_id: Id | Unset | None = UNSET,
-        stop_conditions: StopConditions | Unset = UNSET,
         charging_profile: ChargingProfile | Unset = UNSET,
+        stop_conditions: StopConditions | Unset = UNSET,
         extra: Extra = None,
     ) -> SessionStarted:
         """Actions / Start Charging Session (v1.0).
@@ -558,8 +557,8 @@ class AsyncChargePointActions:
             external_session_id: older spelling of idTag, which wins.
             id_tag: kept on the session; newer versions only.
             booking_id: an accepted booking.
-            stop_conditions: seen in newer versions only.
             charging_profile: OCPP smart charging profile.
+            stop_conditions: seen in newer versions only.
             extra: further members of the body, by AMPECO's names.
         """
         return SessionStarted.read(
@@ -574,8 +573,8 @@ class AsyncChargePointActions:
                         "idTag": id_tag,
                         "connectorId": connector_id,
                         "bookingId": booking_id,
-                        "stopConditions": stop_conditions,
                         "chargingProfile": charging_profile,
+                        "stopConditions": stop_conditions,
                     },
                     extra=extra,
                 )
@@ -651,16 +650,7 @@ class AsyncChargePointActions:
         self,
         charge_point: Id,
         *,
-        certificate_type: Literal[
-            "V2GRootCertificate",
-            "MORootCertificate",
-            "CSMSRootCertificate",
-            "V2GCertificateChain",
-            "ManufacturerRootCertificate",
-        ]
-        | str
-        | Unset
-        | None = UNSET,
+        certificate_type: SyncCertificatesCertificateType | Unset | None = UNSET,
         extra: Extra = None,
     ) -> Any:
         """Actions / Get Installed Certificate IDs (v2.0).
@@ -703,25 +693,7 @@ class AsyncChargePointActions:
         )
 
     async def trigger_message(
-        self,
-        charge_point: Id,
-        *,
-        type: Literal[
-            "BootNotification",
-            "DiagnosticsStatusNotification",
-            "LogStatusNotification",
-            "FirmwareStatusNotification",
-            "PublishFirmwareStatusNotification",
-            "Heartbeat",
-            "MeterValues",
-            "StatusNotification",
-            "SignV2GCertificate",
-            "SignChargingStationCertificate",
-            "SignCombinedCertificate",
-            "TransactionEvent",
-        ]
-        | str,
-        extra: Extra = None,
+        self, charge_point: Id, *, type: TriggerMessageType, extra: Extra = None
     ) -> Any:
         """Actions / Trigger Message Charge Point (v1.0).
 
@@ -761,7 +733,7 @@ class AsyncChargePointActions:
         interval: int | Unset = UNSET,
         signing_certificate: str | Unset = UNSET,
         signature: str | Unset = UNSET,
-        download_url_protocol: Literal["http", "https"] | str | Unset = UNSET,
+        download_url_protocol: Literal["http", "https"] | Newer | Unset = UNSET,
         extra: Extra = None,
     ) -> Any:
         """Actions / Update Firmware (v2.0).
@@ -1051,8 +1023,8 @@ class AsyncEvseActions:
         id_tag: str | Unset = UNSET,
         connector_id: Id | Unset | None = UNSET,
         booking_id: Id | Unset | None = UNSET,
-        stop_conditions: StopConditions | Unset = UNSET,
         charging_profile: ChargingProfile | Unset = UNSET,
+        stop_conditions: StopConditions | Unset = UNSET,
         extra: Extra = None,
     ) -> SessionStarted:
         """Actions / Start Charging with EVSE ID (v1.0).
@@ -1065,8 +1037,8 @@ class AsyncEvseActions:
             external_session_id: older spelling of idTag, which wins.
             id_tag: kept on the session; newer versions only.
             booking_id: an accepted booking.
-            stop_conditions: seen in newer versions only.
             charging_profile: OCPP smart charging profile.
+            stop_conditions: seen in newer versions only.
             extra: further members of the body, by AMPECO's names.
         """
         return SessionStarted.read(
@@ -1081,35 +1053,15 @@ class AsyncEvseActions:
                         "idTag": id_tag,
                         "connectorId": connector_id,
                         "bookingId": booking_id,
-                        "stopConditions": stop_conditions,
                         "chargingProfile": charging_profile,
+                        "stopConditions": stop_conditions,
                     },
                     extra=extra,
                 )
             )
         )
 
-    async def trigger_message(
-        self,
-        evse: Id,
-        *,
-        type: Literal[
-            "BootNotification",
-            "DiagnosticsStatusNotification",
-            "LogStatusNotification",
-            "FirmwareStatusNotification",
-            "PublishFirmwareStatusNotification",
-            "Heartbeat",
-            "MeterValues",
-            "StatusNotification",
-            "SignV2GCertificate",
-            "SignChargingStationCertificate",
-            "SignCombinedCertificate",
-            "TransactionEvent",
-        ]
-        | str,
-        extra: Extra = None,
-    ) -> Any:
+    async def trigger_message(self, evse: Id, *, type: TriggerMessageType, extra: Extra = None) -> Any:
         """Actions / Trigger Message EVSE (v1.0).
 
         A repetition is harmless: the charge point says the same thing once more.
@@ -1130,7 +1082,7 @@ class AsyncFlexibilityAssetActions:
         self,
         flexibility_asset: Id,
         *,
-        status: Literal["enabled", "disabled"] | str,
+        status: Literal["enabled", "disabled"] | Newer,
         ends_at: datetime | str | Unset = UNSET,
         extra: Extra = None,
     ) -> FlexibilityStatus:
@@ -1237,7 +1189,7 @@ class AsyncInstallerJobActions:
         self,
         installer_job: Id,
         *,
-        status: Literal["new", "in_progress", "completed", "failed"] | str,
+        status: ChangeStatusStatus,
         outcome_details: str | Unset = UNSET,
         extra: Extra = None,
     ) -> Any:
@@ -1349,7 +1301,7 @@ class AsyncParkingSpaceActions:
         self._run = run
 
     async def update_occupancy_status(
-        self, parking_space: Id, *, status: Literal["available", "occupied"] | str, extra: Extra = None
+        self, parking_space: Id, *, status: Literal["available", "occupied"] | Newer, extra: Extra = None
     ) -> Any:
         """Actions / Update occupancy status (v1.0).
 
@@ -1401,14 +1353,14 @@ class AsyncProvisioningCertificateActions:
         self._run = run
 
     async def issue_emaid(
-        self, provisioning_certificate: Id, *, payment_method: str | Unset | None = UNSET, extra: Extra = None
+        self, provisioning_certificate: Id, *, payment_method: str | Unset = UNSET, extra: Extra = None
     ) -> Any:
         """Actions / Issue an EMAID (v1.0).
 
         A repetition is not harmless: each call issues one more contract certificate.
 
         Args:
-            payment_method: id of a card, `corporate:{id}`, or None for the last used.
+            payment_method: id of a card, or `corporate:{id}`; left out: the one used last.
             extra: further members of the body, by AMPECO's names.
         """
         return await self._run(
@@ -1466,12 +1418,12 @@ class AsyncRoamingOperatorActions:
         *,
         id: Id,
         currency: str,
-        elements: Sequence[Any],
+        elements: Sequence[Element],
         last_updated: datetime | str,
         country_code: str | Unset = UNSET,
         party_id: Id | Unset = UNSET,
-        type: str | Unset = UNSET,
-        tariff_alt_text: Sequence[Any] | Unset = UNSET,
+        type: SetPricingDataType | Unset = UNSET,
+        tariff_alt_text: Sequence[TariffAltText] | Unset = UNSET,
         tariff_alt_url: str | Unset = UNSET,
         min_price: Price | Unset = UNSET,
         max_price: Price | Unset = UNSET,
@@ -1799,7 +1751,7 @@ class AsyncUserActions:
         )
 
     async def change_status(
-        self, user: Id, *, status: Literal["enabled", "disabled"] | str, reason: str, extra: Extra = None
+        self, user: Id, *, status: Literal["enabled", "disabled"] | Newer, reason: str, extra: Extra = None
     ) -> Any:
         """Actions / Change Status (v1.0).
 

@@ -5,114 +5,198 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, Required, TypedDict
 
+from ampeco.newer import Newer
 from ampeco.operations import Id
 
+Category = Literal["NUCLEAR_WASTE", "CARBON_DIOXIDE"] | Newer
+CertificateType = (
+    Literal[
+        "ChargingStationCertificate",
+        "V2GCertificate",
+        "V2GRootCertificate",
+        "MORootCertificate",
+        "CSMSRootCertificate",
+        "ManufacturerRootCertificate",
+        "V2GCertificateChain",
+    ]
+    | Newer
+)
+ChangeAvailabilityType = Literal["Inoperative", "Operative"] | Newer
+ChangeStatusStatus = Literal["new", "in_progress", "completed", "failed"] | Newer
+ChargingProfileKind = Literal["Absolute", "Recurring", "Relative"] | Newer
+ChargingProfilePurpose = Literal["ChargePointMaxProfile", "TxDefaultProfile", "TxProfile"] | Newer
+DayOfWeek = Literal["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"] | Newer
+InstallCertificateCertificateType = (
+    Literal["V2GRootCertificate", "MORootCertificate", "CSMSRootCertificate", "ManufacturerRootCertificate"]
+    | Newer
+)
+Reservation = Literal["RESERVATION", "RESERVATION_EXPIRES"] | Newer
+SetPricingDataElementPriceComponentType = Literal["ENERGY", "FLAT", "PARKING_TIME", "TIME"] | Newer
+SetPricingDataType = (
+    Literal["AD_HOC_PAYMENT", "PROFILE_CHEAP", "PROFILE_FAST", "PROFILE_GREEN", "REGULAR"] | Newer
+)
+Source = (
+    Literal["NUCLEAR", "GENERAL_FOSSIL", "COAL", "GAS", "GENERAL_GREEN", "SOLAR", "WIND", "WATER"] | Newer
+)
+SyncCertificatesCertificateType = (
+    Literal[
+        "V2GRootCertificate",
+        "MORootCertificate",
+        "CSMSRootCertificate",
+        "V2GCertificateChain",
+        "ManufacturerRootCertificate",
+    ]
+    | Newer
+)
+TriggerMessageType = (
+    Literal[
+        "BootNotification",
+        "DiagnosticsStatusNotification",
+        "LogStatusNotification",
+        "FirmwareStatusNotification",
+        "PublishFirmwareStatusNotification",
+        "Heartbeat",
+        "MeterValues",
+        "StatusNotification",
+        "SignV2GCertificate",
+        "SignChargingStationCertificate",
+        "SignCombinedCertificate",
+        "TransactionEvent",
+    ]
+    | Newer
+)
+VariableType = Literal["Actual", "Target", "MinSet", "MaxSet"] | Newer
 
-class ActivationPeriod(TypedDict):
-    """Inside the body of an action."""
 
+class ActivationPeriod(TypedDict, total=False):
     startTime: datetime | str
     endTime: datetime | str
-    energy: NotRequired[float]
-    maxPower: NotRequired[float]
+    energy: int
+    maxPower: int
 
 
 class ChargingProfile(TypedDict):
-    """Inside the body of an action."""
-
     transactionId: NotRequired[Id]
     stackLevel: int
-    chargingProfilePurpose: Literal["ChargePointMaxProfile", "TxDefaultProfile", "TxProfile"] | str
-    chargingProfileKind: Literal["Absolute", "Recurring", "Relative"] | str
-    recurrencyKind: NotRequired[Literal["Daily", "Weekly"] | str]
+    chargingProfilePurpose: ChargingProfilePurpose
+    chargingProfileKind: ChargingProfileKind
+    recurrencyKind: NotRequired[Literal["Daily", "Weekly"] | Newer]
     validFrom: NotRequired[datetime | str]
     validTo: NotRequired[datetime | str]
     chargingSchedule: ChargingSchedule
 
 
-class ChargingSchedule(TypedDict):
-    """Inside the body of an action."""
-
-    id: NotRequired[Id | None]
-    duration: NotRequired[int]
-    startSchedule: NotRequired[datetime | str]
-    chargingRateUnit: Literal["A", "W"] | str
-    chargingSchedulePeriod: Sequence[ChargingSchedulePeriod]
-    minChargingRate: NotRequired[float]
+class ChargingSchedule(TypedDict, total=False):
+    id: Id | None
+    duration: int
+    startSchedule: datetime | str
+    chargingRateUnit: Required[Literal["A", "W"] | Newer]
+    chargingSchedulePeriod: Required[Sequence[ChargingSchedulePeriod]]
+    minChargingRate: float
 
 
 class ChargingSchedulePeriod(TypedDict):
-    """Inside the body of an action."""
-
-    startPeriod: float
+    startPeriod: int
     limit: float
-    numberPhases: NotRequired[float]
+    numberPhases: NotRequired[int]
 
 
-class ConfigurationVariable(TypedDict):
-    """Inside the body of an action."""
-
-    value: str
-    keyName: NotRequired[str]
-    variableName: NotRequired[str]
-    component: NotRequired[str]
-    variableType: NotRequired[Literal["Actual", "Target", "MinSet", "MaxSet"] | str | None]
-    variableInstance: NotRequired[str | None]
-    componentInstance: NotRequired[str | None]
-    evseId: NotRequired[Id | None]
-    connectorId: NotRequired[Id | None]
+class ConfigurationVariable(TypedDict, total=False):
+    keyName: str
+    value: Required[str]
+    variableName: str
+    variableType: VariableType | None
+    variableInstance: str | None
+    component: str
+    componentInstance: str | None
+    evseId: Id | None
+    connectorId: Id | None
 
 
-class EnergyMix(TypedDict):
-    """Inside the body of an action."""
-
-    is_green_energy: NotRequired[bool]
-    energy_sources: NotRequired[Sequence[Any]]
-    environ_impact: NotRequired[Sequence[Any]]
-    supplier_name: NotRequired[str]
-    energy_product_name: NotRequired[str]
+class Element(TypedDict):
+    price_components: Sequence[PriceComponent]
+    restrictions: NotRequired[Restrictions]
 
 
-class EvseFilters(TypedDict):
-    """Inside the body of an action."""
-
-    locationIds: NotRequired[Sequence[Id]]
-    partnerIds: NotRequired[Sequence[Id]]
-    evseIds: NotRequired[Sequence[Id]]
-    chargePointIds: NotRequired[Sequence[Id]]
-    tariffGroupIds: NotRequired[Sequence[Id]]
+class EnergyMix(TypedDict, total=False):
+    is_green_energy: bool
+    energy_sources: Sequence[EnergySource]
+    environ_impact: Sequence[EnvironImpact]
+    supplier_name: str
+    energy_product_name: str
 
 
-class InvoiceDetails(TypedDict):
-    """Inside the body of an action."""
-
-    invoiceType: Literal["individual", "company"] | str
-    individualName: NotRequired[str]
-    individualPersonalId: NotRequired[Id]
-    individualTaxId: NotRequired[Id]
-    companyName: NotRequired[str]
-    companyRegNo: NotRequired[str]
-    companyTaxId: NotRequired[Id]
-    companyTaxAdministrationOfficeName: NotRequired[str]
-    country: NotRequired[str]
-    city: NotRequired[str]
-    postCode: NotRequired[str]
-    address: NotRequired[str]
+class EnergySource(TypedDict):
+    source: Source
+    percentage: float
 
 
-class Price(TypedDict):
-    """Inside the body of an action."""
-
-    excl_vat: NotRequired[float]
-    incl_vat: NotRequired[float]
+class EnvironImpact(TypedDict):
+    category: Category
+    amount: float
 
 
-class StopConditions(TypedDict):
-    """Inside the body of an action."""
+class EvseFilters(TypedDict, total=False):
+    locationIds: Sequence[Id]
+    partnerIds: Sequence[Id]
+    evseIds: Sequence[Id]
+    chargePointIds: Sequence[Id]
+    tariffGroupIds: Sequence[Id]
 
-    maxAmount: NotRequired[float]
-    maxDurationMinutes: NotRequired[float]
-    maxEnergyKwh: NotRequired[float]
-    maxSocPercent: NotRequired[float]
+
+class InvoiceDetails(TypedDict, total=False):
+    invoiceType: Required[Literal["individual", "company"] | Newer]
+    individualName: str
+    individualPersonalId: Id
+    individualTaxId: Id
+    companyName: str
+    companyRegNo: str
+    companyTaxId: Id
+    companyTaxAdministrationOfficeName: str
+    country: str
+    city: str
+    postCode: str
+    address: str
+
+
+class Price(TypedDict, total=False):
+    excl_vat: float
+    incl_vat: float
+
+
+class PriceComponent(TypedDict):
+    type: SetPricingDataElementPriceComponentType
+    price: float
+    vat: NotRequired[float]
+    step_size: int
+
+
+class Restrictions(TypedDict, total=False):
+    start_time: str
+    end_time: str
+    start_date: str
+    end_date: str
+    min_kwh: float
+    max_kwh: float
+    min_current: float
+    max_current: float
+    min_power: float
+    max_power: float
+    min_duration: int
+    max_duration: int
+    day_of_week: Sequence[DayOfWeek]
+    reservation: Reservation
+
+
+class StopConditions(TypedDict, total=False):
+    maxAmount: float
+    maxDurationMinutes: float
+    maxEnergyKwh: float
+    maxSocPercent: float
+
+
+class TariffAltText(TypedDict):
+    language: str
+    text: str

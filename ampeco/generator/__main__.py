@@ -2,11 +2,21 @@
 
 from pathlib import Path
 
-from ampeco.generator import actions, notification_page, objects, operations, page, resources, sample_bodies
+from ampeco.generator import (
+    actions,
+    notification_page,
+    objects,
+    operations,
+    page,
+    resources,
+    sample_bodies,
+    twins,
+)
 from ampeco.generator.facts import ROOT
 
 PARTS = (
     operations.outputs,
+    twins.outputs,
     actions.outputs,
     resources.outputs,
     objects.outputs,

@@ -7,14 +7,16 @@ is not publicly documented is one argument, `body`.
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
-from itertools import groupby, repeat
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ampeco.generator.body_types import BodyTypes, open_text
-from ampeco.generator.facts import GENERATED, PACKAGE, facts, formatted, judgements
+from ampeco.generator import contract_rows
+from ampeco.generator.body_types import BodyTypes
+from ampeco.generator.facts import GENERATED, PACKAGE, formatted, judgements
 from ampeco.generator.objects import snake
 from ampeco.generator.operations import rows
+from ampeco.generator.twins import synchronous
 
 FOLDER = PACKAGE / "actions"
 
@@ -27,13 +29,12 @@ Row = dict[str, Any]
 
 def outputs() -> dict[Path, str]:
     """Both modules of methods, and the module of the types in their signatures."""
-    types = BodyTypes()
-    modules = {
-        FOLDER / "asynchronous.py": _module(types, is_async=True),
-        FOLDER / "synchronous.py": _module(types, is_async=False),
-    }
-    made = modules | {FOLDER / "bodies.py": types.module()}
-    return {path: formatted(path, text) for path, text in made.items()}
+    types = BodyTypes(
+        "Objects inside the bodies of actions; their keys are spelled as AMPECO spells them.", ids=True
+    )
+    text = formatted(FOLDER / "asynchronous.py", _module(types))
+    made = {"asynchronous": text, "synchronous": synchronous(text), "bodies": types.module()}
+    return {FOLDER / f"{name}.py": formatted(FOLDER / f"{name}.py", text) for name, text in made.items()}
 
 
 def actions() -> list[Row]:
@@ -56,35 +57,38 @@ def _path_parameters(row: Row) -> list[str]:
     return [part[1:-1] for part in row["path"].split("/") if part.startswith("{")]
 
 
-def _module(types: BodyTypes, *, is_async: bool) -> str:
-    prefix = "Async" if is_async else ""
+def _module(types: BodyTypes) -> str:
     groups = [(name, list(found)) for name, found in groupby(actions(), noun)]
-    classes = "\n\n".join(_class(types, prefix, name, found) for name, found in groups)
-    members = "\n".join(f"        self.{name} = {prefix}{_pascal(name)}Actions(run)" for name, _ in groups)
+    classes = "\n\n".join(_class(types, name, found) for name, found in groups)
+    members = "\n".join(f"        self.{name} = Async{_pascal(name)}Actions(run)" for name, _ in groups)
     return f'''# {GENERATED}
-"""Every action of AMPECO as a method{" for async code" if is_async else ""}; what a call says is in `act`."""
+"""Every action of AMPECO as a method for async code; what a call says is in `act`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ampeco.actions.act import Extra, act
 from ampeco.actions.answers import {", ".join(_answers())}
-from ampeco.actions.bodies import {", ".join(types.in_signatures())}
 from ampeco.actions.unset import UNSET, Unset
-from ampeco.methods import {prefix}Run
-from ampeco.operations import Id
+from ampeco.methods import AsyncRun
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from ampeco.actions.bodies import {", ".join(types.in_signatures())}
+    from ampeco.newer import Newer
+    from ampeco.operations import Id
 
 
 {classes}
 
 
-class {prefix}Actions:
+class AsyncActions:
     """Everything that makes something happen, by noun."""
 
-    def __init__(self, run: {prefix}Run) -> None:
+    def __init__(self, run: AsyncRun) -> None:
 {members}
 '''
 
@@ -93,27 +97,29 @@ def _answers() -> list[str]:
     return sorted({row["answer"] for row in actions() if row["answer"]})
 
 
-def _class(types: BodyTypes, prefix: str, name: str, found: Iterable[Row]) -> str:
-    methods = "\n".join(_method(types, row, is_async=bool(prefix)) for row in found)
-    return f'''class {prefix}{_pascal(name)}Actions:
+def _class(types: BodyTypes, name: str, found: Iterable[Row]) -> str:
+    methods = "\n".join(_method(types, row) for row in found)
+    return f'''class Async{_pascal(name)}Actions:
     """Actions of AMPECO: {name.replace("_", " ")}."""
 
-    def __init__(self, run: {prefix}Run) -> None:
+    def __init__(self, run: AsyncRun) -> None:
         self._run = run
 
 {methods}
 '''
 
 
-def _method(types: BodyTypes, row: Row, *, is_async: bool) -> str:
-    verb = row["name"].partition(".")[2].replace("-", "_")
-    run = "await self._run" if is_async else "self._run"
-    call = f"{run}({_call(row)})"
+def _method(types: BodyTypes, row: Row) -> str:
+    call = f"await self._run({_call(row)})"
     returned = f"{row['answer']}.read({call})" if row["answer"] else call
-    return f"""    {"async " if is_async else ""}def {verb}({_signature(types, row)}) -> {row["answer"] or "Any"}:
+    return f"""    async def {_verb(row)}({_signature(types, row)}) -> {row["answer"] or "Any"}:
         {_docstring(row)}
         return {returned}
 """
+
+
+def _verb(row: Row) -> str:
+    return str(row["name"]).partition(".")[2].replace("-", "_")
 
 
 def _call(row: Row) -> str:
@@ -135,10 +141,11 @@ def _takes_extra(row: Row) -> bool:
 
 
 def _signature(types: BodyTypes, row: Row) -> str:
-    kinds = map(_parameter_type, repeat(row), _path_parameters(row))
+    owners = [_pascal(_verb(row)), _pascal(noun(row)) + _pascal(_verb(row))]
+    kinds = [_parameter_type(types, row, name, owners) for name in _path_parameters(row)]
     by_position = ["self", *map("{}: {}".format, arguments(row), kinds)]
     required_first = sorted(row["fields"] or [], key=lambda field: not field.get("required"))
-    by_keyword = [f"{snake(field['name'])}: {types.argument(field)}" for field in required_first]
+    by_keyword = [f"{snake(field['name'])}: {types.argument(field, owners)}" for field in required_first]
     if row["fields"] is None:
         by_keyword.append("body: Mapping[str, Any] | None = None")
     if _takes_extra(row):
@@ -149,10 +156,9 @@ def _signature(types: BodyTypes, row: Row) -> str:
     return ", ".join([*by_position, *(["*", *by_keyword] if by_keyword else [])])
 
 
-def _parameter_type(row: Row, name: str) -> str:
-    (entry,) = (entry for entry in facts("actions.json") if entry["path"] == row["path"])
-    (parameter,) = (parameter for parameter in entry["path_params"] if parameter["name"] == name)
-    return open_text(parameter["enum"]) if "enum" in parameter else "Id"
+def _parameter_type(types: BodyTypes, row: Row, name: str, owners: list[str]) -> str:
+    described = contract_rows.parameter(row["method"], row["path"], name)
+    return types.values(described, owners) if described and described.get("values") else "Id"
 
 
 def _docstring(row: Row) -> str:

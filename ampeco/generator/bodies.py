@@ -1,4 +1,4 @@
-"""The facts' description of a body -> fields as rows of the table; knows the facts' own notation and nothing else."""
+"""The older facts' description of a body -> fields as rows of the table, corrected by the contract."""
 
 import re
 from typing import Any
@@ -8,6 +8,17 @@ from ampeco.generator.facts import judgements
 WHOLE_BODY = "(body is a JSON array)"
 VARIABLES = "variables"
 
+_KEYS = (
+    "name",
+    "type",
+    "required",
+    "nullable",
+    "values",
+    "format",
+    "says",
+    "items",
+    "fields",
+)  # of the table
 _MEMBER = re.compile(r"(?P<name>\w+):(?P<type>\w+)(?P<flags>(?: required| nullable)*)(?: (?P<values>\S+))?")
 _ITEMS = re.compile(r"items \{(?P<members>[^{}]*)\}")
 _A_TIME = re.compile(r"^(?:date-time|ISO 8601(?: date-time)?)(?:; )?")
@@ -23,6 +34,22 @@ def fields(operation: str, body: dict[str, Row] | None) -> tuple[list[Row] | Non
     if WHOLE_BODY in body:
         return [_field(VARIABLES, VARIABLES, body[WHOLE_BODY], decided)], "array"
     return _members("", body, decided), "object"
+
+
+def corrected(older: list[Row] | None, contract: list[Row]) -> list[Row]:
+    """Fields as the contract has them; ours are the words and formats, and fields that only older facts know."""
+    known = {field["name"]: field for field in older or ()}
+    made = []
+    for field in contract:
+        ours = known.pop(field["name"], {})
+        row = field | {key: ours[key] for key in ("says", "format") if ours.get(key)}
+        if field.get("fields") or ours.get("fields"):
+            row["fields"] = corrected(ours.get("fields"), field.get("fields", []))
+        made.append(row)
+    return [
+        *made,
+        *({key: value for key, value in row.items() if key != "required"} for row in known.values()),
+    ]
 
 
 def _members(prefix: str, body: dict[str, Row], decided: dict[str, Row]) -> list[Row]:

@@ -26,6 +26,10 @@ def judgements() -> Any:
 
 
 def formatted(path: Path, source: str) -> str:
-    """Python source as `ruff format` would leave it at that path."""
-    ruff = [sys.executable, "-m", "ruff", "format", "--quiet", "--stdin-filename", str(path), "-"]
-    return subprocess.run(ruff, input=source, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    """Python source as `ruff format` and its order of imports would leave it at that path."""
+    for command in (["check", "--select", "I", "--fix"], ["format"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--quiet", "--stdin-filename", str(path), "-"]
+        source = subprocess.run(
+            ruff, input=source, capture_output=True, text=True, check=True, cwd=ROOT
+        ).stdout
+    return source

@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ampeco.generator.bodies import fields
+from ampeco.generator import contract_rows
+from ampeco.generator.bodies import VARIABLES, corrected, fields
 from ampeco.generator.facts import FACTS, PACKAGE, facts, judgements
 
 TABLE = PACKAGE / "operations" / "table.json"
@@ -17,6 +18,7 @@ SEED = "<= 3.59.0"  # the oldest index that was read names the subscription endp
 
 _VERSION = re.compile(r"v(\d+\.\d+)")
 _SUBSCRIPTIONS = {"POST": "subscribe", "PUT": "update", "DELETE": "unsubscribe"}
+_PAGED = {"empty-cursor", "next-link", "page"}
 _RETURNS_THE_OBJECT = {"list", "read", "create", "update", "replace"}
 
 Row = dict[str, Any]
@@ -47,6 +49,11 @@ def rows() -> tuple[Row, ...]:
 def _action(entry: Row) -> Row:
     name = _given_name(entry) or _action_name(entry["path"])
     members, takes = fields(name, entry["body"])
+    described = contract_rows.body(entry["method"], entry["path"])
+    if described and takes == "array":
+        members = corrected(members, [{**described, "name": VARIABLES, "required": True}])
+    elif described:
+        members = corrected(members, described["fields"])
     return _row(
         entry,
         name=name,
@@ -76,6 +83,7 @@ def _resource(entry: Row) -> Row:
         idempotent=entry["method"] != "POST",  # the others set values: a second equal call sets them again
         fields=[] if has_no_body else None,
         answer=_objects().get(f"{stem} {entry['version']}") if verb in _RETURNS_THE_OBJECT else None,
+        paging=_paging(entry) if verb == "list" else "",
     )
 
 
@@ -88,7 +96,8 @@ def _verb(entry: Row) -> str:
     title = entry["name"].lower()
     match entry["method"]:
         case "GET":
-            return "list" if title.endswith("listing") else "read"
+            named_so = title.endswith("listing") and not _answers_an_object(entry)
+            return "list" if named_so or _paging(entry) in _PAGED else "read"
         case "POST":
             return "update" if title.endswith("update") else "create"
         case "PUT":
@@ -96,6 +105,35 @@ def _verb(entry: Row) -> str:
         case "PATCH":
             return "update"
     return "delete"
+
+
+def _contract(entry: Row) -> Row | None:
+    """The operation in the published contract, None for one that the contract does not have."""
+    found: Row | None = facts("contract.json")["operations"].get(f"{entry['method']} {entry['path']}")
+    return found
+
+
+def _paging(entry: Row) -> str:
+    """How the first page is asked for, as `Operation.paging` says it."""
+    contract = _contract(entry)
+    if contract is None:
+        return ""
+    sized = "query per_page" in contract.get("parameters", {})
+    return contract.get("paging") or ("size" if sized else "none")
+
+
+def _answers_an_object(entry: Row) -> bool:
+    contract = _contract(entry)
+    if contract is None:
+        return False
+    answer = _shape(contract["answers"]["200"])
+    members = {name.split()[0]: shape for name, shape in answer["fields"].items()}
+    return isinstance(_shape(members.get("data", answer)), dict)
+
+
+def _shape(shape: Any) -> Any:
+    shared = isinstance(shape, str) and shape.startswith("@")
+    return facts("contract.json")["shared"][shape[1:]] if shared else shape
 
 
 def _has_patch(path: str) -> bool:
@@ -129,6 +167,7 @@ def _subscription(entry: Row) -> Row:
         fields=members,
         takes=takes,
         answer="Notification" if entry["response"] else None,
+        paging=_paging(entry) if verb == "list" else "",
     )
 
 
@@ -164,7 +203,7 @@ def _refuse_two_of_one_name(made: list[Row]) -> None:
 
 
 def _without_defaults(row: Row) -> Row:
-    usual = {"deprecated": False, "fields": [], "takes": "object", "answer": None}
+    usual = {"deprecated": False, "fields": [], "takes": "object", "answer": None, "paging": ""}
     return {name: value for name, value in row.items() if name not in usual or value != usual[name]}
 
 

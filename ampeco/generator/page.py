@@ -5,6 +5,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from ampeco.generator import contract_rows
 from ampeco.generator.facts import GENERATED, PACKAGE
 from ampeco.generator.operations import rows
 
@@ -41,14 +42,21 @@ def _place(row: Row) -> tuple[str, str, str]:
 
 
 def _line(row: Row) -> str:
-    body = "?" if row["fields"] is None else "known" if row["fields"] else "none"
     cells = [
         f"`{row['name']}`",
         row["title"],
         f"`{row['method']} {row['path']}`",
-        body,
+        _body(row),
         "harmless" if row["idempotent"] else "**no**",
         "deprecated" if row["deprecated"] else "",
         row["since"],
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _body(row: Row) -> str:
+    """Whether members of the body are known to the table, or to the types of `resources/bodies.py`."""
+    if row["fields"] is not None:
+        return "known" if row["fields"] else "none"
+    described = contract_rows.body(row["method"], row["path"])
+    return "known" if described and described["fields"] else "?"

@@ -1,103 +1,211 @@
-"""Rows of the table -> `ampeco/resources/{asynchronous,synchronous}.py`: a class per noun, a method per endpoint.
+"""Rows of the table -> a class per noun in `ampeco/resources/`, composed of mixins, and the types of their bodies.
 
 Names are those of the rows, with `_` for `-`: `resources.id-tags.create` is `client.resources.id_tags.create`.
 """
 
 import re
 import textwrap
-from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ampeco.generator import operations
+from ampeco.generator import contract_rows, operations
+from ampeco.generator.body_types import BodyTypes, singular
 from ampeco.generator.facts import GENERATED, PACKAGE, formatted
 from ampeco.generator.objects import snake
 from ampeco.generator.operations import Row
+from ampeco.generator.twins import synchronous
 
 TARGET = PACKAGE / "resources"
 ROOTS = {"resources": "Resources", "logs": "Logs"}
 
 Noun = tuple[str, ...]
+Nouns = dict[Noun, dict[str, list[Row]]]
 
-_NARROWING = "filters: Mapping[str, Any] | None = None, include: Sequence[str] = ()"
-_QUERY = "query: Mapping[str, Any] | None = None"
+_WIDTH = 100
+_MIXINS = {"list": "Lister", "read": "Reader", "create": "Creator", "update": "Updater", "delete": "Deleter"}
 _HEAD = '''# {generated}
-"""AMPECO's resources and logs for code that is {style}: each method is one endpoint in all its versions.
+"""AMPECO's resources and logs for async code: a class per noun; what its methods do is in its mixins.
 
 What filters, includes and versions mean, and how answers are typed, is told in `ampeco/README.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import {iterator}, Mapping, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, overload
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from ampeco.calls import Call
-from ampeco.listing import PER_PAGE
 from ampeco.operations import Id
-from ampeco.resources import requests
-from ampeco.resources.nouns import {base}
-from ampeco.resources.requests import Body
+from ampeco.resources import async_mixins, requests
+from ampeco.resources.async_mixins import {mixins}
 
 if TYPE_CHECKING:
-    from ampeco.models.objects import ({models})
+    from ampeco.models import objects
+    from ampeco.resources import bodies
+
+{versions}
 '''
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
-    """How one of the two modules is spelled."""
+class Group:
+    """Versions of an endpoint in which the same is answered and written.
 
-    module: str
-    says: str
-    prefix: str
-    iterator: str
-    define: str
-    wait: str
+    Attributes:
+        body: type of what is written, "" where nothing is.
+    """
 
-
-STYLES = (
-    Style("asynchronous", "async", "Async", "AsyncIterator", "async def", "await "),
-    Style("synchronous", "not async", "", "Iterator", "def", ""),
-)
+    answer: str
+    body: str
+    versions: tuple[str, ...]
 
 
 def outputs() -> dict[Path, str]:
-    """Both modules."""
-    return {TARGET / f"{style.module}.py": _module(style) for style in STYLES}
-
-
-def _module(style: Style) -> str:
-    nouns = _nouns()
-    models = sorted({str(row["answer"]) for row in _rows() if row["answer"]}, key=_import_order)
-    head = _HEAD.format(
-        generated=GENERATED,
-        style=style.says,
-        iterator=style.iterator,
-        base=f"{style.prefix}Noun",
-        models=", ".join(models),
+    """Both modules, and the one with the types of their bodies."""
+    types = BodyTypes(
+        "Bodies of the writes of resources; their keys are spelled as AMPECO spells them.", ids=False
     )
-    classes = [_class(style, noun, nouns) for noun in sorted(nouns)]
-    return formatted(TARGET / f"{style.module}.py", "\n\n".join([head, *classes]))
+    text = formatted(TARGET / "asynchronous.py", _Module(types).text())
+    made = {"asynchronous": text, "synchronous": synchronous(text), "bodies": types.module()}
+    return {TARGET / f"{name}.py": formatted(TARGET / f"{name}.py", text) for name, text in made.items()}
 
 
-def _import_order(name: str) -> tuple[bool, str]:
-    return not name.isupper(), name
+class _Module:
+    """The async module, built class by class, inner nouns first."""
+
+    def __init__(self, types: BodyTypes) -> None:
+        self._types = types
+        self._mixins: set[str] = set()
+        self._versions: set[tuple[str, ...]] = set()
+
+    def text(self) -> str:
+        nouns = _nouns()
+        classes = [self._class(noun, nouns) for noun in sorted(nouns, key=lambda noun: (-len(noun), noun))]
+        aliases = [
+            f"{_alias(versions)} = Literal[{', '.join(map(_quoted, versions))}]"
+            for versions in sorted(self._versions)
+        ]
+        head = _HEAD.format(
+            generated=GENERATED,
+            mixins=", ".join(sorted({"AsyncChild", "AsyncNoun", *(f"Async{name}" for name in self._mixins)})),
+            versions="\n".join(aliases),
+        )
+        return "\n\n".join([head, *classes])
+
+    def _class(self, noun: Noun, nouns: Nouns) -> str:
+        children = [other for other in sorted(nouns) if other[:-1] == noun]
+        verbs = nouns[noun]
+        if clash := {child[-1] for child in children} & verbs.keys():
+            raise ValueError(f"{noun} has both a noun and a verb named {clash}")
+        groups = {verb: self._groups(noun, verb, verbs[verb]) for verb in sorted(verbs)}
+        odd = [verb for verb in groups if verb not in _MIXINS]
+        parts = [] if len(noun) > 1 else [f"_name = {_quoted(noun[0])}"]
+        parts += [f"{_python(child[-1])} = AsyncChild({_class_name(child)})" for child in children]
+        parts += [self._odd_method(verb, verbs[verb], groups[verb]) for verb in odd]
+        bases = list(self._bases(verbs, {verb: groups[verb] for verb in groups if verb in _MIXINS}))
+        body = textwrap.indent("\n".join([f'"""{_docstring(noun, verbs)}"""\n', *parts]), "    ")
+        return f"class {_class_name(noun)}({', '.join(bases) or 'AsyncNoun'}):\n{body}"
+
+    def _bases(self, verbs: dict[str, list[Row]], groups: dict[str, list[Group]]) -> Iterator[str]:
+        """The mixins of a noun: a composed one where it fits, else one per verb."""
+        ids = {verb: len(_ids(verbs[verb][0])) for verb in groups}
+        all_groups = [group for verb in groups for group in groups[verb]]
+        alike = len(all_groups) == len(groups) and len({group.versions for group in all_groups}) == 1
+        alike = alike and len({groups[verb][0].answer for verb in groups if verb != "delete"}) == 1
+        if alike and ids.keys() in ({"list", "read"}, _MIXINS.keys()) and ids["read"] == ids["list"] + 1:
+            bodies = [groups[verb][0].body for verb in ("create", "update") if verb in groups]
+            name = "Records" if bodies else "Archive"
+            arguments = [groups["read"][0].answer, *bodies, self._alias(groups["read"][0].versions)]
+            yield self._mixin(name, [*arguments, *["Id"] * ids["list"]])
+            return
+        for verb, name in _MIXINS.items():
+            if verb in groups:
+                arguments = [argument for group in groups[verb] for argument in self._arguments(group)]
+                prefix = "Versioned" if len(groups[verb]) > 1 else ""
+                yield self._mixin(prefix + name, [*arguments, *["Id"] * ids[verb]])
+
+    def _arguments(self, group: Group) -> Iterator[str]:
+        yield from filter(None, [group.answer, group.body])
+        yield self._alias(group.versions)
+
+    def _mixin(self, name: str, arguments: list[str]) -> str:
+        self._mixins.add(name)
+        return f"Async{name}[{', '.join(arguments)}]"
+
+    def _alias(self, versions: tuple[str, ...]) -> str:
+        self._versions.add(versions)
+        return _alias(versions)
+
+    def _groups(self, noun: Noun, verb: str, versions: list[Row]) -> list[Group]:
+        """Versions of one shape, those with the usual one first."""
+        shapes: dict[tuple[str, str], list[str]] = {}
+        for row in versions:
+            answer = "" if row["method"] == "DELETE" else _answer(row)
+            body = self._body(noun, verb, row, versions) if _writes(row) else ""
+            shapes.setdefault((answer, body), []).append(row["version"])
+        made = [Group(answer, body, tuple(found)) for (answer, body), found in shapes.items()]
+        if len(made) > 2:
+            raise ValueError(f"{'.'.join(noun)}.{verb} has more than two shapes")
+        return made
+
+    def _body(self, noun: Noun, verb: str, row: Row, versions: list[Row]) -> str:
+        """Type of a body. Where the contract does not know the version, the type of the next one that it knows."""
+        described, usual = (_described(each, versions) for each in (row, versions[0]))
+        if described is None:
+            return "requests.Body"
+        name = _noun_name(noun) + _pascal(verb)
+        if usual is None or described["fields"] != usual["fields"]:
+            name += "V" + row["version"].removesuffix(".0").replace(".", "_")
+        return _quoted(
+            "bodies." + self._types.body({**described, "name": row["name"]}, name, _noun_name(noun))
+        )
+
+    def _odd_method(self, verb: str, versions: list[Row], groups: list[Group]) -> str:
+        """A method that no mixin has."""
+        (group,) = groups
+        usual = versions[0]
+        ids = [f"{name}: Id" for name in _ids(usual)]
+        given = _ids(usual)
+        named = f"({', '.join(given)}{',' * (len(given) == 1)})"
+        version = f"version: {self._alias(group.versions)} | None = None"
+        if _writes(usual):
+            arguments = [*ids, f"body: {_unquoted(group.body)} | requests.Free", "*", version]
+            returns = _unquoted(group.answer)
+            call = f'requests.write(f"{{self._name}}.{verb}", version, {named}, body)'
+        else:
+            arguments = [
+                *ids,
+                "*",
+                "include: Sequence[str] = ()",
+                f"query: async_mixins.Query = None, {version}",
+            ]
+            returns = _unquoted(group.answer)
+            call = f'requests.read(f"{{self._name}}.{verb}", version, {named}, include, query)'
+        return f'''
+async def {_python(verb)}(self, {", ".join(arguments)}) -> {returns}:
+    """{usual["title"]}."""
+    call: Call[{returns}] = {call}
+    return await self._run(call)
+'''
 
 
 def _rows() -> list[Row]:
     return [row for row in operations.rows() if row["name"].split(".")[0] in ROOTS]
 
 
-def _nouns() -> dict[Noun, dict[str, list[Row]]]:
+def _nouns() -> Nouns:
     """Noun -> verb -> its versions, the usual one first; nouns without endpoints of their own included."""
-    found: dict[Noun, dict[str, list[Row]]] = {}
+    found: Nouns = {}
     for row in sorted(_rows(), key=_rank, reverse=True):
         *noun, verb = row["name"].split(".")
         for length in range(1, len(noun)):
             found.setdefault(tuple(noun[:length]), {})
         found.setdefault(tuple(noun), {}).setdefault(verb, []).append(row)
+    for noun, verbs in found.items():
+        for verb, versions in verbs.items():
+            if len({len(_ids(row)) for row in versions}) != 1:
+                raise ValueError(f"{noun} {verb} takes different ids in different versions")
     return found
 
 
@@ -105,80 +213,21 @@ def _rank(row: Row) -> tuple[bool, list[int]]:
     return not row["deprecated"], [int(part) for part in row["version"].split(".")]
 
 
-def _class(style: Style, noun: Noun, nouns: dict[Noun, dict[str, list[Row]]]) -> str:
-    children = [other for other in sorted(nouns) if other[:-1] == noun]
-    verbs = nouns[noun]
-    if clash := {child[-1] for child in children} & verbs.keys():
-        raise ValueError(f"{noun} has both a noun and a verb named {clash}")
-    parts = [_attribute(style, child) for child in children]
-    parts += [_method(style, verb, verbs[verb]) for verb in sorted(verbs)]
-    says = f"AMPECO's `{'.'.join(noun[1:])}`" if len(noun) > 1 else f"AMPECO's {noun[0]}, by noun"
-    body = textwrap.indent("\n\n".join([f'"""{says}."""', *parts]), "    ")
-    return f"class {_class_name(style, noun)}({style.prefix}Noun):\n{body}"
-
-
-def _class_name(style: Style, noun: Noun) -> str:
+def _class_name(noun: Noun) -> str:
     words = noun[1:] if len(noun) > 1 else noun
     logs = "Log" if noun[0] == "logs" and len(noun) > 1 else ""
-    return style.prefix + "".join(part.title().replace("-", "") for part in words) + logs
+    return "Async" + "".join(map(_pascal, words)) + logs
 
 
-def _attribute(style: Style, noun: Noun) -> str:
-    name = _class_name(style, noun)
-    return (
-        f"@cached_property\ndef {_python(noun[-1])}(self) -> {name}:\n"
-        f'    """`{".".join(noun)}`"""\n    return {name}(self._run, self._walk)'
-    )
-
-
-def _method(style: Style, verb: str, versions: list[Row]) -> str:
-    if len({len(_ids(row)) for row in versions}) != 1:
-        raise ValueError(f"{versions[0]['name']} takes different ids in different versions")
-    answers: dict[str, list[Row]] = defaultdict(list)
-    for row in versions:
-        answers[_answer(row)].append(row)
-    parts = []
-    if len(answers) > 1:
-        parts = [
-            f"@overload\n{_signature(style, verb, versions[0], rows, [answer])} ..."
-            for answer, rows in answers.items()
-        ]
-    statements = f'"""{_docstring(versions)}"""\n{_statements(style, verb, versions[0], list(answers))}'
-    signature = _signature(style, verb, versions[0], versions, list(answers))
-    return "\n".join([*parts, signature, textwrap.indent(statements, "    ")])
-
-
-def _signature(style: Style, verb: str, usual: Row, versions: list[Row], answers: list[str]) -> str:
-    """Up to the colon; `version` may be left out where the usual one is among them."""
-    literal = f"Literal[{', '.join(_quoted(row['version']) for row in versions)}]"
-    version = f"version: {literal} | None = None" if usual in versions else f"version: {literal}"
-    ids = [f"{name}: Id" for name in _ids(usual)]
-    body = ["body: Body"] if _writes(usual) else []
-    named = {"list": [_NARROWING, _QUERY, "per_page: int = PER_PAGE"]}.get(
-        verb, ["include: Sequence[str] = ()", _QUERY] if usual["method"] == "GET" else []
-    )
-    arguments = ", ".join(["self", *ids, *body, "*", *named, version])
-    define = "def" if verb == "list" else style.define
-    return f"{define} {_python(verb)}({arguments}) -> {_returns(style, verb, usual, answers)}:"
-
-
-def _statements(style: Style, verb: str, usual: Row, answers: list[str]) -> str:
-    given = ", ".join([_quoted(usual["name"]), "version", *_ids(usual)])
-    if verb == "list":
-        asked = "filters=filters, include=include, query=query, per_page=per_page"
-        return f"return self._walk(requests.listing({given}, {asked}))"
-    if usual["method"] == "DELETE":
-        return f"{style.wait}self._run(requests.delete({given}))"
-    call = f"requests.write({given}, body=body)"
-    if usual["method"] == "GET":
-        call = f"requests.read({given}, include=include, query=query)"
-    return f"call: Call[{_returns(style, verb, usual, answers)}] = {call}\nreturn {style.wait}self._run(call)"
+def _noun_name(noun: Noun) -> str:
+    """`("resources", "users", "notes")` -> `UserNote`."""
+    return "".join(_pascal(singular(word)) for word in noun[1:])
 
 
 def _answer(row: Row) -> str:
     """Type of the object that is answered; where it may as well be a list, it is not said."""
     if row["answer"]:
-        return str(row["answer"])
+        return _quoted(f"objects.{row['answer']}")
     one_word_for_all = not row["path"].endswith("}") and row["name"].rsplit(".", 1)[1] not in (
         "list",
         "create",
@@ -186,26 +235,32 @@ def _answer(row: Row) -> str:
     return "Any" if one_word_for_all else "dict[str, Any]"
 
 
-def _returns(style: Style, verb: str, usual: Row, answers: list[str]) -> str:
-    if verb == "list":
-        return " | ".join(f"{style.iterator}[{answer}]" for answer in answers)
-    if usual["method"] == "DELETE":
-        return "None"
-    if "Any" in answers:
-        return "Any"
-    return " | ".join([*answers, "None"] if _writes(usual) else answers)
+def _described(row: Row, versions: list[Row]) -> Row | None:
+    bodies = (contract_rows.body(each["method"], each["path"]) for each in (row, *versions))
+    return next((body for body in bodies if body and body["fields"]), None)
 
 
-def _docstring(versions: list[Row]) -> str:
-    usual = versions[0]
-    said = [f"{version['version']}{' (deprecated)' * version['deprecated']}" for version in versions]
-    known = f"version{'s' * (len(versions) > 1)} {', '.join(said)}"
-    lines = [f"{usual['title']}: {known}."]
-    if usual["deprecated"]:
-        lines += ["", "Deprecated by AMPECO."]
-    if not usual["idempotent"]:
-        lines += ["", "Not repeated by itself: a second equal call may do it a second time."]
-    return "\n".join(lines) + "\n" * (len(lines) > 1)
+def _docstring(noun: Noun, verbs: dict[str, list[Row]]) -> str:
+    """The versions of each verb, once where all verbs have the same."""
+    if len(noun) == 1:
+        return f"AMPECO's {noun[0]}, by noun."
+    says = f"AMPECO's `{'.'.join(noun[1:])}`"
+    said = {verb: ", ".join(map(_version, versions)) for verb, versions in sorted(verbs.items())}
+    if not said:
+        return f"{says}, by noun."
+    listed = ", ".join(sorted(set(said.values())))
+    if len(set(said.values())) > 1:
+        listed = "; ".join(f"{_python(verb)} {versions}" for verb, versions in said.items())
+    text = f"{says}. Versions: {listed}."
+    if len(text) > _WIDTH:
+        text = f"{says}.\n\n{textwrap.fill(f'Versions: {listed}.', _WIDTH)}\n"
+    if all(row["deprecated"] for versions in verbs.values() for row in versions):
+        text += "\n\nDeprecated by AMPECO.\n"
+    return text
+
+
+def _version(row: Row) -> str:
+    return f"{row['version']}{' (deprecated)' * row['deprecated']}"
 
 
 def _ids(row: Row) -> list[str]:
@@ -216,9 +271,21 @@ def _writes(row: Row) -> bool:
     return row["method"] in ("POST", "PUT", "PATCH")
 
 
+def _alias(versions: Iterable[str]) -> str:
+    return "V" + "_".join(version.replace(".", "") for version in versions)
+
+
+def _pascal(word: str) -> str:
+    return word.title().replace("-", "")
+
+
 def _python(word: str) -> str:
     return word.replace("-", "_")
 
 
 def _quoted(text: str) -> str:
     return f'"{text}"'
+
+
+def _unquoted(text: str) -> str:
+    return text.strip('"')

@@ -17,6 +17,7 @@ Kind = Literal["read", "write", "action"]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Id = str | int
 """Of anything at AMPECO, in a path or a body: a number, or the text of one."""
+Paging = Literal["", "empty-cursor", "next-link", "page", "size", "none"]
 Format = Literal["", "date-time", "date-time-down", "date-time-up", "local-date-time"]
 
 
@@ -72,6 +73,8 @@ class Operation:
         fields: members of the body; empty when there is none, None when it is not publicly documented.
         takes: what the body is; an `array` is described by the only one of `fields`.
         answer: name of the object or of the shape that is answered, None when not publicly documented.
+        paging: how a listing is asked for its first page: an `empty-cursor`, no cursor but that of the `next-link`,
+            the number of a `page`, only the `size` of a page, or `none` of these; empty when not publicly documented.
     """
 
     name: str
@@ -87,6 +90,7 @@ class Operation:
     fields: tuple[Field, ...] | None = ()
     takes: Literal["object", "array"] = "object"
     answer: str | None = None
+    paging: Paging = ""
 
     @property
     def parameters(self) -> tuple[str, ...]:

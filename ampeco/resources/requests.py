@@ -1,21 +1,29 @@
-"""What the generated methods of resources and logs say to AMPECO, once for both clients; knows no transport.
+"""What the methods of resources and logs say to AMPECO, once for both clients; knows no transport.
 
 Path values come in the order of the path: versions of one endpoint name the same id differently.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
+from ampeco.actions.encoding import moment
 from ampeco.calls import Call
 from ampeco.listing import Listing, narrowing
 from ampeco.models.payload import VendorObject
-from ampeco.operations import OPERATIONS, VERSIONS, Id, Operation
+from ampeco.newer import AsIs
+from ampeco.operations import OPERATIONS, VERSIONS, Operation
 from ampeco.resources.answers import an_answer, an_entry, an_object
 from ampeco.wire import build
 
-Body = Mapping[str, Any] | list[Any] | VendorObject
-"""What is written: JSON goes out as it is; of an object, the fields it was made with, unknown ones included."""
+Free = VendorObject | AsIs
+"""What may be written anywhere. Of an object, the fields it was made with are sent, unknown ones included."""
+
+Body = Mapping[str, Any] | list[Any]
+"""What is written where the contract describes no body."""
+
+NOT_GIVEN: Final[Any] = object()
 
 
 def operation_of(name: str, version: str | None) -> Operation:
@@ -36,8 +44,9 @@ def operation_of(name: str, version: str | None) -> Operation:
 def listing(
     name: str,
     version: str | None,
-    *values: Id,
+    ids: tuple[Any, ...],
     filters: Mapping[str, Any] | None,
+    *,
     include: Sequence[str],
     query: Mapping[str, Any] | None,
     per_page: int,
@@ -46,7 +55,7 @@ def listing(
     operation = operation_of(name, version)
     return Listing(
         operation,
-        _named(operation, values),
+        _named(operation, ids),
         item=partial(an_entry, operation),
         query=narrowing(filters, include, query),
         per_page=per_page,
@@ -54,31 +63,53 @@ def listing(
 
 
 def read(
-    name: str, version: str | None, *values: Id, include: Sequence[str], query: Mapping[str, Any] | None
+    name: str,
+    version: str | None,
+    ids: tuple[Any, ...],
+    include: Sequence[str],
+    query: Mapping[str, Any] | None,
 ) -> Call[Any]:
     """Something to read that is no list."""
     operation = operation_of(name, version)
     asked = narrowing(include=include, query=query)
-    return an_object(operation, (yield build(operation, _named(operation, values), query=asked)))
+    return an_object(operation, (yield build(operation, _named(operation, ids), query=asked)))
 
 
-def write(name: str, version: str | None, *values: Id, body: Body) -> Call[Any]:
-    """Something to create or to change; what AMPECO answers, None when it answers nothing."""
+def write(name: str, version: str | None, given: tuple[Any, ...], body: Any) -> Call[Any]:
+    """Something to create or to change; what AMPECO answers, None when it answers nothing.
+
+    Args:
+        given: the ids, and after them the body unless `body` is given.
+    """
     operation = operation_of(name, version)
-    return an_answer(operation, (yield build(operation, _named(operation, values), _plain(body))))
+    if body is NOT_GIVEN:
+        if not given:
+            raise TypeError(f"{name} needs a body")
+        given, body = given[:-1], given[-1]
+    return an_answer(operation, (yield build(operation, _named(operation, given), _plain(body))))
 
 
-def delete(name: str, version: str | None, *values: Id) -> Call[None]:
+def delete(name: str, version: str | None, ids: tuple[Any, ...]) -> Call[None]:
     """Something to remove."""
     operation = operation_of(name, version)
-    yield build(operation, _named(operation, values))
+    yield build(operation, _named(operation, ids))
 
 
-def _named(operation: Operation, values: tuple[Id, ...]) -> dict[str, Id]:
-    return dict(zip(operation.parameters, values, strict=True))
+def _named(operation: Operation, ids: Sequence[Any]) -> dict[str, Any]:
+    if len(ids) != len(operation.parameters):
+        expected = ", ".join(operation.parameters) or "no id"
+        raise TypeError(f"{operation.name} takes {expected} in the path, not {len(ids)} ids")
+    return dict(zip(operation.parameters, ids, strict=True))
 
 
-def _plain(body: Body) -> Any:
-    if isinstance(body, VendorObject):  # a field that did not fit when it was read goes back as it came
-        return body.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
+def _plain(body: Any) -> Any:
+    match body:
+        case VendorObject():  # a field that did not fit when it was read goes back as it came
+            return body.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
+        case datetime():
+            return moment(body)
+        case Mapping():
+            return {name: _plain(value) for name, value in body.items()}
+        case list() | tuple():
+            return [_plain(value) for value in body]
     return body

@@ -132,9 +132,10 @@ class Story:
 
     async def _repeat_one(self) -> None:
         """AMPECO does not promise to deliver once."""
-        letter = sample("SessionStartStopNotification", datetime.now(UTC))
+        start = "session.start.stop.notification"
+        letter = sample(start, datetime.now(UTC))
         for _ in range(2):
-            await self._play.tenant.send("SessionStartStopNotification", letter, charge_point_of(letter))
+            await self._play.tenant.send(start, letter, charge_point_of(letter))
         await self._until(lambda tally: tally.duplicates > 0, "a repeated notification was not known again")
         self._view.say("the tenant sends a notification twice: the second time it is known again")
 

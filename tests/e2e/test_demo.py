@@ -31,7 +31,7 @@ def test_it_tells_the_story_and_leaves_nothing_behind(told: str) -> None:
         "a pretend tenant is at http://127.0.0.1:",
         "a worker runs the handlers demo.journal, demo.reset-faulted, resend-failed",
         "the receiver is open at http://127.0.0.1:",
-        "and has registered itself for HardwareStatusNotification, SessionStartStopNotification",
+        "and has registered itself for HardwareStatusNotification, session.start.stop.notification",
         "5 charge points are at work, 30 notifications per second",
         "signed with another key, is refused: 401",
         "the second time it is known again",

@@ -102,7 +102,7 @@ class Senders:
     """Signed events over several lasting connections, for as long as the block lasts.
 
     Attributes:
-        accepted: bodies that were answered 200.
+        accepted: bodies that were answered 202.
         cut: connections that ended without an answer.
         answers: every status.
     """
@@ -124,7 +124,7 @@ class Senders:
                         connection.sendall(signed_head(sent) + sent)
                         status = read_reply(connection).status
                         self.answers.add(status)
-                        if status == 200:
+                        if status == 202:
                             self.accepted.append(sent)
                 except (AssertionError, ConnectionError):
                     self.cut += 1
@@ -165,10 +165,10 @@ def test_a_killed_process_costs_no_more_than_its_connections(
         soon(lambda: counted() > 0 and front.ready()["ready"])
     # Whoever came back takes part: what it counts goes on from what its predecessor had counted.
     soon(
-        lambda: front.post(body()).status == 200 and counted() > 0 and accepted_by(front, "serve-1", again),
+        lambda: front.post(body()).status == 202 and counted() > 0 and accepted_by(front, "serve-1", again),
         every_s=0.005,
     )
-    assert senders.answers == {200}
+    assert senders.answers == {202}
     assert senders.cut <= 6
     stored = in_log(valkey.url, prefix)
     assert set(senders.accepted) <= stored
@@ -179,7 +179,7 @@ def test_a_killed_process_costs_no_more_than_its_connections(
     assert front.metric("awr_append_batch_events_count") <= total
     assert front.metric("awr_ready") == 1
     for _ in range(10):
-        assert front.post(body()).status == 200
+        assert front.post(body()).status == 202
     assert front.metric(ACCEPTED) == total + 10
 
 
@@ -204,7 +204,7 @@ def test_one_that_hangs_is_told_and_the_others_serve(front: Door) -> None:
         assert front.get("/health/live", admin=True).status == 200
         assert front.metric("awr_ready") == 0
         for _ in range(20):
-            assert front.post(body()).status == 200
+            assert front.post(body()).status == 202
         assert front.get("/health/ready").status == 200
     finally:
         os.kill(pids["serve-2"], signal.SIGCONT)
@@ -235,7 +235,7 @@ def test_sigterm_answers_what_is_under_way_and_leaves_nothing(
         assert front.metric("awr_ready") == 0
         for connection in waiting:
             connection.sendall(sent)
-            assert read_reply(connection).status == 200
+            assert read_reply(connection).status == 202
     assert front.ends() == 0
     assert in_log(valkey.url, prefix) == {sent}
     assert {line.get("process") for line in front.said("door.closed")} == {None, "serve-1", "serve-2"}
@@ -268,7 +268,7 @@ def test_an_append_under_way_is_answered_at_sigterm(tmp: Path, prefix: str) -> N
         front.process.terminate()
         soon(lambda: refuses(front.port))
         client.execute_command("CLIENT", "UNPAUSE")
-        assert [read_reply(connection).status for connection in waiting] == [200] * 6
+        assert [read_reply(connection).status for connection in waiting] == [202] * 6
         assert front.ends() == 0
         assert in_log(server.url, prefix) == set(bodies)
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from ampeco.client import AsyncClient, Client
-from ampeco.errors import NoAnswer, NotSent, RateLimited, RequestRefused, ServerFault
+from ampeco.errors import ChargePointRefused, NoAnswer, NotSent, RateLimited, RequestRefused, ServerFault
 from handlers import Context, Event, Raw, Retry, StepUncertain, SyncContext, handler
 from tests.harness import VERSION, declaration, event, opened, position
 from workers.deliver import Runtime
@@ -137,11 +137,18 @@ def test_a_step_of_an_entity_is_called_once_for_all_its_events(with_lane):
 CERTAIN = [
     NotSent("x", None, ""),
     RequestRefused("x", 400, ""),
+    ChargePointRefused("x", 406, ""),
     RateLimited("x", 429, "", retry_after_s=0),
     Retry("no connection", after_s=0),
     ServerFault("notifications.list", 503, ""),
+    ServerFault("GET /public-api/resources/robots/v1.0", 503, ""),
 ]
-UNKNOWN = [NoAnswer("x", None, ""), ServerFault("x", 503, ""), ValueError("anything")]
+UNKNOWN = [
+    NoAnswer("x", None, ""),
+    ServerFault("x", 503, ""),
+    ServerFault("GET /public-api/actions/robots/v1.0", 503, ""),
+    ValueError("anything"),
+]
 
 
 @pytest.mark.parametrize("error", CERTAIN, ids=lambda e: type(e).__name__)
@@ -490,6 +497,70 @@ def test_a_refusal_after_an_action_of_the_same_step_leaves_it_uncertain(with_lan
         requests, clients = tenant(202, 422)
         await handled(log, h, **clients)
         assert (len(requests), await reasons(log)) == (2, ["step-uncertain"])
+
+    with_lane(check)
+
+
+def test_an_action_that_ampeco_has_not_implemented_is_dead_at_once_and_not_uncertain(with_lane):
+    @handler("h", on=["*"], timeout_s=5, calls=[RESEND])
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        await resend(ctx, "a")
+
+    async def check(log: EventLog) -> None:
+        requests, clients = tenant(501)
+        await handled(log, h, **clients)
+        assert (len(requests), await reasons(log)) == (1, ["not-supported"])
+
+    with_lane(check)
+
+
+def test_what_a_charge_point_refused_is_tried_again(with_lane, monkeypatch):
+    monkeypatch.setattr("random.uniform", lambda low, high: 0.0)
+
+    @handler("h", on=["*"], timeout_s=5, calls=["charge-point.unlock"])
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        await ctx.ampeco.actions.charge_point.unlock(12, 34)
+
+    async def check(log: EventLog) -> None:
+        requests, clients = tenant(406, 406, 202)
+        await handled(log, h, **clients)
+        assert (len(requests), await reasons(log)) == (3, [])
+
+    with_lane(check)
+
+
+MOVE = "/public-api/actions/session/v9.0/12/move"
+MOVES = ["POST /public-api/actions/session/v9.0/{session}/move"]
+
+
+@pytest.mark.parametrize(
+    ("calls", "statuses", "sent", "reason"),
+    [
+        (MOVES, (202,), 1, []),
+        (MOVES, (422, 202), 2, []),
+        (MOVES, (500,), 1, ["step-uncertain"]),
+        ([], (202,), 0, ["call-not-declared"]),
+        (["POST /public-api/actions/session/v9.0/{session}/stop"], (202,), 0, ["call-not-declared"]),
+    ],
+)
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_call_by_path_keeps_the_rules_of_an_action(
+    with_lane, monkeypatch, is_async, calls, statuses, sent, reason
+):
+    monkeypatch.setattr("random.uniform", lambda low, high: 0.0)
+
+    async def later(event: Event[Raw], ctx: Context) -> None:
+        await ctx.ampeco.call("POST", MOVE, body={"evseId": 7})
+
+    def plain(event: Event[Raw], ctx: SyncContext) -> None:
+        ctx.ampeco.call("POST", MOVE, body={"evseId": 7})
+
+    h = handler("h", on=["*"], timeout_s=5, calls=calls)(later if is_async else plain)
+
+    async def check(log: EventLog) -> None:
+        requests, clients = tenant(*statuses)
+        await handled(log, h, **clients)
+        assert (requests, await reasons(log)) == ([b'{"evseId":7}'] * sent, reason)
 
     with_lane(check)
 

@@ -66,7 +66,7 @@ def body(type: str = "SessionUpdateNotification", **fields: object) -> bytes:
 def test_a_signed_notification_is_in_the_log_when_the_answer_arrives(site: Site) -> None:
     sent = body(session={"id": 4711}, lastUpdatedAt="2026-11-24T10:00:00Z")
     answer = site.door.post(sent)
-    assert (answer.status, answer.body) == (200, b"")
+    assert (answer.status, answer.body) == (202, b"")
     stored = site.newest(key="session:4711")
     assert (stored.body, stored.type, stored.marks) == (sent, "SessionUpdateNotification", ())
     assert stored.key_id == SigningKey.of(TOKEN).key_id
@@ -78,12 +78,12 @@ def test_a_signed_notification_is_in_the_log_when_the_answer_arrives(site: Site)
 def test_every_spelling_of_a_signature_is_read(site: Site, encoding: str, prefix: str) -> None:
     sent = body()
     signature = sign(sent, SigningKey.of(TOKEN), encoding=encoding, prefix=prefix)  # type: ignore[arg-type]
-    assert site.door.post(sent, x_signature=signature).status == 200
+    assert site.door.post(sent, x_signature=signature).status == 202
 
 
 def test_every_accepted_key_is_tried_and_the_one_that_matched_is_recorded(site: Site) -> None:
     sent = body("x.changed", session={"id": "by-other"})
-    assert site.door.post(sent, key=OTHER).status == 200
+    assert site.door.post(sent, key=OTHER).status == 202
     assert site.newest(key="session:by-other").key_id == SigningKey.of(OTHER).key_id
 
 
@@ -108,7 +108,7 @@ def test_a_body_changed_after_signing_is_refused(site: Site) -> None:
 def test_a_repeated_body_is_accepted_and_kept_once_when_it_carries_a_time(site: Site) -> None:
     sent = body(lastUpdatedAt="2026-11-24T10:00:00Z")
     before = site.counts()
-    assert [site.door.post(sent).status for _ in range(3)] == [200, 200, 200]
+    assert [site.door.post(sent).status for _ in range(3)] == [202, 202, 202]
     after = site.counts()
     assert (after.accepted - before.accepted, after.duplicates - before.duplicates) == (1, 2)
 
@@ -139,9 +139,9 @@ def test_a_repeated_body_without_a_time_is_kept_and_marked(site: Site) -> None:
     ).encode()
     key = f"charge-point:{json.loads(sent)['chargePointId']}"
     before = site.counts()
-    assert site.door.post(sent).status == 200
+    assert site.door.post(sent).status == 202
     assert "maybe_repeat" not in site.newest(key=key).marks
-    assert site.door.post(sent).status == 200
+    assert site.door.post(sent).status == 202
     assert "maybe_repeat" in site.newest(key=key).marks
     assert site.counts().accepted - before.accepted == 2
 
@@ -151,21 +151,21 @@ def test_a_repeated_body_without_a_time_is_kept_and_marked(site: Site) -> None:
 )
 def test_verified_bytes_that_are_no_object_are_accepted_into_the_quarantine(site: Site, sent: bytes) -> None:
     before = site.counts()
-    assert site.door.post(sent).status == 200
+    assert site.door.post(sent).status == 202
     after = site.counts()
     assert (after.quarantined - before.quarantined, after.accepted - before.accepted) == (1, 0)
 
 
 def test_an_unknown_type_and_a_payload_that_does_not_fit_are_accepted(site: Site) -> None:
-    assert site.door.post(body("something.neverSeen", session={"id": "u1"})).status == 200
+    assert site.door.post(body("something.neverSeen", session={"id": "u1"})).status == 202
     assert site.newest(type="something.neverSeen").key == "session:u1"
-    assert site.door.post(body("SessionUpdateNotification", session=[], sessionId="m1")).status == 200
+    assert site.door.post(body("SessionUpdateNotification", session=[], sessionId="m1")).status == 202
     assert site.newest(key="session:m1").marks == ("misfit",)
 
 
 def test_nobody_from_outside_can_close_a_gap(site: Site) -> None:
     before = site.counts()
-    assert site.door.post(body("receiver.gap.closed")).status == 200
+    assert site.door.post(body("receiver.gap.closed")).status == 202
     assert site.counts().quarantined - before.quarantined == 1
 
 
@@ -173,8 +173,8 @@ def test_other_methods_types_and_paths(site: Site) -> None:
     answer = site.door.get(PATH)
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
     assert site.door.post(body(), content_type="text/plain").status == 415
-    assert site.door.post(body(), content_type=None).status == 200
-    assert site.door.post(body(), content_type="application/vnd.x+json; charset=utf-8").status == 200
+    assert site.door.post(body(), content_type=None).status == 202
+    assert site.door.post(body(), content_type="application/vnd.x+json; charset=utf-8").status == 202
     for path in (f"{PATH}/", "/", "/metrics", "/docs"):
         assert site.door.get(path).status == 404
 
@@ -234,7 +234,7 @@ def test_a_chunked_body_within_the_limit_is_verified_over_all_of_it(site: Site) 
         f"POST {PATH} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n"
         f"x-signature: {sign(sent, SigningKey.of(TOKEN))}\r\n\r\n"
     )
-    assert site.door.exchange(head.encode() + pieces + b"0\r\n\r\n").status == 200
+    assert site.door.exchange(head.encode() + pieces + b"0\r\n\r\n").status == 202
     assert site.newest().body == sent
 
 
@@ -245,7 +245,7 @@ def test_a_sender_that_hangs_up_half_way_harms_nobody(site: Site) -> None:
                 f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nhalf".encode()
             )
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-    assert site.door.post(body()).status == 200
+    assert site.door.post(body()).status == 202
 
 
 def test_a_connection_outlives_a_refused_signature(site: Site) -> None:
@@ -257,7 +257,7 @@ def test_a_connection_outlives_a_refused_signature(site: Site) -> None:
         connection.sendall(
             f"{request}x-signature: {sign(sent, SigningKey.of(TOKEN))}\r\n\r\n".encode() + sent
         )
-        assert read_reply(connection).status == 200
+        assert read_reply(connection).status == 202
 
 
 def test_requests_that_come_together_share_an_append(site: Site) -> None:
@@ -266,7 +266,7 @@ def test_requests_that_come_together_share_an_append(site: Site) -> None:
     sent = [body(n=n) for n in range(events)]
     with ThreadPoolExecutor(32) as senders:
         statuses = list(senders.map(lambda one: site.door.post(one).status, sent))
-    assert statuses == [200] * events
+    assert statuses == [202] * events
     assert site.counts().accepted - before[0].accepted == events
     assert site.door.metric("awr_append_batch_events_count") - before[1] < events
 

@@ -31,7 +31,7 @@ def refused_and_asked_again(front: Door) -> None:
 
 
 def accepts_again(front: Door, since_s: float) -> None:
-    soon(lambda: front.post(body()).status == 200, within_s=BACK_WITHIN_S)
+    soon(lambda: front.post(body()).status == 202, within_s=BACK_WITHIN_S)
     assert time.monotonic() - since_s < BACK_WITHIN_S
     soon(lambda: front.get("/health/ready").status == 200)
     assert front.process.poll() is None
@@ -57,7 +57,7 @@ def test_a_killed_redis_costs_503_until_it_is_back_and_nothing_accepted_is_lost(
 ) -> None:
     with door(server.url, prefix) as front:
         accepted = [body() for _ in range(50)]
-        assert {front.post(one).status for one in accepted} == {200}
+        assert {front.post(one).status for one in accepted} == {202}
         server.kill()
         refused_and_asked_again(front)
         soon(lambda: front.get("/health/ready").status == 503)
@@ -82,7 +82,7 @@ def test_a_redis_that_takes_the_place_of_another_is_looked_at_anew(
 
 def test_a_stuck_redis_is_not_waited_for(server: EmbeddedServer, prefix: str) -> None:
     with door(server.url, prefix) as front:
-        assert front.post(body()).status == 200
+        assert front.post(body()).status == 202
         os.kill(server.pid, signal.SIGSTOP)
         try:
             started_s = time.monotonic()
@@ -96,7 +96,7 @@ def test_a_stuck_redis_is_not_waited_for(server: EmbeddedServer, prefix: str) ->
 
 def test_a_read_only_redis_is_503_and_says_so(server: EmbeddedServer, prefix: str) -> None:
     with door(server.url, prefix) as front, redis.Redis.from_url(server.url) as client:
-        assert front.post(body()).status == 200
+        assert front.post(body()).status == 202
         client.execute_command("REPLICAOF", "127.0.0.1", "1")
         refused_and_asked_again(front)
         soon(lambda: front.ready()["reasons"] == ["redis-read-only"])
@@ -106,7 +106,7 @@ def test_a_read_only_redis_is_503_and_says_so(server: EmbeddedServer, prefix: st
 
 def test_a_full_redis_is_503_and_recovers(server: EmbeddedServer, prefix: str) -> None:
     with door(server.url, prefix) as front, redis.Redis.from_url(server.url) as client:
-        assert front.post(body()).status == 200
+        assert front.post(body()).status == 202
         client.config_set("maxmemory", "1mb")
         refused_and_asked_again(front)
         client.config_set("maxmemory", "0")
@@ -185,7 +185,7 @@ def test_a_stopped_and_continued_receiver_notices_its_own_gap(valkey: EmbeddedSe
         time.sleep(3.5)
         os.kill(front.process.pid, signal.SIGCONT)
         front.line("gap.closed")
-        assert front.post(body()).status == 200
+        assert front.post(body()).status == 202
 
 
 def test_two_receivers_close_a_gap_once_and_one_that_stays_leaves_none(
@@ -196,7 +196,7 @@ def test_two_receivers_close_a_gap_once_and_one_that_stays_leaves_none(
         os.kill(first.process.pid, signal.SIGSTOP)
         time.sleep(3.5)
         os.kill(first.process.pid, signal.SIGCONT)
-        assert first.post(body()).status == 200
+        assert first.post(body()).status == 202
         assert events(valkey.url, prefix, type="receiver.gap.closed") == []
         for one in (first, second):
             os.kill(one.process.pid, signal.SIGSTOP)
@@ -205,7 +205,7 @@ def test_two_receivers_close_a_gap_once_and_one_that_stays_leaves_none(
             os.kill(one.process.pid, signal.SIGCONT)
         soon(lambda: len(events(valkey.url, prefix, type="receiver.gap.closed")) > 0)
         for one in (first, second):
-            assert one.post(body()).status == 200
+            assert one.post(body()).status == 202
             assert one.stop() == 0
     assert len(events(valkey.url, prefix, type="receiver.gap.closed")) == 1
     assert TOKEN not in json.dumps(first.lines + second.lines)

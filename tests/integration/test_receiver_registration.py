@@ -7,8 +7,11 @@ import json
 import socket
 from collections.abc import Iterable, Mapping
 
+import pytest
+
+from ampeco.notifications import SessionStartStop
 from ampeco.signature import SigningKey
-from ampeco.simulator.model import SubscriptionRequest
+from ampeco.simulator.model import NotificationSubscription, Refused, SubscriptionRequest
 from ampeco.simulator.server import serving
 from ampeco.simulator.tenant import Tenant
 from tests.door import TOKEN, Door, door
@@ -18,6 +21,7 @@ from workers.eventlog.log import Declaration
 from workers.eventlog.subscription import SubscriptionStore
 
 A, B, C = "BootNotification", "SessionUpdateNotification", "cdr.received"
+OLD, NEW = "SessionStartStopNotification", "session.start.stop.notification"
 PUBLIC = "https://us.example"
 URL = f"{PUBLIC}/webhooks/ampeco"
 
@@ -158,6 +162,30 @@ def test_pinned_types_are_subscribed_whatever_handlers_want(valkey: EmbeddedServ
     asyncio.run(scenario())
 
 
+class OldTenant(Tenant):
+    """A tenant whose Subscribe does not know the newer spelling yet."""
+
+    def subscribe(self, request: SubscriptionRequest, token: str) -> NotificationSubscription:
+        if NEW in request.notifications:
+            field = f"notifications.{request.notifications.index(NEW)}"
+            raise Refused(422, "The given data was invalid.", errors={field: ["is not known"]})
+        return super().subscribe(request, token)
+
+
+@pytest.mark.parametrize(("kind", "spelling"), [(Tenant, NEW), (OldTenant, OLD)])
+def test_of_two_spellings_one_is_subscribed_the_older_where_the_newer_is_refused(
+    valkey: EmbeddedServer, prefix: str, kind: type[Tenant], spelling: str
+) -> None:
+    async def scenario() -> None:
+        tenant = kind([TOKEN])
+        await wants(valkey.url, prefix, A, *SessionStartStop.notification_types)
+        async with serving(tenant) as tenant_url, Open(valkey.url, prefix, settings(tenant_url)) as front:
+            await comes_to(tenant, {A, spelling})
+            await ready(front)
+
+    asyncio.run(scenario())
+
+
 def test_a_tenant_that_is_away_costs_readiness_not_the_door_and_is_asked_again(
     valkey: EmbeddedServer, prefix: str
 ) -> None:
@@ -169,7 +197,7 @@ def test_a_tenant_that_is_away_costs_readiness_not_the_door_and_is_asked_again(
             await asyncio.to_thread(front.line, "notification_subscription.failed", reason="not-sent")
             report = await asyncio.to_thread(front.ready)
             assert report["reasons"] == ["registration-failed:not-sent"]
-            assert (await asyncio.to_thread(front.post, b'{"notification":"x"}')).status == 200
+            assert (await asyncio.to_thread(front.post, b'{"notification":"x"}')).status == 202
             async with serving(tenant, port=port):
                 await comes_to(tenant, {A}, within_s=70)
                 await ready(front)

@@ -92,7 +92,7 @@ def test_a_log_of_another_tenant_or_layout_is_refused(
 
 def test_sigterm_ends_it_politely(valkey: EmbeddedServer, prefix: str) -> None:
     with door(valkey.url, prefix) as front:
-        assert front.post(b"{}").status == 200
+        assert front.post(b"{}").status == 202
         idle = front.connect()
         started_s = time.monotonic()
         assert front.stop() == 0
@@ -106,14 +106,14 @@ def test_secret_files_count_without_a_restart(valkey: EmbeddedServer, prefix: st
     path.write_text("first-key\n")
     with door(valkey.url, prefix, {"AWR_SECRETS_DIR": str(tmp_path)}) as front:
         body = lambda: json.dumps({"notification": "x", "n": uuid.uuid4().hex}).encode()  # noqa: E731
-        assert front.post(body(), key="first-key").status == 200
+        assert front.post(body(), key="first-key").status == 202
         assert front.post(body(), key="second-key").status == 401
         path.write_text("second-key,first-key\n")
-        soon(lambda: front.post(body(), key="second-key").status == 200, every_s=0.3)
-        assert front.post(body(), key="first-key").status == 200
+        soon(lambda: front.post(body(), key="second-key").status == 202, every_s=0.3)
+        assert front.post(body(), key="first-key").status == 202
         path.write_text("\n")
         front.line("settings.change_refused", setting="AWR_SIGNING_KEYS")
-        assert front.post(body(), key="second-key").status == 200
+        assert front.post(body(), key="second-key").status == 202
         new = tmp_path / ".new"
         new.write_text("second-key")
         new.replace(path)
@@ -131,8 +131,8 @@ def test_a_new_api_token_is_accepted_beside_the_one_that_subscribed(
     with door(valkey.url, prefix, {"AWR_SECRETS_DIR": str(tmp_path), "AWR_API_TOKEN": None}) as front:
         (tmp_path / "AWR_API_TOKEN").write_text("new-token!")
         front.line("signing_keys.changed")
-        assert front.post(b'{"a":1}', key="new-token!").status == 200
-        assert front.post(b'{"a":2}', key="old-token").status == 200
+        assert front.post(b'{"a":1}', key="new-token!").status == 202
+        assert front.post(b'{"a":2}', key="old-token").status == 202
 
 
 def test_settings_work_while_incomplete_and_mask_secrets() -> None:

@@ -83,7 +83,7 @@ def test_who_finds_too_few_replicas_at_the_same_time_is_told_so_each(valkey, pre
 def test_what_was_answered_200_is_on_the_replica(pair: Pair, prefix: str) -> None:
     with door(pair.first.url, prefix, {"AWR_DURABILITY": "replicated:1"}) as front:
         accepted = {body() for _ in range(40)}
-        assert {front.post(one).status for one in accepted} == {200}
+        assert {front.post(one).status for one in accepted} == {202}
         pair.first.kill()
         assert bodies(pair.replica.url, prefix) == accepted
         assert not front.said("redis.less_durable")
@@ -91,7 +91,7 @@ def test_what_was_answered_200_is_on_the_replica(pair: Pair, prefix: str) -> Non
 
 def test_a_replica_that_does_not_answer_costs_503_until_it_does(pair: Pair, prefix: str) -> None:
     with door(pair.first.url, prefix, {"AWR_DURABILITY": "replicated:1"}) as front:
-        assert front.post(body()).status == 200
+        assert front.post(body()).status == 202
         os.kill(pair.replica.pid, signal.SIGSTOP)
         try:
             sent = body()
@@ -101,7 +101,7 @@ def test_a_replica_that_does_not_answer_costs_503_until_it_does(pair: Pair, pref
             soon(lambda: front.ready()["reasons"] == ["redis-not-replicating"])
         finally:
             os.kill(pair.replica.pid, signal.SIGCONT)
-        soon(lambda: front.post(sent).status == 200)
+        soon(lambda: front.post(sent).status == 202)
         assert bodies(pair.first.url, prefix) >= {sent}
         soon(lambda: front.get("/health/ready").status == 200)
         assert front.metric("awr_events_duplicate_total") == 1  # it was in the log, and is there once

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from pydantic_settings import BaseSettings
 
+from ampeco.newer import AsIs, Newer
 from ampeco.notifications import HardwareStatus, SessionStartStop, SessionUpdate
 from handlers import Backoff, Context, Event, Raw, SyncContext, handler
 
@@ -62,6 +63,51 @@ def threaded(event: Event[HardwareStatus], ctx: SyncContext) -> None:
     ctx.ampeco.actions.evse.bulk_assign_tariff_group(tariff_group_id=1, filters={"evse_ids": [1]})  # refused
     ctx.ampeco.actions.charge_point.clear_cache(1, body={"anything": "goes"})
     ctx.ampeco.actions.charge_point.explode(1)  # refused
+    ctx.ampeco.actions.charge_point.reset(7, "medium")  # refused
+    ctx.ampeco.actions.charge_point.reset(7, Newer("medium"))
+    ctx.ampeco.actions.charge_point.change_availability(7, type="Inoperative")
+    ctx.ampeco.actions.charge_point.change_availability(7, type="inoperative")  # refused
+    ctx.ampeco.actions.charge_point.change_availability(7, type=Newer("Scheduled"))
+    ctx.ampeco.actions.charge_point.disconnect(7, reason="x").success
+
+
+@handler("a.resources")
+async def resources(event: Event[SessionUpdate], ctx: Context) -> None:
+    users = ctx.ampeco.resources.users
+    (await users.read(7)).email
+    (await users.read(7)).e_mail  # refused
+    await users.read(7, version="1.0")
+    await users.read(7, version="9.9")  # refused
+    await users.read()  # refused
+    await users.read(7, 8)  # refused
+    made = await users.create({"email": "a@tenant.example", "password": "secret", "first_name": "Ada"})
+    made.id  # refused
+    await users.update(7, {"city": "Sofia"})
+    await users.update(7, body={"city": "Sofia"})
+    await users.update(7, {"citty": "Sofia"})  # refused
+    await users.update(7, {"city": 5})  # refused
+    await users.update({"city": "Sofia"})  # refused
+    await users.update(7, AsIs(newField=1))
+    await users.update(7, await users.read(7))
+    async for user in users.list(filters={"status": "enabled"}):
+        user.email
+    (await ctx.ampeco.resources.charge_points.read(7)).name
+    (await ctx.ampeco.resources.charge_points.read(7, version="1.0")).no_such_field  # refused
+    await ctx.ampeco.resources.charge_points.evses.connectors.read(7, 8, 9)
+    await ctx.ampeco.resources.charge_points.evses.connectors.read(7, 8)  # refused
+    await ctx.ampeco.resources.vouchers.update(7, {"status": "enabled", "amount": 5.0})
+    await ctx.ampeco.resources.vouchers.update(7, {"status": Newer("parked"), "amount": 5.0})
+    await ctx.ampeco.resources.vouchers.update(7, {"status": "parked", "amount": 5.0})  # refused
+    await ctx.ampeco.resources.users.notes.create(7, {"anything": "goes"})
+
+
+@handler("a.resources-threaded")
+def resources_threaded(event: Event[SessionUpdate], ctx: SyncContext) -> None:
+    ctx.ampeco.resources.users.read(7).email
+    ctx.ampeco.resources.users.update(7, {"city": "Sofia"})
+    ctx.ampeco.resources.users.update(7, {"citty": "Sofia"})  # refused
+    ctx.ampeco.resources.users.delete(7, 8)  # refused
+    [partner.id for partner in ctx.ampeco.resources.partners.list()]
 
 
 @handler("a.mail", settings=MailSettings, lifespan=mailer)

@@ -330,6 +330,11 @@ class EventLog:
         """Union of what the registered handlers want; contains `*` when one wants everything."""
         return frozenset(name.decode() for name in await self.redis.hkeys(self.key("routes")))
 
+    async def wants(self) -> list[frozenset[str]]:
+        """What each registered handler wants; `*` for everything."""
+        found = await self.redis.hvals(self.key("wants"))
+        return [frozenset(types.decode().split("\n")) for types in found]
+
     async def handler_names(self) -> list[str]:
         """Every registered handler, by name."""
         return sorted(name.decode() for name in await self.redis.hkeys(self.key("newest")))

@@ -9,13 +9,18 @@ from ampeco.errors import (
     BODY_CHARS,
     AmpecoError,
     ApiError,
+    BadRequest,
+    ChargePointRefused,
     Conflict,
+    CriteriaNotMet,
+    FeatureDisabled,
     Forbidden,
     Invalid,
     KeyRefused,
     NoAnswer,
     NotFound,
     NotSent,
+    NotSupported,
     RateLimited,
     RequestRefused,
     ServerFault,
@@ -34,11 +39,23 @@ def failure(status: int, body: bytes = b"", headers: dict[str, str] | None = Non
     return caught.value
 
 
+LEAVES: dict[int, type[ApiError]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    405: FeatureDisabled,
+    406: ChargePointRefused,
+    409: Conflict,
+    412: CriteriaNotMet,
+    422: Invalid,
+    429: RateLimited,
+    501: NotSupported,
+}
+
+
 def expected(status: int) -> type[ApiError]:
-    special = {401: Unauthorized, 403: Forbidden, 404: NotFound, 409: Conflict, 412: Conflict, 422: Invalid}
-    if status == 429:
-        return RateLimited
-    return special.get(status, RequestRefused if 400 <= status < 500 else ServerFault)
+    return LEAVES.get(status, RequestRefused if 400 <= status < 500 else ServerFault)
 
 
 @pytest.mark.parametrize("status", range(100, 600))
@@ -57,7 +74,7 @@ def test_every_class_of_the_tree_has_a_reason_of_its_own() -> None:
         return [root, *(leaf for child in root.__subclasses__() for leaf in tree(child))]
 
     reasons = [error.reason for error in tree(ApiError)]
-    assert len(reasons) == len(set(reasons)) == 14
+    assert len(reasons) == len(set(reasons)) == 19
 
 
 def test_callers_can_catch_what_they_treat_alike() -> None:
@@ -65,9 +82,10 @@ def test_callers_can_catch_what_they_treat_alike() -> None:
     assert issubclass(NoAnswer, Unreachable)
     assert issubclass(Unauthorized, KeyRefused)
     assert issubclass(Forbidden, KeyRefused)
-    for error in (NotFound, Conflict, Invalid):
+    for error in (BadRequest, NotFound, FeatureDisabled, Conflict, CriteriaNotMet, Invalid):
         assert issubclass(error, RequestRefused)
-    assert not issubclass(RateLimited, RequestRefused)
+    for error in (RateLimited, ChargePointRefused, NotSupported):
+        assert error.__bases__ == (ApiError,)
 
 
 def test_field_errors_are_attached() -> None:
@@ -86,6 +104,18 @@ def test_field_errors_are_attached() -> None:
         ({"Retry-After": "900"}, 900.0),
         ({"retry-after": " 7 "}, 7.0),
         ({"Retry-After": "-7"}, None),
+        ({"Retry-After": "1.5"}, 1.5),
+        ({"Retry-After": "99999999"}, 86_400.0),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT", "Date": "Tue, 24 Nov 2026 03:50:00 GMT"}, 86_400.0),
+        ({"Retry-After": "1795492320", "Date": "Tue, 24 Nov 2026 03:50:00 GMT"}, 120.0),
+        ({"Retry-After": "2", "X-RateLimit-Reset": "60"}, 2.0),
+        ({"X-RateLimit-Reset": "60"}, 60.0),
+        ({"X-RateLimit-Reset": "1795492320", "Date": "Tue, 24 Nov 2026 03:50:00 GMT"}, 120.0),
+        ({"X-RateLimit-Reset": "1795492320500", "Date": "Tue, 24 Nov 2026 03:50:00 GMT"}, 120.5),
+        ({"X-RateLimit-Reset": "1795492000", "Date": "Tue, 24 Nov 2026 03:50:00 GMT"}, 0.0),
+        ({"X-RateLimit-Reset": "9" * 15, "Date": "Tue, 24 Nov 2026 03:50:00 GMT"}, 86_400.0),
+        ({"X-RateLimit-Reset": "1795492320"}, None),
+        ({"X-RateLimit-Reset": "60, 60"}, None),
         ({"Retry-After": "9" * 4000}, None),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "Tue, 24 Nov 2026 04:00:00 GMT"}, None),
@@ -101,6 +131,7 @@ def test_the_pause_asked_for_is_read(headers: dict[str, str], seconds: float | N
 
 def test_the_pause_asked_for_is_read_from_a_fault_too() -> None:
     assert failure(503, b"", {"Retry-After": "3"}).retry_after_s == 3.0
+    assert failure(503, b"", {"X-RateLimit-Reset": "3"}).retry_after_s is None
 
 
 def test_the_page_of_a_proxy_is_kept_beside_the_error_and_not_in_its_text() -> None:

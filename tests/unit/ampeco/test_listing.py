@@ -1,8 +1,10 @@
 """Walks through lists: cursors, page numbers, links, and where a walk ends."""
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -10,17 +12,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ampeco import facts
 from ampeco.errors import ServerFault
-from ampeco.listing import BY_NUMBER, Listing, narrowing
-from ampeco.operations import OPERATIONS
+from ampeco.listing import Listing, narrowing
+from ampeco.operations import OPERATIONS, VERSIONS, Operation
 from tests.unit.ampeco.scripted import Caller, Tenant, ok
 
 SESSIONS = OPERATIONS["resources.sessions.list"]
+CONTRACT = json.loads(Path(facts.__file__).with_name("contract.json").read_text())["operations"]
+LISTS = [operation for operation in VERSIONS.values() if operation.name.endswith(".list")]
 
 
-def walked(answer: Callable[[dict[str, str]], Any], **options: Any) -> tuple[list[Any], list[dict[str, str]]]:
+def walked(
+    answer: Callable[[dict[str, str]], Any], operation: Operation = SESSIONS, **options: Any
+) -> tuple[list[Any], list[dict[str, str]]]:
     """Entries of a whole walk, and the queries it asked."""
-    listing = Listing(SESSIONS, item=lambda entry: entry, **options)
+    listing = Listing(
+        operation, dict.fromkeys(operation.parameters, "7"), item=lambda entry: entry, **options
+    )
     asked: list[dict[str, str]] = []
     found: list[Any] = []
     request: Any = listing.first()
@@ -46,7 +55,7 @@ def test_cursors_are_followed_until_there_is_none() -> None:
         per_page=2,
     )
     assert found == [1, 2, 3]
-    assert asked == [{"cursor": cursor, "per_page": "2"} for cursor in ("null", "b", "c")]
+    assert asked == [{"cursor": cursor, "per_page": "2"} for cursor in ("", "b", "c")]
 
 
 def test_the_other_name_of_the_cursor_is_followed() -> None:
@@ -71,9 +80,44 @@ def test_page_numbers_are_followed_with_and_without_links(links: bool) -> None:
     assert "cursor" not in asked[1]
 
 
-def test_a_walk_by_number_starts_at_page_one() -> None:
-    _, asked = walked(scripted({"data": []}), start=BY_NUMBER)
-    assert asked == [{"page": "1", "per_page": "100"}]
+def test_a_link_is_followed_before_a_cursor() -> None:
+    link = "https://tenant.example/x?cursor=of-the-link&filter%5Bstatus%5D=active"
+    document = {"data": [1], "meta": {"next_cursor": "of-meta"}, "links": {"next": link}}
+    _, asked = walked(scripted(document, {"data": []}))
+    assert asked[1] == {"cursor": "of-the-link", "filter[status]": "active", "per_page": "100"}
+
+
+@pytest.mark.parametrize("operation", LISTS, ids=lambda operation: f"{operation.name} {operation.version}")
+def test_the_first_page_is_asked_for_as_the_contract_says(operation: Operation) -> None:
+    """Where the contract does not have the listing, no cursor is made up."""
+    _, (asked,) = walked(scripted({"data": []}), operation)
+    contract = CONTRACT.get(f"{operation.method} {operation.path}")
+    first = {"empty-cursor": {"cursor": ""}, "page": {"page": "1"}}
+    if contract is None:
+        assert asked == {"per_page": "100"}
+        return
+    known = contract.get("parameters", {}).keys()
+    size = {"per_page": "100"} if "query per_page" in known else {}
+    assert asked == first.get(contract.get("paging"), {}) | size
+    assert {f"query {name}" for name in asked} <= known
+
+
+def test_every_listing_of_the_contract_that_has_pages_is_walked() -> None:
+    paged = {address for address, contract in CONTRACT.items() if "paging" in contract}
+    assert paged <= {f"{operation.method} {operation.path}" for operation in LISTS}
+
+
+@pytest.mark.parametrize("operation", LISTS, ids=lambda operation: f"{operation.name} {operation.version}")
+def test_what_the_answer_names_is_followed_everywhere(operation: Operation) -> None:
+    link = "https://tenant.example/elsewhere?cursor=b"
+    found, asked = walked(scripted({"data": [1], "links": {"next": link}}, {"data": [2]}), operation)
+    assert (found, asked[1]["cursor"]) == ([1, 2], "b")
+
+
+def test_a_size_of_pages_that_is_asked_for_is_sent_everywhere() -> None:
+    currencies = OPERATIONS["resources.currencies.list"]
+    assert currencies.paging == "none"
+    assert walked(scripted({"data": []}), currencies, per_page=7)[1] == [{"per_page": "7"}]
 
 
 def test_a_cursor_that_is_a_number_is_followed() -> None:
@@ -94,13 +138,37 @@ def test_an_empty_cursor_beside_page_numbers_is_no_end() -> None:
     assert asked[1]["page"] == "2"
 
 
-def test_a_link_to_another_host_gives_its_query_only() -> None:
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://evil.example/steal?cursor=b",
+        "//evil.example/steal?cursor=b",
+        "http://tenant.example:1/public-api/actions/users/v1.0/7/add-balance?cursor=b",
+        "../../../elsewhere?cursor=b",
+        "?cursor=b#fragment",
+    ],
+)
+def test_a_walk_never_leaves_the_path_of_the_list(link: str) -> None:
     listing = Listing(SESSIONS, item=lambda entry: entry)
     listing.first()
-    _, following = listing.read({"data": [], "links": {"next": "https://evil.example/steal?cursor=b"}})
+    _, following = listing.read({"data": [], "links": {"next": link}})
     assert following is not None
     assert following.path == "/public-api/resources/sessions/v1.0"
     assert following.query == (("cursor", "b"), ("per_page", "100"))
+
+
+def test_the_token_never_follows_a_link_to_another_host(through: Caller) -> None:
+    link = "https://evil.example/public-api/resources/sessions/v1.0?cursor=b"
+    tenant = Tenant([ok({"data": [{"id": 1}], "links": {"next": link}}), ok({"data": []})])
+
+    def ids(client: Any) -> Any:
+        entries = client.resources.sessions.list()
+        return collected(entries) if through.kind == "async" else list(entries)
+
+    through(tenant, ids)
+    assert [str(request.url.copy_with(query=None)) for request in tenant.requests] == [
+        "https://tenant.example/public-api/resources/sessions/v1.0"
+    ] * 2
 
 
 @pytest.mark.parametrize("document", [[1, 2], {"data": [1, 2]}, {"data": [1, 2], "meta": [], "links": "x"}])
@@ -121,11 +189,23 @@ def test_what_is_no_list_is_a_fault_that_keeps_the_answer(document: Any) -> None
         assert caught.value.body == '{"data": {"id": 1}}'
 
 
-def test_a_walk_ends_where_it_would_ask_again() -> None:
-    found, asked = walked(lambda _: {"data": [1], "meta": {"next_cursor": "same"}})
-    assert (len(found), len(asked)) == (2, 2)
-    found, asked = walked(lambda _: {"data": [1], "meta": {"current_page": 1, "last_page": 9}})
-    assert (len(found), len(asked)) == (2, 2)
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"meta": {"next_cursor": "same"}},
+        {"links": {"next": "https://tenant.example/x?cursor=same"}},
+        {"meta": {"current_page": 1, "last_page": 9}},
+    ],
+)
+def test_a_list_that_leads_back_to_an_earlier_page_is_a_fault(more: dict[str, Any]) -> None:
+    with pytest.raises(ServerFault, match="page 2 of the list leads back to an earlier page"):
+        walked(lambda _: {"data": [1], **more})
+
+
+def test_a_longer_loop_is_found_too() -> None:
+    following = {"": "b", "b": "c", "c": "b"}
+    with pytest.raises(ServerFault, match="page 3 of the list leads back"):
+        walked(lambda query: {"data": [1], "meta": {"next_cursor": following[query["cursor"]]}})
 
 
 def test_a_list_without_an_end_is_a_fault() -> None:
@@ -135,7 +215,7 @@ def test_a_list_without_an_end_is_a_fault() -> None:
 
 def test_a_list_of_just_as_many_pages_is_none() -> None:
     def three(query: dict[str, str]) -> Any:
-        return {"data": [1], "meta": {"next_cursor": {"null": "b", "b": "c"}.get(query["cursor"])}}
+        return {"data": [1], "meta": {"next_cursor": {"": "b", "b": "c"}.get(query["cursor"])}}
 
     assert walked(three, max_pages=3)[0] == [1, 1, 1]
     with pytest.raises(ServerFault):
@@ -257,7 +337,7 @@ def test_both_clients_walk_all_pages(through: Caller) -> None:
         ("include[]", "user"),
     ]
     assert [request.url.params.multi_items() for request in tenant.requests] == [
-        [("cursor", "null"), *narrowed],
+        [("cursor", ""), *narrowed],
         [("cursor", "b"), *narrowed],
     ]
 

@@ -40,19 +40,20 @@ def test_lists_all_pages(through: Caller) -> None:
     found = through(tenant, lambda c: c.notifications.list())
     assert [entry.id for entry in found] == ["1", "2", "3"]
     assert [dict(request.url.params) for request in tenant.requests] == [
-        {"cursor": "null", "per_page": "100"},
+        {"per_page": "100"},
         {"cursor": "p2", "per_page": "100"},
     ]
 
 
-def test_a_list_that_goes_round_in_circles_ends(through: Caller) -> None:
+def test_a_list_that_goes_round_in_circles_is_a_fault(through: Caller) -> None:
     part = {"data": [subscription(1)], "meta": {"next_cursor": "same"}}
-    assert len(through(Tenant([ok(part), ok(part)]), lambda c: c.notifications.list())) == 1
+    with pytest.raises(ServerFault, match="leads back to an earlier page"):
+        through(Tenant([ok(part), ok(part)]), lambda c: c.notifications.list())
 
 
 def test_a_list_that_never_ends_is_given_up() -> None:
     def endless(request: httpx2.Request) -> httpx2.Response:
-        return ok({"data": [], "meta": {"next_cursor": request.url.params["cursor"] + "x"}})
+        return ok({"data": [], "meta": {"next_cursor": request.url.params.get("cursor", "") + "x"}})
 
     with Client(URL, TOKEN, transport=httpx2.MockTransport(endless)) as client, pytest.raises(ServerFault):
         client.notifications.list()
@@ -217,7 +218,7 @@ def test_version_1_speaks_of_webhooks(through: Caller, wrap: bool) -> None:
     assert tenant.bodies[2] == {**tenant.bodies[0], "includeTimestampInSignature": True}
 
 
-def test_version_1_is_listed_by_page_number(through: Caller) -> None:
+def test_version_1_is_listed_in_full(through: Caller) -> None:
     def part(number: int) -> httpx2.Response:
         old = {"webhookId": number, "notifications": ["a"], "callbackUrl": "https://x"}
         return ok({"data": [old], "meta": {"current_page": number, "last_page": 3}})
@@ -225,7 +226,8 @@ def test_version_1_is_listed_by_page_number(through: Caller) -> None:
     tenant = Tenant([part(1), part(2), part(3)])
     assert [one.id for one in through(tenant, lambda c: c.notifications_v1.list())] == ["1", "2", "3"]
     assert [dict(request.url.params) for request in tenant.requests] == [
-        {"page": str(number), "per_page": "100"} for number in (1, 2, 3)
+        {"per_page": "100"},
+        *({"page": str(number), "per_page": "100"} for number in (2, 3)),
     ]
 
 

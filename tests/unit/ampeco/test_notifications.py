@@ -39,7 +39,7 @@ from ampeco.simulator.dress import dressed
 from ampeco.simulator.habits import Habits
 from ampeco.simulator.samples import sample
 
-FACTS = Path(__file__).parents[2] / "facts"
+FACTS = Path(__file__).parents[3] / "ampeco" / "facts"
 
 scalars = st.one_of(
     st.none(),

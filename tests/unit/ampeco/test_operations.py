@@ -1,10 +1,12 @@
-"""The table of operations as everybody else sees it."""
+"""The table of operations, and the modules whose twins are made from their text."""
 
 import subprocess
 import sys
 
 import pytest
 
+from ampeco.generator.facts import PACKAGE, formatted
+from ampeco.generator.twins import synchronous
 from ampeco.operations import OPERATIONS, VERSIONS
 
 _IMPORTED = """
@@ -38,3 +40,23 @@ def test_what_does_not_exist_is_a_key_error() -> None:
     assert "charge-point.fly" not in OPERATIONS
     assert ("charge-point.reset", "1.0") in VERSIONS
     assert len(VERSIONS) > len(OPERATIONS) > 73
+
+
+@pytest.mark.parametrize(
+    ("source", "twin"),
+    [
+        ("actions/asynchronous.py", "actions/synchronous.py"),
+        ("resources/asynchronous.py", "resources/synchronous.py"),
+        ("resources/async_mixins.py", "resources/mixins.py"),
+    ],
+)
+def test_a_synchronous_module_is_the_async_one_by_one_transformation(source: str, twin: str) -> None:
+    text = formatted(PACKAGE / twin, synchronous((PACKAGE / source).read_text()))
+    assert _code(text) == _code((PACKAGE / twin).read_text())
+    for word in ("async def", "await ", "Async"):
+        assert word not in text
+
+
+def _code(text: str) -> str:
+    """Without the module's docstring, in which a hand-written module names its twin."""
+    return text.split('"""', 2)[2]

@@ -16,18 +16,21 @@ from ampeco.client import AsyncClient, Client, RetryPolicy
 from ampeco.errors import (
     ActionRefused,
     ApiError,
+    ChargePointRefused,
     Conflict,
     Forbidden,
     Invalid,
     NoAnswer,
     NotFound,
     NotSent,
+    NotSupported,
     RateLimited,
     RequestRefused,
     ServerFault,
     Unauthorized,
 )
 from ampeco.operations import OPERATIONS, VERSIONS, Operation
+from ampeco.rate_limits import RateLimit
 from ampeco.repeating import Attempts
 from ampeco.wire import WireRequest, build
 from tests.unit.ampeco.scripted import TOKEN, URL, Caller, Journal, Tenant, ok
@@ -51,9 +54,11 @@ FINAL: list[ApiError] = [
     Unauthorized("x", 401, ""),
     Forbidden("x", 403, ""),
     NotFound("x", 404, ""),
+    ChargePointRefused("x", 406, ""),
     Conflict("x", 409, ""),
     Invalid("x", 422, ""),
     ActionRefused("x", 200, ""),
+    NotSupported("x", 501, ""),
     ServerFault("x", 302, ""),
     ServerFault("x", 200, "the answer is not JSON"),
     RateLimited("x", None, "our own budget", retry_after_s=1.0),
@@ -179,6 +184,19 @@ def test_a_pause_that_is_too_long_is_told_and_not_waited_for(through: Caller) ->
     assert through.pauses == []
 
 
+def test_a_429_without_retry_after_waits_until_the_limit_resets(through: Caller) -> None:
+    tenant = Tenant([httpx2.Response(429, headers={"X-RateLimit-Reset": "3"}), ok(OK)])
+    through(tenant, lambda c: c.notifications.read("7"), retry=LONGEST)
+    assert through.pauses == [3.0 + LONGEST.base_s]
+
+
+def test_a_429_that_names_no_pause_is_repeated_after_a_random_one(through: Caller) -> None:
+    tenant = Tenant([httpx2.Response(429, headers={"X-RateLimit-Remaining": "0"}), ok(OK)])
+    halves = RetryPolicy(uniform=lambda low, high: (low + high) / 2)
+    through(tenant, lambda c: c.notifications.read("7"), retry=halves)
+    assert through.pauses == [halves.base_s / 2]
+
+
 def test_a_policy_of_one_attempt_never_repeats(through: Caller) -> None:
     for failure, kind in ((httpx2.ConnectError("refused"), NotSent), (ok(status=503), ServerFault)):
         with pytest.raises(kind):
@@ -280,6 +298,37 @@ def test_a_bucket_is_empty_after_a_429_for_as_long_as_asked(asked_s: float | Non
     assert [bucket.reserve(READ), bucket.reserve(READ)] == [wait_s + 0.5, wait_s + 1.0]
 
 
+def test_a_bucket_keeps_to_what_ampeco_has_left() -> None:
+    clock = Clock()
+    bucket = TokenBucket(rate_per_s=2.0, burst=10, longest_wait_s=60.0, clock=clock)
+    bucket.observe(RateLimit(100, 2, 30.0))
+    assert [bucket.reserve(READ) for _ in range(3)] == [0.0, 0.0, 0.5]
+    bucket.observe(RateLimit(100, 50, 30.0))
+    assert bucket.reserve(READ) == 1.0
+    bucket.observe(RateLimit(100, 0, 30.0))
+    assert bucket.reserve(READ) == 30.5
+
+
+def test_what_is_not_known_of_a_limit_changes_nothing() -> None:
+    bucket = TokenBucket(rate_per_s=2.0, burst=2, clock=Clock())
+    bucket.observe(RateLimit(100, None, 30.0))
+    assert [bucket.reserve(READ), bucket.reserve(READ)] == [0.0, 0.0]
+
+
+def test_a_limit_that_is_used_up_empties_the_bucket_even_without_a_reset() -> None:
+    bucket = TokenBucket(rate_per_s=2.0, burst=2, clock=Clock())
+    bucket.observe(RateLimit(None, 0, None))
+    assert [bucket.reserve(READ), bucket.reserve(READ)] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("pause_s", [99_999_999.0, float("inf")])
+def test_a_bucket_is_not_empty_for_longer_than_it_believes(pause_s: float) -> None:
+    for told in (lambda b: b.slow_down(pause_s), lambda b: b.observe(RateLimit(None, 0, pause_s))):
+        bucket = TokenBucket(2.0, longest_wait_s=1e9, longest_pause_s=60.0, clock=Clock())
+        told(bucket)
+        assert bucket.reserve(READ) == 60.5
+
+
 @given(st.lists(st.floats(0.0, 3.0), max_size=60), st.integers(1, 5), st.floats(0.5, 20.0))
 def test_no_window_holds_more_turns_than_burst_and_rate_allow(
     gaps_s: list[float], burst: int, rate_per_s: float
@@ -319,12 +368,30 @@ class Ledger:
     def slow_down(self, retry_after_s: float | None) -> None:
         self.seen.append(retry_after_s)
 
+    def observe(self, seen: RateLimit) -> None:
+        self.seen.append(seen)
+
 
 def test_the_budget_is_asked_before_each_send_and_told_of_each_429(through: Caller) -> None:
     budget = Ledger()
     tenant = Tenant([ok(status=503), httpx2.Response(429, headers={"Retry-After": "2"}), ok(OK)])
     through(tenant, lambda c: c.notifications.read("7"), budget=budget)
     assert budget.seen == ["notifications.read", "notifications.read", 2.0, "notifications.read"]
+
+
+def test_the_budget_is_told_what_each_answer_says_about_the_limit(through: Caller) -> None:
+    budget = Ledger()
+    limit = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "59"}
+    limited = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "2"}
+    tenant = Tenant([httpx2.Response(429, headers=limited), ok(OK, **limit)])
+    through(tenant, lambda c: c.notifications.read("7"), budget=budget)
+    assert budget.seen == [
+        "notifications.read",
+        RateLimit(None, 0, 2.0),
+        2.0,
+        "notifications.read",
+        RateLimit(60, 59, None),
+    ]
 
 
 def test_what_the_budget_refuses_is_not_sent_and_not_waited_for(through: Caller) -> None:

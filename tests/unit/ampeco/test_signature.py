@@ -1,9 +1,11 @@
 """Signing and verifying: every spelling of a digest passes, no altered bit does."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import string
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ampeco.errors import SignatureError
-from ampeco.signature import ENCODINGS, SCHEMES, Encoding, SigningKey, sign, verify
+from ampeco.signature import ENCODINGS, SCHEMES, Encoding, SigningKey, sign, signed_at, verify
 
 KEY = SigningKey.of("token-of-the-subscription")
 OTHER = SigningKey.of("another-token")
@@ -132,10 +134,71 @@ def test_tries_every_key_and_says_which_matched() -> None:
     assert refusal(BODY, sign(BODY, KEY), OTHER) == "signature-mismatch"
 
 
-def test_signs_what_the_scheme_says() -> None:
-    signature = sign(b"1700000000." + BODY, KEY)
-    assert verify(BODY, signature, [KEY], signed_string=lambda body: b"1700000000." + body) is KEY
-    assert SCHEMES["body"](BODY) == BODY
+AT = b"2026-11-24T10:00:00.123456Z"
+FORMS = {
+    "body": BODY,
+    "timestamp.body": AT + b"." + BODY,
+    "timestamp+body": AT + BODY,
+    "body.timestamp": BODY + b"." + AT,
+    "body+timestamp": BODY + AT,
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_signs_what_the_scheme_says(scheme: str) -> None:
+    """The forms stand here a second time, spelled out."""
+    signature = sign(FORMS[scheme], KEY)
+    headers = {b"x-timestamp": AT}
+    assert verify(BODY, signature, [OTHER, KEY], headers=headers, signed_string=SCHEMES[scheme]) is KEY
+
+
+def test_a_scheme_of_ones_own_sees_the_headers() -> None:
+    signature = sign(b"nonce-7:" + BODY, KEY)
+    headers = {b"x-nonce": b"nonce-7"}
+    own = lambda body, headers: headers[b"x-nonce"] + b":" + body  # noqa: E731
+    assert verify(BODY, signature, [KEY], headers=headers, signed_string=own) is KEY
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({}, "timestamp-missing"),
+        ({b"x-timestamp": b""}, "timestamp-missing"),
+        ({b"x-timestamp": b"yesterday"}, "timestamp-malformed"),
+        ({b"x-timestamp": b"1700000000"}, "timestamp-malformed"),
+        ({b"x-timestamp": b"2026-11-24"}, "timestamp-malformed"),
+        ({b"x-timestamp": AT + b"x"}, "timestamp-malformed"),
+        ({b"x-timestamp": "\uff12".encode() + AT[1:]}, "timestamp-malformed"),
+        ({b"x-timestamp": b"2026-13-45T10:00:00Z"}, "timestamp-malformed"),
+    ],
+)
+def test_a_timestamp_that_is_none_is_refused(headers: dict[bytes, bytes], reason: str) -> None:
+    with pytest.raises(SignatureError) as caught:
+        signed_at(headers)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"2026-11-24T10:00:00Z", b"2026-11-24T10:00:00", b"2026-11-24T12:00:00.000+02:00"],
+)
+def test_a_timestamp_is_read_with_or_without_zone(text: bytes) -> None:
+    assert signed_at({b"x-timestamp": text}) == datetime(2026, 11, 24, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("scheme", [name for name in SCHEMES if name != "body"])
+def test_a_captured_request_cannot_be_cut_elsewhere(scheme: str) -> None:
+    """The same signed string as another timestamp and another body: no such body is a JSON object."""
+    whole, separator = FORMS[scheme], b"." if "." in scheme else b""
+    found = []
+    for at in range(1, len(whole)):
+        first, last = whole[:at], whole[at:]
+        for text, body in ((first, last.removeprefix(separator)), (last, first.removesuffix(separator))):
+            with contextlib.suppress(SignatureError):
+                if SCHEMES[scheme](body, {b"x-timestamp": text}) == whole:
+                    found.append(body)
+    assert BODY in found
+    assert [body for body in found if body[:1] == b"{" and body[-1:] == b"}"] == [BODY]
 
 
 def test_agrees_with_the_definition_of_hmac_sha256() -> None:

@@ -119,6 +119,8 @@ class GreedySettings(BaseSettings, env_prefix="AWR_"):
         (_async, {"timeout_s": 0}, "positive"),
         (_async, {"calls": ["charge-point.explode"]}, "unknown operations: charge-point.explode"),
         (_async, {"calls": ["notifications.list"]}, "unknown operations"),
+        (_async, {"calls": ["POST /admin/{id}"]}, "POST /admin/{id}.*must begin with /public-api/"),
+        (_async, {"calls": ["post /public-api/actions/x/v1.0"]}, "the method must be one of"),
         (_async, {"on": ["cdr.received"]}, "contradicts"),
         (_async, {"settings": GreedySettings}, "not AWR_"),
         (_raw, {}, r'needs on=\["\.\.\."\]'),

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from ampeco.signature import SigningKey, sign
+from ampeco.signature import SCHEMES, SigningKey, sign
 from receiver.door_protocol import DoorProtocol, protocol_for
 from receiver.doorlog import DoorLog
 from receiver.endpoint import Limits, WebhookEndpoint
@@ -84,7 +84,7 @@ class Wire(asyncio.Transport):
 class Door:
     """A connection, the endpoint behind it, and a log that answers when it is told to."""
 
-    def __init__(self, *, keep_alive_s: int = 75) -> None:
+    def __init__(self, *, keep_alive_s: int = 75, scheme: str = "body") -> None:
         self.wire = Wire()
         self.bodies: list[bytes] = []
         self.log_is_quick = asyncio.Event()
@@ -93,10 +93,10 @@ class Door:
         counted = DoorLog(Metrics(), lambda queues: None)
         limits = Limits(body_bytes=LIMIT, linger_s=0.01)
         self.endpoint = WebhookEndpoint(
-            Verifier([KEY]),
+            Verifier([KEY], scheme, tolerance_s=60),
             Intake(GroupCommit(self._append, counted)),
             counted,
-            accept_status=200,
+            accept_status=202,
             now_ms=lambda: 0,
             limits=limits,
         )
@@ -143,8 +143,8 @@ def play(scenario: Callable[[], Awaitable[Any]]) -> None:
 
 
 CASES = {
-    "good": (request(body()), 200),
-    "quarantined": (request(b"[1]"), 200),
+    "good": (request(body()), 202),
+    "quarantined": (request(b"[1]"), 202),
     "bad signature": (request(body(), signature="00"), 401),
     "no signature": (request(body(), X_Signature=""), 401),
     "another type": (request(body(), Content_Type="text/plain"), 415),
@@ -153,10 +153,10 @@ CASES = {
     "another method": (request(b"", method="GET"), 405),
     "another path": (request(b"", method="GET", path="/elsewhere"), 404),
     "a path that only starts alike": (request(body(), path=f"{PATH}/more"), 404),
-    "the same path spelled otherwise": (request(body(), path="/h%6fok"), 200),
-    "the same path with a query": (request(body(), path=f"{PATH}?x=1"), 200),
-    "an empty body": (request(b""), 200),
-    "asks first": (request(body(), Expect="100-continue"), 200),
+    "the same path spelled otherwise": (request(body(), path="/h%6fok"), 202),
+    "the same path with a query": (request(body(), path=f"{PATH}?x=1"), 202),
+    "an empty body": (request(b""), 202),
+    "asks first": (request(body(), Expect="100-continue"), 202),
     "no HTTP": (b"nonsense\r\n\r\n", 400),
 }
 
@@ -187,12 +187,41 @@ def test_in_one_piece_or_in_two_the_answer_is_the_same(name: str) -> None:
     play(scenario)
 
 
+AT = b"1970-01-01T00:00:00.000000Z"  # the endpoint's clock stands there
+
+
+@pytest.mark.parametrize("scheme", [*SCHEMES, "auto"])
+@pytest.mark.parametrize(
+    ("at", "status"),
+    [(AT, 202), (b"1970-01-01T00:00:01.000000Z", 401), (b"1969-12-31T23:58:00.000000Z", 401)],
+)
+def test_both_ways_verify_with_the_timestamp(scheme: str, at: bytes, status: int) -> None:
+    """Signed at AT, or changed afterwards, or signed long ago."""
+    form = "body+timestamp" if scheme == "auto" else scheme
+    signed_at = min(AT, at)
+    signature = sign(SCHEMES[form](body(), {b"x-timestamp": signed_at}), KEY)
+    sent = request(body(), signature=signature, X_Timestamp=at.decode())
+    expected = 202 if scheme == "body" else status
+
+    async def scenario() -> None:
+        for cut, long_ways in ((len(sent), 0), (len(sent) - 5, 1)):
+            door = Door(scheme=scheme)
+            for piece in (sent[:cut], sent[cut:]):
+                if piece:
+                    door.connection.data_received(piece)
+            assert await door.answered(1) == [expected]
+            assert door.long_ways == long_ways
+            assert door.bodies == ([body()] if expected == 202 else [])
+
+    play(scenario)
+
+
 def test_a_whole_request_takes_the_short_way_and_the_connection_stays() -> None:
     async def scenario() -> None:
         door = Door()
         for number in range(3):
             door.connection.data_received(request(body(number)))
-            assert await door.answered(number + 1) == [200] * (number + 1)
+            assert await door.answered(number + 1) == [202] * (number + 1)
         assert (door.long_ways, door.wire.closed, door.state.total_requests) == (0, False, 3)
         assert door.bodies == [body(0), body(1), body(2)]
 
@@ -232,10 +261,10 @@ def test_what_comes_before_the_answer_waits_for_it() -> None:
         door.connection.data_received(request(body(2))[:40])
         assert (door.wire.written, door.wire.reading) == (b"", False)
         door.log_is_quick.set()
-        assert await door.answered(1) == [200]
+        assert await door.answered(1) == [202]
         assert door.wire.reading
         door.connection.data_received(request(body(2))[40:])
-        assert await door.answered(2) == [200, 200]
+        assert await door.answered(2) == [202, 202]
         assert door.bodies == [body(1), body(2)]
 
     play(scenario)
@@ -246,7 +275,7 @@ def test_a_last_request_is_answered_and_the_connection_closed(last: dict[str, st
     async def scenario() -> None:
         door = Door()
         door.connection.data_received(request(body(), **last))  # type: ignore[arg-type]
-        assert await door.answered(1) == [200]
+        assert await door.answered(1) == [202]
         assert door.wire.closed
         assert b"connection: close" in door.wire.written
 
@@ -262,7 +291,7 @@ def test_a_server_that_stops_still_answers_what_is_under_way() -> None:
             each.connection.shutdown()
         assert (door.wire.closed, idle.wire.closed) == (False, True)
         door.log_is_quick.set()
-        assert await door.answered(1) == [200]
+        assert await door.answered(1) == [202]
         assert (door.wire.closed, b"connection: close" in door.wire.written) == (True, True)
 
     play(scenario)
@@ -313,9 +342,9 @@ def test_a_sender_that_does_not_read_its_answers_is_not_answered_without_end() -
         door.connection.pause_writing()
         door.connection.data_received(request(body(2), signature="00"))
         await until(lambda: door.long_ways == 1)
-        assert door.wire.statuses == [200]
+        assert door.wire.statuses == [202]
         door.connection.resume_writing()
-        assert await door.answered(2) == [200, 401]
+        assert await door.answered(2) == [202, 401]
 
     play(scenario)
 

@@ -34,7 +34,7 @@ class Door:
     answer: Answer | Exception = ACCEPTED
     appended_bodies: list[bytes] = field(default_factory=list)
     metrics: Metrics = field(default_factory=Metrics)
-    status: int = 200
+    status: int = 202
 
     async def append(self, elements: Sequence[Element]) -> AppendReply:
         if isinstance(self.answer, Exception):
@@ -107,21 +107,21 @@ class Exchange:
 
 
 def test_a_signed_body_is_accepted_with_the_configured_status_and_nothing_to_read() -> None:
-    door = Door(status=202)
+    door = Door(status=204)
     answer = door.call()
-    assert (answer.status, answer.body) == (202, b"")
+    assert (answer.status, answer.body) == (204, b"")
     assert door.appended_bodies == [BODY]
 
 
 def test_a_body_in_parts_is_one_body() -> None:
     door = Door()
-    assert door.call([BODY[:10], BODY[10:30], BODY[30:]]).status == 200
+    assert door.call([BODY[:10], BODY[10:30], BODY[30:]]).status == 202
     assert door.appended_bodies == [BODY]
 
 
 @pytest.mark.parametrize("outcome", ["accepted", "duplicate", "quarantined"])
 def test_whatever_is_kept_is_answered_alike(outcome: Any) -> None:
-    assert Door(Answer(outcome)).call().status == 200
+    assert Door(Answer(outcome)).call().status == 202
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"])
@@ -142,11 +142,11 @@ def test_other_methods_are_told_what_is_allowed(method: str) -> None:
     ],
 )
 def test_any_json_type_is_welcome(content_type: str) -> None:
-    assert Door().call(headers={**GOOD, "content-type": content_type}).status == 200
+    assert Door().call(headers={**GOOD, "content-type": content_type}).status == 202
 
 
 def test_no_content_type_is_welcome_since_ampeco_promises_none() -> None:
-    assert Door().call(headers={"x-signature": GOOD["x-signature"]}).status == 200
+    assert Door().call(headers={"x-signature": GOOD["x-signature"]}).status == 202
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_bodies_still_arriving_are_bounded_together() -> None:
             Verifier([KEY]),
             Intake(GroupCommit(Door().append, door)),
             door,
-            accept_status=200,
+            accept_status=202,
             now_ms=lambda: 0,
             limits=replace(LIMITS, unfinished_bytes=3),
         )

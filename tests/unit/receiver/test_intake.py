@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules
-from ampeco.signature import SigningKey, sign
+from ampeco.signature import SCHEMES, SigningKey, sign
 from receiver.group_commit import GroupCommit
 from receiver.intake import Intake
 from receiver.verification import RawDelivery, VerifiedDelivery, Verifier
@@ -53,6 +53,20 @@ def verified(body: bytes) -> VerifiedDelivery:
 def read(document: object) -> Element:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     return intake()[0].read(verified(body))
+
+
+def test_a_request_signed_long_ago_is_an_event_marked_stale() -> None:
+    headers = {b"x-timestamp": b"2023-11-14T22:00:00Z"}  # 13 minutes before it arrives
+    for document, mark in (
+        ({"notification": "x"}, "stale"),
+        ({"notification": "SessionUpdateNotification"}, "misfit,stale"),
+    ):
+        body = json.dumps(document).encode()
+        signature = sign(SCHEMES["timestamp.body"](body, headers), KEY).encode()
+        delivery = RawDelivery(body, signature, 1_700_000_000_000, tuple(headers.items()))
+        event = intake()[0].read(Verifier([KEY], "timestamp.body").verify(delivery))
+        assert isinstance(event, NewEvent)
+        assert event.mark == mark
 
 
 def test_an_event_carries_type_key_and_which_key_signed() -> None:

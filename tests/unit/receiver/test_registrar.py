@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+import pytest
+
 from ampeco.errors import Invalid, RateLimited, Unauthorized
 from receiver.metrics import Metrics
 from receiver.registrar import RECONCILE_S, Access, Registrar
-from tests.unit.receiver.test_registration import URL, A, B, One, Tenant
+from tests.unit.receiver.test_registration import NEW, OLD, URL, A, B, One, Tenant
 
 
 class Store:
@@ -41,6 +43,7 @@ class World:
         self.tenant = Tenant()
         self.store = Store()
         self.wanted: frozenset[str] = frozenset({A})
+        self.others: list[frozenset[str]] = []
         self.now_s = 0.0
         self.open = True
         self.metrics = Metrics()
@@ -51,7 +54,7 @@ class World:
         return Registrar(
             Access(self.tenant, key_id),
             self.store,
-            self._wants,
+            self._each_wants,
             URL,
             metrics=self.metrics,
             accepted_key_ids=lambda: self.accepted,
@@ -60,8 +63,8 @@ class World:
             **options,
         )
 
-    async def _wants(self) -> frozenset[str]:
-        return self.wanted
+    async def _each_wants(self) -> list[frozenset[str]]:
+        return [self.wanted, *self.others]
 
     async def look_after(self, seconds: float) -> list[str]:
         """What is called at AMPECO when the registrar looks some time later."""
@@ -180,6 +183,19 @@ def test_a_pause_that_ampeco_asks_for_is_kept() -> None:
     run(scenario)
 
 
+def test_a_pause_longer_than_the_usual_one_between_two_checks_is_not_kept() -> None:
+    async def scenario(world: World) -> None:
+        async def busy() -> list[One]:
+            raise RateLimited("notifications.list", 429, "", retry_after_s=86_400)
+
+        free, world.tenant.list = world.tenant.list, busy  # type: ignore[method-assign]
+        await world.look_after(0)
+        world.tenant.list = free  # type: ignore[method-assign]
+        assert await world.look_after(RECONCILE_S) == ["list", "subscribe"]
+
+    run(scenario)
+
+
 def test_a_type_the_tenant_does_not_know_keeps_no_other_from_being_delivered() -> None:
     async def scenario(world: World) -> None:
         unknown, subscribe = "issue.changed", world.tenant.subscribe
@@ -200,6 +216,68 @@ def test_a_type_the_tenant_does_not_know_keeps_no_other_from_being_delivered() -
         assert await world.look_after(2) == []
 
     run(scenario)
+
+
+def subscribed(world: World) -> list[tuple[str, ...]]:
+    return [one.notifications for one in world.tenant.existing.values()]
+
+
+def test_of_two_spellings_of_one_fact_the_newer_is_subscribed() -> None:
+    async def scenario(world: World) -> None:
+        world.wanted = frozenset({A, OLD, NEW})
+        await world.look_after(0)
+        assert subscribed(world) == [(A, NEW)]
+
+    run(scenario)
+
+
+def test_a_subscription_from_before_gives_up_its_second_spelling() -> None:
+    async def scenario(world: World) -> None:
+        world.tenant.existing["n1"] = One("n1", (A, B, OLD, NEW))
+        world.wanted = frozenset({A, OLD, NEW})
+        assert await world.look_after(0) == ["list", "update"]
+        assert subscribed(world) == [(A, B, NEW)]
+        assert await world.look_after(RECONCILE_S) == ["list"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("wanted", [{OLD, NEW}, {A, OLD, NEW}])
+def test_where_subscribe_refuses_the_newer_spelling_the_older_is_subscribed(
+    wanted: set[str], named: bool
+) -> None:
+    async def scenario(world: World) -> None:
+        subscribe = world.tenant.subscribe
+
+        async def old_tenant(types: Any, *, callback_url: str) -> One:
+            if NEW in types:
+                field = f"notifications.{list(types).index(NEW)}" if named else "notifications"
+                raise Invalid("notifications.subscribe", 422, "", errors={field: ["is not known"]})
+            return await subscribe(types, callback_url=callback_url)
+
+        world.tenant.subscribe = old_tenant  # type: ignore[method-assign]
+        world.wanted = frozenset(wanted)
+        await world.look_after(0)
+        assert world.registrar.state == "failed:invalid"
+        assert await world.look_after(3) == ["list", "subscribe"]
+        assert world.registrar.state == "registered"
+        assert subscribed(world) == [tuple(sorted(wanted - {NEW}))]
+
+    run(scenario)
+
+
+def test_pinned_spellings_are_subscribed_as_they_are_and_replace_the_other_one() -> None:
+    async def scenario(world: World) -> None:
+        world.tenant.existing["n1"] = One("n1", (NEW,))
+        world.wanted = frozenset({OLD, NEW})
+        await world.look_after(0)
+        assert subscribed(world) == [(OLD,)]
+        world.registrar = world.restarted(pinned=[OLD, NEW])
+        await world.look_after(0)
+        assert subscribed(world) == [(OLD, NEW)]
+
+    run(scenario, pinned=[OLD])
 
 
 def test_an_answer_nobody_expected_does_not_stop_it() -> None:

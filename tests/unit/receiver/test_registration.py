@@ -10,9 +10,20 @@ from hypothesis import strategies as st
 
 from ampeco.catalogue import SUBSCRIBABLE
 from ampeco.errors import Invalid, ServerFault
-from receiver.registration import Plan, apply, reconcile, refused, subscribable
+from receiver.registration import (
+    Plan,
+    apply,
+    newer,
+    one_spelling,
+    other_spellings,
+    reconcile,
+    refused,
+    subscribable,
+)
 
 URL = "https://us.example/webhooks/ampeco"
+OLD, NEW = "SessionStartStopNotification", "session.start.stop.notification"
+LEGACY, EDITED, EVSE = "ChargePointChangedNotification", "chargePoint.changed", "evse.changed"
 A, B, C = "BootNotification", "SessionUpdateNotification", "cdr.received"
 
 
@@ -138,6 +149,52 @@ def test_everything_is_spelled_out_and_our_own_types_never_leave_the_house() -> 
     assert subscribable({"receiver.gap.closed"}) == frozenset()
     assert subscribable({"*", "receiver.gap.closed", "new.type"}) == SUBSCRIBABLE | {"new.type"}
     assert len(SUBSCRIBABLE) == 42
+
+
+@pytest.mark.parametrize(
+    ("wants", "refuses", "subscribed"),
+    [
+        ([{OLD, NEW}], set(), {NEW}),
+        ([{OLD, NEW}], {NEW}, {OLD}),
+        ([{OLD, NEW}], {OLD, NEW}, set()),
+        ([{OLD, NEW}, {OLD}], set(), {OLD}),
+        ([{OLD, NEW}, {OLD}], {OLD}, {NEW}),
+        ([{OLD, NEW}, {NEW}, {OLD}], set(), {OLD, NEW}),
+        ([{OLD}], set(), {OLD}),
+        ([{EDITED}, {OLD, NEW}, {A}], set(), {A, EDITED, NEW}),
+        ([{LEGACY, EDITED}], set(), {LEGACY, EDITED}),  # an edited EVSE comes under no newer type here
+        ([{LEGACY, EDITED, EVSE}], set(), {EDITED, EVSE}),
+        ([{LEGACY, EDITED, EVSE}], {EVSE}, {LEGACY}),
+        ([{LEGACY, EDITED, EVSE}], {EVSE, LEGACY}, {EDITED}),
+        ([{"receiver.gap.closed", A}], set(), {A}),
+        ([], set(), set()),
+    ],
+)
+def test_a_fact_with_two_spellings_is_subscribed_under_one(
+    wants: list[set[str]], refuses: set[str], subscribed: set[str]
+) -> None:
+    assert one_spelling(wants, frozenset(refuses)) == subscribed
+
+
+def test_everything_is_subscribed_under_one_spelling_each() -> None:
+    everything = one_spelling([{"*"}])
+    assert not any(newer(name) for name in everything)
+    assert everything | other_spellings(everything) >= SUBSCRIBABLE
+
+
+@given(
+    st.lists(st.frozensets(st.sampled_from([OLD, NEW, LEGACY, EDITED, EVSE, A]), min_size=1), max_size=4),
+    st.frozensets(st.sampled_from([NEW, EDITED, EVSE, LEGACY])),
+)
+def test_every_handler_gets_each_fact_it_takes_as_far_as_the_tenant_has_it(
+    wants: list[frozenset[str]], refuses: frozenset[str]
+) -> None:
+    subscribed = one_spelling(wants, refuses)
+    assert not subscribed & refuses
+    for types in wants:
+        for name in types - refuses - subscribed:
+            newer_ones, older_ones = newer(name) & types, {old for old in types if name in newer(old)}
+            assert (newer_ones and newer_ones <= subscribed | refuses) or older_ones & subscribed
 
 
 types = st.frozensets(st.sampled_from([A, B, C, "x.changed"]), max_size=4)

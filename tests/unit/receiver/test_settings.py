@@ -21,7 +21,7 @@ def _refused(environ: dict[str, str], **options: object) -> str:
 def test_defaults_need_nothing() -> None:
     settings = load({})
     assert (settings.host, settings.port, settings.webhook_path) == ("127.0.0.1", 8080, "/webhooks/ampeco")
-    assert settings.accept_status == 200
+    assert settings.accept_status == 202
     assert settings.registration == "auto"
 
 
@@ -80,7 +80,14 @@ def test_something_like_a_service_link_by_hand_is_still_unknown() -> None:
         ("AWR_WEBHOOK_PATH", "webhooks", "plain path"),
         ("AWR_WEBHOOK_PATH", "/health/live", "outside /health"),
         ("AWR_WEBHOOK_PATH", "/{x}", "plain path"),
-        ("AWR_SIGNATURE_SCHEME", "timestamp", "one of body"),
+        (
+            "AWR_SIGNATURE_SCHEME",
+            "timestamp-body",
+            "one of auto, body, body+timestamp, body.timestamp, timestamp,",
+        ),
+        ("AWR_SIGNATURE_TOLERANCE_S", "0", "greater"),
+        ("AWR_SIGNATURE_TOLERANCE_S", "5 min", "integer"),
+        ("AWR_SIGNATURE_TOLERANCE_S", "600", "set AWR_SIGNATURE_SCHEME to a scheme with a timestamp"),
         ("AWR_REGISTER", "yes", "'auto', 'ephemeral' or 'off'"),
         ("AWR_REDIS_URL", "http://host", "scheme must be one of"),
         ("AWR_REDIS_URL", "redis+sentinel://host", "end it with /SERVICE"),
@@ -96,6 +103,25 @@ def test_impossible_value_is_refused(name: str, value: str, fault: str) -> None:
     line = _refused({name: value})
     assert line.startswith(f"{name}: ")
     assert fault in line
+
+
+@pytest.mark.parametrize(
+    ("given", "scheme"),
+    [
+        ("timestamp", "timestamp.body"),
+        ("body+timestamp", "body+timestamp"),
+        ("auto", "auto"),
+        ("body", "body"),
+    ],
+)
+def test_a_scheme_with_a_timestamp_is_named_by_its_form(given: str, scheme: str) -> None:
+    assert load({"AWR_SIGNATURE_SCHEME": given}).signature_scheme == scheme
+
+
+@pytest.mark.parametrize("scheme", ["auto", "timestamp"])
+def test_a_tolerance_needs_a_timestamp_that_may_be_signed(scheme: str) -> None:
+    environ = {"AWR_SIGNATURE_SCHEME": scheme, "AWR_SIGNATURE_TOLERANCE_S": "600"}
+    assert load(environ).signature_tolerance_s == 600
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampeco.errors import NotFound, RateLimited
+from ampeco.errors import ChargePointRefused, NotFound, NotSupported, RateLimited
 from handlers import GiveUp, Retry, Skip
 from handlers.contract import NOT_YET_FOR_S, Backoff, CallNotDeclared, Handler
 from workers.outcomes import AttemptTimedOut, PayloadMismatch, outcome_of, where
@@ -40,6 +40,8 @@ def decide(error: Exception | None, *, attempt: int = 1, max_attempts: int = 3, 
         (MemoryError(), "retry", "out-of-memory", BASE_S),
         (RateLimited("op", 429, "slow down", retry_after_s=42.0), "retry", "rate-limited", 42),
         (NotFound("op", 404, "gone"), "retry", "error", BASE_S),
+        (ChargePointRefused("op", 406, "rejected"), "retry", "error", BASE_S),
+        (NotSupported("op", 501, ""), "dead", "not-supported", 0),
         (ValueError("personal data"), "retry", "error", BASE_S),
     ],
 )
@@ -60,6 +62,29 @@ def test_not_yet_is_bounded_by_age_and_not_by_attempts():
     assert decide(early, attempt=99).kind == "retry"
     assert not decide(early, attempt=99).counts
     assert decide(early, age_s=NOT_YET_FOR_S + 1).reason == "too-early-for-too-long"
+
+
+@pytest.mark.parametrize("age_s", [0.0, 900.0, 999.0, 1000.0, 5000.0])
+@pytest.mark.parametrize("asked_s", [0.0, 60.0, 1e9])
+def test_nobody_waits_longer_for_ampeco_than_the_handler_has_patience(asked_s, age_s):
+    handler = Handler("h", print, {}, backoff=Backoff(7.0, 70.0), not_yet_for_s=1000.0)
+    limited = RateLimited("op", 429, "", retry_after_s=asked_s)
+    outcome = outcome_of(limited, handler, attempt=1, age_s=age_s, uniform=longest)
+    assert outcome.kind == "retry"
+    assert outcome.delay_s == min(asked_s, max(1000.0 - age_s, 7.0))
+
+
+def test_the_last_not_yet_comes_when_the_handler_gives_up():
+    handler = Handler("h", print, {}, not_yet_for_s=1000.0)
+    early = Retry("too early", counts=False, after_s=86_400.0)
+    assert outcome_of(early, handler, attempt=1, age_s=100.0, uniform=longest).delay_s == 900.0
+
+
+def test_a_wait_that_an_author_asks_for_is_kept():
+    handler = Handler("h", print, {}, not_yet_for_s=1000.0)
+    assert (
+        outcome_of(Retry("x", after_s=5000.0), handler, attempt=1, age_s=0, uniform=longest).delay_s == 5000.0
+    )
 
 
 def test_where_it_failed_is_told_without_what_was_said():

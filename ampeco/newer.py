@@ -1,0 +1,21 @@
+"""Escapes from the types that the contract gives: for values and bodies that are newer than our facts."""
+
+from typing import Any
+
+
+class Newer(str):
+    """A value that our facts do not list; it is sent as plain text.
+
+    `reset(7, "medium")` is refused by a type checker, `reset(7, Newer("medium"))` is not.
+    """
+
+    __slots__ = ()
+
+
+class AsIs(dict[str, Any]):
+    """A body that no type describes; it is sent as it is.
+
+    `users.create({"newField": 1})` is refused by a type checker, `users.create(AsIs(newField=1))` is not.
+    """
+
+    __slots__ = ()
