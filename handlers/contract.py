@@ -103,7 +103,7 @@ class Event(_Dated, Generic[P]):
         occurred_at: the payload's own time (UTC), or None where it carries none.
         payload: typed as declared.
         raw: the bytes that AMPECO signed.
-        maybe_repeat: an equal body was accepted before and the payload carries no time that could tell them apart.
+        maybe_repeat: an equal body was accepted before, and this may be the same event or another one.
         replayed: delivered again on somebody's request.
         reconstructed: made from the state of a resource instead of received.
     """

@@ -107,7 +107,7 @@ def test_duplicates_are_counted_by_reason(on_clocked):
 @pytest.mark.parametrize("offset_s", [0, 100, 119, 120, 239])
 @pytest.mark.parametrize("make", [dated, undated])
 def test_a_nonce_is_known_for_120_s_and_not_for_long(on_clocked, make, offset_s):
-    """Whatever came between, in every position of the clock."""
+    """In every position of the clock, and with another event in between."""
 
     async def check(found: ClockedLog) -> None:
         await found.pass_s(offset_s)
@@ -307,7 +307,7 @@ def test_the_log_remembers_since_when_there_are_two_subscriptions(on_clocked):
     on_clocked(check)
 
 
-# Beside an earlier version
+# Together with an earlier version
 
 
 def test_what_an_earlier_version_accepted_is_known_and_rather_repeated_than_lost(on_clocked):

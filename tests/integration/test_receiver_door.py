@@ -123,11 +123,11 @@ def test_a_state_there_and_back_within_a_second_is_three_events(site: Site) -> N
 
     before = site.counts()
     for name in ("available", "faulted", "available"):
-        assert site.door.post(status(name)).status == 200
+        assert site.door.post(status(name)).status == 202
     newest = site.newest(key=f"charge-point:{evse}")
     assert newest.body == status("available")
     assert newest.marks == ("maybe_repeat", "not-last")
-    assert site.door.post(status("available")).status == 200
+    assert site.door.post(status("available")).status == 202
     after = site.counts()
     assert (after.accepted - before.accepted, after.duplicates - before.duplicates) == (3, 1)
     soon(lambda: site.door.metric('awr_events_duplicate_by_reason_total{reason="equal-body"}') >= 1)
