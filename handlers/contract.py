@@ -132,7 +132,7 @@ class Event(_Dated, Generic[P]):
         raw: the bytes that AMPECO signed.
         misfits: fields of the payload that do not fit their type, by dotted wire name, e.g. `session.energy`. An
             optional one is None; reading a required one raises `FieldMisfit`.
-        maybe_repeat: an equal body was accepted before and the payload carries no time that could tell them apart.
+        maybe_repeat: an equal body was accepted before, and this may be the same event or another one.
         replayed: delivered again on somebody's request.
         reconstructed: made from the state of a resource instead of received.
     """

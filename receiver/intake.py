@@ -76,7 +76,7 @@ class Intake:
             delivery.key_id,
             duplicates="drop" if found.dated else "mark",
             mark="stale" if delivery.stale else "",
-            nonce=b"" if found.dated else os.urandom(12),
+            nonce=os.urandom(12),
         )
 
 

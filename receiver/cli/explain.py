@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from receiver.cli import prepare, print_json
+from receiver.cli.event_rows import REPEAT_WORDS
 from receiver.cli.fates import document, said
 from receiver.cli.stored import stored_log
+from workers.eventlog.duplicates import repeat_reason
 from workers.eventlog.moments import now_ms, rfc3339
 
 if TYPE_CHECKING:
@@ -99,6 +101,9 @@ def _event(found: Explanation, story: Story, misfits: tuple[str, ...]) -> Iterat
     }
     for name, value in facts.items():
         yield f"  {name:<12} {'-' if value in (None, '') else value}"
+    repeated = repeat_reason(event.marks)
+    if repeated is not None:
+        yield f"  it may be a repetition: {REPEAT_WORDS[repeated]}"
     for fate in story.fates:
         yield f"{fate.handler}: {said(fate)}"
         for end in fate.earlier:
@@ -118,7 +123,9 @@ def _entity(found: Explanation) -> Iterator[str]:
     for story in found.stories:
         event = story.event
         lost = "" if event.kept else "  (not kept)"
-        yield f"{rfc3339(event.received_at_ms)}  {event.event_id}  {event.type or '-'}{lost}"
+        repeated = repeat_reason(event.marks)
+        again = "" if repeated is None else f"  (may be a repetition: {repeated})"
+        yield f"{rfc3339(event.received_at_ms)}  {event.event_id}  {event.type or '-'}{lost}{again}"
         for fate in story.fates:
             yield f"    {fate.handler}: {said(fate)}"
 

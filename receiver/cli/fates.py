@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from workers.eventlog.duplicates import repeat_reason
 from workers.eventlog.moments import rfc3339
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def _event(event: EventFacts, subscribed: frozenset[str] | None) -> dict[str, An
         "key_id": event.key_id or None,
         "bytes": event.size,
         "marks": list(event.marks),
+        "maybe_repeat": repeat_reason(event.marks),
         "kept": event.kept,
         "subscribed": None if subscribed is None or event.type is None else event.type in subscribed,
     }

@@ -120,7 +120,7 @@ def test_any_bytes_become_an_element(body: bytes) -> None:
     assert read(body).body == body
 
 
-def test_an_event_without_a_time_of_its_own_is_told_from_all_others() -> None:
+def test_each_event_is_told_from_all_others() -> None:
     undated = {"notification": "HardwareStatusNotification", "chargePointId": 1}
     one, other = read(undated), read(undated)
     assert isinstance(one, NewEvent)
@@ -128,7 +128,8 @@ def test_an_event_without_a_time_of_its_own_is_told_from_all_others() -> None:
     assert (len(one.nonce), one.duplicates, one.nonce == other.nonce) == (12, "mark", False)
     dated = read({**undated, "timestamp": "2023-11-14T22:13:00Z"})
     assert isinstance(dated, NewEvent)
-    assert (dated.nonce, dated.duplicates) == (b"", "drop")
+    assert (len(dated.nonce), dated.duplicates) == (12, "drop")
+    assert dated.nonce not in (one.nonce, other.nonce)
 
 
 def answer_to(taker: Intake, body: bytes) -> Answer:
