@@ -1,12 +1,11 @@
-"""The notification types AMPECO is known to send, as data: how sure we are of each, its entity, its own time.
+"""The notification types AMPECO is known to send, as data: model, entity, own time, deprecation.
 
 Entities are tried in order and, for each, its paths: the first id found is the key. Everything of a charge
-point is keyed by the charge point, its EVSEs included, because that is what order is promised for. What
-belongs to a customer (payment methods, subscriptions, balance) is keyed by the user. For most types only the
-type string is certain and every path is a candidate: `confidence` and `embedding` say what was seen.
+point is keyed by the charge point, where the payload names it, because that is what order is promised for. What
+belongs to a customer (payment methods, subscriptions, balance) is keyed by the user. The contract's own field comes
+first among the paths; the others are shapes that clients and older documents show.
 
-Source: the enum of Subscribe at v3.96.4 (42 strings) and the callback list of v3.56.0 (the 43rd, and what is
-deprecated). Components of the index of v3.251.8 in their order: what is marked inferred.
+Source: published contract v3.110.0 (39 callbacks, and the 42 strings that Subscribe takes).
 """
 
 from collections.abc import Mapping
@@ -15,8 +14,7 @@ from types import MappingProxyType
 from typing import Literal
 
 Entity = tuple[str, tuple[str, ...]]
-Confidence = Literal["confirmed", "partial", "unknown"]
-Embedding = Literal["confirmed", "inferred", "guess", "unknown"]
+Confidence = Literal["confirmed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,350 +22,292 @@ class KnownType:
     """One notification type.
 
     Attributes:
-        confidence: how much of the payload is known. confirmed = names seen in a consumer or in the index of
-            the specification; partial = some of them; unknown = nothing but the type string.
-        entities: (entity, paths of its id), in the order to try them. `a.b` is field b of object a.
-        noun: key of the resource in the payload, whose time of change is the notification's own time.
-        times: further paths of that time; `a[].b` means b of each element, the newest counts.
         model: module in `ampeco.models` and class of the payload.
-        embedded: the object in the payload, by the title of its schema (`ampeco.models.objects`).
-        embedding: why we think so. guess = the REST resource of that name, nothing more.
-        superseded_by: types that replace this one; inferred from names and flags, AMPECO does not say so.
-        deprecated: flagged where the type is listed; None where no page that was seen shows the flag.
-        subscribable: whether Subscribe accepted it at v3.96.4.
+        entities: (entity, paths of its id), in the order to try them. `a.b` is field b of object a.
+        times: paths of the notification's own time, tried before the general ones; `a[].b` means b of each
+            element, the newest counts.
+        confidence: confirmed = the contract has the payload; unknown = only the type string is certain.
+        deprecated: the contract says so; None where it does not describe the type.
+        superseded_by: the type that replaces this one; at most one.
+        subscribable: whether Subscribe accepts it.
     """
 
-    confidence: Confidence
+    model: str
     entities: tuple[Entity, ...]
-    noun: str | None = None
     times: tuple[str, ...] = ()
-    model: str = ""
-    embedded: str | None = None
-    embedding: Embedding = "unknown"
+    confidence: Confidence = "confirmed"
+    deprecated: bool | None = False
     superseded_by: tuple[str, ...] = ()
-    deprecated: bool | None = None
     subscribable: bool = True
 
 
 _TIMES = ("lastUpdatedAt", "updatedAt", "timestamp")
-_CHARGE_POINT: Entity = ("charge-point", ("chargePointId", "chargePoint.id"))
-_EVSE: Entity = ("evse", ("evseId", "evse.id"))
-_USER: Entity = ("user", ("userId", "user.id"))
-_CHARGE_POINT_CHANGED: Entity = ("charge-point", ("chargePoint.id", "chargePointId", "id"))
 
 
-def _resource(
-    noun: str,
-    entity: str,
-    model: str,
-    embedded: str,
-    embedding: Embedding = "guess",
-    *,
-    deprecated: bool | None = False,
-    superseded_by: str | None = None,
-) -> KnownType:
-    """The resource is nested under its noun, or flat, or just its id is there."""
-    return KnownType(
-        "partial" if embedding == "inferred" else "unknown",
-        ((entity, (f"{noun}.id", f"{noun}Id", "id")),),
-        noun,
-        model=model,
-        embedded=embedded or None,
-        embedding=embedding,
-        superseded_by=(superseded_by,) if superseded_by else (),
-        deprecated=deprecated,
-    )
+def _id_of(noun: str, entity: str = "", *others: str) -> Entity:
+    """An entity that the payload names beside what it is about: by id, nested, or by the bare id under its noun."""
+    return (entity or noun, (f"{noun}Id", f"{noun}.id", noun, *others))
 
 
-def _of_user(noun: str, entity: str, known: KnownType) -> KnownType:
-    user: Entity = ("user", ("userId", f"{noun}.userId", "user.id"))
-    return replace(known, entities=(user, (entity, (f"{noun}.id", f"{noun}Id", "id"))))
+def _own(noun: str, entity: str = "", *others: str) -> Entity:
+    """The entity that the payload is about: its id may also lie at the top."""
+    return _id_of(noun, entity, "id", *others)
 
 
-def _subscription(model: str, deprecated: bool | None, superseded_by: str | None = None) -> KnownType:
-    noun = "subscription"
-    known = _resource(noun, noun, model, "Subscription", deprecated=deprecated, superseded_by=superseded_by)
-    return _of_user(noun, noun, known)
+def _carried(noun: str, entity: str = "") -> Entity:
+    """The entity whose object the payload carries."""
+    return (entity or noun, (f"{noun}.id", noun, f"{noun}Id", "id"))
 
 
-def _payment_method(model: str, deprecated: bool | None, superseded_by: str | None = None) -> KnownType:
-    noun, entity = "paymentMethod", "payment-method"
-    known = _resource(
-        noun, entity, model, "PaymentMethod", deprecated=deprecated, superseded_by=superseded_by
-    )
-    return _of_user(noun, entity, known)
+def _flat(noun: str, entity: str, *others: str) -> Entity:
+    """The entity whose fields lie at the top of the payload."""
+    return (entity, ("id", f"{noun}Id", f"{noun}.id", noun, *others))
 
 
-_SESSION: tuple[Entity, ...] = (
-    ("session", ("session.id", "sessionId")),
-    ("charge-point", ("session.chargePointId", "chargePointId")),
+def _since(noun: str) -> tuple[str, ...]:
+    """The time of a payload that carries an object: its own, else the object's."""
+    return ("lastUpdatedAt", f"{noun}.lastUpdatedAt", f"{noun}.updatedAt")
+
+
+def _deprecated(known: KnownType, *superseded_by: str) -> KnownType:
+    return replace(known, deprecated=True, superseded_by=superseded_by)
+
+
+def _undocumented(known: KnownType, *superseded_by: str) -> KnownType:
+    return replace(known, confidence="unknown", deprecated=None, superseded_by=superseded_by)
+
+
+_CHARGE_POINT = _id_of("chargePoint", "charge-point")
+_EVSE = _id_of("evse")
+_SESSION = _id_of("session")
+_START_STOP = (_own("session"), _id_of("chargePoint", "charge-point", "session.chargePointId"))
+_START_STOP_TIMES = (
+    "lastUpdatedAt",
+    "session.lastUpdatedAt",
+    "session.updatedAt",
+    *("stoppedAtTimestamp", "session.stoppedAt"),
+    *("startedAtTimestamp", "session.startedAt"),
+)
+_SUBSCRIPTION = (
+    _id_of("user", "user", "subscription.userId"),
+    ("subscription", ("subscriptionId", "subscription.id", "id")),
+)
+_PAYMENT_METHOD = (
+    _id_of("user", "user", "paymentMethod.userId"),
+    _own("paymentMethod", "payment-method"),
 )
 
 KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
     {
-        "AuthorizationNotification": _resource(
-            "authorization",
-            "authorization",
-            "authorization.LegacyAuthorizationChanged",
-            "AuthorizationLegacy",
-            deprecated=True,
-            superseded_by="authorization.changed",
+        "AuthorizationNotification": _deprecated(
+            KnownType(
+                "authorization.LegacyAuthorizationChanged",
+                (_own("authorization"), _CHARGE_POINT),
+                _since("authorization"),
+            ),
+            "authorization.changed",
         ),
-        "authorization.changed": _resource(
-            "authorization", "authorization", "authorization.AuthorizationChanged", "Authorization"
+        "authorization.changed": KnownType(
+            "authorization.AuthorizationChanged",
+            (_own("authorization"), _CHARGE_POINT),
+            _since("authorization"),
         ),
-        "BootNotification": KnownType(
-            "partial",
-            (_CHARGE_POINT,),
-            model="boot.Boot",
-            embedded="BootNotification",
-            embedding="inferred",
-            deprecated=False,
-        ),
-        "ChargePointChangedNotification": KnownType(
-            "partial",
-            (_CHARGE_POINT_CHANGED,),
-            "chargePoint",
-            model="charge_point.LegacyChargePointChanged",
-            embedded="ChargePointV1",
-            embedding="inferred",
-            superseded_by=("chargePoint.changed", "evse.changed"),
-            deprecated=False,
+        "BootNotification": KnownType("boot.Boot", (_CHARGE_POINT,), ("timestamp",)),
+        "ChargePointChangedNotification": _deprecated(
+            KnownType(
+                "charge_point.LegacyChargePointChanged",
+                (("charge-point", (*_carried("chargePoint")[1], "charge-point.id")),),
+                _since("chargePoint"),
+            ),
+            "chargePoint.changed",  # edits of an EVSE alone: `evse.changed`
         ),
         "chargePoint.changed": KnownType(
-            "unknown",
-            (_CHARGE_POINT_CHANGED,),
-            "chargePoint",
-            model="charge_point.ChargePointChanged",
-            embedded="ChargePoint",
-            embedding="guess",
+            "charge_point.ChargePointChanged", (_own("chargePoint", "charge-point"),), _since("chargePoint")
         ),
         "evse.changed": KnownType(
-            "unknown",
-            (
-                ("charge-point", ("evse.chargePointId", "chargePointId", "chargePoint.id")),
-                ("evse", ("evse.id", "evseId", "id")),
-            ),
-            "evse",
-            model="charge_point.EvseChanged",
-            embedded="EVSE",
-            embedding="guess",
+            "charge_point.EvseChanged",
+            (_own("evse"), _id_of("chargePoint", "charge-point", "evse.chargePointId")),
+            _since("evse"),
         ),
         "ChargePointSyncConfigurationNotification": KnownType(
-            "partial",
+            "charge_point.ChargePointSyncConfiguration",
             (_CHARGE_POINT,),
-            model="charge_point.ChargePointSyncConfiguration",
-            embedded="ChargePointConfiguration",
-            embedding="inferred",
-            deprecated=False,
+            ("configuration[].lastUpdatedAt", "configuration[].timestamp"),
         ),
         "CircuitConsumptionNotification": KnownType(
-            "partial",
-            (("circuit", ("circuitId", "circuit.id", "id")),),
-            times=("consumption[].lastUpdatedAt",),
-            model="circuit.CircuitConsumptionReported",
-            embedded="CircuitConsumption",
-            embedding="inferred",
-            deprecated=False,
-        ),
-        "circuit.changed": _resource("circuit", "circuit", "circuit.CircuitChanged", "Circuit"),
-        "DiagnosticsStatusNotification": KnownType(
-            "unknown", (_CHARGE_POINT,), model="status.DiagnosticsStatus", deprecated=False
-        ),
-        "HardwareStatusNotification": KnownType(
-            "partial",
-            (_CHARGE_POINT, _EVSE),
-            model="status.HardwareStatus",
-            embedding="confirmed",
-            deprecated=False,
-        ),
-        "LocationChangedNotification": _resource(
-            "location", "location", "location.LocationChanged", "LocationV1", "inferred"
-        ),
-        "NetworkStatusNotification": KnownType(
-            "unknown", (_CHARGE_POINT,), model="status.NetworkStatus", deprecated=False
-        ),
-        "SecurityEventNotification": KnownType(
-            "unknown",
+            "circuit.CircuitConsumptionReported",
+            (_own("circuit"),),
             (
-                (
-                    "charge-point",
-                    ("chargePointId", "chargePoint", "chargePoint.id", "securityEvent.chargePoint"),
+                "currentConsumption[].lastUpdatedAt",
+                "consumption[].lastUpdatedAt",
+                "circuit.currentConsumption[].lastUpdatedAt",
+            ),
+        ),
+        "circuit.changed": KnownType("circuit.CircuitChanged", (_own("circuit"),), _since("circuit")),
+        "DiagnosticsStatusNotification": KnownType("status.DiagnosticsStatus", (_CHARGE_POINT,)),
+        "HardwareStatusNotification": KnownType(
+            "status.HardwareStatus", (_CHARGE_POINT, _EVSE), ("timestamp",)
+        ),
+        "LocationChangedNotification": KnownType(
+            "location.LocationChanged", (_carried("location"),), _since("location")
+        ),
+        "NetworkStatusNotification": KnownType("status.NetworkStatus", (_CHARGE_POINT,), ("timestamp",)),
+        "SecurityEventNotification": KnownType(
+            "charge_point.SecurityEventReported",
+            (
+                _id_of(
+                    "chargePoint", "charge-point", "securityEvent.chargePointId", "securityEvent.chargePoint"
                 ),
             ),
-            times=("securityEvent.timestamp",),
-            model="charge_point.SecurityEventReported",
-            embedded="SecurityEvent",
-            embedding="guess",
-            deprecated=False,
+            ("timestamp", "securityEvent.timestamp"),
         ),
         "SessionMeterValuesNotification": KnownType(
-            "confirmed",
-            (("session", ("sessionId", "session.id")), _CHARGE_POINT),
-            times=("meterValues[].timestamp",),
-            model="meter_values.SessionMeterValues",
-            embedded="MeterValue",
-            embedding="confirmed",
-            deprecated=False,
+            "meter_values.SessionMeterValues", (_SESSION, _CHARGE_POINT), ("meterValues[].timestamp",)
         ),
-        "SessionStartStopNotification": KnownType(
-            "partial",
-            _SESSION,
-            "session",
-            model="session.SessionStartStop",
-            embedded="Session",
-            embedding="confirmed",
-            superseded_by=("session.start.stop.notification",),
-            deprecated=True,
+        "SessionStartStopNotification": _deprecated(
+            KnownType("session.SessionStartStop", _START_STOP, _START_STOP_TIMES),
+            "session.start.stop.notification",
         ),
         "session.start.stop.notification": KnownType(
-            "unknown",
-            (("session", ("session.id", "sessionId", "id")), _SESSION[1]),
-            "session",
-            model="session.SessionStartStop",
-            embedded="Session",
-            embedding="guess",
+            "session.SessionStartStop", _START_STOP, _START_STOP_TIMES
         ),
         "SessionUpdateNotification": KnownType(
-            "partial",
-            _SESSION,
-            "session",
-            model="session.SessionUpdate",
-            embedded="Session",
-            embedding="confirmed",
-            deprecated=False,
+            "session.SessionUpdate",
+            (_carried("session"), _id_of("chargePoint", "charge-point", "session.chargePointId")),
+            ("session.lastUpdatedAt", "session.updatedAt"),
         ),
-        "UserChangedNotification": _resource("user", "user", "user.UserChanged", "User", "inferred"),
-        "SubOperatorChangedNotification": _resource(
-            "subOperator", "sub-operator", "partner.SubOperatorChanged", "", "inferred"
+        "UserChangedNotification": KnownType("user.UserChanged", (_carried("user"),), _since("user")),
+        "SubOperatorChangedNotification": KnownType(
+            "partner.SubOperatorChanged", (_carried("subOperator", "sub-operator"),), _since("subOperator")
         ),
-        "TariffChangedNotification": _resource(
-            "tariff", "tariff", "tariff.TariffChanged", "Tariff", "inferred"
+        "TariffChangedNotification": KnownType(
+            "tariff.TariffChanged", (_carried("tariff"),), _since("tariff")
         ),
-        "user.subscriptionChanged": _subscription(
-            "user.LegacyUserSubscriptionChanged", False, "user.subscription.changed"
+        "user.subscriptionChanged": _deprecated(
+            KnownType("user.LegacyUserSubscriptionChanged", _SUBSCRIPTION, _since("subscription")),
+            "user.subscription.changed",
         ),
-        "user.subscription.changed": _subscription("user.UserSubscriptionChanged", None),
-        "ReservationChangedNotification": _resource(
-            "reservation",
-            "reservation",
-            "reservation.LegacyReservationChanged",
-            "Reservation",
-            deprecated=None,
-            superseded_by="reservation.changed",
+        "user.subscription.changed": KnownType(
+            "user.UserSubscriptionChanged", _SUBSCRIPTION, _since("subscription")
         ),
-        "PaymentMethodChangedNotification": _payment_method(
-            "user.LegacyPaymentMethodChanged", None, "user.paymentMethod.changed"
+        "ReservationChangedNotification": _undocumented(
+            KnownType("undocumented.LegacyReservationChanged", (_own("reservation"),), _since("reservation")),
+            "reservation.changed",
         ),
-        "PartnerInviteChangedNotification": _resource(
-            "partnerInvite",
-            "partner-invite",
-            "partner.LegacyPartnerInviteChanged",
-            "PartnerInvite",
-            deprecated=None,
-            superseded_by="partnerInvite.changed",
+        "PaymentMethodChangedNotification": _undocumented(
+            KnownType("undocumented.LegacyPaymentMethodChanged", _PAYMENT_METHOD, _since("paymentMethod")),
+            "user.paymentMethod.changed",
         ),
-        "reservation.changed": _resource(
-            "reservation", "reservation", "reservation.ReservationChanged", "Reservation"
+        "PartnerInviteChangedNotification": _undocumented(
+            KnownType(
+                "undocumented.LegacyPartnerInviteChanged",
+                (_own("partnerInvite", "partner-invite"),),
+                _since("partnerInvite"),
+            ),
+            "partnerInvite.changed",
         ),
-        "user.paymentMethod.changed": _payment_method("user.UserPaymentMethodChanged", False),
+        "reservation.changed": KnownType(
+            "reservation.ReservationChanged", (_own("reservation"),), _since("reservation")
+        ),
+        "user.paymentMethod.changed": KnownType(
+            "user.UserPaymentMethodChanged", _PAYMENT_METHOD, _since("paymentMethod")
+        ),
         "userBalance.changed": KnownType(
-            "unknown", (_USER,), model="user.UserBalanceChanged", deprecated=False
+            "user.UserBalanceChanged", (_id_of("user", "user", "userBalance.userId"),)
         ),
-        "partnerInvite.changed": _resource(
-            "partnerInvite", "partner-invite", "partner.PartnerInviteChanged", "PartnerInvite"
+        "partnerInvite.changed": KnownType(
+            "partner.PartnerInviteChanged",
+            (_own("partnerInvite", "partner-invite"),),
+            _since("partnerInvite"),
         ),
         "roamingPlatform.changed": KnownType(
-            "unknown",
-            (("roaming-platform", ("roamingPlatform.id", "roamingConnection.id", "id")),),
-            "roamingPlatform",
-            model="roaming.RoamingPlatformChanged",
-            embedded="RoamingPlatform",
-            embedding="guess",
-            deprecated=False,
+            "roaming.RoamingPlatformChanged",
+            (
+                _own(
+                    "roamingPlatform",
+                    "roaming-platform",
+                    "roamingConnectionId",
+                    "roamingConnection.id",
+                    "roamingConnection",
+                ),
+            ),
+            _since("roamingPlatform"),
         ),
-        "parkingSpace.occupancyStatus.changed": _resource(
-            "parkingSpace", "parking-space", "location.ParkingSpaceOccupancyStatusChanged", "ParkingSpace"
+        "parkingSpace.occupancyStatus.changed": KnownType(
+            "location.ParkingSpaceOccupancyStatusChanged",
+            (_own("parkingSpace", "parking-space"),),
+            _since("parkingSpace"),
         ),
-        "partner.changed": _resource("partner", "partner", "partner.PartnerChanged", "Partner"),
+        "partner.changed": KnownType("partner.PartnerChanged", (_own("partner"),), _since("partner")),
+        # The contract calls the field `user`; what it names is the partner.
         "PartnerChangedNotification": replace(
-            _resource(
-                "partner",
-                "partner",
-                "partner.LegacyPartnerChanged",
-                "Partner",
-                deprecated=True,
-                superseded_by="partner.changed",
+            _deprecated(
+                KnownType(
+                    "partner.LegacyPartnerChanged",
+                    (("partner", ("user.id", "user", "partnerId", "partner.id", "partner", "id")),),
+                    _since("partner"),
+                ),
+                "partner.changed",
             ),
             subscribable=False,
         ),
-        "transaction.changed": _resource(
-            "transaction", "transaction", "transaction.TransactionChanged", "Transaction"
+        "transaction.changed": KnownType(
+            "transaction.TransactionChanged", (_own("transaction"),), _since("transaction")
         ),
         "settlementReport.created": KnownType(
-            "unknown",
+            "partner.SettlementReportCreated",
             (
-                (
+                _flat(
+                    "settlementReport",
                     "settlement-report",
-                    ("settlementReport.id", "settlementReportId", "partnerSettlementReport.id", "id"),
+                    "partnerSettlementReport.id",
+                    "partnerSettlementReportId",
                 ),
             ),
-            "settlementReport",
-            model="partner.SettlementReportCreated",
-            embedded="PartnerSettlementReport",
-            embedding="guess",
-            deprecated=False,
+            ("lastUpdatedAt", "settlementReport.lastUpdatedAt", "issueDate"),
         ),
-        "idTag.changed": _resource("idTag", "id-tag", "user.IdTagChanged", "IdTag"),
+        "idTag.changed": KnownType(
+            "user.IdTagChanged", (("id-tag", ("idTagsId", "idTagId", "idTag.id", "id")),), _since("idTag")
+        ),
         "chargePoint.dataTransferReceived": KnownType(
-            "unknown",
-            (_CHARGE_POINT,),
-            model="charge_point.ChargePointDataTransferReceived",
-            deprecated=False,
+            "charge_point.ChargePointDataTransferReceived", (_CHARGE_POINT,)
         ),
-        "subscriptionPlan.changed": _resource(
-            "subscriptionPlan",
-            "subscription-plan",
-            "tariff.SubscriptionPlanChanged",
-            "SubscriptionPlan",
-            deprecated=None,
+        "subscriptionPlan.changed": _undocumented(
+            KnownType(
+                "undocumented.SubscriptionPlanChanged",
+                (_own("subscriptionPlan", "subscription-plan"),),
+                _since("subscriptionPlan"),
+            )
         ),
         "user.invoiceDetails.changed": KnownType(
-            "unknown",
-            (_USER,),
-            "invoiceDetails",
-            model="user.UserInvoiceDetailsChanged",
-            embedded="InvoiceDetails",
-            embedding="inferred",
-            deprecated=False,
+            "user.UserInvoiceDetailsChanged", (_id_of("user", "user", "invoiceDetails.userId"),)
         ),
-        "cdr.received": _resource("cdr", "cdr", "roaming.CdrReceived", "Cdr"),
+        # Its `id` is the roaming id; the id of the record itself is not in it.
+        "cdr.received": KnownType(
+            "roaming.CdrReceived",
+            (("cdr", ("id", "roamingId", "cdr.roamingId", "cdr.id", "cdrId", "cdr")),),
+            ("createdAt", "cdr.lastUpdatedAt", "cdr.createdAt"),
+        ),
         "chargingProfile.applied": KnownType(
-            "partial",
-            (_CHARGE_POINT, _EVSE, ("charging-profile", ("chargingProfile.id",))),
-            "chargingProfile",
-            model="charge_point.ChargingProfileApplied",
-            embedded="ChargingProfile",
-            embedding="inferred",
+            "charge_point.ChargingProfileApplied",
+            (_CHARGE_POINT, _EVSE, ("charging-profile", ("chargingProfile.id", "chargingProfile"))),
+            ("appliedAt",),
         ),
-        "installerJob.changed": _resource(
-            "installerJob",
-            "installer-job",
+        "installerJob.changed": KnownType(
             "installer_job.InstallerJobChanged",
-            "InstallerJob",
-            "inferred",
-            deprecated=None,
+            (_flat("installerJob", "installer-job"),),
+            (*_since("installerJob"), "createdAt"),
         ),
     }
 )
 
 SUBSCRIBABLE = frozenset(name for name, known in KNOWN_TYPES.items() if known.subscribable)
-"""What Subscribe accepted at v3.96.4; later versions may accept more."""
+"""What Subscribe accepts by the contract; later versions may accept more."""
 
 # For a type that is not listed, and for a listed one whose own paths find nothing. A bare `id` is not among
 # them: of an unknown object it might as well be the id of the announcement.
 FALLBACK = KnownType(
-    "unknown",
+    "",
     (
         ("session", ("session.id", "sessionId")),
         ("charge-point", ("chargePointId", "chargePoint.id", "evse.chargePointId", "session.chargePointId")),
@@ -378,33 +318,22 @@ FALLBACK = KnownType(
         ("partner", ("partnerId", "partner.id")),
         ("issue", ("issueId", "issue.id")),
     ),
-    "session",
-    ("meterValues[].timestamp",),
+    ("session.lastUpdatedAt", "session.updatedAt", "meterValues[].timestamp"),
 )
 
 _ISSUE = KnownType(
-    "confirmed",
-    (("issue", ("issueId", "issue.id")),),
-    model="issue.IssueChanged",
-    embedded="Issue",
-    embedding="confirmed",
-    subscribable=False,
+    "undocumented.IssueChanged", (_own("issue"),), ("updatedAt", "issue.updatedAt"), "unknown", None
 )
 
-# Payloads that the index of the specification describes without saying which string announces them: the
-# strings are likely ones, Subscribe is not known to accept them, and entity and time are found by FALLBACK.
-# A third component, about a partner's corporate billing policy, has neither a string nor a shape: it is
-# left out.
+# Payloads that an index of a later specification describes without saying which string announces them: the
+# strings are likely ones, and Subscribe is not known to accept them. A third one, about a partner's corporate
+# billing policy, has neither a string nor a shape: it is left out.
 UNCONFIRMED_TYPES: Mapping[str, KnownType] = MappingProxyType(
     {
-        "issue.changed": _ISSUE,
-        "IssueChangedNotification": _ISSUE,
+        "issue.changed": replace(_ISSUE, subscribable=False),
+        "IssueChangedNotification": replace(_ISSUE, subscribable=False),
         "FirmwareStatusNotification": KnownType(
-            "confirmed",
-            (_CHARGE_POINT,),
-            model="status.FirmwareStatus",
-            embedding="confirmed",
-            subscribable=False,
+            "undocumented.FirmwareStatus", (_CHARGE_POINT,), (), "unknown", None, subscribable=False
         ),
     }
 )
@@ -412,5 +341,16 @@ UNCONFIRMED_TYPES: Mapping[str, KnownType] = MappingProxyType(
 
 def time_paths(known: KnownType) -> tuple[str, ...]:
     """Paths of a notification's own time, in the order to try them."""
-    nested = (f"{known.noun}.lastUpdatedAt", f"{known.noun}.updatedAt") if known.noun else ()
-    return (*nested, *_TIMES, *known.times)
+    return (*known.times, *(path for path in _TIMES if path not in known.times))
+
+
+def spellings(notification_type: str) -> tuple[str, ...]:
+    """All types that announce the same facts as this one, the preferred one first.
+
+    A handler of the preferred type's model accepts all of them, so one subscription is enough: to the first one, or
+    where Subscribe refuses it, to the next. A type without another spelling is returned alone, unknown ones too.
+    """
+    known = KNOWN_TYPES.get(notification_type)
+    preferred = known.superseded_by[0] if known and known.superseded_by else notification_type
+    older = (name for name, each in KNOWN_TYPES.items() if each.superseded_by[:1] == (preferred,))
+    return (preferred, *older)

@@ -9,24 +9,26 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json
 
-from ampeco.catalogue import FALLBACK, KNOWN_TYPES, Entity, KnownType, time_paths
+from ampeco.catalogue import FALLBACK, KNOWN_TYPES, UNCONFIRMED_TYPES, Entity, KnownType, time_paths
 from ampeco.models.fields import read_id, read_time
-from ampeco.models.payload import snake
+from ampeco.paths import Steps, at, snake, steps_of
 
 KEY_MAX_BYTES = 200
 _UTF8_MAX_BYTES = 4
 _ENTITY = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
-Steps = tuple[tuple[str, str], ...]
-"""The names on the way to a value, each in AMPECO's spelling and in snake_case."""
+_LISTED = {**KNOWN_TYPES, **UNCONFIRMED_TYPES}
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+_AHEAD = timedelta(hours=48)
 
-_READING = "either spelling"  # part of the version: to be changed when the same rules find other keys
+# Part of the version: to be changed when the same rules find other keys.
+_READING = "ids that mean none are none"
 
 
 class EntityKeyRules:
@@ -41,7 +43,7 @@ class EntityKeyRules:
     """
 
     def __init__(self, overrides: Mapping[str, tuple[Entity, ...]] | None = None) -> None:
-        chosen = {name: known.entities for name, known in KNOWN_TYPES.items()} | dict(overrides or {})
+        chosen = {name: known.entities for name, known in _LISTED.items()} | dict(overrides or {})
         self._entities = {
             name: _compile((*entities, *FALLBACK.entities) if entities else ())
             for name, entities in chosen.items()
@@ -70,7 +72,7 @@ class EntityKeyRules:
     def key(self, notification_type: str, data: Mapping[str, Any]) -> str | None:
         """`<entity>:<id>` of a decoded payload; None when it names no entity. Long ids are hashed."""
         for prefix, steps in self._entities.get(notification_type, self._fallback):
-            found = read_id(_at(data, steps))
+            found = read_id(at(data, steps))
             if found is not None:
                 return _bounded(prefix, found)
         return None
@@ -79,52 +81,61 @@ class EntityKeyRules:
         return f"<EntityKeyRules {self.version}>"
 
 
-def occurred_at(notification_type: str, data: Mapping[str, Any]) -> datetime | None:
-    """The time of change that a payload itself states, as aware UTC; None when it states none."""
+def occurred_at(
+    notification_type: str, data: Mapping[str, Any], received_at: datetime | None = None
+) -> datetime | None:
+    """The time of change that a payload itself states, as aware UTC; None when it states none.
+
+    A placeholder is no time, and the next place is tried: anything before 2000, and more than 48 h after arrival.
+
+    Args:
+        received_at: when the notification arrived, aware; None where that is not known.
+    """
+    latest = None if received_at is None else received_at + _AHEAD
     for steps, within in _TIMES.get(notification_type, _FALLBACK_TIMES):
-        place = _at(data, steps)
+        place = at(data, steps)
         if place is not None:
-            found = read_time(place) if within is None else _newest(place, within)
+            found = _moment(place, latest) if within is None else _newest(place, within, latest)
             if found is not None:
                 return found
     return None
 
 
-def is_dated(notification_type: str, data: Mapping[str, Any]) -> bool:
+def is_dated(notification_type: str, data: Mapping[str, Any], received_at: datetime | None = None) -> bool:
     """Whether `occurred_at` finds a time; it ends at the first one."""
+    latest = None if received_at is None else received_at + _AHEAD
     for steps, within in _TIMES.get(notification_type, _FALLBACK_TIMES):
-        place = _at(data, steps)
+        place = at(data, steps)
         if place is None:
             continue
         if within is None:
-            if read_time(place) is not None:
+            if _moment(place, latest) is not None:
                 return True
             continue
         for text in _texts(place, within):
-            if read_time(text) is not None:
+            if _moment(text, latest) is not None:
                 return True
     return False
 
 
-def _at(here: Any, steps: Steps) -> object:
-    for name, snaked in steps:
-        if type(here) is not dict:
-            return None
-        found = here.get(name)
-        here = here.get(snaked) if found is None else found
-    return here
+def _moment(value: object, latest: datetime | None) -> datetime | None:
+    """A moment that is no placeholder."""
+    found = read_time(value)
+    if found is None or found < _EARLIEST or (latest is not None and found > latest):
+        return None
+    return found
 
 
-def _newest(elements: object, spelled: tuple[str, str]) -> datetime | None:
+def _newest(elements: object, spelled: tuple[str, str], latest: datetime | None) -> datetime | None:
     texts = set(_texts(elements, spelled))  # the readings of one sample share their time
     if len(texts) == 1:
-        return read_time(texts.pop())
-    return max((time for time in map(read_time, texts) if time is not None), default=None)
+        return _moment(texts.pop(), latest)
+    return max((time for text in texts if (time := _moment(text, latest)) is not None), default=None)
 
 
 def _texts(elements: object, spelled: tuple[str, str]) -> Iterator[str]:
     name, snaked = spelled
-    for element in elements if type(elements) is list else [elements]:
+    for element in elements if type(elements) is list else ():  # anything else is a misfit
         if type(element) is dict:
             text = element[name] if name in element else element.get(snaked)
             if type(text) is str:
@@ -139,11 +150,7 @@ def _bounded(prefix: str, found: str) -> str:
 
 
 def _compile(entities: tuple[Entity, ...]) -> tuple[tuple[str, Steps], ...]:
-    return tuple((f"{entity}:", _steps(path)) for entity, paths in entities for path in paths)
-
-
-def _steps(path: str) -> Steps:
-    return tuple((name, snake(name)) for name in path.split("."))
+    return tuple((f"{entity}:", steps_of(path)) for entity, paths in entities for path in paths)
 
 
 def _compile_times(known: KnownType) -> tuple[tuple[Steps, tuple[str, str] | None], ...]:
@@ -153,10 +160,10 @@ def _compile_times(known: KnownType) -> tuple[tuple[Steps, tuple[str, str] | Non
 
 def _compile_time(path: str) -> tuple[Steps, tuple[str, str] | None]:
     whole, each, name = path.partition("[].")
-    return _steps(whole), (name, snake(name)) if each else None
+    return steps_of(whole), (name, snake(name)) if each else None
 
 
-_TIMES = {name: _compile_times(known) for name, known in KNOWN_TYPES.items()}
+_TIMES = {name: _compile_times(known) for name, known in _LISTED.items()}
 _FALLBACK_TIMES = _compile_times(FALLBACK)
 
 

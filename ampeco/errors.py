@@ -3,6 +3,7 @@
     AmpecoError
     ├── SignatureError           the request was not signed with a key we accept (reason says how)
     ├── PayloadError             signed, but no JSON object we can keep (reason says why)
+    ├── FieldMisfit              a field of a payload that was read does not fit its type, or is missing
     └── ApiError                 a call to AMPECO's API did not do what was asked
         ├── Unreachable
         │   ├── NotSent          no connection: the call was certainly not carried out
@@ -62,6 +63,20 @@ class PayloadError(AmpecoError):
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
+
+
+class FieldMisfit(AmpecoError):
+    """A required field of a payload was read, and what AMPECO sent does not fit its type, or is missing.
+
+    Args:
+        field: dotted name on the wire, e.g. `session.id`; `[]` stands for any place in an array.
+    """
+
+    reason = "payload-mismatch"
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"{field}: what was sent does not fit, or is missing")
+        self.field = field
 
 
 class ApiError(AmpecoError):

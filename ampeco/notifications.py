@@ -1,63 +1,69 @@
 """Bytes to `Notification`: type, entity key, own time, typed payload; knows no HTTP, no log, no handlers.
 
-AMPECO publishes little about its payloads, so nothing here insists: an unknown type, or a known one whose
-payload does not fit its model, is still a notification. Only bytes that are no JSON object are refused.
+Nothing here insists: an unknown type, or a known one of which fields do not fit its model, is still a notification.
+Only bytes that are no JSON object are refused.
 
-Source: a consumer and the index of the specification v3.251.8: top-level text `notification` names the type
-(confirmed). A `data` wrapper was shown by one integrator only (unconfirmed): taken off when it is there.
+Source: published contract v3.110.0: top-level text `notification` names the type. A `data` wrapper was shown by one
+integrator only (unconfirmed): taken off when it is there.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import ValidationError
 from pydantic_core import from_json
 
-from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES
+from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES, spellings
 from ampeco.entity_keys import DEFAULT_RULES, EntityKeyRules, is_dated, occurred_at
-from ampeco.errors import PayloadError
-from ampeco.models.fitting import checker
+from ampeco.errors import FieldMisfit, PayloadError
 from ampeco.models.lazy import LazyModels
-from ampeco.models.payload import Payload, VendorObject
+from ampeco.models.original import unwrapped
+from ampeco.models.payload import Payload, VendorObject, keep_body
+from ampeco.models.reading import lacks_id, read_payload
 
 if TYPE_CHECKING:
     from ampeco.models.authorization import AuthorizationChanged, LegacyAuthorizationChanged
-    from ampeco.models.boot import Boot
+    from ampeco.models.boot import Boot, BootDetails
     from ampeco.models.charge_point import (
+        AppliedChargingProfile,
         ChargePointChanged,
         ChargePointDataTransferReceived,
         ChargePointSyncConfiguration,
         ChargingProfileApplied,
+        ConfigurationKey,
         EvseChanged,
         LegacyChargePointChanged,
         SecurityEventReported,
     )
-    from ampeco.models.circuit import CircuitChanged, CircuitConsumptionReported
+    from ampeco.models.circuit import CircuitChanged, CircuitConsumptionReported, CircuitPhaseLoad
     from ampeco.models.installer_job import InstallerJobChanged
-    from ampeco.models.issue import IssueChanged
     from ampeco.models.location import LocationChanged, ParkingSpaceOccupancyStatusChanged
-    from ampeco.models.meter_values import SessionMeterValues
-    from ampeco.models.objects.meter_value import MeterValue
-    from ampeco.models.objects.session import Session
+    from ampeco.models.meter_values import MeterValue, SessionMeterValues
+    from ampeco.models.objects import ChargePointV1, LocationV1, Session, Tariff, User
     from ampeco.models.partner import (
         LegacyPartnerChanged,
-        LegacyPartnerInviteChanged,
         PartnerChanged,
         PartnerInviteChanged,
         SettlementReportCreated,
         SubOperatorChanged,
     )
-    from ampeco.models.reservation import LegacyReservationChanged, ReservationChanged
+    from ampeco.models.reservation import ReservationChanged
     from ampeco.models.roaming import CdrReceived, RoamingPlatformChanged
     from ampeco.models.session import SessionStartStop, SessionUpdate
-    from ampeco.models.status import DiagnosticsStatus, FirmwareStatus, HardwareStatus, NetworkStatus
-    from ampeco.models.tariff import SubscriptionPlanChanged, TariffChanged
+    from ampeco.models.status import DiagnosticsStatus, HardwareStatus, NetworkStatus
+    from ampeco.models.tariff import TariffChanged
     from ampeco.models.transaction import TransactionChanged
+    from ampeco.models.undocumented import (
+        FirmwareStatus,
+        IssueChanged,
+        LegacyPartnerInviteChanged,
+        LegacyPaymentMethodChanged,
+        LegacyReservationChanged,
+        SubscriptionPlanChanged,
+    )
     from ampeco.models.user import (
         IdTagChanged,
-        LegacyPaymentMethodChanged,
         LegacyUserSubscriptionChanged,
         UserBalanceChanged,
         UserChanged,
@@ -72,18 +78,24 @@ __all__ = [
     "MODELS",
     "UNCONFIRMED_TYPES",
     "UNTYPED",
+    "AppliedChargingProfile",
     "AuthorizationChanged",
     "Boot",
+    "BootDetails",
     "CdrReceived",
     "ChargePointChanged",
     "ChargePointDataTransferReceived",
     "ChargePointSyncConfiguration",
+    "ChargePointV1",
     "ChargingProfileApplied",
     "CircuitChanged",
     "CircuitConsumptionReported",
+    "CircuitPhaseLoad",
+    "ConfigurationKey",
     "DiagnosticsStatus",
     "EntityKeyRules",
     "EvseChanged",
+    "FieldMisfit",
     "FirmwareStatus",
     "HardwareStatus",
     "IdTagChanged",
@@ -97,6 +109,7 @@ __all__ = [
     "LegacyReservationChanged",
     "LegacyUserSubscriptionChanged",
     "LocationChanged",
+    "LocationV1",
     "MeterValue",
     "NetworkStatus",
     "Notification",
@@ -115,8 +128,10 @@ __all__ = [
     "SettlementReportCreated",
     "SubOperatorChanged",
     "SubscriptionPlanChanged",
+    "Tariff",
     "TariffChanged",
     "TransactionChanged",
+    "User",
     "UserBalanceChanged",
     "UserChanged",
     "UserInvoiceDetailsChanged",
@@ -125,6 +140,7 @@ __all__ = [
     "parse",
     "read",
     "recognize",
+    "spellings",
 ]
 
 UNTYPED = "untyped"
@@ -136,14 +152,19 @@ MODELS: Mapping[str, type[Payload]] = LazyModels(
 )
 """Type string -> class of its payload, for every known type and the likely ones."""
 
-_FITS: dict[str, Callable[[Mapping[str, Any]], bool]] = {}
-"""Type string -> whether data fits its model; of those that were needed so far."""
-
 _EXPORTED: Mapping[str, type[VendorObject]] = LazyModels(
     VendorObject,
     {
-        "MeterValue": "ampeco.models.objects.meter_value",
+        "AppliedChargingProfile": "ampeco.models.charge_point",
+        "BootDetails": "ampeco.models.boot",
+        "ChargePointV1": "ampeco.models.objects.charge_point_v1",
+        "CircuitPhaseLoad": "ampeco.models.circuit",
+        "ConfigurationKey": "ampeco.models.charge_point",
+        "LocationV1": "ampeco.models.objects.location_v1",
+        "MeterValue": "ampeco.models.meter_values",
         "Session": "ampeco.models.objects.session",
+        "Tariff": "ampeco.models.objects.tariff",
+        "User": "ampeco.models.objects.user",
         **{
             name: f"ampeco.models.{module}"
             for module, _, name in (known.model.partition(".") for known in _LISTED.values())
@@ -167,8 +188,8 @@ class Notification(NamedTuple):
         key: entity it is about, e.g. `session:4711` or `charge-point:12`; None when it names none we know.
         occurred_at: when it says that happened, aware UTC; None when it does not say.
         data: the decoded object, without a `data` wrapper.
-        payload: typed view of `data`; None when we have no model for the type, or when it did not fit.
-        misfit: there is a model for the type and the data did not fit it.
+        payload: typed view of `data`; None when we have no model for the type, or when not even its identity fits.
+        misfits: dotted wire names of the fields that do not fit the model.
     """
 
     type: str
@@ -176,7 +197,7 @@ class Notification(NamedTuple):
     occurred_at: datetime | None
     data: dict[str, Any]
     payload: Payload | None
-    misfit: bool
+    misfits: tuple[str, ...]
 
 
 class Recognized(NamedTuple):
@@ -189,7 +210,6 @@ class Recognized(NamedTuple):
     type: str
     key: str | None
     dated: bool
-    misfit: bool
 
 
 def read(body: bytes) -> dict[str, Any]:
@@ -204,59 +224,54 @@ def read(body: bytes) -> dict[str, Any]:
         raise _why_unreadable(body, str(error)) from None
     if type(document) is not dict:
         raise PayloadError("not-an-object", f"a JSON {type(document).__name__}")
-    if type(document.get("notification")) is not str:
-        inner = document.get("data")
-        if type(inner) is dict and type(inner.get("notification")) is str:
-            return inner
-    return document
+    return document if type(document.get("notification")) is str else unwrapped(document)
 
 
-def parse(body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES) -> Notification:
+def parse(
+    body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES, received_at: datetime | None = None
+) -> Notification:
     """Read a notification.
 
     Args:
         body: the bytes as received.
         rules: where to find the entity key of each type.
+        received_at: when it arrived, aware; a time more than 48 h later is no own time.
 
     Raises:
         PayloadError: and nothing else, whatever the bytes.
     """
     data = read(body)
     notification_type = _type_of(data)
+    key = rules.key(notification_type, data)
     payload: Payload | None = None
-    misfit = False
+    misfits: tuple[str, ...] = ()
     model = MODELS.get(notification_type)
     if model is not None:
-        try:
-            payload = model.model_validate(data)
-        except ValidationError:
-            misfit = True
-    return Notification(
-        notification_type,
-        rules.key(notification_type, data),
-        occurred_at(notification_type, data),
-        data,
-        payload,
-        misfit,
-    )
+        payload, misfits = read_payload(model, data)
+        keep_body(payload, body)
+        if misfits and key is None and lacks_id(payload):
+            payload = None
+    at = occurred_at(notification_type, data, received_at)
+    return Notification(notification_type, key, at, data, payload, misfits)
 
 
-def recognize(body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES) -> Recognized:
-    """Read a notification as far as whoever only keeps it needs to know it, for little more than half of `parse`.
+def recognize(
+    body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES, received_at: datetime | None = None
+) -> Recognized:
+    """Read a notification as far as the endpoint needs to know it, which builds no payload.
+
+    Args:
+        body, rules, received_at: as in `parse`.
 
     Raises:
         PayloadError: and nothing else, whatever the bytes.
     """
     data = read(body)
     notification_type = _type_of(data)
-    fits = _FITS.get(notification_type)
-    if fits is None and notification_type in MODELS:
-        fits = _FITS[notification_type] = checker(MODELS[notification_type])
     return Recognized(
         notification_type,
         rules.key(notification_type, data),
-        is_dated(notification_type, data),
-        fits is not None and not fits(data),
+        is_dated(notification_type, data, received_at),
     )
 
 

@@ -1,5 +1,6 @@
 """What plugin authors import: the decorator, the event, the context and the outcomes."""
 
+from ampeco.errors import FieldMisfit
 from handlers.contract import (
     Backoff,
     Context,
@@ -19,6 +20,7 @@ __all__ = [
     "Backoff",
     "Context",
     "Event",
+    "FieldMisfit",
     "GiveUp",
     "Handler",
     "HandlerError",

@@ -12,7 +12,7 @@ import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import FrozenInstanceError, dataclass, field
 from datetime import datetime
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, overload
@@ -22,6 +22,8 @@ from pydantic_settings import BaseSettings
 from typing_extensions import TypeVar
 
 from ampeco.client import AsyncClient, Client
+from ampeco.models.frozen import FreeObject, freeze
+from ampeco.models.payload import keep_body
 from ampeco.notifications import Payload
 from ampeco.operations import OPERATIONS, check_address
 
@@ -45,15 +47,40 @@ class HandlerError(Exception):
     reason = "handler-faulty"
 
 
-@dataclass(frozen=True)
 class Raw:
-    """The payload of a notification as plain data, for types without a model and for handlers of everything.
+    """The payload of a notification as plain data, for types without a model and for handlers of everything."""
 
-    Attributes:
-        data: the JSON object AMPECO sent (an outer `data` wrapper removed).
-    """
+    __slots__ = ("_data",)
+    _data: Mapping[str, Any]
 
-    data: Mapping[str, Any]
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        object.__setattr__(self, "_data", data)
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The JSON object AMPECO sent (an outer `data` wrapper removed), read-only: a `dict` that refuses changes."""
+        found = self._data
+        if not isinstance(found, FreeObject):  # done when first asked for: not every handler looks at it
+            found = freeze(dict(found))
+            object.__setattr__(self, "_data", found)
+        return found
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return self.data == other.data if isinstance(other, Raw) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Raw, (self.data,)
+
+    def __repr__(self) -> str:
+        return f"Raw(data={self.data!r})"
 
 
 P = TypeVar("P", bound=Payload | Raw, covariant=True)
@@ -103,7 +130,9 @@ class Event(_Dated, Generic[P]):
         occurred_at: the payload's own time (UTC), or None where it carries none.
         payload: typed as declared.
         raw: the bytes that AMPECO signed.
-        maybe_repeat: an equal body was accepted before and the payload carries no time that could tell them apart.
+        misfits: fields of the payload that do not fit their type, by dotted wire name, e.g. `session.energy`. An
+            optional one is None; reading a required one raises `FieldMisfit`.
+        maybe_repeat: an equal body was accepted before, and this may be the same event or another one.
         replayed: delivered again on somebody's request.
         reconstructed: made from the state of a resource instead of received.
     """
@@ -118,6 +147,11 @@ class Event(_Dated, Generic[P]):
     maybe_repeat: bool = False
     replayed: bool = False
     reconstructed: bool = False
+    misfits: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.payload, Payload):
+            keep_body(self.payload, self.raw)
 
 
 def event_dated_later(
@@ -130,6 +164,7 @@ def event_dated_later(
     raw: bytes,
     maybe_repeat: bool,
     replayed: bool,
+    misfits: tuple[str, ...] = (),
 ) -> Event[Any]:
     """An event like any other, for the worker: `find_time` is asked for its two times by name, and when needed."""
     event: Event[Any] = object.__new__(Event)
@@ -143,6 +178,9 @@ def event_dated_later(
     put(event, "maybe_repeat", maybe_repeat)
     put(event, "replayed", replayed)
     put(event, "reconstructed", False)
+    put(event, "misfits", misfits)
+    if not isinstance(payload, Raw):
+        keep_body(payload, raw)
     return event
 
 
@@ -383,6 +421,7 @@ class Handler:
         where: whether it wants an event of its types; None for all of them.
         not_yet_for_s: how long it may say `Retry(counts=False)` of an event.
         isolation: `process` to run each attempt alone in a process that may die of it.
+        strict: whether any field that does not fit makes a delivery dead.
     """
 
     name: str
@@ -402,6 +441,7 @@ class Handler:
     backoff: Backoff = Backoff()
     not_yet_for_s: float = NOT_YET_FOR_S
     isolation: Isolation | None = None
+    strict: bool = False
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -439,6 +479,7 @@ def handler(
     backoff: Backoff = ...,
     not_yet_for_s: float = ...,
     isolation: Isolation | None = ...,
+    strict: bool = ...,
 ) -> Callable[[Function[None, None]], Handler]: ...
 @overload
 def handler(
@@ -457,6 +498,7 @@ def handler(
     backoff: Backoff = ...,
     not_yet_for_s: float = ...,
     isolation: Isolation | None = ...,
+    strict: bool = ...,
 ) -> Callable[[Function[S, None]], Handler]: ...
 @overload
 def handler(
@@ -475,6 +517,7 @@ def handler(
     backoff: Backoff = ...,
     not_yet_for_s: float = ...,
     isolation: Isolation | None = ...,
+    strict: bool = ...,
 ) -> Callable[[Function[None, T]], Handler]: ...
 @overload
 def handler(
@@ -494,6 +537,7 @@ def handler(
     backoff: Backoff = ...,
     not_yet_for_s: float = ...,
     isolation: Isolation | None = ...,
+    strict: bool = ...,
 ) -> Callable[[Function[S, T]], Handler]: ...
 def handler(
     name: str,
@@ -512,6 +556,7 @@ def handler(
     backoff: Backoff = _BACKOFF,
     not_yet_for_s: float = NOT_YET_FOR_S,
     isolation: Isolation | None = None,
+    strict: bool = False,
 ) -> Callable[[Any], Handler]:
     """Declare a handler.
 
@@ -535,6 +580,8 @@ def handler(
         not_yet_for_s: seconds since the first attempt after which `Retry(counts=False)` is given up.
         isolation: `process` runs each attempt alone in a process beside the worker, which is killed when over its
             time, and may crash or run out of memory without harm to anything else.
+        strict: refuse a payload of which any field does not fit: its delivery is dead (`payload-mismatch`). Else
+            only reading a required field that does not fit ends that way.
 
     Raises:
         HandlerError: the declaration contradicts itself.
@@ -561,6 +608,8 @@ def handler(
             raise HandlerError(f"handler {name!r}: not_yet_for_s must be positive")
         if isolation not in (None, *typing.get_args(Isolation)):
             raise HandlerError(f"handler {name!r}: isolation must be None or 'process'")
+        if not isinstance(strict, bool):
+            raise HandlerError(f"handler {name!r}: strict must be True or False")
         if queue.endswith(ISOLATED):
             raise HandlerError(
                 f"handler {name!r}: queue must not end with {ISOLATED!r}; use isolation='process'"
@@ -594,6 +643,7 @@ def handler(
             backoff=backoff,
             not_yet_for_s=not_yet_for_s,
             isolation=isolation,
+            strict=strict,
         )
 
     return declare

@@ -40,6 +40,7 @@ class DoorLog:
         self._log = log if log is not None else get_logger(__name__)
         self._each = logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
         self._counts: Counter[str] = Counter()
+        self._duplicates: Counter[str] = Counter()
         self._append_errors: Counter[str] = Counter()
         self._second = 0.0
         self._written = 0
@@ -53,7 +54,12 @@ class DoorLog:
         metrics.append_seconds.observe(seconds)
         metrics.batch_events.observe(len(answers))
         metrics.accepted.inc(counts["accepted"])
-        metrics.duplicates.inc(counts["duplicate"])
+        if counts["duplicate"]:
+            metrics.duplicates.inc(counts["duplicate"])
+            for answer in answers:
+                if answer.outcome == "duplicate" and answer.reason:
+                    metrics.duplicate(answer.reason)
+                    self._duplicates[answer.reason] += 1
         metrics.quarantined.inc(counts["quarantined"])
         self._counts += counts
         if self._each:
@@ -79,9 +85,11 @@ class DoorLog:
     def flush(self) -> None:
         """Write what was only counted; called once a second."""
         counts, self._counts = self._counts, Counter()
+        duplicates, self._duplicates = self._duplicates, Counter()
         for outcome in ("accepted", "duplicate", "quarantined"):
             if counts[outcome]:
-                self._log.info(f"event.{outcome}", events=counts[outcome])
+                why = {"reasons": dict(duplicates)} if outcome == "duplicate" and duplicates else {}
+                self._log.info(f"event.{outcome}", events=counts[outcome], **why)
         if self._append_errors:
             self._log.error("append.refused", errors=dict(self._append_errors))
             self._append_errors.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from ampeco.errors import PayloadError
@@ -58,7 +59,8 @@ class Intake:
     def read(self, delivery: VerifiedDelivery) -> Element:
         """Bytes as a record for the log: an event, or something for the quarantine. Never raises."""
         try:
-            found = recognize(delivery.body, rules=self._rules)
+            arrived = datetime.fromtimestamp(delivery.received_at_ms / 1000, UTC)
+            found = recognize(delivery.body, rules=self._rules, received_at=arrived)
         except PayloadError as error:
             return _unreadable(delivery, error.reason)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not cost a verified event
@@ -66,9 +68,6 @@ class Intake:
             return _unreadable(delivery, "parser-failed")
         if found.type.startswith(RESERVED):
             return _unreadable(delivery, "reserved-type")
-        mark = "misfit" if found.misfit else ""
-        if delivery.stale:
-            mark = f"{mark},stale" if mark else "stale"
         return NewEvent(
             found.type,
             found.key,
@@ -76,8 +75,8 @@ class Intake:
             delivery.received_at_ms,
             delivery.key_id,
             duplicates="drop" if found.dated else "mark",
-            mark=mark,
-            nonce=b"" if found.dated else os.urandom(12),
+            mark="stale" if delivery.stale else "",
+            nonce=os.urandom(12),
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from workers.eventlog.log import EventLog, HandlerPosition
+from workers.eventlog.log import MISFIT, EventLog, HandlerPosition
 from workers.eventlog.standing import Standing, standing
 
 _OUTCOMES = ("done", "skipped", "dead", "retried")
@@ -26,12 +26,20 @@ class _Positions:
         opened = GaugeMetricFamily(
             "awr_handler_open", "Events running, retried or parked", labels=["handler"]
         )
+        misfits = CounterMetricFamily(
+            "awr_payload_misfits",
+            "Settled deliveries of payloads with fields that do not fit",
+            labels=["handler", "type"],
+        )
         for position in self._positions:
             waiting.add_metric([position.name], position.waiting)
             opened.add_metric([position.name], position.open)
             for outcome in _OUTCOMES:
                 deliveries.add_metric([position.name, outcome], position.stats.get(outcome, 0))
-        return [deliveries, waiting, opened, *self._log()]
+            for name, count in position.stats.items():
+                if name.startswith(MISFIT):
+                    misfits.add_metric([position.name, name.removeprefix(MISFIT)], count)
+        return [deliveries, waiting, opened, misfits, *self._log()]
 
     def _log(self) -> Iterable[Metric]:
         found = self._stands

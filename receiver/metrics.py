@@ -22,6 +22,12 @@ class Metrics:
         self.duplicates = Counter(
             "awr_events_duplicate", "Deliveries that were in the log already", registry=self.registry
         )
+        self._duplicates_by_reason = Counter(
+            "awr_events_duplicate_by_reason",
+            "Deliveries that were in the log already, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
         self.quarantined = Counter(
             "awr_events_quarantined", "Verified bodies that could not be read", registry=self.registry
         )
@@ -88,6 +94,10 @@ class Metrics:
         if child is None:
             child = self._reasons[reason] = self._refused.labels(reason)
         child.inc()
+
+    def duplicate(self, reason: str) -> None:
+        """Count the reason of one duplicate."""
+        self._duplicates_by_reason.labels(reason).inc()
 
     def stands(self, found: Standing) -> None:
         """What the log takes up."""

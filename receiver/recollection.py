@@ -151,8 +151,5 @@ def _accepted(batch: _Batch) -> Iterator[_Accepted]:
 
 
 def _again(element: Element) -> Element:
-    """The same once more; handlers may have seen it before it was lost, and are told so."""
-    if not isinstance(element, NewEvent):
-        return element
-    marks = [mark for mark in element.mark.split(",") if mark and mark != "maybe_repeat"]
-    return element._replace(mark=",".join([*marks, "maybe_repeat"]))
+    """The same once more: its nonce alone says whether it is in the log. The log marks it as `maybe_repeat`."""
+    return element._replace(duplicates="again") if isinstance(element, NewEvent) else element

@@ -169,12 +169,13 @@ class Settings(BaseModel):
         description="when an event counts as accepted: `always` or `everysec` (Redis's `appendfsync`), "
         "`replicated:n` (n replicas have it)",
     )
-    duplicate_hours: int = Field(24, ge=1, le=168, description="hours in which an equal body is a duplicate")
+    duplicate_hours: int = Field(24, ge=1, le=168, description="hours for which an equal body is known again")
     keep_hours: int = Field(24, ge=1, le=8760, description="hours for which an event is kept at least")
     log_max_bytes: int = Field(
         1 << 30,
         ge=1 << 20,
-        description="bytes that events, open ones, dead letters and the quarantine may take up in Redis",
+        description="bytes that events, open ones, dead letters, the quarantine and the record of the last event "
+        "of each entity may take up in Redis",
     )
     history_days: int = Field(
         7, ge=1, le=365, description="days for which it is known what became of an event"
@@ -210,7 +211,7 @@ class Settings(BaseModel):
     @property
     def keep(self) -> Keep:
         """What of the log is to be kept."""
-        return Keep(self.keep_hours, self.log_max_bytes, self.history_days)
+        return Keep(self.keep_hours, self.log_max_bytes, self.history_days, self.duplicate_hours)
 
     @property
     def callback_url(self) -> str | None:

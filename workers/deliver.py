@@ -9,7 +9,7 @@ import asyncio
 import random
 import types
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from ampeco.client import AsyncClient, Client
 from ampeco.entity_keys import occurred_at
 from ampeco.errors import PayloadError
+from ampeco.models.reading import lacks_id, read_payload
 from ampeco.notifications import Payload, read
 from ampeco.operations import Operation, is_declared
 from ampeco.wire import WireRequest
@@ -47,6 +48,7 @@ from workers.outcomes import (
 from workers.steps import Stepping, current_step
 
 _KEPT_ACTIONS = 20  # of one attempt, for the history
+_NAMED_FIELDS = 5
 _CANCEL_S = 3.0  # for a handler that is over its time to let itself be cancelled
 
 _log = structlog.get_logger()
@@ -96,6 +98,7 @@ class Attempt:
         steps: makes what stands between the handler and what it does: its once-only steps, or a dry run.
         replayed: somebody asked for this delivery again.
         actions: filled with what is called at AMPECO, each `operation path outcome status`.
+        misfits: filled with the fields of the payload that do not fit.
     """
 
     event: StoredEvent
@@ -106,6 +109,7 @@ class Attempt:
     steps: Callable[[], Stepping]
     replayed: bool = False
     actions: list[str] = field(default_factory=list)
+    misfits: tuple[str, ...] = ()
 
 
 async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
@@ -122,7 +126,7 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
     failure: Exception | None = None
     steps = _Steps(runtime, attempt)
     try:
-        event = _event(attempt.event, model, replayed=attempt.replayed)
+        event = _event(attempt, model, strict=handler.strict)
         if handler.where is not None and not handler.where(event):
             return FILTERED
         if handler.is_async:
@@ -270,24 +274,36 @@ def _caught(function: Callable[..., Any], *arguments: Any) -> BaseException | No
     return None
 
 
-def _event(stored: StoredEvent, model: type[Payload] | type[Raw], *, replayed: bool) -> Event[Any]:
+def _event(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) -> Event[Any]:
+    """The event as its handler sees it.
+
+    Raises:
+        PayloadMismatch: the body is no notification, its identity does not fit, or a field does not and the handler
+            is strict.
+    """
+    stored = attempt.event
+    misfits: tuple[str, ...] = ()
     try:
         data = read(stored.body)
-        # What model_validate does, without its checks of arguments: a microsecond for every event.
-        payload = (
-            model(data) if issubclass(model, Raw) else model.__pydantic_validator__.validate_python(data)
-        )
-    except ValidationError as error:
-        places = ", ".join(
-            ".".join(map(str, fault["loc"])) for fault in error.errors(include_input=False)[:5]
-        )
-        raise PayloadMismatch(f"does not fit {model.__name__}: {places}") from None
     except PayloadError as error:
         raise PayloadMismatch(error.reason) from None
+    payload: Payload | Raw
+    if issubclass(model, Raw):
+        payload = model(data)
+    else:
+        try:
+            # What model_validate does, without its checks of arguments: a microsecond for every event.
+            payload = model.__pydantic_validator__.validate_python(data)
+        except ValidationError:
+            payload, misfits = _read_in_part(stored, model, data)
+            attempt.misfits = misfits
+            if strict or (stored.key is None and lacks_id(payload)):
+                raise _mismatch(model, misfits) from None
     return event_dated_later(
-        # Read anew: a handler may change the plain data of a Raw, and few ask.
         lambda name: (
-            occurred_at(stored.type, read(stored.body)) if name == "occurred_at" else stored.received_at
+            occurred_at(stored.type, data, stored.received_at)
+            if name == "occurred_at"
+            else stored.received_at
         ),
         id=stored.event_id,
         type=stored.type,
@@ -295,8 +311,35 @@ def _event(stored: StoredEvent, model: type[Payload] | type[Raw], *, replayed: b
         payload=payload,
         raw=stored.body,
         maybe_repeat="maybe_repeat" in stored.marks,
-        replayed=replayed,
+        replayed=attempt.replayed,
+        misfits=misfits,
     )
+
+
+def _read_in_part(
+    stored: StoredEvent, model: type[Payload], data: dict[str, Any]
+) -> tuple[Payload, tuple[str, ...]]:
+    """A payload of which some fields do not fit, and their names. A key that was found says what it is about."""
+    try:
+        payload, misfits = read_payload(model, data)
+    except ValidationError as error:  # no field alone is at fault
+        places = {".".join(map(str, fault["loc"])) for fault in error.errors(include_input=False)}
+        raise _mismatch(model, sorted(places)) from None
+    _log.debug(
+        "payload.misfit",
+        event_id=stored.event_id,
+        notification=stored.type,
+        key=stored.key,
+        fields=misfits[:_NAMED_FIELDS],
+        count=len(misfits),
+    )
+    return payload, misfits
+
+
+def _mismatch(model: type[Payload], fields: Sequence[str]) -> PayloadMismatch:
+    more = len(fields) - _NAMED_FIELDS
+    named = ", ".join(fields[:_NAMED_FIELDS]) + (f" and {more} more" if more > 0 else "")
+    return PayloadMismatch(f"does not fit {model.__name__}: {named}")
 
 
 def _bound_log(runtime: Runtime, attempt: Attempt) -> Any:

@@ -374,6 +374,8 @@ class Drain:
             raise
         finally:
             self._window.running.discard(entry)
+        if attempt.misfits and outcome.kind != "retry":
+            self._settling.misread(entry)
         if outcome.kind != "done" or attempt.actions or entry.log:
             entry.note(outcome.note(began_ms, attempt.actions))
         self._finish(entry, outcome)

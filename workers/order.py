@@ -22,7 +22,7 @@ def tie_of(order: Order, event: StoredEvent) -> str | None:
 def age_of(event: StoredEvent) -> tuple[int, tuple[int, int]]:
     """Compares greater for the newer event: by the payload's own time, else by arrival, then by place in the log."""
     try:
-        at = occurred_at(event.type, read(event.body))
+        at = occurred_at(event.type, read(event.body), event.received_at)
     except PayloadError:
         at = None
     ms = event.received_at_ms if at is None else round(at.timestamp() * 1000)

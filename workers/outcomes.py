@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ampeco.errors import NotSupported, RateLimited
+from ampeco.errors import FieldMisfit, NotSupported, RateLimited
 from handlers import GiveUp, Retry, Skip
 from handlers.contract import Handler
 from workers.eventlog.record import AttemptNote
@@ -62,6 +62,7 @@ DONE = Outcome("done")
 NOT_WANTED = Outcome("skipped", "not-wanted")
 FILTERED = Outcome("skipped", "filtered")
 SUPERSEDED = Outcome("superseded")
+PAYLOAD_MISMATCH = "payload-mismatch"
 
 
 def outcome_of(
@@ -88,7 +89,7 @@ def outcome_of(
         case GiveUp():
             return Outcome("dead", error.slug, error.reason, trace=where(error))
         case PayloadMismatch():
-            return Outcome("dead", "payload-mismatch", str(error))
+            return Outcome("dead", PAYLOAD_MISMATCH, str(error))
         case Retry(counts=False):
             if age_s > handler.not_yet_for_s:
                 return Outcome("dead", "too-early-for-too-long", error.reason)
@@ -108,11 +109,34 @@ def outcome_of(
             if least_s is not None:
                 least_s = _within_patience(least_s, handler, age_s)
         case _:
+            misfit = misfit_in(error)
+            if misfit is not None:  # the next attempt would read the same field
+                return Outcome("dead", PAYLOAD_MISMATCH, misfit.field, trace=where(error))
             reason, detail, least_s = "error", type(error).__name__, None
     if attempt >= handler.max_attempts:
         return Outcome("dead", "attempts-exhausted", detail or reason, trace=where(error))
     wait_s = delay_s(attempt, handler.backoff, uniform) if least_s is None else least_s
     return Outcome("retry", reason, detail, wait_s, trace=where(error))
+
+
+def misfit_in(error: BaseException | None) -> FieldMisfit | None:
+    """The misfit that an error is, holds in a group, or was raised from.
+
+    What was raised while a misfit was handled (`__context__`) is an error of its own: it may well go away.
+    """
+    seen: set[int] = set()  # causes may form a ring
+    waiting = [error]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, FieldMisfit):
+            return each
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        waiting.append(each.__cause__)
+        if isinstance(each, BaseExceptionGroup):
+            waiting.extend(each.exceptions)
+    return None
 
 
 def _within_patience(asked_s: float, handler: Handler, age_s: float) -> float:

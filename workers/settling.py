@@ -14,6 +14,7 @@ import structlog
 
 from workers.eventlog.history import Settled, hash_of
 from workers.eventlog.lease import Settlement
+from workers.eventlog.log import MISFIT
 from workers.eventlog.record import DeadLetter
 from workers.outcomes import Outcome
 from workers.window import Changes, Entry
@@ -69,6 +70,10 @@ class Settling:
                 self._stats[_LATENCY_NAMES[at]] += 1
         if outcome.kind == "dead" or self._tells_all:
             self._tell(entry, outcome, number)
+
+    def misread(self, entry: Entry) -> None:
+        """It came to its end, and its payload has fields that do not fit."""
+        self._stats[MISFIT + entry.event.type] += 1
 
     def settlement(self, changes: Changes) -> Settlement:
         """All of it, with what the window has to say; then there is nothing left to tell."""

@@ -13,6 +13,7 @@ from ampeco.errors import (
     ActionRefused,
     ApiError,
     ChargePointRefused,
+    FieldMisfit,
     KeyRefused,
     NotSent,
     NotSupported,
@@ -33,6 +34,7 @@ _NOTHING_HAPPENED = (
     RateLimited,
     NotSupported,
     ActionRefused,
+    FieldMisfit,  # arguments are read before the call
     Skip,
     Retry,
     GiveUp,

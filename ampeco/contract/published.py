@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ampeco.contract.merging import Schema, flattened
 from ampeco.contract.shapes import Shape, schema_of
 
-_SLIPS = {"ChargePointChangedNotification": ("chargePoint",)}
+_SLIPS = {"charge-point": "chargePoint"}
 Paging = Literal["empty-cursor", "next-link", "page"]
 
 
@@ -62,13 +62,13 @@ def payload(notification: str) -> Schema | None:
     """The payload of a notification type; None for a type that the contract does not describe.
 
     It requires `notification` of every type: some schemas of the contract do not, but nothing else names the type.
-    It requires `chargePoint` where the contract requires `charge-point`, which it does not describe.
+    It requires `chargePoint` where the contract requires `charge-point`, a name that it does not describe.
     """
     entry = _contract()["notifications"].get(notification)
     if entry is None:
         return None
     schema = _schema(entry["payload"], without="wo")
-    required = ["notification", *_SLIPS.get(notification, ()), *schema.get("required", ())]
+    required = ["notification", *(_SLIPS.get(name, name) for name in schema.get("required", ()))]
     return {**schema, "required": list(dict.fromkeys(required))}
 
 

@@ -52,10 +52,11 @@ def schema_of(shape: Shape, shared: Mapping[str, Shape], *, without: str = "") -
         return {"type": ["array", "null"], "items": inner(shape["array"])}
     for group, short in GROUPS.items():
         if short in shape:
-            grouped: dict[str, Any] = {group: [inner(part) for part in shape[short]]}
+            parts = [inner(part) for part in shape[short]]
             if group == "allOf":
-                also = _also_required(shape, shared, without)
-                grouped |= {"required": also} if also else {}
+                hidden = _marked(shape, shared, without)
+                parts = [_not_required(part, hidden) for part in parts]
+            grouped = {group: parts}
             return {"anyOf": [grouped, {"type": "null"}]} if shape.get("null") else grouped
     named = [(*field_name(written), part) for written, part in shape["fields"].items()]
     schema: dict[str, Any] = {
@@ -63,6 +64,7 @@ def schema_of(shape: Shape, shared: Mapping[str, Shape], *, without: str = "") -
         "properties": {name: inner(part) for name, _, part in named},
     }
     required = [name for name, marks, _ in named if "*" in marks and without not in marks]
+    required += shape.get("also_required", ())
     if required:
         schema["required"] = required
     if "rest" in shape:
@@ -70,12 +72,17 @@ def schema_of(shape: Shape, shared: Mapping[str, Shape], *, without: str = "") -
     return schema
 
 
-def _also_required(shape: Shape, shared: Mapping[str, Shape], without: str) -> list[str]:
-    """Names that one part of a group requires and another describes; a name that no part describes is a slip."""
-    parts = list(_objects(shape, shared))
-    described = {name: marks for part in parts for name, marks in map(field_name, part["fields"])}
-    wanted = {name for part in parts for name in part.get("also_required", ())}
-    return sorted(name for name in wanted & described.keys() if without not in described[name])
+def _marked(shape: Shape, shared: Mapping[str, Shape], mark: str) -> frozenset[str]:
+    """Fields with this mark in any part of a group."""
+    fields = (field_name(written) for part in _objects(shape, shared) for written in part["fields"])
+    return frozenset(name for name, marks in fields if mark in marks)
+
+
+def _not_required(schema: dict[str, Any], hidden: frozenset[str]) -> dict[str, Any]:
+    """A part of a group, whose requirements may name what another part marks."""
+    if hidden.isdisjoint(schema.get("required", ())):
+        return schema
+    return {**schema, "required": [name for name in schema["required"] if name not in hidden]}
 
 
 def _objects(shape: Shape, shared: Mapping[str, Shape]) -> Iterator[Mapping[str, Any]]:

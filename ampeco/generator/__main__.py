@@ -9,8 +9,10 @@ from ampeco.generator import (
     objects,
     operations,
     page,
+    payloads,
     resources,
     sample_bodies,
+    states,
     twins,
 )
 from ampeco.generator.facts import ROOT
@@ -22,6 +24,8 @@ PARTS = (
     actions.outputs,
     resources.outputs,
     objects.outputs,
+    payloads.outputs,
+    states.outputs,
     sample_bodies.outputs,
     notification_page.outputs,
     page.outputs,

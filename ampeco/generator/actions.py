@@ -13,8 +13,8 @@ from typing import Any
 
 from ampeco.generator import contract_rows
 from ampeco.generator.body_types import BodyTypes
+from ampeco.generator.classes import snake
 from ampeco.generator.facts import GENERATED, PACKAGE, formatted, judgements
-from ampeco.generator.objects import snake
 from ampeco.generator.operations import rows
 from ampeco.generator.twins import synchronous
 

@@ -1,71 +1,139 @@
-"""The catalogue -> `ampeco/NOTIFICATIONS.md`, a page for people that lists every notification type."""
+"""The contract and the catalogue -> `ampeco/NOTIFICATIONS.md`, a page for people about every notification type."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES, KnownType, time_paths
+from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES, KnownType, spellings, time_paths
+from ampeco.generator.classes import plain, snake
 from ampeco.generator.facts import GENERATED, PACKAGE
+from ampeco.generator.objects import CARRIED, callback
+from ampeco.generator.payload_words import PAYLOADS
 
 PAGE = PACKAGE / "NOTIFICATIONS.md"
 
+_VALUES_SHOWN = 12
+
 _INTRODUCTION = """# Notification types
 
-The types AMPECO is known to send, from `ampeco/catalogue.py`. The model is importable from `ampeco.notifications`.
+What AMPECO announces, from its published contract v3.110.0 and `ampeco/catalogue.py`. The models are importable from
+`ampeco.notifications`; each type has its fields further down.
 
-- *Payload*: how much of it is known. confirmed = names seen in a consumer or in the index of the specification,
-  partial = some of them, unknown = nothing but the type string.
-- *Carries*: the object in it, and whether that is confirmed, inferred (from the order of components in the
-  specification's index) or a guess (the REST resource of that name).
-- *Deprecated*: ? where no page that was seen shows the flag. *Superseded by* is inferred, AMPECO does not say so.
-- *Entity key*: the first of these ids that is there; others follow (see `FALLBACK`). *Own time*: the first that is
-  there of these and, for every type, `lastUpdatedAt`, `updatedAt` and `timestamp` at the top. Any of these names may
-  also be in snake_case.
+- *Preferred*: the type to subscribe to when two types announce the same fact. The model of the preferred type reads
+  both, so a handler of it accepts both.
+- *Entity key*: the first id that is there. *Own time*: the first time that is there. A time before 2000, or more than
+  48 h after arrival, counts as none.
+- An id of 0, a negative one, 2^63-1 and empty text mean "none", in the key and in the payload.
+- Keys, times and models also find snake_case names, a nested noun (`{"session": {"id": 4711}}`) and an id under its
+  noun (`{"chargePoint": 12}`).
 
-A sample of each is in `tests/samples/`. A new version of a type and its predecessor announce the same change twice:
-let a handler ask for one of them."""
+AMPECO's 42 types for Subscribe are all here; `PartnerChangedNotification` is the 43rd and not among them."""
 
-_LIKELY = """## Likely types
+_UNDOCUMENTED = """## Not in the contract
 
-The index of the specification describes these payloads and does not say which string announces them. The strings
-are likely ones; Subscribe is not known to accept them. A third such component (a partner's corporate billing
-policy) has neither a string nor a shape."""
+Subscribe takes the first four of these types, and the contract does not describe their payloads: the models look for
+the matching object wherever it may be. An index of a later specification describes issues and firmware status, and
+names no type strings: these are likely ones, and Subscribe is not known to take them."""
 
-_HEADS = (
-    "Type",
-    "Model",
-    "Payload",
-    "Carries",
-    "Deprecated",
-    "Superseded by",
-    "Subscribe",
-    "Entity key",
-    "Own time",
-)
+_SHAPES = """## Fields
+
+`*` = the contract requires it: the attribute has no default, and reading it raises `FieldMisfit` where it is missing.
+Everything else is None when it is absent. Ids are text in Python, even where they are numbers on the wire. Every
+payload has `notification`, the type; it is left out here."""
 
 
 def outputs() -> dict[Path, str]:
     """The page."""
-    pieces = [f"<!-- {GENERATED} -->", _INTRODUCTION, "", *_table(KNOWN_TYPES), "", _LIKELY, ""]
-    return {PAGE: "\n".join([*pieces, *_table(UNCONFIRMED_TYPES), ""])}
+    contract = {name: known for name, known in KNOWN_TYPES.items() if known.confidence == "confirmed"}
+    others = {
+        **{name: known for name, known in KNOWN_TYPES.items() if name not in contract},
+        **UNCONFIRMED_TYPES,
+    }
+    pieces = [f"<!-- {GENERATED} -->", _INTRODUCTION, "", *_table(contract), "", _UNDOCUMENTED, ""]
+    pieces += [*_table(others), "", _SHAPES]
+    for name in sorted(contract, key=str.lower):
+        pieces += ["", *_shape(name, contract[name])]
+    return {PAGE: "\n".join([*pieces, ""])}
 
 
 def _table(types: Mapping[str, KnownType]) -> Iterator[str]:
-    yield f"| {' | '.join(_HEADS)} |"
-    yield "|---" * len(_HEADS) + "|"
+    yield "| Type | Model | Preferred | Entity key | Own time |"
+    yield "|---|---|---|---|---|"
     for name in sorted(types, key=str.lower):
-        yield f"| {' | '.join(_cells(name, types[name]))} |"
+        known = types[name]
+        preferred = spellings(name)[0]
+        keys = "; ".join(_keys(name, known))
+        cells = [
+            f"`{name}`{' (deprecated)' if known.deprecated else ''}",
+            f"`{known.model.rpartition('.')[2]}`",
+            "" if preferred == name else f"`{preferred}`",
+            keys,
+            _own_time(name, known),
+        ]
+        yield f"| {' | '.join(cells)} |"
 
 
-def _cells(name: str, known: KnownType) -> Iterator[str]:
-    yield f"`{name}`"
-    yield f"`{known.model.rpartition('.')[2]}`"
-    yield known.confidence
-    yield f"{known.embedded or 'no known object'} ({known.embedding})"
-    yield {True: "yes", False: "no", None: "?"}[known.deprecated]
-    yield ", ".join(f"`{other}`" for other in known.superseded_by)
-    yield "accepts it" if known.subscribable else "not known to"
-    yield "; ".join(
-        f"{entity}: {', '.join(f'`{path}`' for path in paths)}" for entity, paths in known.entities
-    )
-    general = ("lastUpdatedAt", "updatedAt", "timestamp")
-    yield ", ".join(f"`{path}`" for path in time_paths(known) if path not in general)
+def _keys(name: str, known: KnownType) -> Iterator[str]:
+    """The contract's own place of each id; of an undocumented type the likeliest."""
+    for entity, paths in known.entities:
+        if known.confidence != "confirmed":
+            yield f"{entity}: `{paths[0]}`"
+            continue
+        yield from [f"{entity}: `{path}`" for path in paths if _has(callback(name), path)][:1]
+
+
+def _own_time(name: str, known: KnownType) -> str:
+    """The contract's own places of a time; of a type without one nothing."""
+    if known.confidence != "confirmed":
+        return ", ".join(f"`{path}`" for path in time_paths(known)[:1])
+    return ", ".join(f"`{path}`" for path in time_paths(known) if _has(callback(name), path))
+
+
+def _has(schema: Mapping[str, Any], path: str) -> bool:
+    here = plain(schema)
+    for step in path.split("."):
+        here = plain(here).get("properties", {}).get(step.removesuffix("[]"))
+        if here is None:
+            return False
+        here = plain(here["items"]) if step.endswith("[]") else here
+    return True
+
+
+def _shape(name: str, known: KnownType) -> Iterator[str]:
+    words = PAYLOADS[name] if PAYLOADS[name].summary else PAYLOADS[spellings(name)[0]]
+    yield f"### {name}"
+    yield ""
+    yield f"`{known.model.rpartition('.')[2]}`: {words.summary}"
+    if words.more:
+        yield words.more
+    yield ""
+    yield "| field | attribute | type |"
+    yield "|---|---|---|"
+    schema = callback(name)
+    carried = {field: title for title, (carrier, field) in CARRIED.items() if carrier == name}
+    for wire, value in schema["properties"].items():
+        if wire == "notification":
+            continue
+        attribute = words.attributes.get(wire, snake(wire))
+        star = "*" if wire in schema.get("required", ()) else ""
+        shown = f"`{carried[wire]}`" if wire in carried else _type(value)
+        yield f"| `{wire}`{star} | `{attribute}` | {shown} |"
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    schema = plain(schema)
+    kinds = schema.get("type", "string")
+    kind = next((each for each in kinds if each != "null"), "") if isinstance(kinds, list) else kinds
+    if kind == "array":
+        return f"array of {_type(schema['items'])}"
+    if kind == "object":
+        names = ", ".join(f"`{name}`" for name in schema.get("properties", {}))
+        return f"object: {names}" if names else "object, any"
+    values = [str(value) for value in schema.get("enum", ()) if value is not None]
+    shown = "time" if schema.get("format") in ("date-time", "datetime") else kind
+    null = " or null" if isinstance(kinds, list) and "null" in kinds else ""
+    if not values:
+        return shown + null
+    listed = ", ".join(f"`{value}`" for value in values[:_VALUES_SHOWN])
+    more = f" and {len(values) - _VALUES_SHOWN} more" if len(values) > _VALUES_SHOWN else ""
+    return f"{shown}{null}: {listed}{more}"

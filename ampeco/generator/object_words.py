@@ -9,22 +9,29 @@ from collections.abc import Mapping
 SUMMARIES: Mapping[str, str] = {
     "Session": "A snapshot of a charging session; it may already be stale when it arrives.",
     "AuthorizationLegacy": "An authorization in the older vocabulary: `rfid_tag` where newer ones say `id_tag`.",
-    "ChargePointV1": "A charge point in the v1.0 shape; put together from parts, so names may be missing.",
+    "ChargePointV1": "A charge point in the v1.0 shape.",
     "LocationV1": "A location in the v1.0 shape, snake_case on the wire.",
     "InvoiceDetails": "Invoice details of a user: its fields depend on the invoicing integration.",
-    "MeterValue": "One reading.",
     "Notification": "A notification subscription at AMPECO.",
 }
 
 # Names of classes that the path alone would name badly; equal shapes of one module share the first one's class.
 CLASS_NAMES: Mapping[str, str] = {
+    "BootBootNotification": "BootDetails",
+    "ChargePointSyncConfigurationConfiguration": "ConfigurationKey",
+    "ChargingProfileAppliedChargingProfile": "AppliedChargingProfile",
+    "AppliedChargingProfileSchedulePeriod": "AppliedSchedulePeriod",
+    "CircuitConsumptionReportedCurrentConsumption": "CircuitPhaseLoad",
+    "InstallerJobChangedChargePoint": "InstallerJobChargePoint",
+    "LegacyPartnerChangedUser": "LegacyPartnerIdentity",
+    "SessionMeterValuesMeterValue": "MeterValue",
+    "SubOperatorChangedSubOperator": "SubOperatorIdentity",
     "CdrOicpDataCalibrationLawVerificationInfo": "CdrOicpCalibrationLaw",
     "CdrOicpDataIdentification": "CdrOicpIdentification",
     "CdrOicpIdentificationPlugAndChargeIdentification": "CdrOicpPlugAndCharge",
     "CdrOicpIdentificationQrCodeIdentification": "CdrOicpQrCode",
     "CdrOicpIdentificationRfidIdentification": "CdrOicpRfid",
     "CdrOicpIdentificationRfidMifareFamilyIdentification": "CdrOicpRfidMifare",
-    "CircuitConsumption": "CircuitPhaseLoad",
     "CircuitLoadBalancingIntegrationFields": "CircuitLoadBalancingFields",
     "LocationLocationImage": "LocationImage",
     "LocationName": "LocationTranslation",
@@ -42,43 +49,46 @@ CLASS_NAMES: Mapping[str, str] = {
     "TariffPricingPricePeriods": "TariffPricePeriods",
 }
 
-# Types of names that the facts give without a type. The rest of them are `Any`.
+# What stays text: names that the facts give without a type, and names that end like ids and are not AMPECO's.
 TEXT: frozenset[str] = frozenset(
     {
-        "MeterValue.measurand",
-        "MeterValue.unit",
-        "MeterValue.location",
+        *(
+            "externalId",
+            "external_id",
+            "externalSessionId",
+            "messageId",
+            "networkId",
+            "personalId",
+            "vendorId",
+        ),
         *(
             f"Issue.{name}"
             for name in ("category", "priority", "severity", "status", "title", "workflowState")
         ),
         "Issue.keyResource.resourceType",
-        "IssueChangedNotification.action",
-        "IssueChangedNotification.status",
-        "IssueChangedNotification.workflowState",
-        "FirmwareStatusNotification.protocol",
-        "FirmwareStatusNotification.firmwareStatus",
-        *(
-            f"BootNotification.{name}"
-            for name in (
-                *(
-                    "charge_box_serial_number",
-                    "charge_point_serial_number",
-                    "firmware_version",
-                    "iccid",
-                    "imsi",
-                ),
-                *("meter_serial_number", "meter_type", "model", "reason", "vendor"),
-            )
-        ),
     }
 )
 
-# Ends like a moment, and may well be a time of day: it stays text.
-TIMES_OF_DAY: frozenset[str] = frozenset(
+# Named or formatted like a moment, and none: a time of day, or a moment of the tenant's clock without a zone.
+NO_MOMENTS: frozenset[str] = frozenset(
     {
         "Tariff.pricing.flexibleMarkUpAsFixedPerKwh.intervalPricing.startsAt",
         "Tariff.pricing.flexibleMarkUpAsFixedPerKwh.intervalPricing.endsAt",
+        "startedAtTimestampLocal",
+        "stoppedAtTimestampLocal",
+    }
+)
+
+# Objects that no operation answers: they are part of a notification, and described with it.
+NOT_ANSWERED: frozenset[str] = frozenset(
+    {
+        "BootNotification",
+        "ChargePointConfiguration",
+        "ChargingProfile",
+        "CircuitConsumption",
+        "FirmwareStatusNotification",
+        "IssueChangedNotification",
+        "MeterValue",
     }
 )
 
@@ -99,22 +109,15 @@ IDS: frozenset[str] = frozenset(
     }
 )
 
-ANNOTATIONS: Mapping[str, str] = {
-    "MeterValue.value": 'Annotated[float | str | None, Field(union_mode="left_to_right")]',
-}
-
 DOCS: Mapping[str, str] = {
-    "Session.energy": "charged energy. AMPECO does not publish its unit, and users of the API contradict each other "
-    "(Wh and kWh): compare with a known session of your tenant before billing by it.",
-    "Session.reason": "why it ended",
+    "Session.energy": "charged energy in Wh.",
+    "Session.powerKw": "kW; the contract deprecates it for `power`.",
+    "Session.reason": "why it ended, see `ampeco.states.SessionReason`.",
     "Session.authorization": "not in every session; the older vocabulary.",
-    "MeterValue.value": "a number whenever it can be read as one, else the text (OCPP knows signed readings).",
-    "MeterValue.measurand": "what was measured; OCPP's names are likely, e.g. `Energy.Active.Import.Register`.",
     "EVSE.powerOptions.maxPower": "W, going by one user of the API.",
     "Cdr.oicpData.evseId": "the roaming id, not AMPECO's.",
     "SecurityEvent.chargePoint": "id of the charge point.",
     "Reservation.duration": "unit not published.",
-    "CircuitConsumption.consumption": "unit not published.",
     "Partner.notifications": "which mails the partner gets; no notifications of the API.",
 }
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ampeco.generator import contract_rows, operations
 from ampeco.generator.body_types import BodyTypes, singular
+from ampeco.generator.classes import snake
 from ampeco.generator.facts import GENERATED, PACKAGE, formatted
-from ampeco.generator.objects import snake
 from ampeco.generator.operations import Row
 from ampeco.generator.twins import synchronous
 

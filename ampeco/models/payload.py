@@ -1,18 +1,24 @@
-"""Base of every typed payload and object: open to unknown fields, frozen, camelCase on the wire.
+"""Base of every typed payload and object: open to unknown fields, read-only, camelCase on the wire.
+
+A field that did not fit is None if it is optional; a required one is left unset, and reading it raises
+`FieldMisfit` (`ampeco.models.reading` builds such payloads). Nothing here costs anything when all fields fit.
 
 Source: AMPECO's versioning policy (JSON answers only grow: confirmed), hence unknown fields are kept and
 enums stay text. An empty object may arrive as `[]`: usual for AMPECO's platform, seen by SDK authors.
 """
 
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from ampeco.models.fields import read_id
+from ampeco.errors import FieldMisfit
+from ampeco.models.fields import read_exact
+from ampeco.models.frozen import freeze
+from ampeco.models.original import find
 
 T = TypeVar("T")
 
@@ -25,10 +31,12 @@ Nested = Annotated[T | None, BeforeValidator(_none_for_empty_list)]
 
 
 class VendorObject(BaseModel):
-    """An object inside AMPECO's JSON; fields we do not know are kept in `model_extra`.
+    """An object inside AMPECO's JSON, read-only to the bottom; fields we do not know are kept in `model_extra`.
 
     Its `repr` names those fields and does not show them: any of them may be a secret.
     """
+
+    __slots__ = ("_unset",)  # attribute -> dotted wire name of what did not fit; absent when all fits
 
     model_config = ConfigDict(
         extra="allow",
@@ -41,6 +49,29 @@ class VendorObject(BaseModel):
         protected_namespaces=(),
         defer_build=True,
     )
+
+    if not TYPE_CHECKING:  # a type checker would take every name for an existing one
+
+        def __getattr__(self, name: str) -> Any:  # only called for what is not there
+            if name in type(self).__pydantic_fields__:
+                raise FieldMisfit(unset_fields(self).get(name, name))
+            return freeze(super().__getattr__(name))
+
+    # Fields we do not know are frozen where they are read: most handlers never look at one.
+
+    @property
+    def model_extra(self) -> dict[str, Any] | None:
+        """The fields we do not know, read-only."""
+        extra: dict[str, Any] | None = freeze(self.__pydantic_extra__)
+        return extra
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
+        return ((name, freeze(value)) for name, value in super().__iter__())
+
+    @property
+    def model_fields_set(self) -> set[str]:
+        """Names of the fields that were sent; a copy."""
+        return set(self.__pydantic_fields_set__)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         unknown = self.model_extra or {}
@@ -57,68 +88,65 @@ class Payload(VendorObject):
         notification: the type string of this one, as received.
     """
 
+    __slots__ = ("_body",)  # the bytes it was read from; absent when it was made without an event
+
     notification_types: ClassVar[tuple[str, ...]] = ()
 
     notification: str | None = None
 
+    def raw_value(self, path: str) -> Any:
+        """What AMPECO sent for a field, as it sent it, read-only; None when it sent nothing.
 
-class LoosePayload(Payload):
-    """A payload whose shape nobody promises: what it is about is looked for wherever it may be.
+        Args:
+            path: dotted, in either spelling: `session.total_amount` or `session.totalAmount`; a number is a place
+                in an array: `session.charging_periods.0.energy`.
 
-    The resource may be nested under its noun (in either spelling), lie flat beside `notification`, or be there
-    by its id alone. Ids are filled in from the places in `found_at`; nothing that was received is taken away.
+        Raises:
+            LookupError: the payload was made without its bytes, so outside of an event.
+        """
+        return find(type(self), self._sent(), path)
 
-    Attributes:
-        noun: key of the nested resource, "" when the payload has none.
-        synonyms: other keys it may have.
-        found_at: id -> dotted paths of it, in the order to try them, all in AMPECO's spelling.
-    """
+    def exact(self, path: str) -> Decimal | None:
+        """A number with all the digits AMPECO sent, in text or not; None when it sent nothing or null.
 
-    noun: ClassVar[str] = ""
-    synonyms: ClassVar[tuple[str, ...]] = ()
-    found_at: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+        Args:
+            path: as in `raw_value`, e.g. `session.total_amount.with_tax`.
 
-    @model_validator(mode="before")
-    @classmethod
-    def _bring_together(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        found = dict(data)
-        if cls.noun:
-            resource = _resource(data, cls.noun, cls.synonyms)
-            found.pop(snake(cls.noun), None)
-            if resource is not None:
-                found[cls.noun] = resource
-        for name, paths in cls.found_at.items():
-            candidates = (_id_at(found, path) for path in (name, snake(name), *paths))
-            found_id = next((each for each in candidates if each is not None), None)
-            found.pop(snake(name), None)
-            if found_id is not None:
-                found[name] = found_id
-        return found
+        Raises:
+            FieldMisfit: there is something else than a number.
+            LookupError: as in `raw_value`.
+        """
+        sent = find(type(self), self._sent(), path, exact=True)
+        number = read_exact(sent)
+        if number is None and sent is not None:
+            raise FieldMisfit(path)
+        return number
 
-
-@lru_cache(1024)
-def snake(name: str) -> str:
-    """`chargePointId` -> `charge_point_id`, for the plain names used here."""
-    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name)
+    def _sent(self) -> bytes:
+        try:
+            body: bytes = _BODY.__get__(self)
+        except AttributeError:
+            raise LookupError("this payload was made without its bytes; an Event ties the two") from None
+        return body
 
 
-def _resource(data: Mapping[str, Any], noun: str, synonyms: tuple[str, ...]) -> object:
-    for name in (noun, snake(noun), *synonyms):
-        value = data.get(name)
-        if value:
-            alone = read_id(value)
-            return value if alone is None else {"id": alone}
-    if read_id(data.get("id")) is None:
-        return None
-    return {name: value for name, value in data.items() if name != "notification"}
+_UNSET = vars(VendorObject)["_unset"]
+_BODY = vars(Payload)["_body"]
 
 
-def _id_at(data: object, path: str) -> str | None:
-    for step in path.split("."):
-        if not isinstance(data, Mapping):
-            return None
-        found = data.get(step)
-        data = data.get(snake(step)) if found is None else found
-    return read_id(data)
+def unset_fields(of: VendorObject) -> Mapping[str, str]:
+    """Required fields that did not fit or are missing: attribute -> dotted wire name."""
+    try:
+        unset: Mapping[str, str] = _UNSET.__get__(of)
+    except AttributeError:  # so it is for nearly every object
+        return {}
+    return unset
+
+
+def leave_unset(of: VendorObject, fields: Mapping[str, str]) -> None:
+    """Note that these fields did not fit."""
+    _UNSET.__set__(of, MappingProxyType(dict(fields)))
+
+
+keep_body: Callable[[Payload, bytes], None] = _BODY.__set__
+"""Tie a payload to its bytes, for `exact` and `raw_value`: the slot's own setter, since it runs for every event."""

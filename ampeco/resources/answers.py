@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ampeco.errors import ServerFault
 from ampeco.models.objects import OBJECTS
 from ampeco.models.payload import VendorObject
+from ampeco.models.reading import read_payload
 from ampeco.operations import Operation
 from ampeco.wire import content
 
@@ -47,10 +48,12 @@ def fitted(model: type[VendorObject], data: dict[str, Any]) -> VendorObject:
     try:
         return model.model_validate(data)
     except ValidationError as misfit:
-        odd = {str(error["loc"][0]) for error in misfit.errors(include_url=False)}
-    try:
-        told = model.model_validate({name: value for name, value in data.items() if name not in odd})
-    except ValidationError:  # something required is missing: an AttributeError for whoever asks for it
-        return model.model_construct(**data)
-    fitting = {name: value for name, value in told if name in told.model_fields_set}
-    return model.model_construct(**fitting, **{name: data[name] for name in odd & data.keys()})
+        odd = {
+            str(error["loc"][0]) for error in misfit.errors(include_url=False) if error["type"] != "missing"
+        }
+    # What is required and missing is an error where it is asked for.
+    told, _ = read_payload(model, data)  # type: ignore[type-var]
+    for name, field in model.model_fields.items():
+        for spelled in odd & {name, field.alias} & data.keys():
+            told.__dict__[name] = data[spelled]
+    return told

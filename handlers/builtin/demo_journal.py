@@ -9,13 +9,13 @@ from handlers import Context, Event, Skip, handler
 @handler("demo.journal")
 async def journal(event: Event[SessionStartStop], ctx: Context) -> None:
     """One log line per session that has stopped."""
-    session = event.payload.session
-    if session.stopped_at is None or session.started_at is None:
+    session = event.payload
+    if session.stopped_at is None:
         raise Skip("the session goes on")
     ctx.log.info(
         "session.finished",
-        session_id=session.id,
+        session_id=session.session_id,
         charge_point_id=session.charge_point_id,
-        energy=session.energy,
+        energy_wh=session.energy_consumed_wh,
         duration_s=round((session.stopped_at - session.started_at).total_seconds()),
     )

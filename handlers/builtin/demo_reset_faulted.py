@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from ampeco.notifications import HardwareStatus
-from handlers import Context, Event, GiveUp, Skip, handler
+from ampeco.states import Hardware
+from handlers import Context, Event, Skip, handler
 
 
 @handler("demo.reset-faulted", calls=["charge-point.reset"])
 async def reset_faulted(event: Event[HardwareStatus], ctx: Context) -> None:
     """A reset can be repeated without harm, so a retry after a lost answer needs no further care."""
     status = event.payload
-    if status.hardware_status != "faulted":
+    if status.hardware_status != Hardware.FAULTED:
         raise Skip("not a fault")
-    if status.charge_point_id is None:
-        raise GiveUp("the notification names no charge point")
     await ctx.ampeco.actions.charge_point.reset(status.charge_point_id, "soft")

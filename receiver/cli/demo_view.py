@@ -163,7 +163,7 @@ def _sentence(facts: Mapping[str, Any]) -> str | None:
     handler = facts.get("handler")
     if facts["event"] == "session.finished":
         minutes = facts.get("duration_s", 0) / 60
-        kwh = (facts.get("energy") or 0) / 1000  # the simulator counts in Wh
+        kwh = (facts.get("energy_wh") or 0) / 1000
         return f"{handler}: session {facts.get('session_id')} took {kwh:.1f} kWh in {minutes:.0f} minutes"
     if facts["event"] == "action.called":
         return f"{handler}: called {facts.get('operation')} ({facts.get('key')}): {facts.get('outcome')}"

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from workers.eventlog.duplicates import repeat_reason
 from workers.eventlog.moments import rfc3339
 
 if TYPE_CHECKING:
+    from workers.eventlog.duplicates import RepeatReason
     from workers.eventlog.record import StoredEvent
+
+REPEAT_WORDS: Mapping[RepeatReason, str] = {
+    "no-own-time": "an equal body came before, and no time in it tells the two apart",
+    "not-last": "an equal body came before, and it was not the last one accepted of its type and entity",
+    "appended-again": "Redis lost the event, and the receiver appended it again",
+    "unknown": "an equal body came before",
+}
 
 
 def row(event: StoredEvent) -> dict[str, Any]:
@@ -21,6 +30,7 @@ def row(event: StoredEvent) -> dict[str, Any]:
         "received_at": rfc3339(event.received_at_ms),
         "bytes": len(event.body),
         "marks": list(event.marks),
+        "maybe_repeat": repeat_reason(event.marks),
         "key_id": event.key_id or None,
     }
 

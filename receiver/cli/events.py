@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from receiver.cli import prepare, print_json, print_table
-from receiver.cli.event_rows import cells, row, shape
+from receiver.cli.event_rows import REPEAT_WORDS, cells, row, shape
 from receiver.cli.event_tail import tail
 from receiver.cli.stored import stored_log
 from workers.eventlog.moments import rfc3339
@@ -67,6 +67,8 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
     for name, value in known.items():
         if name == "marks":
             value = ",".join(value)
+        elif name == "maybe_repeat":
+            value = REPEAT_WORDS.get(value)
         click.echo(f"{name + ':':<13} {'-' if value in (None, '') else value}")
     click.echo("shape:" + ("" if shape(body) else f"        {len(body)} bytes that are no JSON"))
     for path, kind in shape(body).items():

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from receiver.cli import prepare, print_json
+from receiver.cli.event_rows import REPEAT_WORDS
 from receiver.cli.fates import document, said
 from receiver.cli.stored import stored_log
+from workers.eventlog.duplicates import repeat_reason
 from workers.eventlog.moments import now_ms, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from workers.eventlog.explain import Explanation
+    from workers.eventlog.log import EventLog
     from workers.eventlog.record import AttemptNote
     from workers.eventlog.stories import Story
 
@@ -31,21 +34,38 @@ def explain(asked: str, handler: str | None, as_json: bool) -> None:
     """
     from workers.eventlog.explain import explain as find_out
 
-    async def read() -> Explanation:
+    async def read() -> tuple[Explanation, tuple[str, ...]]:
         async with stored_log(prepare()) as log:
-            return await find_out(log, asked, handler=handler, now_ms=now_ms())
+            found = await find_out(log, asked, handler=handler, now_ms=now_ms())
+            return found, await _misfits(log, found)
 
-    found = asyncio.run(read())
+    found, misfits = asyncio.run(read())
     if as_json:
-        print_json(document(found))
+        print_json(document(found, misfits))
     else:
-        for line in _lines(found):
+        for line in _lines(found, misfits):
             click.echo(line)
     if not found.is_known:
         raise click.exceptions.Exit(1)
 
 
-def _lines(found: Explanation) -> Iterator[str]:
+async def _misfits(log: EventLog, found: Explanation) -> tuple[str, ...]:
+    """Fields of the one event that was asked for that do not fit our model of its type."""
+    from ampeco.errors import PayloadError
+    from ampeco.notifications import parse
+
+    event = await log.event(found.asked) if _is_one_event(found) else None
+    try:
+        return parse(event.body).misfits if event is not None else ()
+    except PayloadError:
+        return ()
+
+
+def _is_one_event(found: Explanation) -> bool:
+    return len(found.stories) == 1 and found.stories[0].event.event_id == found.asked
+
+
+def _lines(found: Explanation, misfits: tuple[str, ...]) -> Iterator[str]:
     if found.quarantined is not None:
         body = found.quarantined
         yield f"{found.asked} lies in quarantine: {body.reason}"
@@ -55,8 +75,8 @@ def _lines(found: Explanation) -> Iterator[str]:
     if not found.is_known:
         yield from _unknown(found)
         return
-    if len(found.stories) == 1 and found.stories[0].event.event_id == found.asked:
-        yield from _event(found, found.stories[0])
+    if _is_one_event(found):
+        yield from _event(found, found.stories[0], misfits)
     else:
         yield from _entity(found)
     if not found.handlers:
@@ -65,7 +85,7 @@ def _lines(found: Explanation) -> Iterator[str]:
         yield f"the log is full, so the door answers 503: {found.standing.full}"
 
 
-def _event(found: Explanation, story: Story) -> Iterator[str]:
+def _event(found: Explanation, story: Story, misfits: tuple[str, ...]) -> Iterator[str]:
     event = story.event
     known = "" if event.kept else "; its body is not kept any more"
     yield f"event {event.event_id}{known}"
@@ -77,9 +97,13 @@ def _event(found: Explanation, story: Story) -> Iterator[str]:
         "verified by": {None: None, "": "our own event"}.get(event.key_id, f"key {event.key_id}"),
         "bytes": event.size,
         "marks": ", ".join(event.marks),
+        "misfits": ", ".join(misfits),
     }
     for name, value in facts.items():
         yield f"  {name:<12} {'-' if value in (None, '') else value}"
+    repeated = repeat_reason(event.marks)
+    if repeated is not None:
+        yield f"  it may be a repetition: {REPEAT_WORDS[repeated]}"
     for fate in story.fates:
         yield f"{fate.handler}: {said(fate)}"
         for end in fate.earlier:
@@ -99,7 +123,9 @@ def _entity(found: Explanation) -> Iterator[str]:
     for story in found.stories:
         event = story.event
         lost = "" if event.kept else "  (not kept)"
-        yield f"{rfc3339(event.received_at_ms)}  {event.event_id}  {event.type or '-'}{lost}"
+        repeated = repeat_reason(event.marks)
+        again = "" if repeated is None else f"  (may be a repetition: {repeated})"
+        yield f"{rfc3339(event.received_at_ms)}  {event.event_id}  {event.type or '-'}{lost}{again}"
         for fate in story.fates:
             yield f"    {fate.handler}: {said(fate)}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from workers.eventlog.duplicates import repeat_reason
 from workers.eventlog.moments import rfc3339
 
 if TYPE_CHECKING:
@@ -64,14 +65,19 @@ def _reason(fate: Fate, at: str) -> str:
             return "nobody holds the lane yet; a worker takes it within seconds"
 
 
-def document(found: Explanation) -> dict[str, Any]:
-    """Everything, as other programs read it."""
+def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
+    """Everything, as other programs read it.
+
+    Args:
+        misfits: fields that do not fit, of the one event that was asked for.
+    """
     from workers.eventlog.standing import describe
 
     body = found.quarantined
     return {
         "asked": found.asked,
         "known": found.is_known,
+        "misfits": list(misfits),
         "events": [
             {
                 **_event(story.event, found.subscribed),
@@ -117,6 +123,7 @@ def _event(event: EventFacts, subscribed: frozenset[str] | None) -> dict[str, An
         "key_id": event.key_id or None,
         "bytes": event.size,
         "marks": list(event.marks),
+        "maybe_repeat": repeat_reason(event.marks),
         "kept": event.kept,
         "subscribed": None if subscribed is None or event.type is None else event.type in subscribed,
     }

@@ -33,10 +33,10 @@ from handlers import Context, Event, Skip, handler
 @handler("{name}")
 async def {function}(event: Event[SessionStartStop], ctx: Context) -> None:
     """Called once for every session that starts or stops, or more often after a failure."""
-    session = event.payload.session
-    if session.status != "finished":
+    session = event.payload
+    if session.action != "stop":
         raise Skip("the session goes on")
-    ctx.log.info("session.finished", session_id=session.id)
+    ctx.log.info("session.finished", session_id=session.session_id)
 '''
 
 _TEST = '''"""Tests of {name}."""
@@ -55,12 +55,22 @@ from handlers import Event, Skip
 from {module} import {function}
 
 
-def session_event(**session: object) -> Event[SessionStartStop]:
-    letter = {{"notification": "SessionStartStopNotification", "session": {{"id": "1", **session}}}}
+def session_event(action: str) -> Event[SessionStartStop]:
+    letter = {{
+        "notification": "session.start.stop.notification",
+        "sessionId": 1,
+        "chargePointId": 12,
+        "evseId": 34,
+        "action": action,
+        "startedAtTimestamp": "2026-11-24T03:50:00Z",
+        "meterStart": 0,
+        "meterStop": 0,
+        "lastUpdatedAt": "2026-11-24T03:50:00Z",
+    }}
     body = json.dumps(letter).encode()
     return Event(
         id="0-1-0",
-        type="SessionStartStopNotification",
+        type="session.start.stop.notification",
         key="session:1",
         received_at=datetime.now(UTC),
         occurred_at=None,
@@ -71,11 +81,11 @@ def session_event(**session: object) -> Event[SessionStartStop]:
 
 def test_waits_for_the_end_of_the_session() -> None:
     with pytest.raises(Skip):
-        asyncio.run({function}(session_event(status="active"), Mock()))
+        asyncio.run({function}(session_event("start"), Mock()))
 
 
 def test_handles_a_session_that_is_finished() -> None:
-    asyncio.run({function}(session_event(status="finished"), Mock()))
+    asyncio.run({function}(session_event("stop"), Mock()))
 '''
 
 

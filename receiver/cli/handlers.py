@@ -190,6 +190,8 @@ async def _position(log: Any, name: str) -> HandlerPosition:
 
 
 def _row(handler: HandlerPosition, paused: Pause | None) -> dict[str, object]:
+    from workers.eventlog.log import MISFIT
+
     return {
         "name": handler.name,
         "version": handler.version,
@@ -201,7 +203,9 @@ def _row(handler: HandlerPosition, paused: Pause | None) -> dict[str, object]:
         "last_seen_at": rfc3339(handler.last_seen_ms),
         "paused": None if paused is None else {"since": rfc3339(paused.since_ms), "reason": paused.reason},
         **_standing(handler),
-        "outcomes": {name: n for name, n in sorted(handler.stats.items()) if not name.startswith("ms<=")},
+        "outcomes": {
+            name: n for name, n in sorted(handler.stats.items()) if not name.startswith(("ms<=", MISFIT))
+        },
     }
 
 

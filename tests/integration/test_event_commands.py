@@ -89,7 +89,22 @@ def test_explain_speaks_to_people_and_to_programs(cli, stored):
     assert told == [("h", "parked"), ("picky", "not-wanted")]
     assert shown["handlers"][0]["behind"] == stored.retried
     assert document["log"]["bytes"] > 0
+    assert "session.energy" in document["misfits"]
+    assert "misfits      session.chargePointId, session.evseId" in cli("explain", stored.done)[1]
     assert len(cli.json("explain", stored.done, "--handler", "h")["events"][0]["handlers"]) == 1
+
+
+def test_explain_and_show_say_why_an_event_may_be_a_repetition(cli, stored):
+    first, again = (asyncio.run(stored.append("twice")) for _ in range(2))
+    why = "an equal body came before, and no time in it tells the two apart"
+    assert f"it may be a repetition: {why}" in cli("explain", again)[1]
+    assert "repetition" not in cli("explain", first)[1]
+    assert "(may be a repetition: no-own-time)" in cli("explain", "session:1")[1]
+    assert cli.json("explain", again)["events"][0]["maybe_repeat"] == "no-own-time"
+    assert cli.json("explain", first)["events"][0]["maybe_repeat"] is None
+    assert f"maybe_repeat: {why}" in cli("events", "show", again)[1]
+    assert cli.json("events", "show", again)["maybe_repeat"] == "no-own-time"
+    assert cli.json("events", "show", first)["maybe_repeat"] is None
 
 
 def test_explain_says_more_than_not_found(cli, stored):

@@ -21,12 +21,16 @@ from workers.eventlog.record import StoredEvent
 
 
 def timed(number: int) -> NewEvent:
-    return NewEvent("t", f"session:{number}", b'{"at": %d}' % number, 1000 + number, "", "drop")
+    body, nonce = b'{"at": %d}' % number, b"nonce%07d" % number
+    return NewEvent("t", f"session:{number}", body, 1000 + number, "", "drop", nonce=nonce)
 
 
 def timeless(number: int, body: bytes = b"{}") -> NewEvent:
     nonce = b"nonce%07d" % number
     return NewEvent("t", f"session:{number}", body, 1000 + number, "", "mark", "misfit", nonce=nonce)
+
+
+AGAIN = ("maybe_repeat", "appended-again")
 
 
 class Scene:
@@ -107,7 +111,7 @@ def test_what_was_forgotten_is_appended_again_and_the_rest_is_not(
         assert bodies(stored) == [b'{"at": 1}', b"{}", b'{"at": 3}', b"{}", b"{}"]
         assert [event.key for event in stored] == [f"session:{number}" for number in range(1, 6)]
         assert [event.marks for event in stored] == [
-            (), ("misfit",), ("maybe_repeat",), ("misfit", "maybe_repeat"), ("misfit", "maybe_repeat"),
+            (), ("misfit",), AGAIN, ("misfit", *AGAIN), ("misfit", *AGAIN),
         ]  # fmt: skip
         counts = await scene.log.counts()
         assert (counts.accepted, counts.quarantined, scene.appended_again) == (5, 1, 4)
@@ -150,6 +154,32 @@ def test_two_receivers_append_only_what_each_accepted_though_new_events_came_fir
         await one.until_back()
         assert [event.received_at_ms for event in await one.stored()] == [1000, 1001, 1002, 1003, 2000]
         assert (one.appended_again, other.appended_again) == (1, 1)
+
+    play(server, prefix, scenario)
+
+
+def test_events_with_equal_bodies_that_were_forgotten_are_all_appended_again(
+    server: EmbeddedServer, prefix: str, tmp_path: Path
+) -> None:
+    """One receiver accepted a state and the same state later, another one what came between."""
+
+    def state(name: bytes, number: int) -> NewEvent:
+        return timed(1)._replace(body=name, received_at_ms=number, nonce=b"nonce%07d" % number)
+
+    async def scenario(one: Scene) -> None:
+        other = Scene(server, one.log)
+        for scene in (one, other):
+            await scene.recollection.check()
+        await one.accept(state(b"zero", 0))
+        crash = Forgetting(server, tmp_path)
+        await one.accept(state(b"available", 1))
+        await other.accept(state(b"faulted", 2))
+        await one.accept(state(b"available", 3))
+        crash.now()
+        await one.until_back()
+        await other.until_back()
+        assert bodies(await one.stored()) == [b"zero", b"available", b"faulted", b"available"]
+        assert (one.appended_again, other.appended_again) == (2, 1)
 
     play(server, prefix, scenario)
 

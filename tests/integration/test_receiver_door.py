@@ -16,7 +16,7 @@ import pytest
 
 from ampeco.signature import ENCODINGS, SigningKey, sign
 from tests.door import PATH, TOKEN, Door, door, read_reply
-from tests.harness import opened
+from tests.harness import opened, soon
 from workers.eventlog.embedded import EmbeddedServer
 from workers.eventlog.log import LogCounts
 from workers.eventlog.record import StoredEvent
@@ -113,6 +113,26 @@ def test_a_repeated_body_is_accepted_and_kept_once_when_it_carries_a_time(site: 
     assert (after.accepted - before.accepted, after.duplicates - before.duplicates) == (1, 2)
 
 
+def test_a_state_there_and_back_within_a_second_is_three_events(site: Site) -> None:
+    """The vendor's clock has seconds: the first and the third notification have equal bodies."""
+    evse = uuid.uuid4().hex
+
+    def status(name: str) -> bytes:
+        changed = {"id": evse, "hardwareStatus": name, "lastUpdatedAt": "2026-11-28T10:00:00Z"}
+        return json.dumps({"notification": "chargePoint.changed", "chargePoint": changed}).encode()
+
+    before = site.counts()
+    for name in ("available", "faulted", "available"):
+        assert site.door.post(status(name)).status == 202
+    newest = site.newest(key=f"charge-point:{evse}")
+    assert newest.body == status("available")
+    assert newest.marks == ("maybe_repeat", "not-last")
+    assert site.door.post(status("available")).status == 202
+    after = site.counts()
+    assert (after.accepted - before.accepted, after.duplicates - before.duplicates) == (3, 1)
+    soon(lambda: site.door.metric('awr_events_duplicate_by_reason_total{reason="equal-body"}') >= 1)
+
+
 def test_a_repeated_body_without_a_time_is_kept_and_marked(site: Site) -> None:
     sent = json.dumps(
         {"notification": "HardwareStatusNotification", "chargePointId": uuid.uuid4().hex}
@@ -140,7 +160,7 @@ def test_an_unknown_type_and_a_payload_that_does_not_fit_are_accepted(site: Site
     assert site.door.post(body("something.neverSeen", session={"id": "u1"})).status == 202
     assert site.newest(type="something.neverSeen").key == "session:u1"
     assert site.door.post(body("SessionUpdateNotification", session=[], sessionId="m1")).status == 202
-    assert site.newest(key="session:m1").marks == ("misfit",)
+    assert site.newest(key="session:m1").marks == ()
 
 
 def test_nobody_from_outside_can_close_a_gap(site: Site) -> None:

@@ -32,16 +32,27 @@ async def bare() -> AsyncIterator[Mailer]:
 
 @handler("a.plain")
 async def plain(event: Event[HardwareStatus], ctx: Context) -> None:
-    if event.payload.charge_point_id is not None:
-        await ctx.ampeco.actions.charge_point.reset(event.payload.charge_point_id, "soft")
-    await ctx.ampeco.actions.charge_point.reset(event.payload.charge_point_id, "soft")  # refused
+    await ctx.ampeco.actions.charge_point.reset(event.payload.charge_point_id, "soft")
+    await ctx.ampeco.actions.charge_point.reset(event.payload.evse_id, "soft")  # refused
     await ctx.ampeco.actions.charge_point.reset("1")  # refused
     event.payload.no_such_field  # refused
 
 
+@handler("a.strict", strict=True)
+async def strict(event: Event[SessionUpdate], ctx: Context) -> None:
+    exact = event.payload.exact("session.energy")
+    if exact is not None:
+        exact.as_tuple()
+    exact.as_tuple()  # refused
+    event.misfits.index("session.energy")
+    event.misfits.append("x")  # refused
+    event.payload.session.energy.hex()
+
+
 @handler("a.union")
 async def union(event: Event[SessionStartStop | SessionUpdate], ctx: Context) -> None:
-    event.payload.session.status
+    event.payload.notification
+    event.payload.session  # refused
 
 
 @handler("a.raw", on=["*"])

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import redis.asyncio
 
 from workers.eventlog.channel import Channel
+from workers.eventlog.duplicates import hash_of_entity
 from workers.eventlog.errors import LogMismatch
 from workers.eventlog.moments import rfc3339
 from workers.eventlog.record import StoredEvent, decode_event
@@ -23,6 +24,7 @@ from workers.eventlog.scripts import Scripts
 
 GAP_CLOSED = "receiver.gap.closed"
 MAX_BATCH = 256
+MISFIT = "misfit:"  # begins the counters of `stats` that a notification type ends
 
 _WAKE_THROTTLE_MS = 5_000
 _KEEP_VERSION_MS = 600_000
@@ -34,9 +36,13 @@ _KEY_RULES = "key_rules"
 class NewEvent(NamedTuple):
     """A verified and parsed notification on its way into the log.
 
-    `duplicates`: `drop` when the payload carries a time of its own (an equal body is the same event), `mark`
-    when it does not (two equal bodies can be two real events). `nonce`: 12 bytes that tell such an event from
-    every other, so that it can be appended again when Redis may have forgotten it, and is in the log once.
+    Attributes:
+        key_id: which key verified it; empty when that is not known. Copies of it by another key are then not paired.
+        duplicates: `drop` when the payload carries a time of its own: an equal body is the same event while nothing
+            else of its type and entity was accepted. `mark` when it carries none: two equal bodies can be two real
+            events. `again` when we append it once more ourselves: then the nonce alone decides.
+        nonce: 12 bytes that tell this event from every other. An append that is repeated with the same nonce within
+            120 s has no effect.
     """
 
     type: str
@@ -44,7 +50,7 @@ class NewEvent(NamedTuple):
     body: bytes
     received_at_ms: int
     key_id: str
-    duplicates: Literal["drop", "mark"]
+    duplicates: Literal["drop", "mark", "again"]
     mark: str = ""
     traceparent: str = ""
     nonce: bytes = b""
@@ -63,7 +69,12 @@ Element: TypeAlias = NewEvent | Unreadable
 
 
 class Answer(NamedTuple):
-    """What became of one element; `event_id` is set when it was accepted or quarantined."""
+    """What became of one element.
+
+    Attributes:
+        event_id: set when it was accepted or quarantined.
+        reason: why it was refused; of a duplicate a `DuplicateReason`.
+    """
 
     outcome: Literal["accepted", "duplicate", "quarantined", "refused"]
     event_id: str | None = None
@@ -116,8 +127,8 @@ class HandlerPosition:
         versions: of its code that workers declared lately, the newest included.
         waiting: events after its cursors, wanted or not, counted up to 10,000 a lane; its lag at most.
         open: events that are running, waiting for a retry, or parked.
-        stats: settled deliveries by outcome (`done`, `skipped`, `dead`), `retried`, and the counts of the
-            latency histogram (`ms<=N`).
+        stats: settled deliveries by outcome (`done`, `skipped`, `dead`), `retried`, the counts of the latency
+            histogram (`ms<=N`), and by type those of payloads with fields that do not fit (`misfit:<type>`).
     """
 
     name: str
@@ -141,6 +152,7 @@ class LogCounts:
     Attributes:
         by_type: accepted events per notification type.
         internal: events this service made itself, per type; they are not among the accepted.
+        duplicates_by_reason: `DuplicateReason` -> how many; those of earlier versions have none.
     """
 
     accepted: int
@@ -148,6 +160,7 @@ class LogCounts:
     quarantined: int
     by_type: Mapping[str, int]
     internal: Mapping[str, int] = field(default_factory=dict)
+    duplicates_by_reason: Mapping[str, int] = field(default_factory=dict)
 
 
 class EventLog:
@@ -214,12 +227,13 @@ class EventLog:
                 arguments += (
                     "e", lane, element.type, element.key or "", element.body, element.received_at_ms,
                     element.key_id, element.mark, digest, element.duplicates, element.traceparent, element.nonce,
+                    hash_of_entity(element.type, element.key),
                 )  # fmt: skip
             else:
                 lanes.append(-1)
                 arguments += (
                     "q", "", element.reason, "", element.body, element.received_at_ms,
-                    element.key_id, "", "", "", "", "",
+                    element.key_id, "", "", "", "", "", "",
                 )  # fmt: skip
         raw, wake = await self.channel.call(self.scripts.append, arguments, replicas=self._replicas)
         answers = [_answer(lane, reply) for lane, reply in zip(lanes, raw, strict=True)]
@@ -253,11 +267,15 @@ class EventLog:
                 f"set AWR_LANES={known['lanes']}; the number is fixed for the life of a log",
             )
         if rules_version and known[_KEY_RULES] != rules_version:
-            if any(position.waiting or position.open for position in await self.handlers()):
+            unsettled = [one for one in await self.handlers() if one.waiting or one.open]
+            if unsettled:
+                named = ", ".join(f"{one.name} ({one.waiting + one.open})" for one in unsettled)
                 raise LogMismatch(
                     "AWR_ENTITY_KEYS_FILE",
-                    "the entity key rules changed while events are unsettled",
-                    "let the workers finish under the old rules first",
+                    f"the log was written under entity key rules {known[_KEY_RULES]}, this program or its file has "
+                    f"{rules_version}, and events are unsettled: {named}",
+                    "stop the receivers, let workers of the version that ran before finish until `handlers list` "
+                    "shows nothing waiting or open, then start this one",
                 )
             await self.redis.hset(tenant, _KEY_RULES, rules_version)
 
@@ -442,6 +460,7 @@ class EventLog:
             quarantined=raw.get("quarantined", 0),
             by_type=_counted("accepted:", raw),
             internal=_counted("internal:", raw),
+            duplicates_by_reason=_counted("duplicates:", raw),
         )
 
     async def event(self, event_id: str) -> StoredEvent | None:
@@ -486,7 +505,7 @@ def _counted(marker: str, counts: Mapping[str, int]) -> dict[str, int]:
 def _answer(lane: int, reply: bytes) -> Answer:
     lead = reply[:1]
     if lead == b"=":
-        return Answer("duplicate")
+        return Answer("duplicate", reason=reply[1:].decode())
     if lead == b"q":
         return Answer("quarantined", reply[1:].decode())
     if lead == b"!":

@@ -31,8 +31,8 @@ class StoredEvent(NamedTuple):
         key: entity key, e.g. `session:4711`; None for an event without one.
         body: the verified bytes as they were received.
         key_id: which key verified it (first 8 hex digits of its SHA-256); empty for our own events.
-        marks: `misfit` (the payload does not fit its known model), `maybe_repeat`, `stale` (signed long before it
-            arrived).
+        marks: `stale` (signed long before it arrived), `maybe_repeat` (an equal body came before) and then why, a
+            `RepeatReason` of `duplicates.py`; in older records also `misfit`, which means nothing now.
     """
 
     lane: int

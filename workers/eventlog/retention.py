@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from workers.eventlog.duplicates import TWO_SINCE, counted_keys
 from workers.eventlog.log import EventLog
 from workers.eventlog.moments import rfc3339
 from workers.eventlog.record import id_order
@@ -32,13 +33,16 @@ class Keep:
 
     Attributes:
         hours: for which an event is kept at least.
-        max_bytes: that lanes, open events, dead letters and the quarantine may take up in Redis.
+        max_bytes: that lanes, open events, dead letters, the quarantine and the last event of each entity may take
+            up in Redis.
         history_days: for which the history of deliveries is kept.
+        duplicate_hours: length of the duplicate window.
     """
 
     hours: int = 24
     max_bytes: int = 1 << 30
     history_days: int = 7
+    duplicate_hours: int = 24
 
 
 class _Lap(NamedTuple):
@@ -58,12 +62,13 @@ class _Sizes(NamedTuple):
     open: int
     dead: int
     quarantine: int
+    duplicates: int
     used_memory: int
     max_memory: int
 
     @property
     def taken(self) -> int:
-        return self.events + self.open + self.dead + self.quarantine
+        return self.events + self.open + self.dead + self.quarantine + self.duplicates
 
 
 async def keep(log: EventLog, rules: Keep) -> Standing:
@@ -73,7 +78,9 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
     laps = [await _age(log, lane, rules.hours * _HOUR_MS) for lane in range(log.lanes)]
     await _trim_history(log, handlers, at_ms - rules.history_days * 24 * _HOUR_MS)
     await _trim_quarantine(log, rules, at_ms)
-    sizes = await _measure(log, handlers)
+    two_since = await log.redis.hget(log.key("subscription"), TWO_SINCE)
+    known = counted_keys(rules.duplicate_hours, two_since.decode() if two_since else None, at_ms)
+    sizes = await _measure(log, handlers, known)
     given_up, least = 0, 1
     while (excess := _excess(sizes, rules)) > 0 and sizes.events and least <= _NODE:
         share = min(1.0, excess / sizes.events)
@@ -81,7 +88,7 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
         laps = [await _give_up(log, lap.lane, count) for lap, count in zip(laps, most, strict=True)]
         if removed := sum(lap.removed for lap in laps):
             given_up += removed
-            sizes = await _measure(log, handlers)
+            sizes = await _measure(log, handlers, known)
         else:
             least *= _NODE
     oldest = [id_order(lap.oldest)[0] for lap in laps if lap.oldest]
@@ -95,6 +102,7 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
         dead=sizes.dead,
         quarantine=sizes.quarantine,
         given_up=given_up,
+        duplicates=sizes.duplicates,
     )
     await write_down(log, standing)
     return standing
@@ -143,27 +151,32 @@ async def _trim_quarantine(log: EventLog, rules: Keep, at_ms: int) -> None:
         await log.redis.xtrim(stream, maxlen=int(kept), approximate=False)
 
 
-async def _measure(log: EventLog, handlers: Sequence[str]) -> _Sizes:
-    """Streams are counted in full, since their ends can differ much; that is a look at each of their nodes."""
+async def _measure(log: EventLog, handlers: Sequence[str], known: Sequence[str]) -> _Sizes:
+    """Streams are counted in full, since their ends can differ much; that is a look at each of their nodes.
+
+    Args:
+        known: names of the hashes that the judgement of duplicates needs; their fields are all of one size.
+    """
     kinds = {
         "events": [log.key("events", lane) for lane in range(log.lanes)],
         "open": [log.key("open", name, lane) for name in handlers for lane in range(log.lanes)],
         "dead": [log.key("dead", name) for name in handlers],
         "quarantine": [log.key("quarantine")],
+        "duplicates": [log.key(name) for name in known],
     }
     async with log.redis.pipeline(transaction=False) as asked:
         for kind, keys in kinds.items():
             for key in keys:
-                asked.memory_usage(key, samples=20 if kind == "open" else 0)
+                asked.memory_usage(key, samples=20 if kind in ("open", "duplicates") else 0)
         asked.info("memory")
         *taken, memory = await asked.execute()
     sizes, at = [], 0
     for keys in kinds.values():
         sizes.append(sum(size or 0 for size in taken[at : at + len(keys)]))
         at += len(keys)
-    events, opened, dead, quarantine = sizes
+    events, opened, dead, quarantine, duplicates = sizes
     used, most = int(memory["used_memory"]), int(memory.get("maxmemory", 0))
-    return _Sizes(events, opened, dead, quarantine, used, most)
+    return _Sizes(events, opened, dead, quarantine, duplicates, used, most)
 
 
 def _excess(sizes: _Sizes, rules: Keep) -> float:
@@ -180,7 +193,8 @@ def _why_full(sizes: _Sizes, rules: Keep, laps: Sequence[_Lap]) -> str:
     if sizes.taken > rules.max_bytes:
         why = (
             f"{_mib(sizes.taken)} of {_mib(rules.max_bytes)} (AWR_LOG_MAX_BYTES) are taken: events "
-            f"{_mib(sizes.events)}, open {_mib(sizes.open)}, dead letters {_mib(sizes.dead)}"
+            f"{_mib(sizes.events)}, open {_mib(sizes.open)}, dead letters {_mib(sizes.dead)}, "
+            f"last event of each entity {_mib(sizes.duplicates)}"
         )
     elif sizes.max_memory and sizes.used_memory > ROOM_FOR_DRAINING * sizes.max_memory:
         why = (

@@ -23,6 +23,7 @@ class Standing:
         oldest_ms: when the oldest kept event arrived; None without events.
         full: why nothing is appended; empty when there is room.
         events, open, dead, quarantine: bytes of each.
+        duplicates: bytes that tell which event of an entity was the last, and of the copies per key.
         given_up: settled events that were removed before their time, by this count.
     """
 
@@ -35,10 +36,11 @@ class Standing:
     dead: int
     quarantine: int
     given_up: int = 0
+    duplicates: int = 0
 
     @property
     def bytes(self) -> int:
-        return self.events + self.open + self.dead + self.quarantine
+        return self.events + self.open + self.dead + self.quarantine + self.duplicates
 
     @property
     def age_s(self) -> float:
@@ -69,6 +71,7 @@ async def standing(log: EventLog) -> Standing | None:
         open=fields["open"],
         dead=fields["dead"],
         quarantine=fields["quarantine"],
+        duplicates=fields.get("duplicates", 0),  # earlier versions did not count them
     )
 
 
@@ -82,6 +85,7 @@ async def write_down(log: EventLog, found: Standing) -> None:
         "open": found.open,
         "dead": found.dead,
         "quarantine": found.quarantine,
+        "duplicates": found.duplicates,
     }
     pairs = [part for pair in fields.items() for part in pair]
     await log.scripts.standing(args=[log.prefix, found.full, _FULL_FOR_MS, *pairs])
@@ -96,6 +100,7 @@ def describe(found: Standing) -> dict[str, Any]:
         "open_bytes": found.open,
         "dead_bytes": found.dead,
         "quarantine_bytes": found.quarantine,
+        "duplicates_bytes": found.duplicates,
         "oldest_event_at": None if found.oldest_ms is None else rfc3339(found.oldest_ms, timespec="seconds"),
         "full": found.full or None,
     }

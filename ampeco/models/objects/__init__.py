@@ -9,24 +9,17 @@ from ampeco.models.payload import VendorObject
 if TYPE_CHECKING:
     from ampeco.models.objects.authorization import Authorization
     from ampeco.models.objects.authorization_legacy import AuthorizationLegacy
-    from ampeco.models.objects.boot_notification import BootNotification
     from ampeco.models.objects.cdr import Cdr
     from ampeco.models.objects.charge_point import ChargePoint
-    from ampeco.models.objects.charge_point_configuration import ChargePointConfiguration
     from ampeco.models.objects.charge_point_v1 import ChargePointV1
-    from ampeco.models.objects.charging_profile import ChargingProfile
     from ampeco.models.objects.circuit import Circuit
-    from ampeco.models.objects.circuit_consumption import CircuitConsumption
     from ampeco.models.objects.evse import EVSE
-    from ampeco.models.objects.firmware_status_notification import FirmwareStatusNotification
     from ampeco.models.objects.id_tag import IdTag
     from ampeco.models.objects.installer_job import InstallerJob
     from ampeco.models.objects.invoice_details import InvoiceDetails
     from ampeco.models.objects.issue import Issue
-    from ampeco.models.objects.issue_changed_notification import IssueChangedNotification
     from ampeco.models.objects.location import Location
     from ampeco.models.objects.location_v1 import LocationV1
-    from ampeco.models.objects.meter_value import MeterValue
     from ampeco.models.objects.notification import Notification
     from ampeco.models.objects.parking_space import ParkingSpace
     from ampeco.models.objects.partner import Partner
@@ -49,23 +42,16 @@ __all__ = [
     "OBJECTS",
     "Authorization",
     "AuthorizationLegacy",
-    "BootNotification",
     "Cdr",
     "ChargePoint",
-    "ChargePointConfiguration",
     "ChargePointV1",
-    "ChargingProfile",
     "Circuit",
-    "CircuitConsumption",
-    "FirmwareStatusNotification",
     "IdTag",
     "InstallerJob",
     "InvoiceDetails",
     "Issue",
-    "IssueChangedNotification",
     "Location",
     "LocationV1",
-    "MeterValue",
     "Notification",
     "ParkingSpace",
     "Partner",

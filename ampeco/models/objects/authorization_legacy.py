@@ -2,13 +2,10 @@
 """AuthorizationLegacy: GET /public-api/resources/authorizations/v1.0/{authorization} (deprecated); embedded as
 Session.authorization.
 
-Source: typed client of the specification v3.96.4 (names and types: confirmed); its index at v3.251.8
-(names: confirmed; their types are not published).
+Source: the published contract v3.110.0; names that it lacks: older and newer indexes (optional).
 """
 
-from typing import Any
-
-from ampeco.models.fields import Id, OptionalId, Time
+from ampeco.models.fields import Anything, Id, OptionalId, Text, Time
 from ampeco.models.payload import Nested, VendorObject
 
 
@@ -17,29 +14,29 @@ class AuthorizationLegacyRoaming(VendorObject):
 
     platform_id: OptionalId = None
     platform_role_id: OptionalId = None
-    platform_role: str | None = None
-    reference: str | None = None
-    client: str | None = None
+    platform_role: Text | None = None
+    reference: Text | None = None
+    client: Text | None = None
 
 
 class AuthorizationLegacy(VendorObject):
     """An authorization in the older vocabulary: `rfid_tag` where newer ones say `id_tag`.
 
     Attributes:
-        method: open set; known are user_device, rfid_tag, admin, plug_and_charge.
-        source: open set; known are local, roaming, third_party.
-        status: open set; known are accepted, rejected.
+        method: known values: user_device, rfid_tag, admin, plug_and_charge.
+        source: known values: local, roaming, third_party.
+        status: known values: accepted, rejected.
     """
 
     id: Id
-    method: str | None = None
-    source: str | None = None
+    method: Text | None = None
+    source: Text | None = None
     created_at: Time = None
-    status: str | None = None
-    rejection_reason: str | None = None
+    status: Text | None = None
+    rejection_reason: Text | None = None
     user_id: OptionalId = None
-    rfid_tag_uid: str | None = None
+    rfid_tag_uid: Text | None = None
     roaming: Nested[AuthorizationLegacyRoaming] = None
     last_updated_at: Time = None
-    created_at_local: Any = None
+    created_at_local: Anything = None
     operator_id: OptionalId = None

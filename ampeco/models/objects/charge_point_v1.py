@@ -2,45 +2,182 @@
 """ChargePointV1: GET /public-api/resources/charge-points/v1.0/{chargePoint} (deprecated); believed to be
 carried by ChargePointChangedNotification.
 
-Source: index of the specification v3.251.8 (names: confirmed; their types are not published).
+Source: the published contract v3.110.0; names that it lacks: older and newer indexes (optional).
 """
-
-from typing import Any
 
 from pydantic import Field
 
-from ampeco.models.fields import OptionalId, Time
-from ampeco.models.payload import VendorObject
+from ampeco.models.fields import Anything, Flag, Id, Number, OptionalId, Text, Time, Whole
+from ampeco.models.payload import Nested, VendorObject
+from ampeco.states import normal_network_status
+
+
+class ChargePointV1ChargingProfileSchedulePeriod(VendorObject):
+    """`ChargePointV1.chargingProfile.schedule_periods`."""
+
+    start_period: Whole | None = None
+    limit: Number | None = None
+    number_phases: Whole | None = None
+
+
+class ChargePointV1ChargingProfile(VendorObject):
+    """`ChargePointV1.chargingProfile`.
+
+    Attributes:
+        charging_rate_unit: known values: A, W.
+        charging_profile_kind: known values: Absolute, Recurring, Relative.
+        recurrency_kind: known values: daily, weekly.
+        purpose: known values: ChargePointMaxProfile, TxDefaultProfile, TxProfile.
+    """
+
+    id: OptionalId = None
+    min_charging_rate: Number | None = None
+    schedule_periods: tuple[ChargePointV1ChargingProfileSchedulePeriod, ...] | None = None
+    schedule_start: Time = None
+    charging_rate_unit: Text | None = None
+    stack_level: Whole | None = None
+    charging_profile_kind: Text | None = None
+    recurrency_kind: Text | None = None
+    charging_complete_at: Time = None
+    purpose: Text | None = None
+    valid_to: Time = None
+    valid_from: Time = None
+    duration: Whole | None = None
+
+
+class ChargePointV1EvseRoaming(VendorObject):
+    """`ChargePointV1.evses.roaming`.
+
+    Attributes:
+        status: known values: available, blocked, charging, inoperative, outoforder, planned, removed,
+            reserved, unknown.
+    """
+
+    evse_id: OptionalId = None
+    tariff_ids: tuple[Id, ...] | None = None
+    capabilities: tuple[Text, ...] | None = None
+    status: Text | None = None
+
+
+class ChargePointV1EvseConnector(VendorObject):
+    """`ChargePointV1.evses.connectors`.
+
+    Attributes:
+        status: known values: active, disabled.
+        format: known values: socket, cable.
+    """
+
+    id: OptionalId = None
+    status: Text | None = None
+    type: Text | None = None
+    format: Text | None = None
+
+
+class ChargePointV1Evse(VendorObject):
+    """`ChargePointV1.evses`.
+
+    Attributes:
+        current_type: known values: ac, dc.
+        status: known values: active, disabled, out of order.
+        hardware_status: known values: available, preparing, charging, suspendedEV, suspendedEVSE,
+            finishing, reserved, unavailable, faulted.
+    """
+
+    id: Id
+    external_id: Text | None = None
+    charging_profile: Nested[ChargePointV1ChargingProfile] = None
+    roaming: Nested[ChargePointV1EvseRoaming] = None
+    connectors: tuple[ChargePointV1EvseConnector, ...] | None = None
+    network_id: Text
+    physical_reference: Text | None = None
+    current_type: Text | None = None
+    max_power: Number | None = None
+    max_voltage: Text | None = None
+    max_amperage: Number | None = None
+    status: Text | None = None
+    mid_meter_certification_end_year: Number | None = None
+    tariff_group_id: OptionalId = None
+    allows_reservation: Flag | None = None
+    hardware_status: Text | None = None
+
+
+class ChargePointV1LastBootNotification(VendorObject):
+    """`ChargePointV1.lastBootNotification`."""
+
+    model: Text | None = None
+    vendor: Text | None = None
+    charge_box_serial_number: Text | None = None
+    charge_point_serial_number: Text | None = None
+    firmware_version: Text | None = None
+    iccid: Text | None = None
+    imsi: Text | None = None
+    meter_serial_number: Text | None = None
+    meter_type: Text | None = None
+    reason: Text | None = None
 
 
 class ChargePointV1(VendorObject):
-    """A charge point in the v1.0 shape; put together from parts, so names may be missing."""
+    """A charge point in the v1.0 shape.
 
-    access_type: Any = None
-    auto_fault_recovery: Any = None
-    auto_recovery_enabled: Any = None
-    capabilities: Any = None
-    desired_security_profile: Any = None
-    location_id: OptionalId = None
-    managed_by_operator: Any = None
-    monitoring_enabled: Any = None
-    name: Any = None
-    network_id: OptionalId = None
-    network_ip: Any = None
-    network_password: Any = Field(default=None, repr=False)
-    network_port: Any = None
-    network_protocol: Any = None
-    owner_partner_contract_id: OptionalId = None
-    owner_partner_id: OptionalId = None
-    partner_access_type: Any = None
-    partner_corporate_billing_as_default: Any = None
-    pin: Any = Field(default=None, repr=False)
-    plug_and_charge: Any = None
-    status: Any = None
-    tags: Any = None
-    uptime_tracking_enabled: Any = None
-    evses: Any = None
-    hardware_status: Any = None
-    network_status: Any = None
+    Attributes:
+        desired_security_profile_status: known values: applied, pending, rejected.
+        network_protocol: known values: ocpp 1.5, ocpp 1.6, ocpp 1.6 soap, ocpp 2.0.1.
+        status: known values: active, disabled, out of order, demo.
+        access_type: known values: private, public, personal.
+        partner_access_type: known values: privateViewPrivateUse, privateViewPublicUse,
+            publicViewPrivateUse.
+        capabilities: known values: REMOTE_START_STOP_CAPABLE, METER_VALUES,
+            STOP_TRANSACTION_ON_EV_DISCONNECT.
+        network_status: known values: never connected, available, temporarily unavailable, long-term
+            unavailable.
+        hardware_status: known values: available, unavailable, faulted.
+    """
+
+    id: Id
+    charging_profile: Nested[ChargePointV1ChargingProfile] = None
+    evses: tuple[ChargePointV1Evse, ...]
+    last_boot_notification: Nested[ChargePointV1LastBootNotification] = None
+    show_to_public_with_notice: Flag | None = None
+    notice: Text | None = None
+    current_security_profile: Whole | None = None
+    hardware_enabled_security_profile: Whole | None = None
+    desired_security_profile_status: Text | None = None
+    roaming_operator_id: OptionalId = None
+    auto_fault_recovery: Flag | None = None
+    external_id: Text | None = None
+    display_tariffs_and_costs: Flag | None = None
     last_updated_at: Time = None
-    id: OptionalId = None
+    created_at: Time = None
+    first_connection: Time = None
+    owner_user_id: OptionalId = None
+    vendor_error_code: Text | None = None
+    tags: tuple[Text, ...] | None = None
+    uptime_tracking_enabled: Flag | None = None
+    uptime_tracking_activated_at: Time = None
+    name: Text | None = None
+    network_id: Text | None = None
+    network_protocol: Text
+    network_password: Text | None = Field(default=None, repr=False)
+    network_ip: Text | None = None
+    network_port: Text | None = None
+    status: Text | None = None
+    plug_and_charge: Flag | None = None
+    location_id: OptionalId = None
+    pin: Text | None = Field(default=None, repr=False)
+    access_type: Text
+    desired_security_profile: Whole | None = None
+    owner_partner_id: OptionalId = None
+    owner_partner_contract_id: OptionalId = None
+    partner_corporate_billing_as_default: Flag | None = None
+    partner_access_type: Text | None = None
+    capabilities: tuple[Text, ...] | None = None
+    managed_by_operator: Flag | None = None
+    network_status: Text
+    hardware_status: Text | None = None
+    auto_recovery_enabled: Anything = None
+    monitoring_enabled: Anything = None
+
+    @property
+    def normal_network_status(self) -> str:
+        """`network_status` in its one normal form, see `ampeco.states.Network`."""
+        return normal_network_status(self.network_status)

@@ -2,35 +2,80 @@
 """LocationV1: GET /public-api/resources/locations/v1.0/{location} (deprecated); believed to be carried by
 LocationChangedNotification.
 
-Source: index of the specification v3.251.8 (names: confirmed; their types are not published).
+Source: the published contract v3.110.0; names that it lacks: older and newer indexes (optional).
 """
 
-from typing import Any
+from ampeco.models.fields import Flag, FreeObject, Id, Number, OptionalId, Text, Time, Whole
+from ampeco.models.payload import Nested, VendorObject
 
-from ampeco.models.fields import Id, OptionalId, Time
-from ampeco.models.payload import VendorObject
+
+class LocationV1Geoposition(VendorObject):
+    """`LocationV1.geoposition`."""
+
+    latitude: Number
+    longitude: Number
+
+
+class LocationV1LocationImage(VendorObject):
+    """`LocationV1.location_image`."""
+
+    original: Text
+    thumbnail: Text | None = None
+    mime_type: Text
+
+
+class LocationV1WorkingHoursHoursMonday(VendorObject):
+    """`LocationV1.working_hours.hours.monday`."""
+
+    start: Text
+    end: Text
+
+
+class LocationV1WorkingHoursHours(VendorObject):
+    """`LocationV1.working_hours.hours`."""
+
+    monday: tuple[LocationV1WorkingHoursHoursMonday, ...] | None = None
+    tuesday: tuple[LocationV1WorkingHoursHoursMonday, ...] | None = None
+    wednesday: tuple[LocationV1WorkingHoursHoursMonday, ...] | None = None
+    thursday: tuple[LocationV1WorkingHoursHoursMonday, ...] | None = None
+    friday: tuple[LocationV1WorkingHoursHoursMonday, ...] | None = None
+    saturday: tuple[LocationV1WorkingHoursHoursMonday, ...] | None = None
+    sunday: tuple[LocationV1WorkingHoursHoursMonday, ...] | None = None
+
+
+class LocationV1WorkingHours(VendorObject):
+    """`LocationV1.working_hours`."""
+
+    is_always_open: Flag
+    stop_session_outside_working_hours: Flag | None = None
+    hours: Nested[LocationV1WorkingHoursHours] = None
+    always_open_for_user_group_ids: tuple[Number, ...] | None = None
 
 
 class LocationV1(VendorObject):
-    """A location in the v1.0 shape, snake_case on the wire."""
+    """A location in the v1.0 shape, snake_case on the wire.
 
-    additional_description: Any = None
-    address: Any = None
-    city: Any = None
-    country: Any = None
-    description: Any = None
-    detailed_description: Any = None
-    external_id: OptionalId = None
-    geoposition: Any = None
+    Attributes:
+        status: known values: active, disabled.
+    """
+
     id: OptionalId = None
-    images: Any = None
+    public_charge_points: Whole | None = None
+    public_charge_points_ids: tuple[Id, ...] | None = None
+    name: Nested[FreeObject] = None
+    status: Text | None = None
+    description: Nested[FreeObject] = None
+    detailed_description: Nested[FreeObject] = None
+    additional_description: Nested[FreeObject] = None
+    geoposition: Nested[LocationV1Geoposition] = None
+    address: Nested[FreeObject] = None
+    post_code: Text | None = None
+    region: Text | None = None
+    city: Text | None = None
+    country: Text | None = None
+    external_id: Text | None = None
+    timezone: Text | None = None
+    location_image: Nested[LocationV1LocationImage] = None
+    images: tuple[LocationV1LocationImage, ...] | None = None
+    working_hours: Nested[LocationV1WorkingHours] = None
     last_updated_at: Time = None
-    location_image: Any = None
-    name: Any = None
-    post_code: Any = None
-    public_charge_points: Any = None
-    public_charge_points_ids: list[Id] | None = None
-    region: Any = None
-    status: Any = None
-    timezone: Any = None
-    working_hours: Any = None

@@ -2,68 +2,65 @@
 """PartnerSettlementReport: GET /public-api/resources/partner-settlement-
 reports/v1.0/{partnerSettlementReport}.
 
-Source: typed client of the specification v3.96.4 (names and types: confirmed); its index at v3.251.8
-(names: confirmed; their types are not published).
+Source: the published contract v3.110.0; names that it lacks: older and newer indexes (optional).
 """
 
-from typing import Any
-
-from ampeco.models.fields import Id, OptionalId
+from ampeco.models.fields import Anything, Id, Number, OptionalId, Text
 from ampeco.models.payload import Nested, VendorObject
 
 
 class PartnerSettlementReportTotalAmount(VendorObject):
     """`PartnerSettlementReport.totalAmount`."""
 
-    without_tax: float | None = None
+    without_tax: Number | None = None
 
 
 class PartnerSettlementReportSupplier(VendorObject):
     """`PartnerSettlementReport.supplier`.
 
     Attributes:
-        type: open set; known are individual, company.
+        type: known values: individual, company.
     """
 
-    type: str | None = None
-    name: str | None = None
-    contact_person: str | None = None
-    country: str | None = None
-    region: str | None = None
-    city: str | None = None
-    post_code: str | None = None
-    address: str | None = None
-    reg_no: str | None = None
+    type: Text | None = None
+    name: Text | None = None
+    contact_person: Text | None = None
+    country: Text | None = None
+    region: Text | None = None
+    city: Text | None = None
+    post_code: Text | None = None
+    address: Text | None = None
+    reg_no: Text | None = None
     tax_id: OptionalId = None
-    phone: str | None = None
-    email: str | None = None
+    phone: Text | None = None
+    email: Text | None = None
 
 
 class PartnerSettlementReportCustomer(VendorObject):
     """`PartnerSettlementReport.customer`.
 
     Attributes:
-        type: open set; known are individual, company.
+        type: known values: individual, company.
     """
 
-    type: str | None = None
-    name: str | None = None
-    contact_person: str | None = None
-    country: str | None = None
-    region: str | None = None
-    city: str | None = None
-    post_code: str | None = None
-    address: str | None = None
-    reg_no: str | None = None
+    type: Text | None = None
+    name: Text | None = None
+    contact_person: Text | None = None
+    country: Text | None = None
+    region: Text | None = None
+    city: Text | None = None
+    post_code: Text | None = None
+    address: Text | None = None
+    reg_no: Text | None = None
     tax_id: OptionalId = None
-    phone: str | None = None
-    email: str | None = None
-    bank_iban: str | None = None
-    bank_name: str | None = None
-    bank_address: str | None = None
-    bank_code: str | None = None
-    bank_account_number: str | None = None
-    bank_account_type: str | None = None
+    phone: Text | None = None
+    email: Text | None = None
+    bank_iban: Text | None = None
+    bank_name: Text | None = None
+    bank_address: Text | None = None
+    bank_code: Text | None = None
+    bank_account_number: Text | None = None
+    bank_account_type: Text | None = None
 
 
 class PartnerSettlementReport(VendorObject):
@@ -71,22 +68,22 @@ class PartnerSettlementReport(VendorObject):
 
     id: Id
     partner_id: OptionalId = None
-    number: str | None = None
-    date: str | None = None
-    period_start: str | None = None
-    period_end: str | None = None
-    currency_code: str | None = None
+    number: Text | None = None
+    date: Text | None = None
+    period_start: Text | None = None
+    period_end: Text | None = None
+    currency_code: Text | None = None
     total_amount: Nested[PartnerSettlementReportTotalAmount] = None
-    total_expenses: float | None = None
-    total_revenue: float | None = None
-    total_awaited_revenue: float | None = None
-    total_collected_revenue: float | None = None
-    total_collected_revenue_from_previous_period: float | None = None
-    total_energy_cpo_wh: float | None = None
-    total_energy_emsp_wh: float | None = None
+    total_expenses: Number | None = None
+    total_revenue: Number | None = None
+    total_awaited_revenue: Number | None = None
+    total_collected_revenue: Number | None = None
+    total_collected_revenue_from_previous_period: Number | None = None
+    total_energy_cpo_wh: Number | None = None
+    total_energy_emsp_wh: Number | None = None
     supplier: Nested[PartnerSettlementReportSupplier] = None
     customer: Nested[PartnerSettlementReportCustomer] = None
-    download_url: str | None = None
-    deducted_fees: Any = None
-    external_id: OptionalId = None
+    download_url: Text | None = None
+    deducted_fees: Anything = None
+    external_id: Text | None = None
     partner_invoice_id: OptionalId = None

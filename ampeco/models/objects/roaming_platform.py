@@ -2,31 +2,30 @@
 """RoamingPlatform: GET /public-api/resources/roaming-connections/v2.0/{roamingConnection} (types); roaming-
 platforms v1.0 is deprecated.
 
-Source: typed client of the specification v3.96.4 (names and types: confirmed); its index at v3.251.8
-(names: confirmed; their types are not published).
+Source: the published contract v3.110.0; names that it lacks: older and newer indexes (optional).
 """
 
 from pydantic import Field
 
-from ampeco.models.fields import Id, Time
+from ampeco.models.fields import Id, Text, Time
 from ampeco.models.payload import Nested, VendorObject
 
 
 class RoamingPlatformOcpi(VendorObject):
     """`RoamingPlatform.ocpi`."""
 
-    token: str | None = Field(default=None, repr=False)
+    token: Text | None = Field(default=None, repr=False)
 
 
 class RoamingPlatform(VendorObject):
     """A roaming platform.
 
     Attributes:
-        protocol: open set; known are OCPI, Gireve OCPI 2.1.1, Hubject OICP 2.2, Hubject OICP 2.3.
+        protocol: known values: OCPI, Gireve OCPI 2.1.1, Hubject OICP 2.2, Hubject OICP 2.3.
     """
 
     id: Id
-    protocol: str | None = None
-    endpoint: str | None = None
+    protocol: Text | None = None
+    endpoint: Text | None = None
     ocpi: Nested[RoamingPlatformOcpi] = None
     last_updated_at: Time = None

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from ampeco.client import Client
-from ampeco.errors import NotFound, ServerFault
+from ampeco.errors import FieldMisfit, NotFound, ServerFault
 from ampeco.models import objects
 from ampeco.models.objects import OBJECTS
 from ampeco.newer import AsIs
@@ -236,7 +236,7 @@ def test_a_field_that_does_not_fit_stays_as_it_was_sent(through: Caller) -> None
 def test_an_object_without_its_id_costs_only_the_id(through: Caller) -> None:
     session = through(Tenant([ok({"data": {"status": "active"}})]), lambda c: c.resources.sessions.read(7))
     assert session.status == "active"
-    with pytest.raises(AttributeError):
+    with pytest.raises(FieldMisfit):
         _ = session.id
 
 
@@ -286,18 +286,20 @@ def test_a_write_without_a_class_answers_as_sent(through: Caller) -> None:
 
 def test_an_object_is_written_with_the_fields_it_was_made_with(through: Caller) -> None:
     tenant = Tenant([ok({"data": {"id": 7}})] * 2)
-    body = objects.Session(id="7", started_at=datetime(2026, 11, 24, 3, tzinfo=UTC), newField=5)
+    body = objects.Transaction(id="7", finalized_at=datetime(2026, 11, 24, 3, tzinfo=UTC), newField=5)
     through(tenant, lambda c: c.resources.users.update(7, body))
     through(tenant, lambda c: c.resources.users.update(7, [1]))
-    assert tenant.bodies == [{"id": "7", "startedAt": "2026-11-24T03:00:00Z", "newField": 5}, [1]]
+    assert tenant.bodies == [{"id": "7", "finalizedAt": "2026-11-24T03:00:00Z", "newField": 5}, [1]]
 
 
 def test_an_object_survives_json() -> None:
     """As the record of a once-only step it is written and read again; a warning there refuses it."""
-    session = objects.Session.model_validate({"id": 7, "startedAt": "2026-11-24T03:00:00+02:00", "isNew": 1})
-    text = session.model_dump_json(by_alias=True, exclude_none=True, warnings="error")
-    assert json.loads(text) == {"id": "7", "startedAt": "2026-11-24T01:00:00Z", "isNew": 1}
-    assert objects.Session.model_validate_json(text) == session
+    payment = objects.Transaction.model_validate(
+        {"id": 7, "finalizedAt": "2026-11-24T03:00:00+02:00", "isNew": 1}
+    )
+    text = payment.model_dump_json(by_alias=True, exclude_none=True, warnings="error")
+    assert json.loads(text) == {"id": "7", "finalizedAt": "2026-11-24T01:00:00Z", "isNew": 1}
+    assert objects.Transaction.model_validate_json(text) == payment
 
 
 def test_reads_carry_includes_and_further_query(through: Caller) -> None:

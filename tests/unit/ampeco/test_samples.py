@@ -90,7 +90,7 @@ def expected(schema: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[st
     for name, part in schema.get("properties", {}).items():
         inner = (*path, name)
         yield f"{'.'.join(inner)}", lambda body, inner=inner: bool(values(body, inner))
-        if name not in {*required, "notification", "chargePoint"} and "allOf" not in schema and not path:
+        if name not in {*required, "notification"} and "allOf" not in schema and not path:
             yield f"{'.'.join(inner)} absent", lambda body, inner=inner: not values(body, inner)
         yield from expected(part, inner)
     if "items" in schema:

@@ -16,6 +16,7 @@ CONTRACT = json.loads((Path(__file__).parents[3] / "ampeco" / "facts" / "contrac
 OPERATIONS: dict[str, dict[str, Any]] = CONTRACT["operations"]
 CALLBACKS: dict[str, dict[str, Any]] = CONTRACT["callbacks"]
 FORMATS = FormatChecker(formats=["date-time", "date", "email", "uuid"])
+SLIPS = {"charge-point": "chargePoint"}
 OVERLAPPING = re.compile(
     r"/(payment-terminals|roaming-providers|invoice-details)(/|$|\d|v)|/invoice-details$"
 )
@@ -30,8 +31,10 @@ def schema(shape: Any, *, without: str = "", overlapping: bool = False) -> dict[
 
 @cache
 def payload_validator(notification: str) -> Draft202012Validator:
-    """What judges the payload of a notification type."""
-    return Draft202012Validator(schema(CALLBACKS[notification]["payload"]), format_checker=FORMATS)
+    """What judges the payload of a notification type; `charge-point` is a slip of the contract."""
+    wanted = schema(CALLBACKS[notification]["payload"])
+    wanted["required"] = [SLIPS.get(name, name) for name in wanted.get("required", ())]
+    return Draft202012Validator(wanted, format_checker=FORMATS)
 
 
 def payload_faults(notification: str, body: Any) -> list[str]:

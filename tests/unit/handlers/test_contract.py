@@ -113,6 +113,7 @@ class GreedySettings(BaseSettings, env_prefix="AWR_"):
         (_async, {"backoff": 5.0}, "must be a Backoff"),
         (_async, {"not_yet_for_s": 0}, "not_yet_for_s must be positive"),
         (_async, {"isolation": "thread"}, "isolation must be None or 'process'"),
+        (_async, {"strict": "yes"}, "strict must be True or False"),
         (_async, {"queue": "bulk.isolated"}, "use isolation='process'"),
         (_async, {"start": "never"}, "start must be one of now, oldest"),
         (_async, {"max_attempts": 0}, "positive"),
@@ -137,6 +138,11 @@ def test_refuses_a_declaration_that_contradicts_itself(function: Any, options: d
     with pytest.raises(HandlerError, match=says) as error:
         handler(name, **options)(function)
     assert name in str(error.value)
+
+
+def test_a_handler_is_strict_only_when_it_says_so() -> None:
+    assert handler("a.lenient")(_async).strict is False
+    assert handler("a.strict", strict=True)(_async).strict is True
 
 
 def test_calls_takes_writes_of_resources_and_no_reads() -> None:

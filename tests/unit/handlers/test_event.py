@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from ampeco.models.fields import Number
+from ampeco.notifications import Payload
 from handlers import Event, Raw
 from handlers.contract import event_dated_later
 
@@ -69,6 +71,16 @@ def test_it_can_be_copied_and_changed():
     assert copy.copy(dated_later()) == plain()
     assert replace(dated_later(), replayed=True) == plain(replayed=True)
     assert copy.deepcopy(dated_later()) == plain()
+
+
+def test_it_ties_a_payload_to_its_bytes() -> None:
+    class Paid(Payload):
+        amount: Number | None = None
+
+    raw = b'{"amount": "12.50"}'
+    event = plain(payload=Paid.model_validate_json(raw), raw=raw, misfits=("x",))
+    assert str(event.payload.exact("amount")) == "12.50"
+    assert (event.misfits, plain().misfits, dated_later().misfits) == (("x",), (), ())
 
 
 def test_it_is_as_frozen_as_any_and_knows_no_other_names():

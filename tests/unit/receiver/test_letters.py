@@ -21,7 +21,7 @@ def test_a_sample_is_what_the_receiver_reads(notification: str) -> None:
     body = sample(notification, AT)
     read = parse(json.dumps(body).encode())
     about = None if notification == "cdr.received" else 1  # it names no charge point
-    assert (read.type, read.misfit, charge_point_of(body)) == (notification, False, about)
+    assert (read.type, read.misfits, charge_point_of(body)) == (notification, (), about)
 
 
 def test_other_known_types_look_like_their_sample_and_of_others_only_the_name_is_known() -> None:

@@ -162,9 +162,10 @@ def test_everything_is_spelled_out_and_our_own_types_never_leave_the_house() -> 
         ([{OLD, NEW}, {NEW}, {OLD}], set(), {OLD, NEW}),
         ([{OLD}], set(), {OLD}),
         ([{EDITED}, {OLD, NEW}, {A}], set(), {A, EDITED, NEW}),
-        ([{LEGACY, EDITED}], set(), {LEGACY, EDITED}),  # an edited EVSE comes under no newer type here
+        ([{LEGACY, EDITED}], set(), {EDITED}),
+        ([{LEGACY, EDITED}], {EDITED}, {LEGACY}),
         ([{LEGACY, EDITED, EVSE}], set(), {EDITED, EVSE}),
-        ([{LEGACY, EDITED, EVSE}], {EVSE}, {LEGACY}),
+        ([{LEGACY, EDITED, EVSE}], {EVSE}, {EDITED}),
         ([{LEGACY, EDITED, EVSE}], {EVSE, LEGACY}, {EDITED}),
         ([{"receiver.gap.closed", A}], set(), {A}),
         ([], set(), set()),

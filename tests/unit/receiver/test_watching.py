@@ -199,14 +199,15 @@ def test_accepted_events_are_one_line_a_second_and_queues_are_woken() -> None:
     lines, metrics, woken = Lines(), Metrics(), []  # type: ignore[var-annotated]
     door = DoorLog(metrics, woken.extend, log=lines)
     for _ in range(100):
-        door.appended([Answer("accepted", "0-1-0"), Answer("duplicate")], ["default"], 0.001)
+        duplicate = Answer("duplicate", reason="equal-body")
+        door.appended([Answer("accepted", "0-1-0"), duplicate], ["default"], 0.001)
     door.appended([Answer("quarantined", "1-0")], [], 0.001)
     assert lines.written == []
     door.flush()
     door.flush()
     assert lines.written == [
         ("event.accepted", {"events": 100}),
-        ("event.duplicate", {"events": 100}),
+        ("event.duplicate", {"events": 100, "reasons": {"equal-body": 100}}),
         ("event.quarantined", {"events": 1}),
     ]
     assert len(woken) == 100

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampeco.errors import ChargePointRefused, NotFound, NotSupported, RateLimited
+from ampeco.errors import ChargePointRefused, FieldMisfit, NotFound, NotSupported, RateLimited
 from handlers import GiveUp, Retry, Skip
 from handlers.contract import NOT_YET_FOR_S, Backoff, CallNotDeclared, Handler
 from workers.outcomes import AttemptTimedOut, PayloadMismatch, outcome_of, where
@@ -32,6 +32,14 @@ def decide(error: Exception | None, *, attempt: int = 1, max_attempts: int = 3, 
         (GiveUp("x"), "dead", "gave-up", 0),
         (CallNotDeclared("x"), "dead", "call-not-declared", 0),
         (PayloadMismatch("x"), "dead", "payload-mismatch", 0),
+        (FieldMisfit("session.id"), "dead", "payload-mismatch", 0),
+        (
+            ExceptionGroup("x", [OSError(), ExceptionGroup("y", [FieldMisfit("id")])]),
+            "dead",
+            "payload-mismatch",
+            0,
+        ),
+        (ExceptionGroup("x", [OSError()]), "retry", "error", BASE_S),
         (Retry("x"), "retry", "retry-asked", BASE_S),
         (Retry("x", after_s=7), "retry", "retry-asked", 7),
         (Retry("x", after_s=0), "retry", "retry-asked", 0),
@@ -135,3 +143,14 @@ def test_where_it_failed_can_be_written_down_whatever_the_file_is_called():
     assert "plugin-\\udcff.py:1" in said
     assert "secret" not in said
     said.encode()
+
+
+def test_a_misfit_is_found_behind_the_errors_that_were_raised_from_it():
+    outer, inner = ValueError(), KeyError()
+    outer.__cause__, inner.__cause__ = inner, FieldMisfit("session.energy")
+    assert (decide(outer).reason, decide(outer).detail) == ("payload-mismatch", "session.energy")
+    inner.__cause__ = outer  # a ring holds none
+    assert decide(outer).reason == "error"
+    while_handled = ValueError()
+    while_handled.__context__ = FieldMisfit("session.energy")
+    assert decide(while_handled).reason == "error"

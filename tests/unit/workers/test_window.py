@@ -158,10 +158,23 @@ def test_latest_tells_types_and_entities_apart_and_leaves_events_without_a_key_a
 
 def test_latest_goes_by_the_payloads_own_time_where_it_has_one():
     of = {"type": "SessionUpdateNotification"}
-    later = stored(2, **of, session={"id": "1", "lastUpdatedAt": "2026-01-02T00:00:00Z"})
-    earlier = stored(3, **of, session={"id": "1", "lastUpdatedAt": "2026-01-01T00:00:00Z"})
+    arrived_ms = 1_767_398_400_000  # 2026-01-03
+    later, earlier, placeholder = (
+        stored(n, **of, session={"id": "1", "lastUpdatedAt": at})._replace(received_at_ms=arrived_ms + n)
+        for n, at in ((2, "2026-01-02T00:00:00Z"), (3, "2026-01-01T00:00:00Z"), (4, "2099-01-01T00:00:00Z"))
+    )
     assert age_of(later) > age_of(earlier)
+    assert age_of(placeholder)[0] == placeholder.received_at_ms
     assert age_of(stored(2)) < age_of(stored(3))
+
+
+def test_latest_does_not_read_a_time_through_what_does_not_fit():
+    of = {"type": "SessionMeterValuesNotification", "sessionId": "1"}
+    at = {"timestamp": "2026-01-02T00:00:00Z"}
+    listed = stored(2, **of, meterValues=[at])._replace(received_at_ms=1_767_400_000_000)
+    alone = stored(2, **of, meterValues=at)._replace(received_at_ms=1_767_400_000_000)
+    assert age_of(listed)[0] == 1_767_312_000_000
+    assert age_of(alone)[0] == 1_767_400_000_000
 
 
 def test_a_newer_event_takes_the_place_and_the_due_time_of_the_open_one():

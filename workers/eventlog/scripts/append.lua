@@ -1,50 +1,126 @@
 #!lua
 -- Append a batch: one answer per element, in order, each element on its own feet.
--- Per element: look whether it was seen -> XADD -> remember it as seen. In that order: a script that fails
--- half-way is not rolled back, and "seen" without an event would be a loss.
--- ARGV: prefix, duplicate window (hours), wake throttle (ms), then 12 values per element:
---   kind (e event, q quarantine), lane, type or reason, key, body, received_at_ms, key id, mark,
---   digest ('' = do not look), mode (drop, mark), traceparent, nonce (of one that may be appended again; '' = none)
+-- Per element: judge -> XADD -> remember. In that order: a script that fails half-way is not rolled back, and
+-- "seen" without an event would be a loss.
+-- ARGV: prefix, duplicate window (hours), wake throttle (ms), then 13 values per element:
+--   kind (e event, q quarantine), lane, type or reason, key, body, received_at_ms, key id, mark, digest ('' = none),
+--   mode (drop, mark, again), traceparent, nonce ('' = none), hash of type and entity ('' = it has no entity)
+-- Answers: id = accepted, q<id> = quarantined, =<reason> = duplicate, !<error> = refused
+local ARGV, call = ARGV, redis.call
 local prefix, window_hours, throttle_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local first, stride = 4, 12
-if redis.call('EXISTS', prefix .. 'full') == 1 then
+local first, stride = 4, 13
+if call('EXISTS', prefix .. 'full') == 1 then
   local refused = {}
   for _ = first, #ARGV, stride do refused[#refused + 1] = '!FULL' end
   return {refused, {}}
 end
-local time = redis.call('TIME')
+local time = call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- The window is cut into at most seven sets, so that a look costs seven calls a batch however large it is.
+-- The window is cut into at most seven parts, so that a look costs seven calls a batch however large it is.
 local bucket_hours = math.max(1, math.ceil(window_hours / 6))
 local bucket = math.floor(time[1] / 3600 / bucket_hours)
-local function seen_key(number)
-  return prefix .. 'seen:' .. string.format('%d', number * bucket_hours)
-end
+local oldest = bucket - math.ceil(window_hours / bucket_hours)
+local function part(name, number) return prefix .. name .. ':' .. string.format('%d', number * bucket_hours) end
+-- Nonces of ours are kept in sets of 240 s, so that most looks need one of them.
+local OWN_S, OWN_PART_S, PAIR_S = 120, 240, 120
+local own_part = math.floor(time[1] / OWN_PART_S)
+local function own_key(number) return prefix .. 'own:' .. string.format('%d', number) end
 
-local digests = {}
+local digests, nonces = {}, {}
 for at = first, #ARGV, stride do
   local digest, nonce = ARGV[at + 8], ARGV[at + 11]
   if digest ~= '' then digests[#digests + 1] = digest end
-  if nonce ~= '' then digests[#digests + 1] = nonce end
+  if nonce ~= '' then nonces[#nonces + 1] = nonce end
 end
-local seen = {}
+local seen, own = {}, {}
+local function look(key, members, found)
+  local hits = call('SMISMEMBER', key, unpack(members))
+  for i = 1, #hits do
+    if hits[i] == 1 then found[members[i]] = true end
+  end
+end
 if #digests > 0 and window_hours > 0 then
-  for back = 0, math.ceil(window_hours / bucket_hours) do
-    local hits = redis.call('SMISMEMBER', seen_key(bucket - back), unpack(digests))
-    for i, hit in ipairs(hits) do
-      if hit == 1 then seen[digests[i]] = true end
-    end
+  for number = oldest, bucket do look(part('seen', number), digests, seen) end
+end
+if #nonces > 0 then
+  look(own_key(own_part), nonces, own)
+  if time[1] - own_part * OWN_PART_S < OWN_S then look(own_key(own_part - 1), nonces, own) end
+end
+
+-- What stands in the newest part that knows of it. Only a body that was seen before is looked up.
+local function newest(name, field)
+  for number = bucket, oldest, -1 do
+    local found = call('HGET', part(name, number), field)
+    if found then return found end
   end
 end
 
-local answers, counts, touched, remembered = {}, {}, {}, false
+-- Type and entity -> digest of the event that was accepted last.
+local last = {}
+local function last_of(entity)
+  if last[entity] == nil then last[entity] = newest('last', entity) or '' end
+  return last[entity]
+end
+
+-- While two notification subscriptions of ours exist, each copy of a body that was accepted or paired is counted per key:
+-- digest -> key id -> {count, ms of the last copy, of the one before, ...}; times older than PAIR_S are left out.
+local two_since = call('HGET', prefix .. 'subscription', 'two_since')
+local copies_name = two_since and 'copies:' .. two_since
+local copies, counted = {}, {}
+local function copies_of(digest)
+  if not copies[digest] then
+    local packed = seen[digest] and newest(copies_name, digest)
+    copies[digest] = packed and cmsgpack.unpack(packed) or {}
+  end
+  return copies[digest]
+end
+local function is_paired(digest, key_id, mode)
+  local by_key = copies_of(digest)
+  local n = (by_key[key_id] or {0})[1] + 1
+  for other, found in pairs(by_key) do
+    if other ~= key_id and found[1] >= n
+        and (mode == 'drop' or (found[2 + found[1] - n] or 0) >= now_ms - PAIR_S * 1000) then
+      return true
+    end
+  end
+  return false
+end
+local function count_copy(digest, key_id)
+  local by_key = copies_of(digest)
+  local found = by_key[key_id] or {0}
+  found[1] = found[1] + 1
+  table.insert(found, 2, now_ms)
+  while found[#found] < now_ms - PAIR_S * 1000 do found[#found] = nil end
+  by_key[key_id] = found
+  if not counted[digest] then
+    counted[digest] = true
+    counted[#counted + 1] = digest
+  end
+end
+
+-- Why an element is a duplicate, or why it may be one.
+local function judge(digest, mode, nonce, entity, key_id)
+  if own[nonce] then return 'appended-before' end
+  if mode == 'again' then return nil, 'appended-again' end
+  if two_since and key_id ~= '' and is_paired(digest, key_id, mode) then
+    count_copy(digest, key_id)
+    return 'other-key'
+  end
+  if not seen[digest] then return nil end
+  if mode == 'mark' then return nil, 'no-own-time' end
+  if entity == '' or last_of(entity) == digest then return 'equal-body' end
+  return nil, 'not-last'
+end
+
+local answers, counts, touched, streams = {}, {}, {}, {}
+local accepted, by_name = 0, {}
+local new_seen, new_own, new_last = {}, {}, {}
 local function count(name) counts[name] = (counts[name] or 0) + 1 end
 
 for at = first, #ARGV, stride do
   local kind, lane, name = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local body, received, key_id = ARGV[at + 4], ARGV[at + 5], ARGV[at + 6]
-  local mark, digest, mode, nonce = ARGV[at + 7], ARGV[at + 8], ARGV[at + 9], ARGV[at + 11]
   local answer
   if kind == 'q' then
     local id = redis.pcall('XADD', prefix .. 'quarantine', '*',
@@ -55,45 +131,78 @@ for at = first, #ARGV, stride do
       answer = 'q' .. id
       count('quarantined')
     end
-  elseif (mode == 'drop' and seen[digest]) or seen[nonce] then
-    answer = '='
-    count('duplicates')
   else
-    if seen[digest] and not string.find(mark, 'maybe_repeat', 1, true) then
-      mark = mark == '' and 'maybe_repeat' or mark .. ',maybe_repeat'
-    end
-    local fields = {'v', '1', 't', name, 'k', ARGV[at + 3], 'b', body, 'r', received, 's', key_id, 'm', mark}
-    if ARGV[at + 10] ~= '' then
-      fields[#fields + 1] = 'tp'
-      fields[#fields + 1] = ARGV[at + 10]
-    end
-    local id = redis.pcall('XADD', prefix .. 'events:' .. lane, '*', unpack(fields))
-    if type(id) == 'table' then
-      answer = '!' .. (id.err or 'refused')
+    local digest, nonce, entity = ARGV[at + 8], ARGV[at + 11], ARGV[at + 12]
+    local duplicate, repeated = judge(digest, ARGV[at + 9], nonce, entity, key_id)
+    if duplicate then
+      answer = '=' .. duplicate
+      count('duplicates')
+      count('duplicates:' .. duplicate)
     else
-      answer = id
-      if digest ~= '' and window_hours > 0 then
-        redis.call('SADD', seen_key(bucket), digest)
-        seen[digest] = true
-        if nonce ~= '' then
-          redis.call('SADD', seen_key(bucket), nonce)
-          seen[nonce] = true
-        end
-        remembered = true
+      local mark = ARGV[at + 7]
+      if repeated then mark = (mark == '' and '' or mark .. ',') .. 'maybe_repeat,' .. repeated end
+      local stream, key, traceparent, id = streams[lane], ARGV[at + 3], ARGV[at + 10], nil
+      if not stream then
+        stream = prefix .. 'events:' .. lane
+        streams[lane] = stream
       end
-      count('accepted')
-      count('accepted:' .. name)
-      touched[lane] = touched[lane] or {}
-      touched[lane][name] = true
+      if traceparent == '' then
+        id = redis.pcall('XADD', stream, '*',
+          'v', '1', 't', name, 'k', key, 'b', body, 'r', received, 's', key_id, 'm', mark)
+      else
+        id = redis.pcall('XADD', stream, '*',
+          'v', '1', 't', name, 'k', key, 'b', body, 'r', received, 's', key_id, 'm', mark, 'tp', traceparent)
+      end
+      if type(id) == 'table' then
+        answer = '!' .. (id.err or 'refused')
+      else
+        answer = id
+        if nonce ~= '' then
+          own[nonce] = true
+          new_own[#new_own + 1] = nonce
+        end
+        if digest ~= '' and window_hours > 0 then
+          if two_since and key_id ~= '' then count_copy(digest, key_id) end
+          seen[digest] = true
+          new_seen[#new_seen + 1] = digest
+          if entity ~= '' then
+            last[entity] = digest
+            new_last[#new_last + 1] = entity
+            new_last[#new_last + 1] = digest
+          end
+        end
+        accepted = accepted + 1
+        by_name[name] = (by_name[name] or 0) + 1
+        touched[lane] = touched[lane] or {}
+        touched[lane][name] = true
+      end
     end
   end
   answers[#answers + 1] = answer
 end
-if remembered then
-  redis.call('EXPIRE', seen_key(bucket), (window_hours + bucket_hours) * 3600)
+
+local window_s = (window_hours + bucket_hours) * 3600
+local function remember(command, key, values, ttl_s)
+  if #values > 0 then
+    call(command, key, unpack(values))
+    call('EXPIRE', key, ttl_s)
+  end
 end
+remember('SADD', own_key(own_part), new_own, OWN_PART_S + OWN_S)
+remember('HSET', part('last', bucket), new_last, window_s)
+remember('SADD', part('seen', bucket), new_seen, window_s)
+if two_since then
+  local new_copies = {}
+  for _, digest in ipairs(counted) do
+    new_copies[#new_copies + 1] = digest
+    new_copies[#new_copies + 1] = cmsgpack.pack(copies[digest])
+  end
+  remember('HSET', part(copies_name, bucket), new_copies, window_s)
+end
+if accepted > 0 then counts.accepted = accepted end
+for name, by in pairs(by_name) do counts['accepted:' .. name] = by end
 for name, by in pairs(counts) do
-  redis.call('HINCRBY', prefix .. 'counts', name, by)
+  call('HINCRBY', prefix .. 'counts', name, by)
 end
 
 -- Whoever wants one of these types becomes due on that lane. A pair with a drain on it needs nothing: its next
@@ -101,12 +210,18 @@ end
 local routes, woken = {}, {}
 local function routes_of(name)
   if routes[name] == nil then
-    routes[name] = redis.call('HGET', prefix .. 'routes', name) or ''
+    routes[name] = call('HGET', prefix .. 'routes', name) or ''
   end
   return routes[name]
 end
+-- Many pairs in one call, and not too many for unpack.
+local due, queues = {}, {}
+local function flush(queue)
+  if call('ZADD', prefix .. 'due:' .. queue, 'LT', 'CH', unpack(due[queue])) > 0 then woken[queue] = true end
+  due[queue] = nil
+end
 local done, paused = {}, {}
-for _, name in ipairs(redis.call('HKEYS', prefix .. 'paused')) do paused[name] = true end
+for _, name in ipairs(call('HKEYS', prefix .. 'paused')) do paused[name] = true end
 for lane, names in pairs(touched) do
   names['*'] = true
   for name in pairs(names) do
@@ -114,17 +229,26 @@ for lane, names in pairs(touched) do
       local pair = handler .. '|' .. lane
       if not done[pair] and not paused[handler] then
         done[pair] = true
-        if redis.call('EXISTS', prefix .. 'lease:' .. handler .. ':' .. lane) == 0
-            and redis.call('ZADD', prefix .. 'due:' .. queue, 'LT', 'CH', now_ms, pair) == 1 then
-          woken[queue] = true
+        if call('EXISTS', prefix .. 'lease:' .. handler .. ':' .. lane) == 0 then
+          if not due[queue] then
+            due[queue] = {}
+            queues[#queues + 1] = queue
+          end
+          local pairs_due = due[queue]
+          pairs_due[#pairs_due + 1] = now_ms
+          pairs_due[#pairs_due + 1] = pair
+          if #pairs_due >= 1000 then flush(queue) end
         end
       end
     end
   end
 end
+for _, queue in ipairs(queues) do
+  if due[queue] then flush(queue) end
+end
 local wake = {}
 for queue in pairs(woken) do
-  if redis.call('SET', prefix .. 'wake:' .. queue, '1', 'NX', 'PX', throttle_ms) then
+  if call('SET', prefix .. 'wake:' .. queue, '1', 'NX', 'PX', throttle_ms) then
     wake[#wake + 1] = queue
   end
 end

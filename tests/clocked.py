@@ -1,0 +1,49 @@
+"""A log whose append script reads the time that a test sets, so that windows can pass."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from tests.harness import opened
+from workers.eventlog.log import EventLog
+from workers.eventlog.scripts import source
+
+MIDNIGHT_S = 20_000 * 86_400  # a border of every window
+
+_REAL = "call('TIME')"
+_SET = "call('LRANGE', prefix .. 'clock', 0, 1)"
+
+
+class ClockedLog:
+    """A log, and the clock that its append script reads.
+
+    Attributes:
+        now_s: Unix seconds.
+    """
+
+    def __init__(self, log: EventLog) -> None:
+        text = source("append")
+        assert text.count(_REAL) == 1
+        log.scripts.append = log.redis.register_script(text.replace(_REAL, _SET))
+        self.log = log
+        self.now_s = float(MIDNIGHT_S)
+
+    async def pass_s(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_s += seconds
+        whole, part = divmod(self.now_s, 1)
+        clock = self.log.key("clock")
+        async with self.log.redis.pipeline(transaction=True) as changes:
+            changes.delete(clock)
+            changes.rpush(clock, int(whole), int(part * 1_000_000))
+            await changes.execute()
+
+
+@contextlib.asynccontextmanager
+async def clocked(url: str, prefix: str, **options: int) -> AsyncIterator[ClockedLog]:
+    """A log at midnight."""
+    async with opened(url, prefix, **options) as log:
+        found = ClockedLog(log)
+        await found.pass_s(0)
+        yield found
