@@ -22,7 +22,7 @@ from ampeco.notifications import MODELS
 from handlers import Context, Event, handler
 from tests.contract.bodies import CALLBACKS, bodies, fields_of, items_of, merged, payload_schema, validator
 from tests.door import door, read_reply, signed_head
-from tests.harness import drained, opened
+from tests.harness import declaration, drained, opened
 from workers.eventlog.embedded import EmbeddedServer
 
 SEED = 20261128
@@ -93,25 +93,34 @@ def test_every_body_of_the_contract_reaches_its_typed_handler_whole(
     sent = {json.dumps(body): body for several in made.values() for body in several}
     assert len(sent) > EACH * len(CALLBACKS) * 0.9
 
+    nameless = sum(
+        body["notification"] == "PartnerChangedNotification" and "id" not in body["user"]
+        for body in sent.values()
+    )
     faults: Counter[str] = Counter()
     seen: Counter[str] = Counter()
 
-    def judge(event: Event[Any]) -> None:
-        seen[event.type] += 1
-        faults.update(_faults(event, sent[event.raw.decode()]))
+    def judge(event: Event[Any], model: type[Any]) -> None:
+        if MODELS[event.type] is model:
+            seen[event.type] += 1
+            faults.update(_faults(event, sent[event.raw.decode()]))
+        elif event.misfits:  # a model that reads the older spelling of its type, too
+            faults[f"{event.type} as {model.__name__}: misfits {event.misfits}"] += 1
 
-    judges = [
-        _typed_handler(model, judge) for model in sorted(set(MODELS.values()), key=lambda m: m.__name__)
-    ]
-
-    async def handle() -> None:
-        async with opened(valkey.url, prefix) as log:
-            await drained(log, *judges, until=lambda: sum(seen.values()) >= len(sent))
-            assert sum((await log.counts()).types.values()) == len(sent)
+    judges = [_typed_handler(model, judge) for model in set(MODELS.values())]
 
     async def declare() -> None:
         async with opened(valkey.url, prefix) as log:
+            await log.declare([declaration(one) for one in judges])
+
+    async def handle() -> None:
+        async with opened(valkey.url, prefix) as log:
             await drained(log, *judges)
+            assert (await log.counts()).accepted == len(sent)
+            for found in await log.handlers():
+                # The contract requires no partner id of the older spelling, the model of the newer one does.
+                dead = nameless if found.name == "judge.partnerchanged" else 0
+                assert (found.open, found.dead) == (0, dead), found.name
 
     asyncio.run(declare())
     with door(valkey.url, prefix) as front, ThreadPoolExecutor(4) as senders:
@@ -129,7 +138,7 @@ def test_every_body_of_the_contract_reaches_its_typed_handler_whole(
 
 def _typed_handler(model: type[Any], judge: Any) -> Any:
     async def judging(event: Any, ctx: Any) -> None:
-        judge(event)
+        judge(event, model)
 
     judging.__annotations__ = {"event": Event[model], "ctx": Context, "return": None}
     return handler(f"judge.{model.__name__.lower()}", start="oldest", concurrency=256)(judging)
@@ -140,7 +149,8 @@ def _faults(event: Event[Any], body: dict[str, Any]) -> Iterator[str]:
     if event.misfits:
         yield f"{name}: misfits {event.misfits}"
     entity, path = ENTITIES[name]
-    if event.key != (f"{entity}:{_at(body, path)}" if _at(body, path) is not None else event.key):
+    named = _at(body, path)
+    if named is not None and event.key != f"{entity}:{named}":
         yield f"{name}: key of {entity} is {event.key and event.key.partition(':')[0]}"
     times = _own_times(name, body)
     if times and event.occurred_at not in times:
@@ -151,6 +161,7 @@ def _faults(event: Event[Any], body: dict[str, Any]) -> Iterator[str]:
 def _missing(where: str, found: Any, body: dict[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     """Documented fields that are no declared attribute, or whose value was lost."""
     declared = {field.alias or name: name for name, field in type(found).model_fields.items()}
+    declared |= {name: name for name in type(found).model_fields}  # some objects are in snake_case
     fields = fields_of(schema)
     for wire in fields:
         if wire not in declared:
@@ -175,7 +186,7 @@ def _same(attribute: Any, value: Any) -> bool:
     if isinstance(attribute, datetime):
         return _moment(str(value)) == attribute
     if isinstance(value, list):
-        return list(attribute) == value if attribute is not None else False
+        return attribute is not None and all(map(_same, attribute, value)) and len(attribute) == len(value)
     if isinstance(value, dict) or value is None or isinstance(value, bool):
         return bool(attribute == value)
     if isinstance(attribute, float | int):
