@@ -52,7 +52,7 @@ class Story:
         self._next += count
 
     def _sent(self, n: int) -> bool:
-        body = {"notification": "x.changed", "sessionId": str(n % KEYS), "n": n}
+        body = {"notification": "x.changed", "sessionId": str(1 + n % KEYS), "n": n}
         status = self._front.post(json.dumps(body).encode()).status
         self.answers[status] += 1
         return status == 202

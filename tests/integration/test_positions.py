@@ -64,8 +64,8 @@ async def _everything_of(log: EventLog, name: str) -> dict[str, str]:
             found[text.replace(name, "?")] = await log.redis.type(key)
         elif await log.redis.type(key) == b"hash":
             for field, value in (await log.redis.hgetall(key)).items():
-                if field.decode() == name or field.decode().startswith(f"{name}|"):
-                    found[f"{text} {field.decode().replace(name, '?')}"] = value
+                if (said := field.decode(errors="replace")) == name or said.startswith(f"{name}|"):
+                    found[f"{text} {said.replace(name, '?')}"] = value
         elif await log.redis.type(key) == b"zset":
             for member in await log.redis.zrange(key, 0, -1):
                 if member.decode().startswith(f"{name}|"):
