@@ -11,7 +11,7 @@ PATH = "/webhooks/ampeco"
 SECRET = "benchmark-signing-key"
 SESSIONS = 500
 
-_READING = b'{"timestamp":"%b","measurand":"%b","value":"%b","unit":"%b","location":"Outlet","format":"Raw"}'
+_READING = b'{"timestamp":"%b","measurand":"%b","value":%b,"unit":"%b"}'
 _BODY = (
     b'{"notification":"SessionMeterValuesNotification","sessionId":%d,"externalSessionId":"b1f6c0de%08x",'
     b'"chargePointId":%d,"evseId":%d,"meterValues":[%b,%b,%b,%b]}'
@@ -32,9 +32,9 @@ def body(number: int) -> bytes:
     at = b"2026-11-24T%02d:%02d:%02d.000Z" % (number // 3600 % 24, number // 60 % 60, number % 60)
     which = number % SESSIONS
     readings = (
-        _READING % (at, b"Energy.Active.Import.Register", b"%d" % (1_000_000 + number), b"Wh"),
-        _READING % (at, b"Power.Active.Import", b"%d.%03d" % (7 + which % 15, which), b"kW"),
-        _READING % (at, b"Current.Import", b"%d.%02d" % (10 + which % 22, which % 100), b"A"),
+        _READING % (at, b"Energy Active Import Register", b"%d" % (1_000_000 + number), b"Wh"),
+        _READING % (at, b"State Of Charge", b"%d.%d" % (20 + which % 80, which % 10), b"Percent"),
+        _READING % (at, b"Current Import", b"%d.%02d" % (10 + which % 22, which % 100), b"A"),
         _READING % (at, b"Voltage", b"23%d.%d" % (which % 10, which % 7), b"V"),
     )
     return _BODY % (session(number), which, 1_000 + which // 2, 2_000 + which, *readings)

@@ -50,10 +50,11 @@ class LiberalPayload(Payload):
         if type(data) is not dict:
             return data
         plan = _PLANS.get(cls) or _plan(cls)
-        as_documented = plan.foreign.isdisjoint(data) and (
-            not cls.carries or type(data.get(cls.carries)) is dict
-        )
-        if as_documented and (plan.type is None or data.get("notification", plan.type) == plan.type):
+        if (
+            plan.foreign.isdisjoint(data)
+            and (plan.type is None or data.get("notification", plan.type) == plan.type)
+            and (not cls.carries or type(data.get(cls.carries)) is dict)
+        ):
             return data
         return cls._completed(_rearranged(cls, plan, data))
 
