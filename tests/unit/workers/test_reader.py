@@ -71,7 +71,7 @@ def test_a_batch_that_was_not_full_says_nothing_of_the_speed():
     r = reader()
     for asked_s in (1.0, 1.001, 9.0):
         r.got(FIRST_BATCH - 1, exhausted=True, asked_s=asked_s, now_s=asked_s)
-    assert r.batch == FIRST_BATCH
+        assert r.batch == FIRST_BATCH
 
 
 def test_nothing_is_read_while_more_than_half_a_batch_is_ready():
