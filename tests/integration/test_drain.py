@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ampeco.notifications import HardwareStatus, SessionUpdate
+from ampeco.notifications import NetworkStatus, SessionUpdate
 from handlers import Context, Event, GiveUp, Raw, Retry, Skip, SyncContext, handler
+from receiver.logmetrics import exposition
 from tests.harness import VERSION, declaration, drained, event, eventually, opened, position
 from workers.deliver import Runtime
 from workers.dispatcher import Dispatcher
@@ -51,11 +52,11 @@ def test_every_event_reaches_every_handler_that_wants_it(with_log):
 
     async def check(log: EventLog) -> None:
         await log.declare([declaration(everything), declaration(updates)])
-        await log.append([event(key=f"session:{n}", n=n) for n in range(50)])
-        await log.append([event("never.seen", key=None, n=n) for n in range(50, 60)])
+        await log.append([event(key=f"session:{n}", n=n) for n in range(1, 51)])
+        await log.append([event("never.seen", key=None, n=n) for n in range(51, 61)])
         await drained(log, everything, updates)
-        assert sorted(got["all"]) == list(range(60))
-        assert sorted(got["updates"]) == list(range(50))
+        assert sorted(got["all"]) == list(range(1, 61))
+        assert sorted(got["updates"]) == list(range(1, 51))
         for found in await log.handlers():
             assert (found.waiting, found.open, found.dead) == (0, 0, 0)
 
@@ -181,6 +182,9 @@ def test_not_yet_spends_no_attempt(with_log):
     with_log(check)
 
 
+NETWORK = "NetworkStatusNotification"
+
+
 async def _dead(log: EventLog, name: str) -> list[dict[bytes, bytes]]:
     return [fields for _, fields in await log.redis.xrange(log.key("dead", name))]
 
@@ -219,19 +223,56 @@ def test_what_is_given_up_is_dead_with_its_reason_and_frees_its_entity(with_log)
     with_log(check)
 
 
-def test_a_payload_that_does_not_fit_is_dead_at_once(with_log):
+def test_a_payload_without_its_identity_is_dead_at_once(with_log):
     called = []
 
     @handler("typed")
-    async def typed(event: Event[HardwareStatus], ctx: Context) -> None:
+    async def typed(event: Event[NetworkStatus], ctx: Context) -> None:
         called.append(event.id)
 
     async def check(log: EventLog) -> None:
         await log.declare([declaration(typed)])
-        await log.append([event("HardwareStatusNotification", hardwareStatus={"not": "a text"})])
+        await log.append([event(NETWORK, None, chargePointId={"not": "an id"})])
         await drained(log, typed)
         assert [d[b"reason"] for d in await _dead(log, "typed")] == [b"payload-mismatch"]
         assert called == []
+
+    with_log(check)
+
+
+def test_a_field_that_does_not_fit_costs_what_reads_it_and_is_counted_by_type(with_log):
+    seen = []
+
+    @handler("lenient")
+    async def lenient(event: Event[NetworkStatus], ctx: Context) -> None:
+        seen.append((event.misfits, event.payload.charge_point_id))
+
+    @handler("reading")
+    async def reading(event: Event[NetworkStatus], ctx: Context) -> None:
+        seen.append(event.payload.network_status)
+
+    @handler("strict", strict=True)
+    async def strict(event: Event[NetworkStatus], ctx: Context) -> None:
+        seen.append(event.id)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(each) for each in (lenient, reading, strict)])
+        odd = event(
+            NETWORK, "charge-point:1", chargePointId=1, networkStatus=[], timestamp="2026-11-24T10:00:00Z"
+        )
+        await log.append([odd])
+        for each in (lenient, reading, strict):
+            await drained(log, each)
+            found = await position(log, each.name)
+            assert found.stats[f"misfit:{NETWORK}"] == 1
+            assert (await exposition(log)).decode().count(
+                f'handler="{each.name}",type="{NETWORK}"}} 1.0'
+            ) == 1
+        assert seen == [(("networkStatus",), "1")]
+        assert await _dead(log, "lenient") == []
+        for name in ("reading", "strict"):
+            (letter,) = await _dead(log, name)
+            assert (letter[b"reason"], b"networkStatus" in letter[b"record"]) == (b"payload-mismatch", True)
 
     with_log(check)
 

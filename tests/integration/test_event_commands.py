@@ -89,6 +89,8 @@ def test_explain_speaks_to_people_and_to_programs(cli, stored):
     assert told == [("h", "parked"), ("picky", "not-wanted")]
     assert shown["handlers"][0]["behind"] == stored.retried
     assert document["log"]["bytes"] > 0
+    assert "session.energy" in document["misfits"]
+    assert "misfits      session.chargePointId, session.evseId" in cli("explain", stored.done)[1]
     assert len(cli.json("explain", stored.done, "--handler", "h")["events"][0]["handlers"]) == 1
 
 

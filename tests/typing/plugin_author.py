@@ -37,6 +37,17 @@ async def plain(event: Event[HardwareStatus], ctx: Context) -> None:
     event.payload.no_such_field  # refused
 
 
+@handler("a.strict", strict=True)
+async def strict(event: Event[SessionUpdate], ctx: Context) -> None:
+    exact = event.payload.exact("session.energy")
+    if exact is not None:
+        exact.as_tuple()
+    exact.as_tuple()  # refused
+    event.misfits.index("session.energy")
+    event.misfits.append("x")  # refused
+    event.payload.session.energy.hex()
+
+
 @handler("a.union")
 async def union(event: Event[SessionStartStop | SessionUpdate], ctx: Context) -> None:
     event.payload.notification
