@@ -128,7 +128,7 @@ class OnCall:
             case "replay":
                 back_s = self._random.uniform(*_BACK_S)
                 type_ = self._random.choice(("", "", *ROLES[name].types))
-                key = self._random.choice(("", "", f"session:{self._random.randrange(self._entities)}"))
+                key = self._random.choice(("", "", f"session:{1 + self._random.randrange(self._entities)}"))
                 (fate,) = self._random.choices(list(_FATES), list(_FATES.values()))
                 if self._held.get(name) != "rename":
                     self._replay(name, back_s, type_, key, fate)

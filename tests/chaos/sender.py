@@ -51,7 +51,7 @@ class Sender:
                 args=(
                     self._sent[i],
                     random.Random(f"{seed}-{i}"),
-                    [f"{n}" for n in range(i, entities, _THREADS)],
+                    [f"{1 + n}" for n in range(i, entities, _THREADS)],
                 ),
                 daemon=True,
             )
