@@ -1,6 +1,6 @@
-"""The drains of one process: takes due pairs of its queue, as many as it can carry, and watches their leases.
+"""The drains of one process: takes due pairs of its queue, as many as it has room for, and watches their leases.
 
-An RQ job is only a reason to look (`work`). A drain that is under way goes on whether or not a job is running.
+An RQ job is only a reason to check what is due (`work`). A drain goes on whether or not a job is running.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import structlog
 from redis.exceptions import RedisError
 
 from workers.deliver import Runtime
-from workers.drain import Drain, Slots
+from workers.drain import Drain
 from workers.eventlog.lease import MARGIN_S, TTL_S, Lease, clock_s
 from workers.eventlog.log import EventLog
+from workers.runner import Shared, Slots
 
 MAX_DRAINS = 256
 SLICE_S = 3.0  # how long a drain keeps its place when others wait for one
 JOB_S = 5.0  # how long one wake-up may keep the RQ worker
 IDLE_S = 0.05
 
-_LOOK_S = 0.004
+_CHECK_S = 0.004
 _REPORT_S = 5.0  # between two lines that say that Redis is away
 _WATCH_S = 0.25
 _ABANDON_BEFORE_S = 0.4
@@ -42,7 +43,12 @@ class Dispatcher:
         runtimes: handlers by name, ready to run.
         watchdog: end the process when its event loop is stuck, or when it was paused past a lease. Off in tests
             that run a dispatcher in their own process.
-        alone: work on one pair and on one event at a time, so that nothing else is there when the process dies of it.
+        alone: work on one pair and on one event at a time, so that an event that kills the process takes no
+            other along.
+
+    Attributes:
+        stopping: no further drain starts.
+        recycling: set when an attempt outlived its time and only the end of the process ends it.
     """
 
     def __init__(
@@ -59,10 +65,13 @@ class Dispatcher:
         self._runtimes = runtimes
         self._watchdog = watchdog
         self._max_drains = 1 if alone else MAX_DRAINS
-        self._slots = {
-            name: Slots(1 if alone else runtime.handler.concurrency) for name, runtime in runtimes.items()
+        suspects_turn = asyncio.Lock()
+        self._shared = {
+            name: Shared(
+                Slots(1 if alone else r.handler.concurrency), suspects_turn, self._attempt_is_overdue
+            )
+            for name, r in runtimes.items()
         }
-        self._suspects_turn = asyncio.Lock()
         self._drains: dict[tuple[str, int], tuple[Drain, asyncio.Task[None]]] = {}
         self._avoid: dict[tuple[str, int], float] = {}
         self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + 10.0
@@ -76,10 +85,10 @@ class Dispatcher:
         return self._grace_s
 
     async def work(self) -> bool:
-        """Start drains for whatever is due, until nothing is left to do or a wake-up's time is over.
+        """Start drains for what is due, until nothing is left to do or a wake-up's time is over.
 
         Returns:
-            True when there is still work, so that somebody should be woken again.
+            True when there is still work, so that another wake-up is needed.
         """
         end_s = clock_s() + JOB_S
         idle_since_s: float | None = None
@@ -100,11 +109,11 @@ class Dispatcher:
                 idle_since_s = clock_s()
             elif clock_s() - idle_since_s > IDLE_S:
                 return False
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_CHECK_S)
         return bool(self._drains) and not self.stopping
 
     async def look_forever(self) -> None:
-        """Look once a second even when nobody wakes us: a wake-up may have gone to a worker that is no more."""
+        """Check once a second even without a wake-up, which may have gone to a worker that died."""
         while True:
             await asyncio.sleep(1.0)
             if not self.stopping:
@@ -119,7 +128,7 @@ class Dispatcher:
                 deadlines = []
                 for drain, task in list(self._drains.values()):
                     if not drain.lease.deadline_s:
-                        deadlines.append(TTL_S - MARGIN_S)  # it may be taken and at work before we look again
+                        deadlines.append(TTL_S - MARGIN_S)  # it may be at work before the next check
                         continue
                     left_s = drain.lease.deadline_s - now_s
                     if task.cancelling():
@@ -131,7 +140,7 @@ class Dispatcher:
                     if left_s <= 0:
                         self._slept_through_a_lease()
                     if left_s < _ABANDON_BEFORE_S:
-                        task.cancel()  # Redis is away, and somebody else may hold the lease soon
+                        task.cancel()  # Redis is away, and another process may hold the lease soon
                     else:
                         deadlines.append(left_s)
                 self._arm(min(deadlines, default=None))
@@ -157,7 +166,7 @@ class Dispatcher:
         now_s = clock_s()
         self._avoid = {pair: until for pair, until in self._avoid.items() if until > now_s}
         wanted = [pair for pair in pairs if pair not in self._drains and self._may_take(pair)]
-        random.shuffle(wanted)  # nobody is always first, and processes do not all ask for the same one
+        random.shuffle(wanted)  # no pair is always first, and processes do not all ask for the same one
         room = self._max_drains - len(self._drains)
         for handler, lane in wanted[:room]:
             self._start(handler, lane)
@@ -171,13 +180,8 @@ class Dispatcher:
         return pair not in self._avoid and not self._runtimes[handler].lanes_in_threads[lane]
 
     def _start(self, handler: str, lane: int) -> None:
-        drain = Drain(
-            Lease(self._eventlog, handler, lane, self._queue),
-            self._runtimes[handler],
-            self._slots[handler],
-            self._suspects_turn,
-            self._attempt_is_overdue,
-        )
+        lease = Lease(self._eventlog, handler, lane, self._queue)
+        drain = Drain(lease, self._runtimes[handler], self._shared[handler])
         task = asyncio.create_task(drain.run(self._grace_s))
         if not self._drains:
             self._arm(TTL_S - MARGIN_S)
@@ -191,13 +195,13 @@ class Dispatcher:
             self._avoid[pair] = clock_s() + _AVOID_S
 
     def _attempt_is_overdue(self) -> None:
-        """A thread that never returns, or a task that lets nothing cancel it, ends only with its process."""
+        """End the process soon: nothing else ends a thread that never returns, or a task that refuses its cancel."""
         if not self.recycling.is_set():
             _log.error("worker.recycling", reason="an attempt outlived its time")
         self.recycling.set()
 
     def _slept_through_a_lease(self) -> None:
-        """This process was paused, or its loop stuck, for so long that others may be at work on the same events."""
+        """End a process that was paused, or whose loop was stuck, for so long that others may run the same events."""
         _log.critical("worker.paused_past_lease")
         if self._watchdog:
             os._exit(1)

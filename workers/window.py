@@ -1,11 +1,11 @@
 """What lies before one drain: which event may start, which waits for which, and how far the cursor has come.
 
-Pure: it neither reads nor writes, and is told the time. The drain feeds it with events and with what became of
-them, starts what is `ready`, and writes what `changes` says with its next step.
+Pure: it neither reads nor writes Redis, and is given the time. It is the one writer of an entry's state. The drain
+admits events, the runner starts what is `ready`, and the next step writes what `changes` returns.
 
 An event is *ready* when it may start at once. One that Redis holds in `open` is first *marked* there as running,
 since a crash must find it suspect. One that may have been at work when a worker died is a *suspect* and runs alone.
-Events with the same tie (`order.py`) queue up: the first may run, and makes way only when Redis has its outcome
+Events with the same tie (`entry.py`) queue up: the first may run, and makes way only when Redis has its outcome
 (`confirm`). With `order="latest"` only the newest of a queue is kept; the others become `superseded`.
 """
 
@@ -14,104 +14,11 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
 
 from handlers.contract import Order
+from workers.entry import Entry, tie_of
+from workers.eventlog.lease import Settlement
 from workers.eventlog.record import KEPT_ATTEMPTS, AttemptNote, OpenRecord, OpenState, StoredEvent
-from workers.order import age_of, tie_of
-
-State = Literal["waiting", "ready", "running", "retry", "settled"]
-
-
-class Entry:
-    """One event on its way through a drain.
-
-    Attributes:
-        tie: what ties it to other events, or None.
-        attempts, crashes, first_ms, last_error, replayed, log: as in its OpenRecord.
-        due_ms: of a retry.
-        ahead: settled in Redis although the cursor is not there yet.
-        beyond: the cursor is not there yet.
-        in_open: in `open`, or on its way there with the next step.
-        suspect: may have been at work when a worker died.
-        was: state in `open` when the drain began.
-    """
-
-    __slots__ = (
-        "_age",
-        "ahead",
-        "attempts",
-        "beyond",
-        "crashes",
-        "due_ms",
-        "event",
-        "first_ms",
-        "in_open",
-        "last_error",
-        "log",
-        "replayed",
-        "state",
-        "suspect",
-        "tie",
-        "was",
-    )
-
-    def __init__(self, event: StoredEvent, tie: str | None) -> None:
-        self.event = event
-        self.tie = tie
-        self.state: State = "waiting"
-        self.attempts = 0
-        self.crashes = 0
-        self.first_ms = 0
-        self.last_error = ""
-        self.replayed = False
-        self.log: tuple[AttemptNote, ...] = ()
-        self.due_ms: int | None = None
-        self.ahead = False
-        self.beyond = False
-        self.in_open = False
-        self.suspect = False
-        self.was: OpenState | None = None
-        self._age: tuple[int, tuple[int, int]] | None = None
-
-    @property
-    def order(self) -> tuple[int, int]:
-        """Place in the log; worked out when asked for, which is hardly ever."""
-        return self.event.order
-
-    @property
-    def age(self) -> tuple[int, tuple[int, int]]:
-        """Greater for the newer; costs a look into the body."""
-        if self._age is None:
-            self._age = age_of(self.event)
-        return self._age
-
-    def note(self, note: AttemptNote) -> None:
-        """Remember an attempt, among the last of them."""
-        self.log = (*self.log[1 - KEPT_ATTEMPTS :], note)
-
-    def record(self, state: OpenState) -> OpenRecord:
-        return OpenRecord(
-            self.event,
-            state,
-            self.due_ms if state == "retry" else None,
-            self.attempts,
-            self.crashes,
-            self.first_ms,
-            self.last_error,
-            self.replayed,
-            self.log,
-        )
-
-
-class Changes(NamedTuple):
-    """What the next step must tell Redis of the window."""
-
-    cur: str
-    puts: list[OpenRecord]
-    dels: list[str]
-    ahead: list[str]
-    passed: list[str]
 
 
 class Window:
@@ -122,13 +29,13 @@ class Window:
         ready: may start now.
         to_mark: may start once Redis holds them as running.
         suspects: run one at a time, before anything else.
-        running: at work; kept by the drain.
-        superseded: not wanted any more because of a newer one; taken by the drain.
-        unconfirmed: settled, but Redis does not know yet; taken by the drain, given back to `confirm`.
+        running: at work.
+        superseded: not wanted any more because of a newer one; the settlement takes them.
+        unconfirmed: settled, but Redis does not know yet; the drain takes them and gives them to `confirm`.
         open_count: how many are in `open`.
     """
 
-    def __init__(self, order: Order, cur: str) -> None:
+    def __init__(self, order: Order, cur: str = "") -> None:
         self.cur = self.pos = cur
         self.ready: deque[Entry] = deque()
         self.to_mark: list[Entry] = []
@@ -221,7 +128,7 @@ class Window:
             _, _, entry = heapq.heappop(self._retries)
             if entry.state != "retry":
                 continue  # superseded meanwhile
-            entry.state = "waiting"  # behind an earlier event, if somebody put one there again
+            entry.state = "waiting"  # behind an earlier event, if one was put there again
             if self.is_first(entry):
                 self._make_ready(entry)
 
@@ -241,20 +148,38 @@ class Window:
         return marks
 
     def marked(self, entries: Iterable[Entry]) -> None:
-        """Redis holds them as running. A suspect is started by whoever waits for it."""
+        """Redis holds them as running. The runner starts a suspect itself."""
         self.ready.extend(entry for entry in entries if not entry.suspect)
 
-    def park(self, entry: Entry) -> None:
-        """It waits in `open`. Nothing of it has started, so it is no suspect any more either."""
-        entry.suspect = False
-        self._put(entry, "parked")
+    def begin(self, entry: Entry, now_ms: int) -> None:
+        """An attempt of it begins."""
+        entry.state = "running"
+        entry.first_ms = entry.first_ms or now_ms
+        self.running.add(entry)
 
-    def suspect(self, entry: Entry) -> None:
-        """It waits in `open`, and whoever comes next must suspect it."""
-        self._put(entry, "running")
+    def count_crash(self, entry: Entry, note: AttemptNote) -> None:
+        """A worker died of it, perhaps; the next mark says so in Redis."""
+        entry.crashes += 1
+        self.note(entry, note)
+
+    def uncount_crash(self, entry: Entry, log: tuple[AttemptNote, ...]) -> None:
+        """It was counted, but did not start after all. `log` is what it was before."""
+        entry.crashes -= 1
+        entry.log = log
+
+    def note(self, entry: Entry, note: AttemptNote) -> None:
+        """Remember an attempt, among the last of them."""
+        entry.log = (*entry.log[1 - KEPT_ATTEMPTS :], note)
+
+    def conclude(self, entry: Entry, error: str, *, spent: bool) -> None:
+        """An attempt came to an end; then either `retry` or `settle` follows."""
+        entry.last_error = error
+        entry.suspect = False
+        entry.attempts += spent
 
     def retry(self, entry: Entry, due_ms: int) -> None:
         """It runs again later, and what is tied to it waits."""
+        entry.crashes = 0  # it ran to an end and no worker died
         self._wait_until(entry, due_ms)
         self._put(entry, "retry")
         if entry.tie is None:
@@ -268,7 +193,7 @@ class Window:
                 self.park(later)
 
     def settle(self, entry: Entry) -> bool:
-        """It came to its end; True when another one waits for Redis to know."""
+        """Close it for good; True when another event waits until Redis knows."""
         self._close(entry)
         if entry.tie is None:
             return False
@@ -286,14 +211,32 @@ class Window:
             elif queue[0].state == "waiting" and not queue[0].suspect:
                 self._make_ready(queue[0])
 
-    def nobody_waits(self) -> bool:
+    def blocks_none(self) -> bool:
         """Whether no outcome that Redis does not know yet holds back another event."""
         return all(len(self._queues[entry.tie or ""]) == 1 for entry in self.unconfirmed)
+
+    # Leaving
+
+    def park(self, entry: Entry) -> None:
+        """It waits in `open`. Nothing of it has started, so it is no suspect any more either."""
+        entry.suspect = False
+        self._put(entry, "parked")
+
+    def hand_back(self, entry: Entry) -> None:
+        """It was stopped politely: it waits in `open`, and this start does not count as a crash."""
+        entry.crashes -= entry.suspect
+        self.park(entry)
+
+    def keep_suspects(self) -> None:
+        """Suspects that did not run wait in `open`, and the next drain must suspect them too."""
+        for entry in self.suspects:
+            if entry.suspect:
+                self._put(entry, "running")
 
     # The cursor
 
     def advance(self) -> None:
-        """Move the cursor over whatever is settled or open."""
+        """Move the cursor over all that is settled or open."""
         while self._passable and self._is_passable(self._entries[0]):
             entry = self._entries.popleft()
             entry.beyond = False
@@ -305,7 +248,7 @@ class Window:
             self.cur = self.pos
 
     def pass_unfinished(self, *, stopping: bool) -> None:
-        """Open whatever is unfinished before the last that is settled or open, so that the cursor can pass it."""
+        """Open what is unfinished before the last that is settled or open, so that the cursor can pass it."""
         left = self._passable
         for entry in self._entries:
             if not left:
@@ -316,8 +259,8 @@ class Window:
             at_work = entry.state in ("ready", "running") and not (stopping and entry not in self.running)
             self._put(entry, "running" if at_work or entry.suspect else "parked")
 
-    def changes(self) -> Changes:
-        """Move the cursor as far as it goes, and tell what Redis does not know yet."""
+    def changes(self) -> Settlement:
+        """Move the cursor as far as it goes, and return what Redis does not know yet."""
         self.advance()
         passed, self._passed = self._passed, []
         ahead = []
@@ -326,9 +269,9 @@ class Window:
                 entry.ahead = True
                 ahead.append(entry.event.stream_id)
         self._closed = []
-        changes = Changes(self.cur, list(self._puts.values()), self._dels, ahead, passed)
+        puts, dels = list(self._puts.values()), self._dels
         self._puts, self._dels = {}, []
-        return changes
+        return Settlement(self.cur, puts, dels, ahead=ahead, passed=passed)
 
     # Parts of these
 

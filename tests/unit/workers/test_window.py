@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from workers.entry import age_of, tie_of
 from workers.eventlog.record import OpenRecord, OpenState, StoredEvent
-from workers.order import age_of, tie_of
 from workers.window import Window
 
 START = "0-0"
