@@ -1,7 +1,10 @@
-# Nothing but Python >= 3.11 and make is needed: every target makes its own .venv first.
+# Nothing but Python >= 3.11 and make is needed: every target makes its own virtual environment first.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# In "compat" mode the packages are links that editors and type checkers follow; the default is an import hook.
+EDITABLE := --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 
 .PHONY: demo test check bench chaos generate lock clean help
 
@@ -10,13 +13,19 @@ help:
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) $(EDITABLE)
+	@touch $@ $(VENV)/.demo
+
+# The demo needs about a third of what the tests need.
+$(VENV)/.demo: requirements-demo.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --require-hashes -r requirements-demo.lock
+	$(PIP) $(EDITABLE)
 	@touch $@
 
-demo: $(VENV)/.ready
+demo: $(VENV)/.demo
 	@$(BIN)/ampeco-receiver demo $(ARGS)
-
 # Three at a time even on two cores: most tests wait for leases, restarts and conditions, not for a processor.
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
@@ -41,11 +50,13 @@ generate: $(VENV)/.ready
 	$(BIN)/python -m ampeco.generator
 	$(BIN)/python -m tests.meta.generated
 
-# Needs uv (in the dev extra). Three locks: everything for developers; the run-time part and what builds the wheel for the image.
+# Needs uv (in the dev extra). Four locks: for developers, for the demo, for the image, and for what builds the wheel.
+COMPILE := $(BIN)/uv pip compile --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 lock:
-	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o deploy/requirements.lock
-	echo "setuptools>=77" | $(BIN)/uv pip compile - --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o deploy/build-requirements.lock
+	$(COMPILE) pyproject.toml --extra dev -o requirements.lock
+	echo "setuptools>=77" | $(COMPILE) pyproject.toml - --extra demo -o requirements-demo.lock
+	$(COMPILE) pyproject.toml -o deploy/requirements.lock
+	echo "setuptools>=77" | $(COMPILE) - -o deploy/build-requirements.lock
 
 clean:
-	rm -rf $(VENV)
+	rm -rf .venv .venv-*

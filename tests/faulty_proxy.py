@@ -37,7 +37,7 @@ class FaultyProxy:
 
     def _cut(self) -> None:
         for client in self._clients:
-            client.transport.abort()
+            _abort(client)
 
     async def serve(self, started: threading.Event, stop: asyncio.Event) -> None:
         self._loop = asyncio.get_running_loop()
@@ -60,8 +60,8 @@ class FaultyProxy:
             await asyncio.gather(self._forward(reader, up_writer), self._answer(up_reader, writer))
         finally:
             self._clients.discard(writer)
-            writer.transport.abort()  # also when the proxy ends with connections open
-            up_writer.transport.abort()
+            _abort(writer)  # also when the proxy ends with connections open
+            _abort(up_writer)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -81,6 +81,12 @@ class FaultyProxy:
                 writer.write(data)
                 await writer.drain()
         writer.close()
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    # A transport that closed once its buffer was written has no loop left, and abort() of Python 3.12 and 3.13 uses it.
+    with contextlib.suppress(AttributeError):
+        writer.transport.abort()
 
 
 @contextlib.contextmanager

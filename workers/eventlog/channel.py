@@ -114,6 +114,9 @@ class _Line:
         self._sending += 1
         try:
             await self._connection.send_packed_command(packed, check_health=False)
+        except AttributeError as error:  # Python 3.12 and later: asyncio's transport after a reset has no loop left
+            self.cut()
+            raise ConnectionLost("the connection was lost") from error
         except BaseException:  # redis-py has closed the connection, and would open another for the next call
             self.cut()
             raise

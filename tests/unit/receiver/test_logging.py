@@ -18,8 +18,9 @@ logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
 logging.getLogger("httpx2").info("HTTP Request: POST https://tenant/hush")
 def fail(body):
     raise ValueError("fault")
+hidden = "hu" + "sh"  # Python 3.13 shows the line of the call
 try:
-    fail("hush")
+    fail(hidden)
 except ValueError:
     log.exception("event.failed")
 """
@@ -50,4 +51,4 @@ def test_no_format_shows_a_secret_or_the_values_of_variables() -> None:
     for log_format in ("json", "pretty"):
         out, err = _written(log_format)
         assert "event.failed" in err
-        assert "hush" not in (out + err).replace('fail("hush")', "")
+        assert "hush" not in out + err
