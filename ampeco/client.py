@@ -16,9 +16,9 @@ from ampeco import calls
 from ampeco.budget import AsyncBudget, Budget
 from ampeco.calls import Call
 from ampeco.connection import AsyncThrough, Gate, Passage, Tenant, Through, unreachable
+from ampeco.endpoints import AsyncNotifications, AsyncNotificationsV1, Notifications, NotificationsV1
 from ampeco.errors import ApiError
 from ampeco.listing import Listing
-from ampeco.methods import AsyncNotifications, AsyncNotificationsV1, Notifications, NotificationsV1
 from ampeco.models.notification_subscription import NotificationSubscription
 from ampeco.operations import Method
 from ampeco.repeating import Attempts, RetryPolicy

@@ -55,7 +55,7 @@ class Doors:
     def __enter__(self) -> Doors:
         asyncio.run(logs.declare(self._url))
         rq_url = f"{self._url}?db=1"
-        self._start("ours", "/health/ready", lambda _: ["receiver", "serve"])
+        self._start("ours", "/health/ready", lambda _: ["commands", "serve"])
         self._start("body", PATH, lambda port: ["benchmarks.peers", "body", port])
         self._start("enqueue", PATH, lambda port: ["benchmarks.peers", "enqueue", port, rq_url])
         self._start("threads", PATH, lambda port: ["benchmarks.peers", "enqueue-in-threads", port, rq_url])

@@ -30,7 +30,7 @@ def measure(redis_url: str, seconds: float) -> tuple[float, float]:
         "AWR_LOG_LEVEL": "warning",
     }
     with (
-        machine.measured(["receiver", "serve"], environ) as door,
+        machine.measured(["commands", "serve"], environ) as door,
         workers.at_work(url, _PREFIX, {workers.NOOP: _NAME}),
     ):
         machine.wait_until_answering(port, door, "/health/ready")

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from time import perf_counter
 
 from benchmarks.bodies import TYPE, body, session
-from workers.eventlog.connect import connect
-from workers.eventlog.log import MAX_BATCH, Declaration, EventLog, NewEvent
-from workers.eventlog.moments import now_ms
-from workers.eventlog.positions import pause, resume
-from workers.eventlog.standing import standing
+from eventlog.clock import now_ms
+from eventlog.connection.connect import connect
+from eventlog.log import MAX_BATCH, Declaration, EventLog, NewEvent
+from eventlog.operation.handlers import pause, resume
+from eventlog.usage import standing
 
 LOOK_S = 0.005
 

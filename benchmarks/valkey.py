@@ -9,7 +9,7 @@ from pathlib import Path
 
 import redis
 
-from workers.eventlog.embedded import EmbeddedServer
+from eventlog.connection.embedded import EmbeddedServer
 
 
 @contextmanager

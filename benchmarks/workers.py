@@ -32,5 +32,5 @@ def at_work(
         **(environ or {}),
     }
     file = Path(__file__).with_name("bench_handlers.py")
-    with machine.measured(["receiver", "worker", "--child", "--load", str(file)], settings):
+    with machine.measured(["commands", "worker", "--child", "--load", str(file)], settings):
         yield

@@ -68,6 +68,8 @@ def discover(*, load: Sequence[str] = (), allow: Iterable[str] | None = None) ->
             found += _from_entry_point(entry_point)
         except Exception as error:  # noqa: BLE001 - plugin code may raise anything while it is imported
             faults.append(Fault(f"{entry_point.name} = {entry_point.value}", _told(error)))
+    if load and (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # last, so that nothing in it replaces a module of ours
     for name in load:
         try:
             found += _from_name(name)

@@ -1,6 +1,9 @@
-"""`python -m receiver`: the same as the command `ampeco-receiver`."""
+"""`python -m receiver`: the old name of `python -m commands`.
 
-from receiver.cli import main
+Run by name: the room that serves HTTP imports neither commands nor plugins.
+"""
+
+import runpy
 
 if __name__ == "__main__":
-    main()
+    runpy.run_module("commands", run_name="__main__", alter_sys=True)

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from eventlog.log import Answer
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
-from workers.eventlog.log import Answer
 
 REFUSALS_PER_S = 5
 

@@ -16,12 +16,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ampeco.errors import SignatureError
 from ampeco.signature import SIGNATURE_HEADER
+from eventlog.log import Answer
 from receiver.doorlog import DoorLog
 from receiver.errors import Refused
 from receiver.intake import Intake
 from receiver.logging import get_logger
 from receiver.verification import RawDelivery, Verifier
-from workers.eventlog.log import Answer
 
 RETRY_AFTER_S = 5
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from eventlog.log import Hole
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
 from receiver.registration import subscribable
-from workers.eventlog.log import Hole
 
 HOLE_AFTER_MS = 3_000
 

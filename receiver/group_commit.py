@@ -17,9 +17,9 @@ from typing import Final, Protocol, TypeAlias
 
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
+from eventlog.errors import NotReplicated
+from eventlog.log import MAX_BATCH, Answer, AppendReply, Element
 from receiver.logging import get_logger
-from workers.eventlog.errors import NotReplicated
-from workers.eventlog.log import MAX_BATCH, Answer, AppendReply, Element
 
 MAX_BATCH_BYTES = 1 << 20
 MAX_WAITING_BYTES = 64 << 20

@@ -11,11 +11,11 @@ from typing import Any
 
 from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError, RedisError
 
+from eventlog.connection.sentinel import TooFewReplicas
+from eventlog.errors import NotReplicated
+from eventlog.usage import Standing, describe
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
-from workers.eventlog.errors import NotReplicated
-from workers.eventlog.sentinel import TooFewReplicas
-from workers.eventlog.standing import Standing, describe
 
 MAX_SILENCE_S = 30.0
 

@@ -13,10 +13,10 @@ from typing import Final
 
 from ampeco.errors import PayloadError
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, recognize
+from eventlog.log import Answer, Element, NewEvent, Unreadable
 from receiver.group_commit import Answered, GroupCommit
 from receiver.logging import get_logger
 from receiver.verification import VerifiedDelivery
-from workers.eventlog.log import Answer, Element, NewEvent, Unreadable
 
 RESERVED = "receiver."
 """Types that start like this are ours; from outside they are not believed."""

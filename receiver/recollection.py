@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from eventlog.data_loss import Remembered, lost, remembered
+from eventlog.log import Answer, AppendReply, Element, EventLog, NewEvent
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
-from workers.eventlog.forgotten import Remembered, lost, remembered
-from workers.eventlog.log import Answer, AppendReply, Element, EventLog, NewEvent
 
 KEEP_S: Final = 5.0
 MAX_BYTES: Final = 64 << 20

@@ -17,6 +17,7 @@ from typing import Literal
 from redis.exceptions import RedisError
 
 from ampeco.errors import ApiError, Invalid, RateLimited
+from eventlog.subscription import SubscriptionStore
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
 from receiver.registration import (
@@ -29,7 +30,6 @@ from receiver.registration import (
     refused,
     subscribable,
 )
-from workers.eventlog.subscription import SubscriptionStore
 
 POLL_S = 2.0
 RECONCILE_S = 300.0

@@ -22,6 +22,15 @@ from starlette.types import ASGIApp
 from ampeco.client import AsyncClient
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules
 from ampeco.signature import SigningKey
+from eventlog.clock import now_ms
+from eventlog.connection.connect import connect, end_tasks
+from eventlog.durability import replicas_of, shortfall, unguarded_master
+from eventlog.housekeeping import tick_forever
+from eventlog.log import EventLog
+from eventlog.operation.handlers import released_types
+from eventlog.subscription import SubscriptionStore
+from eventlog.usage import standing
+from eventlog.wakeups import Waker
 from receiver.app import Deps, create_admin_app, create_app, create_endpoint
 from receiver.door_protocol import protocol_for
 from receiver.doorlog import DoorLog
@@ -37,16 +46,6 @@ from receiver.registrar import Access, Registrar
 from receiver.secret_files import SecretFiles
 from receiver.settings import Settings
 from receiver.verification import Verifier
-from workers.eventlog.connect import connect, end_tasks
-from workers.eventlog.durability import replicas_of, shortfall
-from workers.eventlog.failover import unguarded_master
-from workers.eventlog.log import EventLog
-from workers.eventlog.moments import now_ms
-from workers.eventlog.positions import released_types
-from workers.eventlog.standing import standing
-from workers.eventlog.subscription import SubscriptionStore
-from workers.jobs import Waker
-from workers.ticker import tick_forever
 
 GRACE_S = 10
 KEEP_ALIVE_S = 75  # longer than the usual proxy keeps a connection, so that the proxy is who closes it

@@ -26,11 +26,11 @@ from pydantic import (
 )
 
 from ampeco.signature import SigningKey
+from eventlog.connection.connect import check_url
+from eventlog.durability import check_durability
+from eventlog.retention import Keep
 from receiver.errors import SettingsError
 from receiver.verification import CHOICES
-from workers.eventlog.connect import check_url
-from workers.eventlog.durability import check_durability
-from workers.eventlog.retention import Keep
 
 PREFIX = "AWR_"
 SECRETS_DIR = "AWR_SECRETS_DIR"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receiver.cli import main
+from commands import main
 
 
 class Cli:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+from eventlog.log import EventLog
+from eventlog.scripts import source
 from tests.harness import opened
-from workers.eventlog.log import EventLog
-from workers.eventlog.scripts import source
 
 MIDNIGHT_S = 20_000 * 86_400  # a border of every window
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from eventlog.connection.embedded import EmbeddedServer
 from tests.servers import debian_server
-from workers.eventlog.embedded import EmbeddedServer
 
 # RQ reads its prefix when it is imported, and tests enqueue in this process too.
 os.environ.setdefault("RQ_KEY_PREFIX", "awr:rq")

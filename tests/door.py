@@ -51,7 +51,7 @@ class Door:
         self.lines: list[dict[str, Any]] = []
         self._arrived: queue.Queue[dict[str, Any]] = queue.Queue()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "receiver", "serve", *options],
+            [sys.executable, "-m", "commands", "serve", *options],
             stderr=subprocess.PIPE,
             text=True,
             env=self.environ,
@@ -188,7 +188,7 @@ def awr(*arguments: str, environ: Mapping[str, str] | None = None, cwd: Path | N
     """Run a command of ours with nothing in its environment but this."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWR_", "RQ_"))}
     done = subprocess.run(
-        [sys.executable, "-m", "receiver", *arguments],
+        [sys.executable, "-m", "commands", *arguments],
         capture_output=True,
         text=True,
         timeout=60,

@@ -84,7 +84,7 @@ class FaultyProxy:
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:
-    # A transport that closed once its buffer was written has no loop left, and abort() of Python 3.12 and 3.13 uses it.
+    # A transport that closed after it wrote its buffer has no loop left, and abort() of Python 3.12 uses it.
     with contextlib.suppress(AttributeError):
         writer.transport.abort()
 

@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from pathlib import Path
 from typing import Any
 
+from eventlog.clock import now_ms
+from eventlog.connection.connect import connect
+from eventlog.log import Declaration, EventLog, HandlerPosition, NewEvent
 from handlers.contract import Handler
-from workers.deliver import Runtime
-from workers.dispatcher import Dispatcher
-from workers.eventlog.connect import connect
-from workers.eventlog.log import Declaration, EventLog, HandlerPosition, NewEvent
-from workers.eventlog.moments import now_ms
+from workers.delivery.attempt import Runtime
+from workers.drain.dispatcher import Dispatcher
 
 VERSION = "v1"
 
@@ -114,7 +114,7 @@ class Worker:
         loads = [part for path in files for part in ("--load", str(path))]
         self._stderr = log.open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "receiver", "worker", "--child", *loads],
+            [sys.executable, "-m", "commands", "worker", "--child", *loads],
             stdin=subprocess.PIPE,
             stderr=self._stderr,
             env={

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import redis
 
-from workers.eventlog.embedded import server_binary
+from eventlog.connection.embedded import server_binary
 
 
 @contextlib.contextmanager

@@ -10,9 +10,9 @@ from typing import Any
 
 import redis
 
-from receiver.cli.playground import free_port
+from commands.demo_stack import free_port
+from eventlog.connection.embedded import server_binary
 from tests.harness import soon
-from workers.eventlog.embedded import server_binary
 
 SERVICE = "main"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import redis.asyncio
 
-from workers.eventlog.log import EventLog
-from workers.eventlog.retention import Keep
+from eventlog.log import EventLog
+from eventlog.retention import Keep
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ampeco.actions.answers import (
     SyncRequested,
 )
 from ampeco.actions.unset import UNSET, Unset
-from ampeco.methods import AsyncRun
+from ampeco.endpoints import AsyncRun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -21,7 +21,7 @@ from ampeco.actions.answers import (
     SyncRequested,
 )
 from ampeco.actions.unset import UNSET, Unset
-from ampeco.methods import Run
+from ampeco.endpoints import Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -71,7 +71,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ampeco.actions.act import Extra, act
 from ampeco.actions.answers import {", ".join(_answers())}
 from ampeco.actions.unset import UNSET, Unset
-from ampeco.methods import AsyncRun
+from ampeco.endpoints import AsyncRun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, overload
 
 from ampeco.calls import Call
+from ampeco.endpoints import Run
 from ampeco.listing import PER_PAGE, Listing
-from ampeco.methods import Run
 from ampeco.operations import Id
 from ampeco.resources import requests
 from ampeco.resources.requests import NOT_GIVEN, Free

@@ -10,14 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ampeco.simulator.api import METHODS, Api, refused
-from ampeco.simulator.control import Control
+from ampeco.simulator.api.api import METHODS, Api, refused
+from ampeco.simulator.api.control import Control
+from ampeco.simulator.delivery.sender import Sender
+from ampeco.simulator.fleet.scenario import Scenario
+from ampeco.simulator.fleet.world import World
 from ampeco.simulator.model import Refused
-from ampeco.simulator.scenario import Scenario
-from ampeco.simulator.sender import Sender
 from ampeco.simulator.store import Store
 from ampeco.simulator.tenant import Tenant
-from ampeco.simulator.world import World
 
 
 def create_app(tenant: Tenant) -> Starlette:

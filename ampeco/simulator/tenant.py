@@ -10,9 +10,7 @@ from typing import Any
 
 from ampeco.signature import SigningKey
 from ampeco.simulator.access import Access
-from ampeco.simulator.dice import hit
-from ampeco.simulator.dress import dressed, freshened
-from ampeco.simulator.habits import Habits
+from ampeco.simulator.delivery.spelling import dressed, freshened
 from ampeco.simulator.model import (
     Delivery,
     NotificationSubscription,
@@ -22,6 +20,7 @@ from ampeco.simulator.model import (
     State,
     SubscriptionRequest,
 )
+from ampeco.simulator.switches import Habits, hit
 
 NEWER_SPELLING = {
     "AuthorizationNotification": "authorization.changed",

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx2
 
-from ampeco.simulator.habits import Habits
 from ampeco.simulator.server import serve
+from ampeco.simulator.switches import Habits
 from ampeco.simulator.tenant import Tenant
 
 TOKEN = "boxed-token"  # noqa: S105 - of a pretend tenant

@@ -96,7 +96,7 @@ class Crew:
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "receiver", *self._arguments],
+            [sys.executable, "-m", "commands", *self._arguments],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

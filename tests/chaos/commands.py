@@ -19,14 +19,14 @@ from pathlib import Path
 from tests.chaos.cast import ROOT
 
 _IMPORTED = (
-    "receiver.cli.dead",
-    "receiver.cli.handlers",
+    "commands.dead",
+    "commands.handlers",
     "receiver.logging",
     "receiver.settings",
-    "workers.eventlog.connect",
-    "workers.eventlog.dead",
-    "workers.eventlog.replay",
-    "workers.eventlog.standing",
+    "eventlog.connection.connect",
+    "eventlog.operation.dead_letters",
+    "eventlog.operation.replay",
+    "eventlog.usage",
 )
 
 
@@ -97,7 +97,7 @@ def _run(words: Sequence[str], log: str) -> None:
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        from receiver.cli import main
+        from commands import main
 
         main.main(list(words), prog_name="ampeco-receiver")
     except SystemExit as end:

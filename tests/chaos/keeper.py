@@ -13,11 +13,11 @@ import time
 
 from redis.exceptions import RedisError
 
+from eventlog.retention import Keep, keep
+from eventlog.usage import Standing
 from tests.chaos.cast import LANES, PREFIX
 from tests.chaos.story import Strike
 from tests.harness import opened
-from workers.eventlog.retention import Keep, keep
-from workers.eventlog.standing import Standing
 
 _EVERY_S = (1.0, 4.0)
 _SHUT_S = (0.5, 3.0)

@@ -18,11 +18,11 @@ from typing import TypeVar
 
 import redis
 
+from eventlog.clock import now_ms, rfc3339
 from tests.chaos.cast import LANES, PREFIX
 from tests.chaos.commands import CommandLine
 from tests.chaos.roles import ROLES
 from tests.chaos.story import Again, Hold, Strike, stored
-from workers.eventlog.moments import now_ms, rfc3339
 
 _EVERY_S = (0.3, 1.8)
 _STRIKE_WITHIN_S = 3.0

@@ -11,6 +11,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from eventlog.clock import now_ms
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.history import decode
+from eventlog.log import EventLog
+from eventlog.record import id_order
 from tests.chaos.cast import LANES, PREFIX, Crew, Doors
 from tests.chaos.follower import Follower
 from tests.chaos.keeper import Keeper
@@ -21,11 +26,6 @@ from tests.chaos.story import Ended, Kept, Letter, Position, Run, Stored, Story,
 from tests.chaos.strikes import Striker
 from tests.faulty_proxy import proxied
 from tests.harness import opened
-from workers.eventlog.embedded import EmbeddedServer
-from workers.eventlog.history import decode
-from workers.eventlog.log import EventLog
-from workers.eventlog.moments import now_ms
-from workers.eventlog.record import id_order
 
 PROCESSES, DOORS, ENTITIES = 3, 2, 32
 _SETTLE_WITHIN_S = 120.0

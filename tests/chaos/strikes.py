@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 import redis
 
+from eventlog import wakeups
+from eventlog.connection.embedded import EmbeddedServer
 from tests.chaos.cast import LANES, PREFIX, Crew, Doors
 from tests.chaos.roles import ROLES
 from tests.chaos.story import Span, Strike
 from tests.faulty_proxy import FaultyProxy
-from workers import jobs
-from workers.eventlog.embedded import EmbeddedServer
 
 _QUEUE_KEY = f"{PREFIX}rq:queue:default"
 _EVERY_S = (0.8, 2.4)
@@ -174,7 +174,7 @@ class Striker:
         with redis.Redis.from_url(self._server.url) as client:
             for job_id in client.lrange(_QUEUE_KEY, 0, -1):
                 client.rpush(_QUEUE_KEY, job_id)
-            jobs.enqueue(client, ["default"] * self._random.randrange(1, 20))
+            wakeups.enqueue(client, ["default"] * self._random.randrange(1, 20))
         return 0
 
     def _signal_worker(self, number: signal.Signals) -> int | None:

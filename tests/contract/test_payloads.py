@@ -19,11 +19,11 @@ import pytest
 from pydantic import BaseModel
 
 from ampeco.notifications import MODELS
+from eventlog.connection.embedded import EmbeddedServer
 from handlers import Context, Event, handler
 from tests.contract.bodies import CALLBACKS, bodies, fields_of, items_of, merged, payload_schema, validator
 from tests.door import door, read_reply, signed_head
 from tests.harness import declaration, drained, opened
-from workers.eventlog.embedded import EmbeddedServer
 
 SEED = 20261128
 EACH = 200

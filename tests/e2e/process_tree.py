@@ -35,7 +35,7 @@ class Command:
         self.tmp = Path(tempfile.mkdtemp(prefix="", dir=tmp))
         name, _, value = self._mark.partition("=")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "receiver", *arguments],
+            [sys.executable, "-m", "commands", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import redis
 
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.log import EventLog
+from eventlog.record import decode_open
 from handlers.discovery import discover
 from tests.e2e.process_tree import started
 from tests.harness import Worker, declaration, event, opened, position, soon, worker
-from workers.eventlog.embedded import EmbeddedServer
-from workers.eventlog.log import EventLog
-from workers.eventlog.record import decode_open
 
 HANDLERS = """
 import asyncio, contextlib, ctypes, json, os, time

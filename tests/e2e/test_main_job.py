@@ -6,9 +6,9 @@ import asyncio
 import json
 from pathlib import Path
 
+from eventlog.connection.embedded import EmbeddedServer
 from tests.door import door
 from tests.harness import opened, position, soon, worker
-from workers.eventlog.embedded import EmbeddedServer
 
 SECRET = "Erika Mustermann"
 

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from eventlog.connection.embedded import EmbeddedServer
 from handlers.discovery import discover
 from tests.harness import declaration, event, opened, position, soon, worker
-from workers.eventlog.embedded import EmbeddedServer
 
 FILE = """
 import os, signal, threading

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.log import EventLog
+from eventlog.record import decode_open
 from handlers.discovery import discover
 from tests.harness import declaration, event, opened, position, soon, worker
-from workers.eventlog.embedded import EmbeddedServer
-from workers.eventlog.log import EventLog
-from workers.eventlog.record import decode_open
 
 POISONED = """
 import os

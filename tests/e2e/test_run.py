@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import redis
 
-from receiver.cli.playground import free_port
-from receiver.cli.simulator_control import SimulatorControl
+from commands.demo_stack import free_port
+from commands.simulator_control import SimulatorControl
+from eventlog.connection.embedded import EmbeddedServer
 from tests.e2e.process_tree import ran, started
 from tests.harness import soon
-from workers.eventlog.embedded import EmbeddedServer
 
 
 class Tenant:

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 
+from eventlog.connection.embedded import EmbeddedServer
 from tests.door import TOKEN, Door, awr, door, read_reply, signed_head
 from tests.e2e.process_tree import started
 from tests.harness import opened, soon
-from workers.eventlog.embedded import EmbeddedServer
 
 ACCEPTED = "awr_events_accepted_total"
 SERVING = {"AWR_REGISTER": "off", "AWR_API_TOKEN": TOKEN, "AWR_PORT": "0", "AWR_ADMIN_PORT": "0"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx2
 
-from receiver.cli.playground import free_port
+from commands.demo_stack import free_port
 from tests.e2e.process_tree import ran, started
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.log import EventLog
+from eventlog.wakeups import Waker
 from handlers.contract import Handler
 from handlers.discovery import discover
 from tests.faulty_proxy import proxied
 from tests.harness import Worker, declaration, event, opened, position, soon, worker
-from workers.eventlog.embedded import EmbeddedServer
-from workers.eventlog.log import EventLog
-from workers.jobs import Waker
 
 EVENTS, KEYS = 1_000, 40
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.log import EventLog
 from handlers.discovery import discover
 from tests.e2e.process_tree import Command, started
 from tests.e2e.test_worker_deaths import RECORDER
 from tests.harness import declaration, event, opened, position, soon
-from workers.eventlog.embedded import EmbeddedServer
-from workers.eventlog.log import EventLog
 
 EVENTS = 300
 

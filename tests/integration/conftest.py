@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.log import EventLog
 from tests.harness import opened
-from workers.eventlog.embedded import EmbeddedServer
-from workers.eventlog.log import EventLog
 
 Check = Callable[[EventLog], Awaitable[None]]
 

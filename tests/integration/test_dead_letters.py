@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
+from eventlog.errors import UnknownName
+from eventlog.log import EventLog
+from eventlog.operation import dead_letters
+from eventlog.operation.dead_letters import DeadFilter
+from eventlog.record import id_order
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
 from tests.harness import at_work, declaration, drained, event, eventually, position
-from workers.eventlog import dead
-from workers.eventlog.dead import DeadFilter
-from workers.eventlog.errors import UnknownName
-from workers.eventlog.log import EventLog
-from workers.eventlog.record import id_order
 
 A, B = "SessionUpdateNotification", "never.seen"
 
@@ -47,7 +47,7 @@ def test_a_letter_says_what_happened_and_can_be_found_by_its_event(on_each_serve
     async def check(log: EventLog) -> None:
         recorder = Recorder()
         await all_dead(log, recorder, event(n=1))
-        (entry,) = await dead.newest(log, DeadFilter(), limit=10)
+        (entry,) = await dead_letters.newest(log, DeadFilter(), limit=10)
         record = entry.letter.record
         assert (entry.letter.reason, record.last_error, record.event.key) == (
             "gave-up",
@@ -56,10 +56,10 @@ def test_a_letter_says_what_happened_and_can_be_found_by_its_event(on_each_serve
         )
         assert record.attempts == 1
         for name in (entry.id, record.event.event_id):
-            assert [found.id for found in await dead.by_id(log, name)] == [entry.id]
+            assert [found.id for found in await dead_letters.by_id(log, name)] == [entry.id]
         for unknown in ("h/1-1", "h/nonsense", "nobody/1-1", "0-1-1", "nonsense"):
             with pytest.raises(UnknownName, match="dead list"):
-                await dead.by_id(log, unknown)
+                await dead_letters.by_id(log, unknown)
 
     on_each_server(check)
 
@@ -70,7 +70,7 @@ def test_letters_are_found_by_reason_type_entity_and_time(on_each_server):
         await all_dead(
             log, recorder, event(A, "session:1", n=1), event(A, "session:2", n=2), event(B, None, n=3)
         )
-        everything = await dead.matching(log, DeadFilter())
+        everything = await dead_letters.matching(log, DeadFilter())
         assert len(everything) == 3
         middle = max(entry.since_ms for entry in everything)
         for wanted, count in (
@@ -83,10 +83,10 @@ def test_letters_are_found_by_reason_type_entity_and_time(on_each_server):
             (DeadFilter(until_ms=middle + 1), 3),
             (DeadFilter(until_ms=everything[0].since_ms - 60_000), 0),
         ):
-            assert len(await dead.matching(log, wanted)) == count, wanted
-            assert len(await dead.newest(log, wanted, limit=9)) == count, wanted
+            assert len(await dead_letters.matching(log, wanted)) == count, wanted
+            assert len(await dead_letters.newest(log, wanted, limit=9)) == count, wanted
         with pytest.raises(UnknownName, match="there are: h"):
-            await dead.matching(log, DeadFilter(handler="nobody"))
+            await dead_letters.matching(log, DeadFilter(handler="nobody"))
 
     on_each_server(check)
 
@@ -97,7 +97,7 @@ def test_pages_show_each_letter_once_the_newest_first(on_each_server):
         await all_dead(log, one, *(event(n=n, key=f"session:{n}") for n in range(7)))
         await all_dead(log, two, *(event(n=n, key=f"session:{n}") for n in range(6)))
         found, before = [], None
-        while page := await dead.newest(log, DeadFilter(), limit=4, before=before):
+        while page := await dead_letters.newest(log, DeadFilter(), limit=4, before=before):
             found += page
             before = (page[-1].handler, page[-1].stream_id)
         assert len({entry.id for entry in found}) == len(found) == 13
@@ -111,9 +111,9 @@ def test_tries_again_as_if_never_tried_in_the_order_of_the_events(on_each_server
     async def check(log: EventLog) -> None:
         recorder = Recorder()
         await all_dead(log, recorder, *(event(n=n) for n in range(40)))
-        entries = await dead.matching(log, DeadFilter())
+        entries = await dead_letters.matching(log, DeadFilter())
         backwards = [entry.ref for entry in reversed(entries)]
-        assert await dead.retry(log, backwards) == {"put": 40, "gone": 0}
+        assert await dead_letters.retry(log, backwards) == {"put": 40, "gone": 0}
         found = await position(log, "h")
         assert (found.dead, found.open) == (0, 40)
         await drained(log, recorder.handler)
@@ -128,10 +128,10 @@ def test_a_letter_that_is_gone_is_not_tried_again(on_each_server):
     async def check(log: EventLog) -> None:
         recorder = Recorder()
         await all_dead(log, recorder, event(n=1), event(n=2, key="session:2"))
-        refs = [entry.ref for entry in await dead.matching(log, DeadFilter())]
-        assert await dead.discard(log, refs[:1]) == 1
-        assert await dead.discard(log, refs[:1]) == 0
-        told = await asyncio.gather(*(dead.retry(log, refs) for _ in range(5)))
+        refs = [entry.ref for entry in await dead_letters.matching(log, DeadFilter())]
+        assert await dead_letters.discard(log, refs[:1]) == 1
+        assert await dead_letters.discard(log, refs[:1]) == 0
+        told = await asyncio.gather(*(dead_letters.retry(log, refs) for _ in range(5)))
         assert sum(one.get("put", 0) for one in told) == 1
         await drained(log, recorder.handler)
         assert len(recorder.ran) == 1
@@ -174,8 +174,8 @@ def test_newer_events_of_the_entity_wait_behind_one_that_is_tried_again(on_each_
         async with at_work(log, h):
             await eventually(slow_runs)
             failing = False
-            (entry,) = await dead.matching(log, DeadFilter())
-            await dead.retry(log, [entry.ref])
+            (entry,) = await dead_letters.matching(log, DeadFilter())
+            await dead_letters.retry(log, [entry.ref])
             await log.append([event(name="new")])
             await asyncio.sleep(0.1)
             assert order == ["slow begins"], "two of one entity would run at once"
@@ -205,8 +205,8 @@ def test_nothing_is_lost_or_doubled_while_workers_drain_and_letters_come_back(on
         await log.declare([declaration(h)])
 
         async def all_ran() -> bool:
-            entries = await dead.matching(log, DeadFilter())
-            await dead.retry(log, [entry.ref for entry in entries])
+            entries = await dead_letters.matching(log, DeadFilter())
+            await dead_letters.retry(log, [entry.ref for entry in entries])
             return len(ran) >= 600
 
         async with at_work(log, h), at_work(log, h):

@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from ampeco.notifications import NetworkStatus, SessionUpdate
+from eventlog.lease import Lease, Settlement
+from eventlog.log import EventLog
+from eventlog.record import OpenRecord
 from handlers import Context, Event, GiveUp, Raw, Retry, Skip, SyncContext, handler
-from receiver.logmetrics import exposition
+from receiver.metrics import exposition
 from tests.harness import VERSION, declaration, drained, event, eventually, opened, position
-from workers.deliver import Runtime
-from workers.dispatcher import Dispatcher
-from workers.eventlog.lease import Lease, Settlement
-from workers.eventlog.log import EventLog
-from workers.eventlog.record import OpenRecord
+from workers.delivery.attempt import Runtime
+from workers.drain.dispatcher import Dispatcher
 
 Check = Callable[[EventLog], Awaitable[None]]
 

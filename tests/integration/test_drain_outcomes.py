@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 from ampeco.notifications import SessionUpdate
+from eventlog.history import Settled, decode, hash_of
+from eventlog.lease import Lease, Settlement
+from eventlog.log import EventLog
+from eventlog.record import decode_open
 from handlers import Backoff, Context, Event, GiveUp, Raw, Retry, Skip, handler
 from tests.harness import at_work, declaration, drained, event, eventually, position
-from workers.eventlog.history import Settled, decode, hash_of
-from workers.eventlog.lease import Lease, Settlement
-from workers.eventlog.log import EventLog
-from workers.eventlog.record import decode_open
 
 
 async def history(log: EventLog, name: str) -> list[Settled]:

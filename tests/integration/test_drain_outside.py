@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from eventlog.lease import Lease
+from eventlog.log import EventLog
+from eventlog.record import OpenRecord, encode_open
 from handlers import Context, Event, Raw, Retry, handler
 from tests.harness import at_work, declaration, drained, event, eventually, position
-from workers.eventlog.lease import Lease
-from workers.eventlog.log import EventLog
-from workers.eventlog.record import OpenRecord, encode_open
 
 
 async def put_into_open(log: EventLog, name: str, record: OpenRecord) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import structlog
 
+from eventlog.lease import Lease, Settlement
+from eventlog.log import EventLog
+from eventlog.record import OpenRecord
 from handlers import Context, Event, Raw, Retry, SyncContext, handler
 from tests.harness import VERSION, at_work, declaration, drained, event, eventually, position
-from workers.deliver import Runtime
-from workers.dispatcher import Dispatcher
-from workers.eventlog.lease import Lease, Settlement
-from workers.eventlog.log import EventLog
-from workers.eventlog.record import OpenRecord
+from workers.delivery.attempt import Runtime
+from workers.drain.dispatcher import Dispatcher
 
 
 async def lost(log: EventLog, name: str) -> None:
@@ -245,7 +245,7 @@ def test_a_thread_that_never_returns_is_an_attempt_and_asks_for_a_new_process(wi
 
 
 def test_an_attempt_that_ends_while_it_is_abandoned_ends_once(with_lane, monkeypatch):
-    monkeypatch.setattr("workers.deliver._CANCEL_S", 0.1)
+    monkeypatch.setattr("workers.delivery.attempt._CANCEL_S", 0.1)
 
     @handler("h", on=["*"], timeout_s=0.1)
     async def h(event: Event[Raw], ctx: Context) -> None:

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.duplicates import MARK
+from eventlog.log import NewEvent
+from eventlog.subscription import SubscriptionStore
 from tests.clocked import clocked
-from workers.eventlog.duplicates import MARK
-from workers.eventlog.embedded import EmbeddedServer
-from workers.eventlog.log import NewEvent
-from workers.eventlog.subscription import SubscriptionStore
 
 HOUR_S = 3600
 WHOLE_WINDOW_S = 29 * HOUR_S  # longer than anything is remembered

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from eventlog.duplicates import hash_of_entity, repeat_reason
+from eventlog.log import Answer, Declaration, EventLog, NewEvent
+from eventlog.retention import Keep, keep
+from eventlog.subscription import SubscriptionStore
+from eventlog.usage import standing
 from tests.clocked import MIDNIGHT_S, ClockedLog, clocked
 from tests.harness import opened
-from workers.eventlog.duplicates import hash_of_entity, repeat_reason
-from workers.eventlog.log import Answer, Declaration, EventLog, NewEvent
-from workers.eventlog.retention import Keep, keep
-from workers.eventlog.standing import standing
-from workers.eventlog.subscription import SubscriptionStore
 
 HOUR_S = 3600
 PART_S = 4 * HOUR_S  # of a window of 24 h

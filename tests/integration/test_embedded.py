@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import redis
 
+from eventlog.connection.embedded import EmbeddedServer, EmbeddedServerError
 from tests.harness import soon
-from workers.eventlog.embedded import EmbeddedServer, EmbeddedServerError
 
 STARTER = """
 import sys, time
 from pathlib import Path
-from workers.eventlog.embedded import EmbeddedServer
+from eventlog.connection.embedded import EmbeddedServer
 with EmbeddedServer(Path(sys.argv[1])):
     print("started", flush=True)
     time.sleep(60)

@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import pytest
 
+from eventlog.clock import now_ms
+from eventlog.log import Unreadable
+from eventlog.retention import Keep, keep
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
 from tests.cli import Cli
 from tests.harness import declaration, drained, event, eventually, opened
-from workers.eventlog.log import Unreadable
-from workers.eventlog.moments import now_ms
-from workers.eventlog.retention import Keep, keep
 
 A, B = "SessionUpdateNotification", "never.seen"
 
@@ -156,7 +156,7 @@ def test_list_says_how_far_back_the_log_goes_and_what_it_takes(cli, stored):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_tail_shows_what_arrives_until_it_is_told_to_stop(stored, number):
     with subprocess.Popen(
-        [sys.executable, "-m", "receiver", "events", "tail", "--json", "--type", A, "--lines", "2"],
+        [sys.executable, "-m", "commands", "events", "tail", "--json", "--type", A, "--lines", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -178,7 +178,7 @@ def test_tail_shows_what_arrives_until_it_is_told_to_stop(stored, number):
 
 def test_tail_ends_quietly_when_nobody_reads_any_more(stored):
     with subprocess.Popen(
-        [sys.executable, "-m", "receiver", "events", "tail"],
+        [sys.executable, "-m", "commands", "events", "tail"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=stored.environ,

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from eventlog.clock import now_ms
+from eventlog.errors import LeaseLost, LogMismatch
+from eventlog.lease import Lease, Settlement
+from eventlog.log import Declaration, EventLog, Unreadable
+from eventlog.record import DeadLetter, OpenRecord
 from tests.harness import event, opened
-from workers.eventlog.errors import LeaseLost, LogMismatch
-from workers.eventlog.lease import Lease, Settlement
-from workers.eventlog.log import Declaration, EventLog, Unreadable
-from workers.eventlog.moments import now_ms
-from workers.eventlog.record import DeadLetter, OpenRecord
 
 Check = Callable[[EventLog], Awaitable[None]]
 

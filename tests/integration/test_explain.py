@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
+from eventlog.clock import now_ms
+from eventlog.errors import UnknownName
+from eventlog.history import Settled, encode, hash_of
+from eventlog.inspection.delivery_state import Fate
+from eventlog.inspection.explain import Explanation, explain
+from eventlog.inspection.search import LOOKS
+from eventlog.lease import Lease
+from eventlog.log import EventLog, Hole, Unreadable
+from eventlog.operation.dead_letters import DeadFilter, matching, retry
+from eventlog.operation.handlers import pause, rename
+from eventlog.retention import Keep, keep
+from eventlog.subscription import SubscriptionStore
 from handlers import Context, Event, GiveUp, Raw, Retry, Skip, handler
 from tests.harness import at_work, declaration, drained, event, eventually
-from workers.eventlog.dead import DeadFilter, matching, retry
-from workers.eventlog.errors import UnknownName
-from workers.eventlog.explain import Explanation, explain
-from workers.eventlog.fate import Fate
-from workers.eventlog.find import LOOKS
-from workers.eventlog.history import Settled, encode, hash_of
-from workers.eventlog.lease import Lease
-from workers.eventlog.log import EventLog, Hole, Unreadable
-from workers.eventlog.moments import now_ms
-from workers.eventlog.positions import pause, rename
-from workers.eventlog.retention import Keep, keep
-from workers.eventlog.subscription import SubscriptionStore
 
 A, B = "SessionUpdateNotification", "never.seen"
 

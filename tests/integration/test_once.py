@@ -13,15 +13,15 @@ from pydantic import BaseModel
 
 from ampeco.client import AsyncClient, Client
 from ampeco.errors import ChargePointRefused, NoAnswer, NotSent, RateLimited, RequestRefused, ServerFault
+from eventlog import step_ledger as ledger_module
+from eventlog.errors import LeaseLost
+from eventlog.lease import Lease
+from eventlog.log import EventLog
+from eventlog.step_ledger import Scope, StepLedger
 from handlers import Context, Event, Raw, Retry, StepUncertain, SyncContext, handler
 from tests.harness import VERSION, declaration, event, opened, position
-from workers.deliver import Runtime
-from workers.dispatcher import Dispatcher
-from workers.eventlog import ledger as ledger_module
-from workers.eventlog.errors import LeaseLost
-from workers.eventlog.lease import Lease
-from workers.eventlog.ledger import Scope, StepLedger
-from workers.eventlog.log import EventLog
+from workers.delivery.attempt import Runtime
+from workers.drain.dispatcher import Dispatcher
 
 DAY_MS = 86_400_000
 RESEND = "notifications.resend-failed"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from commands.options import moment_ms
 from handlers import Context, Event, GiveUp, Raw, handler
-from receiver.cli.moments import moment_ms
 from tests.cli import Cli
 from tests.harness import declaration, drained, event, opened
 

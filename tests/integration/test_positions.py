@@ -7,14 +7,14 @@ import json
 
 import pytest
 
+from eventlog.errors import ChangeRefused, UnknownName
+from eventlog.lease import Lease
+from eventlog.log import EventLog
+from eventlog.operation import dead_letters, handlers
+from eventlog.operation.dead_letters import DeadFilter
+from eventlog.operation.handlers import pause, pauses, released_types, rename, resume, retire
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
 from tests.harness import at_work, declaration, drained, event, eventually, position
-from workers.eventlog import dead, positions
-from workers.eventlog.dead import DeadFilter
-from workers.eventlog.errors import ChangeRefused, UnknownName
-from workers.eventlog.lease import Lease
-from workers.eventlog.log import EventLog
-from workers.eventlog.positions import pause, pauses, released_types, rename, resume, retire
 
 A, B = "SessionUpdateNotification", "never.seen"
 
@@ -101,8 +101,8 @@ def test_renamed_it_goes_on_where_it_was(on_each_server):
         await log.declare([declaration(new.handler)])
         await drained(log, new.handler, until=lambda: len(new.ran) == 3)
         assert (old.ran, sorted(new.ran)) == ([0], [2, 3, 4])
-        (entry,) = await dead.matching(log, DeadFilter(handler="new"))
-        await dead.retry(log, [entry.ref])
+        (entry,) = await dead_letters.matching(log, DeadFilter(handler="new"))
+        await dead_letters.retry(log, [entry.ref])
         await drained(log, new.handler)
         assert sorted(new.ran) == [1, 2, 3, 4]
 
@@ -181,7 +181,7 @@ def test_a_rename_that_was_cut_off_holds_the_handler_until_it_is_done_again(on_e
     async def check(log: EventLog) -> None:
         await log.declare([declaration(Recorder("old").handler)])
         await pause(log, "old", reason="before", now_ms=7)
-        await positions._hold(log, "old", "rename to new", 8, 1.0)  # the first half of a rename
+        await handlers._hold(log, "old", "rename to new", 8, 1.0)  # the first half of a rename
         for change in (
             resume(log, "old"),
             pause(log, "old", reason="", now_ms=1),

@@ -15,11 +15,11 @@ from itertools import pairwise
 import pytest
 
 from ampeco.signature import ENCODINGS, SigningKey, sign
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.log import LogCounts
+from eventlog.record import StoredEvent
 from tests.door import PATH, TOKEN, Door, door, read_reply
 from tests.harness import opened, soon
-from workers.eventlog.embedded import EmbeddedServer
-from workers.eventlog.log import LogCounts
-from workers.eventlog.record import StoredEvent
 
 LIMIT = 4096
 OTHER = "another-key-nobody-may-see"

@@ -11,11 +11,11 @@ import uuid
 
 import redis
 
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.log import Declaration
+from eventlog.record import StoredEvent
 from tests.door import TOKEN, Door, door
 from tests.harness import opened, soon
-from workers.eventlog.embedded import EmbeddedServer
-from workers.eventlog.log import Declaration
-from workers.eventlog.record import StoredEvent
 
 BACK_WITHIN_S = 5.0
 

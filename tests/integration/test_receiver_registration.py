@@ -14,11 +14,11 @@ from ampeco.signature import SigningKey
 from ampeco.simulator.model import NotificationSubscription, Refused, SubscriptionRequest
 from ampeco.simulator.server import serving
 from ampeco.simulator.tenant import Tenant
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.log import Declaration
+from eventlog.subscription import SubscriptionStore
 from tests.door import TOKEN, Door, door
 from tests.harness import eventually, opened
-from workers.eventlog.embedded import EmbeddedServer
-from workers.eventlog.log import Declaration
-from workers.eventlog.subscription import SubscriptionStore
 
 A, B, C = "BootNotification", "SessionUpdateNotification", "cdr.received"
 OLD, NEW = "SessionStartStopNotification", "session.start.stop.notification"

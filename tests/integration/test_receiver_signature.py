@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ampeco.signature import SCHEMES, SigningKey, sign
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.record import StoredEvent
 from tests.door import TOKEN, Door, Reply, door
 from tests.harness import opened
-from workers.eventlog.embedded import EmbeddedServer
-from workers.eventlog.record import StoredEvent
 
 KEY = SigningKey.of(TOKEN)
 

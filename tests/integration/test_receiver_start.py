@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from ampeco.signature import SigningKey
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.log import Declaration
 from tests.door import TOKEN, awr, door
 from tests.harness import event, opened, soon
-from workers.eventlog.embedded import EmbeddedServer
-from workers.eventlog.log import Declaration
 
 NOWHERE = "redis://:secret-word@127.0.0.1:1/0"
 SERVING = {"AWR_REDIS_URL": NOWHERE, "AWR_REGISTER": "off", "AWR_API_TOKEN": TOKEN}

@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
+from eventlog.clock import now_ms
+from eventlog.errors import ChangeRefused, UnknownName
+from eventlog.log import EventLog
+from eventlog.operation import replay as replaying
+from eventlog.operation.handlers import pause, rename
+from eventlog.operation.replay import Selection, begin, feed, forget, survey, unfinished
 from handlers import Context, Event, GiveUp, Raw, handler
 from tests.harness import at_work, declaration, drained, event, eventually, position
-from workers.eventlog import replay as replaying
-from workers.eventlog.errors import ChangeRefused, UnknownName
-from workers.eventlog.log import EventLog
-from workers.eventlog.moments import now_ms
-from workers.eventlog.positions import pause, rename
-from workers.eventlog.replay import Selection, begin, feed, forget, survey, unfinished
 
 A, B = "SessionUpdateNotification", "never.seen"
 

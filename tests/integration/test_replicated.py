@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import redis
 
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.errors import NotReplicated
 from tests.door import awr, door
 from tests.harness import opened, soon
-from workers.eventlog.embedded import EmbeddedServer
-from workers.eventlog.errors import NotReplicated
 
 
 class Pair:

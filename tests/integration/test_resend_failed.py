@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 import httpx2
 
 from ampeco.client import AsyncClient
+from eventlog.clock import now_ms
+from eventlog.log import EventLog, NewEvent
 from handlers.builtin.resend_failed import INTERVAL, resend_failed
 from tests.harness import VERSION, declaration, position
-from workers.deliver import Runtime
-from workers.dispatcher import Dispatcher
-from workers.eventlog.log import EventLog, NewEvent
-from workers.eventlog.moments import now_ms
+from workers.delivery.attempt import Runtime
+from workers.drain.dispatcher import Dispatcher
 
 HOOK = "https://us.example/webhooks/ampeco"
 TEN = datetime(2026, 11, 24, 10, tzinfo=UTC)

@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 import redis
 
+from eventlog.clock import now_ms
+from eventlog.history import Settled, encode, hash_of
+from eventlog.housekeeping import tick_forever
+from eventlog.log import Declaration, EventLog, Unreadable
+from eventlog.record import id_order
+from eventlog.retention import Keep, keep
+from eventlog.scripts import source
+from eventlog.usage import standing
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
-from receiver.logmetrics import exposition
+from receiver.metrics import exposition
 from tests.door import door
 from tests.harness import declaration, drained, event, opened, position, soon
-from workers.eventlog.history import Settled, encode, hash_of
-from workers.eventlog.log import Declaration, EventLog, Unreadable
-from workers.eventlog.moments import now_ms
-from workers.eventlog.record import id_order
-from workers.eventlog.retention import Keep, keep
-from workers.eventlog.scripts import source
-from workers.eventlog.standing import standing
-from workers.ticker import tick_forever
 
 MIB = 1 << 20
 DAY_MS = 86_400_000
@@ -322,9 +322,7 @@ def test_an_uneventful_delivery_takes_at_most_60_bytes_of_history(with_lane):
     with_lane(check)
 
 
-@pytest.mark.parametrize(
-    "path", sorted(Path("workers/eventlog/scripts").glob("*.lua")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", sorted(Path("eventlog/scripts").glob("*.lua")), ids=lambda path: path.stem)
 def test_every_script_but_those_that_append_runs_on_a_full_server(path):
     first = source(path.stem).splitlines()[0]
     appends = path.stem in ("append", "close_gap", "probe")

@@ -11,9 +11,9 @@ import pytest
 import redis
 from rq.serializers import JSONSerializer
 
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.wakeups import ForkingWorker, OneQueueWorker, WakeUpWorker, enqueue
 from tests.meta.repository import MODULES, ROOT
-from workers.eventlog.embedded import EmbeddedServer
-from workers.jobs import ForkingWorker, OneQueueWorker, WakeUpWorker, enqueue
 
 PICKLES = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
 
@@ -59,8 +59,8 @@ def test_the_registration_of_a_killed_worker_goes_with_the_next_maintenance(
 
 NEVER_ENDS = """
 import sys, time
-from workers import jobs
-from workers.eventlog.connect import connect_sync
+from eventlog import wakeups as jobs
+from eventlog.connection.connect import connect_sync
 
 jobs.attach(lambda: time.sleep(600))
 with connect_sync(sys.argv[1]) as client:
@@ -98,7 +98,7 @@ def test_one_module_uses_rq_and_names_json_wherever_rq_would_choose_otherwise():
         tree = ast.parse(source)
         names = _imports(tree)
         assert not {name.partition(".")[0] for name in names} & PICKLES, path
-        if path != ROOT / "workers/jobs.py":
+        if path != ROOT / "eventlog/wakeups.py":
             # Others may know how a stop is asked for, and nothing else of it.
             assert {name for name in names if name.partition(".")[0] == "rq"} <= {"rq.exceptions"}, path
             continue

@@ -16,14 +16,14 @@ import pytest
 import redis
 import redis.asyncio
 
+from eventlog.connection.connect import connect, connect_sync
+from eventlog.connection.pipeline import Channel
+from eventlog.connection.sentinel import TooFewReplicas
+from eventlog.durability import unguarded_master
+from eventlog.wakeups import Waker
 from tests.harness import soon
 from tests.meta.repository import ROOT
 from tests.watched import SERVICE, Deployment, watched
-from workers.eventlog.channel import Channel
-from workers.eventlog.connect import connect, connect_sync
-from workers.eventlog.failover import unguarded_master
-from workers.eventlog.sentinel import TooFewReplicas
-from workers.jobs import Waker
 
 Check = Callable[[redis.asyncio.Redis], Awaitable[None]]
 
@@ -214,8 +214,8 @@ def test_a_wait_that_is_broken_off_leaves_no_reply_to_the_next(deployment: Deplo
 
 SERVES = """
 import sys
-from workers import jobs
-from workers.serving import Serving
+from eventlog import wakeups as jobs
+from workers.process.rq_loop import Serving
 
 jobs.attach(lambda: print("woken", flush=True))
 Serving(lambda: jobs.WakeUpWorker(sys.argv[1], "watched")).run()

@@ -6,10 +6,10 @@ import asyncio
 
 import redis
 
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.durability import shortfall
+from eventlog.subscription import SubscriptionStore
 from tests.harness import opened
-from workers.eventlog.durability import shortfall
-from workers.eventlog.embedded import EmbeddedServer
-from workers.eventlog.subscription import SubscriptionStore
 
 
 def test_what_is_remembered_replaces_what_was(log_url: str, prefix: str) -> None:

@@ -29,7 +29,7 @@ def commands() -> str:
     """Every command with its options, as `--help` has them."""
     import click
 
-    from receiver.cli import main as group
+    from commands import main as group
 
     rows = ["| command | does |", "|---|---|"]
 
@@ -85,14 +85,14 @@ def errors() -> str:
 
 def habits() -> str:
     """The switches of the simulator."""
-    from ampeco.simulator.habits import markdown_table
+    from ampeco.simulator.switches import markdown_table
 
     return markdown_table()
 
 
 def scenarios() -> str:
     """The scenarios that are shipped."""
-    from ampeco.simulator.scenario_files import markdown_table
+    from ampeco.simulator.fleet.scenario_files import markdown_table
 
     return markdown_table()
 

@@ -17,21 +17,43 @@ FORBIDDEN = {
     "ampeco/bad_server.py": ("uvicorn", "ampeco.bad_server -> uvicorn"),
     "ampeco/simulator/bad_redis.py": ("redis", "ampeco.simulator.bad_redis -> redis"),
     "ampeco/bad_up.py": ("handlers.contract", "ampeco.bad_up -> handlers.contract"),
-    "handlers/bad_up.py": ("workers.eventlog", "handlers.bad_up -> workers.eventlog"),
+    "ampeco/bad_log.py": ("eventlog.log", "ampeco.bad_log -> eventlog.log"),
+    "eventlog/bad_vendor.py": ("ampeco.errors", "eventlog.bad_vendor -> ampeco.errors"),
+    "eventlog/bad_plugin.py": ("handlers.contract", "eventlog.bad_plugin -> handlers.contract"),
+    "eventlog/bad_up.py": ("workers.config", "eventlog.bad_up -> workers.config"),
+    "eventlog/bad_web.py": ("starlette.responses", "eventlog.bad_web -> starlette"),
+    "eventlog/connection/bad_up.py": ("eventlog.log", "eventlog.connection.bad_up -> eventlog.log"),
+    "eventlog/operation/bad_up.py": (
+        "eventlog.inspection.tail",
+        "eventlog.operation.bad_up -> eventlog.inspection.tail",
+    ),
+    "handlers/bad_up.py": ("eventlog.errors", "handlers.bad_up -> eventlog.errors"),
+    "handlers/bad_redis.py": ("redis", "handlers.bad_redis -> redis"),
     "workers/bad_up.py": ("receiver.bad_plugin", "workers.bad_up -> receiver.bad_plugin"),
+    "workers/bad_web.py": ("starlette.responses", "workers.bad_web -> starlette"),
+    "workers/once/bad_up.py": (
+        "workers.delivery.outcomes",
+        "workers.once.bad_up -> workers.delivery.outcomes",
+    ),
+    "workers/delivery/bad_up.py": ("workers.drain.drain", "workers.delivery.bad_up -> workers.drain.drain"),
+    "workers/drain/bad_up.py": ("workers.process.worker", "workers.drain.bad_up -> workers.process.worker"),
     "receiver/bad_plugin.py": ("handlers.contract", "receiver.bad_plugin -> handlers.contract"),
     "receiver/bad_drain.py": ("workers.drain", "receiver.bad_drain -> workers.drain"),
     "receiver/bad_detour.py": ("workers.fine_relay", "receiver.bad_detour -> workers.fine_relay"),
-    "receiver/bad_command.py": ("receiver.cli.fine_root", "receiver.bad_command -> receiver.cli.fine_root"),
+    "receiver/bad_command.py": ("commands.fine_root", "receiver.bad_command -> commands.fine_root"),
 }
 ALLOWED = {
     "ampeco/simulator/fine_web.py": "starlette.responses",
     "ampeco/simulator/fine_server.py": "uvicorn",
+    "eventlog/operation/fine_log.py": "eventlog.log",
+    "handlers/fine_vendor.py": "ampeco",
     "workers/fine_relay.py": "handlers.contract",
-    "receiver/fine_log.py": "workers.eventlog",
+    "workers/fine_log.py": "eventlog",
+    "workers/drain/fine_down.py": "workers.once.step",
+    "receiver/fine_log.py": "eventlog",
     "receiver/fine_vendor.py": "ampeco",
-    "receiver/cli/fine_root.py": "workers.process",
-    "receiver/cli/fine_plugin.py": "handlers.contract",
+    "commands/fine_root.py": "workers.process",
+    "commands/fine_plugin.py": "handlers.contract",
 }
 
 
@@ -99,7 +121,7 @@ def test_only_settings_and_the_command_line_read_the_environment() -> None:
     found = {
         f"{path.relative_to(ROOT)}:{line}"
         for path in MODULES
-        if path.name != "settings.py" and ROOT / "receiver" / "cli" not in path.parents
+        if path.name != "settings.py" and ROOT / "commands" not in path.parents
         for line in _reads_environment(path.read_text())
     }
     assert found == set()

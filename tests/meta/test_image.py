@@ -29,7 +29,15 @@ def test_everything_it_copies_is_there_and_reaches_the_build() -> None:
         line[1:] for line in (ROOT / ".containerignore").read_text().splitlines() if line.startswith("!")
     }
     sources = {s for copy in _steps("COPY") if "--from" not in copy for s in shlex.split(copy)[:-1]}
-    assert {"ampeco", "handlers", "workers", "receiver", "deploy/requirements.lock"} <= sources
+    assert {
+        "ampeco",
+        "eventlog",
+        "handlers",
+        "workers",
+        "receiver",
+        "commands",
+        "deploy/requirements.lock",
+    } <= sources
     assert sources == let_through
     assert [source for source in sources if not (ROOT / source).exists()] == []
 

@@ -39,7 +39,7 @@ def test_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
     assert "ampeco/operations/table.json" in files
     for room in ROOMS:
         assert f"{room}/py.typed" in files
-    assert any(name.startswith("workers/eventlog/scripts/") and name.endswith(".lua") for name in files)
+    assert any(name.startswith("eventlog/scripts/") and name.endswith(".lua") for name in files)
 
 
 def test_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
@@ -57,5 +57,5 @@ def test_says_who_it_is(wheel: zipfile.ZipFile) -> None:
     assert metadata["License-Expression"] == "MIT"
     assert wheel.read(f"{info}/licenses/LICENSE").decode().startswith("MIT License")
     points = wheel.read(f"{info}/entry_points.txt").decode()
-    assert "ampeco-receiver = receiver.cli:main" in points
+    assert "ampeco-receiver = commands:main" in points
     assert "[ampeco_receiver.handlers]" in points

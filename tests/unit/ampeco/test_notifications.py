@@ -37,9 +37,9 @@ from ampeco.notifications import (
 )
 from ampeco.notifications import EntityKeyRules as Rules
 from ampeco.paths import snake
-from ampeco.simulator.dress import dressed
-from ampeco.simulator.habits import Habits
-from ampeco.simulator.samples import sample
+from ampeco.simulator.delivery.spelling import dressed
+from ampeco.simulator.fleet.samples import sample
+from ampeco.simulator.switches import Habits
 
 FACTS = Path(__file__).parents[3] / "ampeco" / "facts"
 

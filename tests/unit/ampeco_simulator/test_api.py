@@ -7,8 +7,8 @@ import httpx2
 import pytest
 
 from ampeco.operations import VERSIONS
-from ampeco.simulator.habits import Habits
-from ampeco.simulator.scenario_files import ScenarioError, load, load_file, names
+from ampeco.simulator.fleet.scenario_files import ScenarioError, load, load_file, names
+from ampeco.simulator.switches import Habits
 from ampeco.simulator.tenant import Tenant
 from tests.unit.ampeco_simulator.listening import TOKEN, subscribe, until
 from tests.unit.ampeco_simulator.test_app import play

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from ampeco.simulator.app import create_app
-from ampeco.simulator.habits import Habits
+from ampeco.simulator.switches import Habits
 from ampeco.simulator.tenant import Tenant
 from tests.unit.ampeco_simulator.listening import READ_ONLY, TOKEN, TYPES, api, state, subscribe
 

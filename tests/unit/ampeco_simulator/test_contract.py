@@ -19,7 +19,7 @@ from ampeco.errors import ApiError, Invalid
 from ampeco.facts.shapes import field_name
 from ampeco.listing import Listing, narrowing
 from ampeco.operations import VERSIONS
-from ampeco.simulator.habits import Habits
+from ampeco.simulator.switches import Habits
 from ampeco.simulator.testing import Box, tenant_in_a_box
 from ampeco.wire import WireRequest, build
 from tests.unit.ampeco_simulator.contract_rules import (

@@ -19,8 +19,8 @@ from ampeco.client import AsyncClient
 from ampeco.errors import Invalid, RateLimited, Unauthorized
 from ampeco.notifications import parse
 from ampeco.signature import Encoding, SigningKey
-from ampeco.simulator.habits import Habits
 from ampeco.simulator.server import serve, serving
+from ampeco.simulator.switches import Habits
 from ampeco.simulator.tenant import Tenant
 from tests.unit.ampeco_simulator.listening import (
     TOKEN,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ampeco.notifications import parse
-from ampeco.simulator.fleet import ANNOUNCED, Announcement, Fleet, encode
-from ampeco.simulator.plan import Behaviour
+from ampeco.simulator.fleet.fleet import ANNOUNCED, Announcement, Fleet, encode
+from ampeco.simulator.fleet.plan import Behaviour
 from tests.unit.ampeco_simulator.contract_rules import payload_faults
 
 START = datetime(2026, 11, 17, tzinfo=UTC)

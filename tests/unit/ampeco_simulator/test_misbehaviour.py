@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ampeco.simulator.habits import Habits
-from ampeco.simulator.sender import Sender
+from ampeco.simulator.delivery.sender import Sender
+from ampeco.simulator.switches import Habits
 from tests.unit.ampeco_simulator.listening import TOKEN, subscribe, until
 from tests.unit.ampeco_simulator.test_delivery import IMPATIENT, Scene, play
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from ampeco.operations import OPERATIONS
-from ampeco.simulator.call import Call
-from ampeco.simulator.habits import Habits
-from ampeco.simulator.paging import page
+from ampeco.simulator.api.call import Call
+from ampeco.simulator.api.paging import page
+from ampeco.simulator.switches import Habits
 
 SESSIONS = OPERATIONS["resources.sessions.list"]
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ampeco.simulator.habits import Habits
 from ampeco.simulator.model import Delivery, NotificationSubscription, Refused, SubscriptionRequest
+from ampeco.simulator.switches import Habits
 from ampeco.simulator.tenant import Tenant
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -17,6 +17,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from ampeco.signature import SCHEMES, SigningKey, sign
+from eventlog.log import Answer, AppendReply, Element
 from receiver.door_protocol import DoorProtocol, protocol_for
 from receiver.doorlog import DoorLog
 from receiver.endpoint import Limits, WebhookEndpoint
@@ -24,7 +25,6 @@ from receiver.group_commit import GroupCommit
 from receiver.intake import Intake
 from receiver.metrics import Metrics
 from receiver.verification import Verifier
-from workers.eventlog.log import Answer, AppendReply, Element
 
 KEY = SigningKey.of("token")
 PATH = "/hook"

@@ -9,13 +9,13 @@ import pytest
 from starlette.types import Message, Scope
 
 from ampeco.signature import SigningKey, sign
+from eventlog.log import Answer, AppendReply, Element
 from receiver.doorlog import DoorLog
 from receiver.endpoint import Limits, WebhookEndpoint
 from receiver.group_commit import GroupCommit
 from receiver.intake import Intake
 from receiver.metrics import Metrics
 from receiver.verification import Verifier
-from workers.eventlog.log import Answer, AppendReply, Element
 
 KEY = SigningKey.of("token")
 BODY = b'{"notification": "BootNotification", "chargePointId": 1}'

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import redis.exceptions
 
+from eventlog.log import MAX_BATCH, Answer, AppendReply, Element, Unreadable
 from receiver.group_commit import MAX_BATCH_BYTES, WORTH_A_CALL, GroupCommit
-from workers.eventlog.log import MAX_BATCH, Answer, AppendReply, Element, Unreadable
 
 
 def element(body: bytes = b"x") -> Unreadable:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules
 from ampeco.signature import SCHEMES, SigningKey, sign
+from eventlog.log import Answer, AppendReply, Element, NewEvent, Unreadable
 from receiver.group_commit import GroupCommit
 from receiver.intake import Intake
 from receiver.verification import RawDelivery, VerifiedDelivery, Verifier
-from workers.eventlog.log import Answer, AppendReply, Element, NewEvent, Unreadable
 
 KEY = SigningKey.of("token")
 VERIFIER = Verifier([KEY])

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import redis.exceptions
 
+from eventlog.errors import LogMismatch
+from eventlog.log import Answer, Hole
 from receiver.doorlog import REFUSALS_PER_S, DoorLog
 from receiver.errors import SettingsError
 from receiver.gaps import HOLE_AFTER_MS, Heartbeat
@@ -16,8 +18,6 @@ from receiver.health import Health
 from receiver.metrics import Metrics
 from receiver.secret_files import SecretFiles
 from receiver.settings import Settings, load
-from workers.eventlog.errors import LogMismatch
-from workers.eventlog.log import Answer, Hole
 
 
 class Lines:

@@ -11,11 +11,11 @@ from typing import Any, cast
 from redis.exceptions import ConnectionError as RedisAway
 from structlog.testing import capture_logs
 
+from eventlog.log import EventLog
 from handlers import Context, Event, Raw, SyncContext, handler
 from handlers.contract import Handler
-from workers.deliver import Runtime
-from workers.dispatcher import MAX_DRAINS, SLICE_S, Dispatcher
-from workers.eventlog.log import EventLog
+from workers.delivery.attempt import Runtime
+from workers.drain.dispatcher import MAX_DRAINS, SLICE_S, Dispatcher
 
 VERSION = "v1"
 Pair = tuple[str, int]

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from ampeco.catalogue import KNOWN_TYPES
 from ampeco.models.payload import VendorObject
 from ampeco.notifications import DEFAULT_RULES, MODELS, parse, read
+from eventlog.record import StoredEvent
 from handlers import Context, Event, FieldMisfit, Handler
 from tests.bodies import BODIES
-from workers.deliver import Attempt, Runtime, run
-from workers.eventlog.record import StoredEvent
-from workers.outcomes import Outcome
+from workers.delivery.attempt import Attempt, Runtime, run
+from workers.delivery.outcomes import Outcome
 
 TYPED = {name: body for name, body in BODIES.items() if name.partition("/")[0] in MODELS}
 ODD: tuple[Any, ...] = (

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from ampeco.errors import ChargePointRefused, FieldMisfit, NotFound, NotSupported, RateLimited
 from handlers import GiveUp, Retry, Skip
 from handlers.contract import NOT_YET_FOR_S, Backoff, CallNotDeclared, Handler
-from workers.outcomes import AttemptTimedOut, PayloadMismatch, outcome_of, where
-from workers.retry import delay_s
+from workers.delivery.outcomes import AttemptTimedOut, PayloadMismatch, delay_s, outcome_of, where
 
 BASE_S = Backoff().base_s
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from workers.eventlog.lease import Read
-from workers.eventlog.record import OPEN_QUOTA, StoredEvent
-from workers.reader import FIRST_BATCH, MAX_BATCH, MAX_WINDOW, MIN_BATCH, POLL_S, Reader
-from workers.window import Window
+from eventlog.lease import Read
+from eventlog.record import OPEN_QUOTA, StoredEvent
+from workers.drain.reader import FIRST_BATCH, MAX_BATCH, MAX_WINDOW, MIN_BATCH, POLL_S, Reader
+from workers.drain.window import Window
 
 VERSION = "v1"
 

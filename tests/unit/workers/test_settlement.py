@@ -8,12 +8,12 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from workers.entry import Entry
-from workers.eventlog.history import hash_of
-from workers.eventlog.record import AttemptNote, StoredEvent
-from workers.outcomes import DONE, FILTERED, NOT_WANTED, Outcome
-from workers.settlement import SETTLE_S, URGENT_S, PendingOutcomes
-from workers.window import Window
+from eventlog.history import hash_of
+from eventlog.record import AttemptNote, StoredEvent
+from workers.delivery.outcomes import DONE, FILTERED, NOT_WANTED, Outcome
+from workers.drain.entry import Entry
+from workers.drain.settlement import SETTLE_S, URGENT_S, PendingOutcomes
+from workers.drain.window import Window
 
 NOW_MS = 1_000_000
 RETRY = Outcome("retry", "error", "ValueError", delay_s=1.5, trace="ValueError\nf.py:1 in f")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from workers.entry import age_of, tie_of
-from workers.eventlog.record import OpenRecord, OpenState, StoredEvent
-from workers.window import Window
+from eventlog.record import OpenRecord, OpenState, StoredEvent
+from workers.drain.entry import age_of, tie_of
+from workers.drain.window import Window
 
 START = "0-0"
 

@@ -1,0 +1,1 @@
+"""The API of the simulated tenant, and its control endpoints."""

@@ -1,0 +1,1 @@
+"""Sends notifications as AMPECO does: signed, in order, with retries."""

@@ -1,0 +1,1 @@
+"""Simulated charge points and sessions, and the scenarios that drive them."""

@@ -1,0 +1,161 @@
+"""The command line: names, exit codes, and nothing that takes long to import.
+
+Each command lives in a module of its own, loaded when it is asked for. This is the one place where the rooms
+are put together: what a command needs of them, its module imports inside the function.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 Redis or AMPECO unreachable.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from receiver.errors import SettingsError, Unreachable
+
+if TYPE_CHECKING:
+    from receiver.settings import Settings
+
+# Name of the command -> where it is. A command that is not built yet is not here.
+COMMANDS = {
+    "demo": "commands.demo:demo",
+    "dev": "commands.dev:dev",
+    "run": "commands.run:run",
+    "serve": "commands.serve:serve",
+    "worker": "commands.worker:worker",
+    "simulator": "commands.simulator:simulator",
+    "explain": "commands.explain:explain",
+    "events": "commands.events:events",
+    "handlers": "commands.handlers:handlers",
+    "dead": "commands.dead:dead",
+    "settings": "commands.settings:settings",
+}
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when the command is used, and turns errors into one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        kwargs["standalone_mode"] = False
+        try:
+            code = super().main(*args, **kwargs)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            code = 2
+        except click.UsageError as error:
+            where = error.ctx.command_path if error.ctx else "ampeco-receiver"
+            code = _fail(2, f"{error.format_message()} See {where} --help.")
+        except click.ClickException as error:
+            code = _fail(error.exit_code, error.format_message())
+        except (click.Abort, KeyboardInterrupt):
+            code = 130
+        except Exception as error:  # noqa: BLE001 - what is not ours to explain is raised again
+            code = _fail(_exit_code(error), str(error))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _exit_code(error: Exception) -> int:
+    """What an error means to a shell; one that means nothing is raised again."""
+    from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004
+
+    import ampeco.errors
+    from eventlog.errors import ChangeRefused, LogMismatch, UnknownName
+
+    if isinstance(error, (SettingsError, LogMismatch, UnknownName)):
+        return 2
+    if isinstance(error, ChangeRefused):
+        return 1
+    if isinstance(error, (Unreachable, ConnectionError, TimeoutError, ampeco.errors.Unreachable)):
+        return 3
+    raise error
+
+
+def _fail(code: int, message: str) -> int:
+    click.echo(f"ampeco-receiver: {message}", err=True)
+    return code
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="Receives AMPECO.CHARGE notifications and runs your handlers on them.",
+)
+@click.version_option(package_name="ampeco-receiver", message="%(version)s")
+def main() -> None:
+    """Entry point of `ampeco-receiver` and `awr`."""
+
+
+def prepare(
+    *,
+    need: Iterable[str] = (),
+    defaults: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """What every command does first: read the settings, set up logging, and name RQ's keys.
+
+    Args:
+        need: settings the command cannot do without.
+        defaults: defaults of this command that differ from the general ones.
+        environ: instead of the process's environment.
+
+    Raises:
+        SettingsError: the configuration is wrong.
+    """
+    from receiver import logging
+    from receiver.settings import load
+
+    settings = load(os.environ if environ is None else environ, need=need, defaults=defaults)
+    logging.configure(settings.log_format, settings.log_level)
+    # RQ reads this once, when it is imported.
+    os.environ["RQ_KEY_PREFIX"] = f"{settings.key_prefix}rq"
+    return settings
+
+
+def store_url(settings: Settings) -> str:
+    """The log to look at: the configured Redis, else the embedded one of a live `run`.
+
+    Raises:
+        SettingsError: there is neither.
+    """
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    from eventlog.connection.embedded import EmbeddedServer
+
+    url = EmbeddedServer(settings.data_dir).url
+    if Path(url.removeprefix("unix://")).exists():
+        return url
+    raise SettingsError(
+        "AWR_REDIS_URL",
+        f"is not set, and nothing runs in {settings.data_dir}",
+        "set it, or start a run first",
+    )
+
+
+def print_json(document: object) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Rows as aligned columns on stdout."""
+    texts = [list(heads), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for row in texts:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,231 @@
+"""`dead`: what was given up, to look at, try once more, or throw away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands import prepare, print_json, print_table
+from commands.options import Moment, stored_log
+from eventlog.clock import rfc3339
+
+if TYPE_CHECKING:
+    from eventlog.log import EventLog
+    from eventlog.operation.dead_letters import DeadEntry, DeadFilter
+
+_SHOWN = 5
+_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+
+
+def _filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which letters are meant."""
+    for option in (
+        click.option("--until", "until_ms", type=Moment(), metavar="TIME", help="Given up before that."),
+        click.option(
+            "--since", "since_ms", type=Moment(), metavar="TIME", help="Given up since; or '2h ago'."
+        ),
+        click.option("--key", metavar="ENTITY", help="Only of this entity, e.g. session:4711."),
+        click.option("--type", metavar="TYPE", help="Only of this notification type."),
+        click.option("--reason", metavar="REASON", help="Only for this reason, e.g. attempts-exhausted."),
+        click.option("--handler", metavar="NAME", help="Only of this handler."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def dead() -> None:
+    """Look at what was given up, and decide about it."""
+
+
+@dead.command("list")
+@_filtered
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many."
+)
+@click.option("--before", metavar="ID", help="The next page: the last id of the one before.")
+@_as_json
+def list_(limit: int, before: str | None, as_json: bool, **wanted: Any) -> None:
+    """List what was given up, the last first; bodies are not shown."""
+    from eventlog.operation.dead_letters import newest
+
+    async def read() -> list[DeadEntry]:
+        async with stored_log(prepare()) as log:
+            return await newest(log, _filter(wanted), limit=limit, before=_place(before))
+
+    found = asyncio.run(read())
+    if as_json:
+        print_json([_row(entry) for entry in found])
+    else:
+        _print_rows(found)
+
+
+@dead.command()
+@click.argument("id", metavar="ID")
+@click.option("--body", "with_body", is_flag=True, help="Also what AMPECO sent; it may be personal.")
+@_as_json
+def show(id: str, with_body: bool, as_json: bool) -> None:
+    """Show all that is known of one letter, or of every letter of one event."""
+    from eventlog.operation.dead_letters import by_id
+
+    async def read() -> list[DeadEntry]:
+        async with stored_log(prepare()) as log:
+            return await by_id(log, id)
+
+    found = [_details(entry, with_body) for entry in asyncio.run(read())]
+    if as_json:
+        print_json(found)
+        return
+    for row in found:
+        for name, value in row.items():
+            if isinstance(value, list):
+                value = "".join(f"\n    {_attempt(item)}" for item in value)
+            elif name in ("trace", "body"):
+                value = "".join(f"\n    {line}" for line in str(value).splitlines())
+            click.echo(f"{name + ':':<13} {'-' if value in (None, '') else value}")
+
+
+@dead.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@_filtered
+@click.option("--yes", is_flag=True, help="Do it; without, only the plan is shown.")
+@_as_json
+def retry(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
+    """Try letters once more, each entity's in the order they arrived.
+
+    By id at once; chosen by options only with --yes.
+    """
+    from eventlog.operation.dead_letters import retry as try_again
+
+    async def act(log: EventLog, found: list[DeadEntry]) -> dict[str, int]:
+        told = await try_again(log, [entry.ref for entry in found])
+        return {name: told.get(name, 0) for name in ("put", "open", "gone", "full")}
+
+    told = _decide(ids, wanted, yes, as_json, "try again", act)
+    if told and told["full"]:
+        raise click.ClickException(
+            f"{told['full']} found no room: too much of the handler is open already; run it again later"
+        )
+
+
+@dead.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@_filtered
+@click.option("--yes", is_flag=True, help="Do it; without, only the plan is shown.")
+@_as_json
+def discard(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
+    """Throw letters away.
+
+    By id at once; chosen by options only with --yes.
+    """
+    from eventlog.operation.dead_letters import discard as throw_away
+
+    async def act(log: EventLog, found: list[DeadEntry]) -> dict[str, int]:
+        return {"discarded": await throw_away(log, [entry.ref for entry in found])}
+
+    _decide(ids, wanted, yes, as_json, "throw away", act)
+
+
+def _decide(
+    ids: Sequence[str], wanted: dict[str, Any], yes: bool, as_json: bool, verb: str, act: Callable[..., Any]
+) -> dict[str, int] | None:
+    """Show what is meant, and do it if that was asked for; what came of it, or None."""
+    by_option = any(value is not None for value in wanted.values())
+    if bool(ids) == by_option:
+        raise click.UsageError("Name letters by their ids, or choose them with options such as --handler.")
+    return asyncio.run(_decided(ids, wanted, yes or bool(ids), as_json, verb, act))
+
+
+async def _decided(
+    ids: Sequence[str], wanted: dict[str, Any], doing: bool, as_json: bool, verb: str, act: Callable[..., Any]
+) -> dict[str, int] | None:
+    from eventlog.operation.dead_letters import by_id, matching
+
+    async with stored_log(prepare()) as log:
+        if ids:
+            found = [entry for one in dict.fromkeys(ids) for entry in await by_id(log, one)]
+        else:
+            found = await matching(log, _filter(wanted))
+        told: dict[str, int] | None = await act(log, found) if doing and found else None
+    reasons = Counter(f"{entry.handler}: {entry.letter.reason}" for entry in found)
+    if as_json:
+        plan = {"count": len(found), "reasons": reasons, "first": [_row(entry) for entry in found[:_SHOWN]]}
+        print_json({"plan": plan, "done": told is not None, "result": told})
+        return told
+    click.echo(
+        f"{len(found)} to {verb}" + "".join(f"\n  {n} of {name}" for name, n in sorted(reasons.items()))
+    )
+    if told is not None:
+        click.echo(", ".join(f"{name} {n}" for name, n in told.items()))
+    elif found:
+        _print_rows(found[:_SHOWN])
+        click.echo("nothing was changed; --yes does it", err=True)
+    return told
+
+
+def _filter(wanted: dict[str, Any]) -> DeadFilter:
+    from eventlog.operation.dead_letters import DeadFilter
+
+    return DeadFilter(**wanted)
+
+
+def _place(id: str | None) -> tuple[str, str] | None:
+    if id is None:
+        return None
+    handler, _, stream_id = id.rpartition("/")
+    ms, dash, seq = stream_id.partition("-")
+    if not (handler and dash and ms.isdecimal() and seq.isdecimal()):
+        raise click.BadParameter(f"{id!r} is no id of a dead letter, as `dead list` shows them")
+    return handler, stream_id
+
+
+def _row(entry: DeadEntry) -> dict[str, Any]:
+    record = entry.letter.record
+    return {
+        "id": entry.id,
+        "handler": entry.handler,
+        "event": record.event.event_id,
+        "type": record.event.type,
+        "key": record.event.key,
+        "reason": entry.letter.reason,
+        "error": record.last_error,
+        "attempts": record.attempts,
+        "since": rfc3339(entry.since_ms),
+    }
+
+
+def _details(entry: DeadEntry, with_body: bool) -> dict[str, Any]:
+    record = entry.letter.record
+    body = {"body": record.event.body.decode(errors="replace")} if with_body else {}
+    return {
+        **_row(entry),
+        "received_at": rfc3339(record.event.received_at_ms),
+        "deaths": record.crashes,
+        "replayed": record.replayed,
+        "log": [
+            {
+                "at": rfc3339(note.at_ms),
+                "outcome": note.outcome,
+                "detail": note.detail,
+                "actions": [*note.actions],
+            }
+            for note in record.log
+        ],
+        "trace": entry.letter.trace,
+        **body,
+    }
+
+
+def _attempt(note: dict[str, Any]) -> str:
+    called = "".join(f"\n      called {action}" for action in note["actions"])
+    return f"{note['at']} {note['outcome']} {note['detail']}".rstrip() + called
+
+
+def _print_rows(entries: Sequence[DeadEntry]) -> None:
+    heads = ("id", "event", "type", "key", "reason", "error", "attempts", "since")
+    rows = (_row(entry) for entry in entries)
+    print_table(heads, [["-" if row[head] in (None, "") else row[head] for head in heads] for row in rows])

@@ -1,0 +1,95 @@
+"""`demo`: runs the story, then prints what came of it and whether it adds up.
+
+Everything lives in one temporary folder, which is kept when something failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+from redis.exceptions import RedisError
+
+from commands.demo_counts import Tally, shortfalls
+from commands.demo_stack import Stuck, scratch
+from commands.demo_story import HANDLERS, Plan, Story
+from commands.demo_view import shown, summary
+from receiver.errors import Unreachable
+from receiver.serve import stop_on_signals
+
+_INTERRUPTED = 130
+
+
+@click.command()
+@click.option(
+    "--seconds",
+    default=20,
+    show_default=True,
+    type=click.IntRange(5, 86_400),
+    help="How long the charge points are at work.",
+)
+@click.option(
+    "--charge-points",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="How many there are.",
+)
+@click.option(
+    "--rate",
+    default=50.0,
+    show_default=True,
+    type=click.FloatRange(1, 100_000),
+    help="Notifications per second.",
+)
+def demo(seconds: int, charge_points: int, rate: float) -> None:
+    """Show everything at work on this machine.
+
+    Charge points of a pretend tenant send signed notifications; a receiver takes them into a log, and a worker
+    runs handlers on them. Ends with a summary, and with 0 only if every accepted event was handled.
+    """
+    with scratch("demo") as folder:
+        code = asyncio.run(_run(Plan(seconds, charge_points, rate), folder))
+        if code == 1:
+            raise click.exceptions.Exit(1)
+    raise click.exceptions.Exit(code)
+
+
+async def _run(plan: Plan, folder: Path) -> int:
+    """Run the story until its end or a signal.
+
+    Returns:
+        The exit code.
+    """
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    with shown() as view:
+        story = asyncio.create_task(Story(plan, folder, view).tell())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({story, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set():
+            view.say("interrupted; everything is being ended")
+            story.cancel()
+        stopping.cancel()
+        await asyncio.gather(story, stopping, return_exceptions=True)
+    return _INTERRUPTED if story.cancelled() else _judged(story)
+
+
+def _judged(story: asyncio.Task[Tally]) -> int:
+    try:
+        tally = story.result()
+    except (Stuck, Unreachable, RedisError) as error:
+        click.echo(f"\n{click.style('The demo failed', fg='red')}: {error}", err=True)
+        return 1
+    for line in summary(tally):
+        click.echo(line)
+    missing = shortfalls(tally, HANDLERS)
+    if not missing:
+        verdict = "Everything that was sent has arrived, and every handler has handled all it wants."
+        click.echo(click.style(verdict, fg="green"))
+        return 0
+    click.echo(click.style("It does not add up:", fg="red"))
+    for line in missing:
+        click.echo(f"  {line}")
+    return 1

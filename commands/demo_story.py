@@ -1,0 +1,204 @@
+"""The story of the demo: the parts in the order in which they come on, and what is done with them.
+
+Charge points live at a pretend tenant; the receiver registers itself and takes what they send; handlers work on it
+and call back. In the middle the receiver is stopped for some seconds, and what it missed is asked for again.
+It knows nothing of how the story is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx2
+from redis.exceptions import RedisError
+
+from ampeco.signature import SIGNATURE_HEADER, SigningKey, sign
+from ampeco.simulator.fleet.fleet import encode
+from ampeco.simulator.fleet.samples import sample
+from commands.child_output import facts_of, lines_to
+from commands.demo_counts import Tally, count, shortfalls
+from commands.demo_stack import DemoStack, Stuck, demo_stack
+from commands.demo_view import View
+from commands.sample_bodies import charge_point_of
+from receiver.errors import Unreachable
+
+HANDLERS = ("demo.journal", "demo.reset-faulted", "resend-failed")
+
+_LOAD = ("handlers.builtin.demo_journal", "handlers.builtin.demo_reset_faulted")
+# The tenant gives a delivery up after 1.5 s and the door is shut for longer, so some need a resend.
+_SIMULATOR = ("--retry-pause", "0.5", "--retry-pause", "1", "--resend-every", "5")
+_SHUT_S = 4.5
+_SHUT_AFTER = 0.4  # of the whole time
+
+_SHOW_EVERY_S = 1.0
+_LOOK_EVERY_S = 0.2
+_NO_NEWS_S = 30.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, how many, and how many notifications a second."""
+
+    seconds: float
+    charge_points: int
+    rate: float
+
+
+class Story:
+    """One telling of it.
+
+    Args:
+        folder: for store and logs.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, view: View) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._view = view
+        self._strangers: Counter[str] = Counter()
+        self._play: DemoStack
+
+    async def tell(self) -> Tally:
+        """Everything, until all is handled or nothing moves any more.
+
+        Returns:
+            The numbers at the end.
+
+        Raises:
+            Stuck: it cannot go on.
+            Unreachable, RedisError: the tenant or the log went away.
+        """
+        say, seconds = self._view.say, self._plan.seconds
+        say("starting a store, a pretend tenant, a worker and a receiver")
+        async with demo_stack(self._folder, _SIMULATOR) as self._play, self._outputs() as (receiver, worker):
+            say(f"a Valkey server keeps the event log, and a pretend tenant is at {self._play.tenant.url}")
+            only_ours = {"AWR_HANDLERS_ALLOW": ",".join(HANDLERS)}
+            async with self._play.working(_LOAD, output=worker, **only_ours), self._showing():
+                say(f"a worker runs the handlers {', '.join(HANDLERS)}")
+                async with self._play.open_door(output=receiver):
+                    began_s = time.monotonic()
+                    await self._begin()
+                    await self._forge_one()
+                    await self._repeat_one()
+                    await _sleep_until(began_s + _SHUT_AFTER * seconds)
+                shut_s = time.monotonic()
+                say("the receiver is stopped: the tenant finds the door shut, tries again, gives up")
+                await _sleep_until(shut_s + _SHUT_S)
+                async with self._play.open_door(output=receiver):
+                    say(f"the receiver is back after {time.monotonic() - shut_s:.1f} s")
+                    await self._see_resend()
+                    await _sleep_until(began_s + seconds)
+                    await self._play.tenant.stop()
+                    say("the charge points rest; what is on its way is finished")
+                    return await self._settle()
+
+    async def _begin(self) -> None:
+        plan = self._plan
+        subscriptions = (await self._play.tenant.state())["subscriptions"]
+        if not subscriptions:
+            raise Stuck("the receiver did not register itself")
+        self._view.say(f"the receiver is open at {subscriptions[0]['webhook']['callbackUrl']}")
+        self._view.say(f"and has registered itself for {', '.join(subscriptions[0]['notifications'])}")
+        await self._play.tenant.start({"charge_points": plan.charge_points, "rate": plan.rate})
+        self._view.say(
+            f"{plan.charge_points} charge points are at work, {plan.rate:g} notifications per second"
+        )
+
+    async def _forge_one(self) -> None:
+        """Somebody who does not know the token."""
+        body = encode(sample("HardwareStatusNotification", datetime.now(UTC)))
+        headers = {
+            "Content-Type": "application/json",
+            SIGNATURE_HEADER: sign(body, SigningKey.of("a-stranger")),
+        }
+        try:
+            async with httpx2.AsyncClient(trust_env=False) as stranger:
+                answer = await stranger.post(self._play.callback_url, content=body, headers=headers)
+        except httpx2.HTTPError as error:
+            raise Stuck(f"the receiver does not answer ({type(error).__name__})") from error
+        self._strangers[str(answer.status_code)] += 1
+        if answer.is_success:
+            raise Stuck("a notification signed with a stranger's key was accepted")
+        self._view.say(
+            f"a stranger's notification, signed with another key, is refused: {answer.status_code}"
+        )
+
+    async def _repeat_one(self) -> None:
+        """AMPECO does not promise to deliver once."""
+        start = "session.start.stop.notification"
+        letter = sample(start, datetime.now(UTC))
+        for _ in range(2):
+            await self._play.tenant.send(start, letter, charge_point_of(letter))
+        await self._until(lambda tally: tally.duplicates > 0, "a repeated notification was not known again")
+        self._view.say("the tenant sends a notification twice: the second time it is known again")
+
+    async def _see_resend(self) -> None:
+        resend = "notifications.resend-failed"
+        tally = await self._until(
+            lambda tally: resend in tally.actions, "resend-failed did not ask for what was missed"
+        )
+        self._view.say(f"resend-failed asked for what the tenant had given up: {tally.resent:,} come again")
+
+    async def _settle(self) -> Tally:
+        tally = await self._until(lambda tally: not shortfalls(tally, HANDLERS), None)
+        self._view.say("nothing is left to do")
+        return tally
+
+    async def _until(self, holds: Callable[[Tally], bool], otherwise: str | None) -> Tally:
+        """Look until it holds. Without any news for a while it never will: Stuck, or that is how it ends."""
+        last, news_s = None, time.monotonic()
+        while not holds(tally := await self._look()):
+            if tally != last:
+                last, news_s = tally, time.monotonic()
+            elif time.monotonic() > news_s + _NO_NEWS_S:
+                if otherwise is not None:
+                    raise Stuck(otherwise)
+                break
+            await asyncio.sleep(_LOOK_EVERY_S)
+        return tally
+
+    async def _look(self) -> Tally:
+        state = await self._play.tenant.state()
+        counts = await self._play.log.counts()
+        positions = await self._play.log.handlers(measure=False)
+        return count(state, counts, positions, strangers=self._strangers)
+
+    @contextlib.asynccontextmanager
+    async def _showing(self) -> AsyncIterator[None]:
+        """The numbers, about once a second, beside the story."""
+
+        async def show() -> None:
+            while True:
+                await asyncio.sleep(_SHOW_EVERY_S)
+                with contextlib.suppress(Unreachable, RedisError):  # the story finds out, and says so
+                    self._view.show(await self._look())
+
+        showing = asyncio.create_task(show())
+        try:
+            yield
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+
+    @contextlib.asynccontextmanager
+    async def _outputs(self) -> AsyncIterator[tuple[int, int]]:
+        """Where receiver and worker write to; what handlers do is news."""
+
+        def tell(line: str) -> None:
+            if (facts := facts_of(line)) is not None:
+                self._view.tell(facts)
+
+        async with lines_to(self._folder / "worker.log", tell) as worker:
+            with (self._folder / "receiver.log").open("ab") as receiver:
+                yield receiver.fileno(), worker
+
+
+async def _sleep_until(moment_s: float) -> None:
+    await asyncio.sleep(max(0.0, moment_s - time.monotonic()))

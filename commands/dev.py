@@ -1,0 +1,135 @@
+"""`dev`: a handler file at work a moment after it was saved, with charge points that never rest.
+
+No tenant, no Redis and no packaging are needed: the playground has them. The worker is started again whenever a
+file changes; what was not handled yet waits in the log meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import click
+
+from ampeco.simulator.fleet.fleet import ANNOUNCED
+from commands.child_output import lines_to
+from commands.demo_stack import DemoStack, demo_stack, scratch
+from commands.dev_view import DevView
+from commands.processes import Child, running
+from receiver.registration import subscribable
+from receiver.serve import stop_on_signals
+
+_LOOK_EVERY_S = 0.3
+
+
+def _python_files(ctx: click.Context, parameter: click.Parameter, files: Sequence[Path]) -> Sequence[Path]:
+    for file in files:
+        if file.suffix != ".py":
+            raise click.BadParameter(f"{file} is no Python file (.py)")
+    return files
+
+
+@click.command()
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="FILE...",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=_python_files,
+)
+@click.option(
+    "--charge-points",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="How many there are.",
+)
+@click.option(
+    "--rate",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(0.01, 1_000),
+    help="Notifications per second.",
+)
+def dev(files: tuple[Path, ...], charge_points: int, rate: float) -> None:
+    """Try handler files against a pretend tenant.
+
+    They are loaded again when they change; every outcome is one line.
+    """
+    plan: dict[str, object] = {"charge_points": charge_points, "rate": rate}
+    with scratch("dev") as folder:
+        asyncio.run(_dev(files, plan, folder))
+
+
+async def _dev(files: Sequence[Path], plan: dict[str, object], folder: Path) -> None:
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    story = asyncio.create_task(_tell(files, plan, folder))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({story, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not story.done():
+        story.cancel()
+        await asyncio.wait({story})
+    if not story.cancelled():
+        story.result()
+
+
+async def _tell(files: Sequence[Path], plan: dict[str, object], folder: Path) -> None:
+    view = DevView()
+    async with (
+        demo_stack(folder) as play,
+        lines_to(folder / "worker.log", view.line) as worker,
+        lines_to(folder / "receiver.log", lambda _: None) as receiver,
+    ):
+        view.say(f"a pretend tenant runs at {play.tenant.url}; Ctrl-C ends everything")
+        view.say(f"one by hand: ampeco-receiver simulator send TYPE --url {play.tenant.url}")
+        opening = asyncio.create_task(_open(play, plan, receiver))
+        try:
+            while True:
+                child = play.worker([str(file) for file in files], output=worker, AWR_LOG_LEVEL="debug")
+                async with running(child):
+                    await _until_changed(files, child, opening, lambda: _hint(play, view))
+                view.say("a file has changed: loading again")
+        finally:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+
+
+async def _open(play: DemoStack, plan: dict[str, object], output: int) -> None:
+    async with play.open_door(output=output):
+        await play.tenant.start(plan)
+        await asyncio.Event().wait()
+
+
+async def _until_changed(
+    files: Sequence[Path],
+    child: Child,
+    opening: asyncio.Task[None],
+    when_ready: Callable[[], Awaitable[None]],
+) -> None:
+    before, told = _stamps(files), False
+    while True:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        if opening.done():
+            opening.result()
+        if child.ready.is_set() and not told:
+            told = True
+            await when_ready()
+        # One that is just being replaced is not there for a moment.
+        if any(now not in (None, then) for now, then in zip(_stamps(files), before, strict=True)):
+            return
+
+
+def _stamps(files: Sequence[Path]) -> list[int | None]:
+    """When each file was changed last; None where there is none."""
+    return [file.stat().st_mtime_ns if file.exists() else None for file in files]
+
+
+async def _hint(play: DemoStack, view: DevView) -> None:
+    """A scenario stands still while nobody wants what it has."""
+    wanted = subscribable(await play.log.wanted_types())
+    if wanted and not wanted & ANNOUNCED:
+        view.say(f"charge points do not send {', '.join(sorted(wanted))} by themselves; send one by hand")

@@ -1,0 +1,116 @@
+"""What `dev` prints: a line per outcome, what handlers call and log, and whatever they print themselves.
+
+It reads the worker's log lines. What is of no interest to somebody who writes a handler is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from commands.child_output import facts_of
+from workers.delivery import outcomes
+
+_TRACE_LINES = 5
+_OUR_WAY = str(Path(outcomes.__file__).parents[1])
+_LOUD = ("warning", "error", "critical")
+_BOUND = frozenset(
+    {"event", "level", "logger", "timestamp", "event_id", "notification", "key", "handler", "attempt"}
+)
+_COLOURS = {
+    "done": "green",
+    "retry": "yellow",
+    "dead": "red",
+    "faulty": "red",
+    "action": "cyan",
+    "ready": "green",
+}
+
+
+class DevView:
+    """Prints to the terminal, or into a pipe."""
+
+    def say(self, text: str) -> None:
+        """What the command itself has to say."""
+        self._print("dev", text)
+
+    def line(self, line: str) -> None:
+        """One line the worker wrote."""
+        facts = facts_of(line)
+        if facts is None:
+            if line.strip():
+                click.echo(f"          {line}")
+            return
+        told = self._told(facts)
+        if told is not None:
+            self._print(*told)
+            for place in _places(facts):
+                click.echo(f"          {click.style(place, dim=True)}")
+
+    def _told(self, facts: Mapping[str, Any]) -> tuple[str, str] | None:
+        """The word for it and the rest of the line; None for what is left out."""
+        event = str(facts["event"])
+        if event in _OUTCOMES:
+            word, rest = _OUTCOMES[event]
+            return word, rest(facts)
+        if "event_id" in facts and "handler" in facts:
+            return "log", f"{_who(facts)}  {event} {_others(facts)}"
+        if facts.get("level") in _LOUD:
+            return str(facts["level"]), f"{event} {_others(facts)}"
+        return None
+
+    def _print(self, word: str, text: str) -> None:
+        stamp = datetime.now().astimezone().strftime("%H:%M:%S")
+        shown = click.style(f"{word:<8}", fg=_COLOURS.get(word), bold=word != "log")
+        click.echo(f"{click.style(stamp, dim=True)}  {shown} {text.rstrip()}")
+
+
+def _who(facts: Mapping[str, Any]) -> str:
+    return f"{facts.get('handler')}  {facts.get('notification')} {facts.get('key') or '(no key)'}"
+
+
+def _because(facts: Mapping[str, Any]) -> str:
+    reason, detail = facts.get("reason"), facts.get("detail")
+    if detail and reason and detail != reason:
+        return str(detail) if reason in ("skipped", "error") else f"{reason}: {detail}"
+    return str(detail or reason or "")
+
+
+def _places(facts: Mapping[str, Any]) -> list[str]:
+    """Where it failed, without the way that leads to the handler."""
+    lines = str(facts.get("where") or "").splitlines()[1:]
+    return [line for line in lines if not line.startswith(_OUR_WAY)][-_TRACE_LINES:]
+
+
+def _others(facts: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value!r}" for name, value in facts.items() if name not in _BOUND)
+
+
+_OUTCOMES: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
+    "delivery.completed": ("done", _who),
+    "delivery.skipped": ("skipped", lambda facts: f"{_who(facts)}  ({_because(facts)})"),
+    "delivery.retry_scheduled": (
+        "retry",
+        lambda facts: (
+            f"{_who(facts)}  attempt {facts.get('attempt')} failed ({_because(facts)}), "
+            f"again in {facts.get('after_s')} s"
+        ),
+    ),
+    "delivery.dead": (
+        "dead",
+        lambda facts: f"{_who(facts)}  given up after attempt {facts.get('attempt')} ({_because(facts)})",
+    ),
+    "action.called": (
+        "action",
+        lambda facts: f"{_who(facts)}  {facts.get('operation')}: {facts.get('outcome')}",
+    ),
+    "handler.faulty": ("faulty", lambda facts: f"{facts.get('source')}: {facts.get('error')}"),
+    "worker.started": (
+        "ready",
+        lambda facts: f"handlers: {', '.join(facts.get('handlers') or ()) or 'none'}",
+    ),
+}

@@ -1,0 +1,318 @@
+"""`explain`: what became of an event, or of everything about an entity, and why."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands import prepare, print_json
+from commands.events import REPEAT_WORDS
+from commands.options import stored_log
+from eventlog.clock import now_ms, rfc3339
+from eventlog.duplicates import repeat_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from eventlog.inspection.delivery_state import EventFacts, Fate
+    from eventlog.inspection.explain import Explanation
+    from eventlog.inspection.timeline import Story
+    from eventlog.log import EventLog
+    from eventlog.record import AttemptNote
+
+
+def said(fate: Fate) -> str:
+    """One line."""
+    why = f": {fate.why}" if fate.why else ""
+    at = rfc3339(fate.at_ms) if fate.at_ms else ""
+    tries = f", attempts so far: {fate.tries}" if fate.tries else ""
+    deaths = f", workers that died meanwhile: {fate.deaths}" if fate.deaths else ""
+    match fate.state:
+        case "waiting":
+            return f"waiting: {_reason(fate, at)}"
+        case "running":
+            return f"at work{_by(fate)}{tries}{deaths}"
+        case "retry":
+            return f"tried again at {at}{tries}{deaths}{why}"
+        case "parked":
+            behind = f" behind {fate.behind}" if fate.behind else ""
+            return f"parked{behind}" + (f", which is tried again at {at}" if at else "")
+        case "replay":
+            return f"put to run once more{_by(fate)}"
+        case "not-wanted":
+            return "not wanted: its type is none of this handler's"
+        case "before-start":
+            return f"not given to it: the handler was registered at {at}, after the event"
+        case "settled":
+            return "settled; its history is not kept any more"
+        case "dead":
+            return f"dead{f' since {at}' if at else ''}{why}"
+        case _:
+            return f"{fate.state} at {at}{why}"
+
+
+def _by(fate: Fate) -> str:
+    return f", lane held by {fate.holder}" if fate.holder else ", nobody holds the lane at this moment"
+
+
+def _reason(fate: Fate, at: str) -> str:
+    match fate.why:
+        case "paused":
+            return f"the handler is paused since {at}{f': {fate.words}' if fate.words else ''}"
+        case "open-full":
+            return (
+                "too many earlier events of this lane are open (retried or parked), so nothing more is read"
+            )
+        case "handed-out":
+            return f"handed out to {fate.holder}: at work, or next"
+        case "held":
+            return f"{fate.holder} holds the lane and comes to it"
+        case "no-worker":
+            return f"nobody runs this handler: a worker declared it last at {at}"
+        case _:
+            return "nobody holds the lane yet; a worker takes it within seconds"
+
+
+def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
+    """Everything, as other programs read it.
+
+    Args:
+        misfits: fields that do not fit, of the one event that was asked for.
+    """
+    from eventlog.usage import describe
+
+    body = found.quarantined
+    return {
+        "asked": found.asked,
+        "known": found.is_known,
+        "misfits": list(misfits),
+        "events": [
+            {
+                **_event_document(story.event, found.subscribed),
+                "handlers": [_fate(fate) for fate in story.fates],
+            }
+            for story in found.stories
+        ],
+        "quarantined": None
+        if body is None
+        else {
+            "id": body.stream_id,
+            "reason": body.reason,
+            "received_at": rfc3339(body.received_at_ms),
+            "bytes": len(body.body),
+            "key_id": body.key_id or None,
+        },
+        "lane": found.lane,
+        "oldest_kept_at": _moment(found.oldest_ms),
+        "newest_event": found.newest,
+        "subscribed_types": None if found.subscribed is None else sorted(found.subscribed),
+        "registered_handlers": [
+            {
+                "name": handler.name,
+                "types": sorted(handler.types),
+                "since": rfc3339(handler.since_ms),
+                "last_seen_at": rfc3339(handler.seen_ms),
+                "paused_since": _moment(handler.pause.since_ms if handler.pause else None),
+            }
+            for handler in found.handlers
+        ],
+        "gaps": [{"from": gap.from_at, "to": gap.to_at, "types": list(gap.types)} for gap in found.gaps],
+        "log": None if found.standing is None else describe(found.standing),
+    }
+
+
+def _event_document(event: EventFacts, subscribed: frozenset[str] | None) -> dict[str, Any]:
+    return {
+        "id": event.event_id,
+        "type": event.type,
+        "key": event.key,
+        "lane": event.lane,
+        "received_at": rfc3339(event.received_at_ms),
+        "key_id": event.key_id or None,
+        "bytes": event.size,
+        "marks": list(event.marks),
+        "maybe_repeat": repeat_reason(event.marks),
+        "kept": event.kept,
+        "subscribed": None if subscribed is None or event.type is None else event.type in subscribed,
+    }
+
+
+def _fate(fate: Fate) -> dict[str, Any]:
+    return {
+        "handler": fate.handler,
+        "state": fate.state,
+        "why": fate.why or None,
+        "words": fate.words or None,
+        "at": _moment(fate.at_ms),
+        "held_by": fate.holder or None,
+        "behind": fate.behind or None,
+        "attempts": fate.tries,
+        "deaths": fate.deaths,
+        "log": [_attempt_document(note) for note in fate.attempts],
+        "dead_letter": fate.letter or None,
+        "earlier": [
+            {"outcome": end.settled.outcome, "at": rfc3339(end.at_ms), "why": end.settled.reason or None}
+            for end in fate.earlier
+        ],
+        "said": said(fate),
+    }
+
+
+def _attempt_document(note: AttemptNote) -> dict[str, Any]:
+    return {
+        "at": rfc3339(note.at_ms),
+        "outcome": note.outcome,
+        "detail": note.detail or None,
+        "actions": list(note.actions),
+    }
+
+
+def _moment(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339(ms)
+
+
+@click.command()
+@click.argument("asked", metavar="EVENT|ENTITY")
+@click.option("--handler", metavar="NAME", help="Tell of this handler only.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def explain(asked: str, handler: str | None, as_json: bool) -> None:
+    """Tell what became of an event, or of everything about an entity such as session:4711.
+
+    Exit code 1 when the log has no trace of it; then it says how far back the log goes, and who wanted it.
+    """
+    from eventlog.inspection.explain import explain as find_out
+
+    async def read() -> tuple[Explanation, tuple[str, ...]]:
+        async with stored_log(prepare()) as log:
+            found = await find_out(log, asked, handler=handler, now_ms=now_ms())
+            return found, await _misfits(log, found)
+
+    found, misfits = asyncio.run(read())
+    if as_json:
+        print_json(document(found, misfits))
+    else:
+        for line in _lines(found, misfits):
+            click.echo(line)
+    if not found.is_known:
+        raise click.exceptions.Exit(1)
+
+
+async def _misfits(log: EventLog, found: Explanation) -> tuple[str, ...]:
+    """Fields of the one event that was asked for that do not fit our model of its type."""
+    from ampeco.errors import PayloadError
+    from ampeco.notifications import parse
+
+    event = await log.event(found.asked) if _is_one_event(found) else None
+    try:
+        return parse(event.body).misfits if event is not None else ()
+    except PayloadError:
+        return ()
+
+
+def _is_one_event(found: Explanation) -> bool:
+    return len(found.stories) == 1 and found.stories[0].event.event_id == found.asked
+
+
+def _lines(found: Explanation, misfits: tuple[str, ...]) -> Iterator[str]:
+    if found.quarantined is not None:
+        body = found.quarantined
+        yield f"{found.asked} lies in quarantine: {body.reason}"
+        yield f"  arrived {rfc3339(body.received_at_ms)}, {len(body.body)} bytes, verified by key {body.key_id}"
+        yield f"  `events show {found.asked}` shows the shape of it"
+        return
+    if not found.is_known:
+        yield from _unknown(found)
+        return
+    if _is_one_event(found):
+        yield from _event(found, found.stories[0], misfits)
+    else:
+        yield from _entity(found)
+    if not found.handlers:
+        yield "no handler is registered in this log: no worker has ever started"
+    if found.standing is not None and found.standing.full:
+        yield f"the log is full, so the door answers 503: {found.standing.full}"
+
+
+def _event(found: Explanation, story: Story, misfits: tuple[str, ...]) -> Iterator[str]:
+    event = story.event
+    known = "" if event.kept else "; its body is not kept any more"
+    yield f"event {event.event_id}{known}"
+    facts: dict[str, object] = {
+        "type": event.type and f"{event.type}{_subscribed(found, event.type)}",
+        "entity": event.key,
+        "arrived": rfc3339(event.received_at_ms),
+        "lane": event.lane,
+        "verified by": {None: None, "": "our own event"}.get(event.key_id, f"key {event.key_id}"),
+        "bytes": event.size,
+        "marks": ", ".join(event.marks),
+        "misfits": ", ".join(misfits),
+    }
+    for name, value in facts.items():
+        yield f"  {name:<12} {'-' if value in (None, '') else value}"
+    repeated = repeat_reason(event.marks)
+    if repeated is not None:
+        yield f"  it may be a repetition: {REPEAT_WORDS[repeated]}"
+    for fate in story.fates:
+        yield f"{fate.handler}: {said(fate)}"
+        for end in fate.earlier:
+            yield f"    earlier: {end.settled.outcome} at {rfc3339(end.at_ms)}"
+        for note in fate.attempts:
+            yield from _attempt(note)
+        if fate.letter:
+            yield f"    `dead show {fate.letter}` shows where it failed"
+    if event.type is not None and not any(handler.wants(event.type) for handler in found.handlers):
+        yield f"no registered handler wants {event.type}"
+
+
+def _entity(found: Explanation) -> Iterator[str]:
+    kept = sum(story.event.kept for story in found.stories)
+    gone = len(found.stories) - kept
+    yield f"{found.asked}: {kept} kept events in lane {found.lane}, {gone} that are not kept any more"
+    for story in found.stories:
+        event = story.event
+        lost = "" if event.kept else "  (not kept)"
+        repeated = repeat_reason(event.marks)
+        again = "" if repeated is None else f"  (may be a repetition: {repeated})"
+        yield f"{rfc3339(event.received_at_ms)}  {event.event_id}  {event.type or '-'}{lost}{again}"
+        for fate in story.fates:
+            yield f"    {fate.handler}: {said(fate)}"
+
+
+def _attempt(note: AttemptNote) -> Iterator[str]:
+    yield f"    {rfc3339(note.at_ms)} {note.outcome} {note.detail}".rstrip()
+    for action in note.actions:
+        yield f"      called {action}"
+
+
+def _unknown(found: Explanation) -> Iterator[str]:
+    """Why it may not be here."""
+    yield f"the log has no trace of {found.asked}"
+    where = "the quarantine has other ids; the log" if found.lane is None else f"lane {found.lane}"
+    if found.lane is not None and found.lane >= found.lanes:
+        yield f"  its lanes are 0 to {found.lanes - 1}"
+    elif found.oldest_ms is None:
+        yield f"  {where} keeps no event at all"
+    else:
+        yield f"  {where} keeps events since {rfc3339(found.oldest_ms)}; the newest is {found.newest}"
+        yield "  older ones go once they are settled (AWR_KEEP_HOURS), what became of them later (AWR_HISTORY_DAYS)"
+    for gap in found.gaps:
+        yield f"  the door was shut from {gap.from_at} to {gap.to_at}"
+    if found.subscribed is None:
+        yield "  no notification subscription is remembered: this service may have registered none"
+    else:
+        yield f"  subscribed are: {', '.join(sorted(found.subscribed)) or 'no types'}"
+    for handler in found.handlers:
+        yield f"  {handler.name} wants {', '.join(sorted(handler.types))}, since {rfc3339(handler.since_ms)}"
+    if not found.handlers:
+        yield "  no handler is registered in this log"
+    yield "  a duplicate is not kept twice, and what could not be read lies in quarantine"
+    if found.standing is not None and found.standing.full:
+        yield f"  the log is full, so the door answers 503: {found.standing.full}"
+
+
+def _subscribed(found: Explanation, type: str) -> str:
+    if found.subscribed is None or type.startswith("receiver."):
+        return ""
+    return " (subscribed)" if type in found.subscribed else " (not among the subscribed types now)"

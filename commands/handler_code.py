@@ -1,0 +1,281 @@
+"""`handlers new`, `check` and `run`: a handler's code, without a worker around it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands import prepare, print_json, print_table
+from commands.options import stored_log
+from eventlog.clock import now_ms
+from receiver.errors import SettingsError
+
+if TYPE_CHECKING:
+    from eventlog.record import StoredEvent
+    from handlers.discovery import Found
+    from receiver.settings import Settings
+    from workers.delivery.manual_run import Trial
+
+_HANDLER = '''"""{name}: say here what it is for."""
+
+from __future__ import annotations
+
+from ampeco.notifications import SessionStartStop
+from handlers import Context, Event, Skip, handler
+
+
+@handler("{name}")
+async def {function}(event: Event[SessionStartStop], ctx: Context) -> None:
+    """Called once for every session that starts or stops, or more often after a failure."""
+    session = event.payload
+    if session.action != "stop":
+        raise Skip("the session goes on")
+    ctx.log.info("session.finished", session_id=session.session_id)
+'''
+
+_TEST = '''"""Tests of {name}."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from unittest.mock import Mock
+
+import pytest
+
+from ampeco.notifications import SessionStartStop
+from handlers import Event, Skip
+from {module} import {function}
+
+
+def session_event(action: str) -> Event[SessionStartStop]:
+    letter = {{
+        "notification": "session.start.stop.notification",
+        "sessionId": 1,
+        "chargePointId": 12,
+        "evseId": 34,
+        "action": action,
+        "startedAtTimestamp": "2026-11-24T03:50:00Z",
+        "meterStart": 0,
+        "meterStop": 0,
+        "lastUpdatedAt": "2026-11-24T03:50:00Z",
+    }}
+    body = json.dumps(letter).encode()
+    return Event(
+        id="0-1-0",
+        type="session.start.stop.notification",
+        key="session:1",
+        received_at=datetime.now(UTC),
+        occurred_at=None,
+        payload=SessionStartStop.model_validate_json(body),
+        raw=body,
+    )
+
+
+def test_waits_for_the_end_of_the_session() -> None:
+    with pytest.raises(Skip):
+        asyncio.run({function}(session_event("start"), Mock()))
+
+
+def test_handles_a_session_that_is_finished() -> None:
+    asyncio.run({function}(session_event("stop"), Mock()))
+'''
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--folder", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where to write it."
+)
+def new(name: str, folder: Path) -> None:
+    """Write a handler to start from, and a test that passes."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", name):
+        raise click.UsageError(
+            f"{name!r}: a name is lower case letters, digits, dots and dashes, at most 64."
+        )
+    function = re.sub(r"[.-]+", "_", name).strip("_")
+    function = function if function[0].isalpha() else f"handle_{function}"
+    module = f"{function}_handler"
+    files = {folder / f"{module}.py": _HANDLER, folder / f"test_{module}.py": _TEST}
+    for path in files:
+        if path.exists():
+            raise click.ClickException(f"{path} is there already; choose another name or --folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in files.items():
+        path.write_text(text.format(name=name, function=function, module=module))
+        click.echo(str(path))
+    click.echo(f"try it: ampeco-receiver dev {folder / module}.py", err=True)
+
+
+@click.command()
+@click.argument("files", nargs=-1, metavar="[MODULE|FILE]...")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def check(files: Sequence[str], as_json: bool) -> None:
+    """Load handlers and say what each declares, or what is wrong with it.
+
+    Without files: the installed plugins.
+    """
+    from handlers.contract import HandlerError
+    from handlers.discovery import Discovery, Fault, discover
+
+    prepare()
+    sys.path.insert(0, "")
+    try:
+        found = discover(load=files)
+    except HandlerError as error:
+        found = Discovery((), (Fault("handlers", str(error)),))
+    named = [item for item in found.found if not files or item.source in files]
+    rows = [_declared(item) for item in named]
+    if as_json:
+        faults = [{"source": fault.source, "error": fault.message} for fault in found.faults]
+        print_json({"handlers": rows, "faults": faults})
+    else:
+        heads = ("name", "source", "version", "order", "start", "queue", "calls", "types")
+        print_table(
+            heads, [[",".join(v) if isinstance(v := row[h], list) else v for h in heads] for row in rows]
+        )
+        for fault in found.faults:
+            click.echo(f"{fault.source}: {fault.message}", err=True)
+    if found.faults:
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--event", required=True, metavar="ID|FILE", help="An event of the log, or a file with a body.")
+@click.option("--load", multiple=True, metavar="MODULE|FILE", help="Handlers besides the installed plugins.")
+@click.option(
+    "--for-real", is_flag=True, help="Really call what it calls, once-only steps too; settle nothing."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def run(name: str, event: str, load: Sequence[str], for_real: bool, as_json: bool) -> None:
+    """Run a handler here on one event; dry, unless told otherwise.
+
+    Dry, it shows what would have been called. Nothing of it is written down.
+    """
+    settings = prepare(need=("AWR_TENANT_URL", "AWR_API_TOKEN") if for_real else ())
+    trial, stored = asyncio.run(_run(settings, the_handler(settings, name, load), event, for_real))
+    if as_json:
+        print_json(trial_row(stored, trial))
+    else:
+        print_trial(stored, trial)
+    if trial.outcome.kind not in ("done", "skipped"):
+        sys.exit(1)
+
+
+async def _run(settings: Settings, found: Found, event: str, for_real: bool) -> tuple[Trial, StoredEvent]:
+    from workers.delivery.manual_run import ready, try_out
+
+    stored = _from_file(settings, Path(event)) or await _from_log(settings, event)
+    token = settings.api_token.get_secret_value() if settings.api_token else None
+    async with ready(found, settings.tenant_url, token) as runtime:
+        return await try_out(runtime, stored, for_real=for_real), stored
+
+
+def the_handler(settings: Settings, name: str, load: Sequence[str]) -> Found:
+    """The handler of that name, in this process.
+
+    Raises:
+        SettingsError: it is not installed, or cannot be loaded.
+    """
+    from handlers.discovery import discover
+
+    sys.path.insert(0, "")
+    discovery = discover(load=load, allow=settings.handlers_allow)
+    for fault in discovery.faults:
+        click.echo(f"{fault.source}: {fault.message}", err=True)
+    for item in discovery.found:
+        if item.handler.name == name:
+            return item
+    known = ", ".join(item.handler.name for item in discovery.found) or "none"
+    raise SettingsError(
+        name,
+        f"no such handler is installed here (there are: {known})",
+        "install it, or name its file with --load",
+    )
+
+
+def _from_file(settings: Settings, path: Path) -> StoredEvent | None:
+    from ampeco.errors import PayloadError
+    from ampeco.notifications import parse
+    from eventlog.record import StoredEvent
+    from receiver.serve import rules_of
+
+    if not path.is_file():
+        return None
+    body = path.read_bytes()
+    try:
+        found = parse(body, rules=rules_of(settings))
+    except PayloadError as error:
+        raise click.ClickException(
+            f"{path}: {error.reason}; it has to be a JSON object as AMPECO sends it"
+        ) from None
+    at_ms = now_ms()
+    return StoredEvent(0, f"{at_ms}-0", found.type, found.key, body, at_ms)
+
+
+async def _from_log(settings: Settings, id: str) -> StoredEvent:
+    from eventlog.errors import UnknownName
+
+    async with stored_log(settings) as log:
+        stored = await log.event(id)
+        if stored is None:
+            raise UnknownName(f"{id!r} is neither a file nor an event that is still kept; see `events list`")
+        return stored
+
+
+def trial_row(event: StoredEvent, trial: Trial) -> dict[str, Any]:
+    """One run as JSON."""
+    return {
+        "event": event.event_id,
+        "type": event.type,
+        "key": event.key,
+        "outcome": trial.outcome.kind,
+        "reason": trial.outcome.reason,
+        "detail": trial.outcome.detail,
+        "would_call": [
+            {"operation": a.operation, "path": a.path, "body": a.body.decode(errors="replace")}
+            for a in trial.actions
+        ],
+        "would_do_once": list(trial.steps),
+        "called": list(trial.called),
+    }
+
+
+def print_trial(event: StoredEvent, trial: Trial) -> None:
+    """One run as lines: the event, then one per action."""
+    outcome = trial.outcome
+    told = ": ".join(part for part in (outcome.kind, outcome.reason, outcome.detail) if part)
+    click.echo(f"{event.event_id}  {event.type}  {event.key or '-'}  {told}")
+    for action in trial.actions:
+        click.echo(
+            f"  would call {action.operation} {action.path} {action.body.decode(errors='replace')}".rstrip()
+        )
+    for step in trial.steps:
+        click.echo(f"  would do once: {step}")
+    for called in trial.called:
+        click.echo(f"  called {called}")
+
+
+def _declared(item: Found) -> dict[str, Any]:
+    handler = item.handler
+    return {
+        "name": handler.name,
+        "source": item.source,
+        "version": item.version,
+        "types": list(handler.types),
+        "order": handler.order,
+        "start": handler.start,
+        "queue": handler.queue,
+        "isolation": handler.isolation,
+        "calls": sorted(handler.calls),
+        "max_attempts": handler.max_attempts,
+        "timeout_s": handler.timeout_s,
+    }

@@ -1,0 +1,218 @@
+"""`handlers replay`: kept events of a handler once more, or what it would do with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands import prepare, print_json
+from commands.handler_code import print_trial, the_handler, trial_row
+from commands.options import Moment, stored_log
+from eventlog.clock import now_ms, rfc3339
+
+if TYPE_CHECKING:
+    from eventlog.log import EventLog
+    from eventlog.operation.replay import Replay, Selection, Survey
+    from receiver.settings import Settings
+
+_PATIENCE_S = 60.0
+
+
+@click.command()
+@click.argument("name")
+@click.option("--from", "from_ms", type=Moment(), metavar="TIME", help="Since when; RFC 3339, or '2h ago'.")
+@click.option("--to", "to_ms", type=Moment(), metavar="TIME", help="Until when; now when left out.")
+@click.option(
+    "--type", "types", multiple=True, metavar="TYPE", help="Only this notification type; repeatable."
+)
+@click.option("--key", metavar="ENTITY", help="Only this entity, e.g. session:4711.")
+@click.option(
+    "--dry-run", is_flag=True, help="Run the handler here and show what it would call; settle nothing."
+)
+@click.option(
+    "--load", multiple=True, metavar="MODULE|FILE", help="For --dry-run: handlers besides the plugins."
+)
+@click.option(
+    "--repeat-steps", is_flag=True, help="Also events so old that once-only steps may be called again."
+)
+@click.option("--continue", "go_on", is_flag=True, help="Go on with a replay that was not finished.")
+@click.option("--forget", is_flag=True, help="Drop the rest of a replay that was not finished.")
+@click.option("--yes", is_flag=True, help="Do it; without, only the plan is shown.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def replay(
+    name: str,
+    from_ms: int | None,
+    to_ms: int | None,
+    types: Sequence[str],
+    key: str | None,
+    dry_run: bool,
+    load: Sequence[str],
+    repeat_steps: bool,
+    go_on: bool,
+    forget: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Let a handler run kept events once more."""
+    if (from_ms is not None) + go_on + forget != 1:
+        raise click.UsageError("Say since when with --from; or --continue, or --forget.")
+    settings = prepare()
+    if go_on or forget:
+        asyncio.run(_unfinished(settings, name, forget, as_json))
+        return
+    assert from_ms is not None  # noqa: S101
+    asyncio.run(
+        _replay(settings, name, (from_ms, now_ms() if to_ms is None else to_ms), types, key, dry_run, load,
+                repeat_steps, yes, as_json)
+    )  # fmt: skip
+
+
+async def _replay(
+    settings: Settings,
+    name: str,
+    span: tuple[int, int],
+    types: Sequence[str],
+    key: str | None,
+    dry_run: bool,
+    load: Sequence[str],
+    repeat_steps: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    from eventlog.operation.replay import begin, survey
+    from eventlog.usage import standing
+
+    async with stored_log(settings) as log:
+        selection = await _selection(log, name, span, types, key)
+        if dry_run:
+            await _dry_run(settings, log, selection, load, as_json)
+            return
+        found = await survey(log, selection)
+        if not repeat_steps:
+            _refuse_beyond_the_ledger(log, found)
+        result: dict[str, int] | None = None
+        if yes and found.total:
+            result = await _feed(log, await begin(log, selection, now_ms=now_ms()))
+        stands = await standing(log)
+    plan = _plan(selection, found)
+    kept_ms = stands.oldest_ms if stands is not None else None
+    if kept_ms is not None and kept_ms > selection.from_ms:
+        plan["kept_since"] = rfc3339(kept_ms)
+    if as_json:
+        print_json({"plan": plan, "done": result is not None, "result": result})
+        return
+    click.echo(f"{found.total} events of {name} between {plan['from']} and {plan['to']}")
+    for type_name, count in found.by_type.items():
+        click.echo(f"  {count} {type_name}")
+    if found.total:
+        click.echo(f"  the first of {plan['first']}, the last of {plan['last']}")
+    if "kept_since" in plan:
+        click.echo(f"  earlier events than of {plan['kept_since']} are not kept any more")
+    if result is not None:
+        _tell(result)
+    elif found.total:
+        click.echo("they run after whatever has run since; order holds among themselves", err=True)
+        click.echo("nothing was changed; --yes does it, --dry-run shows what it would call", err=True)
+
+
+async def _selection(
+    log: EventLog, name: str, span: tuple[int, int], types: Sequence[str], key: str | None
+) -> Selection:
+    from eventlog.operation.handlers import unknown_handler
+    from eventlog.operation.replay import Selection
+
+    for found in await log.handlers(measure=False):
+        if found.name == name:
+            wanted = set(found.types)
+            break
+    else:
+        raise await unknown_handler(log, name)
+    if "*" not in wanted and (others := sorted(set(types) - wanted)):
+        raise click.UsageError(
+            f"{name} does not want {', '.join(others)}; it wants {', '.join(sorted(wanted))}."
+        )
+    return Selection(name, span[0], span[1], tuple(sorted(set(types) or wanted)), key)
+
+
+def _refuse_beyond_the_ledger(log: EventLog, found: Survey) -> None:
+    from eventlog.errors import ChangeRefused
+
+    oldest_ms = now_ms() - log.ledger_ms
+    if found.first_ms is not None and found.first_ms < oldest_ms:
+        raise ChangeRefused(
+            f"once-only steps are known since {rfc3339(oldest_ms)} only and may be called again for earlier events; "
+            "choose a later --from, or say --repeat-steps"
+        )
+
+
+async def _unfinished(settings: Settings, name: str, forget: bool, as_json: bool) -> None:
+    from eventlog.operation.replay import forget as drop
+    from eventlog.operation.replay import unfinished
+
+    async with stored_log(settings) as log:
+        begun = await unfinished(log, name)
+        if begun is None:
+            raise click.ClickException(f"no replay of {name} is unfinished; begin one with --from")
+        if forget:
+            await drop(log, name)
+            result = None
+        else:
+            result = await _feed(log, begun)
+    if as_json:
+        print_json({"handler": name, "begun_at": rfc3339(begun.begun_ms), "done": True, "result": result})
+    elif result is None:
+        click.echo("forgotten; what it has put to run, runs")
+    else:
+        _tell(result)
+
+
+async def _feed(log: EventLog, begun: Replay) -> dict[str, int]:
+    from eventlog.operation.replay import feed
+
+    last = begun
+    async for fed in feed(log, begun, patience_s=_PATIENCE_S):
+        last = fed
+    return {"put": last.put, "open": last.open, "waiting": last.waiting}
+
+
+async def _dry_run(
+    settings: Settings, log: EventLog, selection: Selection, load: Sequence[str], as_json: bool
+) -> None:
+    from eventlog.operation.replay import events
+    from workers.delivery.manual_run import ready, try_out
+
+    found = the_handler(settings, selection.handler, load)
+    rows = []
+    token = settings.api_token.get_secret_value() if settings.api_token else None
+    async with ready(found, settings.tenant_url, token) as runtime:
+        async for event in events(log, selection):
+            trial = await try_out(runtime, event, replayed=True)
+            if as_json:
+                rows.append(trial_row(event, trial))
+            else:
+                print_trial(event, trial)
+    if as_json:
+        print_json(rows)
+
+
+def _plan(selection: Selection, found: Survey) -> dict[str, Any]:
+    return {
+        "handler": selection.handler,
+        "from": rfc3339(selection.from_ms),
+        "to": rfc3339(selection.to_ms),
+        "key": selection.key,
+        "count": found.total,
+        "by_type": asdict(found)["by_type"],
+        "first": None if found.first_ms is None else rfc3339(found.first_ms),
+        "last": None if found.last_ms is None else rfc3339(found.last_ms),
+    }
+
+
+def _tell(result: dict[str, int]) -> None:
+    click.echo(
+        f"{result['put']} run again; {result['open']} are open already, {result['waiting']} are not settled yet"
+    )

@@ -1,0 +1,70 @@
+"""Moments as people write them on a command line."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands import store_url
+from eventlog.clock import now_ms
+
+if TYPE_CHECKING:
+    from eventlog.log import EventLog
+    from receiver.settings import Settings
+
+
+_AGO = re.compile(r"(?:-\s*(\d+)\s*([smhd])|(\d+)\s*([smhd])\s*ago)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def moment_ms(text: str, *, now_ms: int) -> int:
+    """Unix milliseconds of an RFC 3339 moment, or of one that is so long ago (`2h ago`, `-30m`).
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if found := _AGO.fullmatch(text.strip()):
+        number, unit = found[1] or found[3], found[2] or found[4]
+        return now_ms - round(timedelta(**{_UNITS[unit]: int(number)}).total_seconds() * 1000)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValueError(
+            f"{text!r} is no moment; write it like 2026-11-24T06:00:00Z, or like '2h ago' (s, m, h, d)"
+        )
+    return round(at.timestamp() * 1000)
+
+
+class Moment(click.ParamType[int]):
+    """A moment as an option; Unix milliseconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return moment_ms(str(value), now_ms=now_ms())
+        except (ValueError, OverflowError) as error:
+            self.fail(str(error), param, ctx)
+
+
+@contextlib.asynccontextmanager
+async def stored_log(settings: Settings) -> AsyncIterator[EventLog]:
+    """The log, with as many lanes as it was made with, whatever AWR_LANES says here."""
+    from eventlog.connection.connect import connect
+    from eventlog.log import EventLog
+
+    async with connect(store_url(settings)) as redis:
+        log = EventLog(
+            redis, prefix=settings.key_prefix, lanes=settings.lanes, ledger_days=settings.ledger_days
+        )
+        log.lanes = await log.lanes_kept() or settings.lanes
+        yield log

@@ -1,0 +1,79 @@
+"""`serve`: the HTTP side alone, for production. One process, or a parent and several behind the same port."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from commands import prepare
+from commands.processes import child_option, end_with_parent, keep_what_is_loaded, say_ready
+
+if TYPE_CHECKING:
+    from receiver.serve import Doors
+    from receiver.settings import Settings
+
+
+@click.command()
+@click.option(
+    "--processes", default=1, show_default=True, type=click.IntRange(1, 64), help="Serving processes."
+)
+@child_option
+@click.option(
+    "--share",
+    type=(str, int, int),
+    hidden=True,
+    help="With --child: its name among its siblings, and the file descriptors of its public and admin socket.",
+)
+def serve(processes: int, child: bool, share: tuple[str, int, int] | None) -> None:
+    """Serve the webhook: verify, append to the log, keep the registration right."""
+    settings = prepare()
+
+    from receiver.settings import demand, serving_needs
+
+    demand(settings, serving_needs(settings))
+    if processes > 1:
+        from commands.serve_processes import serve_together
+
+        sys.exit(asyncio.run(serve_together(settings, processes)))
+    if share is not None:
+        _serve(settings, child=True, doors=_shared(*share))
+    else:
+        if child:
+            end_with_parent()
+        _serve(settings, child=child)
+
+
+def _shared(name: str, public_fd: int, admin_fd: int) -> Doors:
+    """Become one of several: in what is logged, in what is counted, and at which sockets."""
+    from structlog.contextvars import bind_contextvars
+
+    from receiver.serve import shared_doors
+    from receiver.shared_counts import FOLDER, count_into
+
+    bind_contextvars(process=name)
+    count_into(name)
+    # A parent that was killed could not remove it; what is open in it stays usable.
+    end_with_parent(also=lambda: shutil.rmtree(os.environ[FOLDER], ignore_errors=True))
+    return shared_doors(public_fd, admin_fd)
+
+
+def _serve(settings: Settings, *, child: bool, doors: Doors | None = None) -> None:
+    import uvloop
+
+    from receiver.serve import Receiver, stop_on_signals
+    from receiver.settings import load
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        stop_on_signals(stop, insist=not child)
+        receiver = Receiver(settings, reload=lambda: load(os.environ))
+        await receiver.run(stop, on_open=say_ready, doors=doors)
+
+    keep_what_is_loaded()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())

@@ -1,0 +1,143 @@
+"""`serve --processes`: several serving processes behind one public port and one admin port.
+
+The parent opens both ports, hands the public one down, keeps its children running, and answers the admin port for all
+of them. It sees no request of a sender: the children accept from the same socket, so what one that died had not
+accepted yet goes to another. They tell the parent how they are through unix sockets, and count in files; both lie in
+a folder that only this user may enter and that goes with the parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from commands.processes import Child
+from receiver import shared_counts
+from receiver.app import create_admin_app
+from receiver.errors import SettingsError
+from receiver.health import together
+from receiver.serve import claim, open_doors, serve_until, stop_on_signals
+from receiver.settings import Settings
+
+ANSWER_S = 1.0
+
+_MEND = "set it to a folder with a short name that this user may write to"
+
+
+async def serve_together(settings: Settings, processes: int) -> int:
+    """Serve until a signal, or until a child refuses its configuration.
+
+    Returns:
+        The exit code: 0, or 2 when a child refused.
+
+    Raises:
+        SettingsError: `--processes` does not go with a setting, or a port or the folder cannot be opened.
+        LogMismatch: the log in this Redis belongs to another tenant or setting.
+    """
+    if settings.registration == "ephemeral":
+        raise SettingsError(
+            "AWR_REGISTER",
+            "is ephemeral, where the first process to end would unsubscribe the others",
+            "set it to auto or off, or leave --processes out",
+        )
+    assert settings.redis_url is not None  # noqa: S101 - demanded by `serve`
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    await claim(settings, settings.redis_url.get_secret_value())
+    with (
+        open_doors(settings, processes=processes) as (public, admin),
+        _folder() as folder,
+        contextlib.ExitStack() as opened,
+    ):
+        parts = [
+            opened.enter_context(_part(f"serve-{number}", folder, public))
+            for number in range(1, processes + 1)
+        ]
+        running = [asyncio.create_task(part.child.keep_running(stop)) for part in parts]
+        # While the children finish what is under way, nobody is to queue up at a port that is about to go.
+        shutting = asyncio.create_task(stop.wait())
+        shutting.add_done_callback(lambda _: public.close())
+        all_ended = asyncio.Event()
+        answering = asyncio.create_task(serve_until(_admin(parts, folder, stop), admin, all_ended))
+        code = 0
+        for task in asyncio.as_completed(running):
+            code = max(code, await task)
+            stop.set()
+        all_ended.set()
+        await answering
+    return code
+
+
+class _Part:
+    """One of the children, and what it says of itself."""
+
+    def __init__(self, child: Child, path: str) -> None:
+        self.child = child
+        self._path = path
+
+    async def report(self) -> dict[str, Any] | str:
+        """What it says of its readiness, or the reason why it says nothing."""
+        if not self.child.ready.is_set():
+            return "process-not-started"
+        transport = httpx2.AsyncHTTPTransport(uds=self._path)
+        try:
+            async with httpx2.AsyncClient(transport=transport, timeout=ANSWER_S) as client:
+                found: dict[str, Any] = (await client.get("http://child/health/ready")).json()
+        except (httpx2.HTTPError, ValueError):
+            return "process-not-answering"
+        return found
+
+
+@contextlib.contextmanager
+def _part(name: str, folder: Path, public: socket.socket) -> Iterator[_Part]:
+    """A child that is not running yet, with the socket at which it will answer us."""
+    path = str(folder / f"{name}.sock")
+    with socket.socket(socket.AF_UNIX) as inner:
+        try:
+            inner.bind(path)
+        except OSError as error:
+            raise SettingsError("TMPDIR", f"no unix socket can be made in it ({error})", _MEND) from None
+        inner.listen()
+        fds = (public.fileno(), inner.fileno())
+        child = Child(
+            ["serve", "--child", "--share", name, *map(str, fds)],
+            {**os.environ, shared_counts.FOLDER: str(folder)},
+            name=name,
+            shared_fds=fds,
+            on_end=lambda: shared_counts.ended(str(folder), name),
+        )
+        yield _Part(child, path)
+
+
+def _admin(parts: list[_Part], folder: Path, stop: asyncio.Event) -> Any:
+    async def report() -> dict[str, Any]:
+        if stop.is_set():
+            return together([], ["stopping"] * len(parts))
+        found = await asyncio.gather(*(part.report() for part in parts))
+        return together(
+            [one for one in found if isinstance(one, dict)], [one for one in found if isinstance(one, str)]
+        )
+
+    async def exposition() -> bytes:
+        return shared_counts.exposition(str(folder), ready=(await report())["ready"])
+
+    return create_admin_app(report, exposition)
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for us alone for as long as the block lasts."""
+    try:
+        made = tempfile.TemporaryDirectory(prefix="ampeco-receiver-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise SettingsError("TMPDIR", f"no folder can be made in it ({error.strerror})", _MEND) from None
+    with made as name:
+        yield Path(name)

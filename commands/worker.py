@@ -1,0 +1,166 @@
+"""`worker`: runs handlers. A parent that watches, with the admin port; the children do the work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands import prepare
+from commands.processes import child_option
+
+if TYPE_CHECKING:
+    from commands.processes import Child
+    from receiver.settings import Settings
+
+
+@click.command()
+@click.option("--queue", default="default", show_default=True, help="The RQ queue to serve.")
+@click.option(
+    "--processes", default=1, show_default=True, type=click.IntRange(1, 64), help="Worker processes."
+)
+@click.option("--load", multiple=True, metavar="MODULE|FILE", help="Handlers besides the installed plugins.")
+@child_option
+@click.option("--isolated", is_flag=True, hidden=True, help="The child for isolated handlers.")
+def worker(queue: str, processes: int, load: tuple[str, ...], child: bool, isolated: bool) -> None:
+    """Run the handlers of the installed plugins."""
+    if queue.endswith(".isolated"):
+        raise click.UsageError("--queue: the worker of the queue before .isolated serves both.")
+    settings = prepare(need=("AWR_REDIS_URL",))
+    if settings.registration != "off":
+        from receiver.settings import demand
+
+        demand(settings, ("AWR_TENANT_URL", "AWR_API_TOKEN"))
+    if child:
+        sys.exit(run_child(settings, queue, load, isolated=isolated))
+    sys.exit(asyncio.run(_supervise(settings, _child_arguments(queue, load), processes)))
+
+
+def _child_arguments(queue: str, load: tuple[str, ...]) -> list[str]:
+    return ["worker", "--child", "--queue", queue, *(part for name in load for part in ("--load", name))]
+
+
+def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated: bool = False) -> int:
+    """The work itself, in this process."""
+    from commands.processes import end_with_parent, keep_what_is_loaded, say_ready
+    from handlers.contract import HandlerError
+    from receiver.serve import rules_of
+    from receiver.settings import load as load_settings
+    from workers.config import WorkerConfig
+    from workers.process.isolated import IsolatedProcess
+    from workers.process.worker import RECYCLED, WorkerProcess
+
+    def token() -> str | None:
+        secret = load_settings(os.environ).api_token
+        return secret.get_secret_value() if secret else None
+
+    assert settings.redis_url is not None  # noqa: S101 - demanded above
+    config = WorkerConfig(
+        redis_url=settings.redis_url.get_secret_value(),
+        prefix=settings.key_prefix,
+        lanes=settings.lanes,
+        queue=queue,
+        tenant_url=settings.tenant_url,
+        api_token=token,
+        rules_version=rules_of(settings).version,
+        load=load,
+        allow=settings.handlers_allow,
+        strict=settings.plugins_strict,
+        ledger_days=settings.ledger_days,
+        keep=settings.keep,
+        isolated_command=(
+            sys.executable,
+            "-P",
+            "-m",
+            "commands",
+            *_child_arguments(queue, load),
+            "--isolated",
+        ),
+        isolated_memory_mb=settings.isolated_memory_mb,
+    )
+    end_with_parent()
+    if isolated:
+        return IsolatedProcess(config).run()
+
+    def ready() -> None:
+        keep_what_is_loaded()
+        say_ready()
+
+    try:
+        code = WorkerProcess(config, on_ready=ready).run()
+    except HandlerError as error:
+        click.echo(f"ampeco-receiver: {error}", err=True)
+        return 2
+    if code == RECYCLED:
+        # A handler's thread never returned; a polite exit would wait for it.
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+async def _supervise(settings: Settings, arguments: list[str], processes: int) -> int:
+    from commands.processes import Child
+    from receiver.serve import stop_on_signals
+
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    children = [Child(arguments, os.environ) for _ in range(processes)]
+    running = [asyncio.create_task(child.keep_running(stop)) for child in children]
+    admin = asyncio.create_task(_admin(settings, children, stop))
+    code = 0
+    for task in asyncio.as_completed([*running, admin]):
+        code = max(code, await task)
+        stop.set()
+    return code
+
+
+async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event) -> int:
+    """Health and metrics of this worker, until `stop`."""
+    import json
+
+    from prometheus_client import CONTENT_TYPE_LATEST
+    from redis.exceptions import RedisError
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import PlainTextResponse, Response
+    from starlette.routing import Route
+
+    from eventlog.connection.connect import connect
+    from eventlog.log import EventLog
+    from receiver.metrics import exposition
+    from receiver.serve import listening, serve_until
+
+    assert settings.redis_url is not None  # noqa: S101
+    redis = connect(settings.redis_url.get_secret_value(), max_connections=4)
+    log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
+
+    async def live(_: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def ready(_: Request) -> Response:
+        reasons = [] if all(child.ready.is_set() for child in children) else ["worker-not-started"]
+        try:
+            await log.ready()
+        except (RedisError, OSError):
+            reasons.append("redis-unreachable")
+        report: dict[str, Any] = {"ready": not reasons, "reasons": reasons, "processes": len(children)}
+        return Response(json.dumps(report), 503 if reasons else 200, media_type="application/json")
+
+    async def metrics(_: Request) -> Response:
+        try:
+            return Response(await exposition(log), media_type=CONTENT_TYPE_LATEST)
+        except (RedisError, OSError):
+            return PlainTextResponse("redis unreachable", 503)
+
+    app = Starlette(
+        routes=[Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", metrics)]
+    )
+    try:
+        with listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as listener:
+            await serve_until(app, listener, stop)
+    finally:
+        await redis.aclose()
+    return 0

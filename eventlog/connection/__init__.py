@@ -1,0 +1,1 @@
+"""Connections to Redis: clients, pipelined script calls, Sentinel, and an embedded server."""

@@ -1,0 +1,107 @@
+"""Redis clients as this service needs them: short time-outs and no automatic retries.
+
+redis-py retries a command by itself when a reply is lost. For scripts that move a drain forward that is
+wrong: the caller must know that the outcome is unknown, and ask again with the same sequence number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from eventlog.connection import sentinel
+from eventlog.connection.packing import Packed
+
+SCHEMES = ("redis", "rediss", "unix", *sentinel.SCHEMES)
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL that no client could be made of, without repeating it (it may hold a password).
+
+    Raises:
+        ValueError: with the reason.
+    """
+    if url.partition("://")[0].lower() not in SCHEMES:
+        raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
+    if _is_watched(url):
+        sentinel.parse(url)
+        return
+    try:
+        redis.ConnectionPool.from_url(url)
+    except ValueError:
+        raise ValueError("not a Redis URL") from None
+
+
+class _Connection(Packed, redis.asyncio.Connection):
+    pass
+
+
+class _SSLConnection(Packed, redis.asyncio.SSLConnection):
+    pass
+
+
+class _UnixConnection(Packed, redis.asyncio.UnixDomainSocketConnection):
+    pass
+
+
+_PACKED: dict[type, Any] = {
+    redis.asyncio.Connection: _Connection,
+    redis.asyncio.SSLConnection: _SSLConnection,
+    redis.asyncio.UnixDomainSocketConnection: _UnixConnection,
+}
+
+
+def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 64) -> redis.asyncio.Redis:
+    """A client for the event loop; callers wait for a free connection rather than fail."""
+    if _is_watched(url):
+        return sentinel.master(sentinel.parse(url), timeout_s=timeout_s, max_connections=max_connections)
+    pool: redis.asyncio.BlockingConnectionPool = redis.asyncio.BlockingConnectionPool.from_url(
+        url,
+        max_connections=max_connections,
+        timeout=timeout_s,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=AsyncRetry(NoBackoff(), 0),
+        protocol=2,
+    )
+    pool.connection_class = _PACKED[pool.connection_class]
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]], *, within_s: float = float("inf")) -> bool:
+    """Cancel until they are gone: Python 3.11's wait_for, which redis-py sends with, can swallow a cancel.
+
+    Returns:
+        True when some are still there after `within_s`.
+    """
+    left, end_s = set(tasks), time.monotonic() + within_s
+    while left and time.monotonic() < end_s:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.2)
+    return bool(left)
+
+
+def connect_sync(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
+    """A plain client for a thread of its own (RQ, the command line)."""
+    if _is_watched(url):
+        return sentinel.master_sync(sentinel.parse(url), timeout_s=timeout_s)
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )
+
+
+def _is_watched(url: str) -> bool:
+    return url.partition("://")[0].lower() in sentinel.SCHEMES

@@ -1,0 +1,266 @@
+"""A Redis that Sentinel watches: the URL that names it, and clients that always talk to its present master.
+
+redis-py finds the master. What is added here: a server that refuses writes is left, and the sentinels are asked
+anew; and several who ask at once do not lose a sentinel out of the list.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+import redis.asyncio.sentinel
+import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import ResponseError
+from redis.retry import Retry
+
+from eventlog.connection.packing import Packed
+
+SCHEMES = ("redis+sentinel", "rediss+sentinel")
+
+_PORT = 26379
+_ANSWER_S = 1.0  # for one sentinel; the next is asked after it
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:\s]+))(?::(?P<port>[0-9]{1,5}))?")
+_LOGIN = ("sentinel_username", "sentinel_password")
+_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
+_CERT_REQS = ("none", "optional", "required")
+_NO_MASTER = ("MASTERDOWN", "UNBLOCKED")
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A master by its name, and who knows where it is.
+
+    Attributes:
+        sentinels: host and port of each.
+        service: what the sentinels call the master.
+        master: how to log in to it, as redis-py's connections take it; `db` included.
+        sentinel: likewise for the sentinels.
+        tls: both are spoken to over TLS.
+    """
+
+    sentinels: tuple[tuple[str, int], ...]
+    service: str
+    master: Mapping[str, Any] = field(repr=False)
+    sentinel: Mapping[str, Any] = field(repr=False)
+    tls: bool = False
+
+
+class TooFewReplicas(ConnectionLost):
+    """The master takes no writes, since fewer replicas follow it than `min-replicas-to-write` asks for."""
+
+
+def parse(url: str) -> Watched:
+    """Take `redis+sentinel://[user:password@]host:port[,host:port...]/SERVICE[/DB][?options]` apart.
+
+    Names and passwords may be percent-encoded. Options: `sentinel_username`, `sentinel_password`; with
+    `rediss+sentinel` also `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs`, `ssl_check_hostname`.
+
+    Raises:
+        ValueError: with what to mend. No part of the URL is repeated, since any could be part of a password.
+    """
+    scheme, _, rest = url.partition("://")
+    rest, _, query = rest.partition("?")
+    authority, _, path = rest.partition("/")
+    login, _, hosts = authority.rpartition("@")
+    username, _, password = login.partition(":")
+    service, db = _service(path)
+    tls = scheme.lower() == SCHEMES[1]
+    options = _options(query, tls=tls)
+    secured = {name: value for name, value in options.items() if name in _TLS}
+    return Watched(
+        sentinels=tuple(_address(host) for host in hosts.split(",")),
+        service=service,
+        master={**_login(unquote(username), unquote(password)), "db": db, **secured},
+        sentinel={**_login(*(options.get(name, "") for name in _LOGIN)), **secured},
+        tls=tls,
+    )
+
+
+def _service(path: str) -> tuple[str, int]:
+    name, _, db = path.partition("/")
+    if not name:
+        raise ValueError(
+            "names no service; end it with /SERVICE, the name that the sentinels give the master"
+        )
+    if db and not re.fullmatch(r"[0-9]{1,9}", db):
+        raise ValueError("must end with /SERVICE or /SERVICE/DB, where DB is a number")
+    return unquote(name), int(db or 0)
+
+
+def _address(text: str) -> tuple[str, int]:
+    found = _HOST.fullmatch(text)
+    port = int(found["port"] or _PORT) if found else 0
+    if found is None or not 0 < port < 65536:
+        raise ValueError(
+            "must name its sentinels as host:port[,host:port...], IPv6 in brackets; "
+            "percent-encode what is special in a password"
+        )
+    return found["v6"] or found["name"], port
+
+
+def _options(query: str, *, tls: bool) -> dict[str, Any]:
+    known = (*_LOGIN, *_TLS) if tls else _LOGIN
+    options: dict[str, Any] = {}
+    for part in filter(None, query.split("&")):
+        name, _, value = part.partition("=")
+        if name not in known:
+            raise ValueError(f"has an unknown option; what can be given is {', '.join(known)}")
+        if not value or name in options:
+            raise ValueError(f"must give {name} once, with a value")
+        options[name] = unquote(value)
+    if options.get("ssl_cert_reqs", "required") not in _CERT_REQS:
+        raise ValueError(f"must give ssl_cert_reqs as one of {', '.join(_CERT_REQS)}")
+    if "ssl_check_hostname" in options:
+        checked = options["ssl_check_hostname"].lower()
+        if checked not in ("true", "false"):
+            raise ValueError("must give ssl_check_hostname as true or false")
+        options["ssl_check_hostname"] = checked == "true"
+    return options
+
+
+def _login(username: str, password: str) -> dict[str, str]:
+    return {name: text for name, text in (("username", username), ("password", password)) if text}
+
+
+def _left(refused: ResponseError) -> ConnectionLost | None:
+    """What an answer means that only a server gives which should not be spoken to any more; None for others."""
+    if str(refused).startswith("NOREPLICAS"):
+        return TooFewReplicas("the master has too few replicas")
+    if refused.status_code in _NO_MASTER or str(refused).startswith(_NO_MASTER):
+        return ConnectionLost("the server is no master any more")
+    return None
+
+
+# For the event loop
+
+
+class _AsyncSentinel(redis.asyncio.sentinel.Sentinel):
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Where the master is. redis-py reorders the list in place, and drops sentinels when two ask at once."""
+        asked = copy.copy(self)
+        asked.sentinels = list(self.sentinels)
+        found: tuple[str, int] = await redis.asyncio.sentinel.Sentinel.discover_master(asked, service_name)
+        self.sentinels = asked.sentinels
+        return found
+
+
+class _AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool, redis.asyncio.BlockingConnectionPool):
+    """Asks the sentinels before it connects, and lets callers wait for a free connection."""
+
+    async def aclose(self) -> None:
+        try:
+            await super().aclose()
+        finally:
+            await self.sentinel_manager.aclose()
+
+
+class _AsyncConnection(Packed, redis.asyncio.sentinel.SentinelManagedConnection):
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().read_response(*args, **options)
+        except ResponseError as refused:
+            if (lost := _left(refused)) is None:
+                raise
+            await self.disconnect(nowait=True)
+            raise lost from None
+
+
+class _AsyncSSLConnection(_AsyncConnection, redis.asyncio.SSLConnection):
+    pass
+
+
+def master(watched: Watched, *, timeout_s: float, max_connections: int) -> redis.asyncio.Redis:
+    """A client of the present master. It retries nothing; closing it closes what it asked the sentinels with."""
+    retry = AsyncRetry(NoBackoff(), 0)
+    sentinel = _AsyncSentinel(  # type: ignore[no-untyped-call]
+        watched.sentinels, sentinel_kwargs=_asking(watched, timeout_s, retry)
+    )
+    client: redis.asyncio.Redis = sentinel.master_for(
+        watched.service,
+        connection_pool_class=_AsyncPool,
+        connection_class=_AsyncSSLConnection if watched.tls else _AsyncConnection,
+        max_connections=max_connections,
+        timeout=timeout_s,
+        **_common(timeout_s, retry),
+        **watched.master,
+    )
+    return client
+
+
+# For a thread of its own
+
+
+class _Sentinel(redis.sentinel.Sentinel):
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """As above: RQ listens for commands in a second thread."""
+        asked = copy.copy(self)
+        asked.sentinels = list(self.sentinels)
+        found: tuple[str, int] = redis.sentinel.Sentinel.discover_master(  # type: ignore[no-untyped-call]
+            asked, service_name
+        )
+        self.sentinels = asked.sentinels
+        return found
+
+
+class _Pool(redis.sentinel.SentinelConnectionPool):
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self.sentinel_manager.close()
+
+
+class _Connection(redis.sentinel.SentinelManagedConnection):
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        # redis-py's plain connection ends when its wait for a reply is broken off (RQ's signal handler does that);
+        # this kind would stay, and give that reply to whoever asks next.
+        options.setdefault("disconnect_on_error", True)
+        try:
+            return super().read_response(*args, **options)
+        except ResponseError as refused:
+            if (lost := _left(refused)) is None:
+                raise
+            self.disconnect()  # type: ignore[no-untyped-call]
+            raise lost from None
+
+
+class _SSLConnection(_Connection, redis.SSLConnection):
+    pass
+
+
+def master_sync(watched: Watched, *, timeout_s: float) -> redis.Redis:
+    """The plain client of the present master. It retries nothing."""
+    retry = Retry(NoBackoff(), 0)
+    sentinel = _Sentinel(  # type: ignore[no-untyped-call]
+        watched.sentinels, sentinel_kwargs=_asking(watched, timeout_s, retry)
+    )
+    client: redis.Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
+        watched.service,
+        connection_pool_class=_Pool,
+        connection_class=_SSLConnection if watched.tls else _Connection,
+        **_common(timeout_s, retry),
+        **watched.master,
+    )
+    return client
+
+
+def _asking(watched: Watched, timeout_s: float, retry: Any) -> dict[str, Any]:
+    """How to speak to a sentinel."""
+    return {**watched.sentinel, **_common(min(timeout_s, _ANSWER_S), retry), "ssl": watched.tls}
+
+
+def _common(timeout_s: float, retry: Any) -> dict[str, Any]:
+    return {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "retry": retry,
+        "protocol": 2,
+    }

@@ -1,0 +1,1 @@
+"""Reads the log for people: what happened to an event, and why."""

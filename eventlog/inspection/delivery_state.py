@@ -1,0 +1,199 @@
+"""What became of one event at one handler, or why it waits, told from what the log has of both.
+
+Pure: it is given what was found. It speaks in slugs and facts; sentences are somebody else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from eventlog.inspection.search import End
+from eventlog.operation.handlers import Pause
+from eventlog.record import OPEN_QUOTA, AttemptNote, OpenRecord, OpenState, id_order
+
+UNSEEN_MS = 180_000  # workers declare their handlers once a minute
+
+State = (
+    OpenState
+    | Literal["waiting", "settled", "before-start"]
+    | Literal["done", "skipped", "filtered", "not-wanted", "superseded", "dead"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EventFacts:
+    """What is known of an event, body aside.
+
+    Attributes:
+        type, size, key_id: None when only the history still knows of it.
+        key: entity key; None without one, or when it is not known any more.
+        key_id: which key verified it; empty for our own events.
+        kept: whether it still lies in its lane.
+    """
+
+    lane: int
+    stream_id: str
+    received_at_ms: int
+    type: str | None = None
+    key: str | None = None
+    size: int | None = None
+    key_id: str | None = None
+    marks: tuple[str, ...] = ()
+    kept: bool = False
+
+    @property
+    def event_id(self) -> str:
+        return f"{self.lane}-{self.stream_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerFacts:
+    """A registered handler.
+
+    Attributes:
+        since_ms: when it was registered first.
+        seen_ms: when a worker declared it last.
+    """
+
+    name: str
+    types: frozenset[str]
+    since_ms: int
+    seen_ms: int
+    pause: Pause | None = None
+
+    def wants(self, type: str | None) -> bool:
+        """Whether it gets events of this type; of an unknown type we believe so."""
+        return type is None or "*" in self.types or type in self.types
+
+
+@dataclass(frozen=True, slots=True)
+class PairFacts:
+    """One lane of one handler.
+
+    Attributes:
+        cur, runto, ahead: as in `lease.Taken`.
+        holder: who holds the lease; empty when nobody does.
+        open_count: records in its `open`.
+    """
+
+    cur: str
+    runto: str
+    ahead: frozenset[str]
+    holder: str
+    open_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of an event at a handler.
+
+    Attributes:
+        why: of a settled one the author's words or the slug of its dead letter; of a waiting one `paused`,
+            `open-full`, `handed-out`, `held`, `no-worker` or `nobody-yet`; of one that is retried its last error.
+        at_ms: when it was settled; when a retry is due, also that of the event it is parked behind; since when a
+            pause or the absence of workers lasts.
+        words: whoever paused it left them.
+        holder: who holds the lane.
+        behind: id of the event it is parked behind.
+        tries: attempts that counted.
+        deaths: times a worker died while it ran.
+        attempts: the last ones, oldest first.
+        letter: id of its dead letter, as long as that is kept.
+        earlier: ends it came to before it was replayed.
+    """
+
+    handler: str
+    state: State
+    why: str = ""
+    at_ms: int | None = None
+    holder: str = ""
+    words: str = ""
+    behind: str = ""
+    tries: int = 0
+    deaths: int = 0
+    attempts: tuple[AttemptNote, ...] = ()
+    letter: str = ""
+    earlier: tuple[End, ...] = ()
+
+
+def fate_of(
+    event: EventFacts,
+    handler: HandlerFacts,
+    pair: PairFacts,
+    *,
+    open_: Sequence[OpenRecord],
+    ends: Sequence[End],
+    letter: str,
+    now_ms: int,
+) -> Fate:
+    """Tell what became of it.
+
+    Args:
+        open_: what the handler has open of the same entity, in log order; at least this event, if it is open.
+        ends: of this event's deliveries, oldest first.
+        letter: id of its dead letter, or empty.
+    """
+    name = handler.name
+    for record in open_:
+        if record.event.stream_id == event.stream_id:
+            return _of_open(name, pair, record, open_, tuple(ends))
+    if ends:
+        *earlier, last = ends
+        return Fate(
+            name,
+            last.settled.outcome,  # type: ignore[arg-type]
+            last.settled.reason,
+            last.at_ms,
+            attempts=last.settled.attempts,
+            letter=letter,
+            earlier=tuple(earlier),
+        )
+    if letter:
+        return Fate(name, "dead", letter=letter)
+    if not handler.wants(event.type):
+        return Fate(name, "not-wanted")
+    if id_order(event.stream_id) > id_order(pair.cur) and event.stream_id not in pair.ahead:
+        return _of_waiting(event, handler, pair, now_ms)
+    if id_order(event.stream_id)[0] < handler.since_ms:
+        return Fate(name, "before-start", at_ms=handler.since_ms)
+    return Fate(name, "settled")
+
+
+def _of_open(
+    name: str, pair: PairFacts, record: OpenRecord, open_: Sequence[OpenRecord], earlier: tuple[End, ...]
+) -> Fate:
+    behind, at_ms = "", record.due_ms
+    if record.state == "parked":
+        blocker = next((other for other in open_ if other.event.order < record.event.order), None)
+        if blocker is not None:
+            behind, at_ms = blocker.event.event_id, blocker.due_ms
+    return Fate(
+        name,
+        record.state,
+        record.last_error,
+        at_ms,
+        holder=pair.holder,
+        behind=behind,
+        tries=record.attempts,
+        deaths=record.crashes,
+        attempts=record.log,
+        earlier=earlier,
+    )
+
+
+def _of_waiting(event: EventFacts, handler: HandlerFacts, pair: PairFacts, now_ms: int) -> Fate:
+    name = handler.name
+    if handler.pause is not None:
+        return Fate(
+            name, "waiting", "paused", handler.pause.since_ms, pair.holder, words=handler.pause.reason
+        )
+    if pair.open_count >= OPEN_QUOTA:
+        return Fate(name, "waiting", "open-full", holder=pair.holder)
+    if pair.holder:
+        handed_out = id_order(event.stream_id) <= id_order(pair.runto)
+        return Fate(name, "waiting", "handed-out" if handed_out else "held", holder=pair.holder)
+    if handler.seen_ms < now_ms - UNSEEN_MS:
+        return Fate(name, "waiting", "no-worker", handler.seen_ms)
+    return Fate(name, "waiting", "nobody-yet")

@@ -1,0 +1,187 @@
+"""What became of an event, or of everything about an entity: gathers all that the log still knows.
+
+It also gathers what helps when nothing is there: how far back events are kept, who wants what, when the door was
+shut. Everything is read in pages; nothing is changed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from eventlog.errors import UnknownName
+from eventlog.inspection.delivery_state import HandlerFacts
+from eventlog.inspection.timeline import Story, of_entity, of_event
+from eventlog.log import EventLog
+from eventlog.operation.handlers import pauses, unknown_handler
+from eventlog.record import id_order
+from eventlog.subscription import SubscriptionStore
+from eventlog.usage import Standing, standing
+
+_EVENT = re.compile(r"(\d{1,4})-(\d{1,19}-\d{1,19})")
+_QUARANTINED = re.compile(r"\d{1,19}-\d{1,19}")
+_SHOWN_GAPS = 5
+_NEAR_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A verified body that could not be read."""
+
+    stream_id: str
+    reason: str
+    received_at_ms: int
+    key_id: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A time in which the door was shut, and the types that may be missing."""
+
+    from_at: str
+    to_at: str
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All that the log knows of what was asked for.
+
+    Attributes:
+        stories: in log order; of an event that left no trace, its place without any fates.
+        lane: where it lies or would lie; None for something in quarantine.
+        lanes: how many the log has.
+        oldest_ms, newest: when the oldest event that the lane keeps arrived, and id of the newest.
+        handlers: those that are registered, whoever was asked for.
+        subscribed: types of our notification subscription; None when the log remembers none.
+        gaps: the last ones, or those about the time in question.
+    """
+
+    asked: str
+    lane: int | None
+    lanes: int
+    stories: tuple[Story, ...]
+    quarantined: Quarantined | None
+    oldest_ms: int | None
+    newest: str | None
+    handlers: tuple[HandlerFacts, ...]
+    subscribed: frozenset[str] | None
+    gaps: tuple[Gap, ...]
+    standing: Standing | None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is any trace of it."""
+        return self.quarantined is not None or any(s.event.kept or s.fates for s in self.stories)
+
+
+async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int) -> Explanation:
+    """Tell all that is known.
+
+    Args:
+        asked: id of an event or of something in quarantine, or an entity such as `session:4711`.
+        handler: tell of this one only.
+
+    Raises:
+        UnknownName: it is neither, or no such handler is registered.
+    """
+    known = await registered(log)
+    if handler is not None and handler not in {facts.name for facts in known}:
+        raise await unknown_handler(log, handler)
+    wanted = [facts for facts in known if handler in (None, facts.name)]
+    unreadable: Quarantined | None = None
+    stories: tuple[Story, ...] = ()
+    lane: int | None = None
+    around_ms: int | None = None
+    if found := _EVENT.fullmatch(asked):
+        lane = int(found[1])
+        stories = (await of_event(log, lane, found[2], wanted, now_ms),)
+        around_ms = id_order(found[2])[0]
+    elif _QUARANTINED.fullmatch(asked):
+        unreadable = await quarantined(log, asked)
+        around_ms = id_order(asked)[0]
+    elif ":" in asked:
+        lane = log.lane_of(asked, b"")
+        stories = await of_entity(log, lane, asked, wanted, now_ms)
+    else:
+        raise UnknownName(
+            f"{asked!r} is neither the id of an event, such as 3-1764000000000-0, nor an entity, such as session:4711"
+        )
+    remembered = await SubscriptionStore(log).read()
+    oldest, newest = await _span(log, lane)
+    return Explanation(
+        asked=asked,
+        lane=lane,
+        lanes=log.lanes,
+        stories=stories,
+        quarantined=unreadable,
+        oldest_ms=oldest,
+        newest=newest,
+        handlers=tuple(known),
+        subscribed=frozenset(remembered["types"].split(",")) if remembered.get("types") else None,
+        gaps=await _gaps(log, around_ms),
+        standing=await standing(log),
+    )
+
+
+async def quarantined(log: EventLog, stream_id: str) -> Quarantined | None:
+    """Something in quarantine by its id; None when it is not there."""
+    if not _QUARANTINED.fullmatch(stream_id):
+        return None
+    for raw_id, fields in await log.redis.xrange(log.key("quarantine"), min=stream_id, max=stream_id):
+        return Quarantined(
+            raw_id.decode(),
+            fields[b"reason"].decode(),
+            int(fields[b"r"]),
+            fields[b"s"].decode(),
+            fields[b"b"],
+        )
+    return None
+
+
+async def registered(log: EventLog) -> list[HandlerFacts]:
+    """The registered handlers, by name."""
+    async with log.redis.pipeline(transaction=True) as asked:
+        for hash_ in ("newest", "wants", "handlers", "since"):
+            asked.hgetall(log.key(hash_))
+        newest, wants, registry, since = await asked.execute()
+    paused = await pauses(log)
+    found = []
+    for name, version in sorted(newest.items()):
+        record = json.loads(registry[name + b"|" + version])
+        found.append(
+            HandlerFacts(
+                name.decode(),
+                frozenset(wants[name].decode().split("\n")),
+                int(since.get(name, record["first_seen"])),
+                int(record["last_seen"]),
+                paused.get(name.decode()),
+            )
+        )
+    return found
+
+
+async def _span(log: EventLog, lane: int | None) -> tuple[int | None, str | None]:
+    """When the oldest kept event of a lane (or of all) arrived, and id of the newest."""
+    lanes = [lane] if lane is not None else range(log.lanes)
+    oldest, newest = [], []
+    for each in lanes:
+        stream = log.key("events", each)
+        oldest += [id_order(raw.decode())[0] for raw, _ in await log.redis.xrange(stream, count=1)]
+        newest += [(id_order(raw.decode()), each) for raw, _ in await log.redis.xrevrange(stream, count=1)]
+    if not newest:
+        return None, None
+    (ms, seq), of = max(newest)
+    return min(oldest), f"{of}-{ms}-{seq}"
+
+
+async def _gaps(log: EventLog, around_ms: int | None) -> tuple[Gap, ...]:
+    """The last gaps, or those that began within a day of a moment."""
+    found = sorted(
+        (int(from_ms), json.loads(text))
+        for from_ms, text in (await log.redis.hgetall(log.key("gaps"))).items()
+    )
+    near = [gap for from_ms, gap in found if around_ms is None or abs(from_ms - around_ms) <= _NEAR_MS]
+    return tuple(Gap(gap["from"], gap["to"], tuple(gap["types"])) for gap in near[-_SHOWN_GAPS:])

@@ -1,0 +1,36 @@
+"""Events as they arrive, over all lanes, for somebody who watches. It reads, and keeps no position in the log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from eventlog.log import EventLog
+from eventlog.record import StoredEvent, decode_event, id_order
+
+_BLOCK_MS = 1_000
+_PAGE = 100
+
+
+async def ends(log: EventLog) -> dict[int, str]:
+    """Where each lane ends now."""
+    found = {}
+    for lane in range(log.lanes):
+        page = await log.redis.xrevrange(log.key("events", lane), count=1)
+        found[lane] = page[0][0].decode() if page else "0-0"
+    return found
+
+
+async def arriving(log: EventLog, after: dict[int, str]) -> AsyncIterator[list[StoredEvent]]:
+    """What arrives after these places, in the order of arrival as far as it is read together; without end."""
+    lanes = {log.key("events", lane).encode(): lane for lane in after}
+    places = {key: after[lane] for key, lane in lanes.items()}
+    while True:
+        reply = await log.redis.xread(places, count=_PAGE, block=_BLOCK_MS)
+        some = []
+        for key, page in reply or ():
+            for stream_id, fields in page:
+                flat = [part for pair in fields.items() for part in pair]
+                some.append(decode_event(lanes[key], stream_id, flat))
+            places[key] = page[-1][0].decode()
+        if some:
+            yield sorted(some, key=lambda event: id_order(event.stream_id))

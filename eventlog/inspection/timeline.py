@@ -1,0 +1,162 @@
+"""The story of an event, or of all events of an entity: gathers what their lane and each handler have of them.
+
+An event whose lane has forgotten it is told of from what was copied: what is open, the dead letters, the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from eventlog.inspection.delivery_state import EventFacts, Fate, HandlerFacts, PairFacts, fate_of
+from eventlog.inspection.search import End, Where, ends_of_entity, ends_of_event, find, find_open, open_record
+from eventlog.log import EventLog
+from eventlog.record import OpenRecord, id_order
+
+
+@dataclass(frozen=True)
+class Story:
+    """One event, and what became of it at each handler."""
+
+    event: EventFacts
+    fates: tuple[Fate, ...]
+
+
+async def of_event(
+    log: EventLog, lane: int, stream_id: str, handlers: Sequence[HandlerFacts], now_ms: int
+) -> Story:
+    kept = await log.event(f"{lane}-{stream_id}")
+    if kept is not None:
+        event = EventFacts(
+            lane,
+            stream_id,
+            kept.received_at_ms,
+            kept.type,
+            kept.key,
+            len(kept.body),
+            kept.key_id,
+            kept.marks,
+            kept=True,
+        )
+    else:
+        event = EventFacts(lane, stream_id, id_order(stream_id)[0])
+    fates = []
+    for handler in handlers:
+        pair = await _pair(log, handler.name, lane)
+        record = await open_record(log, handler.name, lane, stream_id)
+        open_ = [record] if record is not None else []
+        if record is not None and record.event.key is not None:
+            open_ = [
+                other for other, _ in (await find_open(log, handler.name, lane, record.event.key)).values()
+            ]
+        ends = await ends_of_event(log, handler.name, lane, stream_id)
+        letters = await _letters(log, handler.name, Where("event", "is", f"{lane}-{stream_id}"))
+        event = _better(event, record, len(record.event.body) if record else 0, letters.get(stream_id))
+        letter = letters[stream_id].id if stream_id in letters else ""
+        fates.append(fate_of(event, handler, pair, open_=open_, ends=ends, letter=letter, now_ms=now_ms))
+    return Story(event, _told(event, fates))
+
+
+async def of_entity(
+    log: EventLog, lane: int, key: str, handlers: Sequence[HandlerFacts], now_ms: int
+) -> tuple[Story, ...]:
+    stream, is_key = log.key("events", lane), [Where("k", "is", key)]
+    events: dict[str, EventFacts] = {}
+    async for found in find(log, stream, is_key, ["t", "r", "s", "m"]):
+        type_name, received, key_id, marks = (field.decode() for field in found.fields)
+        events[found.stream_id] = EventFacts(
+            lane, found.stream_id, int(received), type_name, key, found.size, key_id, _marks(marks), kept=True
+        )
+    gathered = []
+    for handler in handlers:
+        pair = await _pair(log, handler.name, lane)
+        open_ = await find_open(log, handler.name, lane, key)
+        ends: dict[str, list[End]] = {}
+        for end in await ends_of_entity(log, handler.name, lane, key):
+            ends.setdefault(end.settled.stream_id, []).append(end)
+        letters = await _letters(log, handler.name, Where("k", "is", key))
+        gathered.append((handler, pair, open_, ends, letters))
+        for stream_id in {*open_, *ends, *letters} - events.keys():
+            events[stream_id] = EventFacts(lane, stream_id, id_order(stream_id)[0], key=key)
+        for stream_id, event in events.items():
+            record, size = open_.get(stream_id, (None, 0))
+            events[stream_id] = _better(event, record, size, letters.get(stream_id))
+    stories = []
+    for event in sorted(events.values(), key=lambda event: id_order(event.stream_id)):
+        fates = [
+            fate_of(
+                event,
+                handler,
+                pair,
+                open_=[record for record, _ in open_.values()],
+                ends=ends.get(event.stream_id, ()),
+                letter=letters[event.stream_id].id if event.stream_id in letters else "",
+                now_ms=now_ms,
+            )
+            for handler, pair, open_, ends, letters in gathered
+        ]
+        stories.append(Story(event, _told(event, fates)))
+    return tuple(stories)
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    id: str
+    type: str
+    key: str
+
+
+async def _letters(log: EventLog, handler: str, where: Where) -> Mapping[str, _Letter]:
+    """Dead letters by the stream id of their events."""
+    return {
+        event.decode().partition("-")[2]: _Letter(f"{handler}/{stream_id}", type_name.decode(), key.decode())
+        async for stream_id, _, (event, type_name, key) in find(
+            log, log.key("dead", handler), [where], ["event", "t", "k"]
+        )
+    }
+
+
+async def _pair(log: EventLog, handler: str, lane: int) -> PairFacts:
+    async with log.redis.pipeline(transaction=True) as asked:
+        asked.hget(log.key("cur"), f"{handler}|{lane}")
+        asked.hget(log.key("runto"), f"{handler}|{lane}")
+        asked.smembers(log.key("ahead", handler, lane))
+        asked.hget(log.key("lease", handler, lane), "holder")
+        asked.hlen(log.key("open", handler, lane))
+        cur, runto, ahead, holder, open_count = await asked.execute()
+    return PairFacts(
+        (cur or b"0-0").decode(),
+        (runto or cur or b"0-0").decode(),
+        frozenset(stream_id.decode() for stream_id in ahead),
+        (holder or b"").decode(),
+        open_count,
+    )
+
+
+def _better(event: EventFacts, record: OpenRecord | None, size: int, letter: _Letter | None) -> EventFacts:
+    """What a copy of the event says that its lane does not know any more."""
+    if event.type is not None:
+        return event
+    if record is not None:
+        of = record.event
+        return EventFacts(
+            of.lane, of.stream_id, of.received_at_ms, of.type, of.key, size, of.key_id, of.marks
+        )
+    if letter is not None:
+        return EventFacts(event.lane, event.stream_id, event.received_at_ms, letter.type, letter.key or None)
+    return event
+
+
+def _told(event: EventFacts, fates: Sequence[Fate]) -> tuple[Fate, ...]:
+    """What may be said: of an event that is not kept, a handler's mere position tells nothing."""
+    return tuple(fate for fate in fates if event.kept or _is_trace(fate))
+
+
+def _is_trace(fate: Fate) -> bool:
+    if fate.state in ("waiting", "settled", "before-start"):
+        return False
+    return fate.state != "not-wanted" or fate.at_ms is not None
+
+
+def _marks(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()

@@ -1,0 +1,257 @@
+"""The lease of one (handler, lane): taking it, and the steps that move it forward.
+
+Every script call carries (token, seq). A reply that is lost is asked for again with the same seq until the
+lease's deadline; the script applies a seq once. After the deadline nothing may be started or settled: by then
+somebody else may hold the lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from redis.exceptions import RedisError
+
+from eventlog.connection.pipeline import ANSWER_S
+from eventlog.errors import LeaseLost
+from eventlog.history import Settled
+from eventlog.history import encode as encode_history
+from eventlog.log import EventLog
+from eventlog.record import (
+    DeadLetter,
+    OpenRecord,
+    StoredEvent,
+    decode_event,
+    decode_open,
+    encode_open,
+    id_order,
+)
+
+TTL_S = 6.0
+MARGIN_S = 1.0
+_RETRY_PAUSE_S = 0.05
+_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+Mode = Literal["work", "sleep", "release", "leave"]
+
+
+def clock_s() -> float:
+    """Seconds that go on while the machine sleeps, where the system has such a clock."""
+    return time.clock_gettime(_CLOCK)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a drain starts from.
+
+    Attributes:
+        cur: everything up to here is settled or open.
+        runto: last id that was handed out; events of (cur, runto] may have been at work when a worker died.
+        newest: version of the handler's newest declaration.
+        open: what is open, in log order.
+        ahead: ids after `cur` that are settled all the same.
+    """
+
+    cur: str
+    runto: str
+    newest: str
+    open: list[OpenRecord]
+    ahead: frozenset[str]
+
+
+@dataclass
+class Settlement:
+    """Changes for one step. They are applied together or not at all.
+
+    Attributes:
+        cur: new cursor, or None to leave it.
+        puts: records to write into `open`.
+        dels: stream ids to remove from `open`.
+        dead: deliveries given up.
+        stats: counters to raise.
+        ahead: ids that are settled although the cursor is not there yet.
+        passed: ids of those that the cursor has reached.
+        history: deliveries that were settled.
+    """
+
+    cur: str | None = None
+    puts: list[OpenRecord] = field(default_factory=list)
+    dels: list[str] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    stats: Mapping[str, int] = field(default_factory=dict)
+    ahead: list[str] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
+    history: list[Settled] = field(default_factory=list)
+
+    def arguments(self) -> list[Any]:
+        arguments: list[Any] = [len(self.puts)]
+        for record in self.puts:
+            due = "" if record.due_ms is None else record.due_ms
+            arguments += (record.event.stream_id, due, encode_open(record))
+        arguments.append(len(self.dels))
+        arguments += self.dels
+        arguments.append(len(self.dead))
+        for letter in self.dead:
+            event = letter.record.event
+            arguments += (event.stream_id, event.type, event.key or "", letter.reason, letter.trace)
+            arguments.append(encode_open(letter.record))
+        arguments.append(len(self.stats))
+        for name, by in self.stats.items():
+            arguments += (name, by)
+        for ids in (self.ahead, self.passed):
+            arguments.append(len(ids))
+            arguments += ids
+        arguments.append(encode_history(self.history))
+        return arguments
+
+
+@dataclass(frozen=True)
+class Read:
+    """Answer to a step.
+
+    Attributes:
+        scanned: last id that was looked at, wanted or not.
+        exhausted: nothing lies after `scanned`.
+        asleep: the lease was given back; the pair is due again when there is something to do.
+        newest: version of the handler's newest declaration, as of this step.
+        paused: the handler was paused; nothing of it may start.
+        changed: somebody else changed `open` since the lease was taken, so what was taken is no longer all of it.
+    """
+
+    events: Sequence[StoredEvent] = ()
+    scanned: str = ""
+    exhausted: bool = False
+    asleep: bool = False
+    newest: str = ""
+    paused: bool = False
+    changed: bool = False
+
+
+class Lease:
+    """One drain's hold on one (handler, lane)."""
+
+    def __init__(self, log: EventLog, handler: str, lane: int, queue: str) -> None:
+        self.log = log
+        self.handler = handler
+        self.lane = lane
+        self._names = [log.prefix, handler, lane, queue]
+        self._token = secrets.token_hex(8)
+        self._seq = 0
+        self.deadline_s = 0.0
+        self.renewed_s = 0.0
+
+    @property
+    def token(self) -> str:
+        """What this hold is called in Redis."""
+        return self._token
+
+    @property
+    def alive(self) -> bool:
+        """Whether anything may still be started or settled under this lease."""
+        return clock_s() < self.deadline_s
+
+    async def take(self) -> Taken | None:
+        """Take the lease; None when it is held, or when the handler is paused or not registered in this log.
+
+        Raises:
+            LeaseLost: Redis did not answer in time.
+        """
+        sent = clock_s()
+        self._extend(sent)
+        asked: list[Any] = [
+            *self._names,
+            self._token,
+            int(TTL_S * 1000),
+            f"{socket.gethostname()}:{os.getpid()}",
+        ]
+
+        async def take(within_s: float) -> Any:
+            async with asyncio.timeout(within_s):
+                return await self.log.scripts.take(args=asked)
+
+        reply = await self._ask(take)
+        if reply[0] != b"taken":
+            self.deadline_s = 0.0
+            return None
+        _, cur, runto, newest, raw_open, ahead = reply
+        records = [
+            decode_open(self.lane, raw_open[at], raw_open[at + 1]) for at in range(0, len(raw_open), 2)
+        ]
+        records.sort(key=lambda record: record.event.order)
+        cur_id, runto_id = cur.decode(), runto.decode()
+        if id_order(runto_id) < id_order(cur_id):
+            runto_id = cur_id
+        return Taken(cur_id, runto_id, newest.decode(), records, frozenset(i.decode() for i in ahead))
+
+    async def step(
+        self,
+        settlement: Settlement,
+        *,
+        mode: Mode = "work",
+        after: str = "",
+        count: int = 0,
+        max_bytes: int = 1 << 20,
+    ) -> Read:
+        """Settle, renew, and read up to `count` wanted events after `after`.
+
+        Raises:
+            LeaseLost: nothing of this settlement, or all of it, was applied; the caller must stop.
+        """
+        self._seq += 1
+        arguments = [
+            *self._names,
+            self._token,
+            self._seq,
+            int(TTL_S * 1000),
+            mode,
+            settlement.cur or "",
+            after,
+            count,
+            max_bytes,
+            *settlement.arguments(),
+        ]
+        sent = clock_s()
+
+        def step(within_s: float) -> Awaitable[Any]:
+            return self.log.channel.call(self.log.scripts.step, arguments, within_s=min(within_s, ANSWER_S))
+
+        reply = await self._ask(step)
+        status = reply[0]
+        if status == b"lost":
+            self.deadline_s = 0.0
+            raise LeaseLost(f"{self.handler}, lane {self.lane}: somebody else drains it")
+        if status != b"ok":
+            self.deadline_s = 0.0
+            return Read(asleep=True)
+        self._extend(sent)
+        _, scanned, exhausted, entries, newest, paused, changed = reply
+        return Read(
+            events=[decode_event(self.lane, stream_id, fields) for stream_id, fields in entries],
+            scanned=scanned.decode(),
+            exhausted=bool(exhausted),
+            newest=newest.decode(),
+            paused=bool(paused),
+            changed=bool(changed),
+        )
+
+    def _extend(self, sent_s: float) -> None:
+        """The lease lives from the moment Redis got the call, which is no earlier than we sent it."""
+        self.renewed_s = sent_s
+        self.deadline_s = sent_s + TTL_S - MARGIN_S
+
+    async def _ask(self, ask: Callable[[float], Awaitable[Any]]) -> Any:
+        """Ask until there is an answer; `ask` is told how many seconds the lease has left."""
+        while True:
+            try:
+                return await ask(max(0.0, self.deadline_s - clock_s()))
+            except (RedisError, OSError) as error:  # a time-out is an OSError
+                if not self.alive:
+                    self.deadline_s = 0.0
+                    raise LeaseLost(f"{self.handler}, lane {self.lane}: Redis did not answer") from error
+                await asyncio.sleep(_RETRY_PAUSE_S)

@@ -1,0 +1,256 @@
+"""Dead letters: deliveries that were given up, for a human to look at, try once more, or throw away.
+
+A letter is identified by its handler and its place in that handler's stream; the place tells since when it is dead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from eventlog.errors import UnknownName
+from eventlog.log import EventLog
+from eventlog.operation.handlers import unknown_handler
+from eventlog.operation.reopen import BATCH, Again, reopen
+from eventlog.record import DeadLetter, OpenRecord, decode_open, id_order
+
+_PAGE = 200
+_STREAM_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadEntry:
+    """A dead letter and where it lies."""
+
+    handler: str
+    stream_id: str
+    letter: DeadLetter
+
+    @property
+    def id(self) -> str:
+        """`<handler>/<stream id>`, the identity users see."""
+        return f"{self.handler}/{self.stream_id}"
+
+    @property
+    def since_ms(self) -> int:
+        """When it was given up."""
+        return id_order(self.stream_id)[0]
+
+    @property
+    def ref(self) -> DeadRef:
+        event = self.letter.record.event
+        return DeadRef(self.handler, self.stream_id, event.lane, event.stream_id)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadRef:
+    """Which dead letter, without what is in it: many of them fit into memory.
+
+    Attributes:
+        event: stream id of its event in the lane.
+    """
+
+    handler: str
+    stream_id: str
+    lane: int
+    event: str
+
+    @property
+    def place(self) -> tuple[str, int, tuple[int, int]]:
+        """Order in which letters are tried again: within an entity, the order of its events."""
+        return self.handler, self.lane, id_order(self.event)
+
+
+@dataclass(frozen=True)
+class DeadFilter:
+    """Which letters are meant; None means any.
+
+    Attributes:
+        since_ms, until_ms: when they were given up, the second exclusive.
+    """
+
+    handler: str | None = None
+    reason: str | None = None
+    type: str | None = None
+    key: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def fits(self, letter: DeadLetter) -> bool:
+        event = letter.record.event
+        return (
+            self.reason in (None, letter.reason)
+            and self.type in (None, event.type)
+            and self.key in (None, event.key)
+        )
+
+
+async def newest(
+    log: EventLog, wanted: DeadFilter, *, limit: int, before: tuple[str, str] | None = None
+) -> list[DeadEntry]:
+    """A page of letters, those given up last first.
+
+    Args:
+        before: (handler, stream id) of the last one of the page before.
+
+    Raises:
+        UnknownName: the filter names a handler that is not registered.
+    """
+    found: list[DeadEntry] = []
+    last = (id_order(before[1]), before[0]) if before else None
+    for handler in await _handlers(log, wanted):
+        kept = 0
+        async for entry in _read(log, handler, wanted, newest_first=True, last=before and before[1]):
+            if last is not None and (id_order(entry.stream_id), handler) >= last:
+                continue
+            found.append(entry)
+            kept += 1
+            if kept == limit:
+                break
+    found.sort(key=lambda entry: (id_order(entry.stream_id), entry.handler), reverse=True)
+    return found[:limit]
+
+
+async def matching(log: EventLog, wanted: DeadFilter) -> list[DeadEntry]:
+    """Every letter that is meant, without the bodies, in the order in which they would be tried again.
+
+    Raises:
+        UnknownName: the filter names a handler that is not registered.
+    """
+    found = [
+        _without_body(entry)
+        for handler in await _handlers(log, wanted)
+        async for entry in _read(log, handler, wanted)
+    ]
+    return sorted(found, key=lambda entry: entry.ref.place)
+
+
+async def by_id(log: EventLog, id: str) -> list[DeadEntry]:
+    """The letter `<handler>/<stream id>`, or every letter of one event.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    handler, slash, stream_id = id.rpartition("/")
+    if slash:
+        is_id = _STREAM_ID.fullmatch(stream_id)
+        stream = log.key("dead", handler)
+        page = await log.redis.xrange(stream, min=stream_id, max=stream_id) if is_id else ()
+        found = [_entry(handler, raw_id, fields) for raw_id, fields in page]
+    else:
+        found = [
+            entry
+            for name in await _handlers(log, DeadFilter())
+            async for entry in _read(log, name, DeadFilter())
+            if entry.letter.record.event.event_id == id
+        ]
+    if not found:
+        raise UnknownName(f"no dead letter {id!r} is in this log; `dead list` shows those that are")
+    return found
+
+
+async def retry(log: EventLog, refs: Sequence[DeadRef]) -> Mapping[str, int]:
+    """Try letters once more: back into `open`, as if never tried, and out of the dead.
+
+    Returns:
+        How many were `put`, are `open` already, are `gone` (somebody else was quicker), or found it `full`.
+
+    Raises:
+        UnknownName: a handler is not registered any more.
+    """
+    told: Counter[str] = Counter()
+    ordered = sorted(refs, key=lambda ref: ref.place)
+    for (handler, lane), group in groupby(ordered, key=lambda ref: (ref.handler, ref.lane)):
+        for some in _batches(list(group)):
+            batch = [Again(_as_new(entry.letter), entry.stream_id) for entry in await _fetch(log, some)]
+            told["gone"] += len(some) - len(batch)
+            answers = await reopen(log, handler, lane, batch)
+            told.update(answers if answers is not None else {"full": len(batch)})
+    return told
+
+
+async def discard(log: EventLog, refs: Sequence[DeadRef]) -> int:
+    """Throw letters away; returns how many were still there."""
+    discarded = 0
+    ordered = sorted(refs, key=lambda ref: ref.place)
+    for handler, group in groupby(ordered, key=lambda ref: ref.handler):
+        for some in _batches(list(group)):
+            ids = [ref.stream_id for ref in some]
+            discarded += int(await log.scripts.dead_discard(args=[log.prefix, handler, *ids]))
+    return discarded
+
+
+def _as_new(letter: DeadLetter) -> OpenRecord:
+    return replace(
+        letter.record, state="replay", due_ms=None, attempts=0, crashes=0, first_ms=0, replayed=True
+    )
+
+
+def _batches(refs: Sequence[DeadRef]) -> Iterator[Sequence[DeadRef]]:
+    for at in range(0, len(refs), BATCH):
+        yield refs[at : at + BATCH]
+
+
+async def _handlers(log: EventLog, wanted: DeadFilter) -> list[str]:
+    known = await log.handler_names()
+    if wanted.handler is None:
+        return known
+    if wanted.handler not in known:
+        raise await unknown_handler(log, wanted.handler)
+    return [wanted.handler]
+
+
+async def _read(
+    log: EventLog,
+    handler: str,
+    wanted: DeadFilter,
+    *,
+    newest_first: bool = False,
+    last: str | None = None,
+) -> AsyncIterator[DeadEntry]:
+    stream = log.key("dead", handler)
+    low = str(wanted.since_ms or "-")
+    high = "+" if wanted.until_ms is None else f"({wanted.until_ms}-0"
+    if last is not None and (wanted.until_ms is None or id_order(last) < (wanted.until_ms, 0)):
+        high = last
+    while True:
+        if newest_first:
+            page = await log.redis.xrevrange(stream, max=high, min=low, count=_PAGE)
+        else:
+            page = await log.redis.xrange(stream, min=low, max=high, count=_PAGE)
+        for raw_id, fields in page:
+            entry = _entry(handler, raw_id, fields)
+            if wanted.fits(entry.letter):
+                yield entry
+        if len(page) < _PAGE:
+            return
+        after = f"({page[-1][0].decode()}"
+        low, high = (low, after) if newest_first else (after, high)
+
+
+async def _fetch(log: EventLog, refs: Sequence[DeadRef]) -> list[DeadEntry]:
+    async with log.redis.pipeline(transaction=False) as asked:
+        for ref in refs:
+            asked.xrange(log.key("dead", ref.handler), min=ref.stream_id, max=ref.stream_id)
+        replies = await asked.execute()
+    return [
+        _entry(ref.handler, raw_id, fields)
+        for ref, reply in zip(refs, replies, strict=True)
+        for raw_id, fields in reply
+    ]
+
+
+def _entry(handler: str, raw_id: bytes, fields: Mapping[bytes, bytes]) -> DeadEntry:
+    lane, _, event = fields[b"event"].decode().partition("-")
+    record = decode_open(int(lane), event.encode(), fields[b"record"])
+    letter = DeadLetter(record, fields[b"reason"].decode(), fields[b"trace"].decode())
+    return DeadEntry(handler, raw_id.decode(), letter)
+
+
+def _without_body(entry: DeadEntry) -> DeadEntry:
+    record = entry.letter.record
+    bare = replace(record, event=record.event._replace(body=b""))
+    return replace(entry, letter=replace(entry.letter, record=bare))

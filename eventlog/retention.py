@@ -1,0 +1,228 @@
+"""How long events are kept, and how much the log may take up.
+
+An event is kept for some hours at least, and for as long as a registered handler has not settled it. Over the byte
+budget settled events go before their time; when that is not enough the log is *full*: nothing more is appended until
+there is room. Dead letters wait for a human. It decides nothing about a single event, and writes no log lines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from eventlog.clock import rfc3339
+from eventlog.duplicates import TWO_SINCE, counted_keys
+from eventlog.log import EventLog
+from eventlog.record import id_order
+from eventlog.usage import ROOM_FOR_DRAINING, Standing, write_down
+
+_QUARANTINE_TIMES = 7  # as long as events
+_QUARANTINE_SHARE = 0.1  # of the budget
+_GIVE_UP_TO = 0.95  # of the budget, so that not every look has to give up some
+_MOST = 10_000  # events that one script may remove
+_NODE = 128  # more than a node of a stream holds; only whole nodes go early
+_LAPS = 8
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What is to be kept.
+
+    Attributes:
+        hours: for which an event is kept at least.
+        max_bytes: that lanes, open events, dead letters, the quarantine and the last event of each entity may take
+            up in Redis.
+        history_days: for which the history of deliveries is kept.
+        duplicate_hours: length of the duplicate window.
+    """
+
+    hours: int = 24
+    max_bytes: int = 1 << 30
+    history_days: int = 7
+    duplicate_hours: int = 24
+
+
+class _Lap(NamedTuple):
+    """What one round of the trimming script left of a lane."""
+
+    lane: int
+    removed: int
+    more: bool
+    behind: str
+    position: str
+    oldest: str
+    length: int
+
+
+class _Sizes(NamedTuple):
+    events: int
+    open: int
+    dead: int
+    quarantine: int
+    duplicates: int
+    used_memory: int
+    max_memory: int
+
+    @property
+    def taken(self) -> int:
+        return self.events + self.open + self.dead + self.quarantine + self.duplicates
+
+
+async def keep(log: EventLog, rules: Keep) -> Standing:
+    """Remove what need not be kept, and find out whether there is room; one process at a time does that."""
+    at_ms = await _now_ms(log)
+    handlers = await log.handler_names()
+    laps = [await _age(log, lane, rules.hours * _HOUR_MS) for lane in range(log.lanes)]
+    await _trim_history(log, handlers, at_ms - rules.history_days * 24 * _HOUR_MS)
+    await _trim_quarantine(log, rules, at_ms)
+    two_since = await log.redis.hget(log.key("subscription"), TWO_SINCE)
+    known = counted_keys(rules.duplicate_hours, two_since.decode() if two_since else None, at_ms)
+    sizes = await _measure(log, handlers, known)
+    given_up, least = 0, 1
+    while (excess := _excess(sizes, rules)) > 0 and sizes.events and least <= _NODE:
+        share = min(1.0, excess / sizes.events)
+        most = [max(least, math.ceil(share * lap.length)) for lap in laps]
+        laps = [await _give_up(log, lap.lane, count) for lap, count in zip(laps, most, strict=True)]
+        if removed := sum(lap.removed for lap in laps):
+            given_up += removed
+            sizes = await _measure(log, handlers, known)
+        else:
+            least *= _NODE
+    oldest = [id_order(lap.oldest)[0] for lap in laps if lap.oldest]
+    standing = Standing(
+        at_ms=at_ms,
+        max_bytes=rules.max_bytes,
+        oldest_ms=min(oldest, default=None),
+        full=_why_full(sizes, rules, laps),
+        events=sizes.events,
+        open=sizes.open,
+        dead=sizes.dead,
+        quarantine=sizes.quarantine,
+        given_up=given_up,
+        duplicates=sizes.duplicates,
+    )
+    await write_down(log, standing)
+    return standing
+
+
+async def _age(log: EventLog, lane: int, keep_ms: int) -> _Lap:
+    for _ in range(_LAPS):
+        lap = await _lap(log, lane, keep_ms, _MOST)
+        if not lap.more:
+            break
+    return lap
+
+
+async def _give_up(log: EventLog, lane: int, most: int) -> _Lap:
+    """Settled events, however young."""
+    removed = 0
+    while True:
+        lap = await _lap(log, lane, "", min(most - removed, _MOST))
+        removed += lap.removed
+        if not lap.removed or removed >= most:
+            return lap._replace(removed=removed)
+
+
+async def _lap(log: EventLog, lane: int, keep_ms: int | str, most: int) -> _Lap:
+    removed, more, behind, position, oldest, length = await log.scripts.trim(
+        args=[log.prefix, lane, keep_ms, most]
+    )
+    return _Lap(lane, removed, bool(more), behind.decode(), position.decode(), oldest.decode(), length)
+
+
+async def _trim_history(log: EventLog, handlers: Sequence[str], before_ms: int) -> None:
+    async with log.redis.pipeline(transaction=False) as changes:
+        for name in handlers:
+            for lane in range(log.lanes):
+                changes.xtrim(log.key("history", name, lane), minid=max(0, before_ms), approximate=False)
+        await changes.execute()
+
+
+async def _trim_quarantine(log: EventLog, rules: Keep, at_ms: int) -> None:
+    stream = log.key("quarantine")
+    before_ms = at_ms - _QUARANTINE_TIMES * rules.hours * _HOUR_MS
+    await log.redis.xtrim(stream, minid=max(0, before_ms), approximate=False)
+    taken = await log.redis.memory_usage(stream, samples=0) or 0
+    if taken > _QUARANTINE_SHARE * rules.max_bytes:
+        kept = await log.redis.xlen(stream) * _QUARANTINE_SHARE * rules.max_bytes / taken
+        await log.redis.xtrim(stream, maxlen=int(kept), approximate=False)
+
+
+async def _measure(log: EventLog, handlers: Sequence[str], known: Sequence[str]) -> _Sizes:
+    """Streams are counted in full, since their ends can differ much; that is a look at each of their nodes.
+
+    Args:
+        known: names of the hashes that the judgement of duplicates needs; their fields are all of one size.
+    """
+    kinds = {
+        "events": [log.key("events", lane) for lane in range(log.lanes)],
+        "open": [log.key("open", name, lane) for name in handlers for lane in range(log.lanes)],
+        "dead": [log.key("dead", name) for name in handlers],
+        "quarantine": [log.key("quarantine")],
+        "duplicates": [log.key(name) for name in known],
+    }
+    async with log.redis.pipeline(transaction=False) as asked:
+        for kind, keys in kinds.items():
+            for key in keys:
+                asked.memory_usage(key, samples=20 if kind in ("open", "duplicates") else 0)
+        asked.info("memory")
+        *taken, memory = await asked.execute()
+    sizes, at = [], 0
+    for keys in kinds.values():
+        sizes.append(sum(size or 0 for size in taken[at : at + len(keys)]))
+        at += len(keys)
+    events, opened, dead, quarantine, duplicates = sizes
+    used, most = int(memory["used_memory"]), int(memory.get("maxmemory", 0))
+    return _Sizes(events, opened, dead, quarantine, duplicates, used, most)
+
+
+def _excess(sizes: _Sizes, rules: Keep) -> float:
+    """Bytes that should go."""
+    over = sizes.taken - _GIVE_UP_TO * rules.max_bytes if sizes.taken > rules.max_bytes else 0.0
+    limit = ROOM_FOR_DRAINING * sizes.max_memory
+    if sizes.max_memory and sizes.used_memory > limit:
+        over = max(over, sizes.used_memory - _GIVE_UP_TO * limit)
+    return over
+
+
+def _why_full(sizes: _Sizes, rules: Keep, laps: Sequence[_Lap]) -> str:
+    """In words, for whoever wonders why the door is shut; empty when there is room."""
+    if sizes.taken > rules.max_bytes:
+        why = (
+            f"{_mib(sizes.taken)} of {_mib(rules.max_bytes)} (AWR_LOG_MAX_BYTES) are taken: events "
+            f"{_mib(sizes.events)}, open {_mib(sizes.open)}, dead letters {_mib(sizes.dead)}, "
+            f"last event of each entity {_mib(sizes.duplicates)}"
+        )
+    elif sizes.max_memory and sizes.used_memory > ROOM_FOR_DRAINING * sizes.max_memory:
+        why = (
+            f"Redis has taken {_mib(sizes.used_memory)} of its maxmemory of {_mib(sizes.max_memory)}, and what is "
+            f"over {ROOM_FOR_DRAINING:.0%} is kept for draining"
+        )
+    else:
+        return ""
+    return f"{why}; {_who_is_behind(laps)}"
+
+
+def _who_is_behind(laps: Sequence[_Lap]) -> str:
+    holding = [lap for lap in laps if lap.length]
+    if not holding:
+        return "no event is kept"
+    if any(not lap.behind for lap in holding):
+        return "no handler is registered, so nothing counts as settled"
+    furthest = max(holding, key=lambda lap: lap.length)
+    return (
+        f"most waits in lane {furthest.lane}, where {furthest.behind} is furthest behind: the oldest kept event "
+        f"there arrived at {rfc3339(id_order(furthest.oldest)[0], timespec='seconds')}"
+    )
+
+
+async def _now_ms(log: EventLog) -> int:
+    seconds, micros = await log.redis.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+def _mib(size: float) -> str:
+    return f"{size / (1 << 20):,.1f} MiB"

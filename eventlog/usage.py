@@ -1,0 +1,106 @@
+"""What the log takes up, as it was counted last: written by whoever looks after retention, read by whoever asks.
+
+Reading it costs one round trip, however large the log is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from eventlog.clock import rfc3339
+from eventlog.log import EventLog
+
+ROOM_FOR_DRAINING = 0.8  # share of Redis's own limit that may be taken; settling needs the rest
+_FULL_FOR_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the log takes up, as it was counted last.
+
+    Attributes:
+        oldest_ms: when the oldest kept event arrived; None without events.
+        full: why nothing is appended; empty when there is room.
+        events, open, dead, quarantine: bytes of each.
+        duplicates: bytes that tell which event of an entity was the last, and of the copies per key.
+        given_up: settled events that were removed before their time, by this count.
+    """
+
+    at_ms: int
+    max_bytes: int
+    oldest_ms: int | None
+    full: str
+    events: int
+    open: int
+    dead: int
+    quarantine: int
+    given_up: int = 0
+    duplicates: int = 0
+
+    @property
+    def bytes(self) -> int:
+        return self.events + self.open + self.dead + self.quarantine + self.duplicates
+
+    @property
+    def age_s(self) -> float:
+        """Age of the oldest kept event, 0 without events."""
+        return 0.0 if self.oldest_ms is None else max(0.0, (self.at_ms - self.oldest_ms) / 1000)
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether it is worth while to look again soon."""
+        return bool(self.full) or self.bytes > ROOM_FOR_DRAINING * self.max_bytes
+
+
+async def standing(log: EventLog) -> Standing | None:
+    """What was counted last; None when nobody has yet."""
+    async with log.redis.pipeline(transaction=False) as asked:
+        asked.hgetall(log.key("standing"))
+        asked.get(log.key("full"))
+        raw, full = await asked.execute()
+    if not raw:
+        return None
+    fields = {name.decode(): int(value) for name, value in raw.items()}
+    return Standing(
+        at_ms=fields["at_ms"],
+        max_bytes=fields["max_bytes"],
+        oldest_ms=fields["oldest_ms"] if fields["oldest_ms"] >= 0 else None,
+        full=full.decode() if full else "",
+        events=fields["events"],
+        open=fields["open"],
+        dead=fields["dead"],
+        quarantine=fields["quarantine"],
+        duplicates=fields.get("duplicates", 0),  # earlier versions did not count them
+    )
+
+
+async def write_down(log: EventLog, found: Standing) -> None:
+    """Let everybody know; the door shuts while it says that the log is full."""
+    fields = {
+        "at_ms": found.at_ms,
+        "max_bytes": found.max_bytes,
+        "oldest_ms": -1 if found.oldest_ms is None else found.oldest_ms,
+        "events": found.events,
+        "open": found.open,
+        "dead": found.dead,
+        "quarantine": found.quarantine,
+        "duplicates": found.duplicates,
+    }
+    pairs = [part for pair in fields.items() for part in pair]
+    await log.scripts.standing(args=[log.prefix, found.full, _FULL_FOR_MS, *pairs])
+
+
+def describe(found: Standing) -> dict[str, Any]:
+    """As other programs read it."""
+    return {
+        "bytes": found.bytes,
+        "max_bytes": found.max_bytes,
+        "events_bytes": found.events,
+        "open_bytes": found.open,
+        "dead_bytes": found.dead,
+        "quarantine_bytes": found.quarantine,
+        "duplicates_bytes": found.duplicates,
+        "oldest_event_at": None if found.oldest_ms is None else rfc3339(found.oldest_ms, timespec="seconds"),
+        "full": found.full or None,
+    }

@@ -1,0 +1,119 @@
+"""Records of the log survive the way through Redis, and a version we do not know is never guessed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventlog.record import (
+    KEPT_ATTEMPTS,
+    AttemptNote,
+    OpenRecord,
+    StoredEvent,
+    UnknownRecord,
+    decode_event,
+    decode_open,
+    encode_open,
+    id_order,
+)
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+events = st.builds(
+    StoredEvent,
+    lane=st.just(3),
+    stream_id=st.just("17-4"),
+    type=texts,
+    key=st.none() | texts.filter(bool),
+    body=st.binary(max_size=200),
+    received_at_ms=st.integers(0, 2**45),
+    key_id=texts,
+    marks=st.lists(st.sampled_from(["misfit", "maybe_repeat"]), unique=True).map(tuple),
+    traceparent=texts,
+)
+
+
+@given(
+    st.builds(
+        OpenRecord,
+        event=events,
+        state=st.sampled_from(["running", "retry", "parked"]),
+        replayed=st.booleans(),
+        log=st.lists(
+            st.builds(
+                AttemptNote, st.integers(0, 2**45), texts, texts, st.lists(texts, max_size=2).map(tuple)
+            ),
+            max_size=KEPT_ATTEMPTS,
+        ).map(tuple),
+        due_ms=st.none() | st.integers(0, 2**45),
+        attempts=st.integers(0, 100),
+        crashes=st.integers(0, 3),
+        first_ms=st.integers(0, 2**45),
+        last_error=texts,
+    )
+)
+def test_an_open_record_comes_back_as_it_went(record):
+    assert decode_open(3, b"17-4", encode_open(record)) == record
+
+
+@given(st.binary(max_size=60))
+def test_bytes_that_are_no_record_are_never_guessed(data):
+    with pytest.raises(UnknownRecord):
+        decode_open(0, b"1-0", data)
+
+
+def test_a_newer_record_is_refused():
+    newer = json.dumps({"v": 3}).encode() + b"\n{}"
+    with pytest.raises(UnknownRecord):
+        decode_open(0, b"1-0", newer)
+    with pytest.raises(UnknownRecord):
+        decode_event(0, b"1-0", [b"v", b"2", b"t", b"x"])
+
+
+def test_a_record_from_before_the_log_of_attempts_is_read():
+    head = {
+        "v": 1, "state": "retry", "type": "t", "key": "session:1", "received": 5, "due": 9, "attempts": 2,
+        "crashes": 1, "first": 4, "error": "ValueError", "key_id": "ab", "marks": [], "traceparent": "",
+    }  # fmt: skip
+    record = decode_open(3, b"17-4", json.dumps(head).encode() + b"\n{}")
+    assert (record.attempts, record.due_ms, record.replayed, record.log) == (2, 9, False, ())
+
+
+def test_what_is_put_into_replay_stays_replayed_when_its_state_moves_on():
+    event = StoredEvent(0, "1-0", "t", None, b"{}", 1)
+    assert decode_open(0, b"1-0", encode_open(OpenRecord(event, "replay"))).replayed
+
+
+def test_only_the_last_attempts_are_kept():
+    event = StoredEvent(0, "1-0", "t", None, b"{}", 1)
+    notes = tuple(AttemptNote(n, "error") for n in range(KEPT_ATTEMPTS + 5))
+    kept = decode_open(0, b"1-0", encode_open(OpenRecord(event, "retry", log=notes))).log
+    assert kept == notes[5:]
+
+
+def test_an_event_keeps_its_bytes_and_its_identity():
+    fields = [
+        b"v",
+        b"1",
+        b"t",
+        b"x",
+        b"k",
+        b"",
+        b"b",
+        b"\x00raw",
+        b"r",
+        b"12",
+        b"s",
+        b"abcd",
+        b"m",
+        b"misfit",
+    ]
+    event = decode_event(5, b"1700000000000-3", fields)
+    assert (event.event_id, event.key, event.body) == ("5-1700000000000-3", None, b"\x00raw")
+    assert event.marks == ("misfit",)
+
+
+def test_ids_compare_as_numbers():
+    assert id_order("9-2") < id_order("10-1") < id_order("10-11")

@@ -1,0 +1,1 @@
+"""One event for one handler: attempts, their time limits, and their outcomes."""

@@ -1,0 +1,100 @@
+"""One handler run by hand, beside the log: dry, or for real. Nothing of it is written down and nothing is settled.
+
+It makes a handler ready as a worker would (settings, lifespan, clients). It takes no lease, so for a run that really
+calls something it is up to whoever asks that no worker is at the same event.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from ampeco.client import AsyncClient, Client
+from ampeco.wire import WireRequest
+from eventlog.record import StoredEvent
+from handlers.discovery import Found
+from workers.delivery.attempt import Attempt, Runtime, run
+from workers.delivery.dry_run import DryAction, DryRun
+from workers.delivery.outcomes import Outcome
+from workers.delivery.runtimes import without_clients
+
+NOWHERE = "https://tenant.invalid"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one run came to.
+
+    Attributes:
+        actions: requests that would have been sent; empty after a real run.
+        steps: once-only steps that would have been called, likewise.
+        called: what was called at AMPECO, each `operation path outcome status`.
+    """
+
+    outcome: Outcome
+    actions: tuple[DryAction, ...] = ()
+    steps: tuple[str, ...] = ()
+    called: tuple[str, ...] = ()
+
+
+class _Plainly:
+    """Calls whatever it is asked to, without a record of it."""
+
+    async def once(self, step: str, call: Callable[[], Any], **_: Any) -> Any:
+        result = call()
+        return await result if inspect.isawaitable(result) else result
+
+    async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
+        return await send()
+
+    def once_in_thread(self, step: str, call: Callable[[], Any], **_: Any) -> Any:
+        return call()
+
+    def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
+        return send()
+
+    async def settled(self) -> None:
+        """Nothing was written, so nothing has to be kept."""
+
+
+@contextlib.asynccontextmanager
+async def ready(found: Found, tenant_url: str | None, token: str | None) -> AsyncIterator[Runtime]:
+    """A handler with all it needs.
+
+    Args:
+        tenant_url, token: None where there is no tenant: then whatever is asked of AMPECO cannot be reached.
+    """
+    where = (tenant_url or NOWHERE, token or "none")
+    async with contextlib.AsyncExitStack() as exits:
+        runtime = await without_clients(found, exits)
+        runtime.client = await exits.enter_async_context(AsyncClient(*where))
+        runtime.sync_client = exits.enter_context(Client(*where))
+        runtime.threads = exits.enter_context(ThreadPoolExecutor(1, thread_name_prefix="handler"))
+        yield runtime
+
+
+async def try_out(
+    runtime: Runtime, event: StoredEvent, *, for_real: bool = False, replayed: bool = False
+) -> Trial:
+    """Run a handler on one event, as the first attempt.
+
+    Args:
+        for_real: call what the handler calls; else write down what it would have called.
+        replayed: what the handler is told of it.
+    """
+    dry = DryRun()
+    attempt = Attempt(
+        event=event,
+        number=1,
+        age_s=0.0,
+        allowed=lambda: True,
+        overdue=lambda: None,
+        steps=lambda: _Plainly() if for_real else dry,
+        replayed=replayed,
+    )
+    outcome = await run(runtime, attempt)
+    return Trial(outcome, tuple(dry.actions), tuple(dry.steps), tuple(attempt.actions))

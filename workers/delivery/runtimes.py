@@ -1,0 +1,120 @@
+"""Handlers made ready to run in a process: their settings, their lifespans, and the clients they call AMPECO with."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from ampeco.client import AsyncClient, Client
+from handlers.contract import HandlerError
+from handlers.discovery import Found, missing_settings
+from workers.config import WorkerConfig
+from workers.delivery.attempt import Runtime
+
+_TOKEN_LOOK_S = 2.0
+
+_log = structlog.get_logger()
+
+
+class Runtimes:
+    """The handlers of one process.
+
+    Attributes:
+        by_name: those that are ready to run.
+
+    Args:
+        threads: at most so many `def` handlers run at the same time.
+    """
+
+    def __init__(self, config: WorkerConfig, *, threads: int) -> None:
+        self.by_name: dict[str, Runtime] = {}
+        self._config = config
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="handler")
+        self._token: str | None = None
+        self._exits = contextlib.AsyncExitStack()
+
+    async def open(self, found: Sequence[Found], *, strict: bool) -> None:
+        """Make them ready; what cannot be is said and left out.
+
+        Raises:
+            HandlerError: one cannot be, and that is to be refused.
+        """
+        for item in found:
+            with _faults_told(item, strict=strict):
+                self.by_name[item.handler.name] = await self._runtime(item)
+        self.take_up_token()
+
+    async def _runtime(self, item: Found) -> Runtime:
+        runtime = await without_clients(item, self._exits)
+        runtime.threads = self._threads
+        return runtime
+
+    async def follow_token(self) -> None:
+        """Look for another token now and then."""
+        while True:
+            await asyncio.sleep(_TOKEN_LOOK_S)
+            self.take_up_token()
+
+    def take_up_token(self) -> None:
+        """Handlers call AMPECO with the token that holds now; calls under way finish with the old one."""
+        token = self._config.api_token()
+        if token == self._token or token is None or self._config.tenant_url is None:
+            return
+        if self._token is not None:
+            _log.info("api_token.changed")
+        self._token = token
+        client = AsyncClient(self._config.tenant_url, token)
+        sync_client = Client(self._config.tenant_url, token)
+        self._exits.push_async_callback(client.aclose)
+        self._exits.callback(sync_client.close)
+        for runtime in self.by_name.values():
+            runtime.client, runtime.sync_client = client, sync_client
+
+    async def close(self) -> None:
+        """Leave the lifespans, last one first."""
+        await self._exits.aclose()
+        self._threads.shutdown(wait=False)
+
+
+async def without_clients(item: Found, exits: contextlib.AsyncExitStack) -> Runtime:
+    """A handler with its settings and, until `exits` end, with its lifespan."""
+    handler, settings, state = item.handler, _settings(item), None
+    if handler.lifespan is not None:
+        arguments = () if handler.settings is None else (settings,)
+        state = await exits.enter_async_context(handler.lifespan(*arguments))
+    return Runtime(handler, item.version, settings, state)
+
+
+def configured(found: Sequence[Found], *, strict: bool) -> list[Found]:
+    """Of handlers that another process runs, those that have all their settings.
+
+    Raises:
+        HandlerError: one has not, and that is to be refused.
+    """
+    complete = []
+    for item in found:
+        with _faults_told(item, strict=strict):
+            _settings(item)
+            complete.append(item)
+    return complete
+
+
+def _settings(item: Found) -> BaseSettings | None:
+    return None if item.handler.settings is None else item.handler.settings()
+
+
+@contextlib.contextmanager
+def _faults_told(item: Found, *, strict: bool) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        told = missing_settings(error) if isinstance(error, ValidationError) else type(error).__name__
+        if strict:
+            raise HandlerError(f"handler {item.handler.name!r}: {told}") from error
+        _log.error("handler.faulty", source=item.handler.name, error=told)

@@ -1,0 +1,215 @@
+"""The drains of one process: takes due pairs of its queue, as many as it has room for, and watches their leases.
+
+An RQ job is only a reason to check what is due (`work`). A drain goes on whether or not a job is running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import os
+import random
+from collections.abc import Mapping
+
+import structlog
+from redis.exceptions import RedisError
+
+from eventlog.lease import MARGIN_S, TTL_S, Lease, clock_s
+from eventlog.log import EventLog
+from workers.delivery.attempt import Runtime
+from workers.drain.drain import Drain
+from workers.drain.runner import Shared, Slots
+
+MAX_DRAINS = 256
+SLICE_S = 3.0  # how long a drain keeps its place when others wait for one
+JOB_S = 5.0  # how long one wake-up may keep the RQ worker
+IDLE_S = 0.05
+
+_CHECK_S = 0.004
+_REPORT_S = 5.0  # between two lines that say that Redis is away
+_WATCH_S = 0.25
+_ABANDON_BEFORE_S = 0.4
+_AVOID_S = 2.0
+_STDERR = 2
+
+_log = structlog.get_logger()
+
+
+class Dispatcher:
+    """Works on the due (handler, lane) pairs of one queue.
+
+    Args:
+        runtimes: handlers by name, ready to run.
+        watchdog: end the process when its event loop is stuck, or when it was paused past a lease. Off in tests
+            that run a dispatcher in their own process.
+        alone: work on one pair and on one event at a time, so that an event that kills the process takes no
+            other along.
+
+    Attributes:
+        stopping: no further drain starts.
+        recycling: set when an attempt outlived its time and only the end of the process ends it.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        queue: str,
+        runtimes: Mapping[str, Runtime],
+        *,
+        watchdog: bool = False,
+        alone: bool = False,
+    ) -> None:
+        self._eventlog = log
+        self._queue = queue
+        self._runtimes = runtimes
+        self._watchdog = watchdog
+        self._max_drains = 1 if alone else MAX_DRAINS
+        suspects_turn = asyncio.Lock()
+        self._shared = {
+            name: Shared(
+                Slots(1 if alone else r.handler.concurrency), suspects_turn, self._attempt_is_overdue
+            )
+            for name, r in runtimes.items()
+        }
+        self._drains: dict[tuple[str, int], tuple[Drain, asyncio.Task[None]]] = {}
+        self._avoid: dict[tuple[str, int], float] = {}
+        self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + 10.0
+        self._quiet_until_s = 0.0
+        self.stopping = False
+        self.recycling = asyncio.Event()
+
+    @property
+    def grace_s(self) -> float:
+        """Seconds a polite stop may take."""
+        return self._grace_s
+
+    async def work(self) -> bool:
+        """Start drains for what is due, until nothing is left to do or a wake-up's time is over.
+
+        Returns:
+            True when there is still work, so that another wake-up is needed.
+        """
+        end_s = clock_s() + JOB_S
+        idle_since_s: float | None = None
+        with contextlib.suppress(RedisError):
+            await self._eventlog.awake(self._queue)
+        while not self.stopping and not self.recycling.is_set() and clock_s() < end_s:
+            try:
+                await self._start_due()
+            except (RedisError, OSError) as error:
+                if clock_s() >= self._quiet_until_s:
+                    _log.warning("redis.unreachable", error=type(error).__name__, next_report_s=_REPORT_S)
+                    self._quiet_until_s = clock_s() + _REPORT_S
+                await asyncio.sleep(0.2)
+                continue
+            if self._drains:
+                idle_since_s = None
+            elif idle_since_s is None:
+                idle_since_s = clock_s()
+            elif clock_s() - idle_since_s > IDLE_S:
+                return False
+            await asyncio.sleep(_CHECK_S)
+        return bool(self._drains) and not self.stopping
+
+    async def look_forever(self) -> None:
+        """Check once a second even without a wake-up, which may have gone to a worker that died."""
+        while True:
+            await asyncio.sleep(1.0)
+            if not self.stopping:
+                with contextlib.suppress(RedisError, OSError):
+                    await self._start_due()
+
+    async def watch(self) -> None:
+        """Give up leases in time, and let the watchdog end a process that cannot."""
+        try:
+            while True:
+                now_s = clock_s()
+                deadlines = []
+                for drain, task in list(self._drains.values()):
+                    if not drain.lease.deadline_s:
+                        deadlines.append(TTL_S - MARGIN_S)  # it may be at work before the next check
+                        continue
+                    left_s = drain.lease.deadline_s - now_s
+                    if task.cancelling():
+                        if left_s < _ABANDON_BEFORE_S:
+                            continue  # on its way out
+                        # Python 3.11's wait_for swallowed our cancel, and Redis answered after all.
+                        while task.uncancel():
+                            pass
+                    if left_s <= 0:
+                        self._slept_through_a_lease()
+                    if left_s < _ABANDON_BEFORE_S:
+                        task.cancel()  # Redis is away, and another process may hold the lease soon
+                    else:
+                        deadlines.append(left_s)
+                self._arm(min(deadlines, default=None))
+                await asyncio.sleep(_WATCH_S)
+        finally:
+            self._arm(None)
+
+    def stop_soon(self) -> None:
+        """Start no further drains, so that `work` ends."""
+        self.stopping = True
+
+    async def stop(self) -> None:
+        """Start nothing new, let what runs finish within the grace time, hand back the rest."""
+        self.stopping = True
+        for drain, _ in list(self._drains.values()):
+            drain.stop()
+        await asyncio.gather(*(task for _, task in list(self._drains.values())), return_exceptions=True)
+
+    async def _start_due(self) -> None:
+        if self.recycling.is_set() or not self._runtimes:
+            return
+        pairs = await self._eventlog.due(self._queue, tuple(self._runtimes), limit=4 * MAX_DRAINS)
+        now_s = clock_s()
+        self._avoid = {pair: until for pair, until in self._avoid.items() if until > now_s}
+        wanted = [pair for pair in pairs if pair not in self._drains and self._may_take(pair)]
+        random.shuffle(wanted)  # no pair is always first, and processes do not all ask for the same one
+        room = self._max_drains - len(self._drains)
+        for handler, lane in wanted[:room]:
+            self._start(handler, lane)
+        if len(wanted) > room:
+            for drain, _ in self._drains.values():
+                if now_s - drain.started_s > SLICE_S:
+                    drain.stop()
+
+    def _may_take(self, pair: tuple[str, int]) -> bool:
+        handler, lane = pair
+        return pair not in self._avoid and not self._runtimes[handler].lanes_in_threads[lane]
+
+    def _start(self, handler: str, lane: int) -> None:
+        lease = Lease(self._eventlog, handler, lane, self._queue)
+        drain = Drain(lease, self._runtimes[handler], self._shared[handler])
+        task = asyncio.create_task(drain.run(self._grace_s))
+        if not self._drains:
+            self._arm(TTL_S - MARGIN_S)
+        pair = (handler, lane)
+        self._drains[pair] = (drain, task)
+        task.add_done_callback(lambda _: self._ended(pair, drain))
+
+    def _ended(self, pair: tuple[str, int], drain: Drain) -> None:
+        self._drains.pop(pair, None)
+        if drain.outdated:
+            self._avoid[pair] = clock_s() + _AVOID_S
+
+    def _attempt_is_overdue(self) -> None:
+        """End the process soon: nothing else ends a thread that never returns, or a task that refuses its cancel."""
+        if not self.recycling.is_set():
+            _log.error("worker.recycling", reason="an attempt outlived its time")
+        self.recycling.set()
+
+    def _slept_through_a_lease(self) -> None:
+        """End a process that was paused, or whose loop was stuck, for so long that others may run the same events."""
+        _log.critical("worker.paused_past_lease")
+        if self._watchdog:
+            os._exit(1)
+
+    def _arm(self, seconds: float | None) -> None:
+        if not self._watchdog:
+            return
+        if seconds is None:
+            faulthandler.cancel_dump_traceback_later()
+        else:
+            faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)

@@ -1,0 +1,86 @@
+"""One event on its way through a drain, what ties it to other events, and which of two is the newer. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ampeco.entity_keys import occurred_at
+from ampeco.errors import PayloadError
+from ampeco.notifications import read
+from eventlog.record import AttemptNote, OpenRecord, OpenState, StoredEvent
+from handlers.contract import Order
+
+State = Literal["waiting", "ready", "running", "retry", "settled"]
+Age = tuple[int, tuple[int, int]]
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One event on its way through a drain. Only the drain's Window writes it.
+
+    Attributes:
+        tie: what ties it to other events, or None.
+        attempts, crashes, first_ms, last_error, replayed, log: as in its OpenRecord.
+        due_ms: when a retry is due, Unix time in milliseconds.
+        ahead: settled in Redis although the cursor is not there yet.
+        beyond: the cursor is not there yet.
+        in_open: in `open`, or on its way there with the next step.
+        suspect: may have been at work when a worker died.
+        was: state in `open` when the drain began.
+    """
+
+    event: StoredEvent
+    tie: str | None
+    state: State = "waiting"
+    attempts: int = 0
+    crashes: int = 0
+    first_ms: int = 0
+    last_error: str = ""
+    replayed: bool = False
+    log: tuple[AttemptNote, ...] = ()
+    due_ms: int | None = None
+    ahead: bool = False
+    beyond: bool = False
+    in_open: bool = False
+    suspect: bool = False
+    was: OpenState | None = None
+    _age: Age | None = None
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Place in the log, parsed when it is asked for: few events need it."""
+        return self.event.order
+
+    @property
+    def age(self) -> Age:
+        """Greater for the newer; reads the body once."""
+        if self._age is None:
+            self._age = age_of(self.event)
+        return self._age
+
+    def record(self, state: OpenState) -> OpenRecord:
+        """What `open` holds of it in this state."""
+        due_ms = self.due_ms if state == "retry" else None
+        counted = (self.attempts, self.crashes, self.first_ms, self.last_error, self.replayed, self.log)
+        return OpenRecord(self.event, state, due_ms, *counted)
+
+
+def tie_of(order: Order, event: StoredEvent) -> str | None:
+    """Events with the same tie run one at a time; None for one that is tied to nothing.
+
+    `entity` ties all events of an entity, `latest` those of one type of an entity.
+    """
+    if order == "none" or event.key is None:
+        return None
+    return event.key if order == "entity" else f"{event.type} {event.key}"
+
+
+def age_of(event: StoredEvent) -> Age:
+    """Compares greater for the newer event: by the payload's own time, else by arrival, then by place in the log."""
+    try:
+        at = occurred_at(event.type, read(event.body), event.received_at)
+    except PayloadError:
+        at = None
+    ms = event.received_at_ms if at is None else round(at.timestamp() * 1000)
+    return ms, event.order

@@ -1,0 +1,124 @@
+"""When one drain reads new events, how many, and when it falls asleep. Pure: the time is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from eventlog.lease import Read
+from eventlog.record import OPEN_QUOTA, StoredEvent
+from workers.drain.window import Window
+
+FIRST_BATCH, MIN_BATCH, MAX_BATCH = 8, 2, 256
+MAX_WINDOW = 512
+POLL_S = 0.05  # between two reads that found nothing new
+
+_QUICK_S, _SLOW_S = 0.05, 0.2  # for a whole batch
+_STAY_PER_OPEN_S, _STAY_AT_MOST_S = 0.001, 10.0  # awake while idle, since coming back reads all of `open`
+
+Rest = Literal["linger", "stay", "sleep"]
+
+
+class Reader:
+    """Decides when to read and how much, by how fast the handler was so far.
+
+    Attributes:
+        batch: events to ask for at a time.
+        next_s: when to read again at the latest, in the drain's clock.
+        full: `open` holds as many records as it may; nothing is read.
+        outdated: the next event is for newer code, and only that may go on.
+
+    Args:
+        version: of the code of this process.
+        wants: whether this code's handler wants events of a type.
+    """
+
+    def __init__(self, window: Window, version: str, wants: Callable[[str], bool]) -> None:
+        self.batch = FIRST_BATCH
+        self.next_s = 0.0
+        self.full = False
+        self.outdated = False
+        self._window = window
+        self._version = version
+        self._wants = wants
+        self._more = True
+        self._asked_s: float | None = None
+        self._lingered = False
+        self._idle_since_s: float | None = None
+
+    def appetite(self, *, suspects: bool) -> int:
+        """How many events there is room for; none where half a batch is still ready.
+
+        Args:
+            suspects: an event must run alone first, since it may have killed a worker.
+        """
+        window = self._window
+        if self.outdated or suspects:
+            return 0
+        self.full = window.open_count >= OPEN_QUOTA
+        if self.full or len(window) >= MAX_WINDOW or len(window.ready) * 2 > self.batch:
+            return 0
+        return self.batch
+
+    def due(self, now_s: float, *, suspects: bool) -> int:
+        """How many events to read now, while others are at work: more are known to be there, or it is time."""
+        self.idle_no_more()
+        count = self.appetite(suspects=suspects) if self._more or now_s >= self.next_s else 0
+        if not count:
+            self.next_s = max(self.next_s, now_s + POLL_S)
+        return count
+
+    def got(self, events: int, exhausted: bool, asked_s: float, now_s: float) -> None:
+        """Take in the answer to a read.
+
+        Large batches where events are quick; small ones where they are slow, since a crash suspects them all.
+
+        Args:
+            exhausted: the log holds nothing after them.
+            asked_s: when the read was sent. A batch took the time from one full read to the next.
+        """
+        if events >= self.batch and self._asked_s is not None:
+            took_s = asked_s - self._asked_s
+            if took_s < _QUICK_S:
+                self.batch = min(MAX_BATCH, self.batch * 2)
+            elif took_s > _SLOW_S:
+                self.batch = max(MIN_BATCH, self.batch // 2)
+        self._more = not exhausted
+        self._asked_s = asked_s
+        self.next_s = now_s + POLL_S
+
+    def rest(self, now_s: float) -> Rest:
+        """What a drain with nothing to do does next.
+
+        Returns:
+            `linger`: wait a moment, then ask again, for what arrives now costs no new lease.
+            `stay`: read and keep the lease. `sleep`: read, and give the lease back if nothing is there.
+        """
+        if not self._more and not self._lingered:
+            self._lingered = True
+            return "linger"
+        self._lingered = False
+        if self._idle_since_s is None:
+            self._idle_since_s = now_s
+        stays_s = min(_STAY_AT_MOST_S, self._window.open_count * _STAY_PER_OPEN_S)
+        return "stay" if now_s - self._idle_since_s < stays_s else "sleep"
+
+    def idle_no_more(self) -> None:
+        """There is something to do again."""
+        self._lingered = False
+        self._idle_since_s = None
+
+    def ours(self, read: Read, before: str) -> tuple[Sequence[StoredEvent], str]:
+        """What this code may settle of a read, and the id up to which that is all of it.
+
+        Where newer code is declared, an event that this code does not want may be one that the newer code wants.
+
+        Args:
+            before: the id after which was read.
+        """
+        if read.newest != self._version:
+            for place, event in enumerate(read.events):
+                if not self._wants(event.type):
+                    self.outdated = True
+                    return read.events[:place], read.events[place - 1].stream_id if place else before
+        return read.events, read.scanned

@@ -1,0 +1,281 @@
+"""Runs the ready events of one drain, as many at a time as the handler has slots.
+
+An attempt starts only under a live lease and before a stop. A crash suspect runs alone, counted in Redis first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from eventlog.clock import now_ms
+from eventlog.connection.connect import end_tasks
+from eventlog.lease import Lease, clock_s
+from eventlog.record import AttemptNote
+from eventlog.step_ledger import StepLedger
+from workers.delivery.attempt import Attempt, HandlerEnded, Runtime, run
+from workers.delivery.outcomes import AttemptTimedOut, Outcome, outcome_of
+from workers.drain.entry import Entry
+from workers.drain.settlement import PendingOutcomes
+from workers.drain.window import Window
+from workers.once.step import DeliveryRevoked
+from workers.once.steps import Steps
+
+MAX_CRASHES = 3
+
+_HOLD_MARGIN_S = 5.0  # on top of an attempt's time, until it has surely said how its steps ended
+_ABANDON_S = 3.0  # for attempts that were cancelled to come to an end, while the lease still lives
+_BREATH_S = 0.005  # how long one task may hold the event loop with events that never wait
+
+
+class Slots:
+    """How many events one handler works on at the same time in this process, over all lanes."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._waiting: deque[asyncio.Event] = deque()
+
+    def try_take(self, waiter: asyncio.Event) -> bool:
+        """Take one; else `waiter` is set when one is free."""
+        if self._free:
+            self._free -= 1
+            return True
+        if waiter not in self._waiting:
+            self._waiting.append(waiter)
+        return False
+
+    def give_back(self) -> None:
+        """Free one, and wake the drain that has waited longest."""
+        self._free += 1
+        if self._waiting:
+            self._waiting.popleft().set()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether another lane waits for one."""
+        return bool(self._waiting)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the drains of one handler share in a process.
+
+    Attributes:
+        suspects_turn: held while an event runs that may have killed a worker. So no two of them run together in one
+            process, and an innocent one is not blamed.
+        overdue: called when an attempt outlives its time and nothing can end it.
+    """
+
+    slots: Slots
+    suspects_turn: asyncio.Lock
+    overdue: Callable[[], None]
+
+
+class Runner:
+    """The attempts of one drain.
+
+    Its tasks are no asyncio.TaskGroup. A group's exit waits without limit for a task that does not let itself be
+    cancelled, and cancels each only once, which Python 3.11 can swallow. When a task fails, a group also cancels the
+    drain's own task, which the dispatcher's watch would take for its own cancel and undo.
+
+    Attributes:
+        starting: tasks that have not had their first turn.
+        stopping: nothing new starts.
+        outlived: events whose attempt is over its time and cannot be ended.
+        fault: what ended a task and is no handler's fault.
+
+    Args:
+        wake: set when the drain must look again.
+    """
+
+    def __init__(
+        self,
+        lease: Lease,
+        runtime: Runtime,
+        shared: Shared,
+        window: Window,
+        pending: PendingOutcomes,
+        wake: asyncio.Event,
+        log: Any,
+    ) -> None:
+        self.starting = 0
+        self.stopping = False
+        self.outlived: set[Entry] = set()
+        self.fault: BaseException | None = None
+        self._lease = lease
+        self._runtime = runtime
+        self._shared = shared
+        self._window = window
+        self._pending = pending
+        self._wake = wake
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._ledger = StepLedger(lease.log, lease, hold_s=runtime.handler.timeout_s + _HOLD_MARGIN_S)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._suspect_task: asyncio.Task[None] | None = None
+        self._marked = asyncio.Event()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs or is about to."""
+        return bool(self._tasks or self._suspect_task)
+
+    @property
+    def suspects(self) -> bool:
+        """Whether suspects run or wait to run; until they are done nothing else starts."""
+        return bool(self._window.suspects or self._suspect_task)
+
+    @property
+    def ends_with_process(self) -> bool:
+        """Whether an attempt that cannot be ended runs in a process of its own, in which there is nothing else."""
+        return bool(self.outlived) and self._runtime.handler.isolation is not None
+
+    def start(self, at_once: int = 1) -> None:
+        """Start what is ready: with one task, which works off events that never wait; with more while they do."""
+        if self.suspects:
+            if self._suspect_task is None:
+                self._suspect_task = asyncio.create_task(self._run_suspects())
+            return
+        tasks = min(at_once, len(self._window.ready) - self.starting)
+        for _ in range(tasks):
+            if not self._shared.slots.try_take(self._wake):
+                return
+            self.starting += 1
+            task = asyncio.create_task(self._run_ready())
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+        if tasks > 0:
+            self._loop.call_soon(self._start_more, at_once * 2)
+
+    def marked(self, entries: Iterable[Entry]) -> None:
+        """Redis holds these as running."""
+        if any(entry.suspect for entry in entries):
+            self._marked.set()
+
+    def stop(self) -> None:
+        """Start nothing new."""
+        self.stopping = True
+        self._wake.set()
+
+    def release_suspect(self) -> None:
+        """After a stop: the suspect that waits for its mark does not run."""
+        self._marked.set()
+
+    def end_outlived(self, entry: Entry) -> None:
+        """Count a thread that never returns as an attempt."""
+        self._cut_short(entry, AttemptTimedOut())
+
+    async def end(self) -> None:
+        """Cancel what still runs and wait until it is gone."""
+        tasks = [*self._tasks, *([self._suspect_task] if self._suspect_task else [])]
+        if await end_tasks(tasks, within_s=_ABANDON_S):
+            self._shared.overdue()  # it does not let itself be cancelled, so it ends with its process
+
+    def _start_more(self, at_once: int) -> None:
+        """The tasks started last have had their turn; what is still ready waits for others that wait."""
+        if self._window.ready and not self.stopping:
+            self.start(at_once)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._shared.slots.give_back()
+        if not task.cancelled():
+            self.fault = self.fault or task.exception()
+        self._wake.set()
+
+    async def _run_ready(self) -> None:
+        self.starting -= 1
+        try:
+            now_s = clock_s()
+            breath_s = now_s + _BREATH_S
+            while self._window.ready and not self.stopping and now_s < self._lease.deadline_s:
+                await self._attempt(self._window.ready.popleft())
+                now_s = clock_s()
+                if now_s > breath_s:
+                    if self._shared.slots.wanted:
+                        return  # another lane's turn; ours comes again
+                    await asyncio.sleep(0)
+                    now_s = clock_s()
+                    breath_s = now_s + _BREATH_S
+        except DeliveryRevoked:
+            pass  # the lease is gone; the drain finds out with its next step
+
+    async def _run_suspects(self) -> None:
+        """One at a time and alone, each counted in Redis before it starts."""
+        suspects = self._window.suspects
+        try:
+            while suspects and not self.stopping:
+                entry = suspects[0]
+                if entry.suspect and self._window.is_first(entry):
+                    async with self._shared.suspects_turn:
+                        if not self.stopping:
+                            await self._run_suspect(entry)
+                    if entry.suspect:
+                        return
+                elif entry.suspect:
+                    self._window.park(entry)
+                suspects.popleft()
+        except DeliveryRevoked:
+            pass  # the lease is gone; the drain finds out with its next step
+        except Exception as error:  # noqa: BLE001
+            self.fault = error
+        finally:
+            self._suspect_task = None
+            self._wake.set()
+
+    async def _run_suspect(self, entry: Entry) -> None:
+        before, crashes = entry.log, entry.crashes + 1
+        note = AttemptNote(now_ms(), "worker-died", f"{crashes} of {MAX_CRASHES}")
+        self._window.count_crash(entry, note)
+        self._log.info("delivery.suspected", event_id=entry.event.event_id, crashes=crashes)
+        if crashes >= MAX_CRASHES:
+            self._pending.finish(entry, Outcome("dead", "worker-died"))
+            return
+        self._marked.clear()
+        self._window.to_mark.append(entry)
+        self._wake.set()
+        await self._marked.wait()
+        if self.stopping or not self._lease.alive:
+            self._window.uncount_crash(entry, before)
+            return
+        await self._attempt(entry)
+
+    async def _attempt(self, entry: Entry) -> None:
+        began_ms = now_ms()
+        self._window.begin(entry, began_ms)
+        attempt = Attempt(
+            event=entry.event,
+            number=entry.attempts + 1,
+            age_s=(began_ms - entry.first_ms) / 1000,
+            allowed=lambda: self._lease.alive,
+            overdue=lambda: self._outlives(entry),
+            steps=lambda: Steps(self._ledger, entry.event.event_id, entry.event.key, self._loop),
+            replayed=entry.replayed,
+        )
+        try:
+            outcome = await run(self._runtime, attempt)
+        except asyncio.CancelledError:
+            if not self.stopping:  # then the handler cancelled its own task, which ends with this attempt
+                self._cut_short(entry, HandlerEnded("it cancelled its own task"))
+            raise
+        finally:
+            self._window.running.discard(entry)
+        if attempt.misfits and outcome.kind != "retry":
+            self._pending.misread(entry)
+        if outcome.kind != "done" or attempt.actions or entry.log:
+            self._window.note(entry, outcome.note(began_ms, attempt.actions))
+        self._pending.finish(entry, outcome)
+
+    def _outlives(self, entry: Entry) -> None:
+        self.outlived.add(entry)
+        self._shared.overdue()
+
+    def _cut_short(self, entry: Entry, error: Exception) -> None:
+        handler, number = self._runtime.handler, entry.attempts + 1
+        outcome = outcome_of(error, handler, attempt=number, age_s=0.0, uniform=random.uniform)
+        self._window.note(entry, outcome.note(now_ms(), ()))
+        self._pending.finish(entry, outcome)

@@ -1,0 +1,150 @@
+"""What came of attempts, until the next step writes it to Redis: counts, dead letters, history, and how soon.
+
+It knows how an outcome is written down. What the outcome means for the order of events, the window knows.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from eventlog import clock
+from eventlog.history import Settled, hash_of
+from eventlog.lease import Settlement, clock_s
+from eventlog.log import MISFIT
+from eventlog.record import DeadLetter
+from workers.delivery.outcomes import SUPERSEDED, Outcome
+from workers.drain.entry import Entry
+from workers.drain.window import Window
+
+SETTLE_S = 0.08  # outcomes are in Redis within 100 ms
+URGENT_S = 0.002  # sooner where the next event of an entity waits for it
+
+_LATENCY_BOUNDS_MS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000, 2_000, 5_000,
+                      10_000, 30_000, 60_000, 300_000, 3_600_000)  # fmt: skip
+_LATENCY_NAMES = tuple(f"ms<={bound}" for bound in _LATENCY_BOUNDS_MS)
+
+
+class PendingOutcomes:
+    """Outcomes on their way to Redis.
+
+    Attributes:
+        settled: deliveries that came to their end so far.
+        due_s: when the next step must be made at the latest, or None.
+
+    Args:
+        wake: called when `due_s` moves forward.
+        now_ms: Unix time in milliseconds.
+        clock_s: monotonic seconds, the clock of `due_s`.
+    """
+
+    def __init__(
+        self,
+        window: Window,
+        log: structlog.typing.FilteringBoundLogger,
+        wake: Callable[[], None],
+        *,
+        now_ms: Callable[[], int] = clock.now_ms,
+        clock_s: Callable[[], float] = clock_s,
+    ) -> None:
+        self.settled = 0
+        self.due_s: float | None = None
+        self._within_s = float("inf")  # the shortest time asked for since the last step
+        self._window = window
+        self._log: Any = log
+        self._logs_all = log.is_enabled_for(logging.DEBUG)
+        self._wake = wake
+        self._now_ms = now_ms
+        self._clock_s = clock_s
+        self._dead: list[DeadLetter] = []
+        self._stats: Counter[str] = Counter()
+        self._history: list[Settled] = []
+
+    def finish(self, entry: Entry, outcome: Outcome) -> None:
+        """Write down what an attempt came to: the event runs again later, or came to its end."""
+        number, window = entry.attempts + 1, self._window
+        retried = outcome.kind == "retry"
+        spent = outcome.counts if retried else outcome.kind == "dead"
+        window.conclude(entry, outcome.detail or outcome.reason, spent=spent)
+        if retried:
+            window.retry(entry, self._now_ms() + round(outcome.delay_s * 1000))
+            self._stats["retried"] += 1
+            self._report(entry, outcome, number)
+            self._settle_within(SETTLE_S)
+        else:
+            self._end(entry, outcome, number)
+            self._settle_within(URGENT_S if window.settle(entry) else SETTLE_S)
+        if window.superseded:
+            self.settle_superseded()
+
+    def settle_superseded(self) -> None:
+        """Settle what gave way to a newer event."""
+        for entry in self._window.superseded:
+            self._end(entry, SUPERSEDED, entry.attempts + 1)
+            self._settle_within(SETTLE_S)
+        self._window.superseded.clear()
+
+    def misread(self, entry: Entry) -> None:
+        """Count an event that comes to its end and whose payload has fields that do not fit."""
+        self._stats[MISFIT + entry.event.type] += 1
+
+    def settlement(self) -> Settlement:
+        """All of it, and what changed in the window. The caller must write it to Redis: it is forgotten here."""
+        settlement = self._window.changes()
+        settlement.dead, settlement.stats, settlement.history = self._dead, self._stats, self._history
+        self._dead, self._stats, self._history = [], Counter(), []
+        self.due_s, self._within_s = None, float("inf")
+        return settlement
+
+    def _settle_within(self, seconds: float) -> None:
+        if seconds >= self._within_s:
+            return
+        self._within_s = seconds
+        at_s = self._clock_s() + seconds
+        if self.due_s is None or at_s < self.due_s:
+            self.due_s = at_s
+            self._wake()
+
+    def _end(self, entry: Entry, outcome: Outcome, number: int) -> None:
+        self.settled += 1
+        self._stats[outcome.kind] += 1
+        self._history.append(_settled(entry, outcome))
+        if outcome.kind == "dead":
+            self._dead.append(DeadLetter(entry.record("running"), outcome.reason, outcome.trace))
+        if outcome.kind != "superseded":
+            at = bisect_left(_LATENCY_BOUNDS_MS, self._now_ms() - entry.event.received_at_ms)
+            if at < len(_LATENCY_BOUNDS_MS):
+                self._stats[_LATENCY_NAMES[at]] += 1
+        if outcome.kind == "dead" or self._logs_all:
+            self._report(entry, outcome, number)
+
+    def _report(self, entry: Entry, outcome: Outcome, number: int) -> None:
+        event = entry.event
+        log = self._log.bind(event_id=event.event_id, notification=event.type, key=event.key, attempt=number)
+        if outcome.kind == "done":
+            log.debug("delivery.completed")
+            return
+        log = log.bind(reason=outcome.reason, detail=outcome.detail)
+        if outcome.kind == "skipped":
+            log.debug("delivery.skipped")
+        elif outcome.kind == "superseded":
+            log.debug("delivery.superseded")
+        elif outcome.kind == "retry":
+            log.info("delivery.retry_scheduled", after_s=round(outcome.delay_s, 3), where=outcome.trace)
+        else:
+            log.error("delivery.dead", where=outcome.trace)
+
+
+def _settled(entry: Entry, outcome: Outcome) -> Settled:
+    """For the history; words only where something happened."""
+    name = outcome.reason if outcome.kind == "skipped" else outcome.kind
+    reason = outcome.reason if outcome.kind == "dead" else outcome.detail
+    attempts = entry.log
+    if outcome.kind == "skipped" and len(attempts) == 1 and not attempts[0].actions:
+        attempts = ()
+    return Settled(entry.event.stream_id, hash_of(entry.event.key), name, reason, attempts)

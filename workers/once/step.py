@@ -1,0 +1,144 @@
+"""One once-only step under its call: who is in it, what it did, and what an error says about that."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ampeco.errors import (
+    ActionRefused,
+    ApiError,
+    ChargePointRefused,
+    FieldMisfit,
+    KeyRefused,
+    NotSent,
+    NotSupported,
+    RateLimited,
+    RequestRefused,
+)
+from ampeco.operations import operation_named
+from ampeco.wire import WireRequest
+from eventlog.step_ledger import Scope
+from handlers.contract import GiveUp, OnUncertain, Per, Retry, Skip
+
+
+class DeliveryRevoked(BaseException):
+    """The lease is gone: whatever the handler is about to call may be done by somebody else already.
+
+    Not an Exception, so that a handler's own `except Exception` does not swallow it.
+    """
+
+
+_NOTHING_HAPPENED = (
+    NotSent,
+    KeyRefused,
+    RequestRefused,
+    ChargePointRefused,
+    RateLimited,
+    NotSupported,
+    ActionRefused,
+    FieldMisfit,  # arguments are read before the call
+    Skip,
+    Retry,
+    GiveUp,
+    DeliveryRevoked,
+)
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """A step that was begun and has to be called.
+
+    Attributes:
+        automatic: an action that goes through the ledger by itself.
+        open: its call is under way.
+        sent: a request of it left, or was about to.
+        happened: something that must not happen twice did, or may have.
+    """
+
+    name: str
+    scope: Scope
+    on_uncertain: OnUncertain
+    returns: Any
+    automatic: bool
+    nonce: str = field(default_factory=lambda: secrets.token_hex(8))
+    open: bool = False
+    sent: bool = False
+    happened: bool = False
+
+    def may_have_happened(self, error: BaseException) -> bool:
+        """What an error that ended the call says about its effect."""
+        if self.automatic and not self.sent:
+            return False
+        return self.happened or not _says_nothing_happened(error)
+
+
+class Stepping(Protocol):
+    """Who stands between a handler and what it does, for `async def` handlers and for `def` handlers in threads."""
+
+    async def once(
+        self, step: str, call: Callable[[], Any], *, per: Per, on_uncertain: OnUncertain, returns: Any
+    ) -> Any:
+        """As `Context.once`."""
+
+    async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
+        """As `ampeco.client.AsyncThrough`."""
+
+    def once_in_thread(
+        self, step: str, call: Callable[[], Any], *, per: Per, on_uncertain: OnUncertain, returns: Any
+    ) -> Any:
+        """As `SyncContext.once`."""
+
+    def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
+        """As `ampeco.client.Through`."""
+
+    async def settled(self) -> None:
+        """The event is done with; nothing of it will be called again."""
+
+
+_current: ContextVar[Step | None] = ContextVar("step", default=None)
+
+
+def current_step() -> Step | None:
+    """The step within whose call we are, in this task or thread."""
+    step = _current.get()
+    return step if step is not None and step.open else None
+
+
+@contextlib.contextmanager
+def within(step: Step) -> Iterator[None]:
+    """Around the call of a step."""
+    token = _current.set(step)
+    step.open = True
+    try:
+        yield
+    finally:
+        step.open = False
+        _current.reset(token)
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[None]:
+    """A request within the call of a step: once one was carried out, no later error can say that nothing was."""
+    step = current_step()
+    if step is None:
+        yield
+        return
+    before, step.happened = step.happened, True
+    try:
+        yield
+    except _NOTHING_HAPPENED:
+        step.happened = before
+        raise
+
+
+def _says_nothing_happened(error: BaseException) -> bool:
+    if isinstance(error, ApiError):
+        operation = operation_named(error.operation)
+        if operation is not None and operation.kind == "read":
+            return True
+    return isinstance(error, _NOTHING_HAPPENED)

@@ -1,0 +1,191 @@
+"""Once-only steps: what is recorded is not called again, and what nobody can tell is not guessed.
+
+A step is begun in Redis, called, and finished in Redis. Whatever ends the call in between decides by what it says:
+an error that means "nothing happened" clears the step, a result finishes it, anything else leaves it uncertain.
+Actions of AMPECO that are not idempotent go through here by themselves. Knows nothing of Redis's keys or of leases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar
+
+from redis.exceptions import RedisError
+
+from ampeco.wire import WireRequest
+from eventlog.errors import LeaseLost
+from eventlog.step_ledger import Scope, StepLedger
+from handlers.contract import OnUncertain, Per, Retry, StepRefused, StepUncertain
+from workers.once.serialization import pack, unpack
+from workers.once.step import DeliveryRevoked, Step, current_step, noted, within
+
+MAX_NAME_CHARS = 200
+
+_LOOP_LOOK_S = 1.0
+R = TypeVar("R")
+
+
+class Recorded(NamedTuple):
+    """The result of a step that was done before."""
+
+    value: Any
+
+
+class Steps:
+    """The once-only steps of one attempt.
+
+    Args:
+        loop: where the ledger lives; calls of `def` handlers come from other threads.
+    """
+
+    def __init__(
+        self, ledger: StepLedger, event_id: str, key: str | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._ledger = ledger
+        self._event_id = event_id
+        self._key = key
+        self._loop = loop
+        self._automatic: set[str] = set()
+        self._used = False
+
+    # In the event loop
+
+    async def once(
+        self, step: str, call: Callable[[], Any], *, per: Per, on_uncertain: OnUncertain, returns: Any
+    ) -> Any:
+        return await self._run(self._named(step, per, on_uncertain, returns), call)
+
+    async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
+        step = self._action(request)
+        if step is not None:
+            return await self._run(step, send)
+        with noted():
+            return await send()
+
+    async def _run(self, step: Step, call: Callable[[], Any]) -> Any:
+        known = await self._begin(step)
+        if known is not None:
+            return known.value
+        try:
+            with within(step):
+                result = call()
+                if inspect.isawaitable(result):
+                    result = await result
+        except BaseException as error:
+            if await self._failed(step, error):
+                raise _uncertain(step) from error
+            raise
+        return await self._done(step, result)
+
+    async def settled(self) -> None:
+        if self._used:
+            with contextlib.suppress(RedisError, OSError):  # it goes in a year then
+                await self._ledger.keep(self._event_id)
+
+    # In the thread of a `def` handler
+
+    def once_in_thread(
+        self, step: str, call: Callable[[], Any], *, per: Per, on_uncertain: OnUncertain, returns: Any
+    ) -> Any:
+        return self._run_in_thread(self._named(step, per, on_uncertain, returns), call)
+
+    def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
+        step = self._action(request)
+        if step is not None:
+            return self._run_in_thread(step, send)
+        with noted():
+            return send()
+
+    def _run_in_thread(self, step: Step, call: Callable[[], Any]) -> Any:
+        known = self._wait(self._begin(step))
+        if known is not None:
+            return known.value
+        try:
+            with within(step):
+                result = call()
+        except BaseException as error:
+            if self._wait(self._failed(step, error)):
+                raise _uncertain(step) from error
+            raise
+        return self._wait(self._done(step, result))
+
+    def _wait(self, work: Coroutine[Any, Any, R]) -> R:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while True:
+            try:
+                return future.result(_LOOP_LOOK_S)
+            except TimeoutError:
+                if future.done():
+                    raise
+                if not self._loop.is_running():
+                    raise DeliveryRevoked from None
+
+    # What both say to the ledger
+
+    def _named(self, name: str, per: Per, on_uncertain: OnUncertain, returns: Any) -> Step:
+        if not name or len(name) > MAX_NAME_CHARS:
+            raise StepRefused("step-name", f"the name of a step has 1 to {MAX_NAME_CHARS} characters")
+        if per == "event":
+            scope = Scope(self._event_id)
+        elif self._key is not None:
+            scope = Scope(self._key, lasting=True)
+        else:
+            raise StepRefused("step-without-key", f'step {name!r} is per="entity", and this event has none')
+        return Step(name, scope, on_uncertain, returns, automatic=False)
+
+    def _action(self, request: WireRequest) -> Step | None:
+        """A step for a request that must not be sent twice; None where nothing of the kind is needed."""
+        if request.operation.idempotent or current_step() is not None:
+            return None
+        arguments = repr((request.path, request.query, request.body)).encode()
+        name = f"{request.operation.name}#{hashlib.sha256(arguments).hexdigest()[:12]}"
+        if name in self._automatic:
+            raise StepRefused(
+                "step-repeated",
+                f"{request.operation.name} is called a second time with equal arguments; "
+                "if that is meant, name both calls with ctx.once",
+            )
+        self._automatic.add(name)
+        return Step(name, Scope(self._event_id), "dead", None, automatic=True)
+
+    async def _begin(self, step: Step) -> Recorded | None:
+        self._used = True
+        try:
+            known = await self._ledger.begin(
+                step.scope, step.name, step.nonce, again=step.on_uncertain == "retry"
+            )
+        except LeaseLost as error:
+            raise DeliveryRevoked from error
+        match known.state:
+            case "done":
+                return Recorded(unpack(step.name, known.result, known.fault, step.returns))
+            case "uncertain":
+                raise _uncertain(step)
+            case "held":
+                raise Retry(f"step {step.name!r} is being called", after_s=known.wait_s, counts=False)
+        if not self._ledger.alive:
+            await self._ledger.clear(step.scope, step.name, step.nonce)
+            raise DeliveryRevoked
+        return None
+
+    async def _failed(self, step: Step, error: BaseException) -> bool:
+        """Write down what an error means; True when the delivery ends because nobody can tell."""
+        if not step.may_have_happened(error):
+            self._automatic.discard(step.name)
+            await self._ledger.clear(step.scope, step.name, step.nonce)
+            return False
+        await self._ledger.doubt(step.scope, step.name, step.nonce)
+        return step.on_uncertain == "dead" and isinstance(error, Exception)
+
+    async def _done(self, step: Step, result: Any) -> Any:
+        text, fault = pack(result, step.returns)
+        await self._ledger.finish(step.scope, step.name, step.nonce, text, fault)
+        return unpack(step.name, text, fault, step.returns)
+
+
+def _uncertain(step: Step) -> StepUncertain:
+    return StepUncertain(f"step {step.name!r} was called, and nobody knows whether it happened")

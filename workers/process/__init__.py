@@ -1,0 +1,1 @@
+"""Worker processes: the event loop, the RQ loop, isolated handlers, child processes."""

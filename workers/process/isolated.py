@@ -1,0 +1,130 @@
+"""The process for handlers with `isolation="process"`: an RQ worker that forks for every wake-up.
+
+What forks has imported the plugins and does nothing else: it has no event loop and takes no lease. The fork has all
+of that, works through one (handler, lane) at a time, one event at a time, and is gone after some seconds. Whatever
+an event does to its process, no other event is at work there; that it was there when the process died is known to
+the log, as after any other death.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+import structlog
+import uvloop
+from rq.exceptions import StopRequested
+
+from eventlog import wakeups
+from eventlog.connection.connect import connect, end_tasks
+from handlers.contract import ISOLATED
+from handlers.discovery import discover
+from workers.config import WorkerConfig
+from workers.delivery.runtimes import Runtimes
+from workers.drain.dispatcher import JOB_S, Dispatcher
+from workers.process.rq_loop import Serving
+
+_THREADS = 2
+_CLOSING_S = 30.0  # for a fork to open and to close what its handlers need
+
+_log = structlog.get_logger()
+
+
+class IsolatedProcess:
+    """Serves the isolated handlers of one queue until told to stop."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+        self._queue = config.queue + ISOLATED
+        discovery = discover(load=config.load, allow=config.allow)
+        self._found = [item for item in discovery.found if item.handler.served_by == self._queue]
+        longest_s = max((item.handler.timeout_s for item in self._found), default=0.0)
+        self._longest_s = JOB_S + longest_s + 10.0 + _CLOSING_S
+        self._watched, self._held_open = os.pipe()
+        self._serving = Serving(self._worker)
+
+    def run(self) -> int:
+        """Work until SIGTERM.
+
+        Returns:
+            Exit status.
+        """
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        wakeups.attach(self._work_in_fork)
+        gc.freeze()  # so that a collection in a fork copies nothing of what it shares with us
+        _log.info("worker.started", queue=self._queue, handlers=[item.handler.name for item in self._found])
+        with contextlib.suppress(StopRequested):
+            self._serving.run()
+        _log.info("worker.stopped", queue=self._queue)
+        return 0
+
+    def _worker(self) -> wakeups.ForkingWorker:
+        return wakeups.ForkingWorker(self._config.redis_url, self._queue, longest_s=self._longest_s)
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        self._serving.stop_soon()
+
+    # In the fork
+
+    def _work_in_fork(self) -> bool:
+        os.close(self._held_open)
+        threading.Thread(target=self._end_with_parent, name="parent-watch", daemon=True).start()
+        limit_memory(self._config.isolated_memory_mb)
+        # Not closed at the end: it may hold a task that lets nothing cancel it, and the process ends anyway.
+        loop = uvloop.new_event_loop()
+        try:
+            return loop.run_until_complete(self._work())
+        finally:
+            sys.stdout.flush()
+
+    def _end_with_parent(self) -> None:
+        os.read(self._watched, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(self._longest_s)  # nobody else is there to say that it took too long
+        os._exit(1)
+
+    async def _work(self) -> bool:
+        redis = connect(self._config.redis_url, max_connections=8)
+        runtimes = Runtimes(self._config, threads=_THREADS)
+        try:
+            await runtimes.open(self._found, strict=False)
+            dispatcher = Dispatcher(
+                self._config.log(redis), self._queue, runtimes.by_name, watchdog=True, alone=True
+            )
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, dispatcher.stop_soon)
+            watching = asyncio.create_task(dispatcher.watch())
+            more = await dispatcher.work()
+            await dispatcher.stop()
+            await end_tasks([watching])
+            return more
+        finally:
+            await runtimes.close()
+            await redis.aclose()
+
+
+def limit_memory(more_mb: int) -> None:
+    """Let this process take so much more memory than it has now. Only Linux knows such a limit.
+
+    Args:
+        more_mb: 2**20 bytes each.
+    """
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[5])
+    except OSError:
+        return
+    # Of data, since threads reserve far more address space than they use.
+    limit = pages * os.sysconf("SC_PAGE_SIZE") + (more_mb << 20)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -1,0 +1,66 @@
+"""RQ workers of one queue, one after the other: RQ's own ends when Redis goes away, and a new one is made."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+from redis.exceptions import RedisError
+
+from eventlog.wakeups import OneQueueWorker
+
+_BACKOFF_S = (0.2, 0.5, 1.0, 2.0)
+
+_log = structlog.get_logger()
+
+
+class Serving:
+    """Serves a queue in the main thread until told to stop.
+
+    Attributes:
+        stopping: set by whoever wants it to end.
+    """
+
+    def __init__(self, make: Callable[[], OneQueueWorker]) -> None:
+        self.stopping = threading.Event()
+        self._make = make
+        self._worker: OneQueueWorker | None = None
+
+    def run(self) -> None:
+        """Returns when it was told to stop.
+
+        Raises:
+            StopRequested: likewise, from within a wait.
+        """
+        step = 0
+        while not self.stopping.is_set():
+            try:
+                self._worker = self._make()
+                if self.stopping.is_set():
+                    break  # the signal came while there was no worker to tell
+                step = 0
+                self._worker.work(logging_level="WARNING")
+            except (RedisError, OSError) as error:
+                self.stopping.wait(back_off_s(step, error))
+                step += 1
+            finally:
+                self._worker = None
+
+    def stop_soon(self) -> None:
+        """For the main thread's signal handler.
+
+        Raises:
+            StopRequested: nothing is at work, so the wait for a wake-up ends here.
+        """
+        self.stopping.set()
+        if self._worker is not None:
+            self._worker.stop_soon()
+
+
+def back_off_s(step: int, error: Exception) -> float:
+    """Seconds until Redis is asked again; said once per step, and not for ever."""
+    wait_s = _BACKOFF_S[min(step, len(_BACKOFF_S) - 1)]
+    if step < len(_BACKOFF_S):
+        _log.warning("redis.unreachable", error=type(error).__name__, retry_in_s=wait_s)
+    return wait_s

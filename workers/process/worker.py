@@ -1,0 +1,215 @@
+"""One worker process: an event loop in a thread of its own, and an RQ worker in the main thread that wakes it.
+
+The loop runs for as long as the process lives. Where isolated handlers are among those of its queue, a second
+process beside this one runs them (`isolated.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from types import FrameType
+from typing import Any, TypeVar
+
+import structlog
+import uvloop
+from redis.exceptions import RedisError
+from rq.exceptions import StopRequested
+
+from eventlog import wakeups
+from eventlog.connection.connect import connect, end_tasks
+from eventlog.housekeeping import tick_forever
+from eventlog.log import Declaration, EventLog
+from handlers.contract import ISOLATED, HandlerError
+from handlers.discovery import Discovery, Found, discover
+from workers.config import WorkerConfig
+from workers.delivery.runtimes import Runtimes, configured
+from workers.drain.dispatcher import Dispatcher
+from workers.process.rq_loop import Serving, back_off_s
+from workers.process.supervisor import Supervisor
+
+RECYCLED = 75  # exit status: ended to be started again (a thread that nobody can end)
+
+_DECLARE_S = 60.0
+_THREADS = 64
+
+_log = structlog.get_logger()
+R = TypeVar("R")
+
+
+class WorkerProcess:
+    """Discovers handlers, declares them, and works until told to stop."""
+
+    def __init__(self, config: WorkerConfig, *, on_ready: Callable[[], None] = lambda: None) -> None:
+        self._config = config
+        self._on_ready = on_ready
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
+        self._serving = Serving(lambda: wakeups.WakeUpWorker(config.redis_url, config.queue))
+        self._stopping = self._serving.stopping
+        self._exits = contextlib.AsyncExitStack()
+        self._background: list[asyncio.Task[Any]] = []
+        self._declarations: list[Declaration] = []
+        self._dispatcher: Dispatcher | None = None
+        self._beside: Supervisor | None = None
+
+    def run(self) -> int:
+        """Work until SIGTERM.
+
+        Returns:
+            Exit status: 0 after a polite stop, `RECYCLED` when a new process should take over.
+
+        Raises:
+            HandlerError: two handlers of one name, or a faulty plugin where that is refused.
+            LogMismatch: the log belongs to another tenant or was made with other settings.
+        """
+        discovery = discover(load=self._config.load, allow=self._config.allow)
+        self._report(discovery)
+        self._thread.start()
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        try:
+            with contextlib.suppress(StopRequested):
+                dispatcher = self._call(self._open(discovery.found))
+                wakeups.attach(lambda: self._call(dispatcher.work()))
+                self._start_beside(discovery.found)
+                self._serving.run()
+            if self._dispatcher is not None:
+                self._call(self._dispatcher.stop())
+        finally:
+            wakeups.attach(None)
+            self._call(self._close())
+            if self._beside is not None:
+                self._beside.join()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(5.0)
+        recycle = self._dispatcher is not None and self._dispatcher.recycling.is_set()
+        _log.info("worker.stopped", recycle=recycle)
+        return RECYCLED if recycle else 0
+
+    def _report(self, discovery: Discovery) -> None:
+        for fault in discovery.faults:
+            _log.error("handler.faulty", source=fault.source, error=fault.message)
+        if discovery.faults and self._config.strict:
+            raise HandlerError(f"{discovery.faults[0].source}: {discovery.faults[0].message}")
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        """Polite stop. A second signal changes nothing: the grace time bounds it, SIGKILL ends it."""
+        self._stopping.set()
+        if self._dispatcher is not None:
+            self._dispatcher.stop_soon()
+        if self._beside is not None:
+            self._beside.stop_soon()
+        self._serving.stop_soon()
+
+    def _start_beside(self, found: Sequence[Found]) -> None:
+        """Isolated handlers cost a process only where there are any."""
+        queue = self._config.queue + ISOLATED
+        if self._config.isolated_command and any(item.handler.served_by == queue for item in found):
+            self._beside = Supervisor(self._config.isolated_command)
+            self._beside.start()
+
+    def _call(self, work: Awaitable[R]) -> R:
+        """Run something on the loop and wait for it, in this (the main) thread."""
+
+        async def awaited() -> R:
+            return await work
+
+        future = asyncio.run_coroutine_threadsafe(awaited(), self._loop)
+        while True:
+            try:
+                return future.result()
+            except StopRequested:
+                if future.done():
+                    raise
+                # A signal arrived while we waited: what is under way ends by itself, soon.
+
+    # In the loop
+
+    async def _open(self, found: Sequence[Found]) -> Dispatcher:
+        redis = connect(self._config.redis_url)
+        self._exits.push_async_callback(redis.aclose)
+        log = self._config.log(redis)
+        await self._wait_for(log)
+        runtimes = Runtimes(self._config, threads=_THREADS)
+        self._exits.push_async_callback(runtimes.close)
+        ours = [item for item in found if item.handler.served_by == self._config.queue]
+        await runtimes.open(ours, strict=self._config.strict)
+        elsewhere = configured([item for item in found if item not in ours], strict=self._config.strict)
+        ready = [item for item in ours if item.handler.name in runtimes.by_name]
+        self._declarations = [_declaration(item) for item in (*ready, *elsewhere)]
+        await self._until_reached(lambda: self._declare(log))
+        await self._until_reached(log.recompute)
+        waker = wakeups.Waker(self._config.redis_url)
+        self._exits.callback(waker.close)
+        dispatcher = Dispatcher(log, self._config.queue, runtimes.by_name, watchdog=True)
+        self._dispatcher = dispatcher
+        dispatcher.stopping = self._stopping.is_set()
+        self._background = [
+            asyncio.create_task(tick_forever(log, waker, asyncio.Event(), self._config.keep)),
+            asyncio.create_task(dispatcher.watch()),
+            asyncio.create_task(dispatcher.look_forever()),
+            asyncio.create_task(self._declare_forever(log)),
+            asyncio.create_task(runtimes.follow_token()),
+            asyncio.create_task(_recycle_when_asked(dispatcher)),
+        ]
+        waker.wake([self._config.queue])
+        self._on_ready()
+        _log.info("worker.started", queue=self._config.queue, handlers=sorted(runtimes.by_name))
+        return dispatcher
+
+    async def _wait_for(self, log: EventLog) -> None:
+        await self._until_reached(log.ready)
+        await self._until_reached(
+            lambda: log.claim(self._config.tenant_url or "", self._config.rules_version)
+        )
+
+    async def _until_reached(self, ask: Callable[[], Awaitable[object]]) -> None:
+        """Ask until Redis answers, and say once per back-off step that it does not."""
+        step = 0
+        while not self._stopping.is_set():
+            try:
+                await ask()
+            except (RedisError, OSError) as error:
+                await asyncio.sleep(back_off_s(step, error))
+                step += 1
+            else:
+                return
+        raise StopRequested
+
+    async def _declare(self, log: EventLog) -> None:
+        for name in sorted(await log.declare(self._declarations)):
+            # Its position went over to another name: it must not begin a second one.
+            _log.error("handler.renamed_away", handler=name)
+
+    async def _declare_forever(self, log: EventLog) -> None:
+        while True:
+            await asyncio.sleep(_DECLARE_S)
+            with contextlib.suppress(RedisError, OSError):
+                await log.declare(self._declarations, again=True)
+
+    async def _close(self) -> None:
+        await end_tasks(self._background)
+        await self._exits.aclose()
+
+
+async def _recycle_when_asked(dispatcher: Dispatcher) -> None:
+    await dispatcher.recycling.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _declaration(item: Found) -> Declaration:
+    handler = item.handler
+    return Declaration(
+        name=handler.name,
+        version=item.version,
+        types=handler.types,
+        queue=handler.served_by,
+        order=handler.order,
+        start=handler.start,
+        isolation=handler.isolation,
+    )
