@@ -122,7 +122,7 @@ def check(files: Sequence[str], as_json: bool) -> None:
 
     Without files: the installed plugins.
     """
-    from handlers.contract import HandlerError
+    from handlers.declaration import HandlerError
     from handlers.discovery import Discovery, Fault, discover
 
     prepare()

@@ -46,7 +46,7 @@ def _child_arguments(queue: str, load: tuple[str, ...]) -> list[str]:
 def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated: bool = False) -> int:
     """The work itself, in this process."""
     from commands.processes import end_with_parent, keep_what_is_loaded, say_ready
-    from handlers.contract import HandlerError
+    from handlers.declaration import HandlerError
     from receiver.serve import rules_of
     from receiver.settings import load as load_settings
     from workers.config import WorkerConfig

@@ -1,20 +1,10 @@
 """What plugin authors import: the decorator, the event, the context and the outcomes."""
 
 from ampeco.errors import FieldMisfit
-from handlers.contract import (
-    Backoff,
-    Context,
-    Event,
-    GiveUp,
-    Handler,
-    HandlerError,
-    Raw,
-    Retry,
-    Skip,
-    StepUncertain,
-    SyncContext,
-    handler,
-)
+from handlers.context import Context, SyncContext
+from handlers.declaration import Backoff, Handler, HandlerError, handler
+from handlers.event import Event, Raw
+from handlers.outcomes import GiveUp, Retry, Skip, StepUncertain
 
 __all__ = [
     "Backoff",

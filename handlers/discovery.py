@@ -18,7 +18,7 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
-from handlers.contract import Handler, HandlerError
+from handlers.declaration import Handler, HandlerError
 
 GROUP = "ampeco_receiver.handlers"
 

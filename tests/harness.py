@@ -17,7 +17,7 @@ from typing import Any
 from eventlog.clock import now_ms
 from eventlog.connection.connect import connect
 from eventlog.log import Declaration, EventLog, HandlerPosition, NewEvent
-from handlers.contract import Handler
+from handlers.declaration import Handler
 from workers.delivery.attempt import Runtime
 from workers.drain.dispatcher import Dispatcher
 

@@ -13,7 +13,7 @@ import pytest
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.log import EventLog
 from eventlog.wakeups import Waker
-from handlers.contract import Handler
+from handlers.declaration import Handler
 from handlers.discovery import discover
 from tests.faulty_proxy import proxied
 from tests.harness import Worker, declaration, event, opened, position, soon, worker

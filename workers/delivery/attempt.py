@@ -25,16 +25,10 @@ from ampeco.notifications import Payload, read
 from ampeco.operations import Operation, is_declared
 from ampeco.wire import WireRequest
 from eventlog.record import StoredEvent
-from handlers.contract import (
-    CallNotDeclared,
-    Context,
-    Event,
-    GiveUp,
-    Handler,
-    Raw,
-    SyncContext,
-    event_dated_later,
-)
+from handlers.context import Context, SyncContext
+from handlers.declaration import Handler
+from handlers.event import Event, Raw, event_dated_later
+from handlers.outcomes import CallNotDeclared, GiveUp
 from workers.delivery.outcomes import (
     FILTERED,
     NOT_WANTED,

@@ -13,7 +13,7 @@ from typing import Literal
 from ampeco.errors import FieldMisfit, NotSupported, RateLimited
 from eventlog.record import AttemptNote
 from handlers import GiveUp, Retry, Skip
-from handlers.contract import Backoff, Handler
+from handlers.declaration import Backoff, Handler
 
 
 def delay_s(attempt: int, backoff: Backoff, uniform: Callable[[float, float], float]) -> float:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from ampeco.client import AsyncClient, Client
-from handlers.contract import HandlerError
+from handlers.declaration import HandlerError
 from handlers.discovery import Found, missing_settings
 from workers.config import WorkerConfig
 from workers.delivery.attempt import Runtime

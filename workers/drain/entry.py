@@ -9,7 +9,7 @@ from ampeco.entity_keys import occurred_at
 from ampeco.errors import PayloadError
 from ampeco.notifications import read
 from eventlog.record import AttemptNote, OpenRecord, OpenState, StoredEvent
-from handlers.contract import Order
+from handlers.declaration import Order
 
 State = Literal["waiting", "ready", "running", "retry", "settled"]
 Age = tuple[int, tuple[int, int]]

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 from eventlog.lease import Settlement
 from eventlog.record import KEPT_ATTEMPTS, AttemptNote, OpenRecord, OpenState, StoredEvent
-from handlers.contract import Order
+from handlers.declaration import Order
 from workers.drain.entry import Entry, tie_of
 
 

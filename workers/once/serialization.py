@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from handlers.contract import StepRefused
+from handlers.outcomes import StepRefused
 
 MAX_BYTES = 64 * 1024
 

@@ -23,7 +23,8 @@ from ampeco.errors import (
 from ampeco.operations import operation_named
 from ampeco.wire import WireRequest
 from eventlog.step_ledger import Scope
-from handlers.contract import GiveUp, OnUncertain, Per, Retry, Skip
+from handlers.context import OnUncertain, Per
+from handlers.outcomes import GiveUp, Retry, Skip
 
 
 class DeliveryRevoked(BaseException):

@@ -19,7 +19,8 @@ from redis.exceptions import RedisError
 from ampeco.wire import WireRequest
 from eventlog.errors import LeaseLost
 from eventlog.step_ledger import Scope, StepLedger
-from handlers.contract import OnUncertain, Per, Retry, StepRefused, StepUncertain
+from handlers.context import OnUncertain, Per
+from handlers.outcomes import Retry, StepRefused, StepUncertain
 from workers.once.serialization import pack, unpack
 from workers.once.step import DeliveryRevoked, Step, current_step, noted, within
 

@@ -26,7 +26,7 @@ from rq.exceptions import StopRequested
 
 from eventlog import wakeups
 from eventlog.connection.connect import connect, end_tasks
-from handlers.contract import ISOLATED
+from handlers.declaration import ISOLATED
 from handlers.discovery import discover
 from workers.config import WorkerConfig
 from workers.delivery.runtimes import Runtimes

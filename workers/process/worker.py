@@ -24,7 +24,7 @@ from eventlog import wakeups
 from eventlog.connection.connect import connect, end_tasks
 from eventlog.housekeeping import tick_forever
 from eventlog.log import Declaration, EventLog
-from handlers.contract import ISOLATED, HandlerError
+from handlers.declaration import ISOLATED, HandlerError
 from handlers.discovery import Discovery, Found, discover
 from workers.config import WorkerConfig
 from workers.delivery.runtimes import Runtimes, configured

@@ -12,7 +12,7 @@ import pytest
 from ampeco.models.fields import Number
 from ampeco.notifications import Payload
 from handlers import Event, Raw
-from handlers.contract import event_dated_later
+from handlers.event import event_dated_later
 
 RECEIVED = datetime(2026, 11, 24, 6, tzinfo=UTC)
 OCCURRED = datetime(2026, 11, 24, 5, 59, tzinfo=UTC)

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from eventlog.log import EventLog
 from handlers import Context, Event, Raw, SyncContext, handler
-from handlers.contract import Handler
+from handlers.declaration import Handler
 from workers.delivery.attempt import Runtime
 from workers.drain.dispatcher import MAX_DRAINS, SLICE_S, Dispatcher
 

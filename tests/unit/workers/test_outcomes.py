@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from ampeco.errors import ChargePointRefused, FieldMisfit, NotFound, NotSupported, RateLimited
 from handlers import GiveUp, Retry, Skip
-from handlers.contract import NOT_YET_FOR_S, Backoff, CallNotDeclared, Handler
+from handlers.declaration import NOT_YET_FOR_S, Backoff, Handler
+from handlers.outcomes import CallNotDeclared
 from workers.delivery.outcomes import AttemptTimedOut, PayloadMismatch, delay_s, outcome_of, where
 
 BASE_S = Backoff().base_s

@@ -1,8 +1,7 @@
-"""The contract between this service and a handler: what a handler declares, gets, and may answer.
+"""What a handler declares: the decorator, its options, and the checks of a declaration.
 
-A handler is a function of an event and a context. Its annotation is its subscription: `Event[A | B]` says which
-notifications it gets and what their payload is, so the two cannot disagree. It knows nothing of HTTP, Redis,
-retries, order or signatures, and this module knows nothing of how a delivery comes about.
+The annotation of the first parameter is the subscription: `Event[A | B]` names the notifications and the type
+of their payload.
 """
 
 from __future__ import annotations
@@ -12,31 +11,26 @@ import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import FrozenInstanceError, dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, overload
 
-import structlog
 from pydantic_settings import BaseSettings
-from typing_extensions import TypeVar
 
-from ampeco.client import AsyncClient, Client
-from ampeco.models.frozen import FreeObject, freeze
-from ampeco.models.payload import keep_body
 from ampeco.notifications import Payload
 from ampeco.operations import OPERATIONS, check_address
+from handlers.context import Context, S, SyncContext, T
+from handlers.event import Event, Raw
+from handlers.outcomes import LONGEST_WAIT_S
 
 Order = Literal["entity", "none", "latest"]
 Start = Literal["now", "oldest"]
-Per = Literal["event", "entity"]
-OnUncertain = Literal["dead", "retry"]
+
 Isolation = Literal["process"]
 EVERYTHING = "*"
 ISOLATED = ".isolated"  # ends the name of a queue of isolated handlers
 
 NOT_YET_FOR_S = 7 * 86_400.0
-_LONGEST_WAIT_S = 30 * 86_400.0
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
@@ -45,49 +39,6 @@ class HandlerError(Exception):
     """A handler that cannot be used as it is declared; the message names it and says what to change."""
 
     reason = "handler-faulty"
-
-
-class Raw:
-    """The payload of a notification as plain data, for types without a model and for handlers of everything."""
-
-    __slots__ = ("_data",)
-    _data: Mapping[str, Any]
-
-    def __init__(self, data: Mapping[str, Any]) -> None:
-        object.__setattr__(self, "_data", data)
-
-    @property
-    def data(self) -> Mapping[str, Any]:
-        """The JSON object AMPECO sent (an outer `data` wrapper removed), read-only: a `dict` that refuses changes."""
-        found = self._data
-        if not isinstance(found, FreeObject):  # done when first asked for: not every handler looks at it
-            found = freeze(dict(found))
-            object.__setattr__(self, "_data", found)
-        return found
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise FrozenInstanceError(f"cannot assign to field {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        raise FrozenInstanceError(f"cannot delete field {name!r}")
-
-    def __eq__(self, other: object) -> bool:
-        return self.data == other.data if isinstance(other, Raw) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Raw, (self.data,)
-
-    def __repr__(self) -> str:
-        return f"Raw(data={self.data!r})"
-
-
-P = TypeVar("P", bound=Payload | Raw, covariant=True)
-C = TypeVar("C", bound=AsyncClient | Client)
-S = TypeVar("S", default=None)
-T = TypeVar("T", default=None)
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,306 +52,6 @@ class Backoff:
     base_s: float = 2.0
     cap_s: float = 900.0
     jitter: bool = True
-
-
-class _Dated:
-    """Lets the two times of an event be worked out only when somebody asks: most handlers never do."""
-
-    __slots__ = ("_find_time",)
-
-    if not TYPE_CHECKING:  # a type checker would take every name for an existing one
-
-        def __getattr__(self, name: str) -> Any:  # called only for what is not there (yet)
-            if name not in ("received_at", "occurred_at"):
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            found = self._find_time(name)
-            object.__setattr__(self, name, found)
-            return found
-
-
-@dataclass(frozen=True, slots=True)
-class Event(_Dated, Generic[P]):
-    """An accepted notification, as one handler sees it.
-
-    Attributes:
-        id: `<lane>-<ms>-<seq>`; the same for every handler and every attempt.
-        type: AMPECO's notification type, e.g. `SessionUpdateNotification`.
-        key: the entity it is about, e.g. `session:4711`, or None.
-        received_at: when it was accepted (UTC).
-        occurred_at: the payload's own time (UTC), or None where it carries none.
-        payload: typed as declared.
-        raw: the bytes that AMPECO signed.
-        misfits: fields of the payload that do not fit their type, by dotted wire name, e.g. `session.energy`. An
-            optional one is None; reading a required one raises `FieldMisfit`.
-        maybe_repeat: an equal body was accepted before, and this may be the same event or another one.
-        replayed: delivered again on somebody's request.
-        reconstructed: made from the state of a resource instead of received.
-    """
-
-    id: str
-    type: str
-    key: str | None
-    received_at: datetime
-    occurred_at: datetime | None
-    payload: P
-    raw: bytes
-    maybe_repeat: bool = False
-    replayed: bool = False
-    reconstructed: bool = False
-    misfits: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if isinstance(self.payload, Payload):
-            keep_body(self.payload, self.raw)
-
-
-def event_dated_later(
-    find_time: Callable[[str], datetime | None],
-    *,
-    id: str,
-    type: str,
-    key: str | None,
-    payload: Payload | Raw,
-    raw: bytes,
-    maybe_repeat: bool,
-    replayed: bool,
-    misfits: tuple[str, ...] = (),
-) -> Event[Any]:
-    """An event like any other, for the worker: `find_time` is asked for its two times by name, and when needed."""
-    event: Event[Any] = object.__new__(Event)
-    put = object.__setattr__
-    put(event, "_find_time", find_time)
-    put(event, "id", id)
-    put(event, "type", type)
-    put(event, "key", key)
-    put(event, "payload", payload)
-    put(event, "raw", raw)
-    put(event, "maybe_repeat", maybe_repeat)
-    put(event, "replayed", replayed)
-    put(event, "reconstructed", False)
-    put(event, "misfits", misfits)
-    if not isinstance(payload, Raw):
-        keep_body(payload, raw)
-    return event
-
-
-class Skip(Exception):
-    """This event is not for me; nothing went wrong and nothing is left to do.
-
-    Args:
-        reason: a few words for whoever asks what became of the event. No personal data: it is logged.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = str(reason)
-
-
-class Retry(Exception):
-    """Not now; try again later.
-
-    Args:
-        reason: a few words, no personal data.
-        after_s: seconds to wait; None leaves it to the retry policy.
-        counts: False when nothing failed and it is only too early: no attempt is spent.
-    """
-
-    def __init__(self, reason: str, *, after_s: float | None = None, counts: bool = True) -> None:
-        super().__init__(reason)
-        if after_s is not None and not 0 <= after_s <= _LONGEST_WAIT_S:
-            raise ValueError(f"after_s must be between 0 and {_LONGEST_WAIT_S:.0f} seconds")
-        self.reason = str(reason)
-        self.after_s = after_s
-        self.counts = counts
-
-
-class GiveUp(Exception):
-    """It will never work; keep the event as dead for a human.
-
-    Args:
-        reason: a few words, no personal data.
-
-    Attributes:
-        slug: the reason in one stable word.
-    """
-
-    slug = "gave-up"
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = str(reason)
-
-
-class CallNotDeclared(GiveUp):
-    """The handler called an action that its declaration does not name in `calls`."""
-
-    slug = "call-not-declared"
-
-
-class StepUncertain(GiveUp):
-    """A once-only step was called, and nobody knows whether it did what it says."""
-
-    slug = "step-uncertain"
-
-
-class StepRefused(GiveUp):
-    """A once-only step that cannot be used as the handler uses it.
-
-    Args:
-        slug: `step-name`, `step-repeated`, `step-without-key` or `step-result`.
-    """
-
-    def __init__(self, slug: str, reason: str) -> None:
-        super().__init__(reason)
-        self.slug = slug
-
-
-class Once(Protocol):
-    """Who sees to it that a step runs only once; gives back its result."""
-
-    def __call__(
-        self,
-        step: str,
-        call: Callable[[], Any],
-        *,
-        per: Per,
-        on_uncertain: OnUncertain,
-        returns: Any,
-    ) -> Any: ...
-
-
-async def _awaited(step: str, call: Callable[[], Any], **_: object) -> Any:
-    """A step outside of a worker, where nothing is recorded."""
-    result = call()
-    return await result if inspect.isawaitable(result) else result
-
-
-def _called(step: str, call: Callable[[], Any], **_: object) -> Any:
-    """The same in a `def` handler."""
-    return call()
-
-
-class _ContextBase(Generic[C, S, T]):
-    """What both contexts share. Made anew for every attempt; costly parts are built when first asked for."""
-
-    _client: C | None = None
-    _log: structlog.typing.FilteringBoundLogger | None = None
-    _once_outside: Once  # of a worker
-
-    def __init__(
-        self,
-        *,
-        ampeco: Callable[[], C],
-        settings: S,
-        state: T,
-        attempt: int,
-        max_attempts: int,
-        log: Callable[[], structlog.typing.FilteringBoundLogger],
-        once: Once | None = None,
-    ) -> None:
-        self.settings = settings
-        self.state = state
-        self.attempt = attempt
-        self.max_attempts = max_attempts
-        self._make_client = ampeco
-        self._make_log = log
-        self._once = once or self._once_outside
-
-    @property
-    def ampeco(self) -> C:
-        """AMPECO's API; actions are limited to those the handler declares in `calls`."""
-        if self._client is None:
-            self._client = self._make_client()
-        return self._client
-
-    @property
-    def log(self) -> structlog.typing.FilteringBoundLogger:
-        """A logger that already knows the event, the handler and the attempt."""
-        if self._log is None:
-            self._log = self._make_log()
-        return self._log
-
-
-class Context(_ContextBase[AsyncClient, S, T]):
-    """What an `async def` handler may use besides the event.
-
-    Attributes:
-        settings: the plugin's own settings object, or None.
-        state: what the plugin's lifespan yielded, or None.
-        attempt: 1 for the first attempt.
-        max_attempts: attempts before the event is given up.
-    """
-
-    _once_outside = staticmethod(_awaited)
-
-    @overload
-    async def once(
-        self,
-        step: str,
-        call: Callable[[], Awaitable[R]],
-        *,
-        per: Per = ...,
-        on_uncertain: OnUncertain = ...,
-        returns: type[R] | None = ...,
-    ) -> R: ...
-    @overload
-    async def once(
-        self,
-        step: str,
-        call: Callable[[], R],
-        *,
-        per: Per = ...,
-        on_uncertain: OnUncertain = ...,
-        returns: type[R] | None = ...,
-    ) -> R: ...
-    async def once(
-        self,
-        step: str,
-        call: Callable[[], Any],
-        *,
-        per: Per = "event",
-        on_uncertain: OnUncertain = "dead",
-        returns: Any = None,
-    ) -> Any:
-        """Call something that must not happen twice, or get what it returned when it was called before.
-
-        Args:
-            step: names it among the steps of its event or entity, also across deploys. No personal data.
-            call: does it; takes nothing, may be async. What it returns has to be JSON, or fit `returns`.
-            per: `event` guards against a second attempt; `entity` also against another event about the same.
-            on_uncertain: what becomes of the event when it was called and nobody knows how it ended: `dead`, for
-                a human, or `retry`, which calls it again.
-            returns: type of the result where it is more than plain JSON, e.g. a pydantic model.
-
-        Returns:
-            What `call` returned, as its record gives it back, the first time too.
-
-        Raises:
-            StepUncertain: it was called, and may or may not have happened.
-            StepRefused: no name, no entity, or a result that cannot be recorded.
-            Retry: somebody else is at it.
-            Exception: whatever `call` raised, when that means that nothing happened.
-        """
-        return await self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns)
-
-
-class SyncContext(_ContextBase[Client, S, T]):
-    """The same for a plain `def` handler, which runs in a thread."""
-
-    _once_outside = staticmethod(_called)
-
-    def once(
-        self,
-        step: str,
-        call: Callable[[], R],
-        *,
-        per: Per = "event",
-        on_uncertain: OnUncertain = "dead",
-        returns: type[R] | None = None,
-    ) -> R:
-        """As `Context.once`, for a `def` handler; `call` runs in the handler's own thread."""
-        result: R = self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns)
-        return result
 
 
 Function: TypeAlias = (
@@ -600,9 +251,9 @@ def handler(
             raise HandlerError(f"handler {name!r}: max_attempts, timeout_s and concurrency must be positive")
         if where is not None and (not callable(where) or inspect.iscoroutinefunction(where)):
             raise HandlerError(f"handler {name!r}: where must be a plain function of the event")
-        if not isinstance(backoff, Backoff) or not 0 < backoff.base_s <= backoff.cap_s <= _LONGEST_WAIT_S:
+        if not isinstance(backoff, Backoff) or not 0 < backoff.base_s <= backoff.cap_s <= LONGEST_WAIT_S:
             raise HandlerError(
-                f"handler {name!r}: backoff must be a Backoff with 0 < base_s <= cap_s <= {_LONGEST_WAIT_S:.0f}"
+                f"handler {name!r}: backoff must be a Backoff with 0 < base_s <= cap_s <= {LONGEST_WAIT_S:.0f}"
             )
         if not_yet_for_s <= 0:
             raise HandlerError(f"handler {name!r}: not_yet_for_s must be positive")

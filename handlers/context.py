@@ -1,0 +1,168 @@
+"""What a handler can use: AMPECO's API, its settings and state, a logger, and once-only steps."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Literal, Protocol, overload
+
+import structlog
+from typing_extensions import TypeVar
+
+from ampeco.client import AsyncClient, Client
+
+Per = Literal["event", "entity"]
+OnUncertain = Literal["dead", "retry"]
+
+C = TypeVar("C", bound=AsyncClient | Client)
+S = TypeVar("S", default=None)
+T = TypeVar("T", default=None)
+R = TypeVar("R")
+
+
+class Once(Protocol):
+    """Who sees to it that a step runs only once; gives back its result."""
+
+    def __call__(
+        self,
+        step: str,
+        call: Callable[[], Any],
+        *,
+        per: Per,
+        on_uncertain: OnUncertain,
+        returns: Any,
+    ) -> Any: ...
+
+
+async def _awaited(step: str, call: Callable[[], Any], **_: object) -> Any:
+    """A step outside of a worker, where nothing is recorded."""
+    result = call()
+    return await result if inspect.isawaitable(result) else result
+
+
+def _called(step: str, call: Callable[[], Any], **_: object) -> Any:
+    """The same in a `def` handler."""
+    return call()
+
+
+class _ContextBase(Generic[C, S, T]):
+    """What both contexts share. Made anew for every attempt; costly parts are built when first asked for."""
+
+    _client: C | None = None
+    _log: structlog.typing.FilteringBoundLogger | None = None
+    _once_outside: Once  # of a worker
+
+    def __init__(
+        self,
+        *,
+        ampeco: Callable[[], C],
+        settings: S,
+        state: T,
+        attempt: int,
+        max_attempts: int,
+        log: Callable[[], structlog.typing.FilteringBoundLogger],
+        once: Once | None = None,
+    ) -> None:
+        self.settings = settings
+        self.state = state
+        self.attempt = attempt
+        self.max_attempts = max_attempts
+        self._make_client = ampeco
+        self._make_log = log
+        self._once = once or self._once_outside
+
+    @property
+    def ampeco(self) -> C:
+        """AMPECO's API; actions are limited to those the handler declares in `calls`."""
+        if self._client is None:
+            self._client = self._make_client()
+        return self._client
+
+    @property
+    def log(self) -> structlog.typing.FilteringBoundLogger:
+        """A logger that already knows the event, the handler and the attempt."""
+        if self._log is None:
+            self._log = self._make_log()
+        return self._log
+
+
+class Context(_ContextBase[AsyncClient, S, T]):
+    """What an `async def` handler may use besides the event.
+
+    Attributes:
+        settings: the plugin's own settings object, or None.
+        state: what the plugin's lifespan yielded, or None.
+        attempt: 1 for the first attempt.
+        max_attempts: attempts before the event is given up.
+    """
+
+    _once_outside = staticmethod(_awaited)
+
+    @overload
+    async def once(
+        self,
+        step: str,
+        call: Callable[[], Awaitable[R]],
+        *,
+        per: Per = ...,
+        on_uncertain: OnUncertain = ...,
+        returns: type[R] | None = ...,
+    ) -> R: ...
+    @overload
+    async def once(
+        self,
+        step: str,
+        call: Callable[[], R],
+        *,
+        per: Per = ...,
+        on_uncertain: OnUncertain = ...,
+        returns: type[R] | None = ...,
+    ) -> R: ...
+    async def once(
+        self,
+        step: str,
+        call: Callable[[], Any],
+        *,
+        per: Per = "event",
+        on_uncertain: OnUncertain = "dead",
+        returns: Any = None,
+    ) -> Any:
+        """Call something that must not happen twice, or get what it returned when it was called before.
+
+        Args:
+            step: names it among the steps of its event or entity, also across deploys. No personal data.
+            call: does it; takes nothing, may be async. What it returns has to be JSON, or fit `returns`.
+            per: `event` guards against a second attempt; `entity` also against another event about the same.
+            on_uncertain: what becomes of the event when it was called and nobody knows how it ended: `dead`, for
+                a human, or `retry`, which calls it again.
+            returns: type of the result where it is more than plain JSON, e.g. a pydantic model.
+
+        Returns:
+            What `call` returned, as its record gives it back, the first time too.
+
+        Raises:
+            StepUncertain: it was called, and may or may not have happened.
+            StepRefused: no name, no entity, or a result that cannot be recorded.
+            Retry: somebody else is at it.
+            Exception: whatever `call` raised, when that means that nothing happened.
+        """
+        return await self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns)
+
+
+class SyncContext(_ContextBase[Client, S, T]):
+    """The same for a plain `def` handler, which runs in a thread."""
+
+    _once_outside = staticmethod(_called)
+
+    def once(
+        self,
+        step: str,
+        call: Callable[[], R],
+        *,
+        per: Per = "event",
+        on_uncertain: OnUncertain = "dead",
+        returns: type[R] | None = None,
+    ) -> R:
+        """As `Context.once`, for a `def` handler; `call` runs in the handler's own thread."""
+        result: R = self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns)
+        return result

@@ -1,0 +1,76 @@
+"""What a handler can answer besides returning: skip the event, retry it later, or give it up."""
+
+from __future__ import annotations
+
+LONGEST_WAIT_S = 30 * 86_400.0
+
+
+class Skip(Exception):
+    """This event is not for me; nothing went wrong and nothing is left to do.
+
+    Args:
+        reason: a few words for whoever asks what became of the event. No personal data: it is logged.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = str(reason)
+
+
+class Retry(Exception):
+    """Not now; try again later.
+
+    Args:
+        reason: a few words, no personal data.
+        after_s: seconds to wait; None leaves it to the retry policy.
+        counts: False when nothing failed and it is only too early: no attempt is spent.
+    """
+
+    def __init__(self, reason: str, *, after_s: float | None = None, counts: bool = True) -> None:
+        super().__init__(reason)
+        if after_s is not None and not 0 <= after_s <= LONGEST_WAIT_S:
+            raise ValueError(f"after_s must be between 0 and {LONGEST_WAIT_S:.0f} seconds")
+        self.reason = str(reason)
+        self.after_s = after_s
+        self.counts = counts
+
+
+class GiveUp(Exception):
+    """It will never work; keep the event as dead for a human.
+
+    Args:
+        reason: a few words, no personal data.
+
+    Attributes:
+        slug: the reason in one stable word.
+    """
+
+    slug = "gave-up"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = str(reason)
+
+
+class CallNotDeclared(GiveUp):
+    """The handler called an action that its declaration does not name in `calls`."""
+
+    slug = "call-not-declared"
+
+
+class StepUncertain(GiveUp):
+    """A once-only step was called, and nobody knows whether it did what it says."""
+
+    slug = "step-uncertain"
+
+
+class StepRefused(GiveUp):
+    """A once-only step that cannot be used as the handler uses it.
+
+    Args:
+        slug: `step-name`, `step-repeated`, `step-without-key` or `step-result`.
+    """
+
+    def __init__(self, slug: str, reason: str) -> None:
+        super().__init__(reason)
+        self.slug = slug
