@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from receiver.errors import SettingsError, Unreachable
+from commands.shadowing import foreign_file
 
 if TYPE_CHECKING:
     from receiver.settings import Settings
@@ -54,6 +54,8 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs["standalone_mode"] = False
+        if (found := foreign_file()) is not None:
+            sys.exit(_fail(2, found))
         try:
             code = super().main(*args, **kwargs)
         except click.exceptions.NoArgsIsHelpError as error:
@@ -77,6 +79,7 @@ def _exit_code(error: Exception) -> int:
 
     import ampeco.errors
     from eventlog.errors import ChangeRefused, LogMismatch, UnknownName
+    from receiver.errors import SettingsError, Unreachable
 
     if isinstance(error, (SettingsError, LogMismatch, UnknownName)):
         return 2
@@ -137,6 +140,7 @@ def store_url(settings: Settings) -> str:
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
     from eventlog.connection.embedded import EmbeddedServer
+    from receiver.errors import SettingsError
 
     url = EmbeddedServer(settings.data_dir).url
     if Path(url.removeprefix("unix://")).exists():
