@@ -68,7 +68,7 @@ def _clean_environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """Find a port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

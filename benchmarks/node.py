@@ -21,7 +21,7 @@ class NoNode(Exception):
 
 
 def installed() -> Path:
-    """The folder with `door.mjs` and `worker.mjs`, their packages beside them.
+    """Return the folder that holds `door.mjs`, `worker.mjs` and their packages.
 
     Raises:
         NoNode: no Node, too old a one, or the packages cannot be fetched.
