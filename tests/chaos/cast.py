@@ -85,7 +85,7 @@ class Crew:
         return code
 
     def close(self) -> None:
-        """End whatever is left."""
+        """End every process that is left."""
         self._ending = True
         for pid in (self.supervisor, *self.workers, *self.helpers):
             with contextlib.suppress(ProcessLookupError):

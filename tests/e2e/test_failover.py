@@ -156,7 +156,7 @@ def test_a_master_that_is_demoted_alive_is_left_by_receiver_and_worker(
     soon(story.all_handled)
     soon(story.all_settled)
     soon(deployment.whole)
-    # What a master is told while it is being demoted is lost, so nobody says anything that matters meanwhile.
+    # Writes to a master during its demotion are lost, so the test writes nothing that matters meanwhile.
     old = deployment.master()
     deployment.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", SERVICE)
     soon(lambda: deployment.master() is not old and old.replication()["role"] == "slave")

@@ -163,7 +163,7 @@ def test_a_killed_process_costs_no_more_than_its_connections(
         while again["pid"] == pids["serve-1"]:
             again = front.line("door.opened", process="serve-1")
         soon(lambda: counted() > 0 and front.ready()["ready"])
-    # Whoever came back takes part: what it counts goes on from what its predecessor had counted.
+    # The restarted process takes part: its counters go on from those of its predecessor.
     soon(
         lambda: front.post(body()).status == 202 and counted() > 0 and accepted_by(front, "serve-1", again),
         every_s=0.005,

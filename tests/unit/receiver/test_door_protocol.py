@@ -82,7 +82,7 @@ class Wire(asyncio.Transport):
 
 
 class Door:
-    """A connection, the endpoint behind it, and a log that answers when it is told to."""
+    """A connection, the endpoint behind it, and a log that answers when the test says so."""
 
     def __init__(self, *, keep_alive_s: int = 75, scheme: str = "body") -> None:
         self.wire = Wire()

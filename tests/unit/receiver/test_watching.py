@@ -1,4 +1,4 @@
-"""What runs beside the door: health, the gap watch, the door's log lines, secret files."""
+"""What runs next to the endpoint: health, the gap watch, the endpoint's log lines, secret files."""
 
 import asyncio
 import os
