@@ -1,4 +1,4 @@
-"""The peers that run on Node: installed as their lock file says, where there is a Node; else there are none.
+"""The peers that run on Node, installed from their lock file. Without Node there are none.
 
 They are installed under `build/`, which is ignored and thrown away with it.
 """
