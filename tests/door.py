@@ -124,7 +124,7 @@ class Door:
             return read_reply(connection)
 
     def stop(self) -> int:
-        """Polite stop; the exit status."""
+        """Stop it with SIGTERM; return the exit status."""
         self.process.terminate()
         return self.ends()
 

@@ -76,7 +76,7 @@ class Crew:
         return self._supervisor.pid
 
     def stop(self) -> int:
-        """Polite stop; the exit status."""
+        """Stop it with SIGTERM; return the exit status."""
         self._ending = True
         self._supervisor.terminate()
         code = self._supervisor.wait(60)

@@ -1,6 +1,6 @@
 """Trims the log again and again, as every process may, but harder: every settled event, however young.
 
-Now and then it says that there is no room at all, so that the door answers 503 until it looks again.
+Sometimes it reports that there is no room at all. The receiver then answers 503 until its next check.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Keeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """Trim nothing more, and let the door be open."""
+        """Trim nothing more, and let the receiver accept events."""
         self._stopping.set()
         self._thread.join()
 

@@ -193,7 +193,7 @@ class Story:
     """All of it.
 
     Attributes:
-        sent: per entity in the order of sending; the next one goes out when the fate of the one before is known.
+        sent: per entity in the order of sending; the next one goes out when the answer to the one before is known.
         log: every event there ever was, every lane in its own order; of which `kept` is left at the end.
         letters: dead letters at the end.
         holds, agains: what the operator on call did.

@@ -23,7 +23,7 @@ BACK_WITHIN_S = 30.0
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Two replicas, so that a new master has one at once and `min-replicas-to-write 1` does not shut the door."""
+    """Two replicas: a new master has one at once, so `min-replicas-to-write 1` refuses no event."""
     folder = tmp_path_factory.mktemp("failover")
     with watched(folder, replicas=2, sentinels=3, min_replicas=1, down_after_ms=1500) as made:
         yield made
@@ -103,7 +103,7 @@ def cast(deployment: Deployment, prefix: str, tmp_path: Path) -> Iterator[tuple[
 
 
 def both_live(front: Door, hands: Worker) -> None:
-    """Neither process had to be started again, and both end politely."""
+    """Neither process had to be started again, and both end cleanly on SIGTERM."""
     soon(lambda: front.get("/health/ready").status == 200)
     assert hands.process.poll() is None
     assert (hands.stop(), front.stop()) == (0, 0)

@@ -1,4 +1,4 @@
-"""One connection at the door: the short way and the long way answer alike, in order, once, and end politely.
+"""One connection: the short way and the long way answer alike, in order, once, and close cleanly.
 
 The transport is made up, so that a test decides in which pieces bytes arrive.
 """

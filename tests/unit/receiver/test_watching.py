@@ -126,7 +126,7 @@ def test_registration_counts_and_stopping_counts() -> None:
 
 
 class Door:
-    """The log's memory of the door."""
+    """What the log remembers of the receiver."""
 
     def __init__(self, hole: Hole | None, *, first: bool = True) -> None:
         self.hole = hole
