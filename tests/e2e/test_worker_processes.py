@@ -1,4 +1,4 @@
-"""`worker` as an operator runs it: several processes share the work, end cleanly on SIGTERM, and restart when killed."""
+"""`worker` as an operator runs it: processes share the work, end cleanly on SIGTERM, and restart when killed."""
 
 from __future__ import annotations
 
