@@ -227,7 +227,7 @@ def test_an_unknown_outcome_is_asked_for_again_and_appended_once(
         assert answers_lost == 0
         assert (
             await scene.log.counts()
-        ).quarantined == 100 + 39  # the receiver cannot know whether those were appended
+        ).quarantined == 100 + 39  # nobody can tell whether those were appended
 
     play(server, prefix, scenario)
 
