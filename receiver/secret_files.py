@@ -13,7 +13,8 @@ from typing import TypeAlias
 
 from receiver.errors import SettingsError
 from receiver.logging import get_logger
-from receiver.settings import PREFIX, Settings
+from receiver.settings import Settings
+from receiver.settings_source import PREFIX
 
 POLL_S = 2.0
 

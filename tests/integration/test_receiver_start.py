@@ -40,7 +40,7 @@ def test_no_key_is_refused() -> None:
 @pytest.mark.parametrize(
     ("extra", "fault"),
     [
-        ({"AWR_PRT": "80"}, "AWR_PRT: is no setting; did you mean AWR_PORT?"),
+        ({"AWR_PRT": "80"}, "AWR_PRT: unknown setting; did you mean AWR_PORT?"),
         ({"AWR_PORT": "tcp://10.0.0.1:8080"}, "enableServiceLinks: false"),
         ({"AWR_API_TOKEN": ""}, "AWR_API_TOKEN: is empty"),
         ({"AWR_REDIS_URL": f"http://:{TOKEN}@host"}, "AWR_REDIS_URL: scheme"),
