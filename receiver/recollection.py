@@ -76,7 +76,7 @@ class Recollection:
         self._bytes = 0
         self._before: Remembered | None = None
         self._suspect = False
-        self._told_full = False
+        self._logged_full = False
 
     async def append(self, elements: Sequence[Element]) -> AppendReply:
         """Append like `EventLog.append`, and remember the accepted elements."""
@@ -109,8 +109,8 @@ class Recollection:
         self._bytes += size
         while self._bytes > self._max_bytes:
             self._drop_oldest()
-            if not self._told_full:
-                self._told_full = True
+            if not self._logged_full:
+                self._logged_full = True
                 _log.warning("recollection.full", bytes=self._max_bytes)
 
     def _drop_oldest(self) -> None:

@@ -1,4 +1,4 @@
-"""What runs beside the door: health, the gap watch, the door's log lines, secret files."""
+"""The background tasks of the receiver: health, heartbeat, counted log lines, secret files."""
 
 import asyncio
 import os
@@ -270,7 +270,7 @@ def test_a_change_that_cannot_be_read_changes_nothing_until_it_can(tmp_path: Pat
 
 def test_a_reload_that_fails_is_not_fatal(tmp_path: Path) -> None:
     def refuse() -> Settings:
-        raise SettingsError("AWR_PORT", "is odd", "mend it")
+        raise SettingsError("AWR_PORT", "is odd", "fix it")
 
     files = SecretFiles(tmp_path, refuse, lambda settings: None)
     (tmp_path / "AWR_PORT").write_text("x")
