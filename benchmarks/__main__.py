@@ -59,7 +59,7 @@ def _measure(seconds: float, rounds: int, events: int, jobs: int) -> Report:
     body_only = Series("Starlette, only reads the body")
     ours = Series("ours, appendfsync everysec")
     always = Series("ours, appendfsync always")
-    apart = Series("ours, everysec, head and body sent apart")
+    in_chunks = Series("ours, everysec, chunked (past the fast path)")
     gentle = Series(f"ours, everysec, {GENTLE_PER_S:,.0f} events/s offered")
     enqueue = Series("Starlette + RQ enqueue, in the event loop")
     threads = Series("Starlette + RQ enqueue, in the thread pool")
@@ -84,7 +84,7 @@ def _measure(seconds: float, rounds: int, events: int, jobs: int) -> Report:
                 enqueue.add(doors.peer("enqueue"))
                 threads.add(doors.peer("threads"))
                 always.add(doors.ours(fsync="always"))
-                apart.add(doors.ours(apart=True))
+                in_chunks.add(doors.ours(in_chunks=True))
                 gentle.add(doors.ours(rate=GENTLE_PER_S))
                 drained.per_s.append(drains.ours())
                 if not doors.no_node:
@@ -122,7 +122,7 @@ def _measure(seconds: float, rounds: int, events: int, jobs: int) -> Report:
                 Ratio("per CPU second: / Fastify + BullMQ", ours.per_cpu_s, fastify.per_cpu_s, 1.2),
                 Ratio("per CPU second: / the same, pipelining", ours.per_cpu_s, pipelined.per_cpu_s, 1.2),
             ]
-    series = [body_only, ours, always, apart, gentle, enqueue, threads, fastify, pipelined, ceiling]
+    series = [body_only, ours, always, in_chunks, gentle, enqueue, threads, fastify, pipelined, ceiling]
     series += [drained, worked_off, forked, bullmq, handled]
     return Report(
         machine=facts,

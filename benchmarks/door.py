@@ -17,8 +17,8 @@ from benchmarks.load import WARM_UP_S, Load, drive
 
 GENTLE_PER_S = 1_000.0
 
-_NODE_WARM_UPS = 2  # until its compiler knows what is hot
-_AT_MOST_PER_S = 25_000  # requests made ready for one run; it ends early should they not suffice
+_NODE_WARM_UPS = 2  # runs until Node has compiled the hot code
+_AT_MOST_PER_S = 25_000  # requests prepared for each second; a run ends early if it uses them up
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,19 @@ class Measured:
     busy: float | None
 
 
+def chunked(request: bytes) -> bytes:
+    """Return the same request with its body as one chunk."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length:")]
+    lines.append(b"transfer-encoding: chunked")
+    return b"%b\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (b"\r\n".join(lines), len(body), body)
+
+
 class Doors:
-    """All servers, each asleep until it is its turn, on one Redis with a database for each kind.
+    """All servers, on one Redis with a database for each kind. One at a time gets requests.
 
     Attributes:
-        no_node: why the servers on Node are not among them, or None.
+        no_node: why there are no servers on Node; None if there are.
     """
 
     def __init__(self, redis_url: str, seconds: float) -> None:
@@ -103,32 +111,38 @@ class Doors:
         first, self._next_body = self._next_body, self._next_body + count
         return signed_requests(first, count)
 
-    def ours(self, *, fsync: str = "everysec", rate: float | None = None, apart: bool = False) -> Measured:
-        """The receiver; no body is sent twice.
+    def ours(
+        self, *, fsync: str = "everysec", rate: float | None = None, in_chunks: bool = False
+    ) -> Measured:
+        """Measure the receiver. No body is sent twice.
+
+        Args:
+            fsync: Redis's `appendfsync`.
+            rate: requests per second; None for as many as possible.
+            in_chunks: send chunked bodies, which the receiver's fast path declines.
 
         Raises:
-            RuntimeError: what was answered and what is in the log differ.
+            RuntimeError: the log has fewer events than were accepted.
         """
         self._redis.config_set("appendfsync", fsync)
         before = asyncio.run(logs.accepted(self._url))
-        measured = self._measure("ours", iter(list(self._fresh())), rate, apart)
+        requests = [chunked(one) for one in self._fresh()] if in_chunks else list(self._fresh())
+        measured = self._measure("ours", iter(requests), rate)
         self._redis.config_set("appendfsync", "everysec")
         if asyncio.run(logs.accepted(self._url)) - before < measured.load.answered:
             raise RuntimeError("the receiver accepted more than it wrote")
         return measured
 
     def peer(self, name: str) -> Measured:
-        """One of the others; what it put into Redis is thrown away afterwards."""
+        """Measure one of the others, then delete what it put into Redis."""
         measured = self._measure(name, itertools.cycle(self._any))
         self._peers_redis.flushdb()
         return measured
 
-    def _measure(
-        self, name: str, requests: Iterator[bytes], rate: float | None = None, apart: bool = False
-    ) -> Measured:
+    def _measure(self, name: str, requests: Iterator[bytes], rate: float | None = None) -> Measured:
         pid = self._pids[name]
         before = machine.cpu_s(pid)
-        load = drive(self._ports[name], requests, seconds=self._seconds, rate=rate, apart=apart)
+        load = drive(self._ports[name], requests, seconds=self._seconds, rate=rate)
         after = machine.cpu_s(pid)
         busy = None if before is None or after is None else (after - before) / (load.seconds + WARM_UP_S)
         return Measured(load, busy)

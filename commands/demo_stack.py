@@ -28,7 +28,8 @@ from eventlog.connection.connect import connect
 from eventlog.connection.embedded import EmbeddedServer, EmbeddedServerError, server_binary
 from eventlog.log import EventLog
 from receiver import logging
-from receiver.settings import PREFIX, Settings
+from receiver.settings import Settings
+from receiver.settings_source import PREFIX
 
 WEBHOOK_PATH = str(Settings.model_fields["webhook_path"].default)
 GRACE_S = 15.0

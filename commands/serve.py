@@ -14,8 +14,8 @@ from commands import prepare
 from commands.processes import child_option, end_with_parent, keep_what_is_loaded, say_ready
 
 if TYPE_CHECKING:
-    from receiver.serve import Doors
     from receiver.settings import Settings
+    from receiver.sockets import Listeners
 
 
 @click.command()
@@ -41,28 +41,28 @@ def serve(processes: int, child: bool, share: tuple[str, int, int] | None) -> No
 
         sys.exit(asyncio.run(serve_together(settings, processes)))
     if share is not None:
-        _serve(settings, child=True, doors=_shared(*share))
+        _serve(settings, child=True, listeners=_shared(*share))
     else:
         if child:
             end_with_parent()
         _serve(settings, child=child)
 
 
-def _shared(name: str, public_fd: int, admin_fd: int) -> Doors:
+def _shared(name: str, public_fd: int, admin_fd: int) -> Listeners:
     """Become one of several: in what is logged, in what is counted, and at which sockets."""
     from structlog.contextvars import bind_contextvars
 
-    from receiver.serve import shared_doors
     from receiver.shared_counts import FOLDER, count_into
+    from receiver.sockets import inherited_listeners
 
     bind_contextvars(process=name)
     count_into(name)
     # A parent that was killed could not remove it; what is open in it stays usable.
     end_with_parent(also=lambda: shutil.rmtree(os.environ[FOLDER], ignore_errors=True))
-    return shared_doors(public_fd, admin_fd)
+    return inherited_listeners(public_fd, admin_fd)
 
 
-def _serve(settings: Settings, *, child: bool, doors: Doors | None = None) -> None:
+def _serve(settings: Settings, *, child: bool, listeners: Listeners | None = None) -> None:
     import uvloop
 
     from receiver.serve import Receiver, stop_on_signals
@@ -72,7 +72,7 @@ def _serve(settings: Settings, *, child: bool, doors: Doors | None = None) -> No
         stop = asyncio.Event()
         stop_on_signals(stop, insist=not child)
         receiver = Receiver(settings, reload=lambda: load(os.environ))
-        await receiver.run(stop, on_open=say_ready, doors=doors)
+        await receiver.run(stop, on_open=say_ready, listeners=listeners)
 
     keep_what_is_loaded()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

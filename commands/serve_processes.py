@@ -24,8 +24,10 @@ from receiver import shared_counts
 from receiver.app import create_admin_app
 from receiver.errors import SettingsError
 from receiver.health import together
-from receiver.serve import claim, open_doors, serve_until, stop_on_signals
+from receiver.http_server import serve_until
+from receiver.serve import claim, stop_on_signals
 from receiver.settings import Settings
+from receiver.sockets import open_listeners
 
 ANSWER_S = 1.0
 
@@ -53,7 +55,7 @@ async def serve_together(settings: Settings, processes: int) -> int:
     stop_on_signals(stop)
     await claim(settings, settings.redis_url.get_secret_value())
     with (
-        open_doors(settings, processes=processes) as (public, admin),
+        open_listeners(settings, processes=processes) as (public, admin),
         _folder() as folder,
         contextlib.ExitStack() as opened,
     ):

@@ -130,8 +130,9 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
 
     from eventlog.connection.connect import connect
     from eventlog.log import EventLog
+    from receiver.http_server import serve_until
     from receiver.metrics import exposition
-    from receiver.serve import listening, serve_until
+    from receiver.sockets import listening
 
     assert settings.redis_url is not None  # noqa: S101
     redis = connect(settings.redis_url.get_secret_value(), max_connections=4)

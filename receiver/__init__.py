@@ -1,1 +1,1 @@
-"""The HTTP service: takes what AMPECO announces, and keeps the registration right."""
+"""The HTTP service: it accepts notifications and keeps our notification subscription at AMPECO right."""

@@ -1,6 +1,6 @@
 """`python -m receiver`: the old name of `python -m commands`.
 
-Run by name: the room that serves HTTP imports neither commands nor plugins.
+It runs that module by name, since this package imports neither commands nor plugins.
 """
 
 import runpy

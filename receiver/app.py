@@ -1,4 +1,4 @@
-"""The two ASGI applications, built from parts that are given; nothing here reads a global or opens anything."""
+"""The two ASGI applications, built from given parts. This module reads no global and opens nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Deps:
 
 
 def create_endpoint(settings: Settings, deps: Deps) -> WebhookEndpoint:
-    """What is behind the webhook path."""
+    """Build the webhook endpoint."""
     return WebhookEndpoint(
         deps.verifier,
         deps.intake,
@@ -48,14 +48,14 @@ def create_endpoint(settings: Settings, deps: Deps) -> WebhookEndpoint:
 
 
 def create_app(settings: Settings, deps: Deps, endpoint: WebhookEndpoint) -> ASGIApp:
-    """The public door: the webhook and a bare health answer, nothing else."""
+    """Build the public application: the webhook and a health answer without reasons."""
 
     async def ready(_: Request) -> Response:
         if deps.health.reasons():
             return PlainTextResponse("not ready", 503)
         return PlainTextResponse("ok")
 
-    # The router alone, without Starlette's error pages around it: the endpoint answers whatever happens by itself.
+    # A bare router, without Starlette's error pages: the endpoint turns every error into an answer itself.
     others = Router(
         routes=[Route("/health/live", _live), Route("/health/ready", ready)], redirect_slashes=False
     )
@@ -73,11 +73,11 @@ def create_app(settings: Settings, deps: Deps, endpoint: WebhookEndpoint) -> ASG
 def create_admin_app(
     report: Callable[[], Awaitable[dict[str, Any]]], exposition: Callable[[], Awaitable[bytes]]
 ) -> Starlette:
-    """The port for operators: health with reasons, and metrics.
+    """Build the application for operators: health with reasons, and metrics.
 
     Args:
-        report: all that is known of readiness; `ready` decides the status.
-        exposition: the metrics in Prometheus's text format.
+        report: returns the health report; its `ready` decides the status.
+        exposition: returns the metrics in Prometheus's text format.
     """
 
     async def ready(_: Request) -> Response:

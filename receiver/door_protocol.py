@@ -1,11 +1,14 @@
-"""uvicorn's HTTP protocol, with a short way for webhook requests that arrive whole.
+"""uvicorn's HTTP protocol with a fast path for webhook requests that arrive in one piece.
 
-Head and body of a notification nearly always come in one piece. Such a request needs no task, no ASGI scope and
-no events between a reader and a writer: it is read, handed to the endpoint, and answered when the log has it.
-Everything else takes uvicorn's way through the ASGI application, with the same endpoint behind it: another path,
-a body in pieces, a second request before the first is answered, whatever the gate refuses, and a last request.
+Most notifications do. The fast path parses such a request, hands it to the endpoint, and answers when the log has
+it. It needs no task, no ASGI scope and no ASGI messages. Every other request takes the slow path: uvicorn's way
+through the ASGI application, to the same endpoint. These are requests that
 
-Both ways share a connection and change only between two requests, each with a parser of its own of the same kind.
+- are for another path, or that the gate refuses,
+- arrive in several pieces, or before the previous one is answered,
+- have `Expect` or a chunked body, are HTTP/1.0, or are the last of their connection.
+
+A connection changes its path only between two requests. Each path has a parser of its own, of the same kind.
 """
 
 from __future__ import annotations
@@ -21,32 +24,33 @@ from receiver.errors import Refused
 
 
 def protocol_for(endpoint: WebhookEndpoint, path: str) -> Callable[..., HttpToolsProtocol]:
-    """What uvicorn makes a protocol of each connection with.
+    """Return the factory with which uvicorn makes the protocol of each connection.
 
     Args:
-        path: where the endpoint is; only requests for exactly this path take the short way.
+        endpoint: the endpoint behind both paths.
+        path: path of the endpoint. Only requests for exactly this path take the fast path.
     """
     url, wire = path.encode(), _Wire()
     return lambda **given: DoorProtocol(endpoint, url, wire, **given)
 
 
 class DoorProtocol(HttpToolsProtocol):
-    """One connection."""
+    """The protocol of one connection."""
 
     def __init__(self, endpoint: WebhookEndpoint, url: bytes, wire: _Wire, **given: Any) -> None:
         self._endpoint = endpoint
         self._url = url
         self._wire = wire
-        self._request = _WholeRequest(endpoint.looked_at)
-        self._answering = False  # a request that took the short way
-        self._amid = False  # a request that takes the long way, and that has not arrived whole yet
-        self._early = b""  # what came before the answer was sent
+        self._request = _WholeRequest(endpoint.used_headers)
+        self._answering = False  # whether a request on the fast path waits for its answer
+        self._receiving = False  # whether a request on the slow path has not arrived completely
+        self._early = b""  # bytes that arrived before the answer was sent
         self._last = False
         self._answered_s = 0.0
         super().__init__(**given)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the sender."""
+        """Take bytes from the sender."""
         if self._answering:
             self._early += data
             self.flow.pause_reading()
@@ -54,7 +58,7 @@ class DoorProtocol(HttpToolsProtocol):
             super().data_received(data)
 
     def _is_between_requests(self) -> bool:
-        return not self._amid and (self.cycle is None or self.cycle.response_complete)
+        return not self._receiving and (self.cycle is None or self.cycle.response_complete)
 
     def _took(self, data: bytes) -> bool:
         request = self._request
@@ -64,7 +68,7 @@ class DoorProtocol(HttpToolsProtocol):
             signature = self._endpoint.gate(request.method, request.headers)
         except Refused:
             return False
-        body, request.body = request.body, b""  # a connection may be idle for long after it
+        body, request.body = request.body, b""  # do not hold it while the connection is idle
         self._answering = True
         self._endpoint.take(body, signature, request.headers, self._answer)
         return True
@@ -87,16 +91,16 @@ class DoorProtocol(HttpToolsProtocol):
             self.data_received(early)
 
     def shutdown(self) -> None:
-        """The server stops: what is under way is still answered."""
+        """Close the connection, after the answer to an open request."""
         if self._answering:
             self._last = True
         else:
             super().shutdown()
 
-    # The time-out of an idle connection is looked at when it ends instead of being set anew for every request.
+    # One timer for an idle connection: it checks the time when it ends. Setting it for each request would cost more.
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close the connection, if there was no request meanwhile."""
+        """Close the connection if it was idle; else set the timer again."""
         left_s = self._answered_s + self.timeout_keep_alive - self.loop.time()
         if self._answering or left_s > 0:
             self._close_when_idle_for(self.timeout_keep_alive if self._answering else left_s)
@@ -106,28 +110,31 @@ class DoorProtocol(HttpToolsProtocol):
     def _close_when_idle_for(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
-    # What uvicorn's own parser reports
+    # Callbacks of uvicorn's parser
 
     def on_message_begin(self) -> None:
-        """A request takes the long way."""
-        self._amid = True
+        """Note that a request takes the slow path."""
+        self._receiving = True
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
-        """It has arrived."""
-        self._amid = False
+        """Note that it has arrived."""
+        self._receiving = False
         super().on_message_complete()
 
 
 class _WholeRequest:
-    """A request that is all of what was read, and nothing out of the ordinary.
+    """Parses one read of the socket, and accepts it if it is exactly one plain request.
 
     Attributes:
-        headers: those that the endpoint looks at, names in lower case.
+        method: the HTTP method.
+        url: path and query as sent.
+        body: all of the body.
+        headers: those that the endpoint uses, names in lower case.
     """
 
-    def __init__(self, looked_at: frozenset[bytes]) -> None:
-        self._looked_at = looked_at
+    def __init__(self, used_headers: frozenset[bytes]) -> None:
+        self._used_headers = used_headers
         self._parser: Any = None
         self._begun = 0
         self._usual = self._whole = False
@@ -135,7 +142,7 @@ class _WholeRequest:
         self.headers: list[tuple[bytes, bytes]] = []
 
     def read(self, data: bytes) -> bool:
-        """Whether these bytes are such a request; then its parts are in the attributes."""
+        """Return whether these bytes are such a request. If so, the attributes hold its parts."""
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
         self._begun, self._whole = 0, False
@@ -144,11 +151,14 @@ class _WholeRequest:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._whole = False
         if not self._whole or self._begun != 1:
-            self._parser, self.body = None, b""  # they may be amid a request, which somebody else reads on
+            self._parser, self.body = (
+                None,
+                b"",
+            )  # the parser may be inside a request that the slow path continues
             return False
         return True
 
-    # What the parser reports
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
         self._begun += 1
@@ -161,7 +171,7 @@ class _WholeRequest:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name in self._looked_at:
+        if name in self._used_headers:
             self.headers.append((name, value))
         elif name in _UNUSUAL:
             self._usual = False
@@ -182,18 +192,19 @@ _UNUSUAL = frozenset((b"expect", b"transfer-encoding"))
 
 
 class _Wire:
-    """Replies as bytes. Rendered once for each reply and each value of the headers that uvicorn adds (the date)."""
+    """Renders replies as bytes: once for each reply and each value of the headers that uvicorn adds (the date)."""
 
     def __init__(self) -> None:
         self._added: object = None
         self._rendered: dict[tuple[Reply, bool], bytes] = {}
 
     def of(self, reply: Reply, added: list[tuple[bytes, bytes]], *, last: bool) -> bytes:
-        """All of a reply.
+        """Render a reply.
 
         Args:
-            added: uvicorn's headers; it makes a new list when they change.
-            last: the connection is closed after it.
+            reply: status and headers.
+            added: uvicorn's headers. uvicorn makes a new list when they change.
+            last: whether the connection is closed after it.
         """
         if added is not self._added:
             self._added, self._rendered = added, {}

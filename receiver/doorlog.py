@@ -1,7 +1,7 @@
-"""What the log says about the door: at most a few lines a second, whatever strangers do.
+"""Log lines and counts of the endpoint: at most a few lines a second, however many requests arrive.
 
-It counts and writes lines; it decides nothing. Refusals are written one by one up to a limit per second and
-counted beyond it; accepted events are counted and written as one line a second.
+It decides nothing. It logs the first few refusals of a second and counts the others. It counts accepted events
+and logs one line a second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REFUSALS_PER_S = 5
 
 
 class DoorLog:
-    """Counts what happens at the door, in metrics and in the log."""
+    """Counts what happens at the endpoint, in metrics and in the log."""
 
     def __init__(
         self,
@@ -32,7 +32,10 @@ class DoorLog:
     ) -> None:
         """
         Args:
+            metrics: where it counts.
             wake: called with the queues that an append made due; must not block.
+            clock: monotonic seconds.
+            log: a logger; this module's if None.
         """
         self._metrics = metrics
         self._wake = wake
@@ -47,7 +50,13 @@ class DoorLog:
         self._unwritten = 0
 
     def appended(self, answers: Sequence[Answer], wake: Sequence[str], seconds: float) -> None:
-        """A batch is in the log."""
+        """Count a batch that is in the log, and wake its queues.
+
+        Args:
+            answers: one for each element.
+            wake: queues that the batch made due.
+            seconds: duration of the append.
+        """
         if wake:
             self._wake(wake)
         metrics, counts = self._metrics, Counter(answer.outcome for answer in answers)
@@ -67,11 +76,11 @@ class DoorLog:
                 self._log.debug(f"event.{answer.outcome}", event_id=answer.event_id, reason=answer.reason)
 
     def append_refused(self, error: str) -> None:
-        """Redis answered an append with an error of this class."""
+        """Count an append that Redis answered with an error of this class."""
         self._append_errors[error] += 1
 
     def refused(self, reason: str) -> None:
-        """A delivery was not taken."""
+        """Count a refused request; log it unless there were many in this second."""
         self._metrics.refused(reason)
         now = self._clock()
         if now - self._second >= 1.0:
@@ -83,7 +92,7 @@ class DoorLog:
             self._unwritten += 1
 
     def flush(self) -> None:
-        """Write what was only counted; called once a second."""
+        """Log the counts since the last call. Called once a second."""
         counts, self._counts = self._counts, Counter()
         duplicates, self._duplicates = self._duplicates, Counter()
         for outcome in ("accepted", "duplicate", "quarantined"):

@@ -1,7 +1,7 @@
-"""The webhook as HTTP: method, content type, size, and which status answers what.
+"""The webhook endpoint: checks method, content type and size, and maps outcomes to HTTP statuses.
 
-Everything here is about the request as a stranger sent it. It refuses to know what a body means; verifying
-and keeping it are done elsewhere, and their errors become statuses in one table.
+It handles requests before they are verified, and does not know what a body means. `verification.py` verifies a
+body and `intake.py` stores it; one table turns their errors into statuses.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ STATUS: Final = {
     "timestamp-missing": 401,
     "timestamp-malformed": 401,
 }
-"""Reason of a refusal -> HTTP status. Everything else is our own trouble: 503, try again."""
+"""Reason of a refusal -> HTTP status. All other reasons are our own faults: 503, the sender tries again."""
 
 _UNAVAILABLE = 503
 _SIGNATURE = SIGNATURE_HEADER.lower().encode()
 _TYPE, _LENGTH = b"content-type", b"content-length"
-_LENGTH_DIGITS: Final = 20  # of 64 bits; parsers let any number of zeros stand before them, Python does not
-_LOOKED_AT: Final = frozenset((_SIGNATURE, _TYPE, _LENGTH))
+_LENGTH_DIGITS: Final = (
+    20  # enough for 64 bits; HTTP parsers allow any number of leading zeros, int() does not
+)
+_USED: Final = frozenset((_SIGNATURE, _TYPE, _LENGTH))
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 _log = get_logger(__name__)
@@ -51,15 +53,17 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of a stranger is endured.
+    """Limits on unverified requests.
+
+    After an early refusal the endpoint reads and discards the rest of the body for a moment. A connection closed
+    with unread bytes is reset, and the sender might never see the answer.
 
     Attributes:
         body_bytes: size of one body.
-        read_timeout_s: time for a body to arrive.
-        unfinished_bytes: size of all bodies that are still arriving; nobody has verified them yet.
-        linger_s: a connection that is closed with unread bytes is reset, and the sender may never see our
-            answer: so after an early refusal we look away for a moment, and throw away what still arrives.
-        linger_bytes: how much is thrown away at most.
+        read_timeout_s: time for a body to arrive, in seconds.
+        unfinished_bytes: size of all bodies that are still arriving.
+        linger_s: how long bytes are discarded after an early refusal, in seconds.
+        linger_bytes: how many bytes are discarded at most.
     """
 
     body_bytes: int = 1 << 20
@@ -70,23 +74,23 @@ class Limits:
 
 
 class Reply(NamedTuple):
-    """An answer; none of ours has a body."""
+    """An answer. None of ours has a body."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
 
 
 class _Gone(Exception):
-    """The sender hung up before the body was complete."""
+    """The sender closed the connection before the body was complete."""
 
 
 class WebhookEndpoint:
     """The ASGI application behind the webhook path.
 
-    `gate` and `take` are its two halves, for a server that has the whole request at hand.
+    A server that already has the whole request calls its two halves instead: `gate` and `take`.
 
     Attributes:
-        looked_at: the headers that matter here, in lower case.
+        used_headers: names of the headers that it uses, in lower case.
     """
 
     def __init__(
@@ -105,7 +109,7 @@ class WebhookEndpoint:
         self._limits = limits
         self._now_ms = now_ms
         self._accepted = _reply(accept_status)
-        self.looked_at = _LOOKED_AT | verifier.headers
+        self.used_headers = _USED | verifier.headers
         self._unfinished_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,10 +133,14 @@ class WebhookEndpoint:
         await send(_END)
 
     def gate(self, method: bytes, headers: Headers) -> bytes | None:
-        """What can be refused before the body is read; returns the signature.
+        """Check what can be checked before the body is read.
 
         Args:
-            headers: at least those of `looked_at`, names in lower case.
+            method: the HTTP method.
+            headers: at least those of `used_headers`, names in lower case.
+
+        Returns:
+            The signature; None if there is none.
 
         Raises:
             Refused: with a reason of `STATUS`. It is not counted yet.
@@ -153,11 +161,13 @@ class WebhookEndpoint:
     def take(
         self, body: bytes, signature: bytes | None, headers: Headers, reply: Callable[[Reply], None]
     ) -> None:
-        """Verify a body that passed the gate and take it into the log.
+        """Verify a body that passed the gate, and append it to the log.
 
         Args:
+            body: the whole body.
+            signature: as returned by `gate`.
             headers: as for `gate`.
-            reply: called once with the answer, perhaps at once; must not raise.
+            reply: called once with the answer, possibly before `take` returns; must not raise.
         """
 
         def answered(answer: Answer) -> None:
@@ -172,13 +182,13 @@ class WebhookEndpoint:
             self._intake.accept(verified, answered)
         except SignatureError as refused:
             reply(self._refused(refused.reason))
-        except Exception as error:  # noqa: BLE001 - no fault of ours may answer 500
+        except Exception as error:  # noqa: BLE001 - our own faults answer 503, not 500
             _log.error("event.failed", error=type(error).__name__)
             reply(self._refused("internal"))
 
     async def _read(self, receive: Receive) -> bytes:
-        """The body, as long as it is neither too large nor too slow."""
-        # What asyncio.timeout does, at a fifth of its price: this runs for every event.
+        """Read the body; refuse one that is too large or too slow."""
+        # Like asyncio.timeout, at a fifth of its cost: this runs for every event.
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101
         alarm = loop.call_later(self._limits.read_timeout_s, task.cancel)
@@ -217,7 +227,7 @@ class WebhookEndpoint:
         return _refusal(reason, close=close)
 
     async def _refuse_unread(self, reason: str, receive: Receive, send: Send) -> None:
-        """Refuse, and close the connection, since the rest of the body would be in the way."""
+        """Refuse and close the connection, since the rest of the body is not read."""
         await send(_start(self._refused(reason, close=True)))
         await send(_MORE)
         discarded = 0
@@ -266,6 +276,6 @@ def _start(reply: Reply) -> Message:
 
 @lru_cache(maxsize=256)
 def _is_json(content_type: bytes) -> bool:
-    """Liberal, since AMPECO does not document what it sends: any JSON type, whatever its parameters."""
+    """Accept any JSON type with any parameters: AMPECO does not document which one it sends."""
     media_type = content_type.split(b";", 1)[0].strip().lower()
     return media_type in (b"", b"application/json", b"text/json") or media_type.endswith(b"+json")

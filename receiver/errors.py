@@ -1,9 +1,9 @@
-"""What can go wrong at the door and before it, each with a short stable `reason`.
+"""The errors of this room. Each has a short stable `reason`.
 
 ReceiverError
 ├── SettingsError   the configuration is wrong: the process refuses to start (exit 2)
-├── Refused         one delivery is not taken; its reason decides the HTTP status
-└── Unreachable     Redis or AMPECO is away: trying again may help (exit 3)
+├── Refused         a request is refused; its reason decides the HTTP status
+└── Unreachable     Redis or AMPECO does not answer: a retry may help (exit 3)
 """
 
 
@@ -14,19 +14,19 @@ class ReceiverError(Exception):
 
 
 class SettingsError(ReceiverError):
-    """One setting is missing, impossible or unknown; the text is one line that ends with the mend."""
+    """A setting is missing, impossible or unknown. The text is one line that ends with the fix."""
 
     reason = "settings"
 
-    def __init__(self, setting: str, fault: str, mend: str) -> None:
-        super().__init__(f"{setting}: {fault}; {mend}")
+    def __init__(self, setting: str, fault: str, fix: str) -> None:
+        super().__init__(f"{setting}: {fault}; {fix}")
         self.setting = setting
         self.fault = fault
-        self.mend = mend
+        self.fix = fix
 
 
 class Refused(ReceiverError):
-    """A delivery that is not taken."""
+    """A request is refused."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -34,6 +34,6 @@ class Refused(ReceiverError):
 
 
 class Unreachable(ReceiverError):
-    """A command needs Redis or AMPECO and got no answer."""
+    """A command needs Redis or AMPECO, and it does not answer."""
 
     reason = "unreachable"

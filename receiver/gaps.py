@@ -1,7 +1,7 @@
-"""Notices how long the door was shut: a heartbeat in the log while it is open and can write.
+"""Detects outages: while the endpoint can write to the log, it writes a heartbeat there.
 
-A start after an outage, a receiver that was stopped, a Redis that was away: all of them leave a hole in the
-beat. The hole becomes the internal event `receiver.gap.closed`; what is done about it is a handler's business.
+A stopped receiver or an unreachable Redis leaves a hole in the heartbeat. The hole becomes the internal event
+`receiver.gap.closed`. Handlers decide what to do about it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _log = get_logger(__name__)
 
 
 class Door(Protocol):
-    """What the log knows of the door."""
+    """What the heartbeat needs of the log."""
 
     async def beat(self, replica: str, *, hole_after_ms: int) -> Hole | None:
-        """Note that the door is open, or find a hole."""
+        """Record a beat; return a hole before it."""
 
     async def close_gap(
         self, replica: str, hole: Hole, types: Sequence[str], callback_url: str | None
@@ -31,7 +31,7 @@ class Door(Protocol):
         """Append the event of a closed gap, unless another replica did."""
 
     async def wanted_types(self) -> frozenset[str]:
-        """What the handlers want."""
+        """Return the types that handlers want."""
 
 
 class Heartbeat:
@@ -49,8 +49,12 @@ class Heartbeat:
     ) -> None:
         """
         Args:
-            remembered: our notification subscription as the log remembers it.
-            replica: a name of this process, unique among its siblings.
+            door: the log.
+            remembered: reads our notification subscription from the log.
+            wake: called with the queues to wake; must not block.
+            replica: unique name of this process.
+            callback_url: our URL, in case the log has none.
+            metrics: where gaps are counted.
         """
         self._door = door
         self._remembered = remembered
@@ -60,10 +64,10 @@ class Heartbeat:
         self._metrics = metrics
 
     async def beat(self) -> None:
-        """Say that the door is open now.
+        """Record that the endpoint is open now. After a hole, append the event of the gap.
 
         Raises:
-            redis.RedisError: it could not be written; the next beat will find the hole.
+            redis.RedisError: Redis did not take it; a later beat finds the hole.
         """
         hole = await self._door.beat(self._replica, hole_after_ms=HOLE_AFTER_MS)
         if hole is None:

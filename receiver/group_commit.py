@@ -1,9 +1,8 @@
-"""Many requests, one write: whatever waits while an append is in flight goes with the next one.
+"""Group commit: elements that wait while an append is in flight go together with the next one.
 
-It flushes at once and has no timer; batches grow by themselves under load. Where many wait, a second append follows
-the first over the same connection, in order, so that Redis and this process need not wait for each other in turns.
-It knows when an append failed and what that means for those who wait. It knows nothing of HTTP and nothing of what an
-element says.
+There is no timer: the first element is appended at once, and batches grow under load. If many elements wait, a second
+append follows the first over the same connection, in order. So Redis works while this process prepares a batch.
+When an append fails, this module decides which elements are refused. It knows nothing of HTTP or payloads.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from receiver.logging import get_logger
 MAX_BATCH_BYTES = 1 << 20
 MAX_WAITING_BYTES = 64 << 20
 IN_FLIGHT = 2
-WORTH_A_CALL = 16  # elements that wait, while another call is in flight
-APPEND_TIMEOUT_S = 3.0  # the client's own time-out is 2 s; this one is for whatever that does not cover
+WORTH_A_CALL = 16  # waiting elements that justify a second call in flight
+APPEND_TIMEOUT_S = 3.0  # the Redis client's own time-out is 2 s; this one covers all the rest
 
 Answered: TypeAlias = Callable[[Answer], None]
-"""Told once what became of an element, perhaps at once; must not raise."""
+"""Called once with the outcome of an element, possibly at once; must not raise."""
 
 _FULL: Final = Answer("refused", reason="intake-full")
 _UNAVAILABLE: Final = Answer("refused", reason="log-unavailable")
@@ -37,10 +36,16 @@ _log = get_logger(__name__)
 
 
 class Observer(Protocol):
-    """Who is told of every batch."""
+    """Gets the result of every batch."""
 
     def appended(self, answers: Sequence[Answer], wake: Sequence[str], seconds: float) -> None:
-        """A batch is in the log: its answers, the queues to wake, and how long the append took."""
+        """A batch is in the log.
+
+        Args:
+            answers: one for each element.
+            wake: queues that the batch made due.
+            seconds: duration of the append.
+        """
 
     def append_refused(self, error: str) -> None:
         """Redis answered an append with an error of this class."""
@@ -48,7 +53,7 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class _Waiting:
-    """An element, and who is told of it; None once that was done."""
+    """An element and its callback; None once the callback was called."""
 
     element: Element
     answered: Answered | None
@@ -58,9 +63,9 @@ class GroupCommit:
     """Collects elements and appends them in batches.
 
     Args:
-        append: two calls may be in flight; they must be carried out in the order in which they were made.
-        observer: told of every batch.
-        max_waiting_bytes: of bodies without an answer; what is more is refused.
+        append: appends a batch. Two calls may be in flight; they must take effect in the order of the calls.
+        observer: gets the result of every batch.
+        max_waiting_bytes: limit of all bodies without an answer; further elements are refused.
     """
 
     def __init__(
@@ -78,11 +83,12 @@ class GroupCommit:
         self.waiting_bytes = 0
 
     def append(self, element: Element, answered: Answered) -> None:
-        """Append one element, together with whatever else waits.
+        """Append one element, together with all others that wait.
 
         Args:
-            answered: also told of a refusal: `intake-full`; `not-replicated` when it is in the log, but on too few
-                replicas; `log-unavailable` when the outcome is unknown or Redis is away.
+            element: what to append.
+            answered: called with the outcome. Reasons of a refusal: `intake-full`; `not-replicated` (in the log, but
+                on too few replicas); `log-unavailable` (Redis does not answer, or the outcome is unknown).
         """
         size = len(element.body)
         if self.waiting_bytes + size > self._max_waiting_bytes:
@@ -103,8 +109,8 @@ class GroupCommit:
                 batch = self._next_batch()
                 await self._commit(batch)
         finally:
-            self._pumps.discard(pump)  # at once: who comes next must not count on it
-            # Nobody is left without an answer, whatever ended this loop.
+            self._pumps.discard(pump)  # first, so that an element from a callback starts a new pump
+            # Every element gets an answer, even if this task was cancelled or failed.
             self._refuse(batch)
             self._refuse_waiting()
 
@@ -119,14 +125,14 @@ class GroupCommit:
         return batch
 
     async def _commit(self, batch: list[_Waiting]) -> bool:
-        """Append a batch and hand out its answers; False when Redis is away."""
+        """Append a batch and hand out its answers. Return False if Redis does not answer."""
         started = time.perf_counter()
         try:
             async with asyncio.timeout(APPEND_TIMEOUT_S):
                 reply = await self._append([waiting.element for waiting in batch])
         except (ReadOnlyError, OutOfMemoryError) as error:
             self._observer.append_refused(type(error).__name__)
-            self._refuse(batch)  # each alone would be refused for the same reason
+            self._refuse(batch)  # each element alone would fail for the same reason
             return True
         except ResponseError as error:
             self._observer.append_refused(type(error).__name__)
@@ -137,15 +143,15 @@ class GroupCommit:
         except (RedisError, OSError) as error:
             _log.debug("append.failed", error=type(error).__name__)
             self._refuse(batch)
-            self._refuse_waiting()  # they would only wait for the same
+            self._refuse_waiting()  # they would fail for the same reason
             return False
         for waiting, answer in zip(batch, reply.answers, strict=True):
-            self._tell(waiting, answer)
+            self._answer(waiting, answer)
         self._observer.appended(reply.answers, reply.wake, time.perf_counter() - started)
         return True
 
     async def _one_by_one(self, batch: list[_Waiting]) -> bool:
-        """The script failed as a whole: find out whose fault it is."""
+        """Append each element alone, after the script failed for the batch: one of them may be the cause."""
         if len(batch) == 1:
             self._refuse(batch)
             return True
@@ -156,15 +162,15 @@ class GroupCommit:
         return True
 
     def _refuse_waiting(self) -> None:
-        # Whoever is told may have the next element at hand at once: that one is tried.
+        # A callback may append again. Swap the queue first, so that its element is tried, not refused.
         waiting, self._waiting = self._waiting, deque()
         self._refuse(waiting)
 
     def _refuse(self, those: Iterable[_Waiting], answer: Answer = _UNAVAILABLE) -> None:
         for waiting in those:
-            self._tell(waiting, answer)
+            self._answer(waiting, answer)
 
-    def _tell(self, waiting: _Waiting, answer: Answer) -> None:
+    def _answer(self, waiting: _Waiting, answer: Answer) -> None:
         answered, waiting.answered = waiting.answered, None
         if answered is not None:
             self.waiting_bytes -= len(waiting.element.body)

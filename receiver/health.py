@@ -1,6 +1,6 @@
-"""Is this process alive, and may it be sent work? Checked in the background; the routes only read the answer.
+"""Readiness: can this process accept events? A background task checks it; the routes only read the result.
 
-A stranger on the public port learns `ok` or `not ready`. The admin port says why.
+The public port answers `ok` or `not ready`. The admin port gives the reasons.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ async def _nothing_counted() -> Standing | None:
 
 
 class Health:
-    """What is known of Redis and of the log, and whether the door may be used."""
+    """The known state of Redis and of the log.
+
+    Attributes:
+        redis: `ok`, `not-checked`, or why Redis cannot be used.
+        claimed: whether the log is known to be ours.
+        standing: what the log uses of its limits; None if unknown.
+        stopping: whether the process ends.
+        registration: returns whether the registration is settled, and its state.
+    """
 
     def __init__(
         self,
@@ -41,7 +49,10 @@ class Health:
         Args:
             probe: raises unless Redis answers and takes writes.
             claim: raises LogMismatch when the log is not ours.
-            standing: what the log takes up, and whether it is full.
+            metrics: where readiness and the log's size are set.
+            standing: returns the size of the log, and whether it is full.
+            clock: monotonic seconds.
+            log: a logger; this module's if None.
         """
         self._probe = probe
         self._claim = claim
@@ -58,10 +69,13 @@ class Health:
         self.registration: Callable[[], tuple[bool, str]] = lambda: (True, "off")
 
     async def check(self) -> bool:
-        """Ask Redis; True when it can be written to, the log is ours and has room.
+        """Check Redis and the log.
+
+        Returns:
+            Whether Redis takes writes, the log is ours, and it has room.
 
         Raises:
-            LogMismatch: the log belongs to another tenant or setting; there is no point in going on.
+            LogMismatch: the log belongs to another tenant or setting; the process must end.
         """
         try:
             await self._probe()
@@ -80,7 +94,7 @@ class Health:
 
     @property
     def full(self) -> str:
-        """Why nothing is appended to the log; empty when there is room."""
+        """Why the log takes no more events; empty when there is room."""
         return self.standing.full if self.standing is not None else ""
 
     def _stand(self, found: Standing | None) -> None:
@@ -103,7 +117,7 @@ class Health:
             )
 
     def reasons(self) -> list[str]:
-        """Why the door may not be used now; empty when it may."""
+        """Return why this process is not ready; empty when it is."""
         found = []
         if self.stopping:
             found.append("stopping")
@@ -119,7 +133,11 @@ class Health:
         return found
 
     def report(self, key_ids: Sequence[str]) -> dict[str, Any]:
-        """Everything, for the admin port."""
+        """Return the whole state for the admin port.
+
+        Args:
+            key_ids: ids of the accepted signing keys.
+        """
         reasons = self.reasons()
         return {
             "ready": not reasons,
@@ -142,15 +160,15 @@ _UNKNOWN: dict[str, Any] = {
 
 
 def together(reports: Sequence[dict[str, Any]], missing: Sequence[str] = ()) -> dict[str, Any]:
-    """One report for several processes behind one port: ready only if each of them is.
+    """Merge the reports of several processes behind one port. The result is ready only if every process is.
 
     Args:
-        reports: of those that answered, as `Health.report` makes them.
-        missing: for each of the others a reason why there is none.
+        reports: of the processes that answered, as `Health.report` makes them.
+        missing: one reason for each process that did not answer.
 
     Returns:
-        A report with the reasons of all, what a process that is not ready says of Redis, log and registration, the
-        keys that every process accepts, and `processes`, their number.
+        A report with all reasons. Redis, log and registration come from a process that is not ready, if there
+        is one. It names the keys that every process accepts, and in `processes` their number.
     """
     worst = min(reports, key=lambda report: bool(report["ready"]), default=_UNKNOWN)
     reasons = dict.fromkeys([*missing, *(reason for report in reports for reason in report["reasons"])])

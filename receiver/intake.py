@@ -1,7 +1,7 @@
-"""The way of a verified delivery into the log.
+"""Turns a verified delivery into an element of the log, and appends it.
 
-It decides what a body is called in the log, and whether an equal one is a duplicate. It refuses to know HTTP
-and Redis, and it never loses verified bytes: what cannot be read goes to the quarantine with its reason.
+It decides type and key of the event, and whether an equal body is a duplicate. It never loses verified bytes: a
+body that cannot be read goes to the quarantine with its reason. It knows nothing of HTTP and Redis.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from receiver.logging import get_logger
 from receiver.verification import VerifiedDelivery
 
 RESERVED = "receiver."
-"""Types that start like this are ours; from outside they are not believed."""
+"""Prefix of our own types. A request with such a type goes to the quarantine."""
 
 _NOT_OURS: Final = Answer("refused", reason="log-unavailable")
 _log = get_logger(__name__)
 
 
 class Intake:
-    """Takes verified deliveries into the log."""
+    """Appends verified deliveries to the log."""
 
     def __init__(
         self,
@@ -37,8 +37,9 @@ class Intake:
     ) -> None:
         """
         Args:
-            rules: which payload field is the entity key.
-            is_open: False as long as it is not known that the log is ours.
+            commit: appends elements in batches.
+            rules: name the payload field with the entity key.
+            is_open: returns whether the log is known to be ours.
         """
         self._commit = commit
         self._rules = rules
@@ -48,8 +49,8 @@ class Intake:
         """Read a delivery and append it.
 
         Args:
-            answered: told once what became of it; `refused` with a reason where it is not in the log, or nobody
-                knows.
+            delivery: what to append.
+            answered: called once with the outcome. `refused` means: not in the log, or unknown whether it is.
         """
         if self._is_open():
             self._commit.append(self.read(delivery), answered)
@@ -57,13 +58,13 @@ class Intake:
             answered(_NOT_OURS)
 
     def read(self, delivery: VerifiedDelivery) -> Element:
-        """Bytes as a record for the log: an event, or something for the quarantine. Never raises."""
+        """Return the element for the log: an event, or an entry for the quarantine. Never raises."""
         try:
             arrived = datetime.fromtimestamp(delivery.received_at_ms / 1000, UTC)
             found = recognize(delivery.body, rules=self._rules, received_at=arrived)
         except PayloadError as error:
             return _unreadable(delivery, error.reason)
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not cost a verified event
+        except Exception as error:  # noqa: BLE001 - our own fault must not lose a verified event
             _log.error("event.unreadable", error=type(error).__name__)
             return _unreadable(delivery, "parser-failed")
         if found.type.startswith(RESERVED):

@@ -1,7 +1,6 @@
-"""Where log lines go and what they look like: structlog on stderr, library logs through the same formatter.
+"""Set-up of logging: structlog on stderr, with library logs through the same formatter.
 
-It knows nothing of what is logged, except what must never be: a field with the name of a body, a key or a
-URL with a password is replaced before it is written.
+It replaces the value of every field whose name suggests a body, a key or a URL with a password.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _NEVER_LOGGED = frozenset(
         "headers",
     }
 )
-# Libraries that write a line per request, or one for every malformed request of a stranger.
+# Libraries that log a line for each request or for each malformed request.
 _CHATTY = {"httpx2": "WARNING", "httpcore2": "WARNING", "uvicorn.error": "ERROR", "uvicorn.access": "ERROR"}
 
 
@@ -41,10 +40,12 @@ def _without_secrets(logger: WrappedLogger, method: str, event: EventDict) -> Ev
 
 
 def configure(log_format: LogFormat = "auto", level: str = "info", *, stream: TextIO | None = None) -> None:
-    """Set up logging for this process; call it once, before the first line.
+    """Set up logging for this process. Call it once, before the first line.
 
     Args:
-        stream: where lines go; standard error unless something else is on the screen.
+        log_format: `auto` means `pretty` on a terminal, else `json`.
+        level: lowest level that is logged.
+        stream: where lines go; standard error if None.
     """
     stream = sys.stderr if stream is None else stream
     pretty = log_format == "pretty" or (log_format == "auto" and stream.isatty())
@@ -61,7 +62,7 @@ def configure(log_format: LogFormat = "auto", level: str = "info", *, stream: Te
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
-        # A line below the level costs a call of nothing: there is one for every event.
+        # A line below the level must cost next to nothing: there is one for every event.
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
@@ -82,11 +83,11 @@ def configure(log_format: LogFormat = "auto", level: str = "info", *, stream: Te
 
 def _rendering(pretty: bool) -> list[Processor]:
     if pretty:
-        # The rich traceback that structlog prefers prints local variables, and those hold bodies and keys.
+        # structlog's default, the rich traceback, prints local variables. Those hold bodies and keys.
         return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
 
 
 def get_logger(name: str) -> Any:
-    """A logger for one module."""
+    """Return the logger of a module."""
     return structlog.stdlib.get_logger(name)

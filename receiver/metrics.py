@@ -1,7 +1,7 @@
-"""What Prometheus is told about the door. Plain counters in a registry of their own.
+"""The receiver's Prometheus metrics, in a registry of their own.
 
-Children are resolved once, and events are counted per batch: the hot path adds integers. What a gauge means for
-several processes together is said by its `multiprocess_mode`; counters and histograms are added up.
+The hot path only adds integers: labelled children are resolved once, and events are counted per batch. With
+several processes, counters and histograms are added; `multiprocess_mode` decides how gauges are merged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from eventlog.log import MISFIT, EventLog, HandlerPosition
 from eventlog.usage import Standing, standing
 
-READY = ("awr_ready", "1 when the door is open and can write")
+READY = ("awr_ready", "1 when the endpoint is open and can write to the log")
 
 
 class Metrics:
@@ -22,13 +22,13 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.accepted = Counter("awr_events_accepted", "Events taken into the log", registry=self.registry)
+        self.accepted = Counter("awr_events_accepted", "Events accepted into the log", registry=self.registry)
         self.duplicates = Counter(
-            "awr_events_duplicate", "Deliveries that were in the log already", registry=self.registry
+            "awr_events_duplicate", "Requests whose event was already in the log", registry=self.registry
         )
         self._duplicates_by_reason = Counter(
             "awr_events_duplicate_by_reason",
-            "Deliveries that were in the log already, by reason",
+            "Requests whose event was already in the log, by reason",
             ["reason"],
             registry=self.registry,
         )
@@ -36,13 +36,15 @@ class Metrics:
             "awr_events_quarantined", "Verified bodies that could not be read", registry=self.registry
         )
         self._refused = Counter(
-            "awr_events_refused", "Deliveries refused, by reason", ["reason"], registry=self.registry
+            "awr_events_refused", "Refused requests, by reason", ["reason"], registry=self.registry
         )
         self.stale = Counter(
-            "awr_events_stale", "Deliveries whose signed timestamp is long past", registry=self.registry
+            "awr_events_stale", "Accepted requests with an old signed timestamp", registry=self.registry
         )
         self.appended_again = Counter(
-            "awr_events_appended_again", "Events that Redis had forgotten", registry=self.registry
+            "awr_events_appended_again",
+            "Events appended again because Redis had lost them",
+            registry=self.registry,
         )
         self.batch_events = Histogram(
             "awr_append_batch_events",
@@ -52,7 +54,7 @@ class Metrics:
         )
         self.append_seconds = Histogram(
             "awr_append_seconds",
-            "Time of one append call",
+            "Duration of an append call",
             buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2),
             registry=self.registry,
         )
@@ -71,7 +73,7 @@ class Metrics:
         )
         self._log_full = Gauge(
             "awr_log_full",
-            "1 when nothing is appended for lack of room",
+            "1 when the log is full and takes no more events",
             registry=self.registry,
             multiprocess_mode="livemax",
         )
@@ -83,34 +85,34 @@ class Metrics:
         )
         self.registered = Gauge(
             "awr_registered",
-            "1 when AMPECO has our notification subscription",
+            "1 when our notification subscription exists at AMPECO",
             registry=self.registry,
             multiprocess_mode="livemin",
         )
         self.gaps = Counter(
-            "awr_gaps_closed", "Outages of the door that were noticed", registry=self.registry
+            "awr_gaps_closed", "Outages of the receiver that were detected", registry=self.registry
         )
         self._reasons: dict[str, Counter] = {}
 
     def refused(self, reason: str) -> None:
-        """Count one refusal; reasons are slugs from our code, never text of a stranger."""
+        """Count a refused request. A reason is a slug from our code, never text of a request."""
         child = self._reasons.get(reason)
         if child is None:
             child = self._reasons[reason] = self._refused.labels(reason)
         child.inc()
 
     def duplicate(self, reason: str) -> None:
-        """Count the reason of one duplicate."""
+        """Count a duplicate by its reason."""
         self._duplicates_by_reason.labels(reason).inc()
 
     def stands(self, found: Standing) -> None:
-        """What the log takes up."""
+        """Set the gauges of the log's size."""
         self._log_bytes.set(found.bytes)
         self._log_full.set(bool(found.full))
         self._log_age.set(found.age_s)
 
     def exposition(self) -> bytes:
-        """Everything in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
@@ -126,13 +128,13 @@ class _Positions:
         deliveries = CounterMetricFamily(
             "awr_deliveries", "Deliveries by outcome", labels=["handler", "outcome"]
         )
-        waiting = GaugeMetricFamily("awr_handler_waiting", "Events after its cursors", labels=["handler"])
+        waiting = GaugeMetricFamily("awr_handler_waiting", "Events not reached yet", labels=["handler"])
         opened = GaugeMetricFamily(
-            "awr_handler_open", "Events running, retried or parked", labels=["handler"]
+            "awr_handler_open", "Events that run, wait for a retry, or are parked", labels=["handler"]
         )
         misfits = CounterMetricFamily(
             "awr_payload_misfits",
-            "Settled deliveries of payloads with fields that do not fit",
+            "Settled deliveries whose payload had fields of a wrong kind",
             labels=["handler", "type"],
         )
         for position in self._positions:
@@ -151,7 +153,7 @@ class _Positions:
             return
         yield GaugeMetricFamily("awr_log_bytes", "Bytes of the log in Redis", found.bytes)
         yield GaugeMetricFamily(
-            "awr_log_full", "1 when nothing is appended for lack of room", bool(found.full)
+            "awr_log_full", "1 when the log is full and takes no more events", bool(found.full)
         )
         yield GaugeMetricFamily(
             "awr_log_oldest_event_age_seconds", "Age of the oldest kept event", found.age_s
@@ -159,7 +161,7 @@ class _Positions:
 
 
 async def exposition(log: EventLog) -> bytes:
-    """Deliveries and positions of all handlers in Prometheus's text format.
+    """Return deliveries and positions of all handlers in Prometheus's text format.
 
     Raises:
         redis.RedisError: the log cannot be read.

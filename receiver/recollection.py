@@ -1,7 +1,7 @@
-"""The last seconds of accepted events, for a Redis that forgets: what it lost is appended again.
+"""Keeps the last seconds of accepted events, and appends again what Redis lost.
 
-Redis at `appendfsync everysec` may lose its last two seconds in a crash, and a replica that takes over may miss what
-had not reached it, although we answered 202. It knows nothing of HTTP and nothing of what an element says.
+At `appendfsync everysec` a crash of Redis may lose its last two seconds. A replica that takes over may lack events
+that had not reached it. We answered 202 for these events. This module knows nothing of HTTP or payloads.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _log = get_logger(__name__)
 
 @dataclass(slots=True)
 class _Batch:
-    """What one append was about; what is appended again takes the place of what was lost."""
+    """One append. An answer changes when its element is appended again."""
 
     accepted_s: float
     elements: list[Element]
@@ -35,7 +35,7 @@ class _Batch:
 
 
 class _Accepted(NamedTuple):
-    """An element that is in the log, as far as we know: number `at` of its batch."""
+    """An element that should be in the log: number `at` of its batch."""
 
     batch: _Batch
     at: int
@@ -48,7 +48,7 @@ class _Accepted(NamedTuple):
 
 
 class Recollection:
-    """Stands before `EventLog.append`, and remembers what was accepted."""
+    """Wraps `EventLog.append` and remembers the accepted elements."""
 
     def __init__(
         self,
@@ -61,8 +61,11 @@ class Recollection:
     ) -> None:
         """
         Args:
-            wake: called with the queues that have something to do; must not block.
-            max_bytes: of the bodies that are remembered; the oldest go first.
+            log: the event log.
+            wake: called with the queues to wake; must not block.
+            metrics: where events that are appended again are counted.
+            clock: monotonic seconds.
+            max_bytes: limit of the remembered bodies; beyond it the oldest are dropped.
         """
         self._events = log
         self._wake = wake
@@ -73,22 +76,22 @@ class Recollection:
         self._bytes = 0
         self._before: Remembered | None = None
         self._suspect = False
-        self._told_full = False
+        self._logged_full = False
 
     async def append(self, elements: Sequence[Element]) -> AppendReply:
-        """Append, and remember what was accepted. As `EventLog.append` in all other respects."""
+        """Append like `EventLog.append`, and remember the accepted elements."""
         reply = await self._events.append(elements)
         self._keep(elements, reply.answers)
         return reply
 
     async def check(self) -> bool:
-        """Find out whether Redis forgot something, and append that again; called about once a second.
+        """Check whether Redis lost events, and append them again. Called about once a second.
 
         Returns:
-            Whether another process has taken the place of the Redis that was there before.
+            Whether Redis is now another process than at the last check.
 
         Raises:
-            redis.RedisError, OSError: Redis did not answer; to be called again.
+            redis.RedisError, OSError: Redis did not answer; call again later.
         """
         now, before = await remembered(self._events), self._before
         self._suspect = self._suspect or (before is not None and not now.continues(before))
@@ -106,15 +109,15 @@ class Recollection:
         self._bytes += size
         while self._bytes > self._max_bytes:
             self._drop_oldest()
-            if not self._told_full:
-                self._told_full = True
+            if not self._logged_full:
+                self._logged_full = True
                 _log.warning("recollection.full", bytes=self._max_bytes)
 
     def _drop_oldest(self) -> None:
         self._bytes -= self._kept.popleft().bytes
 
     async def _append_what_was_lost(self) -> bool:
-        """False when some of it was refused: it is still remembered, and asked for again."""
+        """Return False if some were refused. Those stay remembered, and the next check tries them again."""
         accepted = [one for batch in self._kept for one in _accepted(batch)]
         missing: list[_Accepted] = []
         for first in range(0, len(accepted), _LOOK_AT):
@@ -151,5 +154,8 @@ def _accepted(batch: _Batch) -> Iterator[_Accepted]:
 
 
 def _again(element: Element) -> Element:
-    """The same once more: its nonce alone says whether it is in the log. The log marks it as `maybe_repeat`."""
+    """Return the element as a repeat: only its nonce decides whether it is in the log already.
+
+    The log marks it as `maybe_repeat`.
+    """
     return element._replace(duplicates="again") if isinstance(element, NewEvent) else element

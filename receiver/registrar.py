@@ -1,8 +1,8 @@
-"""Keeps the notification subscription at AMPECO right while the door is open.
+"""Keeps the notification subscription at AMPECO right while the receiver runs.
 
-It decides when to reconcile, takes care that one replica does it at a time, and remembers the outcome in the
-log. What to change is decided in `registration.py`. It never raises: a tenant that is away, or an answer
-nobody expected, must not close the door.
+It decides when to reconcile, lets one replica do it at a time, and stores the outcome in the log.
+`registration.py` decides what to change. The registrar never raises: an unreachable tenant or an unexpected answer
+must not stop the endpoint.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ POLL_S = 2.0
 RECONCILE_S = 300.0
 MAX_BACKOFF_S = 60.0
 LOCK_S = 60.0
-WORK_S = 45.0  # less than the lock lasts, so that two replicas never work at once
+WORK_S = 45.0  # shorter than the lock, so that two replicas never work at the same time
 CLOSE_S = 10.0
 
 _log = get_logger(__name__)
@@ -43,7 +43,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach AMPECO, and the id of the key it will sign with."""
+    """How to reach AMPECO, and the id of the key that AMPECO will sign with."""
 
     notifications: Notifications
     key_id: str
@@ -69,11 +69,17 @@ class Registrar:
     ) -> None:
         """
         Args:
-            wants: types that each registered handler wants now.
-            accepted_key_ids: of the keys that the door accepts now.
-            is_open: whether it is known that the log is ours; before that nothing is done.
-            pinned: types to subscribe, whatever the handlers want.
-            released_types: what only retired handlers wanted.
+            access: how to reach AMPECO.
+            store: our notification subscription as stored in the log, and its lock.
+            wants: returns the types that each registered handler wants now.
+            callback_url: the URL that AMPECO delivers to.
+            metrics: where `awr_registered` is set.
+            accepted_key_ids: returns the ids of the keys that the endpoint accepts now.
+            is_open: returns whether the log is known to be ours. Until then the registrar does nothing.
+            mode: `ephemeral` removes the notification subscription on shutdown.
+            pinned: types to subscribe instead of those that the handlers want.
+            released_types: returns the types that only retired handlers wanted.
+            clock: monotonic seconds.
         """
         self._access = access
         self._store = store
@@ -103,15 +109,15 @@ class Registrar:
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
-            await self.look()
+            await self.check()
             await asyncio.sleep(POLL_S)
 
-    async def look(self) -> None:
-        """Reconcile if it is time to."""
+    async def check(self) -> None:
+        """Reconcile if it is due."""
         if not self._is_open():
             return
         try:
-            # Pinned types are taken one by one: who names both spellings gets both.
+            # Pinned types count as one handler each: a user who names both spellings gets both.
             pinned = self._pinned
             self._asked = await self._wants() if pinned is None else [frozenset((name,)) for name in pinned]
             wanted = one_spelling(self._asked, self._refused)
@@ -125,7 +131,7 @@ class Registrar:
             await self._failed("too-slow", error)
         except (RedisError, OSError) as error:
             _log.debug("notification_subscription.postponed", error=type(error).__name__)
-        except Exception as error:  # noqa: BLE001 - the door stays open, whatever AMPECO answered
+        except Exception as error:  # noqa: BLE001 - no answer of AMPECO may stop the endpoint
             await self._failed("unexpected", error)
 
     async def _reconcile(self, wanted: frozenset[str]) -> None:
@@ -134,7 +140,7 @@ class Registrar:
             return
         token = secrets.token_hex(16)
         if not await self._store.lock(token, int(LOCK_S * 1000)):
-            return  # another replica is at it; look again in a moment
+            return  # another replica reconciles; the next check looks again
         try:
             await self._reconcile_alone(wanted)
         finally:
@@ -173,9 +179,9 @@ class Registrar:
         self._done(wanted, "registered")
 
     def _leave_out(self, plan: Plan, error: Invalid) -> None:
-        """One type that this tenant does not know must not keep the others from being delivered.
+        """Leave out the types that AMPECO refused, so that the others are still delivered.
 
-        Until the next start: a tenant learns new types with its updates.
+        They stay out until the next start; an update of the tenant may add them.
         """
         replaceable = frozenset(
             name for name in plan.types if one_spelling(self._asked, self._refused | {name}) - {*plan.types}
@@ -209,7 +215,7 @@ class Registrar:
         await self._trust_what_was()
 
     async def _trust_what_was(self) -> None:
-        """AMPECO is away: what an earlier process registered for this URL still delivers here."""
+        """Count as settled if an earlier process registered this URL: that registration still delivers."""
         try:
             remembered = await self._store.read()
         except (RedisError, OSError):
@@ -218,7 +224,7 @@ class Registrar:
             self.settled = True
 
     async def close(self) -> None:
-        """At a polite exit: remove a notification subscription that was to live no longer than we."""
+        """On clean shutdown, remove an ephemeral notification subscription."""
         if self._mode != "ephemeral" or self._subscription_id is None:
             return
         try:

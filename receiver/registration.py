@@ -1,10 +1,10 @@
-"""Our notification subscription at AMPECO: compare what exists with what is wanted, change the difference.
+"""Our notification subscription at AMPECO: compare what exists with what is wanted, and change the difference.
 
-`reconcile` is pure and shrinks by nothing but what it is given as released: any other type that no handler wants
-any more stays subscribed and is named in the plan. Subscribe is not idempotent at AMPECO (each call adds one), so
-nothing is created before listing. AMPECO announces some facts under two types, an older and a newer spelling: of
-the two one is subscribed, or every such fact would be two events. It knows nothing of HTTP requests, of events
-or of handlers beyond the types they want.
+- `reconcile` is pure. It gives up only released types; other unwanted types stay subscribed, and the plan names them.
+- Subscribe is not idempotent at AMPECO: each call adds a subscription. So nothing is created before listing.
+- AMPECO announces some facts under an older and a newer type. We subscribe one: both would make two events.
+
+It knows nothing of HTTP requests or events. Of handlers it knows only the types that they want.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Existing(Protocol):
 
     @property
     def id(self) -> str:
-        """Its id at AMPECO."""
+        """Id at AMPECO."""
 
     @property
     def via(self) -> str:
@@ -38,14 +38,14 @@ class Existing(Protocol):
 
     @property
     def callback_url(self) -> str | None:
-        """Where it delivers."""
+        """The URL that it delivers to."""
 
 
 class Notifications(Protocol):
-    """The calls to AMPECO that are needed here."""
+    """The calls to AMPECO that this module makes."""
 
     async def list(self) -> Sequence[Existing]:
-        """All notification subscriptions."""
+        """List all notification subscriptions."""
 
     async def subscribe(self, notifications: Sequence[str], *, callback_url: str) -> Existing:
         """Add one."""
@@ -62,10 +62,10 @@ class Plan:
     """The difference between what exists and what is wanted.
 
     Attributes:
-        keep: id of the notification subscription that is and stays ours; None when there is none.
-        types: what it shall deliver; empty when nothing is wanted, and then nothing is done.
-        change: whether `keep` must be told, or a new one created.
-        extras: ids of others with our callback URL, to be removed.
+        keep: id of our notification subscription; None when there is none yet.
+        types: the types that it is to deliver. Empty when nothing is wanted; then nothing changes.
+        change: whether `keep` must be updated, or a new one created.
+        extras: ids of further ones with our callback URL, to be removed.
         unwanted: types that stay subscribed although no handler wants them.
     """
 
@@ -77,7 +77,7 @@ class Plan:
 
     @property
     def action(self) -> str:
-        """In one word, for the log."""
+        """The plan in one word, for the log."""
         if not self.types:
             return "nothing"
         if self.keep is None:
@@ -86,7 +86,7 @@ class Plan:
 
 
 def subscribable(wanted: Iterable[str]) -> frozenset[str]:
-    """Wanted types as Subscribe takes them: everything spelled out, our own left out."""
+    """Return wanted types as Subscribe takes them: `*` spelled out, our own types left out."""
     types = set(wanted)
     if EVERYTHING in types:
         types = (types - {EVERYTHING}) | SUBSCRIBABLE
@@ -94,19 +94,20 @@ def subscribable(wanted: Iterable[str]) -> frozenset[str]:
 
 
 def newer(name: str) -> frozenset[str]:
-    """The types that together say what a deprecated one says; empty where there are none."""
+    """Return the types that replace a deprecated one; empty if there are none."""
     known = KNOWN_TYPES.get(name)
     return frozenset(known.superseded_by) if known is not None else frozenset()
 
 
 def one_spelling(wants: Iterable[Iterable[str]], refused: frozenset[str] = frozenset()) -> frozenset[str]:
-    """What to subscribe for handlers, so that a fact arrives under one of its two spellings.
+    """Return the types to subscribe, so that a fact arrives under one of its two spellings.
 
-    A handler that takes both gets the newer one; the older one where AMPECO refuses the newer, or where another
-    handler takes only the older. Both are subscribed when one handler takes only the older and one only the newer.
+    A handler that takes both spellings gets the newer one. It gets the older one if AMPECO refuses the newer, or if
+    another handler takes only the older. If one handler takes only the older and one only the newer, both are
+    subscribed.
 
     Args:
-        wants: types of each handler.
+        wants: the types of each handler.
         refused: types that Subscribe does not accept.
     """
     either: dict[str, frozenset[str]] = {}
@@ -123,7 +124,7 @@ def one_spelling(wants: Iterable[Iterable[str]], refused: frozenset[str] = froze
 
 
 def other_spellings(wanted: frozenset[str]) -> frozenset[str]:
-    """Types that no handler wants and that say only what wanted ones say."""
+    """Return unwanted types that only repeat the facts of wanted ones."""
     found: set[str] = set()
     for old in KNOWN_TYPES:
         new = newer(old)
@@ -142,15 +143,15 @@ def reconcile(
     known_id: str | None = None,
     released: frozenset[str] = frozenset(),
 ) -> Plan:
-    """Plan what has to change.
+    """Plan the difference.
 
     Args:
         existing: all notification subscriptions of the tenant.
         wanted: types as Subscribe takes them (`subscribable`); when empty, nothing is planned.
-        callback_url: ours.
-        released: types of retired handlers, other spellings of wanted ones, and refused ones; they alone are given
+        callback_url: our URL.
+        known_id: the id stored as ours. It is preferred when several have our callback URL.
+        released: types of retired handlers, other spellings of wanted ones, and refused ones. Only these are given
             up, unless a handler wants them.
-        known_id: id that we remember as ours; it is preferred when several have our callback URL.
     """
     if not wanted:
         return Plan()
@@ -175,13 +176,13 @@ def reconcile(
 
 
 async def apply(plan: Plan, notifications: Notifications, callback_url: str) -> str | None:
-    """Carry out a plan; extras go last, so that no type is without a subscription in between.
+    """Carry out a plan. Extras are removed last, so that every type stays subscribed meanwhile.
 
     Returns:
         The id of our notification subscription, or None when nothing was wanted.
 
     Raises:
-        ampeco.errors.ApiError: a call failed; planning anew from a fresh list is safe.
+        ampeco.errors.ApiError: a call failed. It is safe to list and plan again.
     """
     kept = plan.keep
     if kept is None and plan.types:
@@ -196,14 +197,17 @@ async def apply(plan: Plan, notifications: Notifications, callback_url: str) -> 
 def refused(
     sent: Sequence[str], error: Invalid, *, replaceable: frozenset[str] = frozenset()
 ) -> frozenset[str]:
-    """Which of the types sent a tenant does not know, as far as its 422 tells.
+    """Return the types that a 422 refuses.
+
+    If the answer names no element of the list, the types that no list of AMPECO's has are suspected. If there are
+    none, the replaceable ones are.
 
     Args:
-        replaceable: types that could be left out for their other spelling.
+        sent: the types as sent, in order.
+        error: the answer.
+        replaceable: types that could be left out because their other spelling is subscribed instead.
 
-    Source: `errors` maps fields to texts (confirmed); that an element of a list is named `notifications.<index>`
-    is inferred. Where no element is named, the types that no list of AMPECO's has are suspected; without any, the
-    replaceable ones.
+    Source: `errors` maps fields to texts (confirmed). That an element is named `notifications.<index>` is inferred.
     """
     prefix = "notifications."
     places = {field.removeprefix(prefix) for field in error.errors if field.startswith(prefix)}
@@ -214,7 +218,7 @@ def refused(
 
 
 def _address(url: str) -> tuple[object, ...]:
-    """What makes two callback URLs the same; of one that is no URL, its text."""
+    """Return a value that is equal for equal callback URLs. For a text that is not a URL, the text itself."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)

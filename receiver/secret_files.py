@@ -1,7 +1,7 @@
-"""Notices that the secret files changed, and reads the settings again.
+"""Watches the secret files, and reads the settings again after a change.
 
-A mounted secret changes without a restart of the process: new keys count at once. Everything else that is
-configured stays as it was at the start; a change that cannot be read changes nothing and is said so.
+A mounted secret may change while the process runs. New keys count at once; other settings need a restart. If the
+changed settings are refused, the process logs it and keeps the old ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TypeAlias
 
 from receiver.errors import SettingsError
 from receiver.logging import get_logger
-from receiver.settings import PREFIX, Settings
+from receiver.settings import Settings
+from receiver.settings_source import PREFIX
 
 POLL_S = 2.0
 
@@ -22,7 +23,7 @@ _log = get_logger(__name__)
 
 
 def fingerprint(folder: Path) -> Fingerprint:
-    """What changes when a file in the folder does; empty when the folder cannot be read."""
+    """Return a value that changes when a file in the folder does; empty when the folder cannot be read."""
     found = []
     try:
         for path in sorted(folder.iterdir()):
@@ -42,9 +43,10 @@ class SecretFiles:
     ) -> None:
         """
         Args:
-            reload: reads all settings anew; raises SettingsError.
-            changed: called with settings that were read after a change, and once at the first look, since
-                a file may have changed between the start of the process and then.
+            folder: the folder of secret files.
+            reload: reads all settings again; raises SettingsError.
+            changed: called with the settings after a change. The first check calls it too, since a file may have
+                changed after the process read its settings.
         """
         self._folder = folder
         self._reload = reload
@@ -55,10 +57,10 @@ class SecretFiles:
         """Watch until cancelled."""
         while True:
             await asyncio.sleep(POLL_S)
-            self.look()
+            self.check()
 
-    def look(self) -> None:
-        """Read anew if a file changed since the last look."""
+    def check(self) -> None:
+        """Read the settings again if a file changed since the last check."""
         now = fingerprint(self._folder)
         if now == self._seen:
             return
@@ -66,6 +68,6 @@ class SecretFiles:
         try:
             settings = self._reload()
         except SettingsError as error:
-            _log.error("settings.change_refused", setting=error.setting, fault=error.fault, mend=error.mend)
+            _log.error("settings.change_refused", setting=error.setting, fault=error.fault, fix=error.fix)
         else:
             self._changed(settings)

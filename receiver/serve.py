@@ -1,6 +1,6 @@
-"""The serving process: opens the ports, runs what runs beside them, and closes everything in order.
+"""The serving process: builds the parts, serves, runs the background tasks, and closes everything in order.
 
-This is where the parts are put together. It decides nothing about a request.
+It decides nothing about a request.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
-import uvicorn
 from redis.exceptions import RedisError
-from starlette.types import ASGIApp
 
 from ampeco.client import AsyncClient
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules
@@ -38,6 +36,7 @@ from receiver.errors import SettingsError
 from receiver.gaps import Heartbeat
 from receiver.group_commit import GroupCommit
 from receiver.health import Health
+from receiver.http_server import HttpServer
 from receiver.intake import Intake
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
@@ -45,27 +44,21 @@ from receiver.recollection import Recollection
 from receiver.registrar import Access, Registrar
 from receiver.secret_files import SecretFiles
 from receiver.settings import Settings
+from receiver.sockets import Listeners, open_listeners
 from receiver.verification import Verifier
-
-GRACE_S = 10
-KEEP_ALIVE_S = 75  # longer than the usual proxy keeps a connection, so that the proxy is who closes it
-BACKLOG = 2048
-
-Doors: TypeAlias = contextlib.AbstractContextManager[tuple[socket.socket, socket.socket]]
-"""The public and the admin socket, listening for as long as the block lasts."""
 
 _T = TypeVar("_T")
 _log = get_logger(__name__)
 
 
 class Receiver:
-    """One serving process: the door, and what has to run as long as it is open."""
+    """One serving process: the endpoint and the background tasks that run with it."""
 
     def __init__(self, settings: Settings, *, reload: Callable[[], Settings] | None = None) -> None:
         """
         Args:
-            settings: with a Redis URL and a key, and unless `registration` is off with all that registering needs.
-            reload: reads all settings anew after a secret file changed.
+            settings: those that `serving_needs` names are set.
+            reload: reads all settings again after a secret file changed.
 
         Raises:
             SettingsError: the entity key file cannot be used.
@@ -123,13 +116,14 @@ class Receiver:
         stop: asyncio.Event,
         on_open: Callable[[], None] = lambda: None,
         *,
-        doors: Doors | None = None,
+        listeners: Listeners | None = None,
     ) -> None:
-        """Serve until `stop` is set, then finish what was begun.
+        """Serve until `stop` is set, then finish open requests.
 
         Args:
+            stop: ends the process.
             on_open: called once, when both ports are open.
-            doors: where to serve; the ports of the settings unless somebody else has opened them.
+            listeners: where to serve. If None, the ports of the settings are opened.
 
         Raises:
             LogMismatch: the log in this Redis belongs to another tenant or setting.
@@ -137,7 +131,7 @@ class Receiver:
         """
         try:
             await self._health.check()
-            with doors or open_doors(self._settings) as (public, admin):
+            with listeners or open_listeners(self._settings) as (public, admin):
                 on_open()
                 await self._serve(public, admin, stop)
                 self._door.flush()
@@ -150,33 +144,37 @@ class Receiver:
     async def _serve(self, public: socket.socket, admin: socket.socket, stop: asyncio.Event) -> None:
         endpoint = create_endpoint(self._settings, self._deps)
         servers = [
-            _Server(
+            HttpServer(
                 create_app(self._settings, self._deps, endpoint),
                 protocol_for(endpoint, self._settings.webhook_path),
             ),
-            _Server(create_admin_app(self._report, self._exposition)),
+            HttpServer(create_admin_app(self._report, self._exposition)),
         ]
         serving = [
             asyncio.create_task(server.serve(sockets=[sock]))
             for server, sock in zip(servers, (public, admin), strict=True)
         ]
-        beside: list[asyncio.Task[Any]] = [
+        background: list[asyncio.Task[Any]] = [
             asyncio.create_task(self._pulse()),
             asyncio.create_task(tick_forever(self._log, self._waker, stop, self._settings.keep)),
         ]
         if self._registrar is not None:
-            beside.append(asyncio.create_task(self._registrar.run()))
+            background.append(asyncio.create_task(self._registrar.run()))
         if self._settings.secrets_dir is not None and self._reload is not None:
             files = SecretFiles(self._settings.secrets_dir, self._reload, self._secrets_changed)
-            beside.append(asyncio.create_task(files.run()))
+            background.append(asyncio.create_task(files.run()))
         stopping = asyncio.create_task(stop.wait())
         try:
-            ended, _ = await asyncio.wait([stopping, *serving, *beside], return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(
+                [stopping, *serving, *background], return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             self._health.stopping = True
-            await end_tasks([stopping, *beside])
+            await end_tasks([stopping, *background])
             if self._registrar is not None:
-                await self._registrar.close()  # while the door is still open for what is under way
+                await (
+                    self._registrar.close()
+                )  # AMPECO may still deliver; the endpoint answers until this is done
             for server in servers:
                 server.should_exit = True
             await asyncio.gather(*serving, return_exceptions=True)
@@ -190,24 +188,26 @@ class Receiver:
         return self._metrics.exposition()
 
     async def _pulse(self) -> None:
-        """Once a second: can we write, is the log ours, the door is open, and what happened."""
+        """Check the log, beat, and write the counted log lines, once a second."""
         while True:
             if await self._health.check():
-                with contextlib.suppress(RedisError, OSError):  # the next check says so
+                with contextlib.suppress(RedisError, OSError):  # the next health check logs it
                     if await self._recollection.check():
-                        await self._look_at_durability()
+                        await self._check_durability()
                     await self._heartbeat.beat()
             self._door.flush()
-            self._metrics.waiting_bytes.set(self._commit.waiting_bytes)  # for who reads counts from outside
+            self._metrics.waiting_bytes.set(
+                self._commit.waiting_bytes
+            )  # for the shared counts of several processes
             await asyncio.sleep(1.0)
 
     async def _claim(self) -> None:
         await self._log.claim(self._settings.tenant_url or "", self._rules_version)
         await self._recollection.check()  # before the first event is accepted
-        await self._look_at_durability()
+        await self._check_durability()
 
-    async def _look_at_durability(self) -> None:
-        """Of the Redis that is there now; another may have taken its place."""
+    async def _check_durability(self) -> None:
+        """Warn if the current Redis is less durable than configured. Runs again after every failover."""
         weaker = await shortfall(self._log, self._settings.durability)
         if weaker:
             _log.warning("redis.less_durable", wanted=self._settings.durability, found=weaker)
@@ -243,7 +243,7 @@ class Receiver:
     def _secrets_changed(self, fresh: Settings) -> None:
         keys = list(fresh.accepted_keys)
         if fresh.signing_keys is None:
-            # AMPECO goes on signing with the token that subscribed, whatever token we call it with.
+            # AMPECO keeps signing with the token that subscribed, even when we call it with another token.
             keys += [key for key in self._verifier.keys if key not in keys]
         if keys != list(self._verifier.keys):
             self._verifier.replace(keys)
@@ -256,48 +256,13 @@ class Receiver:
         self._settings = fresh
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling: there are two of them in this process, and one decides."""
-
-    def __init__(self, app: ASGIApp, http: Any = "httptools") -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=http,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=GRACE_S,
-                backlog=BACKLOG,
-            )
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-async def serve_until(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
-    """Serve one application on one listening socket until `stop` is set."""
-    server = _Server(app)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
-    stopping.cancel()
-    await serving
-
-
 def stop_on_signals(stop: asyncio.Event, *, insist: bool = True) -> None:
-    """SIGTERM and SIGINT set the event.
+    """Set `stop` on SIGTERM and SIGINT.
 
     Args:
-        insist: a second one ends the process as usual. Not for a child: its parent asks it to stop, and whoever
-            stops a whole group of processes (systemd) has asked it too.
+        stop: the event to set.
+        insist: a second signal ends the process at once. False for a child process: it may get the signal twice,
+            from its parent and from systemd, which signals the whole group.
     """
     loop = asyncio.get_running_loop()
 
@@ -310,57 +275,8 @@ def stop_on_signals(stop: asyncio.Event, *, insist: bool = True) -> None:
         loop.add_signal_handler(number, ask, number)
 
 
-@contextlib.contextmanager
-def open_doors(settings: Settings, **also: object) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Open the ports of the settings, and say so.
-
-    Args:
-        also: further fields of the log line.
-
-    Raises:
-        SettingsError: a port cannot be opened.
-    """
-    with (
-        listening(settings.host, settings.port, "AWR_PORT") as public,
-        listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as admin,
-    ):
-        _log.info("settings.loaded", **settings.summary())
-        ports = {"port": public.getsockname()[1], "admin_port": admin.getsockname()[1]}
-        _log.info("door.opened", **ports, **also)
-        yield public, admin
-        _log.info("door.closed")
-
-
-@contextlib.contextmanager
-def shared_doors(public_fd: int, admin_fd: int) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Listening sockets that the parent of this process has opened and handed down."""
-    with socket.socket(fileno=public_fd) as public, socket.socket(fileno=admin_fd) as admin:
-        _log.info("door.opened", pid=os.getpid())
-        yield public, admin
-        _log.info("door.closed", pid=os.getpid())
-
-
-@contextlib.contextmanager
-def listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
-    """A listening TCP socket for as long as the block lasts.
-
-    Raises:
-        SettingsError: it cannot be opened.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    both = host == "::" and socket.has_dualstack_ipv6()
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
-    except OSError as error:
-        raise SettingsError(
-            setting, f"{host}:{port} cannot be opened ({error.strerror})", "free it or choose another"
-        ) from None
-    with listener:
-        yield listener
-
-
 def rules_of(settings: Settings) -> EntityKeyRules:
-    """The entity key rules in force.
+    """Load the entity key rules of the settings.
 
     Raises:
         SettingsError: the file cannot be used.
@@ -370,24 +286,24 @@ def rules_of(settings: Settings) -> EntityKeyRules:
     try:
         return EntityKeyRules.load(settings.entity_keys_file)
     except ValueError as error:
-        raise SettingsError("AWR_ENTITY_KEYS_FILE", str(error), "mend the file") from None
+        raise SettingsError("AWR_ENTITY_KEYS_FILE", str(error), "fix the file") from None
 
 
 async def claim(settings: Settings, redis_url: str) -> None:
-    """Find out whether the log is ours, for a parent whose children would each say it in a line of its own.
+    """Claim the log before child processes start, so that a mismatch is reported once instead of by each child.
 
     Raises:
-        LogMismatch: it is not.
+        LogMismatch: the log belongs to another tenant or setting.
         SettingsError: the entity key file cannot be used.
     """
     rules = rules_of(settings)
     async with connect(redis_url) as redis:
         log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
-        with contextlib.suppress(RedisError, OSError):  # the children wait for it, and say so
+        with contextlib.suppress(RedisError, OSError):  # the children wait for Redis, and log it
             await log.claim(settings.tenant_url or "", rules.version)
 
 
 def _needed(value: _T | None) -> _T:
-    """A setting that `load` was told to demand."""
+    """Return a setting that `load` demanded."""
     assert value is not None  # noqa: S101
     return value

@@ -1,8 +1,8 @@
-"""Counting in several processes: each into files of one folder, which outlive it, and one of them all reads them.
+"""Metrics of several processes: each counts into files of one folder, and the parent reads them all.
 
-This is the multiprocess mode of prometheus_client, with a process's place among its siblings instead of its process
-id: whoever takes the place of a process that died goes on with its counts. So nothing goes backwards, not even by
-what was counted a moment before a SIGKILL, and files do not pile up.
+This is the multiprocess mode of prometheus_client, with one change: a process's place (`serve-1`) stands for its
+process id. A process that replaces a dead one continues its counts. So counters never go backwards, even after a
+SIGKILL, and the number of files stays the same.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def count_into(place: str) -> None:
-    """Let this process count in the folder of its environment; before its first metric is made.
+    """Make this process count into the folder named by `FOLDER`. Call it before the first metric is created.
 
     Args:
-        place: of this process among its siblings; one live process at a time has it.
+        place: name of this process among its siblings. At most one live process has it.
     """
     values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
 
 
 def ended(folder: str, place: str) -> None:
-    """A process has ended: what it counted stays, what it said of its own state does not."""
+    """Drop the gauges of a process that ended; keep its counts."""
     mark_process_dead(place, folder)  # type: ignore[no-untyped-call]
 
 
 def exposition(folder: str, *, ready: bool) -> bytes:
-    """What all of them counted, in Prometheus's text format.
+    """Return the metrics of all processes in Prometheus's text format.
 
     Args:
-        ready: what `awr_ready` is to say; a process that is not there cannot say that it is not.
+        folder: where they count.
+        ready: value of `awr_ready`. The parent knows it better, since a dead process cannot report itself.
     """
     registry = CollectorRegistry()
     registry.register(_Together(folder, ready))

@@ -1,6 +1,6 @@
-"""From unverified to verified: the only place where a `VerifiedDelivery` comes into being.
+"""Verifies signatures: the only place that makes a `VerifiedDelivery`.
 
-It knows signatures and keys. It knows nothing of HTTP, of what the bytes mean or where they go.
+It knows signatures and keys. It knows nothing of HTTP, of payloads or of the log.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from receiver.logging import get_logger
 
 AUTO = "auto"
 CHOICES: Final = (*SCHEMES, AUTO)
-"""What a `Verifier` can be asked for: one scheme, or to find out which."""
+"""Schemes of a `Verifier`: a fixed one, or `auto` to detect it."""
 
 STALE_AFTER_S: Final = 300
-"""Age of a signed timestamp from which on a request is marked, in seconds; a first attempt takes less."""
+"""Age in seconds above which a signed timestamp is marked `stale`. A first attempt takes less."""
 
 _PROOF: Final = object()
 _UNSIGNED: Final = "body"
@@ -32,7 +32,7 @@ _log = get_logger(__name__)
 
 
 class RawDelivery(NamedTuple):
-    """What a stranger sent, and when it arrived.
+    """An unverified request, and when it arrived.
 
     Attributes:
         headers: pairs, names in lower case; at least those of `Verifier.headers`.
@@ -48,8 +48,8 @@ class VerifiedDelivery:
     """Bytes that were signed with one of our keys. Only `Verifier.verify` can make one.
 
     Attributes:
-        key_id: of the key that signed them.
-        stale: the time that was signed with them is long past: a late retry, a resend, or a replay.
+        key_id: id of the key that signed them.
+        stale: whether the signed timestamp is old: a late retry, a resend, or a replay.
     """
 
     __slots__ = ("body", "key_id", "received_at_ms", "stale")
@@ -66,10 +66,10 @@ class VerifiedDelivery:
 
 
 class Verifier:
-    """Checks signatures against an ordered list of keys, which can be replaced while it works.
+    """Checks signatures against an ordered list of keys. The list can be replaced at any time.
 
     Attributes:
-        headers: those that it needs besides the signature, in lower case.
+        headers: names of the headers that it needs in addition to the signature, in lower case.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Verifier:
         Args:
             keys: accepted keys, at least one.
             scheme: one of `CHOICES`.
-            tolerance_s: age of a signed timestamp from which on a request is refused; None refuses none.
+            tolerance_s: age above which a signed timestamp is refused, in seconds; None refuses none.
             on_stale: called for each accepted request that is stale.
         """
         self._scheme = scheme
@@ -97,20 +97,20 @@ class Verifier:
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        """Ids of the accepted keys, safe to show."""
+        """Ids of the accepted keys; not secret."""
         return tuple(key.key_id for key in self.keys)
 
     def replace(self, keys: Sequence[SigningKey]) -> None:
-        """Accept these keys from now on, and no others."""
+        """Accept only these keys from now on."""
         if not keys:
-            raise ValueError("without a key nothing can be verified")
+            raise ValueError("at least one key is needed")
         self.keys = tuple(keys)
 
     def verify(self, delivery: RawDelivery) -> VerifiedDelivery:
-        """Turn a delivery into a verified one.
+        """Verify the signature of a request.
 
         Raises:
-            SignatureError: the signature is missing, malformed, made with no key of ours, or older than tolerated.
+            SignatureError: the signature is missing or malformed, fits no accepted key, or is older than tolerated.
         """
         body, signature, received_at_ms, pairs = delivery
         if self._scheme == _UNSIGNED:
@@ -128,7 +128,7 @@ class Verifier:
         return verify(body, signature, self.keys, headers=headers, signed_string=signed_string), self._scheme
 
     def _is_stale(self, headers: Headers, received_at_ms: int) -> bool:
-        """Judge the age of a timestamp whose signature is right; one in the future is not old."""
+        """Return whether a verified timestamp is old. A time in the future is not."""
         age_s = received_at_ms / 1000 - signed_at(headers).timestamp()
         if self._tolerance_s is not None and age_s > self._tolerance_s:
             raise SignatureError("signature-stale")
@@ -139,7 +139,7 @@ class Verifier:
 
 
 class _Auto:
-    """Finds out which scheme each key signs with, and tries that one first from then on."""
+    """Detects the scheme of each key, and tries it first from then on."""
 
     def __init__(self) -> None:
         self._pinned: dict[str, str] = {}  # key id -> scheme
@@ -148,10 +148,10 @@ class _Auto:
     def signed_by(
         self, body: bytes, signature: bytes | None, keys: Sequence[SigningKey], headers: Headers
     ) -> tuple[SigningKey, str]:
-        """Find key and scheme of a signature.
+        """Return key and scheme of a signature.
 
         Raises:
-            SignatureError: as `verify`; `signature-mismatch` when none of the schemes fits.
+            SignatureError: as `verify`; `signature-mismatch` when no scheme fits.
         """
         pinned: dict[str, list[SigningKey]] = {}
         for key in keys:
@@ -172,7 +172,10 @@ class _Auto:
         if self._pinned.get(key_id) == scheme:
             return
         self._pinned[key_id] = scheme
-        if (key_id, scheme) not in self._logged:  # two subscriptions of one token may take turns
+        if (
+            key_id,
+            scheme,
+        ) not in self._logged:  # two subscriptions of one token may alternate between schemes
             self._logged.add((key_id, scheme))
             _log.info("signature.scheme_pinned", key_id=key_id, scheme=scheme)
 

@@ -70,7 +70,7 @@ def test_a_killed_redis_costs_503_until_it_is_back_and_nothing_accepted_is_lost(
         front.line("redis.recovered")
 
 
-def test_a_redis_that_takes_the_place_of_another_is_looked_at_anew(
+def test_a_redis_that_takes_the_place_of_another_is_checked_again(
     server: EmbeddedServer, prefix: str
 ) -> None:
     with door(server.url, prefix) as front:

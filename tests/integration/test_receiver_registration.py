@@ -1,4 +1,4 @@
-"""Registration at a simulated tenant: one notification subscription with the right types, also after faults."""
+"""Registration against a pretend tenant: one notification subscription, the right types, also after failures."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_no_key_is_refused() -> None:
 @pytest.mark.parametrize(
     ("extra", "fault"),
     [
-        ({"AWR_PRT": "80"}, "AWR_PRT: is no setting; did you mean AWR_PORT?"),
+        ({"AWR_PRT": "80"}, "AWR_PRT: unknown setting; did you mean AWR_PORT?"),
         ({"AWR_PORT": "tcp://10.0.0.1:8080"}, "enableServiceLinks: false"),
         ({"AWR_API_TOKEN": ""}, "AWR_API_TOKEN: is empty"),
         ({"AWR_REDIS_URL": f"http://:{TOKEN}@host"}, "AWR_REDIS_URL: scheme"),
@@ -49,7 +49,7 @@ def test_no_key_is_refused() -> None:
         ({"AWR_REGISTER": "auto"}, "AWR_TENANT_URL: is not set"),
     ],
 )
-def test_a_wrong_setting_is_refused_with_its_mend(extra: dict[str, str], fault: str) -> None:
+def test_a_wrong_setting_is_refused_with_its_fix(extra: dict[str, str], fault: str) -> None:
     assert fault in refused({**SERVING, **extra})
 
 
@@ -124,7 +124,7 @@ def test_secret_files_count_without_a_restart(valkey: EmbeddedServer, prefix: st
         assert "second-key" not in text
 
 
-def test_a_new_api_token_is_accepted_beside_the_one_that_subscribed(
+def test_a_new_api_token_is_accepted_together_with_the_one_that_subscribed(
     valkey: EmbeddedServer, prefix: str, tmp_path: Path
 ) -> None:
     (tmp_path / "AWR_API_TOKEN").write_text("old-token")

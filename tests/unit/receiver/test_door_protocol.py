@@ -1,6 +1,6 @@
-"""One connection: the short way and the long way answer alike, in order, once, and close cleanly.
+"""One connection: the fast and the slow path give the same answers, in order, once, and shut down cleanly.
 
-The transport is made up, so that a test decides in which pieces bytes arrive.
+The transport is a fake, so that a test decides in which pieces bytes arrive.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from ampeco.signature import SCHEMES, SigningKey, sign
+from benchmarks.door import chunked
 from eventlog.log import Answer, AppendReply, Element
 from receiver.door_protocol import DoorProtocol, protocol_for
 from receiver.doorlog import DoorLog
@@ -82,14 +83,14 @@ class Wire(asyncio.Transport):
 
 
 class Door:
-    """A connection, the endpoint behind it, and a log that answers when the test says so."""
+    """A connection, the endpoint behind it, and a log that answers when the test lets it."""
 
     def __init__(self, *, keep_alive_s: int = 75, scheme: str = "body") -> None:
         self.wire = Wire()
         self.bodies: list[bytes] = []
         self.log_is_quick = asyncio.Event()
         self.log_is_quick.set()
-        self.long_ways = 0
+        self.slow_requests = 0
         counted = DoorLog(Metrics(), lambda queues: None)
         limits = Limits(body_bytes=LIMIT, linger_s=0.01)
         self.endpoint = WebhookEndpoint(
@@ -110,7 +111,7 @@ class Door:
         self.connection.connection_made(self.wire)
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.long_ways += 1
+        self.slow_requests += 1
         if scope["path"] == PATH:
             await self.endpoint(scope, receive, send)
         else:
@@ -157,6 +158,7 @@ CASES = {
     "the same path with a query": (request(body(), path=f"{PATH}?x=1"), 202),
     "an empty body": (request(b""), 202),
     "asks first": (request(body(), Expect="100-continue"), 202),
+    "chunked": (chunked(request(body())), 202),
     "no HTTP": (b"nonsense\r\n\r\n", 400),
 }
 
@@ -195,7 +197,7 @@ AT = b"1970-01-01T00:00:00.000000Z"  # the endpoint's clock stands there
     ("at", "status"),
     [(AT, 202), (b"1970-01-01T00:00:01.000000Z", 401), (b"1969-12-31T23:58:00.000000Z", 401)],
 )
-def test_both_ways_verify_with_the_timestamp(scheme: str, at: bytes, status: int) -> None:
+def test_both_paths_verify_with_the_timestamp(scheme: str, at: bytes, status: int) -> None:
     """Signed at AT, or changed afterwards, or signed long ago."""
     form = "body+timestamp" if scheme == "auto" else scheme
     signed_at = min(AT, at)
@@ -204,26 +206,38 @@ def test_both_ways_verify_with_the_timestamp(scheme: str, at: bytes, status: int
     expected = 202 if scheme == "body" else status
 
     async def scenario() -> None:
-        for cut, long_ways in ((len(sent), 0), (len(sent) - 5, 1)):
+        for cut, slow_requests in ((len(sent), 0), (len(sent) - 5, 1)):
             door = Door(scheme=scheme)
             for piece in (sent[:cut], sent[cut:]):
                 if piece:
                     door.connection.data_received(piece)
             assert await door.answered(1) == [expected]
-            assert door.long_ways == long_ways
+            assert door.slow_requests == slow_requests
             assert door.bodies == ([body()] if expected == 202 else [])
 
     play(scenario)
 
 
-def test_a_whole_request_takes_the_short_way_and_the_connection_stays() -> None:
+def test_a_whole_request_takes_the_fast_path_and_the_connection_stays() -> None:
     async def scenario() -> None:
         door = Door()
         for number in range(3):
             door.connection.data_received(request(body(number)))
             assert await door.answered(number + 1) == [202] * (number + 1)
-        assert (door.long_ways, door.wire.closed, door.state.total_requests) == (0, False, 3)
+        assert (door.slow_requests, door.wire.closed, door.state.total_requests) == (0, False, 3)
         assert door.bodies == [body(0), body(1), body(2)]
+
+    play(scenario)
+
+
+def test_a_chunked_request_takes_the_slow_path() -> None:
+    """The benchmark of the slow path relies on it."""
+
+    async def scenario() -> None:
+        door = Door()
+        door.connection.data_received(chunked(request(body())))
+        assert await door.answered(1) == [202]
+        assert (door.slow_requests, door.bodies) == (1, [body()])
 
     play(scenario)
 
@@ -341,7 +355,7 @@ def test_a_sender_that_does_not_read_its_answers_is_not_answered_without_end() -
         await door.answered(1)
         door.connection.pause_writing()
         door.connection.data_received(request(body(2), signature="00"))
-        await until(lambda: door.long_ways == 1)
+        await until(lambda: door.slow_requests == 1)
         assert door.wire.statuses == [202]
         door.connection.resume_writing()
         assert await door.answered(2) == [202, 401]

@@ -1,4 +1,4 @@
-"""Group commit: one call in flight, what waits goes with the next one, and no caller waits for ever."""
+"""Group commit: one call in flight, waiting elements go with the next one, and every element gets an answer."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -16,7 +16,7 @@ def element(body: bytes = b"x") -> Unreadable:
 
 
 class Log:
-    """A log whose appends wait for the test, and then end as it chooses."""
+    """A log whose appends wait at a gate and then call `act`."""
 
     def __init__(self) -> None:
         self.batches: list[list[bytes]] = []
@@ -54,7 +54,7 @@ def run(scenario: Callable[[Log, GroupCommit], Coroutine[Any, Any, None]], **opt
 
 
 async def append(commit: GroupCommit, one: Element) -> Answer:
-    """Append, and wait for the answer like a client that may go away before it."""
+    """Append, and wait for the answer; the waiting task may be cancelled before it."""
     answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
     commit.append(one, lambda answer: None if answered.done() else answered.set_result(answer))
     return await answered
@@ -268,7 +268,7 @@ def test_redis_going_away_between_singles_ends_the_rest_at_once() -> None:
     run(scenario)
 
 
-def test_nobody_is_left_waiting_when_the_pump_is_cancelled_or_breaks() -> None:
+def test_every_element_is_answered_when_the_pump_is_cancelled_or_breaks() -> None:
     async def scenario(log: Log, commit: GroupCommit) -> None:
         log.gate.clear()
         tasks = together(commit, [b"a", b"b"])

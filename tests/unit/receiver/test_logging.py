@@ -1,4 +1,4 @@
-"""Log lines: JSON in a pipe, on stderr, and never a secret, also from libraries."""
+"""Log lines: JSON in a pipe, on stderr, and never a secret, from our code or a library."""
 
 import json
 import os

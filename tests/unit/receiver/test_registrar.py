@@ -70,7 +70,7 @@ class World:
         """What is called at AMPECO when the registrar looks some time later."""
         self.now_s += seconds
         self.tenant.calls.clear()
-        await self.registrar.look()
+        await self.registrar.check()
         return list(self.tenant.calls)
 
 

@@ -1,4 +1,4 @@
-"""Settings that are unknown, empty, given twice or set by Kubernetes are refused with one line."""
+"""Settings: a name that is unknown, empty, set twice or set by Kubernetes is refused with one line."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_unknown_name_is_refused_with_the_nearest_one(name: str, near: str) -> N
 
 
 def test_unknown_name_like_no_other_is_refused_too() -> None:
-    assert _refused({"AWR_ZZZZQQQQ": "x"}).startswith("AWR_ZZZZQQQQ: is no setting")
+    assert _refused({"AWR_ZZZZQQQQ": "x"}).startswith("AWR_ZZZZQQQQ: unknown setting")
 
 
 def test_names_of_others_are_left_alone() -> None:
@@ -65,7 +65,7 @@ def test_service_link_on_a_setting_is_refused_with_its_cause(name: str) -> None:
 
 
 def test_something_like_a_service_link_by_hand_is_still_unknown() -> None:
-    assert "is no setting" in _refused({"AWR_REDIS_PORT": "6379"})
+    assert "unknown setting" in _refused({"AWR_REDIS_PORT": "6379"})
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_something_like_a_service_link_by_hand_is_still_unknown() -> None:
         ("AWR_REDIS_URL", "redis+sentinel://host", "end it with /SERVICE"),
         ("AWR_REDIS_URL", "redis+sentinel://host/main?x=1", "what can be given is sentinel_username"),
         ("AWR_KEY_PREFIX", "awr", "end with ':'"),
-        ("AWR_SIGNING_KEYS", ",,", "names nothing"),
+        ("AWR_SIGNING_KEYS", ",,", "has no entry"),
         ("AWR_LANES", "0", "greater"),
         ("AWR_DURABILITY", "never", "always, everysec, or replicated:n"),
         ("AWR_PLUGINS_STRICT", "perhaps", "boolean"),
@@ -207,7 +207,7 @@ def test_two_line_ends_are_one_too_many(tmp_path: Path) -> None:
         ("AWR_TOKEN", b"1", "did you mean"),
         ("AWR_API_TOKEN", b"\n", "is empty"),
         ("AWR_API_TOKEN", b"\xff\xfe", "not UTF-8"),
-        ("AWR_SECRETS_DIR", b"/x", "cannot be a file in itself"),
+        ("AWR_SECRETS_DIR", b"/x", "cannot be a file in its own folder"),
     ],
 )
 def test_faulty_secret_file_is_refused(tmp_path: Path, name: str, content: bytes, fault: str) -> None:

@@ -38,7 +38,7 @@ def test_replaced_keys_count_at_once() -> None:
 
 
 def test_without_keys_there_is_no_verifier() -> None:
-    with pytest.raises(ValueError, match="without a key"):
+    with pytest.raises(ValueError, match="at least one key"):
         Verifier([])
 
 

@@ -1,4 +1,4 @@
-"""What runs next to the endpoint: health, the gap watch, the endpoint's log lines, secret files."""
+"""The background tasks of the receiver: health, heartbeat, counted log lines, secret files."""
 
 import asyncio
 import os
@@ -246,10 +246,10 @@ def test_a_switched_mount_is_noticed_and_nothing_is_read_twice(tmp_path: Path) -
         seen.append(settings.api_token.get_secret_value())
 
     files = SecretFiles(tmp_path, lambda: load({"AWR_SECRETS_DIR": str(tmp_path)}), changed)
-    files.look()
+    files.check()
     _mounted(tmp_path, "2", "two")
-    files.look()
-    files.look()
+    files.check()
+    files.check()
     assert seen == ["one", "two"]
 
 
@@ -259,19 +259,19 @@ def test_a_change_that_cannot_be_read_changes_nothing_until_it_can(tmp_path: Pat
     seen: list[Settings] = []
     files = SecretFiles(tmp_path, lambda: load({"AWR_SECRETS_DIR": str(tmp_path)}), seen.append)
     path.write_text("")
-    files.look()
-    files.look()
+    files.check()
+    files.check()
     assert seen == []
     path.write_text("three")
     os.utime(path, ns=(1, 1))
-    files.look()
+    files.check()
     assert len(seen) == 1
 
 
 def test_a_reload_that_fails_is_not_fatal(tmp_path: Path) -> None:
     def refuse() -> Settings:
-        raise SettingsError("AWR_PORT", "is odd", "mend it")
+        raise SettingsError("AWR_PORT", "is odd", "fix it")
 
     files = SecretFiles(tmp_path, refuse, lambda settings: None)
     (tmp_path / "AWR_PORT").write_text("x")
-    files.look()
+    files.check()

@@ -1,0 +1,59 @@
+"""uvicorn as this process runs it: on given sockets, without signal handling of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from receiver.sockets import BACKLOG
+
+GRACE_S = 10
+KEEP_ALIVE_S = 75  # longer than common proxies keep a connection, so that the proxy closes it, not we
+
+
+class HttpServer(uvicorn.Server):
+    """A uvicorn server without signal handling: two run in one process, and the process decides when to stop."""
+
+    def __init__(self, app: ASGIApp, http: Any = "httptools") -> None:
+        """
+        Args:
+            app: the ASGI application.
+            http: makes the protocol of each connection, or the name of one of uvicorn's.
+        """
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=http,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=GRACE_S,
+                backlog=BACKLOG,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+async def serve_until(app: ASGIApp, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Serve one application on one listening socket until `stop` is set."""
+    server = HttpServer(app)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    stopping.cancel()
+    await serving

@@ -1,0 +1,102 @@
+"""Where settings come from: the environment and a folder of secret files.
+
+It reads texts and refuses unknown names, empty values, a name set twice, and values that Kubernetes put there.
+It does not check values: `settings.py` does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from receiver.errors import SettingsError
+
+PREFIX = "AWR_"
+SECRETS_DIR = "AWR_SECRETS_DIR"
+
+_LINKED_NAME = re.compile(
+    r"AWR(_\w+)?(_SERVICE_(HOST|PORT(_\w+)?)|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_LINKED_VALUE = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One value as text, and its source: `env` or `file`."""
+
+    text: str
+    source: str
+
+
+def read(environ: Mapping[str, str], known: Collection[str]) -> dict[str, Given]:
+    """Read every value that is set.
+
+    Args:
+        environ: the environment.
+        known: names of all settings.
+
+    Returns:
+        Name -> unparsed value.
+
+    Raises:
+        SettingsError: an unknown name, an empty value, a name set in both places, or a service link.
+    """
+    given: dict[str, Given] = {}
+    for name, text in environ.items():
+        if name.startswith(PREFIX) and _is_setting(name, text, known):
+            given[name] = Given(text, "env")
+    if SECRETS_DIR in given:
+        for name, text in _read_files(Path(given[SECRETS_DIR].text), known).items():
+            if name in given:
+                raise SettingsError(
+                    name, f"is set in the environment and in {SECRETS_DIR}", "remove one of them"
+                )
+            given[name] = Given(text, "file")
+    for name, value in given.items():
+        if not value.text.strip():
+            raise SettingsError(name, "is empty", "give it a value or unset it")
+    return given
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Return the default folder for data: systemd's, else the one of the XDG specification."""
+    if environ.get("STATE_DIRECTORY"):  # systemd may name several
+        return Path(environ["STATE_DIRECTORY"].split(":")[0])
+    if environ.get("XDG_STATE_HOME"):
+        return Path(environ["XDG_STATE_HOME"]) / "ampeco-receiver"
+    return Path(environ.get("HOME", "/tmp")) / ".local/state/ampeco-receiver"  # noqa: S108
+
+
+def _is_setting(name: str, text: str, known: Collection[str]) -> bool:
+    """Return False for a Kubernetes service link, which is ignored; refuse every other unknown name."""
+    if name in known:
+        if _LINKED_VALUE.fullmatch(text) and not name.endswith("_URL"):
+            raise SettingsError(
+                name,
+                "holds a Kubernetes service link, not a value",
+                "set enableServiceLinks: false in the pod, or rename the Service",
+            )
+        return True
+    if _LINKED_NAME.fullmatch(name) or (name.endswith("_PORT") and _LINKED_VALUE.fullmatch(text)):
+        return False
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    raise SettingsError(name, "unknown setting", f"did you mean {near[0]}?" if near else "unset it")
+
+
+def _read_files(folder: Path, known: Collection[str]) -> dict[str, str]:
+    try:
+        paths = [path for path in sorted(folder.iterdir()) if path.name.startswith(PREFIX) and path.is_file()]
+        texts = {path.name: path.read_bytes().decode() for path in paths}
+    except (OSError, UnicodeDecodeError) as error:
+        fault = error.strerror if isinstance(error, OSError) else "a file is not UTF-8"
+        raise SettingsError(
+            SECRETS_DIR, f"cannot be read ({fault})", "make it a folder of readable text files"
+        ) from None
+    for name, text in texts.items():
+        _is_setting(name, text, known)
+        if name == SECRETS_DIR:
+            raise SettingsError(name, "cannot be a file in its own folder", "set it in the environment")
+    return {name: re.sub(r"\r?\n\Z", "", text) for name, text in texts.items()}

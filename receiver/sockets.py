@@ -1,0 +1,87 @@
+"""The listening sockets: opened here, or inherited from a parent process.
+
+It knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from receiver.errors import SettingsError
+from receiver.logging import get_logger
+from receiver.settings import Settings
+
+BACKLOG = 2048
+"""Connections that the kernel keeps for us before we accept them."""
+
+Listeners: TypeAlias = contextlib.AbstractContextManager[tuple[socket.socket, socket.socket]]
+"""The public and the admin socket. They listen until the block ends."""
+
+_log = get_logger(__name__)
+
+
+@contextlib.contextmanager
+def open_listeners(settings: Settings, **fields: object) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Open the public and the admin port, and log both.
+
+    Args:
+        settings: hosts and ports.
+        fields: further fields of the log line.
+
+    Raises:
+        SettingsError: a port cannot be opened.
+    """
+    with (
+        listening(settings.host, settings.port, "AWR_PORT") as public,
+        listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as admin,
+    ):
+        _log.info("settings.loaded", **settings.summary())
+        ports = {"port": public.getsockname()[1], "admin_port": admin.getsockname()[1]}
+        _log.info("door.opened", **ports, **fields)
+        yield public, admin
+        _log.info("door.closed")
+
+
+@contextlib.contextmanager
+def inherited_listeners(public_fd: int, admin_fd: int) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Use listening sockets that the parent process opened.
+
+    Args:
+        public_fd: file descriptor of the public socket.
+        admin_fd: file descriptor of the admin socket.
+    """
+    with socket.socket(fileno=public_fd) as public, socket.socket(fileno=admin_fd) as admin:
+        _log.info("door.opened", pid=os.getpid())
+        yield public, admin
+        _log.info("door.closed", pid=os.getpid())
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
+    """Open a listening TCP socket that closes when the block ends.
+
+    Args:
+        host: address; an IPv6 address has a colon.
+        port: 0 chooses a free one.
+        setting: name of the setting that an error names.
+
+    Raises:
+        SettingsError: it cannot be opened.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    except OSError as error:
+        raise SettingsError(
+            setting, f"{host}:{port} cannot be opened ({error.strerror})", "free it or choose another"
+        ) from None
+    with listener:
+        # Accepted connections inherit this. asyncio sets it only where proto is IPPROTO_TCP; here it is 0.
+        # Without it, Nagle's algorithm may delay an answer's body until the peer acknowledges the head.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield listener

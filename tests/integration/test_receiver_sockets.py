@@ -1,0 +1,40 @@
+"""Listening sockets: an answer's body leaves at once, with either event loop."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import uvloop
+
+from receiver.sockets import inherited_listeners, listening
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("inherited", [False, True])
+def test_accepted_connections_do_not_delay_small_packets(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], inherited: bool
+) -> None:
+    async def nodelay_of_accepted(listener: socket.socket) -> int:
+        accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        class Connection(asyncio.Protocol):
+            def connection_made(self, transport: Any) -> None:
+                connection = transport.get_extra_info("socket")
+                accepted.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+                transport.close()
+
+        server = await asyncio.get_running_loop().create_server(Connection, sock=listener)
+        async with server, asyncio.timeout(10):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.close()
+            return await accepted
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner, listening("127.0.0.1", 0, "AWR_PORT") as opened:
+        if not inherited:
+            assert runner.run(nodelay_of_accepted(opened))
+            return
+        with inherited_listeners(os.dup(opened.fileno()), os.dup(opened.fileno())) as (public, _):
+            assert runner.run(nodelay_of_accepted(public))
