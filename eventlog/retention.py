@@ -16,6 +16,7 @@ from eventlog.clock import rfc3339
 from eventlog.duplicates import TWO_SINCE, counted_keys
 from eventlog.log import EventLog
 from eventlog.record import id_order
+from eventlog.registry import handler_names
 from eventlog.usage import ROOM_FOR_DRAINING, Standing, write_down
 
 _QUARANTINE_TIMES = 7  # as long as events
@@ -74,7 +75,7 @@ class _Sizes(NamedTuple):
 async def keep(log: EventLog, rules: Keep) -> Standing:
     """Remove what need not be kept, and find out whether there is room; one process at a time does that."""
     at_ms = await _now_ms(log)
-    handlers = await log.handler_names()
+    handlers = await handler_names(log)
     laps = [await _age(log, lane, rules.hours * _HOUR_MS) for lane in range(log.lanes)]
     await _trim_history(log, handlers, at_ms - rules.history_days * 24 * _HOUR_MS)
     await _trim_quarantine(log, rules, at_ms)

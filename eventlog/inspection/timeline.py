@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eventlog.inspection.delivery_state import EventFacts, Fate, HandlerFacts, PairFacts, fate_of
+from eventlog.inspection.events import read_event
 from eventlog.inspection.search import End, Where, ends_of_entity, ends_of_event, find, find_open, open_record
 from eventlog.log import EventLog
 from eventlog.record import OpenRecord, id_order
@@ -25,7 +26,7 @@ class Story:
 async def of_event(
     log: EventLog, lane: int, stream_id: str, handlers: Sequence[HandlerFacts], now_ms: int
 ) -> Story:
-    kept = await log.event(f"{lane}-{stream_id}")
+    kept = await read_event(log, f"{lane}-{stream_id}")
     if kept is not None:
         event = EventFacts(
             lane,

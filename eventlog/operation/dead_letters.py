@@ -16,6 +16,7 @@ from eventlog.log import EventLog
 from eventlog.operation.handlers import unknown_handler
 from eventlog.operation.reopen import BATCH, Again, reopen
 from eventlog.record import DeadLetter, OpenRecord, decode_open, id_order
+from eventlog.registry import handler_names
 
 _PAGE = 200
 _STREAM_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
@@ -195,7 +196,7 @@ def _batches(refs: Sequence[DeadRef]) -> Iterator[Sequence[DeadRef]]:
 
 
 async def _handlers(log: EventLog, wanted: DeadFilter) -> list[str]:
-    known = await log.handler_names()
+    known = await handler_names(log)
     if wanted.handler is None:
         return known
     if wanted.handler not in known:

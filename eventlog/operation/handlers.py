@@ -17,6 +17,7 @@ from redis.exceptions import ResponseError
 
 from eventlog.errors import ChangeRefused, LogError, UnknownName
 from eventlog.log import EventLog
+from eventlog.registry import handler_names
 
 GIVE_BACK_S = 45.0
 
@@ -115,7 +116,7 @@ async def released_types(log: EventLog) -> frozenset[str]:
 
 async def unknown_handler(log: EventLog, name: str) -> UnknownName:
     """The error that says which handlers there are."""
-    known = await log.handler_names()
+    known = await handler_names(log)
     return UnknownName(
         f"no handler {name!r} is registered in this log; there are: {', '.join(known) or 'none'}"
     )

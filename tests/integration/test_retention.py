@@ -14,9 +14,11 @@ import redis
 from eventlog.clock import now_ms
 from eventlog.history import Settled, encode, hash_of
 from eventlog.housekeeping import tick_forever
-from eventlog.log import Declaration, EventLog, Unreadable
+from eventlog.log import EventLog, Unreadable
 from eventlog.record import id_order
+from eventlog.registry import Declaration
 from eventlog.retention import Keep, keep
+from eventlog.schedule import elected, recompute
 from eventlog.scripts import source
 from eventlog.usage import standing
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
@@ -217,7 +219,7 @@ def test_the_log_goes_on_after_everything_in_it_was_trimmed(on_each_server):
             await log.append([event(n=n)])
             await drained(log, records)
             await keep(log, Keep(hours=0))
-            await log.recompute()
+            await recompute(log)
             await log.declare([declaration(records, name=f"new{n}")])
         assert ran == [0, 1, 2]
 
@@ -341,8 +343,8 @@ def test_a_server_beyond_its_limit_is_still_drained_and_trimmed(server, prefix):
             await log.redis.config_set("maxmemory", used // 2)
             with pytest.raises(redis.exceptions.OutOfMemoryError):
                 await log.redis.set(log.key("x"), "1")
-            assert await log.elected(10, "test")
-            assert not await log.elected(10, "test")
+            assert await elected(log, 10, "keeper")
+            assert not await elected(log, 10, "keeper")
             found = await keep(log, Keep())
             assert "maxmemory" in found.full
             await drained(log, settles)
