@@ -1,1 +1,1 @@
-"""How fast the door takes events and a worker drains them, against what a team would use otherwise."""
+"""How fast the endpoint accepts events and a worker drains them, against what a team would use otherwise."""

@@ -147,7 +147,7 @@ def _median(series: Series) -> float:
 
 
 def _doubts(facts: dict[str, Any], servers: list[Series], ceiling: Series | None) -> list[str]:
-    """What speaks against the figures."""
+    """Return the reasons to doubt the figures."""
     found = [
         f"{series.title}: its core was not busy, so something else held it up."
         for series in servers

@@ -15,12 +15,12 @@ _FAILING = os.environ.get(FAILING_SESSION)
 
 @handler(os.environ.get(NOOP, "noop"), start="oldest")
 async def noop(event: Event[SessionMeterValues], ctx: Context) -> None:
-    """Nothing to do, or nothing but to fail."""
+    """Do nothing, or fail."""
     if _FAILING is not None and event.key == _FAILING:
         raise RuntimeError
 
 
 @handler(os.environ.get(SLEEPER, "sleeper"), start="oldest", concurrency=32)
 async def sleeper(event: Event[SessionMeterValues], ctx: Context) -> None:
-    """Takes a second."""
+    """Sleep for a second."""
     await asyncio.sleep(1.0)

@@ -1,4 +1,4 @@
-"""From the door to the end of the handler: receiver and worker together on the measured core."""
+"""From the endpoint to the end of the handler: receiver and worker together on the measured core."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ async def declare(redis_url: str) -> None:
 
 
 async def accepted(redis_url: str, prefix: str = "awr:") -> int:
-    """Events in the log since it was made."""
+    """Count the events in the log since its creation."""
     async with opened(redis_url, prefix) as log:
         return (await read_counts(log)).accepted
 
@@ -87,14 +87,14 @@ async def settled_per_s(redis_url: str, prefix: str, handler: str, events: int, 
 
 
 async def counted(redis_url: str, prefix: str, handler: str) -> dict[str, int]:
-    """What a handler's outcomes add up to, latencies (`ms<=N`) included."""
+    """Add up a handler's outcomes, including latencies (`ms<=N`)."""
     async with opened(redis_url, prefix) as log:
         stats = await log.redis.hgetall(log.key("stats", handler))
     return {name.decode(): int(value) for name, value in stats.items()}
 
 
 async def when_all_done(redis_url: str, prefix: str, handler: str, time_limit_s: float) -> dict[str, int]:
-    """The same, once it has done all that was accepted.
+    """Return the same once the handler has done all that was accepted.
 
     Raises:
         TimeoutError: it did not in time.
@@ -138,7 +138,7 @@ def latency_ms(before: Mapping[str, int], after: Mapping[str, int], share: float
 
 
 async def bytes_used(redis_url: str) -> int:
-    """Memory of the whole server."""
+    """Return the memory of the whole server."""
     async with opened(redis_url) as log:
         return int((await log.redis.info("memory"))["used_memory"])
 

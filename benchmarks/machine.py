@@ -68,7 +68,7 @@ def _clean_environment() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """Find a port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -93,7 +93,7 @@ def wait_until_answering(port: int, process: subprocess.Popen[bytes], path: str)
 
 
 def cpu_s(pid: int) -> float | None:
-    """CPU seconds a process has used so far, where the system tells."""
+    """CPU seconds a process has used so far, where the system reports them."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""The peers that run on Node: installed as their lock file says, where there is a Node; else there are none.
+"""The peers that run on Node, installed from their lock file. Without Node there are none.
 
 They are installed under `build/`, which is ignored and thrown away with it.
 """
@@ -21,7 +21,7 @@ class NoNode(Exception):
 
 
 def installed() -> Path:
-    """The folder with `door.mjs` and `worker.mjs`, their packages beside them.
+    """Return the folder that holds `door.mjs`, `worker.mjs` and their packages.
 
     Raises:
         NoNode: no Node, too old a one, or the packages cannot be fetched.

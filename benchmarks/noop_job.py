@@ -2,4 +2,4 @@
 
 
 def handle(content: bytes) -> None:
-    """Nothing to do."""
+    """Do nothing."""

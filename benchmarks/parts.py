@@ -1,4 +1,4 @@
-"""`python -m benchmarks --part ...`: what takes longer than a look, each a run of its own.
+"""`python -m benchmarks --part ...`: measurements that take minutes, each in its own run.
 
 flat: whether a log that is a hundred times as long drains as fast, and what a waiting event costs in memory.
 slow: what a handler that takes a second gets done, and whether another one in the same worker notices.
@@ -55,7 +55,7 @@ def flat(redis_url: str, rounds: int, many: int) -> Part:
 
 
 def slow(redis_url: str, rounds: int, many: int) -> Part:
-    """A handler that sleeps for a second has a backlog, another one gets events meanwhile; then that one alone."""
+    """Measure a quick handler next to one that sleeps for a second and has a backlog, then the quick one alone."""
     url = f"{redis_url}?db=7"
     series = Series("handler that takes 1 s, 32 at a time")
     beside, alone = Series("another handler beside it"), Series("that handler alone")
@@ -82,7 +82,7 @@ def slow(redis_url: str, rounds: int, many: int) -> Part:
 
 
 async def _beside(url: str, number: int) -> tuple[float, float]:
-    """p99 of the quick handler at a steady offer, and what the slow one did each second meanwhile."""
+    """Return p99 of the quick handler at a steady offer, and the rate of the slow one during that time."""
     quick, sleeper = f"noop-{number}", f"sleeper-{number}"
     await logs.offer(url, "slow:", 10_000, _OTHER_PER_S, 1.0)
     quick_before = await logs.when_all_done(url, "slow:", quick, _TIME_LIMIT_S)  # so both are at work

@@ -1,4 +1,4 @@
-"""What the door and the worker are compared with. Each runs as a process of its own: `python -m benchmarks.peers`.
+"""The servers and workers to compare with. Each runs in its own process: `python -m benchmarks.peers`.
 
 They are written as their own documentation shows them, with what makes them faster switched on and nothing
 that ours does in addition: no signature, no parsing, no duplicates.

@@ -16,7 +16,7 @@ __all__ = ["FAILING_SESSION", "NOOP", "SLEEPER", "at_work"]
 def at_work(
     redis_url: str, prefix: str, names: Mapping[str, str], environ: Mapping[str, str] | None = None
 ) -> Iterator[None]:
-    """A worker runs some of the handlers meanwhile.
+    """Run a worker with some of the handlers inside the block.
 
     Args:
         names: which handlers (`NOOP`, `SLEEPER`), and what each is called this time: a new name is a new cursor.

@@ -77,7 +77,7 @@ class Door:
             self._arrived.put(line)
 
     def line(self, event: str, *, within_s: float = 20.0, **fields: Any) -> dict[str, Any]:
-        """The next log line of this event (and with these fields) that nobody asked for yet."""
+        """Return the next log line of this event, with these fields, that no call returned before."""
         deadline = time.monotonic() + within_s
         while True:
             try:
@@ -124,7 +124,7 @@ class Door:
             return read_reply(connection)
 
     def stop(self) -> int:
-        """Polite stop; the exit status."""
+        """Stop it with SIGTERM; return the exit status."""
         self.process.terminate()
         return self.ends()
 

@@ -1,5 +1,7 @@
-"""A TCP proxy in front of a Redis: it loses replies (the server did what it was told, and nobody hears of it), cuts
-connections, and holds everything back for a while."""
+"""A TCP proxy in front of a Redis.
+
+It loses replies of commands that the server carried out, cuts connections, and holds all traffic back for a while.
+"""
 
 from __future__ import annotations
 

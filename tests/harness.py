@@ -68,7 +68,7 @@ async def drained(
 
 @contextlib.asynccontextmanager
 async def at_work(log: EventLog, *handlers: Handler) -> AsyncIterator[Dispatcher]:
-    """Handlers run in this process meanwhile, and are stopped politely."""
+    """Run handlers in this process inside the block; then let them finish."""
     dispatcher = Dispatcher(log, "default", {h.name: Runtime(h, VERSION) for h in handlers})
 
     async def work() -> None:
@@ -140,7 +140,7 @@ class Worker:
         os.kill(self.process.pid, signal.SIGCONT)
 
     def stop(self) -> int:
-        """Polite stop; the exit status."""
+        """Stop it with SIGTERM; return the exit status."""
         self.process.terminate()
         return self.process.wait(30)
 

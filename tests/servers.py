@@ -1,4 +1,4 @@
-"""Log servers besides the embedded one: Debian's Redis, and one that is not as it should be."""
+"""More log servers for tests: Debian's Redis, and one that is misconfigured."""
 
 from __future__ import annotations
 

@@ -36,8 +36,8 @@ sentinel down-after-milliseconds {service} {down_after_ms}
 sentinel failover-timeout {service} 3000
 sentinel parallel-syncs {service} 2
 """
-# What sentinels do every second or every ten, so that nobody waits for it here. Of a replica they want to have heard
-# within five ping periods before they promote it, and ask it once a second while its master is away.
+# Sentinels do this every second or every ten; here more often, so that no test waits. They must have heard of a
+# replica within five ping periods before they promote it, and ask it once a second while its master is away.
 _OFTEN = {
     "info-period": 200,
     "ping-period": 400,

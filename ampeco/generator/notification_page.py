@@ -37,7 +37,8 @@ names no type strings: these are likely ones, and Subscribe is not known to take
 
 _SHAPES = """## Fields
 
-`*` = the contract requires it: the attribute has no default, and reading it raises `FieldMisfit` where it is missing.
+`*` = the contract requires it. Reading one that is missing raises `FieldMisfit`, except where null or an older
+spelling of the type leaves it out: then it is None.
 Everything else is None when it is absent. Ids are text in Python, even where they are numbers on the wire. Every
 payload has `notification`, the type; it is left out here."""
 

@@ -161,7 +161,7 @@ PAYLOADS: Mapping[str, Words] = {
         nouns=("session",),
         synonyms={
             "startedAtTimestamp": ("startedAt",),
-            "stoppedAtTimestamp": ("stoppedAt",),
+            "stoppedAtTimestamp": ("stoppedAt", "endedAt"),
             "energyConsumed": ("energy",),
         },
         base="SessionPayload",

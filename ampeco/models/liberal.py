@@ -65,13 +65,21 @@ class LiberalPayload(Payload):
 
 
 class SessionPayload(LiberalPayload):
-    """The start or stop of a session, where the action may have to be inferred."""
+    """The start or stop of a session. A missing action is inferred from what only a start or a stop says."""
 
     @classmethod
     def _completed(cls, found: dict[str, Any]) -> dict[str, Any]:
         if found.get("action") is None and read_id(found.get("sessionId")) is not None:
-            found["action"] = "stop" if found.get("stoppedAtTimestamp") else "start"
+            session = found.get("session")
+            status = session.get("status") if type(session) is dict else found.get("status")
+            if found.get("stoppedAtTimestamp") or found.get("reason") or status in _ENDED:
+                found["action"] = "stop"
+            elif found.get("startedAtTimestamp"):
+                found["action"] = "start"
         return found
+
+
+_ENDED = ("finished", "failed", "expired")
 
 
 class BootPayload(LiberalPayload):

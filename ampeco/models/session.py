@@ -39,7 +39,7 @@ class SessionStartStop(SessionPayload):
     nouns: ClassVar[tuple[str, ...]] = ("session",)
     synonyms: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "startedAtTimestamp": ("startedAt",),
-        "stoppedAtTimestamp": ("stoppedAt",),
+        "stoppedAtTimestamp": ("stoppedAt", "endedAt"),
         "energyConsumed": ("energy",),
     }
 

@@ -76,7 +76,7 @@ class Crew:
         return self._supervisor.pid
 
     def stop(self) -> int:
-        """Polite stop; the exit status."""
+        """Stop it with SIGTERM; return the exit status."""
         self._ending = True
         self._supervisor.terminate()
         code = self._supervisor.wait(60)
@@ -85,7 +85,7 @@ class Crew:
         return code
 
     def close(self) -> None:
-        """End whatever is left."""
+        """End every process that is left."""
         self._ending = True
         for pid in (self.supervisor, *self.workers, *self.helpers):
             with contextlib.suppress(ProcessLookupError):

@@ -1,10 +1,11 @@
 """Judges a story against the invariants I1 to I7 of the log. Pure: data in, verdict out.
 
-An event is *lost* when somebody got a 2xx for it and a handler that wants it never settled it. A delivery is
+An event is *lost* when its sender got a 2xx and a handler that wants it never settled it. A delivery is
 *doubled* when its handler came to a good end more than once, which at-least-once allows; it is counted. An attempt
-has *overtaken* when it began before an earlier event of its entity was settled, or beside another attempt. Only
-attempts of a process that was stopped for longer than a lease may overlap: what is in flight cannot be called back.
-What somebody asked for again (a replay, a retry of the dead) is counted apart from what was doubled.
+has *overtaken* when it began before an earlier event of its entity was settled, or during another attempt.
+Only attempts of a process that was stopped for longer than a lease may overlap: a call that is under way cannot
+be taken back.
+What an operator asked for again (a replay, a retry of the dead) is counted apart from what was doubled.
 """
 
 from __future__ import annotations

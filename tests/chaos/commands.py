@@ -1,6 +1,6 @@
 """The command line, kept warm: a command is a fork of a process that has imported it, and begins within milliseconds.
 
-Started afresh it would take a second, and many on a busy machine; somebody on call could not hit a moment.
+A fresh start would take a second, and many on a busy machine. No command could then hit a chosen moment.
 """
 
 from __future__ import annotations

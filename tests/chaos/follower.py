@@ -16,7 +16,7 @@ _AGAIN_S = 0.02
 
 
 class Follower:
-    """Follows every lane from its beginning, straight from the server, until it is told to stop."""
+    """Follows every lane from its beginning, straight from the server, until `stop` is called."""
 
     def __init__(self, url: str) -> None:
         self._url = url

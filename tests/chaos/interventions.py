@@ -2,7 +2,7 @@
 
 Every time that an event is put to run again it comes to one more end. How often that was, the log counts itself
 (`replayed`); which events it can have been, follows from what was asked. So an end too few is a delivery that got
-lost, and one too many is a repetition that nobody asked for.
+lost, and one too many is a repetition that no command asked for.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from tests.chaos.roles import ROLES
 from tests.chaos.story import Again, Ended, Hold, Run, Stored, Story
 
 OUTLIVES_S = {"pause": LEASE_S + WAKING_S, "rename": WAKING_S}
-"""How long after it is confirmed an attempt may begin. Whoever holds a lane when its handler is paused finds out with
-its next step, or loses the lease; a rename is done only when nobody holds one."""
+"""Seconds after the confirmation in which an attempt may still begin.
+
+A worker that holds a lane when its handler is paused finds out with its next step, or loses the lease. A rename is
+done only when no worker holds a lane."""
 
 _NO_RUN = frozenset({"filtered", "superseded"})
 _CLOCKS_S = 1.0  # by which an end in the history and a line of the record may seem to change places
@@ -45,7 +47,7 @@ class Asked:
         return died - self._letters[handler, event_id]
 
     def only(self, handler: str, event: Stored) -> Again | None:
-        """The one command that put it to run again; None where that cannot be told, or nobody did."""
+        """Return the one command that put it to run again; None if none did, or several may have."""
         replays, taken = self.replays(handler, event), self.taken(handler, event.event_id)
         died = [end for end in self._known.ended[handler, event.event_id] if end.outcome == "dead"]
         retries = [again for again in self.retries[handler] if died and again.ended_ms >= died[0].at_ms]

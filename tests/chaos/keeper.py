@@ -1,6 +1,6 @@
-"""Trims the log again and again, as every process may, but harder: whatever is settled, however young.
+"""Trims the log again and again, as every process may, but harder: every settled event, however young.
 
-Now and then it says that there is no room at all, so that the door answers 503 until it looks again.
+Sometimes it reports that there is no room at all. The receiver then answers 503 until its next check.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EVERY_S = (1.0, 4.0)
 _SHUT_S = (0.5, 3.0)
 _LOOK_S = 0.3
 _WEIGHTS = {"trim-settled": 3, "trim-early": 5, "shut-the-door": 2}
-_ROOM = Keep()  # what the processes of a run are told
+_ROOM = Keep()  # the rules of the processes of a run
 
 
 class Keeper:
@@ -44,7 +44,7 @@ class Keeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """Trim nothing more, and let the door be open."""
+        """Trim nothing more, and let the receiver accept events."""
         self._stopping.set()
         self._thread.join()
 
@@ -72,7 +72,7 @@ class Keeper:
         return found
 
     def _shut(self, seconds: float) -> Standing | None:
-        """No room for a while; whoever looks with the real rules opens earlier."""
+        """Report no room for a while. A process that applies the real rules ends it earlier."""
         end_s, found = time.monotonic() + seconds, None
         while time.monotonic() < end_s and not self._stopping.wait(_LOOK_S):
             found = self._keep(Keep(max_bytes=1)) or found

@@ -1,8 +1,8 @@
-"""Somebody on call: pauses, renames, replays and tries dead letters again at the worst moment, with the command line.
+"""An operator on call: pauses, renames, replays and retries at the worst moment, by the command line.
 
-Commands go through the proxy like everything else, so they fail, or succeed and are not told. Then they are given
-again, as a human would; what must not stay as it is (a pause, another name, a replay half done) is seen through to
-its end. Every second action waits for a strike.
+Commands go through the proxy like everything else, so they fail, or succeed without a reply. Then they are
+given again, as a human would. What must not stay as it is (a pause, another name, a replay half done) is seen
+through to its end. Every second action waits for a strike.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _never() -> bool:
 
 
 class OnCall:
-    """Acts from a thread of its own until it is told to stop.
+    """Acts from a thread of its own until `stop` is called.
 
     Attributes:
         holds, agains, strikes: what was done.
@@ -117,7 +117,7 @@ class OnCall:
             ending[1]()
 
     def _act(self) -> None:
-        """Each kind draws all that it needs first, so that a seed repeats the choices whatever comes of them."""
+        """Each kind draws all that it needs first, so that a seed repeats the choices in any case."""
         (kind,) = self._random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
         name = self._random.choice(list(ROLES))
         match kind:

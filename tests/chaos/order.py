@@ -1,6 +1,7 @@
-"""Judges the order of attempts: I3 and I4 with `entity`, what `latest` promises, and no event beside itself. Pure.
+"""Judges the order of attempts: I3, I4 with `entity`, what `latest` promises, no event twice at once. Pure.
 
-What somebody asked for again runs after whatever has run since, so it is not late; it runs beside nothing either.
+What an operator asked for again runs after everything that has run since, so it is not late.
+It overlaps with nothing.
 """
 
 from __future__ import annotations

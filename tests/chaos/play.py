@@ -40,7 +40,7 @@ class Played:
         unanswered: deliveries that got no 2xx; the sender tried most of them again.
         refused: answers 503.
         dropped: replies of Redis that were lost.
-        exit_code: of the workers' supervisor after a polite stop.
+        exit_code: of the workers' supervisor after SIGTERM.
     """
 
     story: Story

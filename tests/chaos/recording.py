@@ -3,7 +3,7 @@
 Loaded by the workers of a chaos run alone. What a handler does to an event depends on the event and the attempt only.
 
     ["b", run, handler, event id, key, n, attempt, pid, seconds, replayed, type]     an attempt begins
-    ["e", run, pid, seconds, outcome, result]                        it ends, in whatever way
+    ["e", run, pid, seconds, outcome, result]                        it ends, in any way
     ["x", scope, step, token, pid]                                   the effect of a once-only step
     ["u", pid, seconds]                                              a worker is up (in a file of its own)
 """
@@ -38,7 +38,7 @@ def _n(event: Event[Raw]) -> int:
 
 
 def _luck(name: str, event: Event[Raw], *of: object) -> float:
-    """Decides what becomes of an attempt; anew when it was asked for again, or no dead one would mend."""
+    """Draw the outcome of an attempt. Draw again for a repetition, else a dead event would stay dead."""
     return chance(name, event.id, *of, *(["again"] if event.replayed else []))
 
 

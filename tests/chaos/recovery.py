@@ -1,8 +1,8 @@
 """How long a runnable pair stood still after a strike (I5). Pure.
 
-A pair, one lane of one steady handler, is runnable when the sender was told that an event of it is accepted and its
-last attempt has not ended. The clock starts anew when whoever holds the pair by then is struck too, and it runs only
-while Redis is there, a worker is up and not stopped, and nobody keeps the handler from working.
+A pair, one lane of one steady handler, is runnable when the sender got a 2xx for an event of it and its last
+attempt has not ended. The clock starts again when the worker that holds the pair by then is struck too. It runs
+only while Redis is there, a worker is up and not stopped, and the handler is not held back.
 """
 
 from __future__ import annotations

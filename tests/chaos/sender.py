@@ -1,6 +1,6 @@
 """Sends signed notifications as AMPECO would, numbered per entity, and remembers which of them got a 2xx.
 
-The next one of an entity goes out when the fate of the one before is known: accepted, or (for impatient entities)
+The next one of an entity goes out when the answer to the one before is known: accepted, or (for impatient entities)
 given up after a failure, which does not mean that it did not arrive. Some that were accepted are sent once more.
 """
 

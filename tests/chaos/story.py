@@ -46,7 +46,7 @@ class Run:
 
     Attributes:
         began_at, ended_at: places of its lines in the record; the second is None when its process died of it.
-        replayed: the handler was told that somebody asked for it again.
+        replayed: the handler saw `event.replayed`: an operator asked for it again.
     """
 
     handler: str
@@ -127,7 +127,7 @@ class Hold(NamedTuple):
 
 
 class Again(NamedTuple):
-    """Somebody asked for events of a handler once more: a replay of kept ones, or a retry of the dead.
+    """An operator asked for events of a handler once more: a replay of kept ones, or a retry of the dead.
 
     Attributes:
         asked_ms, asked_s, ended_ms: when the command began, by both clocks, and when it was over.
@@ -193,13 +193,13 @@ class Story:
     """All of it.
 
     Attributes:
-        sent: per entity in the order of sending; the next one goes out when the fate of the one before is known.
+        sent: per entity in the order of sending; the next one goes out when the answer to the one before is known.
         log: every event there ever was, every lane in its own order; of which `kept` is left at the end.
         letters: dead letters at the end.
-        holds, agains: what somebody on call did.
+        holds, agains: what the operator on call did.
         clock_ms: what to add to the monotonic clock, in milliseconds, to have the clock of Redis.
         stops: when processes were stopped.
-        outages: when Redis was not there, or nobody got through to it.
+        outages: when Redis was not there, or no process could reach it.
         lives, helpers: when worker processes ran, and those that they started.
         ups: process id of a worker -> when it had come up.
     """

@@ -51,7 +51,7 @@ class Striker:
         strikes, stops, outages: what it did.
 
     Args:
-        struck: told of each strike as soon as it is done.
+        struck: called after each strike.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Striker:
             ending[1]()
 
     def _strike(self) -> bool:
-        """False when there was nobody to strike."""
+        """Strike once; return False when there was no process to strike."""
         (kind,) = self._random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
         holders = self._holders()
         pid = getattr(self, f"_{kind.replace('-', '_')}")()
@@ -111,7 +111,7 @@ class Striker:
             found = zip(pairs, asked.execute(), strict=True)
         return {f"{name}|{lane}": int(holder.rpartition(b":")[2]) for (name, lane), holder in found if holder}
 
-    # Each returns whom it struck (0: nobody in particular), or None when it did nothing.
+    # Each returns the process that it struck (0: no single process), or None when it did nothing.
 
     def _kill_worker(self) -> int | None:
         return self._signal_worker(signal.SIGKILL)

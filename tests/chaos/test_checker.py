@@ -1,4 +1,4 @@
-"""The checker finds what it is there for: a good story passes, and each way to break it is told apart."""
+"""The checker finds what it is there for: a good story passes, and each way to break it is recognised."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from tests.chaos.play import play
 from tests.e2e.process_tree import short_folder
 
 SECONDS = 30.0
-RECOVERY_S = 30.0  # a machine that runs other tests besides may be slow to start processes
+RECOVERY_S = 30.0  # a machine that also runs other tests may be slow to start processes
 
 
 @pytest.mark.parametrize("seed", [1, 7])
@@ -22,7 +22,7 @@ def test_nothing_is_lost_overtaken_or_repeated_while_everything_is_struck(seed: 
         # It was worth the time: leases were lost with those who held them, while there was work.
         assert any(strike.held for strike in played.story.strikes)
         assert verdict.counts["accepted"] > 100
-        # And somebody did something meanwhile, and room was made.
+        # And the operator gave commands meanwhile, and room was made.
         did = ("pauses", "renames", "replays", "retries")
         assert sum(verdict.counts[what] for what in did) >= 3
         assert verdict.counts["trimmed"] > 0

@@ -1,4 +1,4 @@
-"""A handler file is at work a moment after it was saved, whatever was wrong with it before."""
+"""A handler file works a moment after it was saved, even if it was broken before."""
 
 from __future__ import annotations
 

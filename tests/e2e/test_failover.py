@@ -23,7 +23,7 @@ BACK_WITHIN_S = 30.0
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Two replicas, so that a new master has one at once and `min-replicas-to-write 1` does not shut the door."""
+    """Two replicas: a new master has one at once, so `min-replicas-to-write 1` refuses no event."""
     folder = tmp_path_factory.mktemp("failover")
     with watched(folder, replicas=2, sentinels=3, min_replicas=1, down_after_ms=1500) as made:
         yield made
@@ -103,7 +103,7 @@ def cast(deployment: Deployment, prefix: str, tmp_path: Path) -> Iterator[tuple[
 
 
 def both_live(front: Door, hands: Worker) -> None:
-    """Neither process had to be started again, and both end politely."""
+    """Neither process had to be started again, and both end cleanly on SIGTERM."""
     soon(lambda: front.get("/health/ready").status == 200)
     assert hands.process.poll() is None
     assert (hands.stop(), front.stop()) == (0, 0)
@@ -156,7 +156,7 @@ def test_a_master_that_is_demoted_alive_is_left_by_receiver_and_worker(
     soon(story.all_handled)
     soon(story.all_settled)
     soon(deployment.whole)
-    # What a master is told while it is being demoted is lost, so nobody says anything that matters meanwhile.
+    # Writes to a master during its demotion are lost, so the test writes nothing that matters meanwhile.
     old = deployment.master()
     deployment.sentinels[0].client.execute_command("SENTINEL", "FAILOVER", SERVICE)
     soon(lambda: deployment.master() is not old and old.replication()["role"] == "slave")

@@ -1,4 +1,4 @@
-"""An event that ends the process of whoever works on it is dead with a reason, and all others are handled."""
+"""An event that kills each worker that tries it becomes dead with a reason. All others are handled."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_it_serves_a_tenant_and_ends_in_order(tenant: Tenant, tmp: Path) -> None
         run.leaves_nothing()
     events = [json.loads(line)["event"] for line in run.stderr.splitlines() if line.startswith("{")]
     assert events.index("door.closed") < events.index("worker.stopped")
-    assert tenant.state()["subscriptions"] == []  # ephemeral, unless told otherwise
+    assert tenant.state()["subscriptions"] == []  # ephemeral by default
 
 
 def test_killed_it_takes_everything_along(tenant: Tenant, tmp: Path) -> None:

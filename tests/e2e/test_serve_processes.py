@@ -1,4 +1,4 @@
-"""`serve --processes` as an operator runs it: one door, and no single process behind it that matters."""
+"""`serve --processes` as an operator runs it: one port, and it survives the loss of any process behind it."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_killed_process_costs_no_more_than_its_connections(
         while again["pid"] == pids["serve-1"]:
             again = front.line("door.opened", process="serve-1")
         soon(lambda: counted() > 0 and front.ready()["ready"])
-    # Whoever came back takes part: what it counts goes on from what its predecessor had counted.
+    # The restarted process takes part: its counters go on from those of its predecessor.
     soon(
         lambda: front.post(body()).status == 202 and counted() > 0 and accepted_by(front, "serve-1", again),
         every_s=0.005,
@@ -221,7 +221,7 @@ def test_sigterm_answers_what_is_under_way_and_leaves_nothing(
     assert folder.stat().st_mode & 0o777 == 0o700
     sent = body()
     with contextlib.ExitStack() as held:
-        # Each of these is known to be under way: the door has asked for the rest.
+        # Each of these is known to be under way: the receiver has asked for the rest.
         waiting = [held.enter_context(front.connect()) for _ in range(6)]
         for connection in waiting:
             connection.sendall(signed_head(sent, expect="100-continue"))

@@ -1,4 +1,4 @@
-"""`worker` as an operator runs it: several processes share the work, end politely, and come back when killed."""
+"""`worker` as an operator runs it: processes share the work, end cleanly on SIGTERM, and restart when killed."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_sigterm_lets_attempts_finish_and_gives_the_leases_back(scene: Scene, tm
         assert command.ends() == 0
         assert not command.running()
     assert 0 < scene.ended() < EVENTS
-    # None was cut off, and whoever comes next need not wait for a lease to run out.
+    # No attempt was cut off, and the next worker need not wait for a lease to run out.
     assert sorted(n for n, _ in scene.notes("start")) == sorted(n for n, _ in scene.notes("end"))
     assert scene.leases() == 0
     with scene.start(tmp=tmp, takes_s=0.0) as command:

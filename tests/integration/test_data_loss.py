@@ -1,4 +1,4 @@
-"""A Redis that forgets its last events (as `everysec` allows) gets them again, each once, and handlers are told."""
+"""A Redis that forgets its last events (as `everysec` allows) gets them again, each once; handlers see it."""
 
 from __future__ import annotations
 

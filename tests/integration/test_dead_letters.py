@@ -18,7 +18,7 @@ A, B = "SessionUpdateNotification", "never.seen"
 
 
 class Recorder:
-    """A handler that gives up as long as it is told to, and remembers what it ran."""
+    """A handler that gives up while the test wants it to, and remembers what it ran."""
 
     def __init__(self, name: str = "h", *, order: str = "entity") -> None:
         self.ran: list[int] = []

@@ -1,4 +1,4 @@
-"""What a drain leaves behind, politely or by dying, is taken up by the next one: once, in order, with its counts."""
+"""What a stopped or killed drain leaves behind, the next one takes up: once, in order, with its counts."""
 
 from __future__ import annotations
 

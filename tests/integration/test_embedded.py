@@ -1,4 +1,4 @@
-"""The embedded server ends with whoever started it, and no two of them ever write into one folder."""
+"""The embedded server ends with the process that started it. Two servers never write into one folder."""
 
 from __future__ import annotations
 

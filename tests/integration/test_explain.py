@@ -1,4 +1,4 @@
-"""What became of an event: every state and every reason to wait is told, and never a bare "not found"."""
+"""What became of an event: `explain` names every state and every reason to wait, never a bare "not found"."""
 
 from __future__ import annotations
 

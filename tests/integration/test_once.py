@@ -1,4 +1,4 @@
-"""A once-only step that is recorded is not called again, and one that nobody can account for is not guessed."""
+"""A recorded once-only step is not called again. The outcome of an interrupted one is not guessed."""
 
 from __future__ import annotations
 
@@ -314,7 +314,7 @@ def test_old_steps_of_an_entity_make_room_for_new_ones(on_each_log):
 
 
 async def taken(log: EventLog, *events: Any) -> Lease:
-    """A lease of somebody who is about to be no more."""
+    """Take a lease whose holder is about to die."""
 
     @handler("h", on=["*"])
     async def h(event: Event[Raw], ctx: Context) -> None: ...

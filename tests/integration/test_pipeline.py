@@ -1,4 +1,4 @@
-"""Script calls of many tasks over one connection: whatever happens to one, the others get their own replies."""
+"""Script calls of many tasks over one connection: if one fails, the others still get their own replies."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_calls_at_the_same_time_open_one_connection(with_channel):
 
 
 def test_steps_of_many_lanes_whose_replies_are_lost_are_each_applied_once(valkey, prefix):
-    """The server did what it was told and nobody heard of it, of several steps at once."""
+    """The server carried out several steps at once, and all their replies were lost."""
     lanes, rounds = 4, 20
 
     async def check(url: str, proxy: Any) -> None:

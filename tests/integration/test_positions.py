@@ -21,7 +21,7 @@ A, B = "SessionUpdateNotification", "never.seen"
 
 
 class Recorder:
-    """A handler that remembers what it ran, and fails in the way it is told to."""
+    """A handler that remembers what it ran, and fails in the way the test chooses."""
 
     def __init__(self, name: str = "h", **declared) -> None:
         self.ran: list[int] = []

@@ -1,4 +1,4 @@
-"""The door on a real port, in front of a real log: what a sender, and a stranger, meet."""
+"""The endpoint on a real port, with a real log: what it answers to AMPECO and to unknown senders."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_a_sender_that_asks_first_is_told_no_at_once(site: Site) -> None:
 
 
 def test_a_chunked_body_is_cut_off_at_the_limit_and_the_connection_closed(site: Site) -> None:
-    """The sender never ends its body: it is told as soon as the limit is passed."""
+    """The sender never ends its body: it gets the answer as soon as the limit is passed."""
     with site.door.connect() as connection:
         connection.sendall(f"POST {PATH} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode())
         for _ in range(LIMIT // 1000 + 1):

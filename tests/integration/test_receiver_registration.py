@@ -1,4 +1,4 @@
-"""Registration against a pretend tenant: one notification subscription, the right types, whatever happens."""
+"""Registration at a simulated tenant: one notification subscription with the right types, also after faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replay: chosen events once more, none twice and none lost, whatever happens on the way."""
+"""Replay: chosen events run once more, none twice and none lost, also after interruptions."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_a_replay_that_was_not_finished_goes_on_under_a_new_name(on_each_server)
 
 
 class Unlucky:
-    """Gives up every third event until it is told to do better."""
+    """Gives up every third event until the test stops that."""
 
     def __init__(self) -> None:
         self.again: list[int] = []

@@ -1,4 +1,4 @@
-"""`replicated:n`: an event is accepted when so many replicas have it; the door says so when they have not."""
+"""`replicated:n`: an event is accepted when so many replicas have it; else the receiver answers 503."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def gap(closed_at: datetime) -> NewEvent:
-    """The door was shut for a minute."""
+    """The receiver was away for a minute."""
     body = {
         "notification": "receiver.gap.closed",
         "from": (closed_at - MINUTE).isoformat(),

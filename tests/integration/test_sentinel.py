@@ -100,7 +100,7 @@ def test_a_channel_leaves_a_demoted_master(deployment: Deployment, prefix: str) 
             calls = [channel.call(add, [prefix], within_s=2.0) for _ in range(5)]
             return await asyncio.gather(*calls, return_exceptions=True)
 
-        await channel.call(add, [prefix], within_s=2.0)  # so that nobody has to load the script
+        await channel.call(add, [prefix], within_s=2.0)  # so that no later call has to load the script
         assert await added() == [2, 3, 4, 5, 6]
         demote(deployment)
         assert all(isinstance(answer, redis.ConnectionError) for answer in await added())

@@ -27,7 +27,7 @@ from tests.meta.repository import copy_to
 
 EXECUTED = ("python", "console", "bash")
 SHOWN = ("dockerfile", "ini", "json", "lua", "text", "toml", "yaml")
-"""Languages of blocks that only show something. Whatever is typed in has to be of an executed one."""
+"""Languages of blocks that only show something. What a reader types in has to be in an executed language."""
 
 _NOT_EXECUTED = re.compile(r"<!-- not executed: \S.* -->\s*\Z")
 _END = "--end-of-command--"
@@ -40,7 +40,7 @@ class Difference(AssertionError):
 def run(path: Path, scratch: Path) -> int:
     """Execute every block of the document at `path`; returns how many there were.
 
-    Raises whatever a Python block raises, and Difference for commands.
+    Raises what a Python block raises, and Difference for commands.
     """
     work = copy_to(scratch / "work")
     document = Sybil(parsers=[_Blocks(work)]).parse(path)

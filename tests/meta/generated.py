@@ -121,7 +121,7 @@ def rewritten(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> st
     """The document with every table as the code has it now.
 
     Raises:
-        ValueError: a mark without its partner, or of a table nobody makes.
+        ValueError: a mark without its partner, or of a table that does not exist.
     """
     pieces, last = [], 0
     for name, start, stop in _places(text):

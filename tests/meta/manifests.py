@@ -128,7 +128,7 @@ def selector_faults(documents: list[Document]) -> Iterator[str]:
 
 
 def port_faults(documents: list[Document]) -> Iterator[str]:
-    """Ports nobody listens on, an admin port that a Service gives away, a Service that would set AWR_ variables."""
+    """Find ports on which nothing listens, admin ports in a Service, and Services that would set AWR_ variables."""
     offered: dict[str, list[Document]] = {}
     for name, pod in pods(documents):
         for container in pod["spec"]["containers"]:

@@ -21,7 +21,7 @@ def generated() -> dict[Path, str]:
 
 
 def test_nothing_generated_was_changed_by_hand_or_is_out_of_date(generated: dict[Path, str]) -> None:
-    """`make generate` mends it."""
+    """`make generate` fixes it."""
     assert [
         str(path.relative_to(ROOT))
         for path, text in generated.items()

@@ -47,7 +47,7 @@ def test_dev_overlay_brings_everything_it_refers_to(read: Read) -> None:
 
 
 def test_every_file_is_used() -> None:
-    """A manifest that no kustomization names would be checked by nobody."""
+    """No test would check a manifest that no kustomization names."""
     for kustomization in DEPLOY.rglob("kustomization.yaml"):
         text = kustomization.read_text()
         unused = [f.name for f in kustomization.parent.iterdir() if f != kustomization and f.name not in text]

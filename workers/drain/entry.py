@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,7 @@ from eventlog.record import AttemptNote, OpenRecord, OpenState, StoredEvent
 from handlers.declaration import Order
 
 State = Literal["waiting", "ready", "running", "retry", "settled"]
-Age = tuple[int, tuple[int, int]]
+_UNREAD = -1
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +46,7 @@ class Entry:
     in_open: bool = False
     suspect: bool = False
     was: OpenState | None = None
-    _age: Age | None = None
+    _own_ms: int | None = _UNREAD
 
     @property
     def order(self) -> tuple[int, int]:
@@ -53,11 +54,11 @@ class Entry:
         return self.event.order
 
     @property
-    def age(self) -> Age:
-        """Greater for the newer; reads the body once."""
-        if self._age is None:
-            self._age = age_of(self.event)
-        return self._age
+    def own_ms(self) -> int | None:
+        """The payload's own time, Unix time in milliseconds; None when it states none. Reads the body once."""
+        if self._own_ms == _UNREAD:
+            self._own_ms = own_ms_of(self.event)
+        return self._own_ms
 
     def record(self, state: OpenState) -> OpenRecord:
         """What `open` holds of it in this state."""
@@ -76,11 +77,27 @@ def tie_of(order: Order, event: StoredEvent) -> str | None:
     return event.key if order == "entity" else f"{event.type} {event.key}"
 
 
-def age_of(event: StoredEvent) -> Age:
-    """Compares greater for the newer event: by the payload's own time, else by arrival, then by place in the log."""
+def newest_of(entries: Collection[Entry]) -> Entry:
+    """Find the newest of some events.
+
+    Two own times say which of their events is newer. An own time and an arrival are times of two clocks, so an
+    event without an own time is compared with others by its place in the log.
+    """
+    dated = [entry for entry in entries if entry.own_ms is not None]
+    last = max(
+        (entry for entry in entries if entry.own_ms is None), key=lambda entry: entry.order, default=None
+    )
+    if not dated:
+        assert last is not None  # noqa: S101 - there is at least one
+        return last
+    newest = max(dated, key=lambda entry: (entry.own_ms, entry.order))
+    return last if last is not None and last.order > newest.order else newest
+
+
+def own_ms_of(event: StoredEvent) -> int | None:
+    """The time of change that the payload itself states, Unix time in milliseconds; None when it states none."""
     try:
         at = occurred_at(event.type, read(event.body), event.received_at)
     except PayloadError:
-        at = None
-    ms = event.received_at_ms if at is None else round(at.timestamp() * 1000)
-    return ms, event.order
+        return None
+    return None if at is None else round(at.timestamp() * 1000)

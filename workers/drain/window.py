@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from eventlog.lease import Settlement
 from eventlog.record import KEPT_ATTEMPTS, AttemptNote, OpenRecord, OpenState, StoredEvent
 from handlers.declaration import Order
-from workers.drain.entry import Entry, tie_of
+from workers.drain.entry import Entry, newest_of, tie_of
 
 
 class Window:
@@ -310,7 +310,7 @@ class Window:
         """What has not started and is not the newest is superseded; if it waited for a retry, the newest does now."""
         if len(queue) == 1:
             return
-        newest = max(queue, key=lambda entry: entry.age)
+        newest = newest_of(queue)
         older = [e for e in queue if e is not newest and e.state in ("waiting", "retry")]
         due_ms = max((e.due_ms or 0 for e in older if e.state == "retry"), default=None)
         for entry in older:

@@ -1,4 +1,4 @@
-"""Both clients for whoever asks; and properties have no deadline: a busy machine must not fail them."""
+"""Fixtures of both clients. Properties have no deadline: a busy machine must not fail them."""
 
 import pytest
 from hypothesis import settings

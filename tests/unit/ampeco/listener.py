@@ -12,7 +12,7 @@ WAIT_S = 20.0
 
 
 class Listener(ThreadingHTTPServer):
-    """Answers `{"data": []}`, unless told otherwise for the next requests.
+    """Answers `{"data": []}`, unless the test sets other answers for the next requests.
 
     Attributes:
         faults: what to do instead of answering, in order: `hang`, `reset`, `close`, `refuse`; `ok` for an answer.
@@ -80,7 +80,7 @@ def listening() -> Iterator[Listener]:
 
 
 def closed_port() -> int:
-    """A loopback port where nobody listens."""
+    """Return a loopback port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -40,7 +40,7 @@ class Tenant:
 
 @dataclass
 class Journal:
-    """A gate that notes what it sees and refuses what it is told to."""
+    """A gate that notes what it sees and refuses what the test chooses."""
 
     refused: frozenset[str] = frozenset()
     seen: list[tuple[str, ...]] = field(default_factory=list)

@@ -257,7 +257,7 @@ def test_repetition_is_judged_for_every_action(action: dict[str, Any]) -> None:
 
 
 def test_what_moves_money_is_never_harmless_to_repeat() -> None:
-    """Named by the facts as not to be repeated blindly, whatever the judgements say."""
+    """The facts say that these must not be repeated blindly. No judgement overrules that."""
     for name in (
         "user.add-balance",
         "user.apply-custom-fee",
@@ -267,7 +267,7 @@ def test_what_moves_money_is_never_harmless_to_repeat() -> None:
         "transaction.issue-invoice",
         "notifications.resend-failed",
         "charge-point.unlock",
-        "charge-point.clear-charging-profile",  # may clear what somebody set meanwhile to save a fuse
+        "charge-point.clear-charging-profile",  # may clear one that was set meanwhile to save a fuse
     ):
         assert not OPERATIONS[name].idempotent, name
 

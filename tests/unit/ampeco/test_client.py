@@ -247,3 +247,11 @@ def test_going_through_somebody_covers_all_repetitions() -> None:
         assert view.notifications.subscribe(["a"], callback_url="https://x").id == "7"
     assert len(tenant.requests) == 2
     assert carried_out == [subscription(7)]
+
+
+def test_a_successful_answer_that_holds_the_tokens_text_is_left_as_it_is() -> None:
+    def tenant(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, json={"data": {"id": "7", "city": "next"}})
+
+    with Client("https://tenant.example", "x", transport=httpx2.MockTransport(tenant)) as client:
+        assert client.resources.users.read(7, version="1.0").city == "next"

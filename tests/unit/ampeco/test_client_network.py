@@ -1,4 +1,4 @@
-"""The clients over real sockets: connections are reused, and what is certain after a fault is told rightly."""
+"""The clients over real sockets: connections are reused, and errors say what is certain after a fault."""
 
 import asyncio
 import traceback
@@ -98,7 +98,7 @@ def test_a_broken_connection_is_replaced(server: Listener, call: Connect) -> Non
 def test_a_traceback_with_its_variables_does_not_show_the_token(
     server: Listener, call: Connect, fault: str
 ) -> None:
-    """Whoever logs local variables logs those of the HTTP library too."""
+    """A log with local variables also contains those of the HTTP library."""
     server.faults = [fault]
     url = f"http://127.0.0.1:{closed_port()}" if fault == "nobody" else server.url
 

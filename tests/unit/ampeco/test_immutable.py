@@ -1,4 +1,4 @@
-"""Payloads are read-only to the bottom: whatever public attributes and ordinary operators reach refuses to change."""
+"""Payloads are read-only to the bottom: nothing that attributes and operators reach can change."""
 
 from __future__ import annotations
 

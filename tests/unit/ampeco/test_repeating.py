@@ -66,7 +66,7 @@ FINAL: list[ApiError] = [
 
 
 def once(operation: Operation) -> Generator[WireRequest, Any, Any]:
-    """A call of any operation, whatever its arguments mean."""
+    """Build a call of any operation, with arguments that need not make sense."""
     return (yield build(operation, dict.fromkeys(operation.parameters, "7"), {}))
 
 
@@ -402,7 +402,7 @@ def test_what_the_budget_refuses_is_not_sent_and_not_waited_for(through: Caller)
 
 
 def test_one_bucket_serves_both_clients_and_all_threads() -> None:
-    """Three turns, four callers of three kinds: one is refused, whoever it is."""
+    """Three turns, four callers of three kinds: exactly one of them is refused."""
     bucket = TokenBucket(rate_per_s=0.001, burst=3, longest_wait_s=0.0)
     outcomes: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The other end for tests of the simulator: a receiver on a real port that verifies and can be told to refuse."""
+"""The other end for tests of the simulator: a receiver on a real port that verifies, and refuses on demand."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator

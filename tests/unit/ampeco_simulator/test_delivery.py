@@ -207,7 +207,7 @@ def test_the_signature_can_be_spelt_otherwise(encoding: Encoding) -> None:
 
 
 def test_anything_can_be_sent_by_hand() -> None:
-    """A body that is no JSON, or a type nobody knows, signed as usual."""
+    """A body that is no JSON, or an unknown type, signed as usual."""
 
     async def story(s: Scene) -> None:
         await subscribe(s.client, s.receiver.url, "BootNotification")

@@ -194,7 +194,7 @@ def test_unsubscribing_drops_what_is_on_its_way(tenant: Tenant) -> None:
 
 
 def test_the_books_balance(tenant: Tenant, clock: Clock) -> None:
-    """Every notification sent is in exactly one state, whatever happened to it."""
+    """Every notification sent is in exactly one state."""
     subscription = subscribe(tenant)
     for number in range(60):
         delivery = send(tenant, BOOT if number % 2 else HARDWARE)

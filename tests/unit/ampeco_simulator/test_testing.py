@@ -1,4 +1,4 @@
-"""The tenant in a box as a fixture of somebody else's tests."""
+"""The simulator as a fixture of another project's tests."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What became of an event, told from what was found: one case per state and reason."""
+"""What became of an event, decided from what was found: one case per state and reason."""
 
 from __future__ import annotations
 

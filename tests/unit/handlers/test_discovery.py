@@ -1,4 +1,4 @@
-"""Handlers are found where they are said to be, and whatever is wrong with a plugin is told."""
+"""Handlers are found where they are declared, and every fault of a plugin is reported."""
 
 from __future__ import annotations
 

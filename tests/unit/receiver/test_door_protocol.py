@@ -1,4 +1,4 @@
-"""One connection at the door: the short way and the long way answer alike, in order, once, and end politely.
+"""One connection: the short way and the long way answer alike, in order, once, and close cleanly.
 
 The transport is made up, so that a test decides in which pieces bytes arrive.
 """
@@ -82,7 +82,7 @@ class Wire(asyncio.Transport):
 
 
 class Door:
-    """A connection, the endpoint behind it, and a log that answers when it is told to."""
+    """A connection, the endpoint behind it, and a log that answers when the test says so."""
 
     def __init__(self, *, keep_alive_s: int = 75, scheme: str = "body") -> None:
         self.wire = Wire()

@@ -179,7 +179,7 @@ def test_a_signature_that_is_not_ours_is_401_and_nothing_is_kept(signature: str 
 
 
 def test_gates_stand_in_order() -> None:
-    """Method before type before size before signature: a stranger learns no more than the first that refuses."""
+    """Method before type before size before signature: a sender learns only which check refused first."""
     headers = {"content-type": "text/plain", "content-length": str(LIMIT + 1)}
     door = Door()
     assert door.call(method="GET", headers=headers).status == 405

@@ -1,4 +1,4 @@
-"""Group commit: one call in flight, everything that waits goes with the next one, and nobody waits for ever."""
+"""Group commit: one call in flight, what waits goes with the next one, and no caller waits for ever."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -16,7 +16,7 @@ def element(body: bytes = b"x") -> Unreadable:
 
 
 class Log:
-    """A log whose appends wait until told, and then do what they were told."""
+    """A log whose appends wait for the test, and then end as it chooses."""
 
     def __init__(self) -> None:
         self.batches: list[list[bytes]] = []
@@ -54,7 +54,7 @@ def run(scenario: Callable[[Log, GroupCommit], Coroutine[Any, Any, None]], **opt
 
 
 async def append(commit: GroupCommit, one: Element) -> Answer:
-    """Append, and wait for the answer like somebody who may go away before it."""
+    """Append, and wait for the answer like a client that may go away before it."""
     answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
     commit.append(one, lambda answer: None if answered.done() else answered.set_result(answer))
     return await answered

@@ -1,4 +1,4 @@
-"""Log lines: JSON in a pipe, on stderr, and never a secret, whoever writes them."""
+"""Log lines: JSON in a pipe, on stderr, and never a secret, also from libraries."""
 
 import json
 import os

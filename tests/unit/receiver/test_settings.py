@@ -1,4 +1,4 @@
-"""Settings: whatever is unknown, empty, given twice or put there by Kubernetes is refused with one line."""
+"""Settings that are unknown, empty, given twice or set by Kubernetes are refused with one line."""
 
 from pathlib import Path
 

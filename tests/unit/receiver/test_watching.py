@@ -1,4 +1,4 @@
-"""What runs beside the door: health, the gap watch, the door's log lines, secret files."""
+"""What runs next to the endpoint: health, the gap watch, the endpoint's log lines, secret files."""
 
 import asyncio
 import os
@@ -127,7 +127,7 @@ def test_registration_counts_and_stopping_counts() -> None:
 
 
 class Door:
-    """The log's memory of the door."""
+    """What the log remembers of the receiver."""
 
     def __init__(self, hole: Hole | None, *, first: bool = True) -> None:
         self.hole = hole

@@ -1,4 +1,4 @@
-"""One run of a handler: what it raised is told as the handler raised it, and what of its payload does not fit."""
+"""One run of a handler: the outcome names what the handler raised, and which payload fields do not fit."""
 
 from __future__ import annotations
 

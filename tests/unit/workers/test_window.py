@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from eventlog.record import OpenRecord, OpenState, StoredEvent
-from workers.drain.entry import age_of, tie_of
+from workers.drain.entry import Entry, newest_of, own_ms_of, tie_of
 from workers.drain.window import Window
 
 START = "0-0"
@@ -163,9 +163,33 @@ def test_latest_goes_by_the_payloads_own_time_where_it_has_one():
         stored(n, **of, session={"id": "1", "lastUpdatedAt": at})._replace(received_at_ms=arrived_ms + n)
         for n, at in ((2, "2026-01-02T00:00:00Z"), (3, "2026-01-01T00:00:00Z"), (4, "2099-01-01T00:00:00Z"))
     )
-    assert age_of(later) > age_of(earlier)
-    assert age_of(placeholder)[0] == placeholder.received_at_ms
-    assert age_of(stored(2)) < age_of(stored(3))
+    assert _newest(later, earlier) is later
+    assert own_ms_of(placeholder) is None
+    assert _newest(stored(2), stored(3)).order == (3, 0)
+
+
+def test_latest_does_not_compare_a_vendors_time_with_an_arrival():
+    """The vendor's time of an event is always before its arrival: an undated one would win against all later ones."""
+    of = {"type": "SessionUpdateNotification"}
+    arrived_ms = 1_767_398_400_000  # 2026-01-03
+
+    def at(n: int, own: str) -> StoredEvent:
+        event = stored(n, **of, session={"id": "1", "lastUpdatedAt": own})
+        return event._replace(received_at_ms=arrived_ms + n)
+
+    ahead, right, stale = (
+        at(1, "2099-01-01T00:00:00Z"),
+        at(2, "2026-01-02T00:00:00Z"),
+        at(3, "2026-01-01T00:00:00Z"),
+    )
+    undated = stored(4, **of, session={"id": "1"})
+    assert _newest(ahead, right) is right
+    assert _newest(ahead, right, stale) is right
+    assert _newest(ahead, right, stale, undated) is undated
+
+
+def _newest(*events: StoredEvent) -> StoredEvent:
+    return newest_of([Entry(event, None) for event in events]).event
 
 
 def test_latest_does_not_read_a_time_through_what_does_not_fit():
@@ -173,8 +197,8 @@ def test_latest_does_not_read_a_time_through_what_does_not_fit():
     at = {"timestamp": "2026-01-02T00:00:00Z"}
     listed = stored(2, **of, meterValues=[at])._replace(received_at_ms=1_767_400_000_000)
     alone = stored(2, **of, meterValues=at)._replace(received_at_ms=1_767_400_000_000)
-    assert age_of(listed)[0] == 1_767_312_000_000
-    assert age_of(alone)[0] == 1_767_400_000_000
+    assert own_ms_of(listed) == 1_767_312_000_000
+    assert own_ms_of(alone) is None
 
 
 def test_a_newer_event_takes_the_place_and_the_due_time_of_the_open_one():
