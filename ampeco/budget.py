@@ -1,7 +1,7 @@
 """A rate budget that all users of AMPECO's API in a process share, async and not.
 
-AMPECO limits the rate of calls and does not publish how; a budget keeps a fleet of handlers below what a tenant was
-told. Another one, shared by several processes, is a class with the same methods.
+AMPECO limits the rate of calls and does not publish how; a budget keeps a fleet of handlers below the tenant's
+agreed rate. One that several processes share is a class with the same methods.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ class AsyncBudget(Protocol):
         """Wait for a turn, or raise `RateLimited`."""
 
     def slow_down(self, retry_after_s: float | None, /) -> None:
-        """Told after each 429, with the pause that AMPECO asked for."""
+        """Called after each 429 with the pause that AMPECO asked for."""
 
     def observe(self, seen: RateLimit, /) -> None:
         """Called after each answer with `X-RateLimit-*` headers, of a 429 before `slow_down`."""
@@ -35,7 +35,7 @@ class Budget(Protocol):
         """Wait for a turn, or raise `RateLimited`."""
 
     def slow_down(self, retry_after_s: float | None, /) -> None:
-        """Told after each 429, with the pause that AMPECO asked for."""
+        """Called after each 429 with the pause that AMPECO asked for."""
 
     def observe(self, seen: RateLimit, /) -> None:
         """Called after each answer with `X-RateLimit-*` headers, of a 429 before `slow_down`."""

@@ -46,7 +46,7 @@ def _called(step: str, call: Callable[[], Any], **_: object) -> Any:
 
 
 class _ContextBase(Generic[C, S, T]):
-    """What both contexts share. Made anew for every attempt; costly parts are built when first asked for."""
+    """What both contexts share. Made for every attempt; costly parts are built at their first use."""
 
     _client: C | None = None
     _log: structlog.typing.FilteringBoundLogger | None = None
@@ -87,7 +87,7 @@ class _ContextBase(Generic[C, S, T]):
 
 
 class Context(_ContextBase[AsyncClient, S, T]):
-    """What an `async def` handler may use besides the event.
+    """What an `async def` handler may use in addition to the event.
 
     Attributes:
         settings: the plugin's own settings object, or None.
@@ -133,7 +133,7 @@ class Context(_ContextBase[AsyncClient, S, T]):
             step: names it among the steps of its event or entity, also across deploys. No personal data.
             call: does it; takes nothing, may be async. What it returns has to be JSON, or fit `returns`.
             per: `event` guards against a second attempt; `entity` also against another event about the same.
-            on_uncertain: what becomes of the event when it was called and nobody knows how it ended: `dead`, for
+            on_uncertain: what happens to the event when the outcome of the call is unknown: `dead`, for
                 a human, or `retry`, which calls it again.
             returns: type of the result where it is more than plain JSON, e.g. a pydantic model.
 
@@ -143,8 +143,8 @@ class Context(_ContextBase[AsyncClient, S, T]):
         Raises:
             StepUncertain: it was called, and may or may not have happened.
             StepRefused: no name, no entity, or a result that cannot be recorded.
-            Retry: somebody else is at it.
-            Exception: whatever `call` raised, when that means that nothing happened.
+            Retry: another attempt is at it.
+            Exception: what `call` raised, when that means that nothing happened.
         """
         return await self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns)
 

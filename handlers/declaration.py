@@ -100,7 +100,7 @@ class Handler:
 
     @property
     def served_by(self) -> str:
-        """The RQ queue that wakes its workers; isolated handlers have one of their own beside `queue`."""
+        """The RQ queue that wakes its workers; isolated handlers have one of their own."""
         return self.queue if self.isolation is None else self.queue + ISOLATED
 
     def model_of(self, notification_type: str) -> type[Payload] | type[Raw] | None:
@@ -229,7 +229,7 @@ def handler(
             `async`), and what it raises counts as an attempt that failed.
         backoff: pauses between attempts.
         not_yet_for_s: seconds since the first attempt after which `Retry(counts=False)` is given up.
-        isolation: `process` runs each attempt alone in a process beside the worker, which is killed when over its
+        isolation: `process` runs each attempt alone in a process of its own, which is killed when over its
             time, and may crash or run out of memory without harm to anything else.
         strict: refuse a payload of which any field does not fit: its delivery is dead (`payload-mismatch`). Else
             only reading a required field that does not fit ends that way.

@@ -54,7 +54,7 @@ P = TypeVar("P", bound=Payload | Raw, covariant=True)
 
 
 class _Dated:
-    """Lets the two times of an event be worked out only when somebody asks: most handlers never do."""
+    """Finds the two times of an event at their first use: most handlers never read them."""
 
     __slots__ = ("_find_time",)
 

@@ -1,4 +1,4 @@
-"""What a handler can answer besides returning: skip the event, retry it later, or give it up."""
+"""What a handler can answer apart from returning: skip the event, retry it later, or give it up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class Skip(Exception):
     """This event is not for me; nothing went wrong and nothing is left to do.
 
     Args:
-        reason: a few words for whoever asks what became of the event. No personal data: it is logged.
+        reason: a few words for an operator who asks what became of the event. No personal data: it is logged.
     """
 
     def __init__(self, reason: str) -> None:
@@ -59,7 +59,7 @@ class CallNotDeclared(GiveUp):
 
 
 class StepUncertain(GiveUp):
-    """A once-only step was called, and nobody knows whether it did what it says."""
+    """A once-only step was called, and its outcome is unknown."""
 
     slug = "step-uncertain"
 

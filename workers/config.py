@@ -1,4 +1,4 @@
-"""What a worker process is told; every kind of it reads the same."""
+"""The settings of a worker process; every kind reads the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class WorkerConfig:
     """What a worker process needs to know.
 
     Attributes:
-        queue: whose handlers it runs; the isolated ones among them run in a process of their own beside it.
+        queue: whose handlers it runs; the isolated ones among them run in a process of their own.
         api_token: read again from time to time, so that a rotated token is taken up; None when there is none.
         rules_version: of the entity key rules, which belong to the log.
         load: further modules or files with handlers.

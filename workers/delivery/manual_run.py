@@ -1,7 +1,7 @@
-"""One handler run by hand, beside the log: dry, or for real. Nothing of it is written down and nothing is settled.
+"""One handler run by hand, outside the log: dry, or for real. It records nothing and settles nothing.
 
 It makes a handler ready as a worker would (settings, lifespan, clients). It takes no lease, so for a run that really
-calls something it is up to whoever asks that no worker is at the same event.
+calls something, the operator makes sure that no worker is at the same event.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Trial:
 
     Attributes:
         actions: requests that would have been sent; empty after a real run.
-        steps: once-only steps that would have been called, likewise.
+        steps: once-only steps that would have been called.
         called: what was called at AMPECO, each `operation path outcome status`.
     """
 
@@ -42,7 +42,7 @@ class Trial:
 
 
 class _Plainly:
-    """Calls whatever it is asked to, without a record of it."""
+    """Makes each call without a record of it."""
 
     async def once(self, step: str, call: Callable[[], Any], **_: Any) -> Any:
         result = call()
@@ -66,7 +66,7 @@ async def ready(found: Found, tenant_url: str | None, token: str | None) -> Asyn
     """A handler with all it needs.
 
     Args:
-        tenant_url, token: None where there is no tenant: then whatever is asked of AMPECO cannot be reached.
+        tenant_url, token: None where there is no tenant: then calls to AMPECO fail as not reachable.
     """
     where = (tenant_url or NOWHERE, token or "none")
     async with contextlib.AsyncExitStack() as exits:
@@ -84,7 +84,7 @@ async def try_out(
 
     Args:
         for_real: call what the handler calls; else write down what it would have called.
-        replayed: what the handler is told of it.
+        replayed: what `event.replayed` says.
     """
     dry = DryRun()
     attempt = Attempt(

@@ -1,6 +1,6 @@
 """The one table: how an attempt ended -> done, skipped, again in n seconds, or dead.
 
-Beside it stand the ends that no attempt has: nobody wants it, a newer event took its place.
+It also holds the ends without an attempt: not wanted, or superseded by a newer event.
 """
 
 from __future__ import annotations
@@ -154,5 +154,5 @@ def where(error: BaseException) -> str:
     lines = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
     cause = error.__cause__ or error.__context__
     head = type(error).__qualname__ + (f" from {type(cause).__qualname__}" if cause else "")
-    # A file name can hold bytes that are no text, and whoever writes this down can write only text.
+    # A file name can hold bytes that are no text, and the record can hold only text.
     return "\n".join([head, *lines]).encode("utf-8", "backslashreplace").decode()

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Ringing(Protocol):
-    """What is told that its time is over."""
+    """Called when its time is over."""
 
     def ring(self) -> None: ...
 

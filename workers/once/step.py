@@ -28,7 +28,7 @@ from handlers.outcomes import GiveUp, Retry, Skip
 
 
 class DeliveryRevoked(BaseException):
-    """The lease is gone: whatever the handler is about to call may be done by somebody else already.
+    """The lease is lost: another worker may already do what the handler is about to call.
 
     Not an Exception, so that a handler's own `except Exception` does not swallow it.
     """

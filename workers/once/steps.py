@@ -1,6 +1,6 @@
-"""Once-only steps: what is recorded is not called again, and what nobody can tell is not guessed.
+"""Once-only steps: return the recorded result instead of calling again, and never guess an outcome.
 
-A step is begun in Redis, called, and finished in Redis. Whatever ends the call in between decides by what it says:
+A step is begun in Redis, called, and finished in Redis. How the call ends decides:
 an error that means "nothing happened" clears the step, a result finishes it, anything else leaves it uncertain.
 Actions of AMPECO that are not idempotent go through here by themselves. Knows nothing of Redis's keys or of leases.
 """
@@ -174,7 +174,7 @@ class Steps:
         return None
 
     async def _failed(self, step: Step, error: BaseException) -> bool:
-        """Write down what an error means; True when the delivery ends because nobody can tell."""
+        """Record what an error means; True when the delivery ends because the outcome is unknown."""
         if not step.may_have_happened(error):
             self._automatic.discard(step.name)
             await self._ledger.clear(step.scope, step.name, step.nonce)

@@ -1,9 +1,8 @@
 """The process for handlers with `isolation="process"`: an RQ worker that forks for every wake-up.
 
 What forks has imported the plugins and does nothing else: it has no event loop and takes no lease. The fork has all
-of that, works through one (handler, lane) at a time, one event at a time, and is gone after some seconds. Whatever
-an event does to its process, no other event is at work there; that it was there when the process died is known to
-the log, as after any other death.
+of that, works through one (handler, lane) at a time, one event at a time, and ends after some seconds. An event
+that kills the process harms no other event. The log knows which event was at work, as after any other death.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _log = structlog.get_logger()
 
 
 class IsolatedProcess:
-    """Serves the isolated handlers of one queue until told to stop."""
+    """Serves the isolated handlers of one queue until it is stopped."""
 
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
@@ -90,7 +89,7 @@ class IsolatedProcess:
     def _end_with_parent(self) -> None:
         os.read(self._watched, 1)
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(self._longest_s)  # nobody else is there to say that it took too long
+        time.sleep(self._longest_s)  # no other process notices that it took too long
         os._exit(1)
 
     async def _work(self) -> bool:

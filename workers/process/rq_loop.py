@@ -16,10 +16,10 @@ _log = structlog.get_logger()
 
 
 class Serving:
-    """Serves a queue in the main thread until told to stop.
+    """Serves a queue in the main thread until it is stopped.
 
     Attributes:
-        stopping: set by whoever wants it to end.
+        stopping: set to end it.
     """
 
     def __init__(self, make: Callable[[], OneQueueWorker]) -> None:
@@ -28,10 +28,10 @@ class Serving:
         self._worker: OneQueueWorker | None = None
 
     def run(self) -> None:
-        """Returns when it was told to stop.
+        """Returns when it was stopped.
 
         Raises:
-            StopRequested: likewise, from within a wait.
+            StopRequested: it was stopped during a wait.
         """
         step = 0
         while not self.stopping.is_set():

@@ -1,7 +1,7 @@
 """One worker process: an event loop in a thread of its own, and an RQ worker in the main thread that wakes it.
 
 The loop runs for as long as the process lives. Where isolated handlers are among those of its queue, a second
-process beside this one runs them (`isolated.py`).
+process runs them (`isolated.py`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from workers.drain.dispatcher import Dispatcher
 from workers.process.rq_loop import Serving, back_off_s
 from workers.process.supervisor import Supervisor
 
-RECYCLED = 75  # exit status: ended to be started again (a thread that nobody can end)
+RECYCLED = 75  # exit status: ended to be started again (a thread that cannot be ended)
 
 _DECLARE_S = 60.0
 _THREADS = 64
@@ -44,7 +44,7 @@ R = TypeVar("R")
 
 
 class WorkerProcess:
-    """Discovers handlers, declares them, and works until told to stop."""
+    """Discovers handlers, declares them, and works until it is stopped."""
 
     def __init__(self, config: WorkerConfig, *, on_ready: Callable[[], None] = lambda: None) -> None:
         self._config = config
