@@ -10,8 +10,10 @@ from time import perf_counter
 from benchmarks.bodies import TYPE, body, session
 from eventlog.clock import now_ms
 from eventlog.connection.connect import connect
-from eventlog.log import MAX_BATCH, Declaration, EventLog, NewEvent
+from eventlog.inspection.events import read_counts
+from eventlog.log import MAX_BATCH, EventLog, NewEvent
 from eventlog.operation.handlers import pause, resume
+from eventlog.registry import Declaration
 from eventlog.usage import standing
 
 LOOK_S = 0.005
@@ -36,7 +38,7 @@ async def declare(redis_url: str) -> None:
 async def accepted(redis_url: str, prefix: str = "awr:") -> int:
     """Count the events in the log since its creation."""
     async with opened(redis_url, prefix) as log:
-        return (await log.counts()).accepted
+        return (await read_counts(log)).accepted
 
 
 async def fill(redis_url: str, prefix: str, events: int) -> None:

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eventlog.log import GAP_CLOSED, HandlerPosition, LogCounts
+from eventlog.heartbeat import GAP_CLOSED
+from eventlog.inspection.events import LogCounts
+from eventlog.registry import HandlerPosition
 
 _EVERYTHING = "*"
 _BOUND = "ms<="

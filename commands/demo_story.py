@@ -27,6 +27,7 @@ from commands.demo_counts import Tally, count, shortfalls
 from commands.demo_stack import DemoStack, Stuck, demo_stack
 from commands.demo_view import View
 from commands.sample_bodies import charge_point_of
+from eventlog.inspection.events import read_counts
 from receiver.errors import Unreachable
 
 HANDLERS = ("demo.journal", "demo.reset-faulted", "resend-failed")
@@ -166,7 +167,7 @@ class Story:
 
     async def _look(self) -> Tally:
         state = await self._play.tenant.state()
-        counts = await self._play.log.counts()
+        counts = await read_counts(self._play.log)
         positions = await self._play.log.handlers(measure=False)
         return count(state, counts, positions, strangers=self._strangers)
 

@@ -73,12 +73,13 @@ async def _show_all(
     key: str | None,
 ) -> None:
     """Show what there is and, if asked to, what comes."""
+    from eventlog.inspection.events import list_events
     from eventlog.inspection.tail import arriving, ends
     from eventlog.record import id_order
 
     async with stored_log(settings) as log:
         after = await ends(log)
-        past = await log.list_events(limit=lines, type=type_, key=key) if lines else []
+        past = await list_events(log, limit=lines, type=type_, key=key) if lines else []
         for event in reversed(past):
             if event.order <= id_order(after[event.lane]):
                 show(event)
@@ -223,17 +224,19 @@ events.add_command(tail)
 
 
 async def _read(limit: int, type_: str | None, key: str | None) -> tuple[list[StoredEvent], Standing | None]:
+    from eventlog.inspection.events import list_events
     from eventlog.usage import standing
 
     async with stored_log(prepare()) as log:
-        return await log.list_events(limit=limit, type=type_, key=key), await standing(log)
+        return await list_events(log, limit=limit, type=type_, key=key), await standing(log)
 
 
 async def _one(id: str) -> tuple[dict[str, Any], bytes]:
     from eventlog.errors import UnknownName
+    from eventlog.inspection.events import read_event
 
     async with stored_log(prepare()) as log:
-        event = await log.event(id)
+        event = await read_event(log, id)
         if event is not None:
             return row(event), event.body
         if found := await _quarantined(log, id):

@@ -203,8 +203,9 @@ async def _misfits(log: EventLog, found: Explanation) -> tuple[str, ...]:
     """Fields of the one event that was asked for that do not fit our model of its type."""
     from ampeco.errors import PayloadError
     from ampeco.notifications import parse
+    from eventlog.inspection.events import read_event
 
-    event = await log.event(found.asked) if _is_one_event(found) else None
+    event = await read_event(log, found.asked) if _is_one_event(found) else None
     try:
         return parse(event.body).misfits if event is not None else ()
     except PayloadError:

@@ -223,9 +223,10 @@ def _from_file(settings: Settings, path: Path) -> StoredEvent | None:
 
 async def _from_log(settings: Settings, id: str) -> StoredEvent:
     from eventlog.errors import UnknownName
+    from eventlog.inspection.events import read_event
 
     async with stored_log(settings) as log:
-        stored = await log.event(id)
+        stored = await read_event(log, id)
         if stored is None:
             raise UnknownName(f"{id!r} is neither a file nor an event that is still kept; see `events list`")
         return stored

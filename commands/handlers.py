@@ -15,8 +15,8 @@ from commands.options import stored_log
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
-    from eventlog.log import HandlerPosition
     from eventlog.operation.handlers import Pause
+    from eventlog.registry import HandlerPosition
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
@@ -190,7 +190,7 @@ async def _position(log: Any, name: str) -> HandlerPosition:
 
 
 def _row(handler: HandlerPosition, paused: Pause | None) -> dict[str, object]:
-    from eventlog.log import MISFIT
+    from eventlog.registry import MISFIT
 
     return {
         "name": handler.name,

@@ -61,10 +61,11 @@ async def stored_log(settings: Settings) -> AsyncIterator[EventLog]:
     """The log, with as many lanes as it was made with, whatever AWR_LANES says here."""
     from eventlog.connection.connect import connect
     from eventlog.log import EventLog
+    from eventlog.ownership import lanes_kept
 
     async with connect(store_url(settings)) as redis:
         log = EventLog(
             redis, prefix=settings.key_prefix, lanes=settings.lanes, ledger_days=settings.ledger_days
         )
-        log.lanes = await log.lanes_kept() or settings.lanes
+        log.lanes = await lanes_kept(log) or settings.lanes
         yield log

@@ -1,6 +1,6 @@
-"""Unix milliseconds, which is how the log tells the time, and their spelling for people and other programs.
+"""Unix milliseconds, the time format of the log, and their text form.
 
-Imports nothing of this room, so that a command that only shows its help stays quick.
+This module imports nothing of the room, so that a command that only shows its help starts fast.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 
 def now_ms() -> int:
-    """Unix time in milliseconds."""
+    """Return the Unix time in milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 def rfc3339(ms: int, *, timespec: str = "milliseconds") -> str:
-    """A moment in UTC, e.g. `2026-11-24T06:00:00.000Z`; `timespec` as in `datetime.isoformat`."""
+    """Return a moment as RFC 3339 in UTC, e.g. `2026-11-24T06:00:00.000Z`; `timespec` as in `datetime.isoformat`."""
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

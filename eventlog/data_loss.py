@@ -1,7 +1,6 @@
-"""Whether Redis forgot what it was given: it was started anew, or another took its place, with less in it.
+"""Detect whether Redis lost events, after a restart or a failover to a server with fewer of them.
 
-At `appendfsync everysec` that can be the last two seconds. It only looks; what to do about it is the caller's
-business.
+At `appendfsync everysec` Redis can lose the last two seconds. This module only reads; the caller decides what to do.
 """
 
 from __future__ import annotations
@@ -14,33 +13,33 @@ from eventlog.record import id_order
 
 
 class Remembered(NamedTuple):
-    """What Redis knows of itself.
+    """What Redis reports about itself.
 
     Attributes:
         run_id: identity of the running process.
-        last_ids: of each lane, the last id it gave (`0-0`: none).
+        last_ids: the last id that each lane assigned (`0-0`: none).
     """
 
     run_id: str
     last_ids: tuple[str, ...]
 
     def continues(self, before: Remembered) -> bool:
-        """Whether this is the same process, and no lane went back."""
+        """Return whether this is the same process and no lane went back."""
         return self.run_id == before.run_id and all(
             id_order(now) >= id_order(then) for now, then in zip(self.last_ids, before.last_ids, strict=True)
         )
 
 
 async def remembered(log: EventLog) -> Remembered:
-    """What Redis knows of itself now."""
+    """Read what Redis reports about itself now."""
     asked = [log.prefix, log.lanes]
-    # Over the connection of the appends: another might still lead to a server that was replaced.
+    # The connection of the appends: another one might still lead to a server that was replaced.
     run_id, last_ids = await log.channel.call(log.scripts.remembers, asked)
     return Remembered(run_id.decode(), tuple(found.decode() for found in last_ids))
 
 
 async def lost(log: EventLog, entries: Sequence[tuple[str, str]]) -> list[int]:
-    """Positions of the entries (stream without the prefix, id) that are not there."""
+    """Return the positions of the entries (stream without the prefix, id) that are missing."""
     arguments = [part for entry in entries for part in entry]
     found = await log.channel.call(log.scripts.lost, [log.prefix, *arguments])
     return [int(at) for at in found]

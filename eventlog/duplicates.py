@@ -1,7 +1,4 @@
-"""What the log remembers in order to know a notification again, and why it drops or marks one.
-
-The append script judges. This module names its keys and its reasons. It knows nothing of handlers or HTTP.
-"""
+"""Names of the keys and reasons by which the append script recognizes duplicates."""
 
 from __future__ import annotations
 
@@ -33,21 +30,21 @@ _REASONS: Final = frozenset(get_args(RepeatReason))
 
 
 def hash_of_entity(type: str, key: str | None) -> bytes:
-    """Eight bytes that stand for a type and an entity; empty for an event without an entity."""
+    """Return an eight-byte hash of a type and an entity; empty for an event without an entity."""
     if key is None:
         return b""
     return hashlib.blake2b(f"{type}\0{key}".encode(), digest_size=8).digest()
 
 
 def repeat_reason(marks: Sequence[str]) -> RepeatReason | None:
-    """Why an event with these marks may be a repetition; None when it is not marked so."""
+    """Return why an event with these marks may be a repetition; None when it is not marked so."""
     if MARK not in marks:
         return None
     return next((cast("RepeatReason", mark) for mark in marks if mark in _REASONS), "unknown")
 
 
 def counted_keys(duplicate_hours: int, two_since: str | None, now_ms: int) -> list[str]:
-    """Names (without the prefix) of what counts against the byte budget, for all of the duplicate window.
+    """Return the names (without the prefix) of the keys of the duplicate window that the byte budget counts.
 
     Args:
         duplicate_hours: length of the window.

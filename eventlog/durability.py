@@ -1,4 +1,4 @@
-"""Whether the server keeps what it was given as durably as we were told it would."""
+"""Check that the current Redis is as durable as configured."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _REPLICATED = re.compile(r"replicated:([1-9]\d?)")
 
 
 def check_durability(value: str) -> str:
-    """The value, if it is one of `always`, `everysec` and `replicated:n`.
+    """Return the value if it is one of `always`, `everysec` and `replicated:n`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none of them.
     """
     if value not in ("always", "everysec") and not _REPLICATED.fullmatch(value):
         raise ValueError("must be always, everysec, or replicated:n with the number of replicas")
@@ -25,16 +25,18 @@ def check_durability(value: str) -> str:
 
 
 def replicas_of(durability: str) -> int:
-    """How many replicas must have an event before it counts as accepted; 0 where none has to."""
+    """Return how many replicas must have an event before it counts as accepted; 0 if none."""
     found = _REPLICATED.fullmatch(durability)
     return int(found[1]) if found else 0
 
 
 async def shortfall(log: EventLog, durability: str) -> str | None:
-    """What the server says that is weaker than was asked for, in a few words.
+    """Return in a few words which setting of the server is weaker than configured.
 
-    None when it is as strong, or when the server does not tell (managed services often refuse CONFIG). Whether there
-    are replicas enough is found out with every append.
+    Every append checks whether there are enough replicas, so this function does not.
+
+    Returns:
+        None when the server is as durable as configured, or refuses CONFIG, as managed services often do.
     """
     try:
         found = await log.redis.config_get("appendonly", "appendfsync")
@@ -53,18 +55,18 @@ def _text(value: bytes | str) -> str:
 
 
 async def unguarded_master(client: redis.asyncio.Redis) -> str | None:
-    """What the present master lacks, in a few words.
+    """Return in a few words which protection the current master lacks.
 
-    A master that is cut off from the others does not know that it was replaced. It refuses writes then only where
-    `min-replicas-to-write` (with a `min-replicas-max-lag`) tells it to.
+    A master that is cut off from the others does not know that it was replaced. It refuses writes then only if
+    `min-replicas-to-write` (with a `min-replicas-max-lag`) is set.
 
     Returns:
-        None when it is told to, and for a client that no sentinel guides.
+        None when it is set, and for a client without sentinels.
 
     Raises:
-        redis.RedisError: it could not be asked.
+        redis.RedisError: the master did not answer.
     """
     if not isinstance(client.connection_pool, SentinelConnectionPool):
         return None
-    found = await client.info("replication")  # CONFIG may be forbidden, this is not
+    found = await client.info("replication")  # CONFIG may be forbidden, INFO is not
     return None if "min_slaves_good_slaves" in found else "min-replicas-to-write is 0"

@@ -1,7 +1,7 @@
-"""How the history of settled deliveries is packed: pure, bytes in and out.
+"""Pack and unpack the history of settled deliveries. Pure: bytes in and out.
 
-One stream entry holds what one step settled; its id says when. A delivery that simply went well takes 13 bytes, so
-that a week of them can be kept; only an eventful one carries words. It refuses to know where the stream lies.
+One stream entry holds what one step settled; its id holds the time. A delivery that succeeded at once takes 13 bytes,
+so a week of them fits. Only other deliveries carry text.
 
     8 bytes  id of the event in its lane: milliseconds << 20 | number
     4 bytes  CRC-32 of the entity key, to find an entity without keeping its name; 0 without a key
@@ -30,14 +30,14 @@ _CODES = {outcome: code for code, outcome in enumerate(OUTCOMES, 1)}
 
 
 class Settled(NamedTuple):
-    """One delivery that came to its end. A tuple, since one is made for every delivery.
+    """The end of one delivery. A tuple, since one is made for every delivery.
 
     Attributes:
         stream_id: of the event, in the lane that the history belongs to.
         key_hash: `hash_of` its entity key.
         outcome: one of `OUTCOMES`.
-        reason: why, where it did not simply go well: the author's words, or the slug of a dead letter.
-        attempts: oldest first; empty for the single attempt of an uneventful delivery.
+        reason: the author's words, or the slug of a dead letter; empty after plain success.
+        attempts: oldest first; empty after plain success at the first attempt.
     """
 
     stream_id: str
@@ -47,20 +47,20 @@ class Settled(NamedTuple):
     attempts: tuple[AttemptNote, ...] = ()
 
 
-@lru_cache(4096)  # entities come again and again
+@lru_cache(4096)  # few entities make most events
 def hash_of(key: str | None) -> int:
-    """What stands for an entity key in the history; two keys may share it."""
+    """Return the hash of an entity key in the history; two keys may share it."""
     return 0 if key is None else zlib.crc32(key.encode()) or 1
 
 
 def id_bytes(stream_id: str) -> bytes:
-    """How an event's id stands in packed records, to look for it without unpacking them."""
+    """Return the packed form of an event id, to search for it without unpacking."""
     ms, _, seq = stream_id.partition("-")
     return (int(ms) << _SEQ_BITS | int(seq)).to_bytes(8)
 
 
 def key_bytes(key: str) -> bytes:
-    """How an entity key stands in packed records."""
+    """Return the packed form of an entity key."""
     return hash_of(key).to_bytes(4)
 
 
@@ -83,7 +83,7 @@ def decode(data: bytes) -> list[Settled]:
     """The inverse of `encode`.
 
     Raises:
-        UnknownRecord: it was packed by code that we do not know, or is cut short.
+        UnknownRecord: unknown code packed it, or it is cut short.
     """
     try:
         return list(_unpacked(data))

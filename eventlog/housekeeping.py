@@ -1,7 +1,6 @@
-"""What has to be looked at again and again, in every receiver and worker, by one of them at a time.
+"""Periodic housekeeping. Every receiver and worker runs it; each second one process is elected to act.
 
-Pairs that are due with nobody on them: it trusts neither that an RQ job exists nor that one was ever made, so a
-wake-up that was lost costs some seconds. And what the log takes up, which is not the business of whoever appends.
+It wakes workers for due pairs without a drain, so a lost wake-up costs a few seconds. It also runs retention.
 """
 
 from __future__ import annotations
@@ -13,43 +12,44 @@ import structlog
 from redis.exceptions import RedisError
 
 from eventlog.log import EventLog
+from eventlog.ownership import run_id
 from eventlog.retention import Keep, keep
+from eventlog.schedule import elect_sooner, elected, recompute, sweep
 
 TICK_S = 1.0
 RECOMPUTE_S = 60.0
 KEEP_S = 10.0
 KEEP_SOON_S = 2.0  # while there is little room
 
-_KEEPER = "keeper"
 _log = structlog.get_logger()
 
 
 class Wakes(Protocol):
-    """Whoever can wake the workers of a queue."""
+    """Wakes the workers of a queue."""
 
     def wake(self, queues: list[str]) -> None: ...
 
 
 async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: Keep) -> None:
-    """Look once a second until told to stop; Redis being away only pauses it.
+    """Run once a second until `stop` is set. While Redis is away it only waits.
 
     Args:
-        rules: what of the log is to be kept.
+        rules: which part of the log to keep.
     """
     loop = asyncio.get_running_loop()
     recomputed_at_s = float("-inf")
-    run_id = ""
+    recomputed_on = ""
     while not stop.is_set():
         try:
-            if await log.elected(TICK_S * 0.9):
-                current = await log.run_id()
-                if current != run_id or loop.time() - recomputed_at_s >= RECOMPUTE_S:
-                    # A Redis that came back may have forgotten the last hints.
-                    await log.recompute()
-                    recomputed_at_s, run_id = loop.time(), current
-                if queues := await log.sweep():
+            if await elected(log, TICK_S * 0.9, "ticker"):
+                current = await run_id(log)
+                if current != recomputed_on or loop.time() - recomputed_at_s >= RECOMPUTE_S:
+                    # A Redis that came back may have lost the last hints.
+                    await recompute(log)
+                    recomputed_at_s, recomputed_on = loop.time(), current
+                if queues := await sweep(log):
                     waker.wake(queues)
-            if await log.elected(KEEP_S, _KEEPER):
+            if await elected(log, KEEP_S, "keeper"):
                 await _keep(log, rules)
         except (RedisError, OSError) as error:
             _log.debug("ticker.paused", error=type(error).__name__)
@@ -65,4 +65,4 @@ async def _keep(log: EventLog, rules: Keep) -> None:
     if found.given_up:
         _log.warning("log.trimmed_early", events=found.given_up, bytes=found.bytes, max_bytes=found.max_bytes)
     if found.is_tight:
-        await log.redis.pexpire(log.key(_KEEPER), int(KEEP_SOON_S * 1000))
+        await elect_sooner(log, KEEP_SOON_S, "keeper")

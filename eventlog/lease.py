@@ -1,8 +1,8 @@
-"""The lease of one (handler, lane): taking it, and the steps that move it forward.
+"""The lease of one (handler, lane): take it, and move forward in steps.
 
-Every script call carries (token, seq). A reply that is lost is asked for again with the same seq until the
-lease's deadline; the script applies a seq once. After the deadline nothing may be started or settled: by then
-somebody else may hold the lease.
+Every script call carries (token, seq), and the script applies a seq once. When a reply is lost, the call is repeated
+with the same seq until the lease's deadline. After the deadline nothing may be started or settled, because another
+process may hold the lease.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ Mode = Literal["work", "sleep", "release", "leave"]
 
 
 def clock_s() -> float:
-    """Seconds that go on while the machine sleeps, where the system has such a clock."""
+    """Return seconds of a clock that keeps running while the machine sleeps, if the system has one."""
     return time.clock_gettime(_CLOCK)
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What a drain starts from.
+    """The state from which a drain starts.
 
     Attributes:
-        cur: everything up to here is settled or open.
-        runto: last id that was handed out; events of (cur, runto] may have been at work when a worker died.
+        cur: every event up to here is settled or open.
+        runto: last id that was handed out; events in (cur, runto] may have been running when a worker died.
         newest: version of the handler's newest declaration.
-        open: what is open, in log order.
-        ahead: ids after `cur` that are settled all the same.
+        open: open records, in log order.
+        ahead: ids after `cur` that are settled already.
     """
 
     cur: str
@@ -67,16 +67,16 @@ class Taken:
 
 @dataclass
 class Settlement:
-    """Changes for one step. They are applied together or not at all.
+    """Changes for one step, applied together or not at all.
 
     Attributes:
         cur: new cursor, or None to leave it.
         puts: records to write into `open`.
         dels: stream ids to remove from `open`.
-        dead: deliveries given up.
-        stats: counters to raise.
+        dead: deliveries that were given up.
+        stats: counters to raise, by how much.
         ahead: ids that are settled although the cursor is not there yet.
-        passed: ids of those that the cursor has reached.
+        passed: ids in `ahead` that the cursor has reached.
         history: deliveries that were settled.
     """
 
@@ -116,12 +116,12 @@ class Read:
     """Answer to a step.
 
     Attributes:
-        scanned: last id that was looked at, wanted or not.
+        scanned: last id that was read, wanted or not.
         exhausted: nothing lies after `scanned`.
-        asleep: the lease was given back; the pair is due again when there is something to do.
+        asleep: the lease was given back. The pair becomes due when there is something to do.
         newest: version of the handler's newest declaration, as of this step.
-        paused: the handler was paused; nothing of it may start.
-        changed: somebody else changed `open` since the lease was taken, so what was taken is no longer all of it.
+        paused: the handler is paused, so none of its events may start.
+        changed: another process changed `open` since the lease was taken, so the taken records are incomplete.
     """
 
     events: Sequence[StoredEvent] = ()
@@ -148,16 +148,19 @@ class Lease:
 
     @property
     def token(self) -> str:
-        """What this hold is called in Redis."""
+        """Return the token that identifies this hold in Redis."""
         return self._token
 
     @property
     def alive(self) -> bool:
-        """Whether anything may still be started or settled under this lease."""
+        """Return whether events may still be started or settled under this lease."""
         return clock_s() < self.deadline_s
 
     async def take(self) -> Taken | None:
-        """Take the lease; None when it is held, or when the handler is paused or not registered in this log.
+        """Take the lease.
+
+        Returns:
+            None when another drain holds it, or the handler is paused or not registered in this log.
 
         Raises:
             LeaseLost: Redis did not answer in time.
@@ -201,7 +204,7 @@ class Lease:
         """Settle, renew, and read up to `count` wanted events after `after`.
 
         Raises:
-            LeaseLost: nothing of this settlement, or all of it, was applied; the caller must stop.
+            LeaseLost: none or all of this settlement was applied; the caller must stop.
         """
         self._seq += 1
         arguments = [
@@ -225,7 +228,7 @@ class Lease:
         status = reply[0]
         if status == b"lost":
             self.deadline_s = 0.0
-            raise LeaseLost(f"{self.handler}, lane {self.lane}: somebody else drains it")
+            raise LeaseLost(f"{self.handler}, lane {self.lane}: another process drains it")
         if status != b"ok":
             self.deadline_s = 0.0
             return Read(asleep=True)
@@ -241,12 +244,12 @@ class Lease:
         )
 
     def _extend(self, sent_s: float) -> None:
-        """The lease lives from the moment Redis got the call, which is no earlier than we sent it."""
+        """Extend the lease from the moment of sending: Redis cannot have received the call earlier."""
         self.renewed_s = sent_s
         self.deadline_s = sent_s + TTL_S - MARGIN_S
 
     async def _ask(self, ask: Callable[[float], Awaitable[Any]]) -> Any:
-        """Ask until there is an answer; `ask` is told how many seconds the lease has left."""
+        """Call `ask` with the seconds that the lease has left, until there is an answer."""
         while True:
             try:
                 return await ask(max(0.0, self.deadline_s - clock_s()))

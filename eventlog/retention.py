@@ -1,8 +1,8 @@
-"""How long events are kept, and how much the log may take up.
+"""Retention: how long events are kept, and how many bytes the log may use.
 
-An event is kept for some hours at least, and for as long as a registered handler has not settled it. Over the byte
-budget settled events go before their time; when that is not enough the log is *full*: nothing more is appended until
-there is room. Dead letters wait for a human. It decides nothing about a single event, and writes no log lines.
+An event is kept for a minimum time, and until every registered handler has settled it. Over the byte budget, settled
+events are removed early. If that is not enough, the log is *full*: it accepts no events until there is room. Dead
+letters wait for a human.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from eventlog.clock import rfc3339
 from eventlog.duplicates import TWO_SINCE, counted_keys
 from eventlog.log import EventLog
 from eventlog.record import id_order
+from eventlog.registry import handler_names
 from eventlog.usage import ROOM_FOR_DRAINING, Standing, write_down
 
 _QUARANTINE_TIMES = 7  # as long as events
 _QUARANTINE_SHARE = 0.1  # of the budget
-_GIVE_UP_TO = 0.95  # of the budget, so that not every look has to give up some
+_GIVE_UP_TO = 0.95  # of the budget, so that not every run has to remove some
 _MOST = 10_000  # events that one script may remove
 _NODE = 128  # more than a node of a stream holds; only whole nodes go early
 _LAPS = 8
@@ -29,13 +30,13 @@ _HOUR_MS = 3_600_000
 
 @dataclass(frozen=True)
 class Keep:
-    """What is to be kept.
+    """Limits of what is kept.
 
     Attributes:
-        hours: for which an event is kept at least.
-        max_bytes: that lanes, open events, dead letters, the quarantine and the last event of each entity may take
-            up in Redis.
-        history_days: for which the history of deliveries is kept.
+        hours: minimum time that an event is kept.
+        max_bytes: limit for lanes, open events, dead letters, the quarantine and the last event of each entity
+            together.
+        history_days: time that the history of deliveries is kept.
         duplicate_hours: length of the duplicate window.
     """
 
@@ -46,7 +47,7 @@ class Keep:
 
 
 class _Lap(NamedTuple):
-    """What one round of the trimming script left of a lane."""
+    """State of a lane after one run of the trim script."""
 
     lane: int
     removed: int
@@ -72,9 +73,9 @@ class _Sizes(NamedTuple):
 
 
 async def keep(log: EventLog, rules: Keep) -> Standing:
-    """Remove what need not be kept, and find out whether there is room; one process at a time does that."""
+    """Remove what is past its time and measure the room that is left. One process at a time does this."""
     at_ms = await _now_ms(log)
-    handlers = await log.handler_names()
+    handlers = await handler_names(log)
     laps = [await _age(log, lane, rules.hours * _HOUR_MS) for lane in range(log.lanes)]
     await _trim_history(log, handlers, at_ms - rules.history_days * 24 * _HOUR_MS)
     await _trim_quarantine(log, rules, at_ms)
@@ -117,7 +118,7 @@ async def _age(log: EventLog, lane: int, keep_ms: int) -> _Lap:
 
 
 async def _give_up(log: EventLog, lane: int, most: int) -> _Lap:
-    """Settled events, however young."""
+    """Remove settled events of any age."""
     removed = 0
     while True:
         lap = await _lap(log, lane, "", min(most - removed, _MOST))
@@ -152,10 +153,10 @@ async def _trim_quarantine(log: EventLog, rules: Keep, at_ms: int) -> None:
 
 
 async def _measure(log: EventLog, handlers: Sequence[str], known: Sequence[str]) -> _Sizes:
-    """Streams are counted in full, since their ends can differ much; that is a look at each of their nodes.
+    """Measure the bytes of each kind. Streams are counted in full, node by node, since their ends can differ.
 
     Args:
-        known: names of the hashes that the judgement of duplicates needs; their fields are all of one size.
+        known: names of the hashes that recognize duplicates; their fields all have one size.
     """
     kinds = {
         "events": [log.key("events", lane) for lane in range(log.lanes)],
@@ -180,7 +181,7 @@ async def _measure(log: EventLog, handlers: Sequence[str], known: Sequence[str])
 
 
 def _excess(sizes: _Sizes, rules: Keep) -> float:
-    """Bytes that should go."""
+    """Return the number of bytes to remove."""
     over = sizes.taken - _GIVE_UP_TO * rules.max_bytes if sizes.taken > rules.max_bytes else 0.0
     limit = ROOM_FOR_DRAINING * sizes.max_memory
     if sizes.max_memory and sizes.used_memory > limit:
@@ -189,7 +190,7 @@ def _excess(sizes: _Sizes, rules: Keep) -> float:
 
 
 def _why_full(sizes: _Sizes, rules: Keep, laps: Sequence[_Lap]) -> str:
-    """In words, for whoever wonders why the door is shut; empty when there is room."""
+    """Explain why the log is full, for people; empty when there is room."""
     if sizes.taken > rules.max_bytes:
         why = (
             f"{_mib(sizes.taken)} of {_mib(rules.max_bytes)} (AWR_LOG_MAX_BYTES) are taken: events "

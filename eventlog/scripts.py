@@ -1,4 +1,4 @@
-"""Loads the Lua scripts of this room; one file is one atomic change."""
+"""Loads the Lua scripts; each file is one atomic change."""
 
 from __future__ import annotations
 
@@ -11,33 +11,19 @@ if TYPE_CHECKING:
     from redis.commands.core import AsyncScript
 
 
-# Redis gives a script no way to load another; what several need stands in front of those that use it.
-_STREAM_IDS = """\
-local function parts(id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(ms), tonumber(seq)
-end
-local function later(a, b)
-  local a_ms, a_seq = parts(a)
-  local b_ms, b_seq = parts(b)
-  return a_ms > b_ms or (a_ms == b_ms and a_seq > b_seq)
-end
-"""
-_COMPARE = ("recompute", "reopen", "step", "trim")
-
-
 @cache
 def source(name: str) -> str:
-    """Text of `scripts/<name>.lua`; those that compare stream ids have `parts` and `later` in front."""
-    text = files("eventlog").joinpath("scripts", f"{name}.lua").read_text("utf-8")
-    if name not in _COMPARE:
-        return text
-    shebang, rest = text.split("\n", 1)
-    return f"{shebang}\n{_STREAM_IDS}{rest}"
+    """Return the text of `scripts/<name>.lua`, with `lib.lua` after its first line."""
+    shebang, rest = _text(name).split("\n", 1)
+    return f"{shebang}\n{_text('lib')}{rest}"
+
+
+def _text(name: str) -> str:
+    return files("eventlog").joinpath("scripts", f"{name}.lua").read_text("utf-8")
 
 
 class Scripts:
-    """Every script, bound to one client; a script Redis has forgotten is loaded again by itself."""
+    """Every script, bound to one client. A script that Redis no longer has is loaded again."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         def bound(name: str) -> AsyncScript:

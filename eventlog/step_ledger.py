@@ -1,8 +1,7 @@
-"""The ledger of once-only steps, as it lies in Redis: begin, finish, doubt, clear, keep.
+"""The ledger of once-only steps in Redis.
 
-One hash per handler and scope (an event, or an entity), one record per step. Beginning needs a live lease and
-leaves a nonce; whoever has the nonce may say how it ended, even when the lease is gone by then. It knows nothing
-of what a step does or returns.
+It has one hash per handler and scope (an event, or an entity), and one record per step. Beginning a step needs a live
+lease and stores a nonce. The holder of the nonce may report the end even after the lease is lost.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from eventlog.lease import clock_s
 from eventlog.log import EventLog
 
 GRACE_MS = 2_000
-"""How long a step whose holder lost the lease waits for that holder's report: Redis may have been away."""
+"""How long a step whose holder lost the lease waits for its report, since Redis may have been unreachable."""
 
 _UNSETTLED_MS = 365 * 86_400_000
 _ASK_S = 30.0
@@ -40,11 +39,11 @@ class Hold(Protocol):
 
 
 class Scope(NamedTuple):
-    """What a step is done once for.
+    """The scope within which a step runs once.
 
     Attributes:
         name: an event's id, or an entity key.
-        lasting: an entity, which is never settled.
+        lasting: whether it is an entity, which is never settled.
     """
 
     name: str
@@ -52,14 +51,14 @@ class Scope(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What is known of a step.
+    """What the ledger knows about a step.
 
     Attributes:
-        state: `begun`: by the caller, who has to call it now; `done`; `held`: somebody is at it, or was a moment
-            ago; `uncertain`: it was begun and nobody can tell how it ended.
+        state: `begun`: the caller has begun it and has to call it now. `done`. `held`: another attempt runs it, or
+            did a moment ago. `uncertain`: it was begun and its end is unknown.
         result: JSON text, when done.
-        fault: why the result cannot be given back, when done; else empty.
-        wait_s: after which more is known, when held.
+        fault: why the result cannot be returned, when done; else empty.
+        wait_s: seconds after which more is known, when held.
     """
 
     state: Literal["begun", "done", "held", "uncertain"]
@@ -72,7 +71,7 @@ class StepLedger:
     """The once-only steps of one handler under one lease.
 
     Args:
-        hold_s: within it an attempt has come to an end, whatever it did.
+        hold_s: seconds within which every attempt ends.
     """
 
     def __init__(self, log: EventLog, hold: Hold, *, hold_s: float) -> None:
@@ -82,19 +81,19 @@ class StepLedger:
 
     @property
     def alive(self) -> bool:
-        """Whether a step may still be called under this lease."""
+        """Return whether a step may still be called under this lease."""
         return self._hold.alive
 
     async def begin(self, scope: Scope, step: str, nonce: str, *, again: bool) -> Standing:
-        """Begin a step, or learn what became of it.
+        """Begin a step, or return what became of it.
 
         Args:
-            nonce: names this call of the step.
-            again: an uncertain step is begun once more.
+            nonce: identifies this call of the step.
+            again: begin an uncertain step a second time.
 
         Raises:
             LeaseLost: nothing was begun.
-            redis.RedisError: Redis refuses; nothing is known.
+            redis.RedisError: Redis refused the call; the outcome is unknown.
         """
         hold, log = self._hold, self._log
         step_ttl_ms = log.ledger_ms if scope.lasting else 0
@@ -115,9 +114,9 @@ class StepLedger:
         return Standing("begun")
 
     async def finish(self, scope: Scope, step: str, nonce: str, result: str, fault: str) -> bool:
-        """Record that a step was done; False when it is somebody else's by now.
+        """Record that a step was done; False when another call has begun it since.
 
-        Goes on in the background when the caller is cancelled: what happened should be known.
+        The report continues in the background when the caller is cancelled, so that the result is not lost.
 
         Raises:
             redis.RedisError: it could not be recorded within half a minute.
@@ -126,16 +125,16 @@ class StepLedger:
         return await _report(self._log.scripts.ledger_finish, arguments)
 
     async def doubt(self, scope: Scope, step: str, nonce: str) -> bool:
-        """Record that nobody knows whether a step was done; otherwise as `finish`."""
+        """Record that the end of a step is unknown; otherwise like `finish`."""
         arguments = [*self._names(scope, step, nonce), self._ttl_ms(scope), "uncertain", "", ""]
         return await _report(self._log.scripts.ledger_finish, arguments)
 
     async def clear(self, scope: Scope, step: str, nonce: str) -> bool:
-        """Forget a step that certainly did nothing; otherwise as `finish`."""
+        """Remove a step that certainly had no effect; otherwise like `finish`."""
         return await _report(self._log.scripts.ledger_clear, self._names(scope, step, nonce))
 
     async def keep(self, event_id: str) -> None:
-        """An event is settled: from now on its ledger has its time to live."""
+        """Start the time to live of a ledger, because its event is settled."""
         key = self._log.key("ledger", self._hold.handler, event_id)
         await self._log.redis.pexpire(key, self._log.ledger_ms)
 
@@ -143,7 +142,7 @@ class StepLedger:
         return [self._log.prefix, self._hold.handler, scope.name, step, nonce]
 
     def _ttl_ms(self, scope: Scope) -> int:
-        """An event may stay unsettled for long (paused, retried, dead): until then its ledger is not given up."""
+        """Return the time to live in ms. An event may stay unsettled for long (paused, retried, dead)."""
         return self._log.ledger_ms + (0 if scope.lasting else _UNSETTLED_MS)
 
     async def _ask_under_lease(self, script: Any, arguments: list[Any]) -> Any:
@@ -160,7 +159,7 @@ class StepLedger:
 
 
 async def _report(script: Any, arguments: list[Any]) -> bool:
-    task = asyncio.create_task(_told(script, arguments))
+    task = asyncio.create_task(_ask(script, arguments))
     _reports.add(task)
     task.add_done_callback(_reported)
     return await asyncio.shield(task)
@@ -169,10 +168,10 @@ async def _report(script: Any, arguments: list[Any]) -> bool:
 def _reported(task: asyncio.Task[bool]) -> None:
     _reports.discard(task)
     if not task.cancelled():
-        task.exception()  # whoever waited for it has seen it
+        task.exception()  # the waiting caller has seen it
 
 
-async def _told(script: Any, arguments: list[Any]) -> bool:
+async def _ask(script: Any, arguments: list[Any]) -> bool:
     end_s = clock_s() + _ASK_S
     while True:
         try:

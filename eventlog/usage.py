@@ -1,6 +1,6 @@
-"""What the log takes up, as it was counted last: written by whoever looks after retention, read by whoever asks.
+"""The space that the log used at the last count. Retention writes it; health checks and metrics read it.
 
-Reading it costs one round trip, however large the log is.
+Reading costs one round trip for a log of any size.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _FULL_FOR_MS = 60_000
 
 @dataclass(frozen=True)
 class Standing:
-    """What the log takes up, as it was counted last.
+    """The space that the log used at the last count.
 
     Attributes:
         oldest_ms: when the oldest kept event arrived; None without events.
-        full: why nothing is appended; empty when there is room.
+        full: why the log accepts no events; empty when there is room.
         events, open, dead, quarantine: bytes of each.
-        duplicates: bytes that tell which event of an entity was the last, and of the copies per key.
-        given_up: settled events that were removed before their time, by this count.
+        duplicates: bytes of the records of the last event per entity and of the copies per key.
+        given_up: settled events that this count removed early.
     """
 
     at_ms: int
@@ -49,12 +49,12 @@ class Standing:
 
     @property
     def is_tight(self) -> bool:
-        """Whether it is worth while to look again soon."""
+        """Return whether to count again soon."""
         return bool(self.full) or self.bytes > ROOM_FOR_DRAINING * self.max_bytes
 
 
 async def standing(log: EventLog) -> Standing | None:
-    """What was counted last; None when nobody has yet."""
+    """Return the last count; None before the first one."""
     async with log.redis.pipeline(transaction=False) as asked:
         asked.hgetall(log.key("standing"))
         asked.get(log.key("full"))
@@ -76,7 +76,7 @@ async def standing(log: EventLog) -> Standing | None:
 
 
 async def write_down(log: EventLog, found: Standing) -> None:
-    """Let everybody know; the door shuts while it says that the log is full."""
+    """Store a count. While it says that the log is full, the receivers refuse events."""
     fields = {
         "at_ms": found.at_ms,
         "max_bytes": found.max_bytes,
@@ -92,7 +92,7 @@ async def write_down(log: EventLog, found: Standing) -> None:
 
 
 def describe(found: Standing) -> dict[str, Any]:
-    """As other programs read it."""
+    """Return the count as JSON output shows it."""
     return {
         "bytes": found.bytes,
         "max_bytes": found.max_bytes,

@@ -1,6 +1,6 @@
-"""RQ as this service uses it: a job is a wake-up of one queue, and nothing more.
+"""Wake-ups through RQ: a job wakes the workers of one queue and carries no data.
 
-The only module that knows RQ's options. No pickle anywhere; ids are random; nothing is kept of a finished job.
+Only this module knows RQ's options. Jobs use JSON and random ids, and leave nothing behind when they finish.
 RQ's key prefix comes from `RQ_KEY_PREFIX`, which has to be set before this module is imported.
 """
 
@@ -26,25 +26,25 @@ from rq.worker import BaseWorker, WorkerStatus
 
 from eventlog.connection.connect import connect_sync
 
-_JOB = "workers.jobs.drain"  # what workers of the release before can import
+_JOB = "workers.jobs.drain"  # the name that workers of the previous release can import
 _WORKER_TTL_S = 25
-_JOB_TTL_S = 60  # a wake-up that waited this long was replaced by the ticker's
+_JOB_TTL_S = 60  # by then the ticker has sent another one
 _MAX_WAITING = 1_000
 _MAINTENANCE_S = 30
-_LOOK_S = 2  # how often a fork is looked at
+_LOOK_S = 2  # how often a fork is checked
 
 _log = structlog.get_logger()
 _work: Callable[[], bool] | None = None
 
 
 def attach(work: Callable[[], bool] | None) -> None:
-    """Say what a wake-up does in this process; it returns whether there is still work."""
+    """Set what a wake-up does in this process. `work` returns whether there is more to do."""
     global _work
     _work = work
 
 
 def drain(queue_name: str) -> None:
-    """The job: let this process look for due pairs of its queue."""
+    """Run the job: let this process look for due pairs of its queue."""
     if _work is not None and _work():
         with connect_sync(_redis_url) as client:
             enqueue(client, [queue_name])
@@ -57,7 +57,7 @@ def enqueue(client: redis.Redis, queues: Iterable[str]) -> None:
     """Put one wake-up into each queue.
 
     Raises:
-        redis.RedisError: nobody was woken; the ticker will.
+        redis.RedisError: no worker was woken; the ticker will wake one.
     """
     for name in queues:
         target = Queue(name, connection=client, serializer=JSONSerializer)
@@ -77,7 +77,7 @@ def enqueue(client: redis.Redis, queues: Iterable[str]) -> None:
 
 
 class Waker:
-    """Wakes workers from a thread of its own. It never blocks its caller and never raises: the ticker repairs."""
+    """Wakes workers from its own thread. It never blocks and never raises; the ticker repeats what fails."""
 
     def __init__(self, redis_url: str) -> None:
         self._client = connect_sync(redis_url)
@@ -94,7 +94,7 @@ class Waker:
                 _log.debug("wake_up.dropped", queues=names)
 
     def close(self) -> None:
-        """Send what waits, then end the thread."""
+        """Send the waiting wake-ups, then end the thread."""
         try:
             self._waiting.put(None, timeout=1.0)
         except queue.Full:
@@ -106,7 +106,7 @@ class Waker:
         while (names := self._waiting.get()) is not None:
             try:
                 enqueue(self._client, names)
-            except Exception as error:  # noqa: BLE001 - whatever RQ or Redis raise here, the ticker repairs
+            except Exception as error:  # noqa: BLE001 - the ticker repeats what fails here
                 _log.debug("wake_up.failed", queues=names, error=type(error).__name__)
 
 
@@ -118,7 +118,7 @@ class OneQueueWorker(BaseWorker):
     def __init__(self, redis_url: str, queue_name: str) -> None:
         global _redis_url
         _redis_url = redis_url
-        client = connect_sync(redis_url)  # of its own: RQ changes its time-outs
+        client = connect_sync(redis_url)  # not shared, since RQ changes its time-outs
         super().__init__(
             [Queue(queue_name, connection=client, serializer=JSONSerializer)],
             connection=client,
@@ -132,34 +132,34 @@ class OneQueueWorker(BaseWorker):
         )
 
     def stop_soon(self) -> None:
-        """End `work` after the job under way, or at once when none is; for the main thread's signal handler.
+        """End `work` after the current job, or at once when there is none. The signal handler calls this.
 
         Raises:
-            StopRequested: nothing is at work, so the wait for a wake-up ends here.
+            StopRequested: no job is running, so the wait for a wake-up ends here.
         """
         self._stop_requested = True
         if self.get_state() != WorkerStatus.BUSY:
             raise StopRequested
 
     def _install_signal_handlers(self) -> None:
-        """The process has its own; RQ's write to Redis from within the handler."""
+        """Install none: the process has its own, and RQ's write to Redis inside the handler."""
 
     def procline(self, message: str) -> None:
-        """RQ shows its state in the process title; ours stays what the operator started."""
+        """Leave the process title as the operator started it; RQ would show its state there."""
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
         _log.error("wake_up.failed", error=getattr(exc_info[0], "__name__", "unknown"))
 
 
 class WakeUpWorker(OneQueueWorker, SimpleWorker):
-    """Runs the wake-up in its own process."""
+    """Runs wake-ups in the worker process itself."""
 
 
 class ForkingWorker(OneQueueWorker, Worker):
-    """Forks a process for every wake-up, and kills it when it outlives its time.
+    """Forks a process for every wake-up, and kills it when it exceeds its time.
 
     Args:
-        longest_s: seconds that such a process may live.
+        longest_s: maximum lifetime of such a process, in seconds.
     """
 
     def __init__(self, redis_url: str, queue_name: str, *, longest_s: float) -> None:
@@ -168,7 +168,7 @@ class ForkingWorker(OneQueueWorker, Worker):
         self._forked_s = 0.0
 
     def subscribe(self) -> None:
-        """Nobody sends these workers commands, and RQ would listen in a thread, which a fork must not have."""
+        """Do not listen for commands: RQ would use a thread, and a forking process must have none."""
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         self._forked_s = time.monotonic()
@@ -178,7 +178,7 @@ class ForkingWorker(OneQueueWorker, Worker):
         if time.monotonic() - self._forked_s > self._longest_s:
             _log.error("process.killed", process="isolated", reason="it outlived its time")
             self.kill_horse()
-        with contextlib.suppress(redis.RedisError):  # what was forked must not be left to itself
+        with contextlib.suppress(redis.RedisError):  # the fork still has to be supervised
             super().maintain_heartbeats(job, execution)
 
     def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: Any) -> None:

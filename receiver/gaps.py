@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from eventlog.log import Hole
+from eventlog.heartbeat import Hole
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
 from receiver.registration import subscribable

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from eventlog.log import MISFIT, EventLog, HandlerPosition
+from eventlog.log import EventLog
+from eventlog.registry import MISFIT, HandlerPosition
 from eventlog.usage import Standing, standing
 
 READY = ("awr_ready", "1 when the endpoint is open and can write to the log")

@@ -16,7 +16,8 @@ from typing import Any
 
 from eventlog.clock import now_ms
 from eventlog.connection.connect import connect
-from eventlog.log import Declaration, EventLog, HandlerPosition, NewEvent
+from eventlog.log import EventLog, NewEvent
+from eventlog.registry import Declaration, HandlerPosition
 from handlers.declaration import Handler
 from workers.delivery.attempt import Runtime
 from workers.drain.dispatcher import Dispatcher

@@ -1,7 +1,7 @@
-"""Redis clients as this service needs them: short time-outs and no automatic retries.
+"""Redis clients with short time-outs and without automatic retries.
 
-redis-py retries a command by itself when a reply is lost. For scripts that move a drain forward that is
-wrong: the caller must know that the outcome is unknown, and ask again with the same sequence number.
+redis-py retries a command when a reply is lost. That is wrong for scripts that move a drain forward: the caller must
+know that the outcome is unknown, and repeat the call with the same sequence number.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SCHEMES = ("redis", "rediss", "unix", *sentinel.SCHEMES)
 
 
 def check_url(url: str) -> None:
-    """Refuse a URL that no client could be made of, without repeating it (it may hold a password).
+    """Check that a client can be made from a URL. The error does not repeat it, since it may hold a password.
 
     Raises:
-        ValueError: with the reason.
+        ValueError: it cannot; the text says why.
     """
     if url.partition("://")[0].lower() not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
@@ -60,7 +60,7 @@ _PACKED: dict[type, Any] = {
 
 
 def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 64) -> redis.asyncio.Redis:
-    """A client for the event loop; callers wait for a free connection rather than fail."""
+    """Return a client for the event loop. Callers wait for a free connection instead of failing."""
     if _is_watched(url):
         return sentinel.master(sentinel.parse(url), timeout_s=timeout_s, max_connections=max_connections)
     pool: redis.asyncio.BlockingConnectionPool = redis.asyncio.BlockingConnectionPool.from_url(
@@ -77,10 +77,10 @@ def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 64) -> r
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[Any]], *, within_s: float = float("inf")) -> bool:
-    """Cancel until they are gone: Python 3.11's wait_for, which redis-py sends with, can swallow a cancel.
+    """Cancel tasks until all have ended. One cancel can get lost in Python 3.11's wait_for, which redis-py uses.
 
     Returns:
-        True when some are still there after `within_s`.
+        True when some still run after `within_s`.
     """
     left, end_s = set(tasks), time.monotonic() + within_s
     while left and time.monotonic() < end_s:
@@ -91,7 +91,7 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], *, within_s: float = flo
 
 
 def connect_sync(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
-    """A plain client for a thread of its own (RQ, the command line)."""
+    """Return a blocking client, for RQ and the command line."""
     if _is_watched(url):
         return sentinel.master_sync(sentinel.parse(url), timeout_s=timeout_s)
     return redis.Redis.from_url(

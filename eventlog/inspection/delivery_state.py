@@ -1,6 +1,6 @@
-"""What became of one event at one handler, or why it waits, told from what the log has of both.
+"""Derive what became of one event at one handler, or why it waits. Pure functions over facts.
 
-Pure: it is given what was found. It speaks in slugs and facts; sentences are somebody else's.
+The results are slugs and values; the command line makes sentences of them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ State = (
 
 @dataclass(frozen=True, slots=True)
 class EventFacts:
-    """What is known of an event, body aside.
+    """Facts about an event, without its body.
 
     Attributes:
-        type, size, key_id: None when only the history still knows of it.
-        key: entity key; None without one, or when it is not known any more.
-        key_id: which key verified it; empty for our own events.
-        kept: whether it still lies in its lane.
+        type, size, key_id: None when only the history still has the event.
+        key: entity key; None when the event has none, or it is no longer known.
+        key_id: the key that verified it; empty for our own events.
+        kept: whether it is still in its lane.
     """
 
     lane: int
@@ -64,7 +64,7 @@ class HandlerFacts:
     pause: Pause | None = None
 
     def wants(self, type: str | None) -> bool:
-        """Whether it gets events of this type; of an unknown type we believe so."""
+        """Return whether it gets events of this type; True if the type is unknown."""
         return type is None or "*" in self.types or type in self.types
 
 
@@ -74,7 +74,7 @@ class PairFacts:
 
     Attributes:
         cur, runto, ahead: as in `lease.Taken`.
-        holder: who holds the lease; empty when nobody does.
+        holder: host and pid that hold the lease; empty when it is free.
         open_count: records in its `open`.
     """
 
@@ -90,18 +90,18 @@ class Fate:
     """What became of an event at a handler.
 
     Attributes:
-        why: of a settled one the author's words or the slug of its dead letter; of a waiting one `paused`,
-            `open-full`, `handed-out`, `held`, `no-worker` or `nobody-yet`; of one that is retried its last error.
-        at_ms: when it was settled; when a retry is due, also that of the event it is parked behind; since when a
-            pause or the absence of workers lasts.
-        words: whoever paused it left them.
-        holder: who holds the lane.
+        why: for a settled event, the author's words or the slug of its dead letter. For a waiting one, `paused`,
+            `open-full`, `handed-out`, `held`, `no-worker` or `nobody-yet`. For a retried one, its last error.
+        at_ms: when it was settled, when its retry (or that of the event before it) is due, or when a pause or the
+            absence of workers began.
+        words: the reason given with the pause.
+        holder: host and pid that hold the lane.
         behind: id of the event it is parked behind.
-        tries: attempts that counted.
-        deaths: times a worker died while it ran.
+        tries: number of attempts that counted.
+        deaths: how often a worker died while running it.
         attempts: the last ones, oldest first.
-        letter: id of its dead letter, as long as that is kept.
-        earlier: ends it came to before it was replayed.
+        letter: id of its dead letter, while that is kept.
+        earlier: ends before it was replayed.
     """
 
     handler: str
@@ -128,10 +128,10 @@ def fate_of(
     letter: str,
     now_ms: int,
 ) -> Fate:
-    """Tell what became of it.
+    """Derive what became of an event at a handler.
 
     Args:
-        open_: what the handler has open of the same entity, in log order; at least this event, if it is open.
+        open_: the handler's open records of the same entity, in log order; at least this event's, if it is open.
         ends: of this event's deliveries, oldest first.
         letter: id of its dead letter, or empty.
     """

@@ -1,7 +1,7 @@
-"""What became of an event, or of everything about an entity: gathers all that the log still knows.
+"""Gather all that the log still knows about an event, or about every event of an entity.
 
-It also gathers what helps when nothing is there: how far back events are kept, who wants what, when the door was
-shut. Everything is read in pages; nothing is changed.
+For the case that nothing is found, it also gathers how far back events are kept, which handlers want which types, and
+the gaps. It reads in pages and changes nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Quarantined:
 
 @dataclass(frozen=True)
 class Gap:
-    """A time in which the door was shut, and the types that may be missing."""
+    """A time in which no receiver accepted events, and the types that may be missing."""
 
     from_at: str
     to_at: str
@@ -47,16 +47,16 @@ class Gap:
 
 @dataclass(frozen=True)
 class Explanation:
-    """All that the log knows of what was asked for.
+    """All that the log knows about the event or entity in question.
 
     Attributes:
-        stories: in log order; of an event that left no trace, its place without any fates.
-        lane: where it lies or would lie; None for something in quarantine.
-        lanes: how many the log has.
-        oldest_ms, newest: when the oldest event that the lane keeps arrived, and id of the newest.
-        handlers: those that are registered, whoever was asked for.
+        stories: in log order. An event without a trace has a story without fates.
+        lane: its lane; None for an entry of the quarantine.
+        lanes: number of lanes of the log.
+        oldest_ms, newest: when the oldest kept event of the lane arrived; id of the newest.
+        handlers: all registered handlers, even if the question names one.
         subscribed: types of our notification subscription; None when the log remembers none.
-        gaps: the last ones, or those about the time in question.
+        gaps: the last ones, or those near the time in question.
     """
 
     asked: str
@@ -73,16 +73,16 @@ class Explanation:
 
     @property
     def is_known(self) -> bool:
-        """Whether there is any trace of it."""
+        """Return whether the log has any trace of it."""
         return self.quarantined is not None or any(s.event.kept or s.fates for s in self.stories)
 
 
 async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int) -> Explanation:
-    """Tell all that is known.
+    """Gather all that the log knows.
 
     Args:
-        asked: id of an event or of something in quarantine, or an entity such as `session:4711`.
-        handler: tell of this one only.
+        asked: id of an event or of a quarantined body, or an entity such as `session:4711`.
+        handler: limit the stories to this handler.
 
     Raises:
         UnknownName: it is neither, or no such handler is registered.
@@ -127,7 +127,7 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
 
 
 async def quarantined(log: EventLog, stream_id: str) -> Quarantined | None:
-    """Something in quarantine by its id; None when it is not there."""
+    """Return a quarantined body by its id; None when there is none."""
     if not _QUARANTINED.fullmatch(stream_id):
         return None
     for raw_id, fields in await log.redis.xrange(log.key("quarantine"), min=stream_id, max=stream_id):
@@ -142,7 +142,7 @@ async def quarantined(log: EventLog, stream_id: str) -> Quarantined | None:
 
 
 async def registered(log: EventLog) -> list[HandlerFacts]:
-    """The registered handlers, by name."""
+    """Return the registered handlers, sorted by name."""
     async with log.redis.pipeline(transaction=True) as asked:
         for hash_ in ("newest", "wants", "handlers", "since"):
             asked.hgetall(log.key(hash_))
@@ -164,7 +164,7 @@ async def registered(log: EventLog) -> list[HandlerFacts]:
 
 
 async def _span(log: EventLog, lane: int | None) -> tuple[int | None, str | None]:
-    """When the oldest kept event of a lane (or of all) arrived, and id of the newest."""
+    """Return when the oldest kept event of a lane (or of all lanes) arrived, and the id of the newest."""
     lanes = [lane] if lane is not None else range(log.lanes)
     oldest, newest = [], []
     for each in lanes:
@@ -178,7 +178,7 @@ async def _span(log: EventLog, lane: int | None) -> tuple[int | None, str | None
 
 
 async def _gaps(log: EventLog, around_ms: int | None) -> tuple[Gap, ...]:
-    """The last gaps, or those that began within a day of a moment."""
+    """Return the last gaps, or those that began within a day of a moment."""
     found = sorted(
         (int(from_ms), json.loads(text))
         for from_ms, text in (await log.redis.hgetall(log.key("gaps"))).items()

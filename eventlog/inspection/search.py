@@ -1,7 +1,4 @@
-"""Looking for something in the log page by page, without the bodies, so that Redis is never held for long.
-
-It finds what lies there. What that means for an event is said elsewhere.
-"""
+"""Search the log page by page and without bodies, so that no search blocks Redis for long."""
 
 from __future__ import annotations
 
@@ -12,11 +9,11 @@ from eventlog.history import Settled, decode, id_bytes, key_bytes
 from eventlog.log import EventLog
 from eventlog.record import OpenRecord, decode_open
 
-LOOKS = 1_000  # entries that one call may look at
+LOOKS = 1_000  # entries that one call may read
 
 
 class Where(NamedTuple):
-    """A condition: what a field of an entry is, or what is in it."""
+    """A condition on a field of an entry: it equals (`is`) or contains (`has`) the value."""
 
     field: str
     relation: Literal["is", "has"]
@@ -24,7 +21,7 @@ class Where(NamedTuple):
 
 
 class Found(NamedTuple):
-    """An entry of a stream; `size` is that of its body, `fields` are those that were asked for."""
+    """An entry of a stream: `size` of its body in bytes, and the requested `fields`."""
 
     stream_id: str
     size: int
@@ -32,7 +29,7 @@ class Found(NamedTuple):
 
 
 class End(NamedTuple):
-    """A delivery that came to its end, and when."""
+    """The end of a delivery, and when it came."""
 
     at_ms: int
     settled: Settled
@@ -41,11 +38,11 @@ class End(NamedTuple):
 async def find(
     log: EventLog, stream: str, where: Sequence[Where], give: Sequence[str], *, since: str = "-"
 ) -> AsyncIterator[Found]:
-    """Entries of a stream that fulfil all conditions, oldest first.
+    """Yield the entries of a stream that meet all conditions, oldest first.
 
     Args:
-        give: names of the fields to give; a missing one is empty.
-        since: first id to look at.
+        give: names of the fields to return; a missing field is empty.
+        since: first id to read.
     """
     conditions = [part for condition in where for part in condition]
     done = False
@@ -59,10 +56,10 @@ async def find(
 
 
 async def find_open(log: EventLog, handler: str, lane: int, key: str) -> dict[str, tuple[OpenRecord, int]]:
-    """What a handler has open of one entity, in log order.
+    """Find the open records of one entity at a handler, in log order.
 
     Returns:
-        Stream id -> record without its body, and the size of that.
+        Stream id -> record without its body, and the size of the body in bytes.
     """
     found: dict[str, tuple[OpenRecord, int]] = {}
     cursor = b"0"
@@ -76,20 +73,20 @@ async def find_open(log: EventLog, handler: str, lane: int, key: str) -> dict[st
 
 
 async def open_record(log: EventLog, handler: str, lane: int, stream_id: str) -> OpenRecord | None:
-    """What a handler has open of one event."""
+    """Return the open record of one event at a handler; None when there is none."""
     raw = await log.redis.hget(log.key("open", handler, lane), stream_id)
     return decode_open(lane, stream_id.encode(), raw) if raw else None
 
 
 async def ends_of_event(log: EventLog, handler: str, lane: int, stream_id: str) -> list[End]:
-    """Every end of one event's deliveries to a handler, oldest first; several after a replay."""
+    """Return the ends of one event's deliveries to a handler, oldest first. A replay adds one."""
     ms = stream_id.partition("-")[0]
     ends = await _ends(log, handler, lane, id_bytes(stream_id), since=ms)
     return [end for end in ends if end.settled.stream_id == stream_id]
 
 
 async def ends_of_entity(log: EventLog, handler: str, lane: int, key: str) -> list[End]:
-    """The ends of all of an entity's deliveries to a handler, oldest first."""
+    """Return the ends of an entity's deliveries to a handler, oldest first."""
     needle = key_bytes(key)
     ends = await _ends(log, handler, lane, needle, since="-")
     return [end for end in ends if end.settled.key_hash == int.from_bytes(needle)]

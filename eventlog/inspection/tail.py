@@ -1,4 +1,4 @@
-"""Events as they arrive, over all lanes, for somebody who watches. It reads, and keeps no position in the log."""
+"""Follow events of all lanes as they arrive. Following keeps no position in the log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PAGE = 100
 
 
 async def ends(log: EventLog) -> dict[int, str]:
-    """Where each lane ends now."""
+    """Return the last id of each lane."""
     found = {}
     for lane in range(log.lanes):
         page = await log.redis.xrevrange(log.key("events", lane), count=1)
@@ -21,7 +21,7 @@ async def ends(log: EventLog) -> dict[int, str]:
 
 
 async def arriving(log: EventLog, after: dict[int, str]) -> AsyncIterator[list[StoredEvent]]:
-    """What arrives after these places, in the order of arrival as far as it is read together; without end."""
+    """Yield the events after these ids without end, each batch in order of arrival."""
     lanes = {log.key("events", lane).encode(): lane for lane in after}
     places = {key: after[lane] for key, lane in lanes.items()}
     while True:

@@ -1,6 +1,6 @@
-"""The story of an event, or of all events of an entity: gathers what their lane and each handler have of them.
+"""Gather the story of an event, or of every event of an entity, from its lane and from each handler.
 
-An event whose lane has forgotten it is told of from what was copied: what is open, the dead letters, the history.
+When the lane no longer has the event, open records, dead letters and the history replace it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eventlog.inspection.delivery_state import EventFacts, Fate, HandlerFacts, PairFacts, fate_of
+from eventlog.inspection.events import read_event
 from eventlog.inspection.search import End, Where, ends_of_entity, ends_of_event, find, find_open, open_record
 from eventlog.log import EventLog
 from eventlog.record import OpenRecord, id_order
@@ -25,7 +26,7 @@ class Story:
 async def of_event(
     log: EventLog, lane: int, stream_id: str, handlers: Sequence[HandlerFacts], now_ms: int
 ) -> Story:
-    kept = await log.event(f"{lane}-{stream_id}")
+    kept = await read_event(log, f"{lane}-{stream_id}")
     if kept is not None:
         event = EventFacts(
             lane,
@@ -54,7 +55,7 @@ async def of_event(
         event = _better(event, record, len(record.event.body) if record else 0, letters.get(stream_id))
         letter = letters[stream_id].id if stream_id in letters else ""
         fates.append(fate_of(event, handler, pair, open_=open_, ends=ends, letter=letter, now_ms=now_ms))
-    return Story(event, _told(event, fates))
+    return Story(event, _tellable(event, fates))
 
 
 async def of_entity(
@@ -95,7 +96,7 @@ async def of_entity(
             )
             for handler, pair, open_, ends, letters in gathered
         ]
-        stories.append(Story(event, _told(event, fates)))
+        stories.append(Story(event, _tellable(event, fates)))
     return tuple(stories)
 
 
@@ -134,7 +135,7 @@ async def _pair(log: EventLog, handler: str, lane: int) -> PairFacts:
 
 
 def _better(event: EventFacts, record: OpenRecord | None, size: int, letter: _Letter | None) -> EventFacts:
-    """What a copy of the event says that its lane does not know any more."""
+    """Return the facts of an event, completed from a copy when its lane no longer has it."""
     if event.type is not None:
         return event
     if record is not None:
@@ -147,8 +148,8 @@ def _better(event: EventFacts, record: OpenRecord | None, size: int, letter: _Le
     return event
 
 
-def _told(event: EventFacts, fates: Sequence[Fate]) -> tuple[Fate, ...]:
-    """What may be said: of an event that is not kept, a handler's mere position tells nothing."""
+def _tellable(event: EventFacts, fates: Sequence[Fate]) -> tuple[Fate, ...]:
+    """Return the fates that are certain: for a removed event, the mere position of a handler proves nothing."""
     return tuple(fate for fate in fates if event.kept or _is_trace(fate))
 
 

@@ -1,6 +1,6 @@
-"""Dead letters: deliveries that were given up, for a human to look at, try once more, or throw away.
+"""Dead letters: deliveries that were given up. A human can inspect, retry or discard them.
 
-A letter is identified by its handler and its place in that handler's stream; the place tells since when it is dead.
+A letter is identified by its handler and its id in the handler's stream; the id contains the time of its death.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from eventlog.log import EventLog
 from eventlog.operation.handlers import unknown_handler
 from eventlog.operation.reopen import BATCH, Again, reopen
 from eventlog.record import DeadLetter, OpenRecord, decode_open, id_order
+from eventlog.registry import handler_names
 
 _PAGE = 200
 _STREAM_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
@@ -23,7 +24,7 @@ _STREAM_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 @dataclass(frozen=True, slots=True)
 class DeadEntry:
-    """A dead letter and where it lies."""
+    """A dead letter and its id."""
 
     handler: str
     stream_id: str
@@ -31,12 +32,12 @@ class DeadEntry:
 
     @property
     def id(self) -> str:
-        """`<handler>/<stream id>`, the identity users see."""
+        """Return `<handler>/<stream id>`, the identity that users see."""
         return f"{self.handler}/{self.stream_id}"
 
     @property
     def since_ms(self) -> int:
-        """When it was given up."""
+        """Return when it was given up, in Unix ms."""
         return id_order(self.stream_id)[0]
 
     @property
@@ -47,7 +48,7 @@ class DeadEntry:
 
 @dataclass(frozen=True, slots=True)
 class DeadRef:
-    """Which dead letter, without what is in it: many of them fit into memory.
+    """A reference to a dead letter, small enough to hold many in memory.
 
     Attributes:
         event: stream id of its event in the lane.
@@ -60,13 +61,13 @@ class DeadRef:
 
     @property
     def place(self) -> tuple[str, int, tuple[int, int]]:
-        """Order in which letters are tried again: within an entity, the order of its events."""
+        """Return the sort key for retries: within an entity, the order of its events."""
         return self.handler, self.lane, id_order(self.event)
 
 
 @dataclass(frozen=True)
 class DeadFilter:
-    """Which letters are meant; None means any.
+    """Selects letters; None means any.
 
     Attributes:
         since_ms, until_ms: when they were given up, the second exclusive.
@@ -91,10 +92,10 @@ class DeadFilter:
 async def newest(
     log: EventLog, wanted: DeadFilter, *, limit: int, before: tuple[str, str] | None = None
 ) -> list[DeadEntry]:
-    """A page of letters, those given up last first.
+    """Return a page of letters, newest first.
 
     Args:
-        before: (handler, stream id) of the last one of the page before.
+        before: (handler, stream id) of the last letter of the previous page.
 
     Raises:
         UnknownName: the filter names a handler that is not registered.
@@ -115,7 +116,7 @@ async def newest(
 
 
 async def matching(log: EventLog, wanted: DeadFilter) -> list[DeadEntry]:
-    """Every letter that is meant, without the bodies, in the order in which they would be tried again.
+    """Return every selected letter without its body, in the order of a retry.
 
     Raises:
         UnknownName: the filter names a handler that is not registered.
@@ -129,7 +130,7 @@ async def matching(log: EventLog, wanted: DeadFilter) -> list[DeadEntry]:
 
 
 async def by_id(log: EventLog, id: str) -> list[DeadEntry]:
-    """The letter `<handler>/<stream id>`, or every letter of one event.
+    """Return the letter `<handler>/<stream id>`, or every letter of one event.
 
     Raises:
         UnknownName: there is none.
@@ -153,27 +154,27 @@ async def by_id(log: EventLog, id: str) -> list[DeadEntry]:
 
 
 async def retry(log: EventLog, refs: Sequence[DeadRef]) -> Mapping[str, int]:
-    """Try letters once more: back into `open`, as if never tried, and out of the dead.
+    """Retry letters: move them back into `open`, as if they were never tried.
 
     Returns:
-        How many were `put`, are `open` already, are `gone` (somebody else was quicker), or found it `full`.
+        How many were `put`, were `open` already, were `gone` (another command took them), or found `open` `full`.
 
     Raises:
-        UnknownName: a handler is not registered any more.
+        UnknownName: a handler is no longer registered.
     """
-    told: Counter[str] = Counter()
+    answered: Counter[str] = Counter()
     ordered = sorted(refs, key=lambda ref: ref.place)
     for (handler, lane), group in groupby(ordered, key=lambda ref: (ref.handler, ref.lane)):
         for some in _batches(list(group)):
             batch = [Again(_as_new(entry.letter), entry.stream_id) for entry in await _fetch(log, some)]
-            told["gone"] += len(some) - len(batch)
+            answered["gone"] += len(some) - len(batch)
             answers = await reopen(log, handler, lane, batch)
-            told.update(answers if answers is not None else {"full": len(batch)})
-    return told
+            answered.update(answers if answers is not None else {"full": len(batch)})
+    return answered
 
 
 async def discard(log: EventLog, refs: Sequence[DeadRef]) -> int:
-    """Throw letters away; returns how many were still there."""
+    """Discard letters; return how many were still there."""
     discarded = 0
     ordered = sorted(refs, key=lambda ref: ref.place)
     for handler, group in groupby(ordered, key=lambda ref: ref.handler):
@@ -195,7 +196,7 @@ def _batches(refs: Sequence[DeadRef]) -> Iterator[Sequence[DeadRef]]:
 
 
 async def _handlers(log: EventLog, wanted: DeadFilter) -> list[str]:
-    known = await log.handler_names()
+    known = await handler_names(log)
     if wanted.handler is None:
         return known
     if wanted.handler not in known:

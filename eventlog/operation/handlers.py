@@ -1,7 +1,7 @@
-"""A handler's position, changed by hand: pause, resume, rename, retire.
+"""Change a handler's position: pause, resume, rename, retire.
 
-Whoever changes one has the workers give back its lanes first, and waits for that: what runs may finish, and nothing
-settles under a name that is going away. It knows nothing of handlers' code, and decides nothing by itself.
+A rename or retirement first pauses the handler and waits until workers give back its lanes. Running attempts may
+finish, and nothing settles under a name that is about to go.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from redis.exceptions import ResponseError
 
 from eventlog.errors import ChangeRefused, LogError, UnknownName
 from eventlog.log import EventLog
+from eventlog.registry import handler_names
 
 GIVE_BACK_S = 45.0
 
@@ -26,11 +27,11 @@ _PAGE = 500
 
 @dataclass(frozen=True)
 class Pause:
-    """Why a handler stands still.
+    """Why a handler is paused.
 
     Attributes:
-        reason: in the words of whoever paused it; may be empty.
-        ends_in: `rename` or `retire` when that was begun and not finished.
+        reason: text given with the pause; may be empty.
+        ends_in: `rename` or `retire` while that is unfinished.
     """
 
     since_ms: int
@@ -39,13 +40,13 @@ class Pause:
 
 
 async def pauses(log: EventLog) -> dict[str, Pause]:
-    """The paused handlers, by name."""
+    """Return the paused handlers by name."""
     found = await log.redis.hgetall(log.key("paused"))
     return {name.decode(): _pause(value) for name, value in found.items()}
 
 
 async def pause(log: EventLog, name: str, *, reason: str, now_ms: int) -> None:
-    """Let nobody start anything more of a handler; what runs may finish.
+    """Pause a handler: no attempt starts, running ones may finish.
 
     Raises:
         UnknownName: no such handler is registered.
@@ -56,7 +57,7 @@ async def pause(log: EventLog, name: str, *, reason: str, now_ms: int) -> None:
 
 
 async def resume(log: EventLog, name: str) -> bool:
-    """Let a paused handler go on; False when it was not paused.
+    """Resume a paused handler; False when it was not paused.
 
     Raises:
         UnknownName: no such handler is registered.
@@ -70,14 +71,14 @@ async def resume(log: EventLog, name: str) -> bool:
 
 
 async def rename(log: EventLog, old: str, new: str, *, now_ms: int, give_back_s: float = GIVE_BACK_S) -> None:
-    """Move all that the log knows of one handler to another name. Cut off half-way, it can be called again.
+    """Move all that the log knows about a handler to another name. After an interruption, call it again.
 
     Raises:
         UnknownName: no handler of the old name is registered.
-        ChangeRefused: the new name has a position of its own, or a worker does not give back a lane in time.
+        ChangeRefused: the new name has its own position, or a worker does not give back a lane in time.
     """
     await _refuse_taken(log, new)
-    # Until it is done nobody may begin under the new name: its ledger is on the way.
+    # Until the rename is done, no worker may start under the new name: its ledger still moves.
     await log.redis.hset(log.key("retired"), new, _note(now_ms, renamed_to=old))
     try:
         await _refuse_taken(log, new)
@@ -95,7 +96,7 @@ async def rename(log: EventLog, old: str, new: str, *, now_ms: int, give_back_s:
 
 
 async def retire(log: EventLog, name: str, *, now_ms: int, give_back_s: float = GIVE_BACK_S) -> None:
-    """Forget a handler: position, what is open and dead, its history and its ledger.
+    """Remove a handler: position, open records, dead letters, history and ledger.
 
     Raises:
         UnknownName: no such handler is registered.
@@ -109,13 +110,13 @@ async def retire(log: EventLog, name: str, *, now_ms: int, give_back_s: float = 
 
 
 async def released_types(log: EventLog) -> frozenset[str]:
-    """Types that only retired handlers wanted: the notification subscription may give them up."""
+    """Return the types that only retired handlers wanted; the notification subscription may drop them."""
     return frozenset(name.decode() for name in await log.redis.smembers(log.key("released")))
 
 
 async def unknown_handler(log: EventLog, name: str) -> UnknownName:
-    """The error that says which handlers there are."""
-    known = await log.handler_names()
+    """Return the error that lists the registered handlers."""
+    known = await handler_names(log)
     return UnknownName(
         f"no handler {name!r} is registered in this log; there are: {', '.join(known) or 'none'}"
     )
@@ -129,7 +130,7 @@ async def _refuse_taken(log: EventLog, name: str) -> None:
 
 
 async def _hold(log: EventLog, name: str, ends_in: str, now_ms: int, give_back_s: float) -> Any:
-    """Pause a handler and wait until no lane of it is held; returns what was paused before."""
+    """Pause a handler and wait until none of its lanes is held; return the pause before, if any."""
     raw = await log.redis.hget(log.key("paused"), name)
     before = json.loads(raw) if raw else None
     if before and before.get("ends_in"):
@@ -153,7 +154,7 @@ async def _finished(log: EventLog, name: str, answer: bytes) -> None:
             return
         case b"unknown":
             raise await unknown_handler(log, name)
-        case _:  # somebody else let it go on meanwhile
+        case _:  # another command resumed it in the meantime
             raise _not_given_back(name)
 
 
@@ -181,7 +182,7 @@ async def _held(log: EventLog, name: str) -> bool:
 
 
 async def _ledger_keys(log: EventLog, name: str) -> AsyncIterator[bytes]:
-    """Neither prefixes nor names hold a character that a pattern would take for more than itself."""
+    """Yield the ledger keys. Prefixes and names hold no character that is special in a pattern."""
     async for key in log.redis.scan_iter(match=log.key("ledger", name, "*"), count=_PAGE):
         yield key
 

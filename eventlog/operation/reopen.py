@@ -1,7 +1,7 @@
-"""Puts settled events of a handler back into `open`, to run once more: a retry of the dead, or a replay.
+"""Put settled events of a handler back into `open`: for a retry of dead letters, or for a replay.
 
-They run in the order of the log among themselves and before whatever of their entity has not started yet; against
-events that ran meanwhile they are late, which is what was asked for.
+They run in log order, before events of their entity that have not started yet. They run after events that have
+run already, as the user asked.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ Answer = Literal["put", "open", "waiting", "gone"]
 
 
 class Again(NamedTuple):
-    """One event to run again, and the id of its dead letter ('' = it has none)."""
+    """One event to run again, and the id of its dead letter (empty if it has none)."""
 
     record: OpenRecord
     letter: str = ""
 
 
 class LettersUnread(Exception):
-    """Somebody who goes by the events, not by their letters, does not know the newest letter yet."""
+    """A replay has not read the newest dead letter yet."""
 
 
 class Progress(NamedTuple):
-    """A note that changes with a batch or not at all: what it says now, and what it is to say then."""
+    """A progress note that changes together with a batch: its text now, and its text then."""
 
     now: str
     then: str
@@ -51,16 +51,16 @@ async def reopen(
 
     Args:
         room: records that `open` may hold afterwards.
-        letters_read: for a replay, the last dead letter of the handler that was looked at: all of the events that
-            have one must come with it. Empty for a retry, in which a letter that is gone means that it is too late.
+        letters_read: for a replay, the last dead letter of the handler that was read; events with a letter must
+            come with it. Empty for a retry, where a missing letter means that another command took it.
 
     Returns:
-        Of each event: `put`; `open` when it is there already; `waiting` when it is not settled yet; `gone` when its
-        dead letter is. None when there is no room for the batch: nothing was changed.
+        For each event: `put`; `open` when it is open already; `waiting` when it is not settled yet; `gone` when its
+        dead letter is gone. None when the batch has no room; then nothing was changed.
 
     Raises:
         UnknownName: no such handler is registered.
-        ChangeRefused: somebody else moved the progress meanwhile.
+        ChangeRefused: another process moved the progress in the meantime.
         LettersUnread: nothing was changed, since there is a letter after `letters_read`.
     """
     now, then = progress or ("", "")

@@ -1,8 +1,7 @@
-"""Replay: kept events of a handler run once more, chosen by time, type and entity.
+"""Replay: run kept events of a handler again, selected by time, type and entity.
 
-It goes page by page, each page with a note of how far it has come, in one change: cut off anywhere, it goes on where
-it was. What is not settled yet is left alone, since it will run anyway; what is dead is not dead any more. It knows
-nothing of handlers' code.
+Each page moves together with a progress note, in one change, so an interrupted replay continues where it was. Events
+that are not settled yet are left alone, since they will run anyway. Dead letters of replayed events are removed.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from eventlog.operation.handlers import unknown_handler
 from eventlog.operation.reopen import Again, LettersUnread, Progress, reopen
 from eventlog.record import OPEN_QUOTA, OpenRecord, StoredEvent, decode_event
 
-ROOM = OPEN_QUOTA // 2  # the other half stays for what goes wrong meanwhile
+ROOM = OPEN_QUOTA // 2  # the other half stays free for failures
 
-_LOOKS = 2_000  # events that one script may look at
-_GIVES, _BYTES = 256, 1 << 20  # and give: whoever drains takes all of `open` anew after each page
-_LETTERS = 200  # that are read at once, with their bodies
+_LOOKS = 2_000  # events that one script may read
+_GIVES, _BYTES = 256, 1 << 20  # and return; after each page a drain reads all of `open` again
+_LETTERS = 200  # read at once, with their bodies
 _WAIT_S = 0.5
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which kept events of a handler are meant.
+    """Selects kept events of a handler.
 
     Attributes:
         from_ms, to_ms: when they arrived, both inclusive.
@@ -46,16 +45,16 @@ class Selection:
     key: str | None = None
 
     def lanes(self, log: EventLog) -> tuple[int, ...]:
-        """Where they can lie."""
+        """Return the lanes that can hold such events."""
         return tuple(range(log.lanes)) if self.key is None else (log.lane_of(self.key, b""),)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """How many events a selection means.
+    """What a selection contains.
 
     Attributes:
-        first_ms, last_ms: when the earliest and the latest of them arrived; None when there are none.
+        first_ms, last_ms: when the first and last of them arrived; None without events.
     """
 
     by_type: Mapping[str, int]
@@ -69,13 +68,13 @@ class Survey:
 
 @dataclass(frozen=True)
 class Replay:
-    """A replay under way. How far it is, is written down; the counts are those of this process.
+    """A running replay. Redis keeps its progress; the counts are those of this process.
 
     Attributes:
-        done: lane -> stream id of the last event that was dealt with.
-        put: events that were put to run again.
-        open: events that were left alone because they are open already.
-        waiting: events that were left alone because they are not settled yet.
+        done: lane -> stream id of the last event that was handled.
+        put: events queued to run again.
+        open: events left alone because they are open already.
+        waiting: events left alone because they are not settled yet.
     """
 
     selection: Selection
@@ -86,13 +85,13 @@ class Replay:
     waiting: int = 0
 
     def text(self) -> str:
-        """What is written down."""
+        """Return the progress note."""
         note = {"v": 1, "selection": asdict(self.selection), "begun_ms": self.begun_ms, "done": self.done}
         return json.dumps(note, sort_keys=True)
 
 
 async def survey(log: EventLog, selection: Selection) -> Survey:
-    """Count what a selection means."""
+    """Count the events of a selection."""
     counts: Counter[str] = Counter()
     first: int | None = None
     last: int | None = None
@@ -110,7 +109,7 @@ async def survey(log: EventLog, selection: Selection) -> Survey:
 
 
 async def events(log: EventLog, selection: Selection) -> AsyncIterator[StoredEvent]:
-    """The events that are meant, lane by lane, each lane in its order."""
+    """Yield the selected events lane by lane, each lane in order."""
     for lane in selection.lanes(log):
         after, done = "", False
         while not done:
@@ -120,17 +119,17 @@ async def events(log: EventLog, selection: Selection) -> AsyncIterator[StoredEve
 
 
 async def unfinished(log: EventLog, handler: str) -> Replay | None:
-    """The replay of a handler that was begun and not finished."""
+    """Return the unfinished replay of a handler, if any."""
     raw = await log.redis.hget(log.key("replays"), handler)
     return _replay(raw, handler) if raw else None
 
 
 async def begin(log: EventLog, selection: Selection, *, now_ms: int) -> Replay:
-    """Write down that a replay begins.
+    """Record that a replay begins.
 
     Raises:
         UnknownName: no such handler is registered.
-        ChangeRefused: another one of this handler is not finished.
+        ChangeRefused: another replay of this handler is unfinished.
     """
     if not await log.redis.hexists(log.key("newest"), selection.handler):
         raise await unknown_handler(log, selection.handler)
@@ -144,19 +143,19 @@ async def begin(log: EventLog, selection: Selection, *, now_ms: int) -> Replay:
 
 
 async def forget(log: EventLog, handler: str) -> bool:
-    """Let nobody go on with an unfinished replay; what it has put to run stays. False when there is none."""
+    """Drop an unfinished replay. Events already queued will still run. False when there is none."""
     return bool(await log.redis.hdel(log.key("replays"), handler))
 
 
 async def feed(log: EventLog, replay: Replay, *, patience_s: float) -> AsyncIterator[Replay]:
-    """Put the events of a replay to run, as room becomes free; yields how far it is after each page.
+    """Queue the events of a replay as room becomes free; yield the progress after each page.
 
     Args:
-        patience_s: how long to wait for room.
+        patience_s: how long to wait for room, in seconds.
 
     Raises:
-        ChangeRefused: nobody made room, or another process is at the same replay. It can be continued.
-        UnknownName: the handler is not registered any more.
+        ChangeRefused: no room became free, or another process runs the same replay. It can be continued.
+        UnknownName: the handler is no longer registered.
     """
     handler = replay.selection.handler
     remaining = list(replay.selection.lanes(log))
@@ -189,7 +188,7 @@ async def feed(log: EventLog, replay: Replay, *, patience_s: float) -> AsyncIter
 
 
 class _Letters:
-    """The dead letters of a handler by their event: what runs again is not dead any more."""
+    """The dead letters of a handler by their event."""
 
     def __init__(self, log: EventLog, handler: str) -> None:
         self._log = log
@@ -198,21 +197,21 @@ class _Letters:
         self.read = "0-0"
 
     async def read_on(self) -> None:
-        """Read those that came since."""
+        """Read the letters that came since the last call."""
         while page := await self._log.redis.xrange(self._stream, min=f"({self.read}", count=_LETTERS):
             for raw_id, fields in page:
                 self.read = raw_id.decode()
                 self._of[fields[b"event"].decode()] = self.read
 
     def of(self, event: StoredEvent) -> str:
-        """Id of the letter of an event; empty when it has none."""
+        """Return the id of the letter of an event; empty when it has none."""
         return self._of.get(event.event_id, "")
 
 
 async def _put(
     log: EventLog, replay: Replay, letters: _Letters, lane: int, after: str, page: list[StoredEvent]
 ) -> Replay | None:
-    """One page, and the note that it was put; None when there is no room."""
+    """Queue one page together with its progress note; None when there is no room."""
     then = replace(replay, done={**replay.done, lane: after})
     progress = Progress(replay.text(), then.text())
     while True:
@@ -266,7 +265,7 @@ async def _match(
 
 
 def _replay(raw: bytes, handler: str) -> Replay:
-    """The note as it was left; the handler may have another name by now."""
+    """Read a progress note; the handler may have been renamed since."""
     record = json.loads(raw)
     selection = record["selection"]
     return Replay(

@@ -1,30 +1,31 @@
 #!lua
--- Append a batch: one answer per element, in order, each element on its own feet.
--- Per element: judge -> XADD -> remember. In that order: a script that fails half-way is not rolled back, and
--- "seen" without an event would be a loss.
+-- Append a batch: one answer per element, in order, independent of the others.
+-- Per element: judge, XADD, remember, in this order: a script that fails half-way is not rolled back, and "seen"
+-- without an event would be a loss.
 -- ARGV: prefix, duplicate window (hours), wake throttle (ms), then 13 values per element:
 --   kind (e event, q quarantine), lane, type or reason, key, body, received_at_ms, key id, mark, digest ('' = none),
 --   mode (drop, mark, again), traceparent, nonce ('' = none), hash of type and entity ('' = it has no entity)
 -- Answers: id = accepted, q<id> = quarantined, =<reason> = duplicate, !<error> = refused
-local ARGV, call = ARGV, redis.call
-local prefix, window_hours, throttle_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local first, stride = 4, 13
+prefix = take()
+local window_hours, throttle_ms = take_number(), take_number()
+-- The elements are read twice and in the hot path, so by position and not by take().
+local ARGV, first, stride = ARGV, taken + 1, 13
 if call('EXISTS', prefix .. 'full') == 1 then
   local refused = {}
   for _ = first, #ARGV, stride do refused[#refused + 1] = '!FULL' end
   return {refused, {}}
 end
-local time = call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = now_ms()
+local now_s = math.floor(now / 1000)
 
--- The window is cut into at most seven parts, so that a look costs seven calls a batch however large it is.
+-- The window has at most seven parts, so that checking a batch of any size costs seven calls.
 local bucket_hours = math.max(1, math.ceil(window_hours / 6))
-local bucket = math.floor(time[1] / 3600 / bucket_hours)
+local bucket = math.floor(now_s / 3600 / bucket_hours)
 local oldest = bucket - math.ceil(window_hours / bucket_hours)
 local function part(name, number) return prefix .. name .. ':' .. string.format('%d', number * bucket_hours) end
--- Nonces of ours are kept in sets of 240 s, so that most looks need one of them.
+-- Our own nonces are kept in sets of 240 s, so that most checks need one set.
 local OWN_S, OWN_PART_S, PAIR_S = 120, 240, 120
-local own_part = math.floor(time[1] / OWN_PART_S)
+local own_part = math.floor(now_s / OWN_PART_S)
 local function own_key(number) return prefix .. 'own:' .. string.format('%d', number) end
 
 local digests, nonces = {}, {}
@@ -45,10 +46,10 @@ if #digests > 0 and window_hours > 0 then
 end
 if #nonces > 0 then
   look(own_key(own_part), nonces, own)
-  if time[1] - own_part * OWN_PART_S < OWN_S then look(own_key(own_part - 1), nonces, own) end
+  if now_s - own_part * OWN_PART_S < OWN_S then look(own_key(own_part - 1), nonces, own) end
 end
 
--- What stands in the newest part that knows of it. Only a body that was seen before is looked up.
+-- Value of a field in the newest part that has it. Only called for a body that was seen before.
 local function newest(name, field)
   for number = bucket, oldest, -1 do
     local found = call('HGET', part(name, number), field)
@@ -63,8 +64,8 @@ local function last_of(entity)
   return last[entity]
 end
 
--- While two notification subscriptions of ours exist, each copy of a body that was accepted or paired is counted per key:
--- digest -> key id -> {count, ms of the last copy, of the one before, ...}; times older than PAIR_S are left out.
+-- While two notification subscriptions of ours exist, accepted and paired copies of a body are counted per key:
+-- digest -> key id -> {count, ms of the last copy, of the one before, ...}, without times older than PAIR_S.
 local two_since = call('HGET', prefix .. 'subscription', 'two_since')
 local copies_name = two_since and 'copies:' .. two_since
 local copies, counted = {}, {}
@@ -80,7 +81,7 @@ local function is_paired(digest, key_id, mode)
   local n = (by_key[key_id] or {0})[1] + 1
   for other, found in pairs(by_key) do
     if other ~= key_id and found[1] >= n
-        and (mode == 'drop' or (found[2 + found[1] - n] or 0) >= now_ms - PAIR_S * 1000) then
+        and (mode == 'drop' or (found[2 + found[1] - n] or 0) >= now - PAIR_S * 1000) then
       return true
     end
   end
@@ -90,8 +91,8 @@ local function count_copy(digest, key_id)
   local by_key = copies_of(digest)
   local found = by_key[key_id] or {0}
   found[1] = found[1] + 1
-  table.insert(found, 2, now_ms)
-  while found[#found] < now_ms - PAIR_S * 1000 do found[#found] = nil end
+  table.insert(found, 2, now)
+  while found[#found] < now - PAIR_S * 1000 do found[#found] = nil end
   by_key[key_id] = found
   if not counted[digest] then
     counted[digest] = true
@@ -99,7 +100,7 @@ local function count_copy(digest, key_id)
   end
 end
 
--- Why an element is a duplicate, or why it may be one.
+-- Returns why an element is a duplicate, or else why it may be one.
 local function judge(digest, mode, nonce, entity, key_id)
   if own[nonce] then return 'appended-before' end
   if mode == 'again' then return nil, 'appended-again' end
@@ -205,37 +206,32 @@ for name, by in pairs(counts) do
   call('HINCRBY', prefix .. 'counts', name, by)
 end
 
--- Whoever wants one of these types becomes due on that lane. A pair with a drain on it needs nothing: its next
--- step reads the event, or falls asleep in a script that looks again.
-local routes, woken = {}, {}
-local function routes_of(name)
-  if routes[name] == nil then
-    routes[name] = call('HGET', prefix .. 'routes', name) or ''
-  end
+-- Every handler that wants one of these types becomes due on that lane. Many pairs in one call, but not too many for
+-- unpack; so not mark_due(), which makes one call each.
+local routes, woken, due, queues = {}, {}, {}, {}
+local function route_of(name)
+  if routes[name] == nil then routes[name] = call('HGET', prefix .. 'routes', name) or '' end
   return routes[name]
 end
--- Many pairs in one call, and not too many for unpack.
-local due, queues = {}, {}
 local function flush(queue)
   if call('ZADD', prefix .. 'due:' .. queue, 'LT', 'CH', unpack(due[queue])) > 0 then woken[queue] = true end
   due[queue] = nil
 end
-local done, paused = {}, {}
-for _, name in ipairs(call('HKEYS', prefix .. 'paused')) do paused[name] = true end
+local done, paused = {}, paused_handlers()
 for lane, names in pairs(touched) do
   names['*'] = true
   for name in pairs(names) do
-    for queue, handler in string.gmatch(routes_of(name), '([^\t\n]+)\t([^\t\n]+)') do
+    for queue, handler in each_route(route_of(name)) do
       local pair = handler .. '|' .. lane
       if not done[pair] and not paused[handler] then
         done[pair] = true
-        if call('EXISTS', prefix .. 'lease:' .. handler .. ':' .. lane) == 0 then
+        if not is_leased(handler, lane) then
           if not due[queue] then
             due[queue] = {}
             queues[#queues + 1] = queue
           end
           local pairs_due = due[queue]
-          pairs_due[#pairs_due + 1] = now_ms
+          pairs_due[#pairs_due + 1] = now
           pairs_due[#pairs_due + 1] = pair
           if #pairs_due >= 1000 then flush(queue) end
         end

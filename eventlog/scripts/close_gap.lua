@@ -1,28 +1,23 @@
 #!lua
 -- Close a gap: the event, the record of the gap and the new beat together, by the one replica that still sees it.
 -- ARGV: prefix, replica, from (ms), to (ms), lane, type, key, body, gap (JSON)
-local prefix, replica, from_ms, to_ms, lane = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local door = prefix .. 'door'
-local last = 0
-local beats = redis.call('HGETALL', door)
+-- Returns: id of the event and the queues to wake; false when another replica closed the gap.
+prefix = take()
+local replica, from_ms, to_ms, lane = take(), take(), take(), take()
+local type_name, key, body, gap = take(), take(), take(), take()
+local door, last = prefix .. 'door', 0
+local beats = call('HGETALL', door)
 for i = 2, #beats, 2 do last = math.max(last, tonumber(beats[i])) end
 if last ~= tonumber(from_ms) then return false end
-local id = redis.call('XADD', prefix .. 'events:' .. lane, '*', 'v', '1', 't', ARGV[6], 'k', ARGV[7], 'b', ARGV[8],
+local id = call('XADD', prefix .. 'events:' .. lane, '*', 'v', '1', 't', type_name, 'k', key, 'b', body,
   'r', to_ms, 's', '', 'm', '')
-redis.call('HSET', prefix .. 'gaps', from_ms, ARGV[9])
-redis.call('HSET', door, replica, to_ms)
-redis.call('HINCRBY', prefix .. 'counts', 'internal:' .. ARGV[6], 1)
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local wake = {}
-for _, name in ipairs({ARGV[6], '*'}) do
-  local route = redis.call('HGET', prefix .. 'routes', name) or ''
-  for queue, handler in string.gmatch(route, '([^\t\n]+)\t([^\t\n]+)') do
-    if redis.call('HEXISTS', prefix .. 'paused', handler) == 0
-        and redis.call('EXISTS', prefix .. 'lease:' .. handler .. ':' .. lane) == 0 then
-      redis.call('ZADD', prefix .. 'due:' .. queue, 'LT', now_ms, handler .. '|' .. lane)
-      wake[#wake + 1] = queue
-    end
+call('HSET', prefix .. 'gaps', from_ms, gap)
+call('HSET', door, replica, to_ms)
+call('HINCRBY', prefix .. 'counts', 'internal:' .. type_name, 1)
+local now, paused, wake = now_ms(), paused_handlers(), {}
+for _, name in ipairs({type_name, '*'}) do
+  for queue, handler in each_route(call('HGET', prefix .. 'routes', name)) do
+    if not paused[handler] and mark_due(queue, handler, lane, now) then wake[#wake + 1] = queue end
   end
 end
 return {id, wake}

@@ -1,14 +1,12 @@
 #!lua flags=allow-oom
--- Pairs of the given handlers that are due now, by the clock of Redis; not of those that are paused.
+-- Pairs of the given handlers that are due now, except of paused handlers.
 -- ARGV: prefix, queue, limit, then handler names
-local prefix, queue, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local ours = {}
-for i = 4, #ARGV do ours[ARGV[i]] = true end
-for _, name in ipairs(redis.call('HKEYS', prefix .. 'paused')) do ours[name] = nil end
+prefix = take()
+local queue, limit, ours = take(), take_number(), {}
+while has_more() do ours[take()] = true end
+for name in pairs(paused_handlers()) do ours[name] = nil end
 local found = {}
-for _, pair in ipairs(redis.call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now_ms)) do
+for _, pair in ipairs(call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now_ms())) do
   if ours[string.match(pair, '^(.*)|%d+$')] then
     found[#found + 1] = pair
     if #found >= limit then break end

@@ -1,4 +1,4 @@
 #!lua flags=allow-oom
--- Be the one who does something now; also on a full Redis, which nobody could drain or trim else.
--- ARGV: key, how long (ms)
-return redis.call('SET', ARGV[1], '1', 'NX', 'PX', ARGV[2]) and 1 or 0
+-- Elect the caller for a term. Also on a full Redis, which could not be drained or trimmed otherwise.
+-- ARGV: key, term (ms)
+return call('SET', take(), '1', 'NX', 'PX', take()) and 1 or 0

@@ -1,17 +1,18 @@
 #!lua flags=allow-oom,no-writes
--- Entries of one stream by what their fields hold: a page of them, without the bodies.
--- ARGV: stream, first id to look at, most to look at, how many conditions, of each: field, 'is' or 'has', value; then
---   the fields to give
--- Returns: last id that was looked at ('' = none), whether that was all, what was found: id, bytes of its body, fields.
-local stream, from, looks, conditions = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local first_given = 5 + 3 * conditions
+-- A page of the entries of one stream whose fields meet all conditions, without the bodies.
+-- ARGV: stream, first id to read, most to read, number of conditions, for each: field, 'is' or 'has', value; then the
+--   fields to return
+-- Returns: last id that was read ('' = none), whether that was all, what was found: id, bytes of its body, fields.
+local stream, from, looks, conditions = take(), take(), take_number(), {}
+for i = 1, take_number() do conditions[i] = take(3) end
+local returned = take(#ARGV - 4 - 3 * #conditions)
 
 local function fits(fields)
-  for at = 5, first_given - 1, 3 do
-    local value = fields[ARGV[at]] or ''
-    if ARGV[at + 1] == 'is' then
-      if value ~= ARGV[at + 2] then return false end
-    elseif not string.find(value, ARGV[at + 2], 1, true) then
+  for _, condition in ipairs(conditions) do
+    local value = fields[condition[1]] or ''
+    if condition[2] == 'is' then
+      if value ~= condition[3] then return false end
+    elseif not string.find(value, condition[3], 1, true) then
       return false
     end
   end
@@ -21,13 +22,13 @@ end
 local found, scanned, looked, all = {}, '', 0, 0
 while looked < looks do
   local size = math.min(100, looks - looked)
-  local page = redis.call('XRANGE', stream, from, '+', 'COUNT', size)
+  local page = call('XRANGE', stream, from, '+', 'COUNT', size)
   for _, entry in ipairs(page) do
     local fields = {}
     for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
     if fits(fields) then
       local given = {entry[1], #(fields.b or '')}
-      for at = first_given, #ARGV do given[#given + 1] = fields[ARGV[at]] or '' end
+      for _, name in ipairs(returned) do given[#given + 1] = fields[name] or '' end
       found[#found + 1] = given
     end
     scanned = entry[1]

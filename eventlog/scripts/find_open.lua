@@ -1,15 +1,17 @@
 #!lua flags=allow-oom,no-writes
--- What one (handler, lane) has open of one entity: a page of it, without the bodies.
--- ARGV: prefix, handler, lane, cursor (0 to begin), how many to look at, key
--- Returns: cursor to go on with (0 = that was all), then id, record without body, bytes of the body.
-local open = ARGV[1] .. 'open:' .. ARGV[2] .. ':' .. ARGV[3]
-local page = redis.call('HSCAN', open, ARGV[4], 'COUNT', ARGV[5])
+-- A page of the open records of one entity at one (handler, lane), without the bodies.
+-- ARGV: prefix, handler, lane, cursor (0 to begin), how many to read, key
+-- Returns: next cursor (0 = that was all), then id, record without body, bytes of the body.
+prefix = take()
+local open = prefix .. 'open:' .. take() .. ':' .. take()
+local cursor, reads, key = take(), take(), take()
+local page = call('HSCAN', open, cursor, 'COUNT', reads)
 local found = {page[1]}
 for i = 1, #page[2], 2 do
   local record = page[2][i + 1]
   local head = string.match(record, '^[^\n]*\n') or ''
   local read, fields = pcall(cjson.decode, head)
-  if read and fields.key == ARGV[6] then
+  if read and fields.key == key then
     found[#found + 1] = page[2][i]
     found[#found + 1] = head
     found[#found + 1] = #record - #head

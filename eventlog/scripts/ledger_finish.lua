@@ -1,18 +1,18 @@
 #!lua flags=allow-oom
--- Record how a once-only step ended. It counts iff the nonce is that of the step as it was begun last, lease or not.
+-- Record the end of a once-only step. It counts if the nonce is that of the step's last beginning, lease or not.
 -- ARGV: prefix, handler, scope, step, nonce, ttl of the ledger (ms), state (done, uncertain), result (JSON text),
 --   fault ('' = the result can be used)
-local ledger = ARGV[1] .. 'ledger:' .. ARGV[2] .. ':' .. ARGV[3]
-local found = redis.call('HGET', ledger, ARGV[4])
+prefix = take()
+local ledger, step, nonce = prefix .. 'ledger:' .. take() .. ':' .. take(), take(), take()
+local ttl_ms, state, result, fault = take(), take(), take(), take()
+local found = call('HGET', ledger, step)
 if not found then return 0 end
 local record = cjson.decode(found)
-if record.nonce ~= ARGV[5] then return 0 end
+if record.nonce ~= nonce then return 0 end
 if record.state == 'done' then return 1 end
-local time = redis.call('TIME')
-record.at_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-record.state = ARGV[7]
+record.at_ms, record.state = now_ms(), state
 -- The result stays text inside the record: Lua would change its numbers and empty lists.
-if ARGV[7] == 'done' then record.result, record.fault = ARGV[8], ARGV[9] end
-redis.call('HSET', ledger, ARGV[4], cjson.encode(record))
-redis.call('PEXPIRE', ledger, ARGV[6])
+if state == 'done' then record.result, record.fault = result, fault end
+call('HSET', ledger, step, cjson.encode(record))
+call('PEXPIRE', ledger, ttl_ms)
 return 1

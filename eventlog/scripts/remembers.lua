@@ -1,7 +1,8 @@
 #!lua flags=no-writes,allow-oom
--- What this Redis remembers of the lanes: which process it is, and the last id of each lane ('0-0' = none yet).
+-- What this Redis reports: which process it is, and the last id of each lane ('0-0' = none yet).
 -- ARGV: prefix, lanes
-local prefix, lanes = ARGV[1], tonumber(ARGV[2])
+prefix = take()
+local lanes = take_number()
 local last_ids = {}
 for lane = 0, lanes - 1 do
   local last = '0-0'
@@ -13,4 +14,4 @@ for lane = 0, lanes - 1 do
   end
   last_ids[#last_ids + 1] = last
 end
-return {string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), last_ids}
+return {string.match(call('INFO', 'server'), 'run_id:(%x+)'), last_ids}

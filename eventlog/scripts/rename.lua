@@ -1,27 +1,26 @@
 #!lua flags=allow-oom
--- Everything the log knows of a handler goes over to another name. The ledger goes before, key by key, while the
--- handler is paused: its keys can be too many for one script.
--- ARGV: prefix, old name, new name, lanes, note for the old name (JSON), what was paused before ('' = nothing)
-local prefix, old, new, lanes = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local version = redis.call('HGET', prefix .. 'newest', old)
+-- Move all that the log knows about a handler to another name. The caller moves the ledger before, key by key, while
+-- the handler is paused, since its keys can be too many for one script.
+-- ARGV: prefix, old name, new name, lanes, note for the old name (JSON), the pause before (JSON, '' = none)
+prefix = take()
+local old, new, lanes, note, pause_before = take(), take(), take_number(), take(), take()
+local version = call('HGET', prefix .. 'newest', old)
 if not version then return 'unknown' end
-if redis.call('HEXISTS', prefix .. 'newest', new) == 1 then return 'taken' end
-if redis.call('HEXISTS', prefix .. 'paused', old) == 0 then return 'running' end
+if call('HEXISTS', prefix .. 'newest', new) == 1 then return 'taken' end
+if call('HEXISTS', prefix .. 'paused', old) == 0 then return 'running' end
 for lane = 0, lanes - 1 do
-  if redis.call('EXISTS', prefix .. 'lease:' .. old .. ':' .. lane) == 1 then return 'busy' end
+  if is_leased(old, lane) then return 'busy' end
 end
 
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local record = redis.call('HGET', prefix .. 'handlers', old .. '|' .. version)
-local due = prefix .. 'due:' .. cjson.decode(record).declaration.queue
+local now = now_ms()
+local due = prefix .. 'due:' .. queue_of(old, version)
 local function move_field(hash, from, to)
-  local value = redis.call('HGET', prefix .. hash, from)
-  redis.call('HDEL', prefix .. hash, from)
-  if value then redis.call('HSET', prefix .. hash, to, value) end
+  local value = call('HGET', prefix .. hash, from)
+  call('HDEL', prefix .. hash, from)
+  if value then call('HSET', prefix .. hash, to, value) end
 end
 local function move_key(from, to)
-  if redis.call('EXISTS', prefix .. from) == 1 then redis.call('RENAME', prefix .. from, prefix .. to) end
+  if call('EXISTS', prefix .. from) == 1 then call('RENAME', prefix .. from, prefix .. to) end
 end
 
 for lane = 0, lanes - 1 do
@@ -29,26 +28,26 @@ for lane = 0, lanes - 1 do
   for _, kind in ipairs({'ahead:', 'open:', 'opendue:', 'history:'}) do
     move_key(kind .. old .. ':' .. lane, kind .. new .. ':' .. lane)
   end
-  redis.call('ZREM', due, old .. '|' .. lane)
-  redis.call('ZADD', due, now_ms, new .. '|' .. lane)
+  call('ZREM', due, old .. '|' .. lane)
+  call('ZADD', due, now, new .. '|' .. lane)
 end
 move_key('dead:' .. old, 'dead:' .. new)
 move_key('stats:' .. old, 'stats:' .. new)
 for _, hash in ipairs({'newest', 'wants', 'replays', 'since'}) do move_field(hash, old, new) end
-for _, field in ipairs(redis.call('HKEYS', prefix .. 'handlers')) do
+for _, field in ipairs(call('HKEYS', prefix .. 'handlers')) do
   local name, of = string.match(field, '^(.-)|(.*)$')
   if name == old then move_field('handlers', field, new .. '|' .. of) end
 end
-local routes = redis.call('HGETALL', prefix .. 'routes')
+local routes = call('HGETALL', prefix .. 'routes')
 for i = 1, #routes, 2 do
   local lines = {}
-  for queue, name in string.gmatch(routes[i + 1], '([^\t\n]+)\t([^\t\n]+)') do
+  for queue, name in each_route(routes[i + 1]) do
     lines[#lines + 1] = queue .. '\t' .. (name == old and new or name) .. '\n'
   end
-  redis.call('HSET', prefix .. 'routes', routes[i], table.concat(lines))
+  call('HSET', prefix .. 'routes', routes[i], table.concat(lines))
 end
-redis.call('HDEL', prefix .. 'paused', old)
-if ARGV[6] ~= '' then redis.call('HSET', prefix .. 'paused', new, ARGV[6]) end
-redis.call('HSET', prefix .. 'retired', old, ARGV[5])
-redis.call('HDEL', prefix .. 'retired', new)
+call('HDEL', prefix .. 'paused', old)
+if pause_before ~= '' then call('HSET', prefix .. 'paused', new, pause_before) end
+call('HSET', prefix .. 'retired', old, note)
+call('HDEL', prefix .. 'retired', new)
 return 'renamed'

@@ -1,34 +1,32 @@
 #!lua flags=allow-oom
--- Take the lease of one (handler, lane) if it is free; asking again with the same token gives the same answer.
--- ARGV: prefix, handler, lane, queue, token, ttl (ms), holder (who asks, for people)
-local prefix, handler, lane, queue = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local token, ttl_ms, asker = ARGV[5], tonumber(ARGV[6]), ARGV[7]
-local pair = handler .. '|' .. lane
+-- Take the lease of one (handler, lane) if it is free. The same token gets the same answer again.
+-- ARGV: prefix, handler, lane, queue, token, ttl (ms), holder (host and pid, for people)
+prefix = take()
+local handler, lane, queue, token, ttl_ms, asker = take(), take(), take(), take(), take_number(), take()
+local pair, due = handler .. '|' .. lane, prefix .. 'due:' .. queue
 local lease = prefix .. 'lease:' .. handler .. ':' .. lane
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local holder = redis.call('HMGET', lease, 'token', 'seq')
+local now = now_ms()
+local holder = call('HMGET', lease, 'token', 'seq')
 if holder[1] and not (holder[1] == token and holder[2] == '0') then
-  redis.call('ZADD', prefix .. 'due:' .. queue, 'XX', now_ms + math.max(0, redis.call('PTTL', lease)), pair)
+  call('ZADD', due, 'XX', now + math.max(0, call('PTTL', lease)), pair)
   return {'busy'}
 end
-if redis.call('HEXISTS', prefix .. 'paused', handler) == 1 then
-  redis.call('DEL', lease)
-  redis.call('ZREM', prefix .. 'due:' .. queue, pair)
+if call('HEXISTS', prefix .. 'paused', handler) == 1 then
+  call('DEL', lease)
+  call('ZREM', due, pair)
   return {'paused'}
 end
-local cur = redis.call('HGET', prefix .. 'cur', pair)
-local newest = redis.call('HGET', prefix .. 'newest', handler)
+local cur, newest = call('HGET', prefix .. 'cur', pair), call('HGET', prefix .. 'newest', handler)
 if not cur or not newest then
-  redis.call('ZREM', prefix .. 'due:' .. queue, pair)
+  call('ZREM', due, pair)
   return {'unknown'}
 end
-redis.call('HSET', lease, 'token', token, 'seq', '0', 'holder', asker,
-  'gen', redis.call('HGET', prefix .. 'gen', pair) or '0')
-redis.call('PEXPIRE', lease, ttl_ms)
-redis.call('ZADD', prefix .. 'due:' .. queue, now_ms + ttl_ms, pair)
+local gen = call('HGET', prefix .. 'gen', pair) or '0'
+call('HSET', lease, 'token', token, 'seq', '0', 'holder', asker, 'gen', gen)
+call('PEXPIRE', lease, ttl_ms)
+call('ZADD', due, now + ttl_ms, pair)
 return {
-  'taken', cur, redis.call('HGET', prefix .. 'runto', pair) or cur, newest,
-  redis.call('HGETALL', prefix .. 'open:' .. handler .. ':' .. lane),
-  redis.call('SMEMBERS', prefix .. 'ahead:' .. handler .. ':' .. lane),
+  'taken', cur, call('HGET', prefix .. 'runto', pair) or cur, newest,
+  call('HGETALL', prefix .. 'open:' .. handler .. ':' .. lane),
+  call('SMEMBERS', prefix .. 'ahead:' .. handler .. ':' .. lane),
 }

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Give a lock back, unless it is somebody else's by now.
+-- Release a lock, unless another process holds it by now.
 -- ARGV: key, token
-if redis.call('GET', ARGV[1]) == ARGV[2] then return redis.call('DEL', ARGV[1]) end
-return 0
+local key, token = take(), take()
+return call('GET', key) == token and call('DEL', key) or 0

@@ -16,6 +16,7 @@ import redis
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.log import EventLog
 from eventlog.record import decode_open
+from eventlog.schedule import recompute
 from handlers.discovery import discover
 from tests.e2e.process_tree import started
 from tests.harness import Worker, declaration, event, opened, position, soon, worker
@@ -149,7 +150,7 @@ class Scene:
                     if holder and not _runs(int(holder.rpartition(b":")[2])):
                         await log.redis.delete(log.key("lease", name, lane))
             await log.redis.delete(log.key("due", "default.isolated"))  # which says when they run out
-            await log.recompute()
+            await recompute(log)
 
         self.in_log(end)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.log import EventLog
 from eventlog.record import decode_open
+from eventlog.schedule import recompute
 from handlers.discovery import discover
 from tests.harness import declaration, event, opened, position, soon, worker
 
@@ -44,7 +45,7 @@ def test_an_event_that_ends_its_process_three_times_is_dead(
         for lane in range(log.lanes):
             await log.redis.delete(log.key("lease", "poisoned", lane))
         await log.redis.delete(log.key("due", "default"))  # which says when they run out
-        await log.recompute()
+        await recompute(log)
 
     async def dead(log: EventLog):
         return await log.redis.xrange(log.key("dead", "poisoned"))

@@ -19,6 +19,7 @@ import pytest
 import redis
 
 from eventlog.connection.embedded import EmbeddedServer
+from eventlog.inspection.events import list_events
 from tests.door import TOKEN, Door, awr, door, read_reply, signed_head
 from tests.e2e.process_tree import started
 from tests.harness import opened, soon
@@ -37,7 +38,7 @@ def in_log(url: str, prefix: str) -> set[bytes]:
 
     async def read() -> set[bytes]:
         async with opened(url, prefix) as log:
-            return {event.body for event in await log.list_events(limit=100_000)}
+            return {event.body for event in await list_events(log, limit=100_000)}
 
     return asyncio.run(read())
 

@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from eventlog.connection.embedded import EmbeddedServer
+from eventlog.inspection.events import list_events, read_counts
 from eventlog.log import Answer, Element, EventLog, NewEvent, Unreadable
 from eventlog.record import StoredEvent
 from receiver.metrics import Metrics
@@ -57,7 +58,7 @@ class Scene:
     async def stored(self) -> list[StoredEvent]:
         while True:
             try:
-                found = await self.log.list_events(limit=1000)
+                found = await list_events(self.log, limit=1000)
             except (redis.RedisError, OSError):  # the connection was to the server that was killed
                 await asyncio.sleep(0.01)
             else:
@@ -113,7 +114,7 @@ def test_what_was_forgotten_is_appended_again_and_the_rest_is_not(
         assert [event.marks for event in stored] == [
             (), ("misfit",), AGAIN, ("misfit", *AGAIN), ("misfit", *AGAIN),
         ]  # fmt: skip
-        counts = await scene.log.counts()
+        counts = await read_counts(scene.log)
         assert (counts.accepted, counts.quarantined, scene.appended_again) == (5, 1, 4)
         await scene.recollection.check()
         assert len(await scene.stored()) == 5
@@ -130,7 +131,7 @@ def test_a_restart_that_forgets_nothing_appends_nothing(server: EmbeddedServer, 
         assert await scene.until_back()
         assert not await scene.recollection.check()
         assert (len(await scene.stored()), scene.appended_again) == (3, 0)
-        assert (await scene.log.counts()).duplicates == 0
+        assert (await read_counts(scene.log)).duplicates == 0
 
     play(server, prefix, scenario)
 
@@ -226,7 +227,7 @@ def test_an_unknown_outcome_is_asked_for_again_and_appended_once(
         assert len(await scene.stored()) == 3
         assert answers_lost == 0
         assert (
-            await scene.log.counts()
+            await read_counts(scene.log)
         ).quarantined == 100 + 39  # nobody can tell whether those were appended
 
     play(server, prefix, scenario)
@@ -295,7 +296,7 @@ def test_a_receiver_brings_back_what_its_redis_forgot(
 
     async def in_log() -> list[bytes]:
         async with opened(server.url, prefix) as log:
-            return bodies(await log.list_events(limit=1000, type="x.changed"))
+            return bodies(await list_events(log, limit=1000, type="x.changed"))
 
     with door(server.url, prefix, {"AWR_DURABILITY": durability}) as front:
         soon(lambda: front.get("/health/ready").status == 200)

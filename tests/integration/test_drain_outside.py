@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from eventlog.inspection.events import list_events
 from eventlog.lease import Lease
 from eventlog.log import EventLog
 from eventlog.record import OpenRecord, encode_open
+from eventlog.schedule import recompute, sweep
 from handlers import Context, Event, Raw, Retry, handler
 from tests.harness import at_work, declaration, drained, event, eventually, position
 
@@ -27,7 +29,7 @@ async def paused(log: EventLog, name: str) -> None:
 
 async def resumed(log: EventLog, name: str) -> None:
     await log.redis.hdel(log.key("paused"), name)
-    await log.recompute()
+    await recompute(log)
 
 
 def test_a_paused_handler_finishes_what_runs_and_starts_nothing_until_it_is_resumed(with_lane):
@@ -60,7 +62,7 @@ def test_a_paused_handler_finishes_what_runs_and_starts_nothing_until_it_is_resu
         assert (started, ended) == ([0], [0])
         await log.append([event(n=3)])
         await drained(log, h)
-        assert (await log.sweep(), await log.recompute(), await log.due("default", ["h"], limit=9)) == (
+        assert (await sweep(log), await recompute(log), await log.due("default", ["h"], limit=9)) == (
             [],
             0,
             [],
@@ -113,7 +115,7 @@ def test_what_is_put_into_open_from_outside_is_found_by_the_drain_at_work(with_l
         await log.declare([declaration(h)])
         await log.append([event(key="session:1", name="first")])
         await drained(log, h)
-        (first,) = await log.list_events()
+        (first,) = await list_events(log)
         await log.append([event(key="session:2", name="slow")])
 
         async def slow_runs() -> bool:
@@ -154,7 +156,7 @@ def test_replayed_events_run_in_the_order_of_their_key_and_before_a_later_retry(
         await drained(log, h, until=lambda: "c" in ran)
         ran.clear()
         may_pass = True
-        for stored in await log.list_events():  # the newest first
+        for stored in await list_events(log):  # the newest first
             if b'"c"' not in stored.body:
                 await put_into_open(log, "h", OpenRecord(stored, "replay"))
         await drained(log, h, until=lambda: "c" in ran)
@@ -187,7 +189,7 @@ def test_a_replayed_event_that_was_settled_ahead_of_the_cursor_runs_again(with_l
 
         async with at_work(log, h):
             await eventually(settled_ahead, every_s=0.005)
-            quick = next(e for e in await log.list_events() if b"quick" in e.body)
+            quick = next(e for e in await list_events(log) if b"quick" in e.body)
             await put_into_open(log, "h", OpenRecord(quick, "replay"))
             slow_may_end.set()
             await eventually(ran_twice)

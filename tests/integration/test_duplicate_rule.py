@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.duplicates import MARK
+from eventlog.inspection.events import read_event
 from eventlog.log import NewEvent
 from eventlog.subscription import SubscriptionStore
 from tests.clocked import clocked
@@ -151,7 +152,7 @@ async def play(url: str, story: list[Any]) -> None:
             for event, answer in zip(events, (await log.append(events)).answers, strict=True):
                 verdict = Verdict(dropped=answer.reason)
                 if answer.event_id is not None:
-                    stored = await log.event(answer.event_id)
+                    stored = await read_event(log, answer.event_id)
                     assert stored is not None
                     assert (MARK in stored.marks) is (len(stored.marks) == 2)
                     verdict = Verdict(repeat=next((m for m in stored.marks if m != MARK), None))

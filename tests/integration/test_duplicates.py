@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from eventlog.duplicates import hash_of_entity, repeat_reason
-from eventlog.log import Answer, Declaration, EventLog, NewEvent
+from eventlog.inspection.events import list_events, read_counts, read_event
+from eventlog.log import Answer, EventLog, NewEvent
+from eventlog.registry import Declaration
 from eventlog.retention import Keep, keep
 from eventlog.subscription import SubscriptionStore
 from eventlog.usage import standing
@@ -56,7 +58,7 @@ async def verdicts(found: ClockedLog, *events: NewEvent) -> list[str]:
         if answer.event_id is None:
             said.append(f"dropped {answer.reason}")
         else:
-            stored = await found.log.event(answer.event_id)
+            stored = await read_event(found.log, answer.event_id)
             assert stored is not None
             said.append(repeat_reason(stored.marks) or "new")
     return said
@@ -97,7 +99,7 @@ def test_duplicates_are_counted_by_reason(on_clocked):
     async def check(found: ClockedLog) -> None:
         same = dated("a")
         await verdicts(found, same, same, dated("a"), dated("a"), dated("b"))
-        counts = await found.log.counts()
+        counts = await read_counts(found.log)
         assert (counts.accepted, counts.duplicates) == (2, 3)
         assert counts.duplicates_by_reason == {"appended-before": 1, "equal-body": 2}
 
@@ -134,7 +136,7 @@ def test_what_we_append_again_is_judged_by_its_nonce_alone(on_clocked):
             "appended-again",
             "dropped appended-before",
         ]
-        newest = (await found.log.list_events(limit=1))[0]
+        newest = (await list_events(found.log, limit=1))[0]
         assert newest.marks == ("misfit", "maybe_repeat", "appended-again")
         assert await verdicts(found, dated("b"), forgotten, dated("b")) == [
             "new",
@@ -220,7 +222,7 @@ def test_the_nth_copy_by_one_key_pairs_with_the_nth_by_the_other(on_clocked):
         assert await verdicts(found, dated("a")) == ["dropped other-key"]
         assert await verdicts(found, dated("b")) == ["dropped other-key"]
         assert await verdicts(found, dated("b"), dated("b", key_id=OTHER)) == ["dropped equal-body"] * 2
-        assert (await found.log.counts()).duplicates_by_reason == {"other-key": 4, "equal-body": 2}
+        assert (await read_counts(found.log)).duplicates_by_reason == {"other-key": 4, "equal-body": 2}
 
     on_clocked(check)
 
@@ -322,7 +324,7 @@ def test_what_an_earlier_version_accepted_is_known_and_rather_repeated_than_lost
         assert await verdicts(found, dated("n", None)) == ["dropped equal-body"]
         fields = {"v": 1, "t": "x", "k": "", "b": b"{}", "r": 1, "s": "", "m": "misfit,maybe_repeat"}
         stream_id = await log.redis.xadd(log.key("events", 0), fields)
-        stored = await log.event(f"0-{stream_id.decode()}")
+        stored = await read_event(log, f"0-{stream_id.decode()}")
         assert stored is not None
         assert repeat_reason(stored.marks) == "unknown"
 

@@ -10,12 +10,14 @@ import pytest
 
 from eventlog.clock import now_ms
 from eventlog.errors import UnknownName
+from eventlog.heartbeat import Hole
 from eventlog.history import Settled, encode, hash_of
 from eventlog.inspection.delivery_state import Fate
+from eventlog.inspection.events import read_event
 from eventlog.inspection.explain import Explanation, explain
 from eventlog.inspection.search import LOOKS
 from eventlog.lease import Lease
-from eventlog.log import EventLog, Hole, Unreadable
+from eventlog.log import EventLog, Unreadable
 from eventlog.operation.dead_letters import DeadFilter, matching, retry
 from eventlog.operation.handlers import pause, rename
 from eventlog.retention import Keep, keep
@@ -73,7 +75,7 @@ def test_tells_what_was_settled_and_how(on_each_server):
         assert (facts.type, facts.key, facts.kept, facts.key_id, facts.lane) == (
             A, "session:0", True, "00000000", log.lane_of("session:0", b""),
         )  # fmt: skip
-        assert facts.size == len((await log.event(done)).body)
+        assert facts.size == len((await read_event(log, done)).body)
 
     on_each_server(check)
 

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from eventlog.connection.pipeline import Channel
 from eventlog.lease import Lease, Settlement
-from eventlog.log import Declaration
+from eventlog.registry import Declaration
 from tests.faulty_proxy import FaultyProxy, proxied
 from tests.harness import opened
 

@@ -16,7 +16,7 @@ import pytest
 
 from ampeco.signature import ENCODINGS, SigningKey, sign
 from eventlog.connection.embedded import EmbeddedServer
-from eventlog.log import LogCounts
+from eventlog.inspection.events import LogCounts, list_events, read_counts
 from eventlog.record import StoredEvent
 from tests.door import PATH, TOKEN, Door, door, read_reply
 from tests.harness import opened, soon
@@ -34,14 +34,14 @@ class Site:
     def newest(self, **filters: str) -> StoredEvent:
         async def read() -> StoredEvent:
             async with opened(self.url, self.prefix) as log:
-                return (await log.list_events(limit=1, **filters))[0]  # type: ignore[arg-type]
+                return (await list_events(log, limit=1, **filters))[0]  # type: ignore[arg-type]
 
         return asyncio.run(read())
 
     def counts(self) -> LogCounts:
         async def read() -> LogCounts:
             async with opened(self.url, self.prefix) as log:
-                return await log.counts()
+                return await read_counts(log)
 
         return asyncio.run(read())
 

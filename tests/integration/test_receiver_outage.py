@@ -12,8 +12,9 @@ import uuid
 import redis
 
 from eventlog.connection.embedded import EmbeddedServer
-from eventlog.log import Declaration
+from eventlog.inspection.events import list_events
 from eventlog.record import StoredEvent
+from eventlog.registry import Declaration
 from tests.door import TOKEN, Door, door
 from tests.harness import opened, soon
 
@@ -40,7 +41,7 @@ def accepts_again(front: Door, since_s: float) -> None:
 def events(url: str, prefix: str, **filters: str) -> list[StoredEvent]:
     async def read() -> list[StoredEvent]:
         async with opened(url, prefix) as log:
-            return await log.list_events(limit=1000, **filters)  # type: ignore[arg-type]
+            return await list_events(log, limit=1000, **filters)  # type: ignore[arg-type]
 
     return asyncio.run(read())
 

@@ -15,7 +15,7 @@ from ampeco.simulator.model import NotificationSubscription, Refused, Subscripti
 from ampeco.simulator.server import serving
 from ampeco.simulator.tenant import Tenant
 from eventlog.connection.embedded import EmbeddedServer
-from eventlog.log import Declaration
+from eventlog.registry import Declaration
 from eventlog.subscription import SubscriptionStore
 from tests.door import TOKEN, Door, door
 from tests.harness import eventually, opened

@@ -9,6 +9,7 @@ import pytest
 
 from ampeco.signature import SCHEMES, SigningKey, sign
 from eventlog.connection.embedded import EmbeddedServer
+from eventlog.inspection.events import list_events
 from eventlog.record import StoredEvent
 from tests.door import TOKEN, Door, Reply, door
 from tests.harness import opened
@@ -27,7 +28,7 @@ def send(front: Door, number: int, scheme: str, *, age_s: float = 0.0) -> Reply:
 def stored(valkey: EmbeddedServer, prefix: str, number: int) -> StoredEvent:
     async def read() -> StoredEvent:
         async with opened(valkey.url, prefix) as log:
-            return (await log.list_events(limit=1, key=f"session:s{number}"))[0]
+            return (await list_events(log, limit=1, key=f"session:s{number}"))[0]
 
     return asyncio.run(read())
 

@@ -13,7 +13,7 @@ import pytest
 
 from ampeco.signature import SigningKey
 from eventlog.connection.embedded import EmbeddedServer
-from eventlog.log import Declaration
+from eventlog.registry import Declaration
 from tests.door import TOKEN, awr, door
 from tests.harness import event, opened, soon
 

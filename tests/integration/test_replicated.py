@@ -16,6 +16,7 @@ import redis
 
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.errors import NotReplicated
+from eventlog.inspection.events import list_events
 from tests.door import awr, door
 from tests.harness import opened, soon
 
@@ -67,7 +68,7 @@ def body() -> bytes:
 def bodies(url: str, prefix: str) -> set[bytes]:
     async def read() -> set[bytes]:
         async with opened(url, prefix) as log:
-            return {event.body for event in await log.list_events(limit=1000)}
+            return {event.body for event in await list_events(log, limit=1000)}
 
     return asyncio.run(read())
 

@@ -16,8 +16,8 @@ import structlog
 from eventlog import clock
 from eventlog.history import Settled, hash_of
 from eventlog.lease import Settlement, clock_s
-from eventlog.log import MISFIT
 from eventlog.record import DeadLetter
+from eventlog.registry import MISFIT
 from workers.delivery.outcomes import SUPERSEDED, Outcome
 from workers.drain.entry import Entry
 from workers.drain.window import Window

@@ -23,7 +23,9 @@ from rq.exceptions import StopRequested
 from eventlog import wakeups
 from eventlog.connection.connect import connect, end_tasks
 from eventlog.housekeeping import tick_forever
-from eventlog.log import Declaration, EventLog
+from eventlog.log import EventLog
+from eventlog.registry import Declaration
+from eventlog.schedule import recompute
 from handlers.declaration import ISOLATED, HandlerError
 from handlers.discovery import Discovery, Found, discover
 from workers.config import WorkerConfig
@@ -143,7 +145,7 @@ class WorkerProcess:
         ready = [item for item in ours if item.handler.name in runtimes.by_name]
         self._declarations = [_declaration(item) for item in (*ready, *elsewhere)]
         await self._until_reached(lambda: self._declare(log))
-        await self._until_reached(log.recompute)
+        await self._until_reached(lambda: recompute(log))
         waker = wakeups.Waker(self._config.redis_url)
         self._exits.callback(waker.close)
         dispatcher = Dispatcher(log, self._config.queue, runtimes.by_name, watchdog=True)

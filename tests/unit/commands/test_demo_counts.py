@@ -9,7 +9,8 @@ import pytest
 
 from commands.demo_counts import HandlerTally, Tally, count, shortfalls, within_ms
 from commands.demo_view import summary
-from eventlog.log import HandlerPosition, LogCounts
+from eventlog.inspection.events import LogCounts
+from eventlog.registry import HandlerPosition
 
 COMPLETE = Tally(
     sent=100,

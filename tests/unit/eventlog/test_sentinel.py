@@ -68,7 +68,7 @@ def test_tls_is_spoken_to_both() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rest", "mend"),
+    ("rest", "fix"),
     [
         ("a", "/SERVICE"),
         ("a/", "/SERVICE"),
@@ -94,10 +94,10 @@ def test_tls_is_spoken_to_both() -> None:
         ("a/main?sentinel_username=a&sentinel_username=b", "sentinel_username once"),
     ],
 )
-def test_anything_else_is_refused_with_the_mend(rest: str, mend: str) -> None:
+def test_anything_else_is_refused_with_the_fix(rest: str, fix: str) -> None:
     with pytest.raises(ValueError) as caught:
         check_url(f"redis+sentinel://{rest}")
-    assert mend in str(caught.value)
+    assert fix in str(caught.value)
 
 
 @pytest.mark.parametrize("option", ["ssl_cert_reqs=perhaps", "ssl_check_hostname=perhaps", "ssl_ca_certs="])

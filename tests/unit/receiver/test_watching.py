@@ -10,7 +10,8 @@ import pytest
 import redis.exceptions
 
 from eventlog.errors import LogMismatch
-from eventlog.log import Answer, Hole
+from eventlog.heartbeat import Hole
+from eventlog.log import Answer
 from receiver.doorlog import REFUSALS_PER_S, DoorLog
 from receiver.errors import SettingsError
 from receiver.gaps import HOLE_AFTER_MS, Heartbeat

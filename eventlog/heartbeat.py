@@ -1,0 +1,61 @@
+"""The receivers' heartbeat: it shows when no receiver could write, and each such gap is closed once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from eventlog.clock import rfc3339
+
+if TYPE_CHECKING:
+    from eventlog.log import EventLog
+
+GAP_CLOSED = "receiver.gap.closed"
+
+
+class Hole(NamedTuple):
+    """No receiver could accept events between these moments (Unix ms, the clock of Redis)."""
+
+    from_ms: int
+    to_ms: int
+
+
+async def beat(log: EventLog, replica: str, *, hole_after_ms: int) -> Hole | None:
+    """Note that this receiver is open and can write.
+
+    Args:
+        replica: name of this receiver.
+        hole_after_ms: a longer time without a beat of any receiver is a hole.
+
+    Returns:
+        The hole that ends now, in which case nothing was noted yet.
+    """
+    reply = await log.scripts.beat(args=[log.prefix, replica, hole_after_ms])
+    return Hole(int(reply[0]), int(reply[1])) if reply else None
+
+
+async def close_gap(
+    log: EventLog, replica: str, hole: Hole, types: Sequence[str], callback_url: str | None
+) -> tuple[str, list[str]] | None:
+    """Append `receiver.gap.closed`, record the gap and beat, all in one script.
+
+    Returns:
+        The event's id and the queues to wake, or None when another replica closed this gap.
+    """
+    body = {
+        "notification": GAP_CLOSED,
+        "from": rfc3339(hole.from_ms),
+        "to": rfc3339(hole.to_ms),
+        "types": list(types),
+        "callbackUrl": callback_url,
+    }
+    key = "receiver:door"
+    text = json.dumps(body, separators=(",", ":"))
+    lane = log.lane_of(key, b"")
+    reply = await log.scripts.close_gap(
+        args=[log.prefix, replica, hole.from_ms, hole.to_ms, lane, GAP_CLOSED, key, text, text]
+    )
+    if reply is None:
+        return None
+    return f"{lane}-{reply[0].decode()}", [queue.decode() for queue in reply[1]]

@@ -1,0 +1,82 @@
+"""Read kept events and totals: one event by its id, the newest events, and the counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from eventlog.log import EventLog
+from eventlog.record import StoredEvent, decode_event
+
+_PAGE = 200
+
+
+@dataclass(frozen=True)
+class LogCounts:
+    """Totals since the log was made.
+
+    Attributes:
+        by_type: accepted events per notification type.
+        internal: events this service made itself, per type; they are not among the accepted.
+        duplicates_by_reason: `DuplicateReason` -> count. Earlier versions counted no reasons.
+    """
+
+    accepted: int
+    duplicates: int
+    quarantined: int
+    by_type: Mapping[str, int]
+    internal: Mapping[str, int] = field(default_factory=dict)
+    duplicates_by_reason: Mapping[str, int] = field(default_factory=dict)
+
+
+async def read_counts(log: EventLog) -> LogCounts:
+    """Return the totals since the log was made."""
+    raw = {k.decode(): int(v) for k, v in (await log.redis.hgetall(log.key("counts"))).items()}
+    return LogCounts(
+        accepted=raw.get("accepted", 0),
+        duplicates=raw.get("duplicates", 0),
+        quarantined=raw.get("quarantined", 0),
+        by_type=_counted("accepted:", raw),
+        internal=_counted("internal:", raw),
+        duplicates_by_reason=_counted("duplicates:", raw),
+    )
+
+
+async def read_event(log: EventLog, event_id: str) -> StoredEvent | None:
+    """Return a kept event by its id; None when there is none."""
+    lane, _, stream_id = event_id.partition("-")
+    ms, _, seq = stream_id.partition("-")
+    if not all(part.isdecimal() for part in (lane, ms, seq)):
+        return None
+    page = await log.redis.xrange(log.key("events", lane), min=stream_id, max=stream_id)
+    for raw_id, fields in page:
+        return decode_event(int(lane), raw_id, [part for pair in fields.items() for part in pair])
+    return None
+
+
+async def list_events(
+    log: EventLog, *, limit: int = 50, type: str | None = None, key: str | None = None
+) -> list[StoredEvent]:
+    """Return the newest events first, at most `limit`, filtered by exact type or entity key."""
+    lanes = range(log.lanes) if key is None else (log.lane_of(key, b""),)
+    found: list[StoredEvent] = []
+    for lane in lanes:
+        before, kept = "+", 0
+        while kept < limit:
+            page = await log.redis.xrevrange(log.key("events", lane), max=before, count=_PAGE)
+            for stream_id, fields in page:
+                flat = [part for pair in fields.items() for part in pair]
+                event = decode_event(lane, stream_id, flat)
+                if (type is None or event.type == type) and (key is None or event.key == key):
+                    found.append(event)
+                    kept += 1
+            if len(page) < _PAGE:
+                break
+            before = f"({page[-1][0].decode()}"
+    found.sort(key=lambda event: event.order, reverse=True)
+    return found[:limit]
+
+
+def _counted(marker: str, counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counters whose names start with a marker, without the marker."""
+    return {name.removeprefix(marker): n for name, n in counts.items() if name.startswith(marker)}

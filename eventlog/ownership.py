@@ -1,0 +1,84 @@
+"""Whose log this is: tenant, number of lanes, entity key rules, and the Redis process that holds it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eventlog.errors import LogMismatch
+from eventlog.registry import handlers
+
+if TYPE_CHECKING:
+    from eventlog.log import EventLog
+
+_OLDEST_REDIS = 7
+_KEY_RULES = "key_rules"
+
+
+async def claim(log: EventLog, tenant_url: str, rules_version: str) -> None:
+    """Record whose log this is at the first start; later, check that it still is.
+
+    Args:
+        tenant_url: the tenant; empty to leave it out.
+        rules_version: version of the entity key rules; empty to leave it out.
+
+    Raises:
+        LogMismatch: the log has another tenant, number of lanes or entity key rules, or the server cannot hold a log.
+    """
+    await _check_server(log)
+    tenant = log.key("tenant")
+    ours = {"url": tenant_url, "lanes": str(log.lanes), _KEY_RULES: rules_version}
+    for name, value in ours.items():
+        if value:
+            await log.redis.hsetnx(tenant, name, value)
+    known = {k.decode(): v.decode() for k, v in (await log.redis.hgetall(tenant)).items()}
+    if tenant_url and known["url"] != tenant_url:
+        raise LogMismatch(
+            "AWR_TENANT_URL",
+            f"the log under prefix {log.prefix!r} belongs to {known['url']}, not to {tenant_url}",
+            "set AWR_KEY_PREFIX or AWR_REDIS_URL to a log of its own",
+        )
+    if known["lanes"] != str(log.lanes):
+        raise LogMismatch(
+            "AWR_LANES",
+            f"the log has {known['lanes']} lanes, not {log.lanes}",
+            f"set AWR_LANES={known['lanes']}; the number is fixed for the life of a log",
+        )
+    if rules_version and known[_KEY_RULES] != rules_version:
+        unsettled = [one for one in await handlers(log) if one.waiting or one.open]
+        if unsettled:
+            named = ", ".join(f"{one.name} ({one.waiting + one.open})" for one in unsettled)
+            raise LogMismatch(
+                "AWR_ENTITY_KEYS_FILE",
+                f"the log was written under entity key rules {known[_KEY_RULES]}, this program or its file has "
+                f"{rules_version}, and events are unsettled: {named}",
+                "stop the receivers, let workers of the version that ran before finish until `handlers list` "
+                "shows nothing waiting or open, then start this one",
+            )
+        await log.redis.hset(tenant, _KEY_RULES, rules_version)
+
+
+async def lanes_kept(log: EventLog) -> int | None:
+    """Return the number of lanes that the log was made with; None before the first claim."""
+    found = await log.redis.hget(log.key("tenant"), "lanes")
+    return int(found) if found else None
+
+
+async def _check_server(log: EventLog) -> None:
+    info = {**await log.redis.info("server"), **await log.redis.info("cluster")}
+    if info.get("cluster_enabled"):
+        raise LogMismatch(
+            "AWR_REDIS_URL",
+            "is a Redis Cluster, where one script cannot reach all of a log",
+            "use a single Redis",
+        )
+    version = str(info.get("redis_version", "0"))
+    if int(version.split(".")[0]) < _OLDEST_REDIS:
+        raise LogMismatch(
+            "AWR_REDIS_URL", f"is Redis {version}", f"use Redis {_OLDEST_REDIS}.0 or newer, or Valkey"
+        )
+
+
+async def run_id(log: EventLog) -> str:
+    """Return the identity of the running Redis process; it changes with a restart or a failover."""
+    info = await log.redis.info("server")
+    return str(info["run_id"])
