@@ -21,7 +21,7 @@ from pathlib import Path
 import click
 import httpx2
 
-from commands.processes import Child, running
+from commands.processes import own_command
 from commands.simulator import TOKEN
 from commands.simulator_control import SimulatorControl
 from eventlog.connection.connect import connect
@@ -29,6 +29,7 @@ from eventlog.connection.embedded import EmbeddedServer, EmbeddedServerError, se
 from eventlog.log import EventLog
 from receiver import logging
 from receiver.settings import PREFIX, Settings
+from workers.process.supervisor import Child, running
 
 WEBHOOK_PATH = str(Settings.model_fields["webhook_path"].default)
 GRACE_S = 15.0
@@ -66,13 +67,19 @@ class DemoStack:
 
     def receiver(self, *, output: int) -> Child:
         """The receiver, not started."""
-        return Child(["serve", "--child"], self.environ, grace_s=GRACE_S, output=output)
+        return Child(
+            own_command("serve", "--child"), self.environ, name="serve", grace_s=GRACE_S, output=output
+        )
 
     def worker(self, load: Sequence[str], *, output: int, **environ: str) -> Child:
         """A worker with these modules or files, not started."""
         arguments = [part for name in load for part in ("--load", name)]
         return Child(
-            ["worker", "--child", *arguments], {**self.environ, **environ}, grace_s=GRACE_S, output=output
+            own_command("worker", "--child", *arguments),
+            {**self.environ, **environ},
+            name="worker",
+            grace_s=GRACE_S,
+            output=output,
         )
 
     @contextlib.asynccontextmanager
@@ -124,8 +131,8 @@ async def demo_stack(folder: Path, simulator: Sequence[str] = ()) -> AsyncIterat
             "AWR_LOG_FORMAT": "json",
             "PYTHONUNBUFFERED": "1",  # what a handler prints is seen at once
         }
-        arguments = ["simulator", "--child", "--port", str(tenant_port), *simulator]
-        child = Child(arguments, environ, grace_s=GRACE_S, output=output.fileno())
+        command = own_command("simulator", "--child", "--port", str(tenant_port), *simulator)
+        child = Child(command, environ, name="simulator", grace_s=GRACE_S, output=output.fileno())
         async with (
             running(child) as keeping,
             SimulatorControl(tenant_url) as tenant,

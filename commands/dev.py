@@ -16,9 +16,9 @@ from ampeco.simulator.fleet.fleet import ANNOUNCED
 from commands.child_output import lines_to
 from commands.demo_stack import DemoStack, demo_stack, scratch
 from commands.dev_view import DevView
-from commands.processes import Child, running
 from receiver.registration import subscribable
 from receiver.serve import stop_on_signals
+from workers.process.supervisor import Child, running
 
 _LOOK_EVERY_S = 0.3
 

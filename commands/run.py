@@ -93,15 +93,16 @@ async def _run(environ: Mapping[str, str], load: Sequence[str], server: Embedded
     Returns:
         The exit code.
     """
-    from commands.processes import Child, running
+    from commands.processes import own_command
     from receiver.serve import stop_on_signals
+    from workers.process.supervisor import Child, running
 
     stop = asyncio.Event()
     stop_on_signals(stop)
     loads = [part for name in load for part in ("--load", name)]
     # One admin port is enough, and the receiver has it.
-    worker = Child(["worker", "--child", *loads], environ)
-    receiver = Child(["serve", "--child"], environ)
+    worker = Child(own_command("worker", "--child", *loads), environ, name="worker")
+    receiver = Child(own_command("serve", "--child"), environ, name="serve")
     async with running(worker) as working, running(receiver) as serving:
         stopping = asyncio.create_task(stop.wait())
         beside = [stopping] if server is None else [stopping, asyncio.create_task(_keep_up(server))]

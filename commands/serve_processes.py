@@ -19,13 +19,14 @@ from typing import Any
 
 import httpx2
 
-from commands.processes import Child
+from commands.processes import own_command
 from receiver import shared_counts
 from receiver.app import create_admin_app
 from receiver.errors import SettingsError
 from receiver.health import together
 from receiver.serve import claim, open_doors, serve_until, stop_on_signals
 from receiver.settings import Settings
+from workers.process.supervisor import Child
 
 ANSWER_S = 1.0
 
@@ -108,7 +109,7 @@ def _part(name: str, folder: Path, public: socket.socket) -> Iterator[_Part]:
         inner.listen()
         fds = (public.fileno(), inner.fileno())
         child = Child(
-            ["serve", "--child", "--share", name, *map(str, fds)],
+            own_command("serve", "--child", "--share", name, *map(str, fds)),
             {**os.environ, shared_counts.FOLDER: str(folder)},
             name=name,
             shared_fds=fds,
