@@ -107,7 +107,7 @@ class DemoStack:
 
 @contextlib.asynccontextmanager
 async def demo_stack(folder: Path, simulator: Sequence[str] = ()) -> AsyncIterator[DemoStack]:
-    """Start store and pretend tenant in a folder; whatever was started on the way ends with the block.
+    """Start store and pretend tenant in a folder; all of it stops at the end of the block.
 
     Args:
         simulator: further options of the simulator.
@@ -188,7 +188,7 @@ async def _is_open(client: httpx2.AsyncClient, url: str) -> bool:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens."""
+    """Find a free port of 127.0.0.1."""
     for port in random.sample(_PORTS, len(_PORTS)):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

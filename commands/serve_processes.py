@@ -63,7 +63,7 @@ async def serve_together(settings: Settings, processes: int) -> int:
             for number in range(1, processes + 1)
         ]
         running = [asyncio.create_task(part.child.keep_running(stop)) for part in parts]
-        # While the children finish what is under way, nobody is to queue up at a port that is about to go.
+        # The children finish their requests. No new connection may queue at a port that is about to close.
         shutting = asyncio.create_task(stop.wait())
         shutting.add_done_callback(lambda _: public.close())
         all_ended = asyncio.Event()

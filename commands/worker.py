@@ -1,4 +1,4 @@
-"""`worker`: runs handlers. A parent that watches, with the admin port; the children do the work."""
+"""`worker`: run handlers. The parent has the admin port and supervises; the children do the work."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _child_arguments(queue: str, load: tuple[str, ...]) -> list[str]:
 
 
 def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated: bool = False) -> int:
-    """The work itself, in this process."""
+    """Run the worker in this process."""
     from commands.processes import end_with_parent, keep_what_is_loaded, say_ready
     from handlers.declaration import HandlerError
     from receiver.serve import rules_of
@@ -74,6 +74,7 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
         ledger_days=settings.ledger_days,
         keep=settings.keep,
         isolated_command=own_command(*_child_arguments(queue, load), "--isolated"),
+        isolated_environ=os.environ,
         isolated_memory_mb=settings.isolated_memory_mb,
     )
     end_with_parent()

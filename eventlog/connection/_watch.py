@@ -1,6 +1,6 @@
-"""Runs one server and ends it when standard input closes, which happens when the starting process is gone.
+"""Run one server, and stop it when standard input closes: then the starting process is gone.
 
-Started by `embedded.py` as a bare script, so that it stays small and imports nothing of ours.
+`embedded.py` starts this file as a bare script, so it imports nothing of ours and stays small.
 """
 
 import os
@@ -11,13 +11,13 @@ import threading
 
 
 def main() -> int:
-    # A terminal's Ctrl-C goes to the starting process, which ends the server when it is ready to.
+    # A terminal's Ctrl-C goes to the starting process, which stops the server in its own order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     server = subprocess.Popen(  # noqa: S603 - the command is our caller's own
         sys.argv[1:],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        close_fds=False,  # the lock on the data folder goes along
+        close_fds=False,  # the server inherits the lock on the data folder
         preexec_fn=_die_with_parent,
     )
 
@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def _die_with_parent() -> None:
-    """On Linux the server also ends when this watcher is killed."""
+    """Ask Linux to stop the server when this watcher is killed."""
     if sys.platform == "linux":
         import ctypes
 

@@ -111,7 +111,9 @@ class WorkerProcess:
         queue = self._config.queue + ISOLATED
         if self._config.isolated_command and any(item.handler.served_by == queue for item in found):
             # The worker accepted the same configuration, so a refusal there is one more crash to retry.
-            child = Child(self._config.isolated_command, os.environ, name="isolated", gives_up=False)
+            child = Child(
+                self._config.isolated_command, self._config.isolated_environ, name="isolated", gives_up=False
+            )
             self._isolated = ChildThread(child)
             self._isolated.start()
 
