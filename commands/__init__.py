@@ -23,7 +23,7 @@ from commands.shadowing import foreign_file
 if TYPE_CHECKING:
     from receiver.settings import Settings
 
-# Name of the command -> where it is. A command that is not built yet is not here.
+# Name of the command -> its module and function.
 COMMANDS = {
     "demo": "commands.demo:demo",
     "dev": "commands.dev:dev",
@@ -68,13 +68,13 @@ class LazyGroup(click.Group):
             code = _fail(error.exit_code, error.format_message())
         except (click.Abort, KeyboardInterrupt):
             code = 130
-        except Exception as error:  # noqa: BLE001 - what is not ours to explain is raised again
+        except Exception as error:  # noqa: BLE001 - unknown errors are raised again
             code = _fail(_exit_code(error), str(error))
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def _exit_code(error: Exception) -> int:
-    """What an error means to a shell; one that means nothing is raised again."""
+    """Return the exit code of an error; an unknown error is raised again."""
     from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004
 
     import ampeco.errors
@@ -111,7 +111,7 @@ def prepare(
     defaults: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """What every command does first: read the settings, set up logging, and name RQ's keys.
+    """Read the settings, set up logging, and set the prefix of RQ's keys. Every command calls it first.
 
     Args:
         need: settings the command cannot do without.
@@ -132,10 +132,10 @@ def prepare(
 
 
 def store_url(settings: Settings) -> str:
-    """The log to look at: the configured Redis, else the embedded one of a live `run`.
+    """Return the URL of the configured Redis, else of the embedded server of a running `run`.
 
     Raises:
-        SettingsError: there is neither.
+        SettingsError: neither exists.
     """
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
@@ -147,18 +147,18 @@ def store_url(settings: Settings) -> str:
         return url
     raise SettingsError(
         "AWR_REDIS_URL",
-        f"is not set, and nothing runs in {settings.data_dir}",
-        "set it, or start a run first",
+        f"is not set, and no `run` is active in {settings.data_dir}",
+        "set it, or start `ampeco-receiver run` first",
     )
 
 
 def print_json(document: object) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document to stdout."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Rows as aligned columns on stdout."""
+    """Print rows as aligned columns to stdout."""
     texts = [list(heads), *([str(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     for row in texts:

@@ -1,4 +1,4 @@
-"""What child processes write, line by line: kept in a file, and told to whoever listens."""
+"""The output of child processes: copied to a file, and passed on line by line."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LAST_LINES_S = 2.0
 
 @contextlib.asynccontextmanager
 async def lines_to(file: Path, tell: Callable[[str], None]) -> AsyncIterator[int]:
-    """A pipe to write into for as long as the block lasts.
+    """Open a pipe for a child's output during the block.
 
     Args:
-        file: gets everything, as it comes.
-        tell: gets every line, without its end.
+        file: receives every byte as it arrives.
+        tell: called with each line, without its line end.
 
     Yields:
         The file descriptor to give to a child (`Child(output=...)`).
@@ -36,7 +36,7 @@ async def lines_to(file: Path, tell: Callable[[str], None]) -> AsyncIterator[int
         yield sending
     finally:
         os.close(sending)
-        # The children have ended, so the pipe has too; a stray grandchild must not hold us up.
+        # The children have ended, so the pipe has too. A grandchild that still runs must not block us.
         await asyncio.wait({copying}, timeout=_LAST_LINES_S)
         copying.cancel()
         await asyncio.gather(copying, return_exceptions=True)
@@ -56,7 +56,7 @@ async def _copy(reader: asyncio.StreamReader, file: Path, tell: Callable[[str], 
 
 
 def facts_of(line: str) -> dict[str, Any] | None:
-    """A line of our own log as fields; None for anything else, such as what a handler prints."""
+    """Parse a line of our log into its fields; None for any other line, such as a handler's own output."""
     try:
         facts = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""`dead`: what was given up, to look at, try once more, or throw away."""
+"""`dead`: list dead letters, show them, retry them, or discard them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON docume
 
 
 def _filtered(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which letters are meant."""
+    """Add the options that select dead letters."""
     for option in (
-        click.option("--until", "until_ms", type=Moment(), metavar="TIME", help="Given up before that."),
+        click.option("--until", "until_ms", type=Moment(), metavar="TIME", help="Given up before this time."),
         click.option(
-            "--since", "since_ms", type=Moment(), metavar="TIME", help="Given up since; or '2h ago'."
+            "--since",
+            "since_ms",
+            type=Moment(),
+            metavar="TIME",
+            help="Given up since this time; RFC 3339, or '2h ago'.",
         ),
         click.option("--key", metavar="ENTITY", help="Only of this entity, e.g. session:4711."),
         click.option("--type", metavar="TYPE", help="Only of this notification type."),
@@ -39,18 +43,18 @@ def _filtered(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def dead() -> None:
-    """Look at what was given up, and decide about it."""
+    """Inspect dead letters, and retry or discard them."""
 
 
 @dead.command("list")
 @_filtered
 @click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many."
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number of rows."
 )
-@click.option("--before", metavar="ID", help="The next page: the last id of the one before.")
+@click.option("--before", metavar="ID", help="Next page: the last id of the previous page.")
 @_as_json
 def list_(limit: int, before: str | None, as_json: bool, **wanted: Any) -> None:
-    """List what was given up, the last first; bodies are not shown."""
+    """List dead letters, newest first, without bodies."""
     from eventlog.operation.dead_letters import newest
 
     async def read() -> list[DeadEntry]:
@@ -66,10 +70,10 @@ def list_(limit: int, before: str | None, as_json: bool, **wanted: Any) -> None:
 
 @dead.command()
 @click.argument("id", metavar="ID")
-@click.option("--body", "with_body", is_flag=True, help="Also what AMPECO sent; it may be personal.")
+@click.option("--body", "with_body", is_flag=True, help="Show the body too; it may hold personal data.")
 @_as_json
 def show(id: str, with_body: bool, as_json: bool) -> None:
-    """Show all that is known of one letter, or of every letter of one event."""
+    """Show one dead letter by its id, or all dead letters of an event."""
     from eventlog.operation.dead_letters import by_id
 
     async def read() -> list[DeadEntry]:
@@ -92,51 +96,55 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
 @dead.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @_filtered
-@click.option("--yes", is_flag=True, help="Do it; without, only the plan is shown.")
+@click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
 @_as_json
 def retry(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
-    """Try letters once more, each entity's in the order they arrived.
+    """Retry dead letters, in order of arrival per entity.
 
-    By id at once; chosen by options only with --yes.
+    Ids are retried at once. A selection by options needs --yes.
     """
     from eventlog.operation.dead_letters import retry as try_again
 
     async def act(log: EventLog, found: list[DeadEntry]) -> dict[str, int]:
-        told = await try_again(log, [entry.ref for entry in found])
-        return {name: told.get(name, 0) for name in ("put", "open", "gone", "full")}
+        result = await try_again(log, [entry.ref for entry in found])
+        return {name: result.get(name, 0) for name in ("put", "open", "gone", "full")}
 
-    told = _decide(ids, wanted, yes, as_json, "try again", act)
-    if told and told["full"]:
+    result = _decide(ids, wanted, yes, as_json, "retry", act)
+    if result and result["full"]:
         raise click.ClickException(
-            f"{told['full']} found no room: too much of the handler is open already; run it again later"
+            f"{result['full']} were not retried: the handler has too many open events; try again later"
         )
 
 
 @dead.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @_filtered
-@click.option("--yes", is_flag=True, help="Do it; without, only the plan is shown.")
+@click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
 @_as_json
 def discard(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
-    """Throw letters away.
+    """Discard dead letters.
 
-    By id at once; chosen by options only with --yes.
+    Ids are discarded at once. A selection by options needs --yes.
     """
     from eventlog.operation.dead_letters import discard as throw_away
 
     async def act(log: EventLog, found: list[DeadEntry]) -> dict[str, int]:
         return {"discarded": await throw_away(log, [entry.ref for entry in found])}
 
-    _decide(ids, wanted, yes, as_json, "throw away", act)
+    _decide(ids, wanted, yes, as_json, "discard", act)
 
 
 def _decide(
     ids: Sequence[str], wanted: dict[str, Any], yes: bool, as_json: bool, verb: str, act: Callable[..., Any]
 ) -> dict[str, int] | None:
-    """Show what is meant, and do it if that was asked for; what came of it, or None."""
+    """Show the plan, and carry it out if asked to.
+
+    Returns:
+        Counts of the result; None when nothing was changed.
+    """
     by_option = any(value is not None for value in wanted.values())
     if bool(ids) == by_option:
-        raise click.UsageError("Name letters by their ids, or choose them with options such as --handler.")
+        raise click.UsageError("Give ids, or select dead letters with options such as --handler.")
     return asyncio.run(_decided(ids, wanted, yes or bool(ids), as_json, verb, act))
 
 
@@ -150,21 +158,21 @@ async def _decided(
             found = [entry for one in dict.fromkeys(ids) for entry in await by_id(log, one)]
         else:
             found = await matching(log, _filter(wanted))
-        told: dict[str, int] | None = await act(log, found) if doing and found else None
+        result: dict[str, int] | None = await act(log, found) if doing and found else None
     reasons = Counter(f"{entry.handler}: {entry.letter.reason}" for entry in found)
     if as_json:
         plan = {"count": len(found), "reasons": reasons, "first": [_row(entry) for entry in found[:_SHOWN]]}
-        print_json({"plan": plan, "done": told is not None, "result": told})
-        return told
+        print_json({"plan": plan, "done": result is not None, "result": result})
+        return result
     click.echo(
         f"{len(found)} to {verb}" + "".join(f"\n  {n} of {name}" for name, n in sorted(reasons.items()))
     )
-    if told is not None:
-        click.echo(", ".join(f"{name} {n}" for name, n in told.items()))
+    if result is not None:
+        click.echo(", ".join(f"{name} {n}" for name, n in result.items()))
     elif found:
         _print_rows(found[:_SHOWN])
-        click.echo("nothing was changed; --yes does it", err=True)
-    return told
+        click.echo("nothing was changed; add --yes to make the change", err=True)
+    return result
 
 
 def _filter(wanted: dict[str, Any]) -> DeadFilter:
@@ -179,7 +187,7 @@ def _place(id: str | None) -> tuple[str, str] | None:
     handler, _, stream_id = id.rpartition("/")
     ms, dash, seq = stream_id.partition("-")
     if not (handler and dash and ms.isdecimal() and seq.isdecimal()):
-        raise click.BadParameter(f"{id!r} is no id of a dead letter, as `dead list` shows them")
+        raise click.BadParameter(f"{id!r} is not the id of a dead letter; `dead list` shows the ids")
     return handler, stream_id
 
 

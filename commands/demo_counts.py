@@ -79,7 +79,7 @@ class Tally:
 
     @property
     def unanswered(self) -> int:
-        """Attempts that found the door shut."""
+        """Attempts while the receiver was stopped."""
         return sum(n for said, n in self.answers.items() if not said.isdigit())
 
     @property
@@ -93,16 +93,16 @@ def count(
     log: LogCounts,
     positions: Iterable[HandlerPosition],
     *,
-    strangers: Mapping[str, int] | None = None,
+    forged: Mapping[str, int] | None = None,
 ) -> Tally:
     """Put the numbers of all sides together.
 
     Args:
         tenant: the simulator's state, read before the log's counts.
-        strangers: answers to attempts that did not come from the tenant.
+        forged: answers to notifications with a wrong signature.
     """
     answers = dict(tenant["answers"])
-    for said, n in (strangers or {}).items():
+    for said, n in (forged or {}).items():
         answers[said] = answers.get(said, 0) + n
     arrived = {**log.by_type, **log.internal}
     return Tally(

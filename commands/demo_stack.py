@@ -21,7 +21,7 @@ from pathlib import Path
 import click
 import httpx2
 
-from commands.processes import Child, running
+from commands.processes import own_command
 from commands.simulator import TOKEN
 from commands.simulator_control import SimulatorControl
 from eventlog.connection.connect import connect
@@ -30,6 +30,7 @@ from eventlog.log import EventLog
 from receiver import logging
 from receiver.settings import Settings
 from receiver.settings_source import PREFIX
+from workers.process.supervisor import Child, running
 
 WEBHOOK_PATH = str(Settings.model_fields["webhook_path"].default)
 GRACE_S = 15.0
@@ -67,13 +68,19 @@ class DemoStack:
 
     def receiver(self, *, output: int) -> Child:
         """The receiver, not started."""
-        return Child(["serve", "--child"], self.environ, grace_s=GRACE_S, output=output)
+        return Child(
+            own_command("serve", "--child"), self.environ, name="serve", grace_s=GRACE_S, output=output
+        )
 
     def worker(self, load: Sequence[str], *, output: int, **environ: str) -> Child:
         """A worker with these modules or files, not started."""
         arguments = [part for name in load for part in ("--load", name)]
         return Child(
-            ["worker", "--child", *arguments], {**self.environ, **environ}, grace_s=GRACE_S, output=output
+            own_command("worker", "--child", *arguments),
+            {**self.environ, **environ},
+            name="worker",
+            grace_s=GRACE_S,
+            output=output,
         )
 
     @contextlib.asynccontextmanager
@@ -101,7 +108,7 @@ class DemoStack:
 
 @contextlib.asynccontextmanager
 async def demo_stack(folder: Path, simulator: Sequence[str] = ()) -> AsyncIterator[DemoStack]:
-    """Start store and pretend tenant in a folder; whatever was started on the way ends with the block.
+    """Start store and pretend tenant in a folder; all of it stops at the end of the block.
 
     Args:
         simulator: further options of the simulator.
@@ -125,8 +132,8 @@ async def demo_stack(folder: Path, simulator: Sequence[str] = ()) -> AsyncIterat
             "AWR_LOG_FORMAT": "json",
             "PYTHONUNBUFFERED": "1",  # what a handler prints is seen at once
         }
-        arguments = ["simulator", "--child", "--port", str(tenant_port), *simulator]
-        child = Child(arguments, environ, grace_s=GRACE_S, output=output.fileno())
+        command = own_command("simulator", "--child", "--port", str(tenant_port), *simulator)
+        child = Child(command, environ, name="simulator", grace_s=GRACE_S, output=output.fileno())
         async with (
             running(child) as keeping,
             SimulatorControl(tenant_url) as tenant,
@@ -182,7 +189,7 @@ async def _is_open(client: httpx2.AsyncClient, url: str) -> bool:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 on which nobody listens."""
+    """Find a free port of 127.0.0.1."""
     for port in random.sample(_PORTS, len(_PORTS)):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -63,7 +63,7 @@ class Story:
         self._plan = plan
         self._folder = folder
         self._view = view
-        self._strangers: Counter[str] = Counter()
+        self._forged: Counter[str] = Counter()
         self._play: DemoStack
 
     async def tell(self) -> Tally:
@@ -90,14 +90,14 @@ class Story:
                     await self._repeat_one()
                     await _sleep_until(began_s + _SHUT_AFTER * seconds)
                 shut_s = time.monotonic()
-                say("the receiver is stopped: the tenant finds the door shut, tries again, gives up")
+                say("the receiver is stopped: the tenant cannot deliver, retries, and gives up")
                 await _sleep_until(shut_s + _SHUT_S)
                 async with self._play.open_door(output=receiver):
                     say(f"the receiver is back after {time.monotonic() - shut_s:.1f} s")
                     await self._see_resend()
                     await _sleep_until(began_s + seconds)
                     await self._play.tenant.stop()
-                    say("the charge points rest; what is on its way is finished")
+                    say("the charge points are idle; the remaining events are being handled")
                     return await self._settle()
 
     async def _begin(self) -> None:
@@ -113,39 +113,39 @@ class Story:
         )
 
     async def _forge_one(self) -> None:
-        """Somebody who does not know the token."""
+        """Send a notification that is signed with a wrong key."""
         body = encode(sample("HardwareStatusNotification", datetime.now(UTC)))
         headers = {
             "Content-Type": "application/json",
-            SIGNATURE_HEADER: sign(body, SigningKey.of("a-stranger")),
+            SIGNATURE_HEADER: sign(body, SigningKey.of("a-wrong-key")),
         }
         try:
-            async with httpx2.AsyncClient(trust_env=False) as stranger:
-                answer = await stranger.post(self._play.callback_url, content=body, headers=headers)
+            async with httpx2.AsyncClient(trust_env=False) as client:
+                answer = await client.post(self._play.callback_url, content=body, headers=headers)
         except httpx2.HTTPError as error:
             raise Stuck(f"the receiver does not answer ({type(error).__name__})") from error
-        self._strangers[str(answer.status_code)] += 1
+        self._forged[str(answer.status_code)] += 1
         if answer.is_success:
-            raise Stuck("a notification signed with a stranger's key was accepted")
-        self._view.say(
-            f"a stranger's notification, signed with another key, is refused: {answer.status_code}"
-        )
+            raise Stuck("a notification signed with a wrong key was accepted")
+        self._view.say(f"a forged notification, signed with a wrong key, is refused: {answer.status_code}")
 
     async def _repeat_one(self) -> None:
-        """AMPECO does not promise to deliver once."""
+        """Send one notification twice, as AMPECO may do."""
         start = "session.start.stop.notification"
         letter = sample(start, datetime.now(UTC))
         for _ in range(2):
             await self._play.tenant.send(start, letter, charge_point_of(letter))
-        await self._until(lambda tally: tally.duplicates > 0, "a repeated notification was not known again")
-        self._view.say("the tenant sends a notification twice: the second time it is known again")
+        await self._until(lambda tally: tally.duplicates > 0, "a repeated notification was not recognized")
+        self._view.say("the tenant sends a notification twice: the receiver recognizes the duplicate")
 
     async def _see_resend(self) -> None:
         resend = "notifications.resend-failed"
         tally = await self._until(
             lambda tally: resend in tally.actions, "resend-failed did not ask for what was missed"
         )
-        self._view.say(f"resend-failed asked for what the tenant had given up: {tally.resent:,} come again")
+        self._view.say(
+            f"resend-failed asked for what the tenant had given up: {tally.resent:,} were sent again"
+        )
 
     async def _settle(self) -> Tally:
         tally = await self._until(lambda tally: not shortfalls(tally, HANDLERS), None)
@@ -169,11 +169,11 @@ class Story:
         state = await self._play.tenant.state()
         counts = await read_counts(self._play.log)
         positions = await self._play.log.handlers(measure=False)
-        return count(state, counts, positions, strangers=self._strangers)
+        return count(state, counts, positions, forged=self._forged)
 
     @contextlib.asynccontextmanager
     async def _showing(self) -> AsyncIterator[None]:
-        """The numbers, about once a second, beside the story."""
+        """Show the numbers once a second during the block."""
 
         async def show() -> None:
             while True:

@@ -1,6 +1,6 @@
-"""What the demo looks like while it runs: plain lines in a pipe, a live table on a terminal, and its summary.
+"""The output of the demo: plain lines in a pipe, a live table on a terminal, and a summary.
 
-It is told what happens and shows it; it asks nobody and decides nothing.
+It shows what it receives. It reads no state and decides nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import click
 
 from commands.demo_counts import HandlerTally, Tally, within_ms
 
-_TOLD_OF_A_KIND = 2
+_SHOWN_PER_KIND = 2
 _LAST_FACTS = 6
 
 
@@ -51,7 +51,7 @@ class PlainView:
     def tell(self, facts: Mapping[str, Any]) -> None:
         text = _sentence(facts)
         kind = f"{facts['event']} {facts.get('operation')}"
-        if text is not None and self._told[kind] < _TOLD_OF_A_KIND:
+        if text is not None and self._told[kind] < _SHOWN_PER_KIND:
             self._told[kind] += 1
             self._line(f"  {text}")
 
@@ -181,7 +181,7 @@ def summary(tally: Tally) -> list[str]:
         ("accepted", f"{tally.accepted:,}", ""),
         ("duplicates", f"{tally.duplicates:,}", "known again, and not handled twice"),
         ("refused", f"{sum(tally.refused.values()):,}", _by_name(tally.refused)),
-        ("door shut", f"{tally.unanswered:,}", "attempts while the receiver was stopped"),
+        ("unreachable", f"{tally.unanswered:,}", "attempts while the receiver was stopped"),
     ]
     lines = ["", *(f"  {name:<11}{number:>9}   {remark}".rstrip() for name, number, remark in rows), ""]
     lines.append(

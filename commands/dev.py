@@ -1,7 +1,7 @@
-"""`dev`: a handler file at work a moment after it was saved, with charge points that never rest.
+"""`dev`: run handler files against a simulated tenant, and reload them when they change.
 
-No tenant, no Redis and no packaging are needed: the playground has them. The worker is started again whenever a
-file changes; what was not handled yet waits in the log meanwhile.
+It needs no tenant, no Redis and no packaging. When a file changes, the worker restarts. Events that are not
+handled yet wait in the log.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ampeco.simulator.fleet.fleet import ANNOUNCED
 from commands.child_output import lines_to
 from commands.demo_stack import DemoStack, demo_stack, scratch
 from commands.dev_view import DevView
-from commands.processes import Child, running
 from receiver.registration import subscribable
 from receiver.serve import stop_on_signals
+from workers.process.supervisor import Child, running
 
 _LOOK_EVERY_S = 0.3
 
@@ -26,7 +26,7 @@ _LOOK_EVERY_S = 0.3
 def _python_files(ctx: click.Context, parameter: click.Parameter, files: Sequence[Path]) -> Sequence[Path]:
     for file in files:
         if file.suffix != ".py":
-            raise click.BadParameter(f"{file} is no Python file (.py)")
+            raise click.BadParameter(f"{file} is not a Python file (.py)")
     return files
 
 
@@ -44,7 +44,7 @@ def _python_files(ctx: click.Context, parameter: click.Parameter, files: Sequenc
     default=5,
     show_default=True,
     type=click.IntRange(1, 10_000),
-    help="How many there are.",
+    help="Number of charge points.",
 )
 @click.option(
     "--rate",
@@ -56,7 +56,7 @@ def _python_files(ctx: click.Context, parameter: click.Parameter, files: Sequenc
 def dev(files: tuple[Path, ...], charge_points: int, rate: float) -> None:
     """Try handler files against a pretend tenant.
 
-    They are loaded again when they change; every outcome is one line.
+    The worker reloads files when they change, and prints each outcome as one line.
     """
     plan: dict[str, object] = {"charge_points": charge_points, "rate": rate}
     with scratch("dev") as folder:
@@ -110,15 +110,15 @@ async def _until_changed(
     opening: asyncio.Task[None],
     when_ready: Callable[[], Awaitable[None]],
 ) -> None:
-    before, told = _stamps(files), False
+    before, hinted = _stamps(files), False
     while True:
         await asyncio.sleep(_LOOK_EVERY_S)
         if opening.done():
             opening.result()
-        if child.ready.is_set() and not told:
-            told = True
+        if child.ready.is_set() and not hinted:
+            hinted = True
             await when_ready()
-        # One that is just being replaced is not there for a moment.
+        # An editor may replace the file: then it is missing for a moment.
         if any(now not in (None, then) for now, then in zip(_stamps(files), before, strict=True)):
             return
 
@@ -129,7 +129,7 @@ def _stamps(files: Sequence[Path]) -> list[int | None]:
 
 
 async def _hint(play: DemoStack, view: DevView) -> None:
-    """A scenario stands still while nobody wants what it has."""
+    """Say so when the charge points send none of the wanted types by themselves."""
     wanted = subscribable(await play.log.wanted_types())
     if wanted and not wanted & ANNOUNCED:
         view.say(f"charge points do not send {', '.join(sorted(wanted))} by themselves; send one by hand")

@@ -1,6 +1,6 @@
-"""What `dev` prints: a line per outcome, what handlers call and log, and whatever they print themselves.
+"""The output of `dev`: one line per outcome, action and log line of a handler, and its own output.
 
-It reads the worker's log lines. What is of no interest to somebody who writes a handler is left out.
+It reads the worker's log lines, and leaves out what does not concern the author of a handler.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ class DevView:
     """Prints to the terminal, or into a pipe."""
 
     def say(self, text: str) -> None:
-        """What the command itself has to say."""
+        """Print a message of the command itself."""
         self._print("dev", text)
 
     def line(self, line: str) -> None:
-        """One line the worker wrote."""
+        """Print one line of the worker's output."""
         facts = facts_of(line)
         if facts is None:
             if line.strip():
                 click.echo(f"          {line}")
             return
-        told = self._told(facts)
-        if told is not None:
-            self._print(*told)
+        shown = self._row(facts)
+        if shown is not None:
+            self._print(*shown)
             for place in _places(facts):
                 click.echo(f"          {click.style(place, dim=True)}")
 
-    def _told(self, facts: Mapping[str, Any]) -> tuple[str, str] | None:
-        """The word for it and the rest of the line; None for what is left out."""
+    def _row(self, facts: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Return the first word and the rest of the line, or None to leave it out."""
         event = str(facts["event"])
         if event in _OUTCOMES:
             word, rest = _OUTCOMES[event]
@@ -81,7 +81,7 @@ def _because(facts: Mapping[str, Any]) -> str:
 
 
 def _places(facts: Mapping[str, Any]) -> list[str]:
-    """Where it failed, without the way that leads to the handler."""
+    """Return where it failed, without the frames that lead to the handler."""
     lines = str(facts.get("where") or "").splitlines()[1:]
     return [line for line in lines if not line.startswith(_OUR_WAY)][-_TRACE_LINES:]
 

@@ -1,4 +1,4 @@
-"""`events`: what arrived."""
+"""`events`: list, show and follow the events in the log."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--lines", type=click.IntRange(0, 10_000), default=10, show_default=True, help="So many of the past."
+    "--lines", type=click.IntRange(0, 10_000), default=10, show_default=True, help="Number of past events."
 )
-@click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for more.")
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for new events.")
 @click.option("--type", "type_", metavar="TYPE", help="Only this notification type.")
 @click.option("--key", metavar="ENTITY", help="Only this entity, e.g. session:4711.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines.")
 def tail(lines: int, follow: bool, type_: str | None, key: str | None, as_json: bool) -> None:
-    """Show events as they arrive; bodies are not shown. Ctrl-C ends it."""
+    """Show events as they arrive, without bodies, until Ctrl-C."""
 
     def show(event: StoredEvent) -> None:
         if type_ in (None, event.type) and key in (None, event.key):
@@ -44,12 +44,12 @@ def tail(lines: int, follow: bool, type_: str | None, key: str | None, as_json: 
     try:
         asyncio.run(_until_signal(_show_all(prepare(), show, lines, follow, type_, key)))
     except BrokenPipeError:
-        # Whoever read has seen enough; the interpreter must not try to flush once more.
+        # The reader closed the pipe. The interpreter must not flush stdout again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
-    """Do it, but no longer than until SIGINT or SIGTERM."""
+    """Run it until it ends, or until SIGINT or SIGTERM."""
     from eventlog.connection.connect import end_tasks
 
     stop = asyncio.Event()
@@ -72,7 +72,7 @@ async def _show_all(
     type_: str | None,
     key: str | None,
 ) -> None:
-    """Show what there is and, if asked to, what comes."""
+    """Show past events and, with `follow`, new ones."""
     from eventlog.inspection.events import list_events
     from eventlog.inspection.tail import arriving, ends
     from eventlog.record import id_order
@@ -102,7 +102,7 @@ REPEAT_WORDS: Mapping[RepeatReason, str] = {
 
 
 def row(event: StoredEvent) -> dict[str, Any]:
-    """As other programs read it."""
+    """Return an event as a JSON document."""
     return {
         "id": event.event_id,
         "type": event.type,
@@ -116,7 +116,7 @@ def row(event: StoredEvent) -> dict[str, Any]:
 
 
 def cells(event: StoredEvent) -> tuple[object, ...]:
-    """As a line of a table."""
+    """Return an event as a row of the table."""
     shown = row(event)
     return (
         shown["id"],
@@ -129,7 +129,7 @@ def cells(event: StoredEvent) -> tuple[object, ...]:
 
 
 def shape(body: bytes) -> dict[str, str]:
-    """Path of each field -> kind of its value; nothing of the values. Empty for what is no JSON."""
+    """Map the path of each field to the kind of its value, without values; empty for a body that is not JSON."""
     try:
         return dict(_shape(json.loads(body), ""))
     except (ValueError, RecursionError):
@@ -169,18 +169,18 @@ _HEADS = ("event", "received_at", "type", "key", "bytes", "marks")
 
 @click.group()
 def events() -> None:
-    """Look at what arrived."""
+    """Inspect the events in the log."""
 
 
 @events.command("list")
 @click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many."
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number of rows."
 )
 @click.option("--type", "type_", metavar="TYPE", help="Only this notification type.")
 @click.option("--key", metavar="ENTITY", help="Only this entity, e.g. session:4711.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def list_(limit: int, type_: str | None, key: str | None, as_json: bool) -> None:
-    """List events, the newest first; bodies are not shown."""
+    """List events, newest first, without bodies."""
     found, stands = asyncio.run(_read(limit, type_, key))
     if as_json:
         print_json([row(event) for event in found])
@@ -192,12 +192,14 @@ def list_(limit: int, type_: str | None, key: str | None, as_json: bool) -> None
 
 @events.command()
 @click.argument("id", metavar="ID")
-@click.option("--body", "with_body", is_flag=True, help="What AMPECO sent, byte by byte; it may be personal.")
+@click.option(
+    "--body", "with_body", is_flag=True, help="Print only the body, byte by byte; it may hold personal data."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def show(id: str, with_body: bool, as_json: bool) -> None:
-    """Show one event, or what lies in quarantine under that id: where it came from, and the shape of its body.
+    """Show one event, or one quarantined body, by its id.
 
-    With --body nothing but the body, which may hold personal data.
+    Shows where it came from and the shape of its body, without values.
     """
     known, body = asyncio.run(_one(id))
     if as_json:
@@ -215,7 +217,7 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
         elif name == "maybe_repeat":
             value = REPEAT_WORDS.get(value)
         click.echo(f"{name + ':':<13} {'-' if value in (None, '') else value}")
-    click.echo("shape:" + ("" if shape(body) else f"        {len(body)} bytes that are no JSON"))
+    click.echo("shape:" + ("" if shape(body) else f"        {len(body)} bytes that are not JSON"))
     for path, kind in shape(body).items():
         click.echo(f"    {path}  {kind}")
 
@@ -241,7 +243,7 @@ async def _one(id: str) -> tuple[dict[str, Any], bytes]:
             return row(event), event.body
         if found := await _quarantined(log, id):
             return found
-    raise UnknownName(f"no event {id!r} is kept; `explain {id}` tells what is still known of it")
+    raise UnknownName(f"no event {id!r} is kept; `explain {id}` shows what the log still knows of it")
 
 
 async def _quarantined(log: EventLog, id: str) -> tuple[dict[str, Any], bytes] | None:

@@ -1,4 +1,4 @@
-"""`explain`: what became of an event, or of everything about an entity, and why."""
+"""`explain`: show what happened to an event, or to the events of an entity, and why."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def said(fate: Fate) -> str:
-    """One line."""
+    """Describe a delivery state in one line."""
     why = f": {fate.why}" if fate.why else ""
     at = rfc3339(fate.at_ms) if fate.at_ms else ""
     tries = f", attempts so far: {fate.tries}" if fate.tries else ""
@@ -40,13 +40,13 @@ def said(fate: Fate) -> str:
             behind = f" behind {fate.behind}" if fate.behind else ""
             return f"parked{behind}" + (f", which is tried again at {at}" if at else "")
         case "replay":
-            return f"put to run once more{_by(fate)}"
+            return f"queued for replay{_by(fate)}"
         case "not-wanted":
-            return "not wanted: its type is none of this handler's"
+            return "not wanted: this handler does not declare its type"
         case "before-start":
             return f"not given to it: the handler was registered at {at}, after the event"
         case "settled":
-            return "settled; its history is not kept any more"
+            return "settled; its history is no longer kept"
         case "dead":
             return f"dead{f' since {at}' if at else ''}{why}"
         case _:
@@ -54,7 +54,7 @@ def said(fate: Fate) -> str:
 
 
 def _by(fate: Fate) -> str:
-    return f", lane held by {fate.holder}" if fate.holder else ", nobody holds the lane at this moment"
+    return f", lane held by {fate.holder}" if fate.holder else ", no worker holds the lane now"
 
 
 def _reason(fate: Fate, at: str) -> str:
@@ -66,17 +66,17 @@ def _reason(fate: Fate, at: str) -> str:
                 "too many earlier events of this lane are open (retried or parked), so nothing more is read"
             )
         case "handed-out":
-            return f"handed out to {fate.holder}: at work, or next"
+            return f"handed to {fate.holder}, which runs it now or next"
         case "held":
-            return f"{fate.holder} holds the lane and comes to it"
+            return f"{fate.holder} holds the lane and will run it"
         case "no-worker":
-            return f"nobody runs this handler: a worker declared it last at {at}"
+            return f"no worker runs this handler; the last one declared it at {at}"
         case _:
-            return "nobody holds the lane yet; a worker takes it within seconds"
+            return "no worker holds the lane yet; one takes it within seconds"
 
 
 def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
-    """Everything, as other programs read it.
+    """Return everything as a JSON document.
 
     Args:
         misfits: fields that do not fit, of the one event that was asked for.
@@ -175,12 +175,12 @@ def _moment(ms: int | None) -> str | None:
 
 @click.command()
 @click.argument("asked", metavar="EVENT|ENTITY")
-@click.option("--handler", metavar="NAME", help="Tell of this handler only.")
+@click.option("--handler", metavar="NAME", help="Show only this handler.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def explain(asked: str, handler: str | None, as_json: bool) -> None:
-    """Tell what became of an event, or of everything about an entity such as session:4711.
+    """Explain what happened to an event, or to an entity such as session:4711.
 
-    Exit code 1 when the log has no trace of it; then it says how far back the log goes, and who wanted it.
+    The exit code is 1 when the log has no trace of it. Then the command shows how far back the log goes.
     """
     from eventlog.inspection.explain import explain as find_out
 
@@ -219,9 +219,9 @@ def _is_one_event(found: Explanation) -> bool:
 def _lines(found: Explanation, misfits: tuple[str, ...]) -> Iterator[str]:
     if found.quarantined is not None:
         body = found.quarantined
-        yield f"{found.asked} lies in quarantine: {body.reason}"
+        yield f"{found.asked} is in quarantine: {body.reason}"
         yield f"  arrived {rfc3339(body.received_at_ms)}, {len(body.body)} bytes, verified by key {body.key_id}"
-        yield f"  `events show {found.asked}` shows the shape of it"
+        yield f"  `events show {found.asked}` shows its shape"
         return
     if not found.is_known:
         yield from _unknown(found)
@@ -233,12 +233,12 @@ def _lines(found: Explanation, misfits: tuple[str, ...]) -> Iterator[str]:
     if not found.handlers:
         yield "no handler is registered in this log: no worker has ever started"
     if found.standing is not None and found.standing.full:
-        yield f"the log is full, so the door answers 503: {found.standing.full}"
+        yield f"the log is full, so the receiver answers 503: {found.standing.full}"
 
 
 def _event(found: Explanation, story: Story, misfits: tuple[str, ...]) -> Iterator[str]:
     event = story.event
-    known = "" if event.kept else "; its body is not kept any more"
+    known = "" if event.kept else "; its body is no longer kept"
     yield f"event {event.event_id}{known}"
     facts: dict[str, object] = {
         "type": event.type and f"{event.type}{_subscribed(found, event.type)}",
@@ -270,7 +270,7 @@ def _event(found: Explanation, story: Story, misfits: tuple[str, ...]) -> Iterat
 def _entity(found: Explanation) -> Iterator[str]:
     kept = sum(story.event.kept for story in found.stories)
     gone = len(found.stories) - kept
-    yield f"{found.asked}: {kept} kept events in lane {found.lane}, {gone} that are not kept any more"
+    yield f"{found.asked}: {kept} kept events in lane {found.lane}, {gone} that are no longer kept"
     for story in found.stories:
         event = story.event
         lost = "" if event.kept else "  (not kept)"
@@ -288,7 +288,7 @@ def _attempt(note: AttemptNote) -> Iterator[str]:
 
 
 def _unknown(found: Explanation) -> Iterator[str]:
-    """Why it may not be here."""
+    """List the reasons why the log may not have it."""
     yield f"the log has no trace of {found.asked}"
     where = "the quarantine has other ids; the log" if found.lane is None else f"lane {found.lane}"
     if found.lane is not None and found.lane >= found.lanes:
@@ -299,18 +299,18 @@ def _unknown(found: Explanation) -> Iterator[str]:
         yield f"  {where} keeps events since {rfc3339(found.oldest_ms)}; the newest is {found.newest}"
         yield "  older ones go once they are settled (AWR_KEEP_HOURS), what became of them later (AWR_HISTORY_DAYS)"
     for gap in found.gaps:
-        yield f"  the door was shut from {gap.from_at} to {gap.to_at}"
+        yield f"  the receiver was down from {gap.from_at} to {gap.to_at}"
     if found.subscribed is None:
-        yield "  no notification subscription is remembered: this service may have registered none"
+        yield "  no notification subscription is recorded: this service may have registered none"
     else:
-        yield f"  subscribed are: {', '.join(sorted(found.subscribed)) or 'no types'}"
+        yield f"  subscribed types: {', '.join(sorted(found.subscribed)) or 'none'}"
     for handler in found.handlers:
         yield f"  {handler.name} wants {', '.join(sorted(handler.types))}, since {rfc3339(handler.since_ms)}"
     if not found.handlers:
         yield "  no handler is registered in this log"
-    yield "  a duplicate is not kept twice, and what could not be read lies in quarantine"
+    yield "  a duplicate is not kept twice, and what could not be read is in quarantine"
     if found.standing is not None and found.standing.full:
-        yield f"  the log is full, so the door answers 503: {found.standing.full}"
+        yield f"  the log is full, so the receiver answers 503: {found.standing.full}"
 
 
 def _subscribed(found: Explanation, type: str) -> str:

@@ -1,4 +1,4 @@
-"""`handlers new`, `check` and `run`: a handler's code, without a worker around it."""
+"""`handlers new`, `check` and `run`: write, load and try a handler without a worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from receiver.settings import Settings
     from workers.delivery.manual_run import Trial
 
-_HANDLER = '''"""{name}: say here what it is for."""
+_HANDLER = '''"""{name}: describe here what this handler does."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from handlers import Context, Event, Skip, handler
 
 @handler("{name}")
 async def {function}(event: Event[SessionStartStop], ctx: Context) -> None:
-    """Called once for every session that starts or stops, or more often after a failure."""
+    """Run once for each session that starts or stops; after a failure, run again."""
     session = event.payload
     if session.action != "stop":
-        raise Skip("the session goes on")
+        raise Skip("the session has not ended")
     ctx.log.info("session.finished", session_id=session.session_id)
 '''
 
@@ -56,7 +56,7 @@ from {module} import {function}
 
 
 def session_event(action: str) -> Event[SessionStartStop]:
-    letter = {{
+    fields = {{
         "notification": "session.start.stop.notification",
         "sessionId": 1,
         "chargePointId": 12,
@@ -67,7 +67,7 @@ def session_event(action: str) -> Event[SessionStartStop]:
         "meterStop": 0,
         "lastUpdatedAt": "2026-11-24T03:50:00Z",
     }}
-    body = json.dumps(letter).encode()
+    body = json.dumps(fields).encode()
     return Event(
         id="0-1-0",
         type="session.start.stop.notification",
@@ -79,12 +79,12 @@ def session_event(action: str) -> Event[SessionStartStop]:
     )
 
 
-def test_waits_for_the_end_of_the_session() -> None:
+def test_skips_a_session_that_has_not_ended() -> None:
     with pytest.raises(Skip):
         asyncio.run({function}(session_event("start"), Mock()))
 
 
-def test_handles_a_session_that_is_finished() -> None:
+def test_handles_a_session_that_has_ended() -> None:
     asyncio.run({function}(session_event("stop"), Mock()))
 '''
 
@@ -92,10 +92,13 @@ def test_handles_a_session_that_is_finished() -> None:
 @click.command()
 @click.argument("name")
 @click.option(
-    "--folder", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where to write it."
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Folder for both files.",
 )
 def new(name: str, folder: Path) -> None:
-    """Write a handler to start from, and a test that passes."""
+    """Write the code of a new handler, and a passing test."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", name):
         raise click.UsageError(
             f"{name!r}: a name is lower case letters, digits, dots and dashes, at most 64."
@@ -106,7 +109,7 @@ def new(name: str, folder: Path) -> None:
     files = {folder / f"{module}.py": _HANDLER, folder / f"test_{module}.py": _TEST}
     for path in files:
         if path.exists():
-            raise click.ClickException(f"{path} is there already; choose another name or --folder")
+            raise click.ClickException(f"{path} already exists; choose another name or --folder")
     folder.mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
         path.write_text(text.format(name=name, function=function, module=module))
@@ -118,9 +121,9 @@ def new(name: str, folder: Path) -> None:
 @click.argument("files", nargs=-1, metavar="[MODULE|FILE]...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def check(files: Sequence[str], as_json: bool) -> None:
-    """Load handlers and say what each declares, or what is wrong with it.
+    """Load handlers and show what each declares, or what is wrong with it.
 
-    Without files: the installed plugins.
+    Without files, check the installed plugins.
     """
     from handlers.declaration import HandlerError
     from handlers.discovery import Discovery, Fault, discover
@@ -150,15 +153,19 @@ def check(files: Sequence[str], as_json: bool) -> None:
 @click.command()
 @click.argument("name")
 @click.option("--event", required=True, metavar="ID|FILE", help="An event of the log, or a file with a body.")
-@click.option("--load", multiple=True, metavar="MODULE|FILE", help="Handlers besides the installed plugins.")
 @click.option(
-    "--for-real", is_flag=True, help="Really call what it calls, once-only steps too; settle nothing."
+    "--load", multiple=True, metavar="MODULE|FILE", help="More handlers, added to the installed plugins."
+)
+@click.option(
+    "--for-real",
+    is_flag=True,
+    help="Make the handler's calls to AMPECO and its once-only steps; record no outcome.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def run(name: str, event: str, load: Sequence[str], for_real: bool, as_json: bool) -> None:
-    """Run a handler here on one event; dry, unless told otherwise.
+    """Run a handler in this process on one event, by default as a dry run.
 
-    Dry, it shows what would have been called. Nothing of it is written down.
+    A dry run shows what the handler would call, and calls nothing. Neither kind writes to the log.
     """
     settings = prepare(need=("AWR_TENANT_URL", "AWR_API_TOKEN") if for_real else ())
     trial, stored = asyncio.run(_run(settings, the_handler(settings, name, load), event, for_real))
@@ -180,7 +187,7 @@ async def _run(settings: Settings, found: Found, event: str, for_real: bool) -> 
 
 
 def the_handler(settings: Settings, name: str, load: Sequence[str]) -> Found:
-    """The handler of that name, in this process.
+    """Find the handler of this name in this process.
 
     Raises:
         SettingsError: it is not installed, or cannot be loaded.
@@ -215,7 +222,7 @@ def _from_file(settings: Settings, path: Path) -> StoredEvent | None:
         found = parse(body, rules=rules_of(settings))
     except PayloadError as error:
         raise click.ClickException(
-            f"{path}: {error.reason}; it has to be a JSON object as AMPECO sends it"
+            f"{path}: {error.reason}; the file must hold a JSON object as AMPECO sends it"
         ) from None
     at_ms = now_ms()
     return StoredEvent(0, f"{at_ms}-0", found.type, found.key, body, at_ms)
@@ -253,8 +260,8 @@ def trial_row(event: StoredEvent, trial: Trial) -> dict[str, Any]:
 def print_trial(event: StoredEvent, trial: Trial) -> None:
     """One run as lines: the event, then one per action."""
     outcome = trial.outcome
-    told = ": ".join(part for part in (outcome.kind, outcome.reason, outcome.detail) if part)
-    click.echo(f"{event.event_id}  {event.type}  {event.key or '-'}  {told}")
+    said = ": ".join(part for part in (outcome.kind, outcome.reason, outcome.detail) if part)
+    click.echo(f"{event.event_id}  {event.type}  {event.key or '-'}  {said}")
     for action in trial.actions:
         click.echo(
             f"  would call {action.operation} {action.path} {action.body.decode(errors='replace')}".rstrip()

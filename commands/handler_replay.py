@@ -1,4 +1,4 @@
-"""`handlers replay`: kept events of a handler once more, or what it would do with them."""
+"""`handlers replay`: run kept events through a handler again, or show what it would call."""
 
 from __future__ import annotations
 
@@ -24,24 +24,31 @@ _PATIENCE_S = 60.0
 
 @click.command()
 @click.argument("name")
-@click.option("--from", "from_ms", type=Moment(), metavar="TIME", help="Since when; RFC 3339, or '2h ago'.")
-@click.option("--to", "to_ms", type=Moment(), metavar="TIME", help="Until when; now when left out.")
+@click.option(
+    "--from", "from_ms", type=Moment(), metavar="TIME", help="Start of the time range; RFC 3339, or '2h ago'."
+)
+@click.option("--to", "to_ms", type=Moment(), metavar="TIME", help="End of the time range; default: now.")
 @click.option(
     "--type", "types", multiple=True, metavar="TYPE", help="Only this notification type; repeatable."
 )
 @click.option("--key", metavar="ENTITY", help="Only this entity, e.g. session:4711.")
 @click.option(
-    "--dry-run", is_flag=True, help="Run the handler here and show what it would call; settle nothing."
+    "--dry-run",
+    is_flag=True,
+    help="Run the handler in this process and show what it would call; change nothing.",
 )
 @click.option(
-    "--load", multiple=True, metavar="MODULE|FILE", help="For --dry-run: handlers besides the plugins."
+    "--load",
+    multiple=True,
+    metavar="MODULE|FILE",
+    help="With --dry-run: more handlers, added to the plugins.",
 )
 @click.option(
-    "--repeat-steps", is_flag=True, help="Also events so old that once-only steps may be called again."
+    "--repeat-steps", is_flag=True, help="Include events so old that once-only steps may run again."
 )
-@click.option("--continue", "go_on", is_flag=True, help="Go on with a replay that was not finished.")
-@click.option("--forget", is_flag=True, help="Drop the rest of a replay that was not finished.")
-@click.option("--yes", is_flag=True, help="Do it; without, only the plan is shown.")
+@click.option("--continue", "go_on", is_flag=True, help="Continue an unfinished replay.")
+@click.option("--forget", is_flag=True, help="Drop the rest of an unfinished replay.")
+@click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def replay(
     name: str,
@@ -57,9 +64,9 @@ def replay(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Let a handler run kept events once more."""
+    """Run kept events through a handler again."""
     if (from_ms is not None) + go_on + forget != 1:
-        raise click.UsageError("Say since when with --from; or --continue, or --forget.")
+        raise click.UsageError("Give exactly one of --from, --continue and --forget.")
     settings = prepare()
     if go_on or forget:
         asyncio.run(_unfinished(settings, name, forget, as_json))
@@ -111,12 +118,15 @@ async def _replay(
     if found.total:
         click.echo(f"  the first of {plan['first']}, the last of {plan['last']}")
     if "kept_since" in plan:
-        click.echo(f"  earlier events than of {plan['kept_since']} are not kept any more")
+        click.echo(f"  events before {plan['kept_since']} are no longer kept")
     if result is not None:
         _tell(result)
     elif found.total:
-        click.echo("they run after whatever has run since; order holds among themselves", err=True)
-        click.echo("nothing was changed; --yes does it, --dry-run shows what it would call", err=True)
+        click.echo("replayed events run after the events that ran since; they keep their own order", err=True)
+        click.echo(
+            "nothing was changed; --yes starts the replay, --dry-run shows what the handler would call",
+            err=True,
+        )
 
 
 async def _selection(

@@ -24,7 +24,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON docume
 
 @click.group()
 def handlers() -> None:
-    """Look at the handlers, and change their position in the log."""
+    """List handlers, and change their position in the log."""
 
 
 @handlers.command("list")
@@ -71,10 +71,10 @@ def list_(as_json: bool) -> None:
 
 @handlers.command()
 @click.argument("name")
-@click.option("--reason", default="", metavar="TEXT", help="For whoever wonders why.")
+@click.option("--reason", default="", metavar="TEXT", help="Shown to operators while the handler is paused.")
 @_as_json
 def pause(name: str, reason: str, as_json: bool) -> None:
-    """Let a handler start nothing more; what runs may finish, and events wait."""
+    """Pause a handler: running events finish, and new ones wait."""
     from eventlog.operation import handlers as positions
 
     async def act() -> None:
@@ -89,7 +89,7 @@ def pause(name: str, reason: str, as_json: bool) -> None:
 @click.argument("name")
 @_as_json
 def resume(name: str, as_json: bool) -> None:
-    """Let a paused handler go on where it was."""
+    """Resume a paused handler at its position."""
     from eventlog.operation import handlers as positions
 
     async def act() -> bool:
@@ -99,7 +99,7 @@ def resume(name: str, as_json: bool) -> None:
     changed = asyncio.run(act())
     _say(
         as_json,
-        f"{name} goes on" if changed else f"{name} was not paused",
+        f"{name} is running again" if changed else f"{name} was not paused",
         handler=name,
         state="running",
         changed=changed,
@@ -109,12 +109,12 @@ def resume(name: str, as_json: bool) -> None:
 @handlers.command()
 @click.argument("old")
 @click.argument("new_name", metavar="NEW")
-@click.option("--yes", is_flag=True, help="Do it; without, only the plan is shown.")
+@click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
 @_as_json
 def rename(old: str, new_name: str, yes: bool, as_json: bool) -> None:
-    """Move a handler's position, and all that is known of it, to another name.
+    """Move a handler's position and records to another name.
 
-    Workers give back its lanes first. Afterwards deploy the code with the new name; until then its events wait.
+    Workers release its lanes first. Then deploy the code with the new name; until then its events wait.
     """
     from eventlog.operation import handlers as positions
 
@@ -135,18 +135,18 @@ def rename(old: str, new_name: str, yes: bool, as_json: bool) -> None:
     if as_json:
         print_json({"plan": plan, "done": yes})
         return
-    click.echo(f"{old} -> {new_name}: {_told(found)}")
-    click.echo(f"the code has to carry the new name: until a worker declares {new_name}, its events wait")
+    click.echo(f"{old} -> {new_name}: {_amounts(found)}")
+    click.echo(f"deploy the code with the new name: until a worker declares {new_name}, its events wait")
     click.echo(f"workers that still declare {old} are ignored")
     _conclude(yes, "renamed")
 
 
 @handlers.command()
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do it; without, only the plan is shown.")
+@click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
 @_as_json
 def retire(name: str, yes: bool, as_json: bool) -> None:
-    """Forget a handler: its position, what is open and dead, and its once-only steps."""
+    """Delete a handler's position, open events, dead letters and once-only steps."""
     from eventlog.operation import handlers as positions
 
     async def act() -> HandlerPosition:
@@ -161,10 +161,12 @@ def retire(name: str, yes: bool, as_json: bool) -> None:
         plan = {"handler": name, **_standing(found), "last_seen_at": rfc3339(found.last_seen_ms)}
         print_json({"plan": plan, "done": yes})
         return
-    click.echo(f"{name}: {_told(found)}; all of it is lost, and so is what its once-only steps have recorded")
-    click.echo("types that nobody else wants are taken out of the notification subscription")
     click.echo(
-        f"a worker declared it last at {rfc3339(found.last_seen_ms)}; one that starts with it begins it anew"
+        f"{name}: {_amounts(found)}; all of it is deleted, and so are the results of its once-only steps"
+    )
+    click.echo("types that no other handler wants leave the notification subscription")
+    click.echo(
+        f"a worker last declared it at {rfc3339(found.last_seen_ms)}; the next one that does registers it as new"
     )
     _conclude(yes, "retired")
 
@@ -213,7 +215,7 @@ def _standing(handler: HandlerPosition) -> dict[str, int]:
     return {"waiting": handler.waiting, "open": handler.open, "dead": handler.dead}
 
 
-def _told(handler: HandlerPosition) -> str:
+def _amounts(handler: HandlerPosition) -> str:
     return f"{handler.waiting} events waiting, {handler.open} open, {handler.dead} dead"
 
 
@@ -234,4 +236,4 @@ def _conclude(done: bool, verb: str) -> None:
     if done:
         click.echo(verb)
     else:
-        click.echo("nothing was changed; --yes does it", err=True)
+        click.echo("nothing was changed; add --yes to make the change", err=True)

@@ -1,4 +1,4 @@
-"""Moments as people write them on a command line."""
+"""What several commands share: times as options, and the log they work on."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def moment_ms(text: str, *, now_ms: int) -> int:
         at = None
     if at is None or at.tzinfo is None:
         raise ValueError(
-            f"{text!r} is no moment; write it like 2026-11-24T06:00:00Z, or like '2h ago' (s, m, h, d)"
+            f"{text!r} is not a time; write it like 2026-11-24T06:00:00Z, or like '2h ago' (s, m, h, d)"
         )
     return round(at.timestamp() * 1000)
 
@@ -58,7 +58,7 @@ class Moment(click.ParamType[int]):
 
 @contextlib.asynccontextmanager
 async def stored_log(settings: Settings) -> AsyncIterator[EventLog]:
-    """The log, with as many lanes as it was made with, whatever AWR_LANES says here."""
+    """Open the log with the number of lanes it was created with, which wins over AWR_LANES."""
     from eventlog.connection.connect import connect
     from eventlog.log import EventLog
     from eventlog.ownership import lanes_kept

@@ -1,6 +1,6 @@
-"""`run`: a real tenant on one machine. A store of its own unless one is configured, a worker and a receiver.
+"""`run`: serve a real tenant on one machine with a receiver, a worker and, unless one is configured, a store.
 
-It starts the parts and ends them in the order receiver, worker, store; what they do is theirs.
+It starts the parts, and stops them in the order receiver, worker, store.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ _STORE_LOOK_S = 0.5
 
 
 @click.command()
-@click.option("--load", multiple=True, metavar="MODULE|FILE", help="Handlers besides the installed plugins.")
+@click.option(
+    "--load", multiple=True, metavar="MODULE|FILE", help="More handlers, added to the installed plugins."
+)
 def run(load: tuple[str, ...]) -> None:
     """Serve a real tenant on one machine.
 
     Runs a receiver, a worker and, unless AWR_REDIS_URL is set, a store in AWR_DATA_DIR. The notification
-    subscription lives as long as this does, unless AWR_REGISTER says otherwise.
+    subscription ends with this command, unless AWR_REGISTER says otherwise.
     """
     settings = prepare(defaults={_REGISTER: "ephemeral"})
 
@@ -75,7 +77,7 @@ def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | None]]:
         server.start()
     except EmbeddedServerError as error:
         raise SettingsError(
-            "AWR_DATA_DIR", str(error), "end what uses it, or choose another folder"
+            "AWR_DATA_DIR", str(error), "stop the process that uses it, or choose another folder"
         ) from error
     except OSError as error:
         raise SettingsError(
@@ -93,22 +95,23 @@ async def _run(environ: Mapping[str, str], load: Sequence[str], server: Embedded
     Returns:
         The exit code.
     """
-    from commands.processes import Child, running
+    from commands.processes import own_command
     from receiver.serve import stop_on_signals
+    from workers.process.supervisor import Child, running
 
     stop = asyncio.Event()
     stop_on_signals(stop)
     loads = [part for name in load for part in ("--load", name)]
     # One admin port is enough, and the receiver has it.
-    worker = Child(["worker", "--child", *loads], environ)
-    receiver = Child(["serve", "--child"], environ)
+    worker = Child(own_command("worker", "--child", *loads), environ, name="worker")
+    receiver = Child(own_command("serve", "--child"), environ, name="serve")
     async with running(worker) as working, running(receiver) as serving:
         stopping = asyncio.create_task(stop.wait())
-        beside = [stopping] if server is None else [stopping, asyncio.create_task(_keep_up(server))]
-        await asyncio.wait([working, serving, *beside], return_when=asyncio.FIRST_COMPLETED)
-        for task in beside:
+        watched = [stopping] if server is None else [stopping, asyncio.create_task(_keep_up(server))]
+        await asyncio.wait([working, serving, *watched], return_when=asyncio.FIRST_COMPLETED)
+        for task in watched:
             task.cancel()
-    for result in await asyncio.gather(*beside, return_exceptions=True):
+    for result in await asyncio.gather(*watched, return_exceptions=True):
         if isinstance(result, Exception):
             raise click.ClickException(str(result))
     return max(working.result(), serving.result())

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx2
 
-from commands.processes import Child
+from commands.processes import own_command
 from receiver import shared_counts
 from receiver.app import create_admin_app
 from receiver.errors import SettingsError
@@ -28,6 +28,7 @@ from receiver.http_server import serve_until
 from receiver.serve import claim, stop_on_signals
 from receiver.settings import Settings
 from receiver.sockets import open_listeners
+from workers.process.supervisor import Child
 
 ANSWER_S = 1.0
 
@@ -64,7 +65,7 @@ async def serve_together(settings: Settings, processes: int) -> int:
             for number in range(1, processes + 1)
         ]
         running = [asyncio.create_task(part.child.keep_running(stop)) for part in parts]
-        # While the children finish what is under way, nobody is to queue up at a port that is about to go.
+        # The children finish their requests. No new connection may queue at a port that is about to close.
         shutting = asyncio.create_task(stop.wait())
         shutting.add_done_callback(lambda _: public.close())
         all_ended = asyncio.Event()
@@ -110,7 +111,7 @@ def _part(name: str, folder: Path, public: socket.socket) -> Iterator[_Part]:
         inner.listen()
         fds = (public.fileno(), inner.fileno())
         child = Child(
-            ["serve", "--child", "--share", name, *map(str, fds)],
+            own_command("serve", "--child", "--share", name, *map(str, fds)),
             {**os.environ, shared_counts.FOLDER: str(folder)},
             name=name,
             shared_fds=fds,

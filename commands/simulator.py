@@ -1,6 +1,6 @@
 """`simulator`: a pretend tenant on a port of its own, and notifications sent by hand.
 
-Its token is no secret: whoever reaches the port may drive the simulation.
+Its token is not secret: anyone who reaches the port may control the simulation.
 """
 
 from __future__ import annotations
@@ -163,5 +163,7 @@ def send(notification: str, changes: tuple[str, ...], url: str, show: bool) -> N
     if show:
         click.echo(json.dumps(body, indent=2, ensure_ascii=False))
     if not made:
-        raise click.ClickException(f"nobody is subscribed to {notification}, so nothing was sent")
+        raise click.ClickException(
+            f"no notification subscription includes {notification}, so nothing was sent"
+        )
     click.echo(f"{notification} is on its way to {made} notification subscription(s)")

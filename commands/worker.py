@@ -1,4 +1,4 @@
-"""`worker`: runs handlers. A parent that watches, with the admin port; the children do the work."""
+"""`worker`: run handlers. The parent has the admin port and supervises; the children do the work."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import prepare
-from commands.processes import child_option
+from commands.processes import child_option, own_command
 
 if TYPE_CHECKING:
-    from commands.processes import Child
     from receiver.settings import Settings
+    from workers.process.supervisor import Child
 
 
 @click.command()
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @click.option(
     "--processes", default=1, show_default=True, type=click.IntRange(1, 64), help="Worker processes."
 )
-@click.option("--load", multiple=True, metavar="MODULE|FILE", help="Handlers besides the installed plugins.")
+@click.option(
+    "--load", multiple=True, metavar="MODULE|FILE", help="More handlers, added to the installed plugins."
+)
 @child_option
 @click.option("--isolated", is_flag=True, hidden=True, help="The child for isolated handlers.")
 def worker(queue: str, processes: int, load: tuple[str, ...], child: bool, isolated: bool) -> None:
@@ -44,7 +46,7 @@ def _child_arguments(queue: str, load: tuple[str, ...]) -> list[str]:
 
 
 def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated: bool = False) -> int:
-    """The work itself, in this process."""
+    """Run the worker in this process."""
     from commands.processes import end_with_parent, keep_what_is_loaded, say_ready
     from handlers.declaration import HandlerError
     from receiver.serve import rules_of
@@ -71,14 +73,8 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
         strict=settings.plugins_strict,
         ledger_days=settings.ledger_days,
         keep=settings.keep,
-        isolated_command=(
-            sys.executable,
-            "-P",
-            "-m",
-            "commands",
-            *_child_arguments(queue, load),
-            "--isolated",
-        ),
+        isolated_command=own_command(*_child_arguments(queue, load), "--isolated"),
+        isolated_environ=os.environ,
         isolated_memory_mb=settings.isolated_memory_mb,
     )
     end_with_parent()
@@ -102,12 +98,12 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
 
 
 async def _supervise(settings: Settings, arguments: list[str], processes: int) -> int:
-    from commands.processes import Child
     from receiver.serve import stop_on_signals
+    from workers.process.supervisor import Child
 
     stop = asyncio.Event()
     stop_on_signals(stop)
-    children = [Child(arguments, os.environ) for _ in range(processes)]
+    children = [Child(own_command(*arguments), os.environ, name="worker") for _ in range(processes)]
     running = [asyncio.create_task(child.keep_running(stop)) for child in children]
     admin = asyncio.create_task(_admin(settings, children, stop))
     code = 0

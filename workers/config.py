@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import redis.asyncio
@@ -25,6 +25,7 @@ class WorkerConfig:
         ledger_days: how long once-only steps are known after their event was settled.
         keep: what of the log is to be kept.
         isolated_command: starts the process for isolated handlers.
+        isolated_environ: the complete environment of that process.
         isolated_memory_mb: how much memory an isolated handler may take on top of what its process begins with.
     """
 
@@ -41,6 +42,7 @@ class WorkerConfig:
     ledger_days: int = 30
     keep: Keep = field(default_factory=Keep)
     isolated_command: Sequence[str] = ()
+    isolated_environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     isolated_memory_mb: int = 256
 
     def log(self, redis: redis.asyncio.Redis) -> EventLog:

@@ -1,6 +1,6 @@
-"""Runs one server, and ends it when standard input closes because the starting process has ended.
+"""Run one server, and stop it when standard input closes: then the starting process is gone.
 
-`embedded.py` starts it as a bare script. It stays small and imports nothing of ours.
+`embedded.py` starts this file as a bare script, so it imports nothing of ours and stays small.
 """
 
 import os
@@ -11,7 +11,7 @@ import threading
 
 
 def main() -> int:
-    # On Ctrl-C the starting process decides when to end the server.
+    # A terminal's Ctrl-C goes to the starting process, which stops the server in its own order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     server = subprocess.Popen(  # noqa: S603 - the command is our caller's own
         sys.argv[1:],
@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def _die_with_parent() -> None:
-    """Make the server end too when this watcher is killed (Linux only)."""
+    """Ask Linux to stop the server when this watcher is killed."""
     if sys.platform == "linux":
         import ctypes
 

@@ -56,4 +56,4 @@ def test_it_takes_python_files_only(tmp: Path) -> None:
     (tmp / "notes.txt").write_text("")
     refused = ran("dev", str(tmp / "notes.txt"), tmp=tmp)
     assert refused.process.returncode == 2
-    assert "is no Python file" in refused.stderr
+    assert "is not a Python file" in refused.stderr

@@ -18,7 +18,7 @@ def test_a_notification_is_sent_by_hand(tmp: Path) -> None:
 
         unheard = ran(*sent, tmp=tmp)
         assert (unheard.process.returncode, unheard.stdout) == (1, "")
-        assert "nobody is subscribed to SessionUpdateNotification" in unheard.stderr
+        assert "no notification subscription includes SessionUpdateNotification" in unheard.stderr
 
         subscription = {
             "via": "webhook",

@@ -77,7 +77,7 @@ def test_explain_speaks_to_people_and_to_programs(cli, stored):
         (stored.retried, ("h: tried again at", "not there yet", "attempts so far: 1")),
         (stored.parked, (f"h: parked behind {stored.retried}, which is tried again at",)),
         ("session:1", ("4 kept events", stored.done, stored.parked, "h: parked behind")),
-        (stored.quarantined, ("lies in quarantine: not-json", "events show")),
+        (stored.quarantined, ("is in quarantine: not-json", "events show")),
     ):
         code, out, _ = cli("explain", asked)
         assert code == 0
@@ -140,7 +140,7 @@ def test_show_gives_the_shape_and_the_body_only_when_asked_for_it(cli, stored):
     assert document["shape"]["n"] == "number"
     assert "body" not in document
     assert "Mustermann" in cli.json("events", "show", stored.done, "--body")["body"]
-    assert "no JSON" in cli("events", "show", stored.quarantined)[1]
+    assert "not JSON" in cli("events", "show", stored.quarantined)[1]
     assert cli("events", "show", stored.quarantined, "--body")[1] == "??"
     code, _, err = cli("events", "show", "1-17-0")
     assert (code, "explain 1-17-0" in err) == (2, True)

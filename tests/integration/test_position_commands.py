@@ -146,5 +146,5 @@ def test_moments_are_read_as_people_write_them():
     assert moment_ms("2026-11-24T00:00:00Z", now_ms=0) == 1795478400000
     assert moment_ms("2h ago", now_ms=10_000_000) == moment_ms("-2h", now_ms=10_000_000) == 2_800_000
     for text in ("2026-11-24T00:00:00", "soon", ""):
-        with pytest.raises(ValueError, match="no moment"):
+        with pytest.raises(ValueError, match="not a time"):
             moment_ms(text, now_ms=0)

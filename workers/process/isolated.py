@@ -1,8 +1,8 @@
 """The process for handlers with `isolation="process"`: an RQ worker that forks for every wake-up.
 
-What forks has imported the plugins and does nothing else: it has no event loop and takes no lease. The fork has all
-of that, works through one (handler, lane) at a time, one event at a time, and ends after some seconds. An event
-that kills the process harms no other event. The log knows which event was at work, as after any other death.
+The parent only imports the plugins and forks: it has no event loop and takes no lease. The fork takes one
+(handler, lane) at a time, runs one event at a time, and exits after some seconds. An event that kills its process
+harms no other event. The log knows which event was running when the process died.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _log = structlog.get_logger()
 
 
 class IsolatedProcess:
-    """Serves the isolated handlers of one queue until it is stopped."""
+    """Serve the isolated handlers of one queue until SIGTERM."""
 
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
@@ -89,7 +89,7 @@ class IsolatedProcess:
     def _end_with_parent(self) -> None:
         os.read(self._watched, 1)
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(self._longest_s)  # no other process notices that it took too long
+        time.sleep(self._longest_s)  # the parent, which limits the time, is gone
         os._exit(1)
 
     async def _work(self) -> bool:
@@ -112,16 +112,16 @@ class IsolatedProcess:
 
 
 def limit_memory(more_mb: int) -> None:
-    """Let this process take so much more memory than it has now. Only Linux knows such a limit.
+    """Limit how much more memory this process may allocate. Works on Linux only.
 
     Args:
-        more_mb: 2**20 bytes each.
+        more_mb: in units of 2**20 bytes.
     """
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[5])
     except OSError:
         return
-    # Of data, since threads reserve far more address space than they use.
+    # RLIMIT_DATA, since threads reserve far more address space than they use.
     limit = pages * os.sysconf("SC_PAGE_SIZE") + (more_mb << 20)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:

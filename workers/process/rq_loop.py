@@ -1,4 +1,4 @@
-"""RQ workers of one queue, one after the other: RQ's own ends when Redis goes away, and a new one is made."""
+"""RQ workers of one queue, one after another. RQ's worker ends when Redis is unreachable; then a new one starts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _log = structlog.get_logger()
 
 
 class Serving:
-    """Serves a queue in the main thread until it is stopped.
+    """Serve a queue in the main thread until `stop_soon`.
 
     Attributes:
-        stopping: set to end it.
+        stopping: set to end the loop.
     """
 
     def __init__(self, make: Callable[[], OneQueueWorker]) -> None:
@@ -28,17 +28,17 @@ class Serving:
         self._worker: OneQueueWorker | None = None
 
     def run(self) -> None:
-        """Returns when it was stopped.
+        """Serve until `stop_soon` is called.
 
         Raises:
-            StopRequested: it was stopped during a wait.
+            StopRequested: `stop_soon` was called during a wait.
         """
         step = 0
         while not self.stopping.is_set():
             try:
                 self._worker = self._make()
                 if self.stopping.is_set():
-                    break  # the signal came while there was no worker to tell
+                    break  # the signal came before there was a worker
                 step = 0
                 self._worker.work(logging_level="WARNING")
             except (RedisError, OSError) as error:
@@ -48,7 +48,7 @@ class Serving:
                 self._worker = None
 
     def stop_soon(self) -> None:
-        """For the main thread's signal handler.
+        """Stop from the main thread's signal handler.
 
         Raises:
             StopRequested: nothing is at work, so the wait for a wake-up ends here.
@@ -59,7 +59,7 @@ class Serving:
 
 
 def back_off_s(step: int, error: Exception) -> float:
-    """Seconds until Redis is asked again; said once per step, and not for ever."""
+    """Return the seconds until Redis is tried again; logs only the first steps."""
     wait_s = _BACKOFF_S[min(step, len(_BACKOFF_S) - 1)]
     if step < len(_BACKOFF_S):
         _log.warning("redis.unreachable", error=type(error).__name__, retry_in_s=wait_s)

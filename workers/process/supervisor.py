@@ -1,62 +1,190 @@
-"""Another process of ours that runs for as long as this one does: started again when it ends, never left behind.
+"""The supervisor of child processes: it restarts them, and none outlives its parent.
 
-Its standard input is a pipe that only this process holds open, so that it notices even our SIGKILL. Knows nothing
-of what it does.
+A child's standard input is a pipe that only the parent holds open, so the child notices even a SIGKILL of the
+parent. A second pipe carries the child's ready signal. Each child has its own session: a terminal's Ctrl-C
+reaches only the parent, which stops its children in the order it chooses. The supervisor does not know what a
+child does.
 """
 
 from __future__ import annotations
 
-import subprocess
+import asyncio
+import contextlib
+import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import structlog
 
+READY_FD = "_AMPECO_RECEIVER_READY_FD"  # only from a supervisor to its child
+
 _QUICK_S = 5.0
-_PAUSE_S, _MAX_PAUSE_S = 0.1, 5.0
+_MAX_PAUSE_S = 5.0
+_FAILED, _REFUSED = 1, 2
 
 _log = structlog.get_logger()
 
 
-class Supervisor:
-    """One such process."""
+class Child:
+    """Keep one child process running.
 
-    def __init__(self, command: Sequence[str]) -> None:
+    Args:
+        command: program and arguments.
+        environ: complete environment of the child.
+        name: name of this child in log lines.
+        grace_s: seconds between SIGTERM and SIGKILL; None never sends SIGKILL.
+        output: file descriptor for the child's stdout and stderr; None shares the parent's.
+        shared_fds: file descriptors that the child inherits under the same numbers.
+        on_end: called each time the child has ended, before it starts again.
+        gives_up: return when the child exits with 2 (configuration refused) instead of restarting it.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        name: str,
+        grace_s: float | None = None,
+        output: int | None = None,
+        shared_fds: Sequence[int] = (),
+        on_end: Callable[[], None] = lambda: None,
+        gives_up: bool = True,
+    ) -> None:
         self._command = list(command)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="beside", daemon=True)
+        self._environ = dict(environ)
+        self._grace_s = grace_s
+        self._output = output
+        self._shared_fds = tuple(shared_fds)
+        self._on_end = on_end
+        self._gives_up = gives_up
+        self.name = name
+        self._process: asyncio.subprocess.Process | None = None
+        self.ready = asyncio.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while the child runs."""
+        return None if self._process is None else self._process.pid
+
+    async def keep_running(self, stop: asyncio.Event) -> int:
+        """Run the child until `stop`, and restart it each time it ends by itself.
+
+        The pause before a restart doubles, from 0.2 s up to 5 s, while the child ends within 5 s of its start.
+
+        Returns:
+            0 after `stop`; 2 as soon as the child refuses its configuration.
+        """
+        pause_s = 0.1
+        while not stop.is_set():
+            started_s = time.monotonic()
+            code = await self._run_once(stop)
+            self._on_end()
+            if stop.is_set():
+                return 0
+            if code == _REFUSED and self._gives_up:
+                return code
+            pause_s = 0.1 if time.monotonic() - started_s > _QUICK_S else min(_MAX_PAUSE_S, pause_s * 2)
+            _log.warning("process.ended", process=self.name, exit_code=code, again_in_s=pause_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause_s)
+        return 0
+
+    async def _run_once(self, stop: asyncio.Event) -> int:
+        receiving, sending = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=self._output,
+                stderr=self._output,
+                start_new_session=True,
+                pass_fds=(sending, *self._shared_fds),
+                env={**self._environ, READY_FD: str(sending)},
+            )
+        except OSError as error:
+            # The machine lacks memory or process ids for the moment. The other children must keep running.
+            os.close(receiving)
+            _log.warning("process.not_started", process=self.name, error=type(error).__name__)
+            return _FAILED
+        finally:
+            os.close(sending)
+        self._process = process
+        loop = asyncio.get_running_loop()
+        loop.add_reader(receiving, self._read_ready, receiving)
+        stopping = asyncio.create_task(stop.wait())
+        ended = asyncio.create_task(process.wait())
+        try:
+            await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                await self._stop(process, ended)
+        finally:
+            stopping.cancel()
+            loop.remove_reader(receiving)
+            os.close(receiving)
+            self.ready.clear()
+            self._process = None
+            if not ended.done():
+                process.kill()
+        return await ended
+
+    def _read_ready(self, receiving: int) -> None:
+        asyncio.get_running_loop().remove_reader(receiving)  # the child writes one byte, once
+        if os.read(receiving, 1) == b"r":
+            self.ready.set()
+
+    async def _stop(self, process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await asyncio.wait({ended}, timeout=self._grace_s)
+        if not ended.done():
+            _log.error("process.killed", process=self.name)
+            process.kill()
+
+
+@contextlib.asynccontextmanager
+async def running(child: Child) -> AsyncIterator[asyncio.Task[int]]:
+    """Keep a child running during the block, then stop it with SIGTERM.
+
+    Yields:
+        The task that runs the child. It ends early, with 2, when the child refuses its configuration.
+    """
+    stop = asyncio.Event()
+    keeping = asyncio.create_task(child.keep_running(stop))
+    try:
+        yield keeping
+    finally:
+        stop.set()
+        await keeping
+
+
+class ChildThread:
+    """Keep a child running from a thread with its own event loop.
+
+    For a process whose main thread must not wait and whose event loop may be blocked by a handler.
+    """
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._loop = asyncio.SelectorEventLoop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
 
     def start(self) -> None:
-        """Run it from now on."""
+        """Start the child, and restart it from now on."""
         self._thread.start()
 
     def stop_soon(self) -> None:
-        """Ask it to stop politely; safe in a signal handler of another thread than its own."""
-        self._stopping.set()
-        process = self._process
-        if process is not None:
-            process.terminate()
+        """Ask the child to stop, without waiting. A signal handler may call it."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the child has ended
+            self._loop.call_soon_threadsafe(self._stop.set)
 
     def join(self) -> None:
-        """Wait until it is gone."""
-        if self._thread.is_alive():
-            self.stop_soon()
-            self._thread.join()
+        """Stop the child and wait until it has ended."""
+        self.stop_soon()
+        self._thread.join()
 
-    def _keep(self) -> None:
-        pause_s = _PAUSE_S
-        while not self._stopping.is_set():
-            started_s = time.monotonic()
-            with subprocess.Popen(self._command, stdin=subprocess.PIPE) as process:  # noqa: S603 - our own
-                self._process = process
-                if self._stopping.is_set():
-                    process.terminate()
-                code = process.wait()
-                self._process = None
-            if self._stopping.is_set():
-                return
-            pause_s = _PAUSE_S if time.monotonic() - started_s > _QUICK_S else min(_MAX_PAUSE_S, pause_s * 2)
-            _log.warning("process.ended", process="isolated", exit_code=code, again_in_s=pause_s)
-            self._stopping.wait(pause_s)
+    def _run(self) -> None:
+        with contextlib.closing(self._loop):
+            self._loop.run_until_complete(self._child.keep_running(self._stop))

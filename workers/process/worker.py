@@ -32,9 +32,9 @@ from workers.config import WorkerConfig
 from workers.delivery.runtimes import Runtimes, configured
 from workers.drain.dispatcher import Dispatcher
 from workers.process.rq_loop import Serving, back_off_s
-from workers.process.supervisor import Supervisor
+from workers.process.supervisor import Child, ChildThread
 
-RECYCLED = 75  # exit status: ended to be started again (a thread that cannot be ended)
+RECYCLED = 75  # exit status: restart me: a handler's thread never returned
 
 _DECLARE_S = 60.0
 _THREADS = 64
@@ -44,7 +44,7 @@ R = TypeVar("R")
 
 
 class WorkerProcess:
-    """Discovers handlers, declares them, and works until it is stopped."""
+    """Discovers handlers, declares them, and works until SIGTERM."""
 
     def __init__(self, config: WorkerConfig, *, on_ready: Callable[[], None] = lambda: None) -> None:
         self._config = config
@@ -57,7 +57,7 @@ class WorkerProcess:
         self._background: list[asyncio.Task[Any]] = []
         self._declarations: list[Declaration] = []
         self._dispatcher: Dispatcher | None = None
-        self._beside: Supervisor | None = None
+        self._isolated: ChildThread | None = None
 
     def run(self) -> int:
         """Work until SIGTERM.
@@ -78,15 +78,15 @@ class WorkerProcess:
             with contextlib.suppress(StopRequested):
                 dispatcher = self._call(self._open(discovery.found))
                 wakeups.attach(lambda: self._call(dispatcher.work()))
-                self._start_beside(discovery.found)
+                self._start_isolated(discovery.found)
                 self._serving.run()
             if self._dispatcher is not None:
                 self._call(self._dispatcher.stop())
         finally:
             wakeups.attach(None)
             self._call(self._close())
-            if self._beside is not None:
-                self._beside.join()
+            if self._isolated is not None:
+                self._isolated.join()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(5.0)
         recycle = self._dispatcher is not None and self._dispatcher.recycling.is_set()
@@ -104,16 +104,20 @@ class WorkerProcess:
         self._stopping.set()
         if self._dispatcher is not None:
             self._dispatcher.stop_soon()
-        if self._beside is not None:
-            self._beside.stop_soon()
+        if self._isolated is not None:
+            self._isolated.stop_soon()
         self._serving.stop_soon()
 
-    def _start_beside(self, found: Sequence[Found]) -> None:
-        """Isolated handlers cost a process only where there are any."""
+    def _start_isolated(self, found: Sequence[Found]) -> None:
+        """Start the process for isolated handlers, if this queue has any."""
         queue = self._config.queue + ISOLATED
         if self._config.isolated_command and any(item.handler.served_by == queue for item in found):
-            self._beside = Supervisor(self._config.isolated_command)
-            self._beside.start()
+            # The worker accepted the same configuration, so a refusal there is one more crash to retry.
+            child = Child(
+                self._config.isolated_command, self._config.isolated_environ, name="isolated", gives_up=False
+            )
+            self._isolated = ChildThread(child)
+            self._isolated.start()
 
     def _call(self, work: Awaitable[R]) -> R:
         """Run something on the loop and wait for it, in this (the main) thread."""

@@ -67,7 +67,7 @@ def test_numbers_of_all_sides_come_together() -> None:
         )
 
     positions = [position("a", "A", done=3, skipped=1, **{"ms<=5": 4}), position("all", "*", done=7)]
-    tally = count(tenant, log, positions, strangers={"401": 1})
+    tally = count(tenant, log, positions, forged={"401": 1})
 
     assert [(one.wanted, one.handled, one.lag) for one in tally.handlers] == [(4, 4, 0), (7, 7, 0)]
     assert tally.handlers[0].latencies == {5: 4}
@@ -82,7 +82,7 @@ def test_quantiles_are_bounds_of_the_histogram() -> None:
 
 
 def test_the_summary_shows_refusals_apart_from_a_shut_door() -> None:
-    told = "\n".join(summary(COMPLETE))
-    assert "refused            2   503: 2\n" in told
-    assert "door shut         30 " in told
-    assert "charge-point.reset: 3" in told
+    lines = "\n".join(summary(COMPLETE))
+    assert "refused            2   503: 2\n" in lines
+    assert "unreachable       30 " in lines
+    assert "charge-point.reset: 3" in lines

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from commands.processes import Child
+from commands.processes import own_command
 from eventlog import wakeups
 from handlers.discovery import discover
+from workers.process.supervisor import Child
 
 HANDLER = """
 from ampeco.notifications import SessionStartStop
@@ -63,7 +64,9 @@ def test_children_do_not_import_from_the_current_folder(
     async def run_once() -> int:
         stop = asyncio.Event()
         with output.open("wb") as file:
-            child = Child(["--version"], os.environ, output=file.fileno(), on_end=stop.set)
+            child = Child(
+                own_command("--version"), os.environ, name="version", output=file.fileno(), on_end=stop.set
+            )
             return await child.keep_running(stop)
 
     assert asyncio.run(run_once()) == 0
