@@ -101,23 +101,6 @@ def occurred_at(
     return None
 
 
-def is_dated(notification_type: str, data: Mapping[str, Any], received_at: datetime | None = None) -> bool:
-    """Whether `occurred_at` finds a time; it ends at the first one."""
-    latest = None if received_at is None else received_at + _AHEAD
-    for steps, within in _TIMES.get(notification_type, _FALLBACK_TIMES):
-        place = at(data, steps)
-        if place is None:
-            continue
-        if within is None:
-            if _moment(place, latest) is not None:
-                return True
-            continue
-        for text in _texts(place, within):
-            if _moment(text, latest) is not None:
-                return True
-    return False
-
-
 def _moment(value: object, latest: datetime | None) -> datetime | None:
     """A moment that is no placeholder."""
     found = read_time(value)

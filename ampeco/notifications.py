@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import from_json
 
 from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES, spellings
-from ampeco.entity_keys import DEFAULT_RULES, EntityKeyRules, is_dated, occurred_at
+from ampeco.entity_keys import DEFAULT_RULES, EntityKeyRules, occurred_at
 from ampeco.errors import FieldMisfit, PayloadError
 from ampeco.models.lazy import LazyModels
 from ampeco.models.original import unwrapped
@@ -204,12 +204,12 @@ class Recognized(NamedTuple):
     """What is known of a notification without building its payload; as in `Notification`.
 
     Attributes:
-        dated: it says when it happened.
+        occurred_at: as in `Notification`.
     """
 
     type: str
     key: str | None
-    dated: bool
+    occurred_at: datetime | None
 
 
 def read(body: bytes) -> dict[str, Any]:
@@ -271,7 +271,7 @@ def recognize(
     return Recognized(
         notification_type,
         rules.key(notification_type, data),
-        is_dated(notification_type, data, received_at),
+        occurred_at(notification_type, data, received_at),
     )
 
 

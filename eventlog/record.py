@@ -9,13 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 VERSION = 2
 KEPT_ATTEMPTS = 10
 OPEN_QUOTA = 10_000  # records that `open` of one (handler, lane) may hold
 _AS_WRITTEN = [b"v", b"t", b"k", b"b", b"r", b"s", b"m"]  # fields of an event without a traceparent
+NO_TIME = 0  # as `occurred_at_us`: the payload states no time of its own
+_OCCURRED = "at="  # the mark that carries the time; older code keeps marks it does not know
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 OpenState = Literal["running", "retry", "parked", "replay"]
 
 
@@ -33,6 +37,8 @@ class StoredEvent(NamedTuple):
         key_id: which key verified it (first 8 hex digits of its SHA-256); empty for our own events.
         marks: `stale` (signed long before it arrived), `maybe_repeat` (an equal body came before) and then why, a
             `RepeatReason` of `duplicates.py`; in older records also `misfit`, which means nothing now.
+        occurred_at_us: the payload's own time, Unix time in microseconds; `NO_TIME` where it states none. None in
+            records of older code, which did not store it.
     """
 
     lane: int
@@ -44,6 +50,7 @@ class StoredEvent(NamedTuple):
     key_id: str = ""
     marks: tuple[str, ...] = ()
     traceparent: str = ""
+    occurred_at_us: int | None = None
 
     @property
     def event_id(self) -> str:
@@ -57,6 +64,11 @@ class StoredEvent(NamedTuple):
     @property
     def received_at(self) -> datetime:
         return datetime.fromtimestamp(self.received_at_ms / 1000, UTC)
+
+    @property
+    def occurred_at(self) -> datetime | None:
+        """The stored time as aware UTC; None where none is stored."""
+        return _EPOCH + self.occurred_at_us * _MICROSECOND if self.occurred_at_us else None
 
 
 class AttemptNote(NamedTuple):
@@ -106,6 +118,36 @@ def id_order(stream_id: str) -> tuple[int, int]:
     return int(ms), int(seq)
 
 
+def written_mark(mark: str, occurred_at: datetime | None) -> str:
+    """Add the payload's own time to a mark, as the endpoint writes both.
+
+    The time travels among the marks because older code, and the append script, copy marks they do not know.
+
+    Args:
+        occurred_at: aware; None where the payload states no time.
+    """
+    at_us = NO_TIME if occurred_at is None else (occurred_at - _EPOCH) // _MICROSECOND
+    return f"{mark},{_OCCURRED}{at_us}" if mark else f"{_OCCURRED}{at_us}"
+
+
+def read_marks(written: Sequence[str]) -> tuple[tuple[str, ...], int | None]:
+    """Part the marks as they are stored from the time among them; the inverse of `written_mark`.
+
+    Raises:
+        UnknownRecord: the time is no number.
+    """
+    marks, at_us = [], None
+    for mark in written:
+        if mark.startswith(_OCCURRED):
+            try:
+                at_us = int(mark[len(_OCCURRED) :])
+            except ValueError:
+                raise UnknownRecord(f"event record with the time {mark!r}") from None
+        else:
+            marks.append(mark)
+    return tuple(marks), at_us
+
+
 def decode_event(lane: int, stream_id: bytes, fields: Sequence[bytes]) -> StoredEvent:
     """A stream entry as a StoredEvent.
 
@@ -124,6 +166,7 @@ def decode_event(lane: int, stream_id: bytes, fields: Sequence[bytes]) -> Stored
         key_id, marks, traceparent = (values.get(name, b"") for name in (b"s", b"m", b"tp"))
     if version != b"1":
         raise UnknownRecord(f"event record version {version!r}")
+    kept, occurred_at_us = read_marks(marks.decode().split(",")) if marks else ((), None)
     return StoredEvent(
         lane,
         stream_id.decode(),
@@ -132,14 +175,16 @@ def decode_event(lane: int, stream_id: bytes, fields: Sequence[bytes]) -> Stored
         body,
         int(received),
         key_id.decode(),
-        tuple(marks.decode().split(",")) if marks else (),
+        kept,
         traceparent.decode(),
+        occurred_at_us,
     )
 
 
 def encode_open(record: OpenRecord) -> bytes:
     """One line of JSON, then the body as it is."""
     event = record.event
+    at_us = event.occurred_at_us
     head: dict[str, Any] = {
         "v": VERSION,
         "state": record.state,
@@ -152,7 +197,7 @@ def encode_open(record: OpenRecord) -> bytes:
         "first": record.first_ms,
         "error": record.last_error,
         "key_id": event.key_id,
-        "marks": event.marks,
+        "marks": event.marks if at_us is None else (*event.marks, f"{_OCCURRED}{at_us}"),
         "traceparent": event.traceparent,
         "replayed": record.replayed or record.state == "replay",
         "log": record.log[-KEPT_ATTEMPTS:],
@@ -171,6 +216,7 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
         head = json.loads(line)
         if not separator or head["v"] not in (1, VERSION):
             raise UnknownRecord("open record of another version")
+        marks, occurred_at_us = read_marks(head["marks"])
         event = StoredEvent(
             lane=lane,
             stream_id=stream_id.decode(),
@@ -179,8 +225,9 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
             body=body,
             received_at_ms=head["received"],
             key_id=head["key_id"],
-            marks=tuple(head["marks"]),
+            marks=marks,
             traceparent=head["traceparent"],
+            occurred_at_us=occurred_at_us,
         )
         return OpenRecord(
             event=event,
@@ -193,7 +240,7 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
             replayed=head.get("replayed", False),
             log=notes_of(head.get("log", ())),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnknownRecord(f"open record of {stream_id!r} cannot be read") from error
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
@@ -53,23 +53,8 @@ class Raw:
 P = TypeVar("P", bound=Payload | Raw, covariant=True)
 
 
-class _Dated:
-    """Finds the two times of an event at their first use: most handlers never read them."""
-
-    __slots__ = ("_find_time",)
-
-    if not TYPE_CHECKING:  # a type checker would take every name for an existing one
-
-        def __getattr__(self, name: str) -> Any:  # called only for what is not there (yet)
-            if name not in ("received_at", "occurred_at"):
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            found = self._find_time(name)
-            object.__setattr__(self, name, found)
-            return found
-
-
 @dataclass(frozen=True, slots=True)
-class Event(_Dated, Generic[P]):
+class Event(Generic[P]):
     """An accepted notification, as one handler sees it.
 
     Attributes:
@@ -100,35 +85,5 @@ class Event(_Dated, Generic[P]):
     misfits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.payload, Payload):
+        if not isinstance(self.payload, Raw):
             keep_body(self.payload, self.raw)
-
-
-def event_dated_later(
-    find_time: Callable[[str], datetime | None],
-    *,
-    id: str,
-    type: str,
-    key: str | None,
-    payload: Payload | Raw,
-    raw: bytes,
-    maybe_repeat: bool,
-    replayed: bool,
-    misfits: tuple[str, ...] = (),
-) -> Event[Any]:
-    """An event like any other, for the worker: `find_time` is asked for its two times by name, and when needed."""
-    event: Event[Any] = object.__new__(Event)
-    put = object.__setattr__
-    put(event, "_find_time", find_time)
-    put(event, "id", id)
-    put(event, "type", type)
-    put(event, "key", key)
-    put(event, "payload", payload)
-    put(event, "raw", raw)
-    put(event, "maybe_repeat", maybe_repeat)
-    put(event, "replayed", replayed)
-    put(event, "reconstructed", False)
-    put(event, "misfits", misfits)
-    if not isinstance(payload, Raw):
-        keep_body(payload, raw)
-    return event

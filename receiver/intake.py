@@ -14,6 +14,7 @@ from typing import Final
 from ampeco.errors import PayloadError
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, recognize
 from eventlog.log import Answer, Element, NewEvent, Unreadable
+from eventlog.record import written_mark
 from receiver.group_commit import Answered, GroupCommit
 from receiver.logging import get_logger
 from receiver.verification import VerifiedDelivery
@@ -75,8 +76,8 @@ class Intake:
             delivery.body,
             delivery.received_at_ms,
             delivery.key_id,
-            duplicates="drop" if found.dated else "mark",
-            mark="stale" if delivery.stale else "",
+            duplicates="mark" if found.occurred_at is None else "drop",
+            mark=written_mark("stale" if delivery.stale else "", found.occurred_at),
             nonce=os.urandom(12),
         )
 

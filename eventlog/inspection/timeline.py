@@ -12,7 +12,7 @@ from eventlog.inspection.delivery_state import EventFacts, Fate, HandlerFacts, P
 from eventlog.inspection.events import read_event
 from eventlog.inspection.search import End, Where, ends_of_entity, ends_of_event, find, find_open, open_record
 from eventlog.log import EventLog
-from eventlog.record import OpenRecord, id_order
+from eventlog.record import OpenRecord, id_order, read_marks
 
 
 @dataclass(frozen=True)
@@ -160,4 +160,4 @@ def _is_trace(fate: Fate) -> bool:
 
 
 def _marks(text: str) -> tuple[str, ...]:
-    return tuple(text.split(",")) if text else ()
+    return read_marks(text.split(","))[0] if text else ()

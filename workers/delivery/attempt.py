@@ -27,7 +27,7 @@ from ampeco.wire import WireRequest
 from eventlog.record import StoredEvent
 from handlers.context import Context, SyncContext
 from handlers.declaration import Handler
-from handlers.event import Event, Raw, event_dated_later
+from handlers.event import Event, Raw
 from handlers.outcomes import CallNotDeclared, GiveUp
 from workers.delivery.outcomes import (
     FILTERED,
@@ -292,12 +292,12 @@ def _event(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) 
             attempt.misfits = misfits
             if strict or (stored.key is None and lacks_id(payload)):
                 raise _mismatch(model, misfits) from None
-    return event_dated_later(
-        lambda name: (
-            occurred_at(stored.type, data, stored.received_at)
-            if name == "occurred_at"
-            else stored.received_at
-        ),
+    received_at = stored.received_at
+    # Older code stored no time. Remove this search when no log holds its records any more.
+    searched = stored.occurred_at_us is None
+    return Event(
+        received_at=received_at,
+        occurred_at=occurred_at(stored.type, data, received_at) if searched else stored.occurred_at,
         id=stored.event_id,
         type=stored.type,
         key=stored.key,

@@ -55,7 +55,7 @@ class Entry:
 
     @property
     def own_ms(self) -> int | None:
-        """The payload's own time, Unix time in milliseconds; None when it states none. Reads the body once."""
+        """The payload's own time, Unix time in milliseconds; None when it states none. Found once."""
         if self._own_ms == _UNREAD:
             self._own_ms = own_ms_of(self.event)
         return self._own_ms
@@ -96,8 +96,11 @@ def newest_of(entries: Collection[Entry]) -> Entry:
 
 def own_ms_of(event: StoredEvent) -> int | None:
     """The time of change that the payload itself states, Unix time in milliseconds; None when it states none."""
-    try:
-        at = occurred_at(event.type, read(event.body), event.received_at)
-    except PayloadError:
-        return None
+    if event.occurred_at_us is not None:
+        at = event.occurred_at
+    else:  # a record of older code, which stored no time
+        try:
+            at = occurred_at(event.type, read(event.body), event.received_at)
+        except PayloadError:
+            return None
     return None if at is None else round(at.timestamp() * 1000)

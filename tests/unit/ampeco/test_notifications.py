@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from ampeco import notifications, states
 from ampeco.actions.answers import PrivateDataExport
 from ampeco.catalogue import UNCONFIRMED_TYPES
-from ampeco.entity_keys import is_dated, occurred_at
+from ampeco.entity_keys import occurred_at
 from ampeco.errors import PayloadError
 from ampeco.models.objects import OBJECTS
 from ampeco.models.objects.session import Session
@@ -361,9 +361,8 @@ def test_a_time_far_ahead_of_the_arrival_is_a_placeholder() -> None:
     assert occurred_at("userBalance.changed", fields) == datetime(2026, 11, 26, 3, 50, 1, tzinfo=UTC)
     fields["timestamp"] = "9999-12-31T23:59:59Z"
     assert occurred_at("userBalance.changed", fields, arrived) is None
-    assert not is_dated("userBalance.changed", fields, arrived)
-    assert recognize(body(**fields), received_at=arrived).dated is False
-    assert recognize(body(**fields)).dated is True
+    assert recognize(body(**fields), received_at=arrived).occurred_at is None
+    assert recognize(body(**fields)).occurred_at is not None
     assert parse(body(**fields), received_at=arrived).occurred_at is None
 
 
@@ -376,7 +375,6 @@ def test_the_newest_element_counts_unless_it_is_a_placeholder() -> None:
     )
     fields = {"meterValues": [{"timestamp": times[0]}]}
     assert occurred_at("SessionMeterValuesNotification", fields) is None
-    assert not is_dated("SessionMeterValuesNotification", fields)
 
 
 def session_of(**fields: Any) -> Session:

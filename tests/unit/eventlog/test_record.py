@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from eventlog.record import (
     KEPT_ATTEMPTS,
+    NO_TIME,
     AttemptNote,
     OpenRecord,
     StoredEvent,
@@ -18,6 +21,7 @@ from eventlog.record import (
     decode_open,
     encode_open,
     id_order,
+    written_mark,
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -32,6 +36,7 @@ events = st.builds(
     key_id=texts,
     marks=st.lists(st.sampled_from(["misfit", "maybe_repeat"]), unique=True).map(tuple),
     traceparent=texts,
+    occurred_at_us=st.none() | st.integers(0, 2**52),
 )
 
 
@@ -117,3 +122,64 @@ def test_an_event_keeps_its_bytes_and_its_identity():
 
 def test_ids_compare_as_numbers():
     assert id_order("9-2") < id_order("10-1") < id_order("10-11")
+
+
+MOMENT = datetime(2026, 11, 24, 5, 59, 0, 123_457, tzinfo=UTC)
+
+
+def entry(marks: str) -> list[bytes]:
+    return [b"v", b"1", b"t", b"x", b"k", b"", b"b", b"{}", b"r", b"12", b"s", b"ab", b"m", marks.encode()]
+
+
+@pytest.mark.parametrize("mark", ["", "stale"])
+@pytest.mark.parametrize("occurred_at", [None, MOMENT])
+@pytest.mark.parametrize("added", ["", ",maybe_repeat,no-own-time"])
+def test_the_payloads_own_time_is_stored_to_the_microsecond(mark, occurred_at, added):
+    event = decode_event(0, b"1-0", entry(written_mark(mark, occurred_at) + added))
+    assert event.occurred_at == occurred_at
+    assert event.occurred_at_us is not None
+    assert event.marks == tuple(part for part in (mark + added).split(",") if part)
+
+
+def test_an_event_of_older_code_says_nothing_of_its_time():
+    event = decode_event(0, b"1-0", entry("maybe_repeat,no-own-time"))
+    assert (event.occurred_at_us, event.occurred_at) == (None, None)
+    assert decode_event(0, b"1-0", entry("")).occurred_at_us is None
+
+
+def test_a_time_that_is_no_number_is_never_guessed():
+    with pytest.raises(UnknownRecord):
+        decode_event(0, b"1-0", entry("at=soon"))
+
+
+def old_event(fields: list[bytes]) -> dict[str, Any]:
+    """Read an event by the rule of the version before."""
+    assert fields[::2] == [b"v", b"t", b"k", b"b", b"r", b"s", b"m"]
+    marks = fields[-1]
+    return {"received": int(fields[9]), "marks": tuple(marks.decode().split(",")) if marks else ()}
+
+
+def test_older_code_reads_an_event_with_a_time_and_passes_the_time_on():
+    old = old_event(entry(written_mark("stale", MOMENT) + ",maybe_repeat,not-last"))
+    assert old["received"] == 12
+    assert {"stale", "maybe_repeat", "not-last"} < set(old["marks"])
+    head = {
+        "v": 2, "state": "retry", "type": "t", "key": None, "received": old["received"], "due": 9,
+        "attempts": 2, "crashes": 0, "first": 4, "error": "", "key_id": "ab", "marks": old["marks"],
+        "traceparent": "", "replayed": False, "log": [],
+    }  # fmt: skip
+    written_by_old_code = json.dumps(head).encode() + b"\n{}"
+    event = decode_open(0, b"1-0", written_by_old_code).event
+    assert (event.occurred_at, event.marks) == (MOMENT, ("stale", "maybe_repeat", "not-last"))
+
+
+@pytest.mark.parametrize("at_us", [None, NO_TIME, 1_764_000_000_123_456])
+def test_older_code_reads_an_open_record_with_a_time(at_us):
+    event = StoredEvent(0, "1-0", "t", None, b"{}", 1, marks=("maybe_repeat",), occurred_at_us=at_us)
+    head = json.loads(encode_open(OpenRecord(event, "running")).partition(b"\n")[0])
+    assert head["v"] == 2
+    assert "maybe_repeat" in head["marks"]
+    assert set(head) == {
+        "v", "state", "type", "key", "received", "due", "attempts", "crashes", "first", "error", "key_id",
+        "marks", "traceparent", "replayed", "log",
+    }  # fmt: skip

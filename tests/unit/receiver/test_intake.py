@@ -62,7 +62,7 @@ def test_a_request_signed_long_ago_is_an_event_marked_stale() -> None:
     delivery = RawDelivery(body, signature, 1_700_000_000_000, tuple(headers.items()))
     event = intake()[0].read(Verifier([KEY], "timestamp.body").verify(delivery))
     assert isinstance(event, NewEvent)
-    assert event.mark == "stale"
+    assert event.mark == "stale,at=0"
 
 
 def test_an_event_carries_type_key_and_which_key_signed() -> None:
@@ -76,6 +76,7 @@ def test_an_equal_body_is_a_duplicate_only_with_a_time_of_its_own() -> None:
     timed = {"notification": "x.changed", "lastUpdatedAt": "2023-11-14T22:13:00Z"}
     assert isinstance(event := read(timed), NewEvent)
     assert event.duplicates == "drop"
+    assert event.mark == "at=1699999980000000"
     assert isinstance(event := read({"notification": "x.changed"}), NewEvent)
     assert event.duplicates == "mark"
 
@@ -83,7 +84,7 @@ def test_an_equal_body_is_a_duplicate_only_with_a_time_of_its_own() -> None:
 def test_a_known_type_that_does_not_fit_is_an_event_like_any_other() -> None:
     event = read({"notification": "SessionUpdateNotification", "session": 3})
     assert isinstance(event, NewEvent)
-    assert event.mark == ""
+    assert event.mark == "at=0"
 
 
 @pytest.mark.parametrize(

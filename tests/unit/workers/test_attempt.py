@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from ampeco.models.fields import Id, Number, Text, Time
 from ampeco.models.payload import Payload, VendorObject
 from ampeco.notifications import DEFAULT_RULES
-from eventlog.record import StoredEvent
+from eventlog.record import NO_TIME, StoredEvent
 from handlers import Context, Event, FieldMisfit, GiveUp, Handler, Raw, Retry, Skip, SyncContext, handler
 from workers.delivery.attempt import Attempt, Runtime, run
 from workers.delivery.outcomes import Outcome
@@ -239,3 +240,25 @@ def test_a_raw_event_has_no_misfits():
         assert (event.misfits, event.payload.data["session"]["energy"]) == ((), "12,5")
 
     assert came_of(handler("h", on=["*"], strict=True)(takes), update(ODD))[0].kind == "done"
+
+
+@pytest.mark.parametrize("at_us", [None, NO_TIME, 1_764_000_000_123_456])
+def test_an_event_has_the_stored_time_and_only_in_older_records_the_one_that_is_found_now(at_us: int | None):
+    body = json.dumps(update({"id": 1, "lastUpdatedAt": "2026-01-02T00:00:00Z"})).encode()
+    arrived_ms = 1_767_398_400_000  # 2026-01-03
+    stored = StoredEvent(
+        0, "1-0", "SessionUpdateNotification", "session:1", body, arrived_ms, occurred_at_us=at_us
+    )
+    seen: list[Event[Raw]] = []
+
+    async def takes(event: Event[Raw], ctx: Context) -> None:
+        seen.append(event)
+
+    def unused() -> None:
+        raise AssertionError
+
+    attempt = Attempt(stored, 1, 0.0, lambda: True, unused, unused)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(1) as threads:
+        asyncio.run(run(Runtime(handler("h", on=["*"])(takes), "v1", threads=threads), attempt))
+    found = datetime(2026, 1, 2, tzinfo=UTC) if at_us is None else stored.occurred_at
+    assert [(event.occurred_at, event.received_at) for event in seen] == [(found, stored.received_at)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from eventlog.record import OpenRecord, OpenState, StoredEvent
+from eventlog.record import NO_TIME, OpenRecord, OpenState, StoredEvent
 from workers.drain.entry import Entry, newest_of, own_ms_of, tie_of
 from workers.drain.window import Window
 
@@ -236,3 +236,15 @@ def test_what_ties_events_together():
         "t session:1",
     )
     assert tie_of("latest", stored(1, None)) is None
+
+
+def test_latest_compares_the_stored_time_without_reading_the_body():
+    event = StoredEvent(0, "7-0", "SessionUpdateNotification", "session:1", b"no JSON", 5_000)
+    assert own_ms_of(event._replace(occurred_at_us=3_000_000)) == 3_000
+    dated = {
+        "notification": "SessionUpdateNotification",
+        "session": {"lastUpdatedAt": "2026-01-02T00:00:00Z"},
+    }
+    read_before = event._replace(body=json.dumps(dated).encode(), received_at_ms=1_767_398_400_000)
+    assert own_ms_of(read_before) is not None
+    assert own_ms_of(read_before._replace(occurred_at_us=NO_TIME)) is None
