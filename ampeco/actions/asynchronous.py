@@ -25,7 +25,7 @@ from ampeco.endpoints import AsyncRun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import date, datetime
 
     from ampeco.actions.bodies import (
         ActivationPeriod,
@@ -1671,7 +1671,7 @@ class AsyncUserActions:
         user: Id,
         *,
         plan_id: Id,
-        end_date: datetime | str | Unset | None = UNSET,
+        end_date: date | str | Unset | None = UNSET,
         auto_renewal: bool | Unset = UNSET,
         reason: str | Unset | None = UNSET,
         extra: Extra = None,

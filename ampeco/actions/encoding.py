@@ -8,7 +8,7 @@ time zone not publicly documented (UTC is sent).
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from ampeco.actions.unset import UNSET
@@ -45,6 +45,8 @@ def moment(value: datetime, written: Format = "date-time") -> str:
         raise ValueError("a moment needs a time zone")
     value = value.astimezone(UTC)
     match written:
+        case "date":
+            return value.date().isoformat()
         case "local-date-time":
             return value.strftime("%Y-%m-%d %H:%M:%S")
         case "date-time-down":
@@ -71,6 +73,8 @@ def _one(field: Field, kind: str, value: Any) -> Any:
     match value:
         case datetime():
             return moment(value, field.format or "date-time")
+        case date() if field.format == "date":
+            return value.isoformat()
         case Mapping():
             return encode(field.fields, value)
         case str() if kind in ("integer", "number") and value.isascii() and value.isdigit():

@@ -75,7 +75,7 @@ from ampeco.endpoints import AsyncRun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import date, datetime
 
     from ampeco.actions.bodies import {", ".join(types.in_signatures())}
     from ampeco.newer import Newer

@@ -97,6 +97,8 @@ class BodyTypes:
             return self._named(field["fields"], names, below, used=used)
         if field.get("values"):
             return self._literal(field, owners, used=used)
+        if field.get("format") == "date":
+            return "date | str"
         if field.get("format"):
             return "datetime | str"
         if kind == "object":

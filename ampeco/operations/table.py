@@ -18,7 +18,7 @@ Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Id = str | int
 """Of anything at AMPECO, in a path or a body: a number, or the text of one."""
 Paging = Literal["", "empty-cursor", "next-link", "page", "size", "none"]
-Format = Literal["", "date-time", "date-time-down", "date-time-up", "local-date-time"]
+Format = Literal["", "date", "date-time", "date-time-down", "date-time-up", "local-date-time"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Field:
         nullable: null says something else than leaving it out.
         values: the known ones; AMPECO may know more.
         format: how a moment is written: ISO 8601 in UTC (`-down`, `-up`: whole seconds, rounded), or
-            `Y-m-d H:i:s` without a zone.
+            `Y-m-d H:i:s` without a zone. `date`: the day alone, of a moment the day in UTC.
         says: what it is for, in a few words; empty when its name says it.
         items: type of an array's items, empty when not publicly documented.
         fields: members of an object, or of the objects in an array; empty when not publicly documented.

@@ -5,7 +5,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -376,6 +376,20 @@ def test_moments_are_written_as_each_action_wants_them() -> None:
     assert recorder.body["periods"][0]["endTime"] == "2026-11-24T10:00:00.250Z"
     with pytest.raises(ValueError, match="time zone"):
         moment(at.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (date(2026, 11, 24), "2026-11-24"),
+        (datetime(2026, 11, 25, 1, tzinfo=timezone(timedelta(hours=2))), "2026-11-24"),
+        ("2026-11-24", "2026-11-24"),
+    ],
+)
+def test_a_date_is_sent_without_a_time(given: date | str, sent: str) -> None:
+    recorder = Recorder()
+    called(recorder, lambda a: a.user.activate_subscription(1, plan_id=2, end_date=given))
+    assert recorder.body["endDate"] == sent
 
 
 def test_text_is_not_taken_for_a_list() -> None:
