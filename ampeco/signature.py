@@ -157,7 +157,7 @@ def verify(
         body: the bytes as received.
         signature: value of the header, None when there was none.
         keys: accepted keys; all of them are tried, whichever matches.
-        headers: what `signed_string` may need besides the body.
+        headers: what `signed_string` may need in addition to the body.
         signed_string: what is signed (one of `SCHEMES`).
 
     Raises:

@@ -1,8 +1,8 @@
 """How a pretend tenant behaves where AMPECO publishes nothing: one switch per open question, all of them off or mild.
 
 The fields are the whole truth about switches: the control endpoint, scenario files and the table in the README are
-made from them. What `says` marks as a guess is our invention, for trying what a receiver does; nobody knows whether
-AMPECO behaves so. Nothing here decides: the tenant, the sender and the API look switches up.
+made from them. What `says` marks as a guess is our invention, for trying what a receiver does; whether AMPECO
+behaves so is not known. Nothing here decides: the tenant, the sender and the API look switches up.
 """
 
 import json
@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 
 from ampeco.signature import Encoding
 
-# ruff: noqa: RUF009 - `_switch` is `dataclasses.field`, with its words beside it
+# ruff: noqa: RUF009 - `_switch` is `dataclasses.field`, with its description
 
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -15,7 +15,7 @@ _FOLDER = Path(__file__).with_name("scenarios")
 
 
 class ScenarioError(Refused):
-    """A scenario that cannot be played; the message names the file, the place and the mend."""
+    """A scenario that cannot be played; the message names the file, the place and the fix."""
 
     def __init__(self, file: str, fault: str) -> None:
         super().__init__(422, f"{file}: {fault}")
@@ -49,7 +49,7 @@ def load_file(path: Path) -> dict[str, Any]:
         ScenarioError: it cannot be read or played.
     """
     from ampeco.simulator.validation import (
-        read_plan,  # imports pydantic, and whoever asks for names needs none
+        read_plan,  # imports pydantic, which listing names does not need
     )
 
     try:
