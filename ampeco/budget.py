@@ -22,7 +22,7 @@ class AsyncBudget(Protocol):
         """Wait for a turn, or raise `RateLimited`."""
 
     def slow_down(self, retry_after_s: float | None, /) -> None:
-        """Called after each 429 with the pause that AMPECO asked for."""
+        """Called after each 429, with the pause that AMPECO asked for."""
 
     def observe(self, seen: RateLimit, /) -> None:
         """Called after each answer with `X-RateLimit-*` headers, of a 429 before `slow_down`."""
@@ -35,7 +35,7 @@ class Budget(Protocol):
         """Wait for a turn, or raise `RateLimited`."""
 
     def slow_down(self, retry_after_s: float | None, /) -> None:
-        """Called after each 429 with the pause that AMPECO asked for."""
+        """Called after each 429, with the pause that AMPECO asked for."""
 
     def observe(self, seen: RateLimit, /) -> None:
         """Called after each answer with `X-RateLimit-*` headers, of a 429 before `slow_down`."""

@@ -45,7 +45,7 @@ _TIMES = ("lastUpdatedAt", "updatedAt", "timestamp")
 
 
 def _id_of(noun: str, entity: str = "", *others: str) -> Entity:
-    """Name an entity other than the subject: found by id, nested, or by the bare id under its noun."""
+    """A related entity in the payload: by its id, as a nested object, or as a bare id under its noun."""
     return (entity or noun, (f"{noun}Id", f"{noun}.id", noun, *others))
 
 

@@ -1,4 +1,4 @@
-"""Clients of AMPECO's API, asynchronous and not: two thin shells that send a call and wait as the policy says.
+"""Clients of AMPECO's API, asynchronous and not: two thin shells that send calls and wait between attempts.
 
 What a method says to AMPECO is in `calls` and `operations`; whether and when it is said again, in `repeating`.
 """
@@ -24,7 +24,7 @@ from ampeco.operations import Method
 from ampeco.repeating import Attempts, RetryPolicy
 from ampeco.wire import WireRequest
 
-if TYPE_CHECKING:  # imported when first used: long modules, and few callers need both of a kind
+if TYPE_CHECKING:  # imported when first used: long modules, and a process seldom needs both of a kind
     from ampeco.actions.asynchronous import AsyncActions
     from ampeco.actions.synchronous import Actions
     from ampeco.resources.asynchronous import AsyncLogs, AsyncResources
@@ -160,11 +160,11 @@ class AsyncClient:
         return await self._run(calls.call(method, path, body, query))
 
     def gated(self, gate: Gate | None, *, through: AsyncThrough | None = None) -> "AsyncClient":
-        """The same client and connections, with a gate before each request.
+        """Return a view of this client that shares its connections and passes each request through a gate.
 
         Args:
-            gate: called before and after each send.
-            through: carries out each call that is no read; its repetitions count as one.
+            gate: may refuse each send, and learns its outcome.
+            through: carries out every request that is not a read, together with its repetitions.
         """
         view = AsyncClient.__new__(AsyncClient)
         view._line, view._gate, view._through, view._owner = self._line, gate, through, False  # noqa: SLF001
@@ -299,11 +299,11 @@ class Client:
         return self._run(calls.call(method, path, body, query))
 
     def gated(self, gate: Gate | None, *, through: Through | None = None) -> "Client":
-        """The same client and connections, with a gate before each request.
+        """Return a view of this client that shares its connections and passes each request through a gate.
 
         Args:
-            gate: called before and after each send.
-            through: carries out each call that is no read; its repetitions count as one.
+            gate: may refuse each send, and learns its outcome.
+            through: carries out every request that is not a read, together with its repetitions.
         """
         view = Client.__new__(Client)
         view._line, view._gate, view._through, view._owner = self._line, gate, through, False  # noqa: SLF001

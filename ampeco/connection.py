@@ -19,12 +19,12 @@ from ampeco.operations import Operation
 from ampeco.rate_limits import RateLimit
 from ampeco.wire import WireRequest, decipher, one_line
 
-CANCELLED = "cancelled"  # the outcome that a gate gets for a call that was abandoned
+CANCELLED = "cancelled"  # the outcome that a gate gets when a call was abandoned on the way
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 
 
 class Gate(Protocol):
-    """Called before a request is sent and after its outcome is known."""
+    """May refuse a request before it leaves, and learns the outcome afterwards."""
 
     def admit(self, operation: Operation, path: str) -> None:
         """Called right before each send; raise to refuse it."""
@@ -59,7 +59,7 @@ class Through(Protocol):
 
 
 class Slows(Protocol):
-    """The part of a budget that sees answers."""
+    """The part of a budget that learns of answers."""
 
     def slow_down(self, retry_after_s: float | None, /) -> None:
         """AMPECO answered 429."""

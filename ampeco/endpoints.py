@@ -44,7 +44,7 @@ class AsyncNotifications:
         return await self._run(calls.subscribe("2.0", body))
 
     async def list(self) -> Subscriptions:
-        """All that AMPECO lists; whether that includes those of other tokens is not documented."""
+        """Return all of them. Whether AMPECO shows those that another token made is not documented."""
         return await self._run(calls.list_subscriptions("2.0"))
 
     async def read(self, subscription_id: str) -> NotificationSubscription:
@@ -90,7 +90,7 @@ class AsyncNotificationsV1:
         return await self._run(calls.subscribe("1.0", body))
 
     async def list(self) -> Subscriptions:
-        """All that AMPECO lists; whether that includes those of other tokens is not documented."""
+        """Return all of them. Whether AMPECO shows those that another token made is not documented."""
         return await self._run(calls.list_subscriptions("1.0"))
 
     async def read(self, subscription_id: str) -> NotificationSubscription:
@@ -133,7 +133,7 @@ class Notifications:
         return self._run(calls.subscribe("2.0", body))
 
     def list(self) -> Subscriptions:
-        """All that AMPECO lists; whether that includes those of other tokens is not documented."""
+        """Return all of them. Whether AMPECO shows those that another token made is not documented."""
         return self._run(calls.list_subscriptions("2.0"))
 
     def read(self, subscription_id: str) -> NotificationSubscription:
@@ -179,7 +179,7 @@ class NotificationsV1:
         return self._run(calls.subscribe("1.0", body))
 
     def list(self) -> Subscriptions:
-        """All that AMPECO lists; whether that includes those of other tokens is not documented."""
+        """Return all of them. Whether AMPECO shows those that another token made is not documented."""
         return self._run(calls.list_subscriptions("1.0"))
 
     def read(self, subscription_id: str) -> NotificationSubscription:

@@ -201,7 +201,7 @@ class Notification(NamedTuple):
 
 
 class Recognized(NamedTuple):
-    """What is known of a notification without building its payload; as in `Notification`.
+    """What is known of a notification before its payload is built; as in `Notification`.
 
     Attributes:
         occurred_at: as in `Notification`.
@@ -216,10 +216,10 @@ def read(body: bytes) -> dict[str, Any]:
     """Decode a body, without a `data` wrapper around the notification.
 
     Raises:
-        PayloadError: the only error for any bytes. Every text in the result is valid Unicode.
+        PayloadError: the only error, for any bytes. Every text in what is returned is valid Unicode.
     """
     try:
-        document = from_json(body, allow_inf_nan=False, cache_strings="keys")  # values rarely repeat
+        document = from_json(body, allow_inf_nan=False, cache_strings="keys")  # values seldom repeat
     except ValueError as error:
         raise _why_unreadable(body, str(error)) from None
     if type(document) is not dict:
@@ -238,7 +238,7 @@ def parse(
         received_at: when it arrived, aware; a time more than 48 h later is no own time.
 
     Raises:
-        PayloadError: the only error for any bytes.
+        PayloadError: the only error, for any bytes.
     """
     data = read(body)
     notification_type = _type_of(data)
@@ -264,7 +264,7 @@ def recognize(
         body, rules, received_at: as in `parse`.
 
     Raises:
-        PayloadError: the only error for any bytes.
+        PayloadError: the only error, for any bytes.
     """
     data = read(body)
     notification_type = _type_of(data)

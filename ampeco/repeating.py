@@ -1,6 +1,6 @@
 """When a call to AMPECO is made again, and after which pause: decided here for both clients, which only wait.
 
-AMPECO documents no idempotency key, so a call that is not harmless to repeat is never repeated; the one
+AMPECO documents no idempotency key, so what is not harmless to repeat is not repeated after any error; the one
 exception is a request that certainly never left. Knows no transport and no clock but those it is given.
 
 What AMPECO says about pauses is read in `rate_limits`.

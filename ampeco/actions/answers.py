@@ -24,7 +24,7 @@ class Answer(VendorObject):
 
     @classmethod
     def read(cls, document: Any) -> Self:
-        """Read the answered document, of any shape."""
+        """Read an answer of any shape."""
         if cls.enveloped and isinstance(document, dict) and isinstance(document.get("data"), dict):
             document = document["data"]
         given = document if isinstance(document, dict) else {}
@@ -154,6 +154,6 @@ class BookingAvailability(Answer):
 
 
 class PrivateDataExport(Answer):
-    """Where the data can be fetched; the address alone gives access to them, so it is in no `repr`."""
+    """Where the data can be fetched; the address alone grants access, so no `repr` shows it."""
 
     download_url: str | None = Field(default=None, repr=False)

@@ -549,7 +549,7 @@ class AsyncChargePointActions:
     ) -> SessionStarted:
         """Actions / Start Charging Session (v1.0).
 
-        A repetition is not harmless: each call starts a session that a customer pays for.
+        A repetition is not harmless: each call starts a session that costs money.
 
         Args:
             user_id: needed when a payment method is given.
@@ -596,7 +596,7 @@ class AsyncChargePointActions:
     ) -> SessionStarted:
         """Actions / Start Charging Session Without EVSE (v1.0).
 
-        A repetition is not harmless: each call starts a session that a customer pays for.
+        A repetition is not harmless: each call starts a session that costs money.
 
         Args:
             user_id: needed when a payment method is given.
@@ -634,7 +634,7 @@ class AsyncChargePointActions:
         A repetition is harmless: names one session, which ends once.
 
         Args:
-            force: end the session for every answer of the charge point.
+            force: end the session even if the charge point refuses.
             extra: further members of the body, by AMPECO's names.
         """
         return await self._run(
@@ -1029,7 +1029,7 @@ class AsyncEvseActions:
     ) -> SessionStarted:
         """Actions / Start Charging with EVSE ID (v1.0).
 
-        A repetition is not harmless: each call starts a session that a customer pays for.
+        A repetition is not harmless: each call starts a session that costs money.
 
         Args:
             user_id: needed when a payment method is given.
@@ -1392,7 +1392,7 @@ class AsyncReservationActions:
         A repetition is harmless: names one reservation, which ends once.
 
         Args:
-            force: end it for every answer of the charge point.
+            force: end it even if the charge point refuses.
             extra: further members of the body, by AMPECO's names.
         """
         return await self._run(

@@ -539,7 +539,7 @@ class ChargePointActions:
     ) -> SessionStarted:
         """Actions / Start Charging Session (v1.0).
 
-        A repetition is not harmless: each call starts a session that a customer pays for.
+        A repetition is not harmless: each call starts a session that costs money.
 
         Args:
             user_id: needed when a payment method is given.
@@ -586,7 +586,7 @@ class ChargePointActions:
     ) -> SessionStarted:
         """Actions / Start Charging Session Without EVSE (v1.0).
 
-        A repetition is not harmless: each call starts a session that a customer pays for.
+        A repetition is not harmless: each call starts a session that costs money.
 
         Args:
             user_id: needed when a payment method is given.
@@ -622,7 +622,7 @@ class ChargePointActions:
         A repetition is harmless: names one session, which ends once.
 
         Args:
-            force: end the session for every answer of the charge point.
+            force: end the session even if the charge point refuses.
             extra: further members of the body, by AMPECO's names.
         """
         return self._run(
@@ -1011,7 +1011,7 @@ class EvseActions:
     ) -> SessionStarted:
         """Actions / Start Charging with EVSE ID (v1.0).
 
-        A repetition is not harmless: each call starts a session that a customer pays for.
+        A repetition is not harmless: each call starts a session that costs money.
 
         Args:
             user_id: needed when a payment method is given.
@@ -1374,7 +1374,7 @@ class ReservationActions:
         A repetition is harmless: names one reservation, which ends once.
 
         Args:
-            force: end it for every answer of the charge point.
+            force: end it even if the charge point refuses.
             extra: further members of the body, by AMPECO's names.
         """
         return self._run(

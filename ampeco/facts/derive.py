@@ -121,7 +121,7 @@ class _Shared:
         """The value with every repeated shape replaced by its name.
 
         Args:
-            names: the value maps field names, so it is never a shape itself.
+            names: the value is a mapping of field names, so it is not a shape, even if its names look like one.
         """
         if isinstance(value, list):
             return [self.replaced(part) for part in value]

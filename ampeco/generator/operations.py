@@ -1,6 +1,6 @@
 """Facts -> `ampeco/operations/table.json`, a row per endpoint and version; refuses two rows of one name and version.
 
-`ampeco/README.md` describes how a name is made; what no rule gives is in `judgements.json`.
+How a name is made is in `ampeco/README.md`; what no rule gives is in `judgements.json`.
 """
 
 import json

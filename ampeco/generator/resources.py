@@ -27,7 +27,7 @@ _MIXINS = {"list": "Lister", "read": "Reader", "create": "Creator", "update": "U
 _HEAD = '''# {generated}
 """AMPECO's resources and logs for async code: a class per noun; what its methods do is in its mixins.
 
-What filters, includes and versions mean, and how answers are typed, stands in `ampeco/README.md`.
+What filters, includes and versions mean, and how answers are typed, is in `ampeco/README.md`.
 """
 
 from __future__ import annotations

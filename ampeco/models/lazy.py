@@ -1,4 +1,4 @@
-"""Models by name, each imported at its first use; knows no model.
+"""Models by name, imported on first use; knows no model.
 
 A process that handles sessions should not pay for tariffs: a class costs about 0.1 ms to make, a hundred of
 them more than everything else that is imported here.

@@ -136,7 +136,7 @@ def _plan(cls: type[LiberalPayload]) -> _Plan:
     for paths in (paths for each in known for _, paths in each.entities):
         target = _target(paths, fields)
         heads = {name for path in paths for name in _both(_head(path))}
-        # Where a body carries an object and its id, the id may have to be taken from the object.
+        # Where a body holds both an object and its id, the id may have to be taken out of it.
         foreign |= heads - {_head(target)} if target else heads - set(fields)
     only = cls.notification_types[0] if len(cls.notification_types) > 1 else None
     plan = _PLANS[cls] = _Plan(only, frozenset(fields), places, frozenset(foreign))

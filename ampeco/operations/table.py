@@ -107,7 +107,7 @@ class Operation:
 
 
 class Versions(Mapping[tuple[str, str], Operation]):
-    """Every endpoint by name and version; each is made at its first use: a process uses few of them."""
+    """Every endpoint by name and version; each is made on first use, since a process uses few of them."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, str], Operation] = {}
@@ -148,7 +148,7 @@ def _rows() -> dict[tuple[str, str], dict[str, Any]]:
 
 @cache
 def _newest() -> dict[str, str]:
-    """Name -> the version to use by default."""
+    """Name -> the version to use unless the caller names one."""
     chosen: dict[str, dict[str, Any]] = {}
     for row in _rows().values():
         other = chosen.get(row["name"])

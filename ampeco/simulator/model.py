@@ -94,7 +94,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class RecordedAction:
-    """An action that was called and accepted."""
+    """An action call that was accepted."""
 
     operation: str
     params: Mapping[str, str]

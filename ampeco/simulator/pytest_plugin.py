@@ -1,4 +1,4 @@
-"""The fixture `tenant_in_a_box`, for tests that say `pytest_plugins = ["ampeco.simulator.pytest_plugin"]`."""
+"""The fixture `tenant_in_a_box`, enabled by `pytest_plugins = ["ampeco.simulator.pytest_plugin"]`."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,6 @@ from ampeco.simulator import testing
 
 @pytest.fixture
 def tenant_in_a_box() -> Iterator[testing.Box]:
-    """A running simulator without a subscription; a fresh one for each test."""
+    """Start a simulator without subscriptions, a fresh one for each test."""
     with testing.tenant_in_a_box() as box:
         yield box

@@ -14,7 +14,7 @@ from ampeco.simulator.tenant import Tenant
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals belong to the owner of the process."""
+        """Leave signals to the owner of the process."""
         yield
 
 
@@ -66,7 +66,7 @@ async def serve(
     """Serve until `stop` is set, or for ever.
 
     Args:
-        on_ready: is called with the base URL once requests are answered.
+        on_ready: called with the base URL once requests are answered.
     """
     async with serving(tenant, host, port) as url:
         if on_ready is not None:

@@ -13,7 +13,7 @@ Document = dict[str, Any]
 Path = tuple[str, ...]
 
 MADE_IDS_FROM = 2_000_001
-"""First id of what callers create, apart from the fleet's own; other collections count from 1."""
+"""First id of objects that callers create, apart from the fleet's own; other collections count from 1."""
 
 
 class Source(Protocol):

@@ -126,11 +126,11 @@ class Tenant:
     # -- deliveries
 
     def listen(self, on_outbox: Callable[[], None] | None) -> None:
-        """Call this when deliveries were put into `outbox`; None ends that."""
+        """Call this whenever deliveries were put into `outbox` (None: stop calling)."""
         self._on_outbox = on_outbox
 
     def wanted(self) -> frozenset[str]:
-        """The notification types with a subscription at this moment."""
+        """The notification types that have a subscription at this moment."""
         subscriptions = self.subscriptions.values()
         return frozenset(n for s in subscriptions for n in s.request.notifications if self._sends(s, n))
 
@@ -299,7 +299,7 @@ class Tenant:
         self.action_counts[operation] += 1
 
     def forget(self) -> None:
-        """Start counting again: what is settled is forgotten, failures included; what is on its way stays."""
+        """Reset the counts: settled deliveries and failures are dropped, pending ones stay."""
         for counts in (self.actions, self.calls, self.action_counts, self.answers, self._failed):
             counts.clear()
         self.attempts = self.resent = self.repeated = 0

@@ -1,6 +1,6 @@
 """The control endpoints under /simulator: drive the simulation, and read what was sent, answered and called.
 
-They ask for no token: every client of this port may drive the simulation.
+They ask for no token: every client that reaches this port may drive the simulation.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -32,7 +32,7 @@ def page(
         ids: of everything, in the order of the listing.
         show: makes the document of one.
         fits: whether a document is asked for, None = all are. By cursor only those up to the end of the page are
-            looked at; a number of pages is unknown without a look at all.
+            looked at; the number of pages needs a look at all of them.
     """
     per_page = _whole(call.query.get("per_page"), MAX_PER_PAGE, MAX_PER_PAGE)
     if _asks_for_cursors(call, habits):

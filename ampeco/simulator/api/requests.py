@@ -29,7 +29,7 @@ class ResendRequest(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """A notification by hand: the type says who gets it, the body is sent unchecked.
+    """A notification by hand: the type decides which subscriptions get it; the body is not checked.
 
     Attributes:
         body: None for the sample of the type.

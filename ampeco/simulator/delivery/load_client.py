@@ -148,7 +148,7 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None or self._answer.done():  # no request waits for it
+        if self._answer is None or self._answer.done():  # unexpected: no request is open
             self.close()
             return
         try:

@@ -1,6 +1,6 @@
 """Charge points living through their day, on simulated time: the same seed gives the same notifications.
 
-Pure: no clock, no tasks, no tenant. Its caller asks for the next notification, and passes on what actions order.
+Pure: no clock, no tasks, no tenant. The caller asks for the next notification and passes on the actions.
 """
 
 import heapq
@@ -418,7 +418,7 @@ class Fleet:
 def encode(body: dict[str, Any]) -> bytes:
     """JSON as PHP writes it: slashes and everything beyond ASCII escaped.
 
-    A receiver that verifies the signature over JSON of its own, not over the received bytes, fails at once.
+    A receiver that verifies the signature over JSON it wrote itself, not over the bytes it got, fails at once.
     """
     return json.dumps(body, separators=(",", ":")).replace("/", "\\/").encode()
 

@@ -31,7 +31,7 @@ class Behaviour:
 
     Attributes:
         fault_share: cycles that end in a fault instead of a session.
-        faulted_s: until a technician repairs a faulted charge point, unless a reset comes first.
+        faulted_s: until a technician reaches a faulted charge point, unless a reset comes first.
         idle_s: shortest and longest pause between two cars.
         session_s: shortest and longest session; None = 15 to 40 minutes on DC, 30 to 90 on AC.
         readings: fewest and most meter values notifications of a session.
@@ -41,7 +41,7 @@ class Behaviour:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     fault_share: Share = 1 / 25
-    faulted_s: Annotated[int, Field(ge=1)] = 3 * 3600  # about three cycles, then a technician arrives
+    faulted_s: Annotated[int, Field(ge=1)] = 3 * 3600  # about three cycles, then a technician comes
     idle_s: _Span = (30, 900)
     session_s: _Span | None = None
     readings: _Span = (5, 12)

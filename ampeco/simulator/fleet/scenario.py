@@ -155,7 +155,7 @@ class Scenario:
 
 
 def _upcoming(fleet: Fleet, wanted: frozenset[str], count: int) -> list[Announcement]:
-    """The next ones that are subscribed; the others happen unseen and take no time."""
+    """Return the next ones with a subscription; the others happen unseen and take no time."""
     found: list[Announcement] = []
     for _ in range(_LOOK_AHEAD):
         if len(found) == count:

@@ -49,7 +49,7 @@ def load_file(path: Path) -> dict[str, Any]:
         ScenarioError: it cannot be read or played.
     """
     from ampeco.simulator.validation import (
-        read_plan,  # imports pydantic, which a list of names does not need
+        read_plan,  # imports pydantic, which listing names does not need
     )
 
     try:
