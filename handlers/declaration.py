@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import UnionType
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, TypedDict, get_args, overload
 
 from pydantic_settings import BaseSettings
+from typing_extensions import Unpack
 
 from ampeco.notifications import Payload
 from ampeco.operations import OPERATIONS, check_address
@@ -111,64 +112,33 @@ class Handler:
         return self.function(event, ctx)
 
 
-_BACKOFF = Backoff()
+class Options(TypedDict, total=False):
+    """The keywords of `@handler` that do not depend on its settings and lifespan; described there."""
+
+    on: Sequence[str] | None
+    calls: Sequence[str]
+    order: Order
+    start: Start
+    max_attempts: int
+    timeout_s: float
+    concurrency: int
+    queue: str
+    where: Callable[[Event[Any]], bool] | None
+    backoff: Backoff
+    not_yet_for_s: float
+    isolation: Isolation | None
+    strict: bool
 
 
 @overload
-def handler(
-    name: str,
-    *,
-    on: Sequence[str] | None = ...,
-    calls: Sequence[str] = ...,
-    order: Order = ...,
-    start: Start = ...,
-    max_attempts: int = ...,
-    timeout_s: float = ...,
-    concurrency: int = ...,
-    queue: str = ...,
-    where: Callable[[Event[Any]], bool] | None = ...,
-    backoff: Backoff = ...,
-    not_yet_for_s: float = ...,
-    isolation: Isolation | None = ...,
-    strict: bool = ...,
-) -> Callable[[Function[None, None]], Handler]: ...
+def handler(name: str, **options: Unpack[Options]) -> Callable[[Function[None, None]], Handler]: ...
 @overload
 def handler(
-    name: str,
-    *,
-    settings: type[S],
-    on: Sequence[str] | None = ...,
-    calls: Sequence[str] = ...,
-    order: Order = ...,
-    start: Start = ...,
-    max_attempts: int = ...,
-    timeout_s: float = ...,
-    concurrency: int = ...,
-    queue: str = ...,
-    where: Callable[[Event[Any]], bool] | None = ...,
-    backoff: Backoff = ...,
-    not_yet_for_s: float = ...,
-    isolation: Isolation | None = ...,
-    strict: bool = ...,
+    name: str, *, settings: type[S], **options: Unpack[Options]
 ) -> Callable[[Function[S, None]], Handler]: ...
 @overload
 def handler(
-    name: str,
-    *,
-    lifespan: Callable[[], AbstractAsyncContextManager[T]],
-    on: Sequence[str] | None = ...,
-    calls: Sequence[str] = ...,
-    order: Order = ...,
-    start: Start = ...,
-    max_attempts: int = ...,
-    timeout_s: float = ...,
-    concurrency: int = ...,
-    queue: str = ...,
-    where: Callable[[Event[Any]], bool] | None = ...,
-    backoff: Backoff = ...,
-    not_yet_for_s: float = ...,
-    isolation: Isolation | None = ...,
-    strict: bool = ...,
+    name: str, *, lifespan: Callable[[], AbstractAsyncContextManager[T]], **options: Unpack[Options]
 ) -> Callable[[Function[None, T]], Handler]: ...
 @overload
 def handler(
@@ -176,38 +146,10 @@ def handler(
     *,
     settings: type[S],
     lifespan: Callable[[S], AbstractAsyncContextManager[T]],
-    on: Sequence[str] | None = ...,
-    calls: Sequence[str] = ...,
-    order: Order = ...,
-    start: Start = ...,
-    max_attempts: int = ...,
-    timeout_s: float = ...,
-    concurrency: int = ...,
-    queue: str = ...,
-    where: Callable[[Event[Any]], bool] | None = ...,
-    backoff: Backoff = ...,
-    not_yet_for_s: float = ...,
-    isolation: Isolation | None = ...,
-    strict: bool = ...,
+    **options: Unpack[Options],
 ) -> Callable[[Function[S, T]], Handler]: ...
 def handler(
-    name: str,
-    *,
-    on: Sequence[str] | None = None,
-    settings: Any = None,
-    lifespan: Lifespan | None = None,
-    calls: Sequence[str] = (),
-    order: Order = "entity",
-    start: Start = "now",
-    max_attempts: int = 8,
-    timeout_s: float = 30.0,
-    concurrency: int = 32,
-    queue: str = "default",
-    where: Callable[[Event[Any]], bool] | None = None,
-    backoff: Backoff = _BACKOFF,
-    not_yet_for_s: float = NOT_YET_FOR_S,
-    isolation: Isolation | None = None,
-    strict: bool = False,
+    name: str, *, settings: Any = None, lifespan: Lifespan | None = None, **options: Unpack[Options]
 ) -> Callable[[Any], Handler]:
     """Declare a handler.
 
@@ -238,66 +180,67 @@ def handler(
         HandlerError: the declaration contradicts itself.
     """
 
+    if unknown := sorted(options.keys() - Options.__annotations__.keys()):
+        raise TypeError(f"handler() got an unexpected keyword: {', '.join(unknown)}")
+
     def declare(function: Any) -> Handler:
+        chosen: dict[str, Any] = {**options, "calls": frozenset(options.get("calls", ()))}
+        on = chosen.pop("on", None)
         if not _NAME.fullmatch(name):
             raise HandlerError(
                 f"handler {name!r}: a name is lower case letters, digits, dots and dashes, at most 64"
             )
-        if order not in typing.get_args(Order):
-            raise HandlerError(f"handler {name!r}: order must be one of {', '.join(typing.get_args(Order))}")
-        if start not in typing.get_args(Start):
-            raise HandlerError(f"handler {name!r}: start must be one of {', '.join(typing.get_args(Start))}")
-        if max_attempts < 1 or timeout_s <= 0 or concurrency < 1:
-            raise HandlerError(f"handler {name!r}: max_attempts, timeout_s and concurrency must be positive")
-        if where is not None and (not callable(where) or inspect.iscoroutinefunction(where)):
-            raise HandlerError(f"handler {name!r}: where must be a plain function of the event")
-        if not isinstance(backoff, Backoff) or not 0 < backoff.base_s <= backoff.cap_s <= LONGEST_WAIT_S:
-            raise HandlerError(
-                f"handler {name!r}: backoff must be a Backoff with 0 < base_s <= cap_s <= {LONGEST_WAIT_S:.0f}"
-            )
-        if not_yet_for_s <= 0:
-            raise HandlerError(f"handler {name!r}: not_yet_for_s must be positive")
-        if isolation not in (None, *typing.get_args(Isolation)):
-            raise HandlerError(f"handler {name!r}: isolation must be None or 'process'")
-        if not isinstance(strict, bool):
-            raise HandlerError(f"handler {name!r}: strict must be True or False")
-        if queue.endswith(ISOLATED):
-            raise HandlerError(
-                f"handler {name!r}: queue must not end with {ISOLATED!r}; use isolation='process'"
-            )
-        for address in [entry for entry in calls if " " in entry]:
-            try:
-                check_address(address)
-            except ValueError as error:
-                raise HandlerError(f"handler {name!r}: calls has {address!r}: {error}") from error
-        if unknown := sorted({entry for entry in calls if " " not in entry} - _callable_operations()):
-            raise HandlerError(f"handler {name!r}: calls names unknown operations: {', '.join(unknown)}")
-        if settings is not None and str(settings.model_config.get("env_prefix", "")).upper().startswith(
-            "AWR_"
-        ):
-            raise HandlerError(f"handler {name!r}: its settings need a prefix of their own, not AWR_")
-        return Handler(
+        made = Handler(
             name=name,
             function=function,
             models=_subscription(name, function, on),
-            calls=frozenset(calls),
-            order=order,
-            start=start,
-            max_attempts=max_attempts,
-            timeout_s=timeout_s,
-            concurrency=concurrency,
-            queue=queue,
             settings=settings,
             lifespan=lifespan,
             is_async=inspect.iscoroutinefunction(function),
-            where=where,
-            backoff=backoff,
-            not_yet_for_s=not_yet_for_s,
-            isolation=isolation,
-            strict=strict,
+            **chosen,
         )
+        if fault := _fault(made):
+            raise HandlerError(f"handler {name!r}: {fault}")
+        return made
 
     return declare
+
+
+def _fault(made: Handler) -> str | None:
+    """Say what contradicts itself in a declaration, and what to change."""
+    backoff = made.backoff
+    if made.order not in get_args(Order):
+        return f"order must be one of {', '.join(get_args(Order))}"
+    if made.start not in get_args(Start):
+        return f"start must be one of {', '.join(get_args(Start))}"
+    if made.max_attempts < 1 or made.timeout_s <= 0 or made.concurrency < 1:
+        return "max_attempts, timeout_s and concurrency must be positive"
+    if made.where is not None and (not callable(made.where) or inspect.iscoroutinefunction(made.where)):
+        return "where must be a plain function of the event"
+    if not isinstance(backoff, Backoff) or not 0 < backoff.base_s <= backoff.cap_s <= LONGEST_WAIT_S:
+        return f"backoff must be a Backoff with 0 < base_s <= cap_s <= {LONGEST_WAIT_S:.0f}"
+    if made.not_yet_for_s <= 0:
+        return "not_yet_for_s must be positive"
+    if made.isolation not in (None, *get_args(Isolation)):
+        return "isolation must be None or 'process'"
+    if made.strict not in (True, False):
+        return "strict must be True or False"
+    if made.queue.endswith(ISOLATED):
+        return f"queue must not end with {ISOLATED!r}; use isolation='process'"
+    prefix = "" if made.settings is None else str(made.settings.model_config.get("env_prefix", ""))
+    if prefix.upper().startswith("AWR_"):
+        return "its settings need a prefix of their own, not AWR_"
+    return _fault_of_calls(made.calls)
+
+
+def _fault_of_calls(calls: frozenset[str]) -> str | None:
+    for address in sorted(entry for entry in calls if " " in entry):
+        try:
+            check_address(address)
+        except ValueError as error:
+            return f"calls has {address!r}: {error}"
+    unknown = sorted({entry for entry in calls if " " not in entry} - _callable_operations())
+    return f"calls names unknown operations: {', '.join(unknown)}" if unknown else None
 
 
 def _callable_operations() -> set[str]:
@@ -341,7 +284,7 @@ def _annotated_models(name: str, function: Callable[..., Any]) -> list[Any]:
     wanted = Context if inspect.iscoroutinefunction(function) else SyncContext
     if context is not None and (typing.get_origin(context) or context) is not wanted:
         raise HandlerError(f"handler {name!r}: its context must be {wanted.__name__}")
-    (argument,) = typing.get_args(annotation)
+    (argument,) = get_args(annotation)
     if typing.get_origin(argument) in (UnionType, typing.Union):
-        return list(typing.get_args(argument))
+        return list(get_args(argument))
     return [argument]
