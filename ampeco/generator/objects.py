@@ -27,6 +27,16 @@ CARRIED = {
 }
 """Title -> the notification that carries the object, and the field it is in."""
 
+ANSWERED = {
+    "Session": ("GET /public-api/resources/sessions/v1.0/{session}",),
+    "Tariff": (
+        "GET /public-api/resources/tariffs/v1.0/{tariff}",
+        "GET /public-api/resources/tariff-snapshots/v1.0/{tariffSnapshot}",
+    ),
+    "User": ("GET /public-api/resources/users/v1.0/{user}",),
+}
+"""Title -> reads of the contract that answer with the same class; what only they have is optional."""
+
 
 def outputs() -> dict[Path, str]:
     """Every generated module by its path."""
@@ -49,6 +59,8 @@ def _module(schema: Schema) -> str:
     read = re.search(r"GET (/\S+)", schema["x-resource"])
     documented = _contract(title, f"GET {read[1].rstrip('.;,')}" if read else "")
     older = _named_later(schema)
+    for answered in filter(None, map(_answer, ANSWERED.get(title, ()))):
+        older = joined(older, {**answered, "required": []})
     promised = "id" in schema.get("required", ()) or "id" in (schema.get("x-required-3.251.8") or ())
     carried = title in CARRIED
     classes = Classes(strict=carried, promised=frozenset({f"{title}.id"} if promised and not carried else ()))
@@ -67,10 +79,15 @@ def _module(schema: Schema) -> str:
 
 
 def _contract(title: str, operation: str) -> dict[str, Any] | None:
-    contract = facts("contract.json")
     if title in CARRIED:
         notification, name = CARRIED[title]
         return plain(callback(notification)["properties"][name])
+    return _answer(operation)
+
+
+def _answer(operation: str) -> dict[str, Any] | None:
+    """The object that an operation of the contract answers with; None where it documents none."""
+    contract = facts("contract.json")
     shape = contract["operations"].get(operation, {}).get("answers", {}).get("200")
     if shape is None:
         return None

@@ -217,3 +217,4 @@ class Tariff(VendorObject):
     discount_tariff_settings: Anything = None
     operator_id: OptionalId = None
     start_session_restrictions: Anything = None
+    tariff_id: OptionalId = None

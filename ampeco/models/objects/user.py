@@ -105,3 +105,4 @@ class User(VendorObject):
     operator_id: OptionalId = None
     skip_pre_authorization: Anything = None
     skip_unpaid_session_check: Anything = None
+    amount_due: Number | None = None
