@@ -18,6 +18,7 @@ OPEN_QUOTA = 10_000  # records that `open` of one (handler, lane) may hold
 _AS_WRITTEN = [b"v", b"t", b"k", b"b", b"r", b"s", b"m"]  # fields of an event without a traceparent
 NO_TIME = 0  # as `occurred_at_us`: the payload states no time of its own
 _OCCURRED = "at="  # the mark that carries the time; older code keeps marks it does not know
+_OCCURRED_BYTES = len(_OCCURRED)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 OpenState = Literal["running", "retry", "parked", "replay"]
@@ -166,7 +167,12 @@ def decode_event(lane: int, stream_id: bytes, fields: Sequence[bytes]) -> Stored
         key_id, marks, traceparent = (values.get(name, b"") for name in (b"s", b"m", b"tp"))
     if version != b"1":
         raise UnknownRecord(f"event record version {version!r}")
-    kept, occurred_at_us = read_marks(marks.decode().split(",")) if marks else ((), None)
+    kept: tuple[str, ...] = ()
+    occurred_at_us: int | None = None
+    if marks[:_OCCURRED_BYTES] == _OCCURRED.encode() and marks[_OCCURRED_BYTES:].isdigit():
+        occurred_at_us = int(marks[_OCCURRED_BYTES:])  # the usual case: the time alone
+    elif marks:
+        kept, occurred_at_us = read_marks(marks.decode().split(","))
     return StoredEvent(
         lane,
         stream_id.decode(),
