@@ -73,7 +73,7 @@ class StoredEvent(NamedTuple):
 
 
 class AttemptNote(NamedTuple):
-    """One attempt, for whoever asks later what happened.
+    """One attempt, kept for `explain` and the history.
 
     Attributes:
         at_ms: when it began.
@@ -94,11 +94,11 @@ class OpenRecord:
 
     Attributes:
         state: `running` (was passed by the cursor while at work), `retry` (waits for `due_ms`),
-            `parked` (waits behind an earlier event of its key), `replay` (asked for by somebody; due at once).
+            `parked` (waits behind an earlier event of its key), `replay` (an operator asked for it; due at once).
         attempts: attempts that were started and counted.
         crashes: times a worker died while this was running.
         first_ms: when it was first tried, for the age limit of attempts that do not count.
-        replayed: the handler is told that somebody asked for it again; stays when the state moves on.
+        replayed: the handler sees that an operator asked for it again; stays when the state moves on.
         log: the last attempts, oldest first, at most `KEPT_ATTEMPTS`.
     """
 

@@ -68,7 +68,7 @@ class Event(Generic[P]):
         misfits: fields of the payload that do not fit their type, by dotted wire name, e.g. `session.energy`. An
             optional one is None; reading a required one raises `FieldMisfit`.
         maybe_repeat: an equal body was accepted before, and this may be the same event or another one.
-        replayed: delivered again on somebody's request.
+        replayed: delivered again because an operator asked for it.
         reconstructed: made from the state of a resource instead of received.
     """
 

@@ -1,6 +1,6 @@
 """One handler run: event and context in, outcome out. It knows nothing of order, leases or Redis.
 
-Catches whatever a handler raises; this is the one place that does.
+Catches everything a handler raises; no other module does.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Runtime:
         threads: where plain `def` handlers run.
         alarms: time limits of attempts that run in the event loop.
         lanes_in_threads: lanes with an event in such a thread. A thread outlives the lease it was started under,
-            and until it returns nobody in this process may take that lane of this handler again.
+            and until it returns no drain of this process may take that lane of this handler again.
     """
 
     handler: Handler
@@ -86,10 +86,10 @@ class Attempt:
         number: 1 for the first attempt.
         age_s: seconds since the first attempt began.
         allowed: whether the lease still lives; asked before every call to AMPECO.
-        overdue: told once when a handler outlives its time for good: nobody can end a thread, nor a task that
+        overdue: called once when a handler outlives its time for good: nothing can end a thread, nor a task that
             does not let itself be cancelled.
         steps: makes what stands between the handler and what it does: its once-only steps, or a dry run.
-        replayed: somebody asked for this delivery again.
+        replayed: an operator asked for this delivery again.
         actions: filled with what is called at AMPECO, each `operation path outcome status`.
         misfits: filled with the fields of the payload that do not fit.
     """
@@ -110,7 +110,7 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
 
     Raises:
         DeliveryRevoked: the lease was lost on the way; the attempt counts for nothing.
-        asyncio.CancelledError: likewise.
+        asyncio.CancelledError: the attempt counts for nothing, too.
     """
     handler = runtime.handler
     model = handler.model_of(attempt.event.type)
@@ -135,7 +135,7 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
         raise
     except Exception as error:  # noqa: BLE001 - handlers may raise anything; outcomes.py knows what it means
         failure = error
-    except BaseException as error:  # noqa: BLE001 - SystemExit, and whatever else would end more than this attempt
+    except BaseException as error:  # noqa: BLE001 - SystemExit and others that would end more than this attempt
         failure = HandlerEnded(type(error).__name__)
     outcome = outcome_of(
         failure,
@@ -187,7 +187,7 @@ def _time_limited(
                 raise
             except BaseException as error:  # noqa: BLE001 - thrown on into the handler
                 thrown = error
-            # Outside of that clause, or whatever the handler raises from here on would count as caused by it.
+            # Outside of that clause, or all that the handler raises from here on would count as caused by it.
             awaited = handling.send(sent) if thrown is None else handling.throw(thrown)
     except StopIteration:
         return
@@ -202,10 +202,10 @@ def _time_limited(
 
 
 class _TimeLimit:
-    """Cancels the current task when it is told to.
+    """Cancels the current task when its alarm rings.
 
     Attributes:
-        alone_cancelled: nobody else cancelled the task since.
+        alone_cancelled: nothing else cancelled the task since.
     """
 
     def __init__(self, overdue: Callable[[], None]) -> None:
