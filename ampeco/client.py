@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import httpx2
 
 from ampeco import calls
+from ampeco.async_endpoints import AsyncNotifications, AsyncNotificationsV1
 from ampeco.budget import AsyncBudget, Budget
 from ampeco.calls import Call
 from ampeco.connection import AsyncThrough, Gate, Passage, Tenant, Through, unreachable
-from ampeco.endpoints import AsyncNotifications, AsyncNotificationsV1, Notifications, NotificationsV1
+from ampeco.endpoints import Notifications, NotificationsV1
 from ampeco.errors import ApiError
 from ampeco.listing import Listing
 from ampeco.models.notification_subscription import NotificationSubscription

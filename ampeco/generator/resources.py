@@ -35,9 +35,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from ampeco import calls
+from ampeco.async_endpoints import AsyncChild, AsyncNoun
 from ampeco.calls import Call
 from ampeco.operations import Id
-from ampeco.resources import async_mixins, requests
+from ampeco.resources import async_mixins
 from ampeco.resources.async_mixins import {mixins}
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ class _Module:
         ]
         head = _HEAD.format(
             generated=GENERATED,
-            mixins=", ".join(sorted({"AsyncChild", "AsyncNoun", *(f"Async{name}" for name in self._mixins)})),
+            mixins=", ".join(sorted(f"Async{name}" for name in self._mixins)),
             versions="\n".join(aliases),
         )
         return "\n\n".join([head, *classes])
@@ -153,7 +155,7 @@ class _Module:
         """Type of a body. Where the contract does not know the version, the type of the next one that it knows."""
         described, usual = (_described(each, versions) for each in (row, versions[0]))
         if described is None:
-            return "requests.Body"
+            return "calls.Body"
         name = _noun_name(noun) + _pascal(verb)
         if usual is None or described["fields"] != usual["fields"]:
             name += "V" + row["version"].removesuffix(".0").replace(".", "_")
@@ -170,9 +172,9 @@ class _Module:
         named = f"({', '.join(given)}{',' * (len(given) == 1)})"
         version = f"version: {self._alias(group.versions)} | None = None"
         if _writes(usual):
-            arguments = [*ids, f"body: {_unquoted(group.body)} | requests.Free", "*", version]
+            arguments = [*ids, f"body: {_unquoted(group.body)} | calls.Free", "*", version]
             returns = _unquoted(group.answer)
-            call = f'requests.write(f"{{self._name}}.{verb}", version, {named}, body)'
+            call = f'calls.write(f"{{self._name}}.{verb}", version, {named}, body)'
         else:
             arguments = [
                 *ids,
@@ -181,7 +183,7 @@ class _Module:
                 f"query: async_mixins.Query = None, {version}",
             ]
             returns = _unquoted(group.answer)
-            call = f'requests.read(f"{{self._name}}.{verb}", version, {named}, include, query)'
+            call = f'calls.read(f"{{self._name}}.{verb}", version, {named}, include, query)'
         return f'''
 async def {_python(verb)}(self, {", ".join(arguments)}) -> {returns}:
     """{usual["title"]}."""
