@@ -70,7 +70,7 @@ def act(
 
 
 def operation_of(name: str, version: str | None) -> Operation:
-    """The operation in a version; without one, the newest that is not deprecated.
+    """Return the operation in a version; without one, in the version that `OPERATIONS` has.
 
     Raises:
         ValueError: there is no such version; the message names those that exist.

@@ -12,6 +12,15 @@ class Newer(str):
     __slots__ = ()
 
 
+class NewerNumber(int):
+    """As `Newer`, for a number.
+
+    `set_security_profile(7, set_security_profile=3, ...)` is refused by a type checker, `NewerNumber(3)` is not.
+    """
+
+    __slots__ = ()
+
+
 class AsIs(dict[str, Any]):
     """A body that no type describes; it is sent as it is.
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         TariffAltText,
         TriggerMessageType,
     )
-    from ampeco.newer import Newer
+    from ampeco.newer import Newer, NewerNumber
     from ampeco.operations import Id
 
 
@@ -511,7 +511,12 @@ class AsyncChargePointActions:
         )
 
     async def set_security_profile(
-        self, charge_point: Id, *, set_security_profile: int, reason: str, extra: Extra = None
+        self,
+        charge_point: Id,
+        *,
+        set_security_profile: Literal[1, 2] | NewerNumber,
+        reason: str,
+        extra: Extra = None,
     ) -> Done:
         """Charge Point / Set Security Profile (v2.0).
 

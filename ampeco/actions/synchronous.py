@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         TariffAltText,
         TriggerMessageType,
     )
-    from ampeco.newer import Newer
+    from ampeco.newer import Newer, NewerNumber
     from ampeco.operations import Id
 
 
@@ -501,7 +501,12 @@ class ChargePointActions:
         )
 
     def set_security_profile(
-        self, charge_point: Id, *, set_security_profile: int, reason: str, extra: Extra = None
+        self,
+        charge_point: Id,
+        *,
+        set_security_profile: Literal[1, 2] | NewerNumber,
+        reason: str,
+        extra: Extra = None,
     ) -> Done:
         """Charge Point / Set Security Profile (v2.0).
 

@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from ampeco.actions.bodies import {", ".join(types.in_signatures())}
-    from ampeco.newer import Newer
+    from ampeco.newer import Newer, NewerNumber
     from ampeco.operations import Id
 
 

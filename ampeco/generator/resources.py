@@ -15,6 +15,7 @@ from ampeco.generator.classes import snake
 from ampeco.generator.facts import GENERATED, PACKAGE, formatted
 from ampeco.generator.operations import Row
 from ampeco.generator.twins import synchronous
+from ampeco.operations.table import rank
 
 TARGET = PACKAGE / "resources"
 ROOTS = {"resources": "Resources", "logs": "Logs"}
@@ -146,7 +147,10 @@ class _Module:
             answer = "" if row["method"] == "DELETE" else _answer(row)
             body = self._body(noun, verb, row, versions) if _writes(row) else ""
             shapes.setdefault((answer, body), []).append(row["version"])
-        made = [Group(answer, body, tuple(found)) for (answer, body), found in shapes.items()]
+        made = [
+            Group(answer, body, tuple(sorted(found, reverse=True)))
+            for (answer, body), found in shapes.items()
+        ]
         if len(made) > 2:
             raise ValueError(f"{'.'.join(noun)}.{verb} has more than two shapes")
         return made
@@ -199,7 +203,7 @@ def _rows() -> list[Row]:
 def _nouns() -> Nouns:
     """Noun -> verb -> its versions, the usual one first; nouns without endpoints of their own included."""
     found: Nouns = {}
-    for row in sorted(_rows(), key=_rank, reverse=True):
+    for row in sorted(_rows(), key=rank, reverse=True):
         *noun, verb = row["name"].split(".")
         for length in range(1, len(noun)):
             found.setdefault(tuple(noun[:length]), {})
@@ -209,10 +213,6 @@ def _nouns() -> Nouns:
             if len({len(_ids(row)) for row in versions}) != 1:
                 raise ValueError(f"{noun} {verb} takes different ids in different versions")
     return found
-
-
-def _rank(row: Row) -> tuple[bool, list[int]]:
-    return not row["deprecated"], [int(part) for part in row["version"].split(".")]
 
 
 def _class_name(noun: Noun) -> str:

@@ -699,7 +699,7 @@ class AsyncPartnerContracts(AsyncRecords[dict[str, Any], "bodies.PartnerContract
 
 
 class AsyncPartnerExpenses(AsyncLister[dict[str, Any], V12_11_10]):
-    """AMPECO's `partner-expenses`. Versions: 1.2, 1.1 (deprecated), 1.0 (deprecated)."""
+    """AMPECO's `partner-expenses`. Versions: 1.1 (deprecated), 1.0 (deprecated), 1.2."""
 
 
 class AsyncPartnerInvites(
@@ -709,7 +709,7 @@ class AsyncPartnerInvites(
 
 
 class AsyncPartnerRevenues(AsyncLister[dict[str, Any], V12_11_10]):
-    """AMPECO's `partner-revenues`. Versions: 1.2, 1.1 (deprecated), 1.0 (deprecated)."""
+    """AMPECO's `partner-revenues`. Versions: 1.1 (deprecated), 1.0 (deprecated), 1.2."""
 
 
 class AsyncPartnerSettlementReports(AsyncArchive["objects.PartnerSettlementReport", V10]):
@@ -738,7 +738,7 @@ class AsyncPartners(
 class AsyncPaymentTerminals(
     AsyncRecords[dict[str, Any], "bodies.PaymentTerminalCreate", "bodies.PaymentTerminalUpdate", V11_10]
 ):
-    """AMPECO's `payment-terminals`. Versions: 1.1, 1.0 (deprecated)."""
+    """AMPECO's `payment-terminals`. Versions: 1.0 (deprecated), 1.1."""
 
 
 class AsyncProvisioningCertificates(
@@ -829,7 +829,7 @@ class AsyncSubOperators(
 ):
     """AMPECO's `sub-operators`.
 
-    Versions: create 2.0; delete 2.0; list 2.0, 1.0 (deprecated); read 2.0, 1.0 (deprecated); update
+    Versions: create 2.0; delete 2.0; list 1.0 (deprecated), 2.0; read 1.0 (deprecated), 2.0; update
     2.0.
     """
 
@@ -907,7 +907,7 @@ class AsyncUserGroups(AsyncRecords[dict[str, Any], "bodies.UserGroupCreate", "bo
 
 
 class AsyncUsers(AsyncRecords["objects.User", "bodies.UserCreate", "bodies.UserUpdate", V11_10]):
-    """AMPECO's `users`. Versions: 1.1, 1.0 (deprecated)."""
+    """AMPECO's `users`. Versions: 1.0 (deprecated), 1.1."""
 
     invoice_details = AsyncChild(AsyncUsersInvoiceDetails)
     notes = AsyncChild(AsyncUsersNotes)

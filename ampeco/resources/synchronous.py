@@ -683,7 +683,7 @@ class PartnerContracts(Records[dict[str, Any], "bodies.PartnerContractCreate", c
 
 
 class PartnerExpenses(Lister[dict[str, Any], V12_11_10]):
-    """AMPECO's `partner-expenses`. Versions: 1.2, 1.1 (deprecated), 1.0 (deprecated)."""
+    """AMPECO's `partner-expenses`. Versions: 1.1 (deprecated), 1.0 (deprecated), 1.2."""
 
 
 class PartnerInvites(
@@ -693,7 +693,7 @@ class PartnerInvites(
 
 
 class PartnerRevenues(Lister[dict[str, Any], V12_11_10]):
-    """AMPECO's `partner-revenues`. Versions: 1.2, 1.1 (deprecated), 1.0 (deprecated)."""
+    """AMPECO's `partner-revenues`. Versions: 1.1 (deprecated), 1.0 (deprecated), 1.2."""
 
 
 class PartnerSettlementReports(Archive["objects.PartnerSettlementReport", V10]):
@@ -722,7 +722,7 @@ class Partners(
 class PaymentTerminals(
     Records[dict[str, Any], "bodies.PaymentTerminalCreate", "bodies.PaymentTerminalUpdate", V11_10]
 ):
-    """AMPECO's `payment-terminals`. Versions: 1.1, 1.0 (deprecated)."""
+    """AMPECO's `payment-terminals`. Versions: 1.0 (deprecated), 1.1."""
 
 
 class ProvisioningCertificates(
@@ -813,7 +813,7 @@ class SubOperators(
 ):
     """AMPECO's `sub-operators`.
 
-    Versions: create 2.0; delete 2.0; list 2.0, 1.0 (deprecated); read 2.0, 1.0 (deprecated); update
+    Versions: create 2.0; delete 2.0; list 1.0 (deprecated), 2.0; read 1.0 (deprecated), 2.0; update
     2.0.
     """
 
@@ -887,7 +887,7 @@ class UserGroups(Records[dict[str, Any], "bodies.UserGroupCreate", "bodies.UserG
 
 
 class Users(Records["objects.User", "bodies.UserCreate", "bodies.UserUpdate", V11_10]):
-    """AMPECO's `users`. Versions: 1.1, 1.0 (deprecated)."""
+    """AMPECO's `users`. Versions: 1.0 (deprecated), 1.1."""
 
     invoice_details = Child(UsersInvoiceDetails)
     notes = Child(UsersNotes)
