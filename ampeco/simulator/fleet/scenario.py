@@ -9,8 +9,9 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
+from ampeco.simulator.fleet.announcements import ANNOUNCED, Announcement
 from ampeco.simulator.fleet.faults import Trouble
-from ampeco.simulator.fleet.fleet import ANNOUNCED, FIRST_SESSION_ID, Announcement, Fleet
+from ampeco.simulator.fleet.fleet import FIRST_SESSION_ID, Fleet
 from ampeco.simulator.fleet.plan import Plan
 from ampeco.simulator.fleet.samples import sample
 from ampeco.simulator.model import Refused

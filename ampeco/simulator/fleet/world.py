@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ampeco.simulator.fleet.charging import AUTHORIZATIONS_FROM, USER_IDS, ChargingSession, moment
-from ampeco.simulator.fleet.fleet import ChargePoint, Fleet
+from ampeco.simulator.fleet.fleet import Fleet
+from ampeco.simulator.fleet.life import ChargePoint
 
 Document = dict[str, Any]
 
