@@ -8,12 +8,24 @@ from ampeco.generator.facts import GENERATED, PACKAGE, formatted
 _CHANGES = (
     (r"\basync def ", "def "),
     (r"\bawait ", ""),
+    (r"\bimport asyncio\n", ""),
+    (r"\basyncio\.sleep\b", "time.sleep"),
+    (r"\bAwaitable\[None\]", "None"),
+    (r"\bAwaitable, ", ""),
+    (r"\bfor entry in entries:\n\s+yield entry\b", "yield from entries"),
+    (r"\.asynchronous\b", ".synchronous"),
+    (r"\b(__)?a(?=close\b|enter__|exit__)", r"\1"),
+    (r"\.acquire\(", ".acquire_blocking("),
     (r"\basync_(?=(?:endpoints|mixins)\b)", ""),
     (r"\bAsync(?=[A-Z])", ""),
     (r"\bfor async code\b", "for code that is not async"),
     (r"\bthe async client\b", "the client"),
 )
-_TWINS = {"async_endpoints.py": "endpoints.py", "resources/async_mixins.py": "resources/mixins.py"}
+_TWINS = {
+    "async_client.py": "sync_client.py",
+    "async_endpoints.py": "endpoints.py",
+    "resources/async_mixins.py": "resources/mixins.py",
+}
 
 
 def outputs() -> dict[Path, str]:

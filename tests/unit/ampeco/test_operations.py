@@ -51,6 +51,7 @@ def test_what_does_not_exist_is_a_key_error() -> None:
     [
         ("actions/asynchronous.py", "actions/synchronous.py"),
         ("resources/asynchronous.py", "resources/synchronous.py"),
+        ("async_client.py", "sync_client.py"),
         ("async_endpoints.py", "endpoints.py"),
         ("resources/async_mixins.py", "resources/mixins.py"),
     ],
