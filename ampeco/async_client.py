@@ -1,6 +1,6 @@
 """The client for async code: a thin shell that sends calls and waits between attempts.
 
-What a method says to AMPECO is in `calls`; whether and when it is said again, in `repeating`.
+`calls` builds what a method sends; `repeating` decides whether and when it is sent again.
 
 `ampeco/sync_client.py` is made from this file (`make generate`).
 """
@@ -35,7 +35,7 @@ _USUAL = RetryPolicy()
 
 @dataclass(frozen=True, slots=True)
 class AsyncLine:
-    """What a client and all its gated views share."""
+    """Shared by a client and all its gated views."""
 
     tenant: Tenant
     http: httpx2.AsyncClient
@@ -85,26 +85,26 @@ class AsyncClient:
 
     @cached_property
     def notifications_v1(self) -> AsyncNotificationsV1:
-        """The same in the deprecated version 1.0, for tenants that have nothing else."""
+        """Our notification subscriptions in the deprecated version 1.0, for tenants without 2.0."""
         return AsyncNotificationsV1(self._run)
 
     @cached_property
     def actions(self) -> "AsyncActions":
-        """Everything that makes something happen."""
+        """Actions: calls that make something happen."""
         from ampeco.actions.asynchronous import AsyncActions
 
         return AsyncActions(self._run)
 
     @cached_property
     def resources(self) -> "AsyncResources":
-        """Everything AMPECO keeps records of."""
+        """Resources: what AMPECO keeps records of."""
         from ampeco.resources.asynchronous import AsyncResources
 
         return AsyncResources(self._run, self._walk)
 
     @cached_property
     def logs(self) -> "AsyncLogs":
-        """What AMPECO logged."""
+        """AMPECO's logs."""
         from ampeco.resources.asynchronous import AsyncLogs
 
         return AsyncLogs(self._run, self._walk)

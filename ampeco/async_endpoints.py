@@ -1,6 +1,6 @@
 """Methods of the async client that are not made from the table: names, arguments and words for callers.
 
-What a method says to AMPECO is in `calls`. The typed surfaces of actions and resources build on this module.
+`calls` builds what a method sends. The typed surfaces of actions and resources build on this module.
 
 `ampeco/endpoints.py` is made from this file (`make generate`).
 """
@@ -74,11 +74,11 @@ class AsyncNotifications:
         return await self._run(calls.subscribe("2.0", body))
 
     async def list(self) -> Subscriptions:
-        """Return all of them. Whether AMPECO shows those that another token made is not documented."""
+        """Return all of them. AMPECO does not document whether that includes those of other tokens."""
         return await self._run(calls.list_subscriptions("2.0"))
 
     async def read(self, subscription_id: str) -> NotificationSubscription:
-        """One of them."""
+        """Read one of them."""
         return await self._run(calls.read_subscription("2.0", subscription_id))
 
     async def update(
@@ -90,12 +90,12 @@ class AsyncNotifications:
         kafka: KafkaTarget | None = None,
         **flags: Unpack[Flags],
     ) -> NotificationSubscription:
-        """Replace what one of them holds; what becomes of flags that are not given is not documented."""
+        """Replace a whole subscription. AMPECO does not document what happens to flags that are not given."""
         body = calls.subscription_body(notifications, callback_url, kafka, flags)
         return await self._run(calls.update_subscription("2.0", subscription_id, body))
 
     async def unsubscribe(self, subscription_id: str) -> None:
-        """Remove one; fine when it is already gone."""
+        """Remove one; no error if it is already gone."""
         await self._run(calls.unsubscribe("2.0", subscription_id))
 
 
@@ -120,11 +120,11 @@ class AsyncNotificationsV1:
         return await self._run(calls.subscribe("1.0", body))
 
     async def list(self) -> Subscriptions:
-        """Return all of them. Whether AMPECO shows those that another token made is not documented."""
+        """Return all of them. AMPECO does not document whether that includes those of other tokens."""
         return await self._run(calls.list_subscriptions("1.0"))
 
     async def read(self, subscription_id: str) -> NotificationSubscription:
-        """One of them."""
+        """Read one of them."""
         return await self._run(calls.read_subscription("1.0", subscription_id))
 
     async def update(
@@ -135,10 +135,10 @@ class AsyncNotificationsV1:
         callback_url: str,
         include_timestamp_in_signature: bool | None = None,
     ) -> NotificationSubscription:
-        """Replace what one of them holds; what becomes of a flag that is not given is not documented."""
+        """Replace a whole subscription. AMPECO does not document what happens to a flag that is not given."""
         body = calls.subscription_body_v1(notifications, callback_url, include_timestamp_in_signature)
         return await self._run(calls.update_subscription("1.0", subscription_id, body))
 
     async def unsubscribe(self, subscription_id: str) -> None:
-        """Remove one; fine when it is already gone."""
+        """Remove one; no error if it is already gone."""
         await self._run(calls.unsubscribe("1.0", subscription_id))

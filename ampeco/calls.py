@@ -151,7 +151,7 @@ def subscribe(version: Version, body: Mapping[str, Any]) -> Call[NotificationSub
 
 
 def list_subscriptions(version: Version) -> Call[list[NotificationSubscription]]:
-    """Notifications / Listing, all pages; an entry that is met twice counts once."""
+    """Notifications / Listing, all pages; an entry that comes twice counts once."""
     operation = VERSIONS["notifications.list", version]
     listing = Listing(operation, item=lambda data: _subscription(operation, data), max_pages=MAX_PAGES)
     found: dict[str, NotificationSubscription] = {}
@@ -172,7 +172,7 @@ def read_subscription(version: Version, subscription_id: str) -> Call[Notificati
 def update_subscription(
     version: Version, subscription_id: str, body: Mapping[str, Any]
 ) -> Call[NotificationSubscription]:
-    """Notifications / Update: replaces the whole subscription. An empty answer means that it is as was asked."""
+    """Notifications / Update: replaces the whole subscription. After an empty answer the result is what was sent."""
     operation = VERSIONS["notifications.update", version]
     answer = yield build(operation, {"notification": subscription_id}, body)
     asked = {**body, "id": subscription_id}
@@ -180,7 +180,7 @@ def update_subscription(
 
 
 def unsubscribe(version: Version, subscription_id: str) -> Call[None]:
-    """Notifications / Unsubscribe; one that is already gone is fine."""
+    """Notifications / Unsubscribe; no error if it is already gone."""
     try:
         yield build(VERSIONS["notifications.unsubscribe", version], {"notification": subscription_id})
     except NotFound:

@@ -1,4 +1,4 @@
-"""Escapes from the types that the contract gives: for values and bodies that are newer than our facts."""
+"""Escapes from the types that the contract gives: for values and bodies newer than our facts."""
 
 from typing import Any
 

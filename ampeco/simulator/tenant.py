@@ -1,6 +1,6 @@
-"""What a pretend tenant knows and decides: tokens, notification subscriptions, deliveries, recorded actions.
+"""State and rules of a pretend tenant: tokens, notification subscriptions, deliveries, recorded actions.
 
-Plain state. It knows nothing of HTTP, sockets, tasks or of what a charge point does.
+It knows nothing about HTTP, sockets, tasks or charge points.
 """
 
 from collections import Counter, deque
@@ -77,13 +77,13 @@ class Tenant:
     # -- habits and tokens
 
     def change(self, habits: Habits) -> None:
-        """From now on the tenant behaves like this."""
+        """Replace the habits."""
         self.habits = habits
         if self._on_outbox is not None:
             self._on_outbox()
 
     def add_token(self, token: str, *, read_only: bool = False) -> None:
-        """From now on this token is known; what it subscribed earlier is delivered again."""
+        """Add a token; its earlier notification subscriptions are delivered again."""
         self.access.add(token, read_only=read_only)
         self._silence(SigningKey.of(token), silenced=False)
 
@@ -108,7 +108,7 @@ class Tenant:
         return made
 
     def subscription(self, subscription_id: int | str) -> NotificationSubscription:
-        """The notification subscription of this id, or `Refused` with 404."""
+        """Return the notification subscription of this id, or raise `Refused` with 404."""
         for known in self.subscriptions.values():
             if str(known.id) == str(subscription_id):
                 return known
@@ -205,7 +205,7 @@ class Tenant:
         start_at: datetime | None,
         end_at: datetime | None,
     ) -> int:
-        """Send again what was given up, of these types, with its last failure in [start_at, end_at].
+        """Send failed deliveries of these types again, if they failed last in [start_at, end_at].
 
         Returns:
             How many deliveries are on their way again.

@@ -23,8 +23,8 @@ class Fleet:
     """N charge points with ids 1 to N.
 
     Args:
-        seed: decides about everything; equal seeds give equal notifications as long as resets come equally.
-        start_at: when simulated time begins.
+        seed: decides everything; equal seeds give equal notifications as long as resets come equally.
+        start_at: when simulated time starts.
         first_session_id: id of the first session, so that a second fleet does not use ids again.
         behaviour: how charge points live.
 
@@ -66,7 +66,7 @@ class Fleet:
             self._plan(charge_point, random.randint(0, 60))
 
     def next(self) -> Announcement:
-        """What happens next, wherever in the fleet."""
+        """Return the next announcement of any charge point."""
         while True:
             at_s, _, id_, turn = heapq.heappop(self._agenda)
             charge_point = self.charge_points[id_]
@@ -81,14 +81,14 @@ class Fleet:
                 return step
 
     def warm_up(self) -> None:
-        """Let time pass unseen until a session is over and another one goes on; of a large fleet, not as long."""
+        """Let time pass unseen until a session is over and another one goes on; a large fleet gets less time."""
         for _ in range(_WARM_UP):
             if self.sessions_finished and self.sessions_started > self.sessions_finished:
                 return
             self.next()
 
     def show(self, notification: str, charge_point_id: int | None = None) -> Announcement | None:
-        """A notification as the fleet would send it at this moment.
+        """Return a notification as the fleet would send it now.
 
         Args:
             charge_point_id: which one it is about; None = one with a session that has ended, else the first.
@@ -124,7 +124,7 @@ class Fleet:
         return None
 
     def reset(self, charge_point_id: int) -> bool:
-        """A reset arrives at a charge point: a faulted one boots and is well again, others take no notice."""
+        """Reset a charge point: a faulted one boots and recovers, others ignore it."""
         charge_point = self.charge_points.get(charge_point_id)
         if charge_point is None or not charge_point.faulted or charge_point.was_reset:
             return False
@@ -133,7 +133,7 @@ class Fleet:
         return True
 
     def order_session(self, charge_point_id: int, user_id: int | None = None) -> ChargingSession | None:
-        """Let a session start at once; None when the charge point has no place for one now."""
+        """Start a session at once; None if the charge point cannot start one now."""
         charge_point = self.charge_points.get(charge_point_id)
         if (
             charge_point is None
@@ -147,7 +147,7 @@ class Fleet:
         return charge_point.session
 
     def order_stop(self, session_id: int) -> bool:
-        """Let a session end at once, as from afar."""
+        """End a session at once, as a remote stop does."""
         session = self.sessions.get(session_id)
         if session is None or session.stopped_at is not None:
             return False
@@ -169,7 +169,7 @@ class Fleet:
             self._hasten(charge_point, charge_point.random.randint(1, 5))
 
     def order_faults(self, share: float) -> int:
-        """Let the first charge points, this share of all, fault as soon as no car is there; how many there are."""
+        """Let this share of charge points fault when no car is there; returns their number."""
         chosen = list(self.charge_points.values())[: round(share * len(self.charge_points))]
         for charge_point in chosen:
             charge_point.fault_ordered = not charge_point.faulted
@@ -210,6 +210,6 @@ class Fleet:
         heapq.heappush(self._agenda, entry)
 
     def _hasten(self, charge_point: ChargePoint, in_s: int) -> None:
-        """What it waits for comes now."""
+        """Bring forward what a charge point waits for."""
         charge_point.turn += 1
         self._plan(charge_point, in_s)
