@@ -16,7 +16,7 @@ from ampeco.rate_limits import RateLimit
 
 
 class AsyncBudget(Protocol):
-    """Who is asked by an `AsyncClient` before each send."""
+    """Asked by an `AsyncClient` before each send."""
 
     async def acquire(self, operation: Operation, /) -> None:
         """Wait for a turn, or raise `RateLimited`."""
@@ -80,7 +80,7 @@ class TokenBucket:
         time.sleep(self.reserve(operation))
 
     def reserve(self, operation: Operation) -> float:
-        """Take a turn; seconds until it comes.
+        """Take a turn and return the seconds until it comes.
 
         Raises:
             RateLimited: it would come too late; nothing was taken.

@@ -1,6 +1,6 @@
 """What both clients share around one HTTP request: tenant address and token, gate, transport errors.
 
-Knows httpx2 and nothing of what is asked. The token leaves this module in the Authorization header only.
+Knows httpx2, and nothing about operations. The token leaves this module in the Authorization header only.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ class Gate(Protocol):
 
 
 class AsyncThrough(Protocol):
-    """Who carries out the requests that are no reads: sends them, or knows their answer from earlier."""
+    """Carries out requests that are not reads: sends them, or returns a recorded answer."""
 
     async def __call__(self, request: WireRequest, send: Callable[[], Awaitable[Any]], /) -> Any:
         """Carry one out.
@@ -59,7 +59,7 @@ class Through(Protocol):
 
 
 class Slows(Protocol):
-    """The part of a budget that learns of answers."""
+    """The part of a budget that is informed of answers."""
 
     def slow_down(self, retry_after_s: float | None, /) -> None:
         """AMPECO answered 429."""
@@ -130,7 +130,7 @@ class Tenant:
 
 
 class Passage:
-    """Context of one send: asks the gate on the way in; tells gate and budget the outcome on the way out."""
+    """Context of one send: asks the gate before it, and reports the outcome to gate and budget after it."""
 
     def __init__(self, gate: Gate | None, request: WireRequest, budget: Slows | None = None) -> None:
         self._gate = gate

@@ -163,16 +163,16 @@ def _text(name: str, value: object) -> str:
 def _following(document: Mapping[str, Any]) -> Query | None:
     """The query of `links.next`, else a cursor in `meta`, else the number after `meta.current_page`."""
     meta, links = document.get("meta"), document.get("links")
-    told = meta if isinstance(meta, dict) else {}
+    given = meta if isinstance(meta, dict) else {}
     link = links.get("next") if isinstance(links, dict) else None
     if isinstance(link, str) and (query := _query_of(link)):
         return query
     for name in ("next_cursor", "cursor"):
-        if name in told:
-            cursor = told[name]
+        if name in given:
+            cursor = given[name]
             text = str(cursor) if type(cursor) in (int, str) else ""
-            return (("cursor", text),) if text else _numbered(told)
-    return _numbered(told)
+            return (("cursor", text),) if text else _numbered(given)
+    return _numbered(given)
 
 
 def _query_of(link: str) -> Query:

@@ -1,4 +1,4 @@
-"""Escapes from the types that the contract gives: for values and bodies that are newer than our facts."""
+"""Escapes from the types that the contract gives: for values and bodies newer than our facts."""
 
 from typing import Any
 
@@ -7,6 +7,15 @@ class Newer(str):
     """A value that our facts do not list; it is sent as plain text.
 
     `reset(7, "medium")` is refused by a type checker, `reset(7, Newer("medium"))` is not.
+    """
+
+    __slots__ = ()
+
+
+class NewerNumber(int):
+    """As `Newer`, for a number.
+
+    `set_security_profile(7, set_security_profile=3, ...)` is refused by a type checker, `NewerNumber(3)` is not.
     """
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""Builds requests to AMPECO and deciphers its answers: plain functions, no input or output, no token.
+"""Builds requests to AMPECO and reads its answers: plain functions, without input, output or token.
 
 Source: published contract v3.110.0: error shapes `{message}` and `{message, errors}`; the envelope `{data}`, which
 some answers lack; 200, 201, 202 or 204 for success. Clients in use: actions may answer any 2xx with an empty body,
@@ -158,7 +158,7 @@ def _said(document: object) -> str:
 
 
 def one_line(text: str) -> str:
-    """Foreign text cut to what fits into a message."""
+    """Cut foreign text to what fits into a message."""
     return " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * MESSAGE_CHARS]).split())[
         :MESSAGE_CHARS
     ]

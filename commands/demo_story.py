@@ -20,7 +20,7 @@ import httpx2
 from redis.exceptions import RedisError
 
 from ampeco.signature import SIGNATURE_HEADER, SigningKey, sign
-from ampeco.simulator.fleet.fleet import encode
+from ampeco.simulator.fleet.announcements import encode
 from ampeco.simulator.fleet.samples import sample
 from commands.child_output import facts_of, lines_to
 from commands.demo_counts import Tally, count, shortfalls

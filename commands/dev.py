@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from ampeco.simulator.fleet.fleet import ANNOUNCED
+from ampeco.simulator.fleet.announcements import ANNOUNCED
 from commands.child_output import lines_to
 from commands.demo_stack import DemoStack, demo_stack, scratch
 from commands.dev_view import DevView

@@ -1,4 +1,4 @@
-"""Every action of AMPECO as a method; what such a method says, and how its answer is read."""
+"""Every action of AMPECO as a method; how its arguments are encoded, and how its answer is read."""
 
 from ampeco.actions.unset import UNSET, Unset
 

@@ -14,7 +14,7 @@ from ampeco.models.payload import VendorObject
 
 
 class Answer(VendorObject):
-    """What an action said; all None when it said nothing.
+    """The answer of an action; every field is None after an empty answer.
 
     Attributes:
         enveloped: the members are inside `data`, when there is one.
@@ -67,7 +67,7 @@ class Reserved(Answer):
 
 
 class DataTransferred(Answer):
-    """What the charge point said to a data transfer.
+    """The charge point's answer to a data transfer.
 
     Attributes:
         status: `Accepted`, `Rejected`, `UnknownMessageId`, `UnknownVendorId`, or a newer one.
@@ -86,7 +86,7 @@ class ChargingProfileSet(Answer):
 
 
 class SessionStarted(Answer):
-    """A session that was asked for.
+    """A session that was requested.
 
     Attributes:
         session_id: None when it was started without an EVSE; then `authorization_id` leads to the session.
@@ -154,6 +154,6 @@ class BookingAvailability(Answer):
 
 
 class PrivateDataExport(Answer):
-    """Where the data can be fetched; the address alone grants access, so no `repr` shows it."""
+    """Where the data can be downloaded; the address alone grants access, so no `repr` shows it."""
 
     download_url: str | None = Field(default=None, repr=False)

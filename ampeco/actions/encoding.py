@@ -1,7 +1,7 @@
-"""Arguments -> the JSON of a body, as the fields of an operation say; refuses what cannot have been meant.
+"""Encode arguments as the JSON of a body, by the fields of an operation; refuse what must be a mistake.
 
-Liberal in the spelling of ids (a number or the text of one) and of moments (aware, or text that is sent as it is);
-values and lengths are AMPECO's to judge, and members that no field names pass as they are.
+It accepts both spellings of ids (a number or the text of one) and of moments (aware, or text that is sent as it is);
+AMPECO checks values and lengths itself, and members that no field names are sent as they are.
 
 Source: ISO 8601 is AMPECO's convention for times; `Y-m-d H:i:s` where the request bodies at v3.110.0 say so, its
 time zone not publicly documented (UTC is sent).
@@ -18,7 +18,7 @@ _SECOND = timedelta(seconds=1)
 
 
 def encode(fields: Iterable[Field], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of a body that were given.
+    """Return the members of a body that were given.
 
     Args:
         fields: what is known of the body.
@@ -36,7 +36,7 @@ def encode(fields: Iterable[Field], given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def moment(value: datetime, written: Format = "date-time") -> str:
-    """A moment in UTC as AMPECO wants it written.
+    """Write a moment in UTC, in the format that AMPECO expects.
 
     Raises:
         ValueError: it has no time zone.

@@ -21,7 +21,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 class Fault(NamedTuple):
-    """Something that is wrong.
+    """One fault of a value.
 
     Attributes:
         place: names and positions with dots between; empty for the value itself.
@@ -33,7 +33,7 @@ class Fault(NamedTuple):
 
 
 def fits(schema: Schema, value: Any, *, strict: bool = False) -> bool:
-    """Whether the value is as the schema says.
+    """Return whether a value fits the schema.
 
     Args:
         strict: a value that fits several alternatives of a `oneOf` does not fit. Some alternatives of the
@@ -43,7 +43,7 @@ def fits(schema: Schema, value: Any, *, strict: bool = False) -> bool:
 
 
 def faults(schema: Schema, value: Any, place: str = "", *, strict: bool = False) -> Iterator[Fault]:
-    """Everything that is wrong with a value.
+    """Yield everything that is wrong with a value.
 
     Args:
         schema: without `allOf`, see `merging`.

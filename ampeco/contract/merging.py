@@ -1,4 +1,4 @@
-"""Merges the parts of `allOf` into one JSON Schema, so that what reads schemas meets no groups of parts."""
+"""Merges the parts of `allOf` into one JSON Schema, so that readers of schemas find no groups of parts."""
 
 from collections.abc import Mapping
 from functools import reduce
@@ -8,7 +8,7 @@ Schema = dict[str, Any]
 
 
 def flattened(schema: Mapping[str, Any]) -> Schema:
-    """The same schema without `allOf`, at any depth."""
+    """Return the same schema without `allOf`, at any depth."""
     own: Schema = {}
     for word, value in schema.items():
         match word:
@@ -28,7 +28,7 @@ def flattened(schema: Mapping[str, Any]) -> Schema:
 
 
 def merged(one: Schema, other: Schema) -> Schema:
-    """A schema for what fits both."""
+    """Return a schema for values that fit both."""
     both = {**one, **other}
     for word in one.keys() & other.keys():
         left, right = one[word], other[word]

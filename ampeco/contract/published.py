@@ -1,4 +1,4 @@
-"""Looks up what the contract publishes of a notification type or of an operation, as JSON Schema."""
+"""Looks up what the contract publishes about a notification type or of an operation, as JSON Schema."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Paging = Literal["empty-cursor", "next-link", "page"]
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the contract says of one operation.
+    """What the contract says about one operation.
 
     Attributes:
         body: of the request; None when there is none.
@@ -37,7 +37,7 @@ class Published:
 
 @cache
 def operation(method: str, path: str) -> Published | None:
-    """What is published of an operation, None when that is nothing.
+    """Return what the contract says of an operation; None if it does not have it.
 
     Args:
         path: with AMPECO's names of the parameters, e.g. `/public-api/resources/users/v1.0/{user}`.

@@ -62,23 +62,23 @@ def _module(types: BodyTypes) -> str:
     classes = "\n\n".join(_class(types, name, found) for name, found in groups)
     members = "\n".join(f"        self.{name} = Async{_pascal(name)}Actions(run)" for name, _ in groups)
     return f'''# {GENERATED}
-"""Every action of AMPECO as a method for async code; what a call says is in `act`."""
+"""Every action of AMPECO as a method for async code; what a call says is in `calls`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from ampeco.actions.act import Extra, act
+from ampeco.calls import Extra, act
 from ampeco.actions.answers import {", ".join(_answers())}
 from ampeco.actions.unset import UNSET, Unset
-from ampeco.endpoints import AsyncRun
+from ampeco.async_endpoints import AsyncRun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date, datetime
 
     from ampeco.actions.bodies import {", ".join(types.in_signatures())}
-    from ampeco.newer import Newer
+    from ampeco.newer import Newer, NewerNumber
     from ampeco.operations import Id
 
 

@@ -14,7 +14,7 @@ _IMPORTS = {
     "collections.abc": ("Mapping", "Sequence"),
     "datetime": ("datetime",),
     "typing": ("Any", "Literal", "NotRequired", "Required", "TypedDict"),
-    "ampeco.newer": ("Newer",),
+    "ampeco.newer": ("Newer", "NewerNumber"),
     "ampeco.operations": ("Id",),
 }
 _SAYS_LITTLE = {"Type", "Status", "Reason", "Action", "Name", "Kind"}
@@ -109,7 +109,8 @@ class BodyTypes:
         return _PLAIN.get(kind, "Any")
 
     def _literal(self, field: Row, owners: list[str], *, used: bool) -> str:
-        text = f"Literal[{', '.join(map(json.dumps, field['values']))}] | Newer"
+        newer = "Newer" if isinstance(field["values"][0], str) else "NewerNumber"
+        text = f"Literal[{', '.join(map(json.dumps, field['values']))}] | {newer}"
         if len(text) <= _LONG:
             return text
         name = _type_name(field)

@@ -49,7 +49,7 @@ def _described(shape: Shape) -> Row:
     if isinstance(shape, list):
         return _array(shape[0])
     if "is" in shape:
-        values = [value for value in shape.get("enum", ()) if isinstance(value, str)]
+        values = [value for value in shape.get("enum", ()) if isinstance(value, str | int)]
         return {**_scalar(shape["is"]), "values": values if len(values) <= _FEW else []}
     if "array" in shape:
         return {**_array(shape["array"]), "nullable": True}

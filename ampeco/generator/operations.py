@@ -182,6 +182,7 @@ def _row(entry: Row, **more: Any) -> Row:
         "path": entry["path"],
         "version": found[1],
         "deprecated": entry["deprecated"],
+        "published": _contract(entry) is not None,
         "since": entry.get("first_index_version", SEED),
         "takes": "object",
         **more,
@@ -203,7 +204,14 @@ def _refuse_two_of_one_name(made: list[Row]) -> None:
 
 
 def _without_defaults(row: Row) -> Row:
-    usual = {"deprecated": False, "fields": [], "takes": "object", "answer": None, "paging": ""}
+    usual = {
+        "deprecated": False,
+        "published": True,
+        "fields": [],
+        "takes": "object",
+        "answer": None,
+        "paging": "",
+    }
     return {name: value for name, value in row.items() if name not in usual or value != usual[name]}
 
 

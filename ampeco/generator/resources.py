@@ -15,6 +15,7 @@ from ampeco.generator.classes import snake
 from ampeco.generator.facts import GENERATED, PACKAGE, formatted
 from ampeco.generator.operations import Row
 from ampeco.generator.twins import synchronous
+from ampeco.operations.table import rank
 
 TARGET = PACKAGE / "resources"
 ROOTS = {"resources": "Resources", "logs": "Logs"}
@@ -35,9 +36,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from ampeco import calls
+from ampeco.async_endpoints import AsyncChild, AsyncNoun
 from ampeco.calls import Call
 from ampeco.operations import Id
-from ampeco.resources import async_mixins, requests
+from ampeco.resources import async_mixins
 from ampeco.resources.async_mixins import {mixins}
 
 if TYPE_CHECKING:
@@ -88,7 +91,7 @@ class _Module:
         ]
         head = _HEAD.format(
             generated=GENERATED,
-            mixins=", ".join(sorted({"AsyncChild", "AsyncNoun", *(f"Async{name}" for name in self._mixins)})),
+            mixins=", ".join(sorted(f"Async{name}" for name in self._mixins)),
             versions="\n".join(aliases),
         )
         return "\n\n".join([head, *classes])
@@ -144,7 +147,10 @@ class _Module:
             answer = "" if row["method"] == "DELETE" else _answer(row)
             body = self._body(noun, verb, row, versions) if _writes(row) else ""
             shapes.setdefault((answer, body), []).append(row["version"])
-        made = [Group(answer, body, tuple(found)) for (answer, body), found in shapes.items()]
+        made = [
+            Group(answer, body, tuple(sorted(found, reverse=True)))
+            for (answer, body), found in shapes.items()
+        ]
         if len(made) > 2:
             raise ValueError(f"{'.'.join(noun)}.{verb} has more than two shapes")
         return made
@@ -153,7 +159,7 @@ class _Module:
         """Type of a body. Where the contract does not know the version, the type of the next one that it knows."""
         described, usual = (_described(each, versions) for each in (row, versions[0]))
         if described is None:
-            return "requests.Body"
+            return "calls.Body"
         name = _noun_name(noun) + _pascal(verb)
         if usual is None or described["fields"] != usual["fields"]:
             name += "V" + row["version"].removesuffix(".0").replace(".", "_")
@@ -170,9 +176,9 @@ class _Module:
         named = f"({', '.join(given)}{',' * (len(given) == 1)})"
         version = f"version: {self._alias(group.versions)} | None = None"
         if _writes(usual):
-            arguments = [*ids, f"body: {_unquoted(group.body)} | requests.Free", "*", version]
+            arguments = [*ids, f"body: {_unquoted(group.body)} | calls.Free", "*", version]
             returns = _unquoted(group.answer)
-            call = f'requests.write(f"{{self._name}}.{verb}", version, {named}, body)'
+            call = f'calls.write(f"{{self._name}}.{verb}", version, {named}, body)'
         else:
             arguments = [
                 *ids,
@@ -181,7 +187,7 @@ class _Module:
                 f"query: async_mixins.Query = None, {version}",
             ]
             returns = _unquoted(group.answer)
-            call = f'requests.read(f"{{self._name}}.{verb}", version, {named}, include, query)'
+            call = f'calls.read(f"{{self._name}}.{verb}", version, {named}, include, query)'
         return f'''
 async def {_python(verb)}(self, {", ".join(arguments)}) -> {returns}:
     """{usual["title"]}."""
@@ -197,7 +203,7 @@ def _rows() -> list[Row]:
 def _nouns() -> Nouns:
     """Noun -> verb -> its versions, the usual one first; nouns without endpoints of their own included."""
     found: Nouns = {}
-    for row in sorted(_rows(), key=_rank, reverse=True):
+    for row in sorted(_rows(), key=rank, reverse=True):
         *noun, verb = row["name"].split(".")
         for length in range(1, len(noun)):
             found.setdefault(tuple(noun[:length]), {})
@@ -207,10 +213,6 @@ def _nouns() -> Nouns:
             if len({len(_ids(row)) for row in versions}) != 1:
                 raise ValueError(f"{noun} {verb} takes different ids in different versions")
     return found
-
-
-def _rank(row: Row) -> tuple[bool, list[int]]:
-    return not row["deprecated"], [int(part) for part in row["version"].split(".")]
 
 
 def _class_name(noun: Noun) -> str:

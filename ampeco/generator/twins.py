@@ -8,18 +8,35 @@ from ampeco.generator.facts import GENERATED, PACKAGE, formatted
 _CHANGES = (
     (r"\basync def ", "def "),
     (r"\bawait ", ""),
-    (r"\basync_mixins\b", "mixins"),
+    (r"\bimport asyncio\n", ""),
+    (r"\basyncio\.sleep\b", "time.sleep"),
+    (r"\bAwaitable\[None\]", "None"),
+    (r"\bAwaitable, ", ""),
+    (r"\bfor entry in entries:\n\s+yield entry\b", "yield from entries"),
+    (r"\.asynchronous\b", ".synchronous"),
+    (r"\b(__)?a(?=close\b|enter__|exit__)", r"\1"),
+    (r"\.acquire\(", ".acquire_blocking("),
+    (r"\basync_(?=(?:endpoints|mixins)\b)", ""),
     (r"\bAsync(?=[A-Z])", ""),
     (r"\bfor async code\b", "for code that is not async"),
+    (r"\bthe async client\b", "the client"),
 )
-_NOTE = "\n\n`ampeco/resources/mixins.py` is made from this file (`make generate`)."
+_TWINS = {
+    "async_client.py": "sync_client.py",
+    "async_endpoints.py": "endpoints.py",
+    "resources/async_mixins.py": "resources/mixins.py",
+}
 
 
 def outputs() -> dict[Path, str]:
     """The twins of modules that are written by hand."""
-    source, target = PACKAGE / "resources" / "async_mixins.py", PACKAGE / "resources" / "mixins.py"
-    text = source.read_text().replace(_NOTE, "")
-    return {target: formatted(target, f"# {GENERATED}\n{synchronous(text)}")}
+    made = {}
+    for source, target in _TWINS.items():
+        path = PACKAGE / target
+        note = f"\n\n`ampeco/{target}` is made from this file (`make generate`)."
+        text = synchronous((PACKAGE / source).read_text().replace(note, ""))
+        made[path] = formatted(path, f"# {GENERATED}\n{text}")
+    return made
 
 
 def synchronous(text: str) -> str:

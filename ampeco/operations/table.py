@@ -41,7 +41,7 @@ class Field:
     type: str
     required: bool = False
     nullable: bool = False
-    values: tuple[str, ...] = ()
+    values: tuple[str | int, ...] = ()
     format: Format = ""
     says: str = ""
     items: str = ""
@@ -69,6 +69,7 @@ class Operation:
         kind: `read` changes nothing, `write` keeps records, `action` makes something happen.
         idempotent: a second equal call changes nothing more, even a late one.
         version: of the endpoint.
+        published: the published contract has this version; later indexes name others.
         since: first index of the API that is known to list it.
         fields: members of the body; empty when there is none, None when it is not publicly documented.
         takes: what the body is; an `array` is described by the only one of `fields`.
@@ -86,6 +87,7 @@ class Operation:
     idempotent: bool
     version: str
     deprecated: bool = False
+    published: bool = True
     since: str = ""
     fields: tuple[Field, ...] | None = ()
     takes: Literal["object", "array"] = "object"
@@ -125,7 +127,7 @@ class Versions(Mapping[tuple[str, str], Operation]):
 
 
 class Newest(Mapping[str, Operation]):
-    """Endpoints by name: of each the newest version that is not deprecated, else its newest one."""
+    """Endpoints by name, each in the version of the highest `rank`."""
 
     def __init__(self, versions: Mapping[tuple[str, str], Operation]) -> None:
         self._versions = versions
@@ -152,17 +154,22 @@ def _newest() -> dict[str, str]:
     chosen: dict[str, dict[str, Any]] = {}
     for row in _rows().values():
         other = chosen.get(row["name"])
-        if other is None or _rank(row) > _rank(other):
+        if other is None or rank(row) > rank(other):
             chosen[row["name"]] = row
     return {name: row["version"] for name, row in chosen.items()}
 
 
-def _rank(row: Mapping[str, Any]) -> tuple[bool, tuple[int, ...]]:
-    return not row.get("deprecated"), tuple(map(int, row["version"].split(".")))
+def rank(row: Mapping[str, Any]) -> tuple[bool, bool, tuple[int, ...]]:
+    """Rank the versions of a name: a published one wins, then one that is not deprecated, then the newest.
+
+    A tenant of the contract's age answers 404 to versions that only later indexes name.
+    """
+    version = tuple(map(int, row["version"].split(".")))
+    return row.get("published", True), not row.get("deprecated"), version
 
 
 VERSIONS: Mapping[tuple[str, str], Operation] = Versions()
 """Every endpoint, by name and version."""
 
 OPERATIONS: Mapping[str, Operation] = Newest(VERSIONS)
-"""By name: the newest version that is not deprecated, else the newest one."""
+"""By name, in the version that is called unless a caller names another one (`rank`)."""

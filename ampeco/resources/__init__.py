@@ -1,1 +1,1 @@
-"""Every resource and log endpoint of AMPECO as a method; what such a method says and how its answer is read."""
+"""Every resource and log endpoint of AMPECO as a method; how bodies are written and answers are read."""

@@ -7,16 +7,14 @@ resource has another shape. Ids come first, by position, in the order of the pat
 `ampeco/resources/mixins.py` is made from this file (`make generate`).
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from functools import cached_property
-from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, overload
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar, TypeVarTuple, overload
 
-from ampeco.calls import Call
-from ampeco.endpoints import AsyncRun
-from ampeco.listing import PER_PAGE, Listing
+from ampeco import calls
+from ampeco.async_endpoints import AsyncNoun
+from ampeco.calls import NOT_GIVEN, Call, Free
+from ampeco.listing import PER_PAGE
 from ampeco.operations import Id
-from ampeco.resources import requests
-from ampeco.resources.requests import NOT_GIVEN, Free
 
 T = TypeVar("T")
 Old = TypeVar("Old")
@@ -24,42 +22,12 @@ Sent = TypeVar("Sent")
 OldSent = TypeVar("OldSent")
 Version = TypeVar("Version", bound=str)
 OldVersion = TypeVar("OldVersion", bound=str)
-N = TypeVar("N")
 Created = TypeVar("Created")
 Updated = TypeVar("Updated")
 Ids = TypeVarTuple("Ids")
 
 Filters = Mapping[str, Any] | None
 Query = Mapping[str, Any] | None
-
-
-class AsyncWalk(Protocol):
-    """Requests one page of a list after the other."""
-
-    def __call__(self, listing: Listing[T], /) -> AsyncIterator[T]:
-        """Its entries. The next page is requested when the caller wants more."""
-
-
-class AsyncNoun:
-    """A resource or a kind of logs."""
-
-    _name = ""
-
-    def __init__(self, run: AsyncRun, walk: AsyncWalk, name: str = "") -> None:
-        self._run = run
-        self._walk = walk
-        self._name = name or self._name
-
-
-class AsyncChild(cached_property[N]):
-    """A noun below another one; made when it is first used. Its name in the table is that of the attribute."""
-
-    def __init__(self, kind: Callable[[AsyncRun, AsyncWalk, str], N]) -> None:
-        def made(parent: AsyncNoun) -> N:
-            name = f"{parent._name}.{self.attrname}".replace("_", "-")  # noqa: SLF001 - the same family
-            return kind(parent._run, parent._walk, name)  # noqa: SLF001
-
-        super().__init__(made)
 
 
 class AsyncLister(AsyncNoun, Generic[T, Version, *Ids]):
@@ -76,7 +44,7 @@ class AsyncLister(AsyncNoun, Generic[T, Version, *Ids]):
     ) -> AsyncIterator[T]:
         """All entries, page by page."""
         return self._walk(
-            requests.listing(
+            calls.listing(
                 f"{self._name}.list", version, ids, filters, include=include, query=query, per_page=per_page
             )
         )
@@ -116,7 +84,7 @@ class AsyncVersionedLister(AsyncNoun, Generic[T, Version, Old, OldVersion, *Ids]
     ) -> AsyncIterator[Any]:
         """All entries, page by page."""
         return self._walk(
-            requests.listing(
+            calls.listing(
                 f"{self._name}.list", version, ids, filters, include=include, query=query, per_page=per_page
             )
         )
@@ -129,7 +97,7 @@ class AsyncReader(AsyncNoun, Generic[T, Version, *Ids]):
         self, *ids: *Ids, include: Sequence[str] = (), query: Query = None, version: Version | None = None
     ) -> T:
         """One of them, as it is now."""
-        call: Call[T] = requests.read(f"{self._name}.read", version, ids, include, query)
+        call: Call[T] = calls.read(f"{self._name}.read", version, ids, include, query)
         return await self._run(call)
 
 
@@ -148,7 +116,7 @@ class AsyncVersionedReader(AsyncNoun, Generic[T, Version, Old, OldVersion, *Ids]
         self, *ids: *Ids, include: Sequence[str] = (), query: Query = None, version: str | None = None
     ) -> Any:
         """One of them, as it is now."""
-        return await self._run(requests.read(f"{self._name}.read", version, ids, include, query))
+        return await self._run(calls.read(f"{self._name}.read", version, ids, include, query))
 
 
 class AsyncCreator(AsyncNoun, Generic[T, Sent, Version, *Ids]):
@@ -168,7 +136,7 @@ class AsyncCreator(AsyncNoun, Generic[T, Sent, Version, *Ids]):
         Returns:
             What AMPECO answers, None when it answers nothing.
         """
-        return await self._run(requests.write(f"{self._name}.create", version, given, body))
+        return await self._run(calls.write(f"{self._name}.create", version, given, body))
 
 
 class AsyncVersionedCreator(AsyncNoun, Generic[T, Sent, Version, Old, OldSent, OldVersion, *Ids]):
@@ -194,7 +162,7 @@ class AsyncVersionedCreator(AsyncNoun, Generic[T, Sent, Version, Old, OldSent, O
         Returns:
             What AMPECO answers, None when it answers nothing.
         """
-        return await self._run(requests.write(f"{self._name}.create", version, given, body))
+        return await self._run(calls.write(f"{self._name}.create", version, given, body))
 
 
 class AsyncUpdater(AsyncNoun, Generic[T, Sent, Version, *Ids]):
@@ -214,7 +182,7 @@ class AsyncUpdater(AsyncNoun, Generic[T, Sent, Version, *Ids]):
         Returns:
             What AMPECO answers, None when it answers nothing.
         """
-        return await self._run(requests.write(f"{self._name}.update", version, given, body))
+        return await self._run(calls.write(f"{self._name}.update", version, given, body))
 
 
 class AsyncVersionedUpdater(AsyncNoun, Generic[T, Sent, Version, Old, OldSent, OldVersion, *Ids]):
@@ -240,7 +208,7 @@ class AsyncVersionedUpdater(AsyncNoun, Generic[T, Sent, Version, Old, OldSent, O
         Returns:
             What AMPECO answers, None when it answers nothing.
         """
-        return await self._run(requests.write(f"{self._name}.update", version, given, body))
+        return await self._run(calls.write(f"{self._name}.update", version, given, body))
 
 
 class AsyncDeleter(AsyncNoun, Generic[Version, *Ids]):
@@ -248,7 +216,7 @@ class AsyncDeleter(AsyncNoun, Generic[Version, *Ids]):
 
     async def delete(self, *ids: *Ids, version: Version | None = None) -> None:
         """Delete one."""
-        await self._run(requests.delete(f"{self._name}.delete", version, ids))
+        await self._run(calls.delete(f"{self._name}.delete", version, ids))
 
 
 class AsyncArchive(

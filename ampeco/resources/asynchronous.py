@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from ampeco import calls
+from ampeco.async_endpoints import AsyncChild, AsyncNoun
 from ampeco.calls import Call
 from ampeco.operations import Id
-from ampeco.resources import async_mixins, requests
+from ampeco.resources import async_mixins
 from ampeco.resources.async_mixins import (
     AsyncArchive,
-    AsyncChild,
     AsyncCreator,
     AsyncDeleter,
     AsyncLister,
-    AsyncNoun,
     AsyncReader,
     AsyncRecords,
     AsyncUpdater,
@@ -117,7 +117,7 @@ class AsyncChargePointsNetworkStatusLogs(AsyncLister[dict[str, Any], V20, Id]):
     """AMPECO's `charge-points.network-status-logs`. Versions: 2.0."""
 
 
-class AsyncChargePointsNotes(AsyncRecords[dict[str, Any], requests.Body, requests.Body, V20, Id]):
+class AsyncChargePointsNotes(AsyncRecords[dict[str, Any], calls.Body, calls.Body, V20, Id]):
     """AMPECO's `charge-points.notes`. Versions: 2.0."""
 
 
@@ -168,14 +168,14 @@ class AsyncCircuitsConsumption(AsyncReader[Any, V20_10, Id]):
         version: V10 | None = None,
     ) -> dict[str, Any]:
         """Circuit / Consumption (phase)."""
-        call: Call[dict[str, Any]] = requests.read(
+        call: Call[dict[str, Any]] = calls.read(
             f"{self._name}.read-phase", version, (dlm_circuit, phase), include, query
         )
         return await self._run(call)
 
 
 class AsyncCircuitsSchedule(
-    AsyncReader[Any, V20, Id], AsyncUpdater[Any, requests.Body, V20, Id], AsyncDeleter[V20, Id]
+    AsyncReader[Any, V20, Id], AsyncUpdater[Any, calls.Body, V20, Id], AsyncDeleter[V20, Id]
 ):
     """AMPECO's `circuits.schedule`. Versions: 2.0."""
 
@@ -230,7 +230,7 @@ class AsyncEvsesLatestHardwareStatusLog(AsyncReader[Any, V20, Id]):
     """AMPECO's `evses.latest-hardware-status-log`. Versions: 2.0."""
 
 
-class AsyncEvsesNotes(AsyncRecords[dict[str, Any], requests.Body, requests.Body, V20, Id]):
+class AsyncEvsesNotes(AsyncRecords[dict[str, Any], calls.Body, calls.Body, V20, Id]):
     """AMPECO's `evses.notes`. Versions: 2.0."""
 
 
@@ -254,13 +254,11 @@ class AsyncLocationsChargingZones(
     """AMPECO's `locations.charging-zones`. Versions: 2.0."""
 
 
-class AsyncLocationsNotes(AsyncRecords[dict[str, Any], requests.Body, requests.Body, V20, Id]):
+class AsyncLocationsNotes(AsyncRecords[dict[str, Any], calls.Body, calls.Body, V20, Id]):
     """AMPECO's `locations.notes`. Versions: 2.0."""
 
 
-class AsyncParkingSpacesEvses(
-    AsyncLister[dict[str, Any], V10, Id], AsyncUpdater[Any, requests.Body, V10, Id]
-):
+class AsyncParkingSpacesEvses(AsyncLister[dict[str, Any], V10, Id], AsyncUpdater[Any, calls.Body, V10, Id]):
     """AMPECO's `parking-spaces.evses`. Versions: 1.0."""
 
 
@@ -278,14 +276,14 @@ class AsyncPartnerSettlementReportsRecords(
 
 class AsyncPartnersAdmins(
     AsyncLister[dict[str, Any], V20, Id],
-    AsyncCreator[dict[str, Any], requests.Body, V20, Id],
-    AsyncUpdater[dict[str, Any], requests.Body, V20, Id, Id],
+    AsyncCreator[dict[str, Any], calls.Body, V20, Id],
+    AsyncUpdater[dict[str, Any], calls.Body, V20, Id, Id],
     AsyncDeleter[V20, Id, Id],
 ):
     """AMPECO's `partners.admins`. Versions: 2.0."""
 
 
-class AsyncPartnersNotes(AsyncRecords[dict[str, Any], requests.Body, requests.Body, V20, Id]):
+class AsyncPartnersNotes(AsyncRecords[dict[str, Any], calls.Body, calls.Body, V20, Id]):
     """AMPECO's `partners.notes`. Versions: 2.0."""
 
 
@@ -303,12 +301,12 @@ class AsyncRoamingOperatorsCustomTariffFilters(
     async def reorder(
         self,
         roaming_operator: Id,
-        body: bodies.RoamingOperatorCustomTariffFilterReorder | requests.Free,
+        body: bodies.RoamingOperatorCustomTariffFilterReorder | calls.Free,
         *,
         version: V20 | None = None,
     ) -> Any:
         """Roaming Operators / Custom Tariff Filters / Reorder."""
-        call: Call[Any] = requests.write(f"{self._name}.reorder", version, (roaming_operator,), body)
+        call: Call[Any] = calls.write(f"{self._name}.reorder", version, (roaming_operator,), body)
         return await self._run(call)
 
 
@@ -316,7 +314,7 @@ class AsyncSessionsConsumptionStats(AsyncReader[Any, V10, Id]):
     """AMPECO's `sessions.consumption-stats`. Versions: 1.0."""
 
 
-class AsyncSubOperatorsNotes(AsyncRecords[dict[str, Any], requests.Body, requests.Body, V20, Id]):
+class AsyncSubOperatorsNotes(AsyncRecords[dict[str, Any], calls.Body, calls.Body, V20, Id]):
     """AMPECO's `sub-operators.notes`. Versions: 2.0."""
 
 
@@ -327,7 +325,7 @@ class AsyncUsersInvoiceDetails(
     """AMPECO's `users.invoice-details`. Versions: 1.0."""
 
 
-class AsyncUsersNotes(AsyncRecords[dict[str, Any], requests.Body, requests.Body, V11, Id]):
+class AsyncUsersNotes(AsyncRecords[dict[str, Any], calls.Body, calls.Body, V11, Id]):
     """AMPECO's `users.notes`. Versions: 1.1."""
 
 
@@ -622,9 +620,7 @@ class AsyncIdTags(AsyncRecords["objects.IdTag", "bodies.IdTagCreate", "bodies.Id
     """AMPECO's `id-tags`. Versions: 2.0."""
 
 
-class AsyncInstallationAndMaintenanceCompanies(
-    AsyncRecords[dict[str, Any], requests.Body, requests.Body, V10]
-):
+class AsyncInstallationAndMaintenanceCompanies(AsyncRecords[dict[str, Any], calls.Body, calls.Body, V10]):
     """AMPECO's `installation-and-maintenance-companies`. Versions: 1.0."""
 
 
@@ -638,7 +634,7 @@ class AsyncInvoices(AsyncArchive[dict[str, Any], V10]):
     """AMPECO's `invoices`. Versions: 1.0."""
 
 
-class AsyncIssues(AsyncRecords["objects.Issue", requests.Body, requests.Body, V10]):
+class AsyncIssues(AsyncRecords["objects.Issue", calls.Body, calls.Body, V10]):
     """AMPECO's `issues`. Versions: 1.0."""
 
 
@@ -669,9 +665,7 @@ class AsyncOperators(AsyncArchive[dict[str, Any], V10]):
     """AMPECO's `operators`. Versions: 1.0."""
 
 
-class AsyncParkingSpaces(
-    AsyncRecords["objects.ParkingSpace", "bodies.ParkingSpaceCreate", requests.Body, V10]
-):
+class AsyncParkingSpaces(AsyncRecords["objects.ParkingSpace", "bodies.ParkingSpaceCreate", calls.Body, V10]):
     """AMPECO's `parking-spaces`.
 
     Versions: create 1.0; delete 1.0; list 1.0; read 1.0; replace 1.0 (deprecated); update 1.0.
@@ -680,38 +674,32 @@ class AsyncParkingSpaces(
     evses = AsyncChild(AsyncParkingSpacesEvses)
 
     async def replace(
-        self,
-        parking_space: Id,
-        body: bodies.ParkingSpaceReplace | requests.Free,
-        *,
-        version: V10 | None = None,
+        self, parking_space: Id, body: bodies.ParkingSpaceReplace | calls.Free, *, version: V10 | None = None
     ) -> objects.ParkingSpace:
         """Parking Space / Update."""
-        call: Call[objects.ParkingSpace] = requests.write(
+        call: Call[objects.ParkingSpace] = calls.write(
             f"{self._name}.replace", version, (parking_space,), body
         )
         return await self._run(call)
 
 
-class AsyncPartnerContracts(AsyncRecords[dict[str, Any], "bodies.PartnerContractCreate", requests.Body, V10]):
+class AsyncPartnerContracts(AsyncRecords[dict[str, Any], "bodies.PartnerContractCreate", calls.Body, V10]):
     """AMPECO's `partner-contracts`. Versions: 1.0."""
 
     async def replace(
         self,
         partner_contract: Id,
-        body: bodies.PartnerContractReplace | requests.Free,
+        body: bodies.PartnerContractReplace | calls.Free,
         *,
         version: V10 | None = None,
     ) -> dict[str, Any]:
         """Partner Contract / Update."""
-        call: Call[dict[str, Any]] = requests.write(
-            f"{self._name}.replace", version, (partner_contract,), body
-        )
+        call: Call[dict[str, Any]] = calls.write(f"{self._name}.replace", version, (partner_contract,), body)
         return await self._run(call)
 
 
 class AsyncPartnerExpenses(AsyncLister[dict[str, Any], V12_11_10]):
-    """AMPECO's `partner-expenses`. Versions: 1.2, 1.1 (deprecated), 1.0 (deprecated)."""
+    """AMPECO's `partner-expenses`. Versions: 1.1 (deprecated), 1.0 (deprecated), 1.2."""
 
 
 class AsyncPartnerInvites(
@@ -721,7 +709,7 @@ class AsyncPartnerInvites(
 
 
 class AsyncPartnerRevenues(AsyncLister[dict[str, Any], V12_11_10]):
-    """AMPECO's `partner-revenues`. Versions: 1.2, 1.1 (deprecated), 1.0 (deprecated)."""
+    """AMPECO's `partner-revenues`. Versions: 1.1 (deprecated), 1.0 (deprecated), 1.2."""
 
 
 class AsyncPartnerSettlementReports(AsyncArchive["objects.PartnerSettlementReport", V10]):
@@ -750,7 +738,7 @@ class AsyncPartners(
 class AsyncPaymentTerminals(
     AsyncRecords[dict[str, Any], "bodies.PaymentTerminalCreate", "bodies.PaymentTerminalUpdate", V11_10]
 ):
-    """AMPECO's `payment-terminals`. Versions: 1.1, 1.0 (deprecated)."""
+    """AMPECO's `payment-terminals`. Versions: 1.0 (deprecated), 1.1."""
 
 
 class AsyncProvisioningCertificates(
@@ -835,13 +823,13 @@ class AsyncSettings(AsyncReader[Any, V10]):
 class AsyncSubOperators(
     AsyncLister["objects.SubOperator", V20_10],
     AsyncReader["objects.SubOperator", V20_10, Id],
-    AsyncCreator["objects.SubOperator", requests.Body, V20],
-    AsyncUpdater["objects.SubOperator", requests.Body, V20, Id],
+    AsyncCreator["objects.SubOperator", calls.Body, V20],
+    AsyncUpdater["objects.SubOperator", calls.Body, V20, Id],
     AsyncDeleter[V20, Id],
 ):
     """AMPECO's `sub-operators`.
 
-    Versions: create 2.0; delete 2.0; list 2.0, 1.0 (deprecated); read 2.0, 1.0 (deprecated); update
+    Versions: create 2.0; delete 2.0; list 1.0 (deprecated), 2.0; read 1.0 (deprecated), 2.0; update
     2.0.
     """
 
@@ -919,7 +907,7 @@ class AsyncUserGroups(AsyncRecords[dict[str, Any], "bodies.UserGroupCreate", "bo
 
 
 class AsyncUsers(AsyncRecords["objects.User", "bodies.UserCreate", "bodies.UserUpdate", V11_10]):
-    """AMPECO's `users`. Versions: 1.1, 1.0 (deprecated)."""
+    """AMPECO's `users`. Versions: 1.0 (deprecated), 1.1."""
 
     invoice_details = AsyncChild(AsyncUsersInvoiceDetails)
     notes = AsyncChild(AsyncUsersNotes)

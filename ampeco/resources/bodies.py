@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NotRequired, Required, TypedDict
 
-from ampeco.newer import Newer
+from ampeco.newer import Newer, NewerNumber
 
 AccessMethod = Literal["OPEN", "TOKEN", "LICENSE_PLATE", "ACCESS_CODE", "INTERCOM", "PARKING_TICKET"] | Newer
 AccessType = Literal["private_view_private_use", "private_view_public_use", "public_view_private_use"] | Newer
@@ -150,6 +150,7 @@ PhaseAcPowerFormula = Literal["amperage_voltage_3", "amperage_voltage_sqr3"] | N
 PhaseRotation = Literal["RST", "RTS", "SRT", "STR", "TRS", "TSR"] | Newer
 Phases = Literal["single_phase", "three_phase", "split_phase"] | Newer
 PostPaidChargingSessionsAccumulation = Literal["none", "personal", "personal_commercial"] | Newer
+PricePeriodInMinutes = Literal[1, 15, 30, 60, 240, 360] | NewerNumber
 Protocol = Literal["ocpp 1.5", "ocpp 1.6", "ocpp 1.6 soap", "ocpp 2.0.1"] | Newer
 ProvisioningCertificateIdTagStatus = Literal["active", "disabled", "suspended"] | Newer
 ProvisioningCertificateIdTagType = Literal["rfid", "mac_address", "emaid"] | Newer
@@ -173,6 +174,7 @@ SessionsAllowed = (
     ]
     | Newer
 )
+StateOfChargeIdleThreshold = Literal[75, 80, 85, 90, 95, 100] | NewerNumber
 SubscriptionPlanAllowanceType = Literal["none", "combined", "separate"] | Newer
 TariffType = (
     Literal[
@@ -888,7 +890,7 @@ class ElectricityRateCreateV1(TypedDict, total=False):
 
     name: Required[str]
     utilityId: int | None
-    pricingGranularityInMinutes: Required[int]
+    pricingGranularityInMinutes: Required[Literal[60, 30, 15] | NewerNumber]
     defaultPricePerKwh: Required[float]
     taxId: int
     taxPercentage: float
@@ -1768,7 +1770,7 @@ class TariffPricing(TypedDict, total=False):
     pricePerKwh: float | None
     dayPricePerKwh: float | None
     nightPricePerKwh: float | None
-    pricePeriodInMinutes: int | None
+    pricePeriodInMinutes: PricePeriodInMinutes | None
     pricePerPeriod: float | None
     durationFeeLimit: float | None
     dayPricePerPeriod: float | None
@@ -1777,7 +1779,7 @@ class TariffPricing(TypedDict, total=False):
     nightIdleFeePerMinute: float | None
     idleFeePerMinute: float | None
     idleFeeGracePeriodMinutes: float | None
-    idlePricingPeriodInMinutes: float | None
+    idlePricingPeriodInMinutes: PricePeriodInMinutes | None
     idleFeePeriodStart: str | None
     idleFeePeriodEnd: str | None
     idleFeeLimit: float | None
@@ -1811,7 +1813,7 @@ class TariffPricing(TypedDict, total=False):
     lockEnergyPriceOnSessionStart: bool
     lockDurationPriceOnSessionStart: bool
     lockIdlePriceOnSessionStart: bool
-    stateOfChargeIdleThreshold: int | None
+    stateOfChargeIdleThreshold: StateOfChargeIdleThreshold | None
     averagePowerIdleThreshold: float | None
 
 
@@ -1824,11 +1826,11 @@ class TariffPricingDaysWhenApplied(TypedDict, total=False):
     name: str
     specialDates: Sequence[str]
     idleFeeGracePeriodMinutes: float | None
-    idlePricingPeriodInMinutes: float | None
+    idlePricingPeriodInMinutes: PricePeriodInMinutes | None
     connectionFeeMinimumSessionDuration: int | None
     connectionFeeMinimumSessionEnergy: float | None
     durationFeeGracePeriod: int | None
-    pricePeriodInMinutes: int | None
+    pricePeriodInMinutes: PricePeriodInMinutes | None
     pricePeriods: TariffPricingPricePeriods
 
 

@@ -6,16 +6,14 @@ and one `Id` for each id in the path. A mixin called versioned has a second grou
 resource has another shape. Ids come first, by position, in the order of the path.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, overload
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar, TypeVarTuple, overload
 
-from ampeco.calls import Call
-from ampeco.endpoints import Run
-from ampeco.listing import PER_PAGE, Listing
+from ampeco import calls
+from ampeco.calls import NOT_GIVEN, Call, Free
+from ampeco.endpoints import Noun
+from ampeco.listing import PER_PAGE
 from ampeco.operations import Id
-from ampeco.resources import requests
-from ampeco.resources.requests import NOT_GIVEN, Free
 
 T = TypeVar("T")
 Old = TypeVar("Old")
@@ -23,42 +21,12 @@ Sent = TypeVar("Sent")
 OldSent = TypeVar("OldSent")
 Version = TypeVar("Version", bound=str)
 OldVersion = TypeVar("OldVersion", bound=str)
-N = TypeVar("N")
 Created = TypeVar("Created")
 Updated = TypeVar("Updated")
 Ids = TypeVarTuple("Ids")
 
 Filters = Mapping[str, Any] | None
 Query = Mapping[str, Any] | None
-
-
-class Walk(Protocol):
-    """Requests one page of a list after the other."""
-
-    def __call__(self, listing: Listing[T], /) -> Iterator[T]:
-        """Its entries. The next page is requested when the caller wants more."""
-
-
-class Noun:
-    """A resource or a kind of logs."""
-
-    _name = ""
-
-    def __init__(self, run: Run, walk: Walk, name: str = "") -> None:
-        self._run = run
-        self._walk = walk
-        self._name = name or self._name
-
-
-class Child(cached_property[N]):
-    """A noun below another one; made when it is first used. Its name in the table is that of the attribute."""
-
-    def __init__(self, kind: Callable[[Run, Walk, str], N]) -> None:
-        def made(parent: Noun) -> N:
-            name = f"{parent._name}.{self.attrname}".replace("_", "-")  # noqa: SLF001 - the same family
-            return kind(parent._run, parent._walk, name)  # noqa: SLF001
-
-        super().__init__(made)
 
 
 class Lister(Noun, Generic[T, Version, *Ids]):
@@ -75,7 +43,7 @@ class Lister(Noun, Generic[T, Version, *Ids]):
     ) -> Iterator[T]:
         """All entries, page by page."""
         return self._walk(
-            requests.listing(
+            calls.listing(
                 f"{self._name}.list", version, ids, filters, include=include, query=query, per_page=per_page
             )
         )
@@ -115,7 +83,7 @@ class VersionedLister(Noun, Generic[T, Version, Old, OldVersion, *Ids]):
     ) -> Iterator[Any]:
         """All entries, page by page."""
         return self._walk(
-            requests.listing(
+            calls.listing(
                 f"{self._name}.list", version, ids, filters, include=include, query=query, per_page=per_page
             )
         )
@@ -128,7 +96,7 @@ class Reader(Noun, Generic[T, Version, *Ids]):
         self, *ids: *Ids, include: Sequence[str] = (), query: Query = None, version: Version | None = None
     ) -> T:
         """One of them, as it is now."""
-        call: Call[T] = requests.read(f"{self._name}.read", version, ids, include, query)
+        call: Call[T] = calls.read(f"{self._name}.read", version, ids, include, query)
         return self._run(call)
 
 
@@ -147,7 +115,7 @@ class VersionedReader(Noun, Generic[T, Version, Old, OldVersion, *Ids]):
         self, *ids: *Ids, include: Sequence[str] = (), query: Query = None, version: str | None = None
     ) -> Any:
         """One of them, as it is now."""
-        return self._run(requests.read(f"{self._name}.read", version, ids, include, query))
+        return self._run(calls.read(f"{self._name}.read", version, ids, include, query))
 
 
 class Creator(Noun, Generic[T, Sent, Version, *Ids]):
@@ -167,7 +135,7 @@ class Creator(Noun, Generic[T, Sent, Version, *Ids]):
         Returns:
             What AMPECO answers, None when it answers nothing.
         """
-        return self._run(requests.write(f"{self._name}.create", version, given, body))
+        return self._run(calls.write(f"{self._name}.create", version, given, body))
 
 
 class VersionedCreator(Noun, Generic[T, Sent, Version, Old, OldSent, OldVersion, *Ids]):
@@ -191,7 +159,7 @@ class VersionedCreator(Noun, Generic[T, Sent, Version, Old, OldSent, OldVersion,
         Returns:
             What AMPECO answers, None when it answers nothing.
         """
-        return self._run(requests.write(f"{self._name}.create", version, given, body))
+        return self._run(calls.write(f"{self._name}.create", version, given, body))
 
 
 class Updater(Noun, Generic[T, Sent, Version, *Ids]):
@@ -211,7 +179,7 @@ class Updater(Noun, Generic[T, Sent, Version, *Ids]):
         Returns:
             What AMPECO answers, None when it answers nothing.
         """
-        return self._run(requests.write(f"{self._name}.update", version, given, body))
+        return self._run(calls.write(f"{self._name}.update", version, given, body))
 
 
 class VersionedUpdater(Noun, Generic[T, Sent, Version, Old, OldSent, OldVersion, *Ids]):
@@ -235,7 +203,7 @@ class VersionedUpdater(Noun, Generic[T, Sent, Version, Old, OldSent, OldVersion,
         Returns:
             What AMPECO answers, None when it answers nothing.
         """
-        return self._run(requests.write(f"{self._name}.update", version, given, body))
+        return self._run(calls.write(f"{self._name}.update", version, given, body))
 
 
 class Deleter(Noun, Generic[Version, *Ids]):
@@ -243,7 +211,7 @@ class Deleter(Noun, Generic[Version, *Ids]):
 
     def delete(self, *ids: *Ids, version: Version | None = None) -> None:
         """Delete one."""
-        self._run(requests.delete(f"{self._name}.delete", version, ids))
+        self._run(calls.delete(f"{self._name}.delete", version, ids))
 
 
 class Archive(Lister[T, Version, *Ids], Reader[T, Version, *Ids, Id], Generic[T, Version, *Ids]):

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from ampeco import calls
 from ampeco.calls import Call
+from ampeco.endpoints import Child, Noun
 from ampeco.operations import Id
-from ampeco.resources import mixins, requests
+from ampeco.resources import mixins
 from ampeco.resources.mixins import (
     Archive,
-    Child,
     Creator,
     Deleter,
     Lister,
-    Noun,
     Reader,
     Records,
     Updater,
@@ -117,7 +117,7 @@ class ChargePointsNetworkStatusLogs(Lister[dict[str, Any], V20, Id]):
     """AMPECO's `charge-points.network-status-logs`. Versions: 2.0."""
 
 
-class ChargePointsNotes(Records[dict[str, Any], requests.Body, requests.Body, V20, Id]):
+class ChargePointsNotes(Records[dict[str, Any], calls.Body, calls.Body, V20, Id]):
     """AMPECO's `charge-points.notes`. Versions: 2.0."""
 
 
@@ -168,13 +168,13 @@ class CircuitsConsumption(Reader[Any, V20_10, Id]):
         version: V10 | None = None,
     ) -> dict[str, Any]:
         """Circuit / Consumption (phase)."""
-        call: Call[dict[str, Any]] = requests.read(
+        call: Call[dict[str, Any]] = calls.read(
             f"{self._name}.read-phase", version, (dlm_circuit, phase), include, query
         )
         return self._run(call)
 
 
-class CircuitsSchedule(Reader[Any, V20, Id], Updater[Any, requests.Body, V20, Id], Deleter[V20, Id]):
+class CircuitsSchedule(Reader[Any, V20, Id], Updater[Any, calls.Body, V20, Id], Deleter[V20, Id]):
     """AMPECO's `circuits.schedule`. Versions: 2.0."""
 
 
@@ -226,7 +226,7 @@ class EvsesLatestHardwareStatusLog(Reader[Any, V20, Id]):
     """AMPECO's `evses.latest-hardware-status-log`. Versions: 2.0."""
 
 
-class EvsesNotes(Records[dict[str, Any], requests.Body, requests.Body, V20, Id]):
+class EvsesNotes(Records[dict[str, Any], calls.Body, calls.Body, V20, Id]):
     """AMPECO's `evses.notes`. Versions: 2.0."""
 
 
@@ -248,11 +248,11 @@ class LocationsChargingZones(
     """AMPECO's `locations.charging-zones`. Versions: 2.0."""
 
 
-class LocationsNotes(Records[dict[str, Any], requests.Body, requests.Body, V20, Id]):
+class LocationsNotes(Records[dict[str, Any], calls.Body, calls.Body, V20, Id]):
     """AMPECO's `locations.notes`. Versions: 2.0."""
 
 
-class ParkingSpacesEvses(Lister[dict[str, Any], V10, Id], Updater[Any, requests.Body, V10, Id]):
+class ParkingSpacesEvses(Lister[dict[str, Any], V10, Id], Updater[Any, calls.Body, V10, Id]):
     """AMPECO's `parking-spaces.evses`. Versions: 1.0."""
 
 
@@ -270,14 +270,14 @@ class PartnerSettlementReportsRecords(
 
 class PartnersAdmins(
     Lister[dict[str, Any], V20, Id],
-    Creator[dict[str, Any], requests.Body, V20, Id],
-    Updater[dict[str, Any], requests.Body, V20, Id, Id],
+    Creator[dict[str, Any], calls.Body, V20, Id],
+    Updater[dict[str, Any], calls.Body, V20, Id, Id],
     Deleter[V20, Id, Id],
 ):
     """AMPECO's `partners.admins`. Versions: 2.0."""
 
 
-class PartnersNotes(Records[dict[str, Any], requests.Body, requests.Body, V20, Id]):
+class PartnersNotes(Records[dict[str, Any], calls.Body, calls.Body, V20, Id]):
     """AMPECO's `partners.notes`. Versions: 2.0."""
 
 
@@ -295,12 +295,12 @@ class RoamingOperatorsCustomTariffFilters(
     def reorder(
         self,
         roaming_operator: Id,
-        body: bodies.RoamingOperatorCustomTariffFilterReorder | requests.Free,
+        body: bodies.RoamingOperatorCustomTariffFilterReorder | calls.Free,
         *,
         version: V20 | None = None,
     ) -> Any:
         """Roaming Operators / Custom Tariff Filters / Reorder."""
-        call: Call[Any] = requests.write(f"{self._name}.reorder", version, (roaming_operator,), body)
+        call: Call[Any] = calls.write(f"{self._name}.reorder", version, (roaming_operator,), body)
         return self._run(call)
 
 
@@ -308,7 +308,7 @@ class SessionsConsumptionStats(Reader[Any, V10, Id]):
     """AMPECO's `sessions.consumption-stats`. Versions: 1.0."""
 
 
-class SubOperatorsNotes(Records[dict[str, Any], requests.Body, requests.Body, V20, Id]):
+class SubOperatorsNotes(Records[dict[str, Any], calls.Body, calls.Body, V20, Id]):
     """AMPECO's `sub-operators.notes`. Versions: 2.0."""
 
 
@@ -319,7 +319,7 @@ class UsersInvoiceDetails(
     """AMPECO's `users.invoice-details`. Versions: 1.0."""
 
 
-class UsersNotes(Records[dict[str, Any], requests.Body, requests.Body, V11, Id]):
+class UsersNotes(Records[dict[str, Any], calls.Body, calls.Body, V11, Id]):
     """AMPECO's `users.notes`. Versions: 1.1."""
 
 
@@ -604,7 +604,7 @@ class IdTags(Records["objects.IdTag", "bodies.IdTagCreate", "bodies.IdTagUpdate"
     """AMPECO's `id-tags`. Versions: 2.0."""
 
 
-class InstallationAndMaintenanceCompanies(Records[dict[str, Any], requests.Body, requests.Body, V10]):
+class InstallationAndMaintenanceCompanies(Records[dict[str, Any], calls.Body, calls.Body, V10]):
     """AMPECO's `installation-and-maintenance-companies`. Versions: 1.0."""
 
 
@@ -618,7 +618,7 @@ class Invoices(Archive[dict[str, Any], V10]):
     """AMPECO's `invoices`. Versions: 1.0."""
 
 
-class Issues(Records["objects.Issue", requests.Body, requests.Body, V10]):
+class Issues(Records["objects.Issue", calls.Body, calls.Body, V10]):
     """AMPECO's `issues`. Versions: 1.0."""
 
 
@@ -649,7 +649,7 @@ class Operators(Archive[dict[str, Any], V10]):
     """AMPECO's `operators`. Versions: 1.0."""
 
 
-class ParkingSpaces(Records["objects.ParkingSpace", "bodies.ParkingSpaceCreate", requests.Body, V10]):
+class ParkingSpaces(Records["objects.ParkingSpace", "bodies.ParkingSpaceCreate", calls.Body, V10]):
     """AMPECO's `parking-spaces`.
 
     Versions: create 1.0; delete 1.0; list 1.0; read 1.0; replace 1.0 (deprecated); update 1.0.
@@ -658,38 +658,32 @@ class ParkingSpaces(Records["objects.ParkingSpace", "bodies.ParkingSpaceCreate",
     evses = Child(ParkingSpacesEvses)
 
     def replace(
-        self,
-        parking_space: Id,
-        body: bodies.ParkingSpaceReplace | requests.Free,
-        *,
-        version: V10 | None = None,
+        self, parking_space: Id, body: bodies.ParkingSpaceReplace | calls.Free, *, version: V10 | None = None
     ) -> objects.ParkingSpace:
         """Parking Space / Update."""
-        call: Call[objects.ParkingSpace] = requests.write(
+        call: Call[objects.ParkingSpace] = calls.write(
             f"{self._name}.replace", version, (parking_space,), body
         )
         return self._run(call)
 
 
-class PartnerContracts(Records[dict[str, Any], "bodies.PartnerContractCreate", requests.Body, V10]):
+class PartnerContracts(Records[dict[str, Any], "bodies.PartnerContractCreate", calls.Body, V10]):
     """AMPECO's `partner-contracts`. Versions: 1.0."""
 
     def replace(
         self,
         partner_contract: Id,
-        body: bodies.PartnerContractReplace | requests.Free,
+        body: bodies.PartnerContractReplace | calls.Free,
         *,
         version: V10 | None = None,
     ) -> dict[str, Any]:
         """Partner Contract / Update."""
-        call: Call[dict[str, Any]] = requests.write(
-            f"{self._name}.replace", version, (partner_contract,), body
-        )
+        call: Call[dict[str, Any]] = calls.write(f"{self._name}.replace", version, (partner_contract,), body)
         return self._run(call)
 
 
 class PartnerExpenses(Lister[dict[str, Any], V12_11_10]):
-    """AMPECO's `partner-expenses`. Versions: 1.2, 1.1 (deprecated), 1.0 (deprecated)."""
+    """AMPECO's `partner-expenses`. Versions: 1.1 (deprecated), 1.0 (deprecated), 1.2."""
 
 
 class PartnerInvites(
@@ -699,7 +693,7 @@ class PartnerInvites(
 
 
 class PartnerRevenues(Lister[dict[str, Any], V12_11_10]):
-    """AMPECO's `partner-revenues`. Versions: 1.2, 1.1 (deprecated), 1.0 (deprecated)."""
+    """AMPECO's `partner-revenues`. Versions: 1.1 (deprecated), 1.0 (deprecated), 1.2."""
 
 
 class PartnerSettlementReports(Archive["objects.PartnerSettlementReport", V10]):
@@ -728,7 +722,7 @@ class Partners(
 class PaymentTerminals(
     Records[dict[str, Any], "bodies.PaymentTerminalCreate", "bodies.PaymentTerminalUpdate", V11_10]
 ):
-    """AMPECO's `payment-terminals`. Versions: 1.1, 1.0 (deprecated)."""
+    """AMPECO's `payment-terminals`. Versions: 1.0 (deprecated), 1.1."""
 
 
 class ProvisioningCertificates(
@@ -813,13 +807,13 @@ class Settings(Reader[Any, V10]):
 class SubOperators(
     Lister["objects.SubOperator", V20_10],
     Reader["objects.SubOperator", V20_10, Id],
-    Creator["objects.SubOperator", requests.Body, V20],
-    Updater["objects.SubOperator", requests.Body, V20, Id],
+    Creator["objects.SubOperator", calls.Body, V20],
+    Updater["objects.SubOperator", calls.Body, V20, Id],
     Deleter[V20, Id],
 ):
     """AMPECO's `sub-operators`.
 
-    Versions: create 2.0; delete 2.0; list 2.0, 1.0 (deprecated); read 2.0, 1.0 (deprecated); update
+    Versions: create 2.0; delete 2.0; list 1.0 (deprecated), 2.0; read 1.0 (deprecated), 2.0; update
     2.0.
     """
 
@@ -893,7 +887,7 @@ class UserGroups(Records[dict[str, Any], "bodies.UserGroupCreate", "bodies.UserG
 
 
 class Users(Records["objects.User", "bodies.UserCreate", "bodies.UserUpdate", V11_10]):
-    """AMPECO's `users`. Versions: 1.1, 1.0 (deprecated)."""
+    """AMPECO's `users`. Versions: 1.0 (deprecated), 1.1."""
 
     invoice_details = Child(UsersInvoiceDetails)
     notes = Child(UsersNotes)

@@ -1,4 +1,4 @@
-"""The things a pretend tenant deals in, as plain values, and the one error it has."""
+"""The values that a pretend tenant works with, and its one error."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionRequest:
-    """A notification subscription as a caller asks for it. With `via` kafka it is kept, and nothing is sent."""
+    """A notification subscription as a caller asks for it. With `via` kafka it is stored, and nothing is sent."""
 
     via: Literal["webhook", "kafka"]
     notifications: tuple[str, ...]

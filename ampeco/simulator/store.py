@@ -1,4 +1,4 @@
-"""Objects of every resource the API has, in memory: what the fleet shows, with what callers wrote laid over it.
+"""Objects of every resource of the API, in memory: what the fleet shows, overlaid by what callers wrote.
 
 A collection is named by its path without versions, owners included: ("users", "5001", "notes"). Documents are
 plain mappings; the store knows no schemas.
@@ -17,7 +17,7 @@ MADE_IDS_FROM = 2_000_001
 
 
 class Source(Protocol):
-    """Objects that are there without having been created by a call."""
+    """Objects that exist without having been created by a call."""
 
     def knows(self, noun: str) -> bool:
         """Whether it is the one that makes them."""
@@ -69,7 +69,7 @@ class Store:
         return self._find(path, id_) is not None
 
     def check_owners(self, path: Path) -> None:
-        """An object that owns the collection has to be there, as far as anybody can tell.
+        """Check that the objects that own the collection exist, as far as that is known.
 
         Raises:
             Refused: 404.
@@ -89,7 +89,7 @@ class Store:
         return made
 
     def update(self, path: Path, id_: str, given: Mapping[str, Any], *, replaces: bool) -> Document:
-        """Change an object: some of its members, or all but its id. What has a name instead of a number is made.
+        """Change some members of an object, or all but its id; one with a name instead of a number is created.
 
         Raises:
             Refused: 404.

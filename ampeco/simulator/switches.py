@@ -1,6 +1,6 @@
 """How a pretend tenant behaves where AMPECO publishes nothing: one switch per open question, all of them off or mild.
 
-The fields are the whole truth about switches: the control endpoint, scenario files and the table in the README are
+The fields are the only source about switches: the control endpoint, scenario files and the table in the README are
 made from them. What `says` marks as a guess is our invention, for trying what a receiver does; whether AMPECO
 behaves so is not known. Nothing here decides: the tenant, the sender and the API look switches up.
 """

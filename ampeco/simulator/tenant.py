@@ -1,6 +1,6 @@
-"""What a pretend tenant knows and decides: tokens, notification subscriptions, deliveries, recorded actions.
+"""State and rules of a pretend tenant: tokens, notification subscriptions, deliveries, recorded actions.
 
-Plain state. It knows nothing of HTTP, sockets, tasks or of what a charge point does.
+It knows nothing about HTTP, sockets, tasks or charge points.
 """
 
 from collections import Counter, deque
@@ -10,6 +10,7 @@ from typing import Any
 
 from ampeco.signature import SigningKey
 from ampeco.simulator.access import Access
+from ampeco.simulator.delivery.deliveries import Deliveries
 from ampeco.simulator.delivery.spelling import dressed, freshened
 from ampeco.simulator.model import (
     Delivery,
@@ -17,7 +18,6 @@ from ampeco.simulator.model import (
     RecordedAction,
     RecordedCall,
     Refused,
-    State,
     SubscriptionRequest,
 )
 from ampeco.simulator.switches import Habits, hit
@@ -31,7 +31,6 @@ NEWER_SPELLING = {
 """Deprecated type -> the one that took its place with the same meaning. Source: published contract v3.110.0."""
 KEPT_ACTIONS = 10_000
 KEPT_CALLS = 10_000
-KEPT_DELIVERIES = 10_000
 
 
 def utc_now() -> datetime:
@@ -63,30 +62,28 @@ class Tenant:
         self.subscriptions: dict[int, NotificationSubscription] = {}
         self.actions: deque[RecordedAction] = deque(maxlen=KEPT_ACTIONS)
         self.calls: deque[RecordedCall] = deque(maxlen=KEPT_CALLS)
-        self.deliveries: deque[Delivery] = deque(maxlen=KEPT_DELIVERIES)
         self.action_counts: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
         self.attempts = 0
         self.resent = 0
         self.repeated = 0
         self.outbox: deque[Delivery] = deque()
-        self._open: dict[int, Delivery] = {}
-        self._failed: dict[int, Delivery] = {}
-        self._tally: dict[str, Counter[State]] = {}
+        self._book = Deliveries()
+        self.count = self._book.count
+        self.counts_by_type = self._book.counts_by_type
         self._last_subscription_id = 0
-        self._last_delivery_id = 0
         self._on_outbox: Callable[[], None] | None = None
 
     # -- habits and tokens
 
     def change(self, habits: Habits) -> None:
-        """From now on the tenant behaves like this."""
+        """Replace the habits."""
         self.habits = habits
         if self._on_outbox is not None:
             self._on_outbox()
 
     def add_token(self, token: str, *, read_only: bool = False) -> None:
-        """From now on this token is known; what it subscribed earlier is delivered again."""
+        """Add a token; its earlier notification subscriptions are delivered again."""
         self.access.add(token, read_only=read_only)
         self._silence(SigningKey.of(token), silenced=False)
 
@@ -111,7 +108,7 @@ class Tenant:
         return made
 
     def subscription(self, subscription_id: int | str) -> NotificationSubscription:
-        """The notification subscription of this id, or `Refused` with 404."""
+        """Return the notification subscription of this id, or raise `Refused` with 404."""
         for known in self.subscriptions.values():
             if str(known.id) == str(subscription_id):
                 return known
@@ -120,8 +117,7 @@ class Tenant:
     def unsubscribe(self, subscription: NotificationSubscription) -> None:
         """Remove a notification subscription; what was on its way to it is dropped."""
         del self.subscriptions[subscription.id]
-        for delivery in [d for d in self._open.values() if d.subscription is subscription]:
-            self._move(delivery, "dropped")
+        self._book.drop(subscription)
 
     # -- deliveries
 
@@ -155,7 +151,8 @@ class Tenant:
         wanting = [s for s in self.subscriptions.values() if self._sends(s, notification)]
         if wanting and self.habits.dresses and not as_it_is:
             body = dressed(body, self.habits)
-        made = [self._make(subscription, notification, charge_point_id, body) for subscription in wanting]
+        now = self.now()
+        made = [self._book.make(each, notification, charge_point_id, body, now) for each in wanting]
         self._send(self._repeated(made) if self.habits.duplicate_share else made)
         return len(wanting)
 
@@ -165,10 +162,8 @@ class Tenant:
         for first in deliveries:
             all_.append(first)
             if hit(share, seed, "duplicate", first.id):
-                again = self._make(
-                    first.subscription, first.notification, first.charge_point_id, first.body, first.id
-                )
-                all_.append(again)
+                about = first.subscription, first.notification, first.charge_point_id, first.body
+                all_.append(self._book.make(*about, self.now(), first.id))
                 self.repeated += 1
         return all_
 
@@ -185,7 +180,7 @@ class Tenant:
         self.answers[answer] += 1
         delivery.answers += (answer,)
         if self.habits.counts_as_delivered(answer):
-            self._move(delivery, "delivered")
+            self._book.move(delivery, "delivered")
             delivery.subscription.failed_in_a_row = 0
             return None
         if delivery.state != "pending":
@@ -194,7 +189,7 @@ class Tenant:
         if delivery.failures <= len(self.habits.retry_pauses_s):
             return self.habits.retry_pauses_s[delivery.failures - 1]
         delivery.failed_at = self.now()
-        self._move(delivery, "failed")
+        self._book.move(delivery, "failed")
         self._count_failure(delivery.subscription)
         return None
 
@@ -210,7 +205,7 @@ class Tenant:
         start_at: datetime | None,
         end_at: datetime | None,
     ) -> int:
-        """Send again what was given up, of these types, with its last failure in [start_at, end_at].
+        """Send failed deliveries of these types again, if they failed last in [start_at, end_at].
 
         Returns:
             How many deliveries are on their way again.
@@ -223,21 +218,12 @@ class Tenant:
         now = self.now()
         self._refuse_early_resend(subscription, now)
         subscription.resent_at = now
-        wanted = frozenset(notifications)
-        again = [
-            delivery
-            for delivery in self._failed.values()
-            if delivery.subscription is subscription
-            and delivery.notification in wanted
-            and delivery.failed_at is not None
-            and (start_at is None or start_at <= delivery.failed_at)
-            and (end_at is None or delivery.failed_at <= end_at)
-        ]
+        again = self._book.failed(subscription, notifications, start_at, end_at)
         for delivery in again:
             delivery.failures = 0
             if self.habits.resend_bodies == "fresh":
                 delivery.body = freshened(delivery.body, now)
-            self._move(delivery, "pending")
+            self._book.move(delivery, "pending")
         self.resent += len(again)
         self._send(again)
         return len(again)
@@ -255,41 +241,11 @@ class Tenant:
             retry_after_s=wait_s if self.habits.too_early_status == 429 else None,
         )
 
-    def _make(
-        self,
-        subscription: NotificationSubscription,
-        notification: str,
-        charge_point_id: int | None,
-        body: bytes,
-        repeats: int | None = None,
-    ) -> Delivery:
-        self._last_delivery_id += 1
-        id_ = self._last_delivery_id
-        made = Delivery(id_, subscription, notification, charge_point_id, body, rank=id_, repeats=repeats)
-        made.made_at = self.now()
-        self._open[made.id] = made
-        self.deliveries.append(made)
-        self._tally.setdefault(notification, Counter())["pending"] += 1
-        return made
-
     def _send(self, deliveries: Iterable[Delivery]) -> None:
         before = len(self.outbox)
         self.outbox.extend(deliveries)
         if len(self.outbox) > before and self._on_outbox is not None:
             self._on_outbox()
-
-    def _move(self, delivery: Delivery, state: State) -> None:
-        tally = self._tally.setdefault(delivery.notification, Counter())
-        if tally[delivery.state]:  # else it was forgotten while an attempt was under way
-            tally[delivery.state] -= 1
-        tally[state] += 1
-        self._open.pop(delivery.id, None)
-        self._failed.pop(delivery.id, None)
-        if state == "pending":
-            self._open[delivery.id] = delivery
-        elif state == "failed":
-            self._failed[delivery.id] = delivery
-        delivery.state = state
 
     # -- actions and counts
 
@@ -300,32 +256,17 @@ class Tenant:
 
     def forget(self) -> None:
         """Reset the counts: settled deliveries and failures are dropped, pending ones stay."""
-        for counts in (self.actions, self.calls, self.action_counts, self.answers, self._failed):
+        for counts in (self.actions, self.calls, self.action_counts, self.answers):
             counts.clear()
         self.attempts = self.resent = self.repeated = 0
-        self.deliveries = deque(self._open.values(), maxlen=KEPT_DELIVERIES)
-        self._tally = {}
-        for delivery in self._open.values():
-            self._tally.setdefault(delivery.notification, Counter())["pending"] += 1
+        self._book.forget()
+
+    @property
+    def deliveries(self) -> deque[Delivery]:
+        """The last 10,000 deliveries, oldest first."""
+        return self._book.latest
 
     @property
     def pending(self) -> int:
         """Deliveries neither delivered nor given up."""
-        return len(self._open)
-
-    def count(self, state: State) -> int:
-        """Deliveries in this state."""
-        return sum(tally[state] for tally in self._tally.values())
-
-    def counts_by_type(self) -> dict[str, dict[str, int]]:
-        """Per notification type: how many were made, and how many are in each state."""
-        return {
-            notification: {
-                "sent": tally.total(),
-                "delivered": tally["delivered"],
-                "failed": tally["failed"],
-                "pending": tally["pending"],
-                "dropped": tally["dropped"],
-            }
-            for notification, tally in sorted(self._tally.items())
-        }
+        return self._book.pending

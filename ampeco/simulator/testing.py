@@ -34,7 +34,7 @@ class Box:
         self._http = httpx2.Client(base_url=url, trust_env=False, timeout=10.0)
 
     def state(self) -> dict[str, Any]:
-        """What was counted."""
+        """Return the counts."""
         return self._ask("GET", "state")
 
     def start(self, scenario: str | None = None, **plan: Any) -> None:
@@ -42,7 +42,7 @@ class Box:
         self._ask("POST", "start", plan if scenario is None else {"scenario": scenario, **plan})
 
     def stop(self) -> None:
-        """Make no new notifications; what is on its way goes on."""
+        """Make no new notifications; deliveries continue."""
         self._ask("POST", "stop")
 
     def send(
@@ -53,24 +53,24 @@ class Box:
         return int(self._ask("POST", "send", wish)["made"])
 
     def sample(self, notification: str, charge_point: int | None = None) -> dict[str, Any]:
-        """A notification that names things which the API knows."""
+        """Return a notification about objects that the API knows."""
         params = {"notification": notification, "charge_point": charge_point or 0}
         return self._ask("GET", "sample", params=params)
 
     def change_habits(self, **habits: Any) -> None:
-        """Behave like this from now on."""
+        """Change habits."""
         self._ask("PATCH", "habits", habits)
 
     def order_fault(self, what: str, **fault: Any) -> None:
-        """Let something go wrong: from_s and to_s from now, habits, share, token."""
+        """Schedule a fault: from_s and to_s from now, habits, share, token."""
         self._ask("POST", "faults", {"what": what, **fault})
 
     def add_token(self, token: str, *, read_only: bool = False) -> None:
-        """From now on this token is known."""
+        """Add a token."""
         self._ask("POST", "tokens", {"token": token, "read_only": read_only})
 
     def remove_token(self, key_id: str) -> None:
-        """From now on the token with this key id is unknown."""
+        """Remove the token with this key id."""
         self._ask("DELETE", f"tokens/{key_id}")
 
     def actions(self) -> list[dict[str, Any]]:
@@ -87,11 +87,11 @@ class Box:
         return list(found["deliveries"])
 
     def reset_counters(self) -> None:
-        """Forget what is settled."""
+        """Forget settled deliveries."""
         self._ask("POST", "reset-counters")
 
     def wait(self, holds: Callable[[dict[str, Any]], bool], timeout_s: float = 10.0) -> dict[str, Any]:
-        """Wait until the state is as wanted.
+        """Wait until the state fits.
 
         Raises:
             TimeoutError: it never was.

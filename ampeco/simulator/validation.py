@@ -1,4 +1,4 @@
-"""Turns JSON from outside into plans and habits, or says which place is wrong and what would be right."""
+"""Reads plans and habits from JSON; an error names the wrong place and the fix."""
 
 import json
 from collections.abc import Mapping

@@ -21,6 +21,12 @@ CONTRACT: dict[str, Any] = json.loads(
 )
 CALLBACKS: dict[str, Any] = CONTRACT["callbacks"]
 
+AT = "2026-11-24T03:50:00.123456Z"
+"""Every moment in `minimal` and `full`."""
+ID = 4711
+"""Every number in them, and as text every id."""
+
+_FORMATS = {"date-time": AT, "datetime": AT, "date": "2026-11-24", "time": "10:00", "decimal": 1.5}
 _FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 _MINUTES = 6 * 365 * 24 * 60
 _OPTIONAL = 0.6
@@ -53,6 +59,16 @@ def bodies(notification_type: str, count: int, *, seed: int) -> Iterator[dict[st
         body = value_of(payload_schema(notification_type), dice, "")
         body["notification"] = notification_type
         yield body
+
+
+def minimal(notification_type: str) -> dict[str, Any]:
+    """A body with what the contract requires, and nothing else; the same one each time."""
+    return _example(payload_schema(notification_type), full=False)
+
+
+def full(notification_type: str) -> dict[str, Any]:
+    """A body with every documented field; the same one each time."""
+    return _example(payload_schema(notification_type), full=True)
 
 
 def value_of(schema: Schema, dice: random.Random, name: str) -> Any:
@@ -128,6 +144,26 @@ def items_of(schema: Schema) -> Schema:
         return {"allOf": [items_of(part) for part in schema["allOf"]]}
     items: Schema = schema["items"]
     return items
+
+
+def _example(schema: Schema, *, full: bool) -> Any:
+    if "allOf" in schema:
+        return _example(merged(schema), full=full)
+    if "anyOf" in schema:
+        return _example(schema["anyOf"][0], full=full)
+    kinds = schema.get("type", "string")
+    kind = next(each for each in kinds if each != "null") if isinstance(kinds, list) else kinds
+    if kind == "object":
+        required = {_SLIPS.get(name, name) for name in schema.get("required", ())}
+        fields = schema.get("properties", {})
+        return {name: _example(part, full=full) for name, part in fields.items() if full or name in required}
+    if kind == "array":
+        return [_example(items_of(schema), full=full)]
+    if "enum" in schema:
+        return next(value for value in schema["enum"] if value is not None)
+    if schema.get("format") in _FORMATS:
+        return _FORMATS[schema["format"]]
+    return {"integer": ID, "number": 12.5, "boolean": True, "string": str(ID)}[kind]
 
 
 def _object(schema: Schema, dice: random.Random) -> dict[str, Any]:

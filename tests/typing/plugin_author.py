@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from pydantic_settings import BaseSettings
 
-from ampeco.newer import AsIs, Newer
+from ampeco.newer import AsIs, Newer, NewerNumber
 from ampeco.notifications import HardwareStatus, SessionStartStop, SessionUpdate
 from handlers import Backoff, Context, Event, Raw, SyncContext, handler
 
@@ -80,6 +80,9 @@ def threaded(event: Event[HardwareStatus], ctx: SyncContext) -> None:
     ctx.ampeco.actions.charge_point.change_availability(7, type="inoperative")  # refused
     ctx.ampeco.actions.charge_point.change_availability(7, type=Newer("Scheduled"))
     ctx.ampeco.actions.charge_point.disconnect(7, reason="x").success
+    ctx.ampeco.actions.charge_point.set_security_profile(7, set_security_profile=2, reason="x")
+    ctx.ampeco.actions.charge_point.set_security_profile(7, set_security_profile=3, reason="x")  # refused
+    ctx.ampeco.actions.charge_point.set_security_profile(7, set_security_profile=NewerNumber(3), reason="x")
 
 
 @handler("a.resources")

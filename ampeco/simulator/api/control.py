@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from ampeco.simulator.api import answers
 from ampeco.simulator.api.requests import read_letter
-from ampeco.simulator.fleet.fleet import encode
+from ampeco.simulator.fleet.announcements import encode
 from ampeco.simulator.fleet.scenario import Scenario
 from ampeco.simulator.fleet.scenario_files import about_each, load
 from ampeco.simulator.model import Delivery, RecordedCall, Refused

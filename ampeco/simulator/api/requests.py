@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from ampeco.contract import published
 from ampeco.simulator.api.body_checks import FieldErrors
 from ampeco.simulator.delivery.load_client import Target
-from ampeco.simulator.fleet.fleet import encode
+from ampeco.simulator.fleet.announcements import encode
 from ampeco.simulator.model import Refused, SubscriptionRequest
 from ampeco.simulator.switches import Habits
 

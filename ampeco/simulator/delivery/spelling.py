@@ -5,8 +5,8 @@ import re
 from datetime import datetime
 from typing import Any
 
+from ampeco.simulator.fleet.announcements import encode
 from ampeco.simulator.fleet.charging import moment
-from ampeco.simulator.fleet.fleet import encode
 from ampeco.simulator.switches import Habits
 
 _STARTS_AND_STOPS = {"SessionStartStopNotification", "session.start.stop.notification"}

@@ -39,7 +39,7 @@ class Trouble:
         return [fault.what for fault, _ in self._under_way.values()]
 
     def order(self, fault: Fault) -> None:
-        """Let it begin and end at its times, counted from now."""
+        """Schedule the start and end of a fault, counted from now."""
         self._ordered += 1
         number = self._ordered
         self._at(fault.from_s, lambda: self._begin(number, fault))
@@ -47,7 +47,7 @@ class Trouble:
             self._at(fault.to_s, lambda: self._end(number))
 
     def end(self) -> None:
-        """Forget what is to come, and undo what is at work."""
+        """Cancel scheduled faults, and undo active ones."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -93,7 +93,7 @@ class Trouble:
         return lambda: self._behave_again(fault.habits)
 
     def _behave_again(self, names: Iterable[str]) -> None:
-        """Each is again what another fault at work makes of it, the latest first, else the tenant's own."""
+        """Restore each habit: from the latest fault that is still active, else the tenant's own."""
         others = [fault.habits for fault, _ in self._under_way.values()]
         again = {name: self._own_habits.pop(name) for name in names if not any(name in h for h in others)}
         for habits in others:

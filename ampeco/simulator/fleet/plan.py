@@ -13,7 +13,7 @@ FaultKind = Literal["habits", "disable-subscriptions", "fault-charge-points", "a
 FAULTS: Mapping[FaultKind, str] = {
     "habits": "the tenant has other habits (`habits`), and its own again at `to_s`",
     "disable-subscriptions": "all notification subscriptions are disabled, and enabled again at `to_s`",
-    "fault-charge-points": "a `share` of the charge points is faulted at `from_s`; a reset mends one",
+    "fault-charge-points": "a `share` of the charge points is faulted at `from_s`; a reset ends the fault of one",
     "add-token": "the API token `token` is known from `from_s` on",
     "remove-token": "the oldest API token is unknown from `from_s` on",
 }

@@ -1,6 +1,6 @@
-"""What a notification of each known type may look like, naming things that the simulator's API knows.
+"""Samples of each known notification type, with ids that the simulator's API knows.
 
-Types that the fleet lives through look as it sends them; the others are samples of the contract with other ids.
+Types that the fleet sends look as it sends them; the others are samples of the contract with other ids.
 """
 
 import json
@@ -20,7 +20,7 @@ _ID_NAME = re.compile(r"(?P<noun>\w+)Id")
 def sample(
     notification: str, at: datetime, fleet: Fleet | None = None, charge_point_id: int | None = None
 ) -> dict[str, Any]:
-    """A notification of a type; of an unknown type, its name alone.
+    """Return a notification of a type; of an unknown type, its name alone.
 
     Args:
         at: when it happens, more or less; used without a fleet.

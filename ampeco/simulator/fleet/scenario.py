@@ -1,6 +1,6 @@
-"""Makes a fleet live in real time: at a rate, up to a count. Without a subscriber it lives on unseen.
+"""Runs a fleet in real time: at a rate, up to a count. Without a subscriber it runs on unseen.
 
-It knows nothing of HTTP and nothing of how notifications are delivered.
+It knows nothing about HTTP or the delivery of notifications.
 """
 
 import asyncio
@@ -9,8 +9,9 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
+from ampeco.simulator.fleet.announcements import ANNOUNCED, Announcement
 from ampeco.simulator.fleet.faults import Trouble
-from ampeco.simulator.fleet.fleet import ANNOUNCED, FIRST_SESSION_ID, Announcement, Fleet
+from ampeco.simulator.fleet.fleet import FIRST_SESSION_ID, Fleet
 from ampeco.simulator.fleet.plan import Plan
 from ampeco.simulator.fleet.samples import sample
 from ampeco.simulator.model import Refused
@@ -47,7 +48,7 @@ class Scenario:
         self._next_session_id = FIRST_SESSION_ID
 
     def start(self, plan: Plan) -> None:
-        """Let a new fleet live, in a task of the running loop. The plan's habits stay when it has stopped.
+        """Start a new fleet in a task of the running loop. The plan's habits stay after it stops.
 
         Raises:
             Refused: 409, one is alive already; 422, a habit that cannot be had.
@@ -74,7 +75,7 @@ class Scenario:
         log.info("scenario.started", extra={"charge_points": plan.charge_points, "seed": plan.seed})
 
     async def stop(self) -> None:
-        """Make no new notifications, and end what goes wrong. What is on its way goes on, retries included."""
+        """Make no new notifications, and end all faults. Deliveries continue, retries included."""
         self.trouble.end()
         task, self._task = self._task, None
         if task is None:
@@ -84,7 +85,7 @@ class Scenario:
         log.info("scenario.stopped", extra={"made": self._made})
 
     def sample(self, notification: str, charge_point_id: int | None = None) -> dict[str, Any]:
-        """A notification that names things of the fleet. If there was none, there is one from now on, at rest."""
+        """Return a notification about objects of the fleet; without a fleet, make one that stands still."""
         if self.fleet is None:
             plan, start_at = self._plan, self._tenant.now() - _BEGINS_BEFORE
             self.fleet = Fleet(plan.charge_points, seed=plan.seed, start_at=start_at)
@@ -104,7 +105,7 @@ class Scenario:
         return self._task is not None and not self._task.done()
 
     def describe(self) -> dict[str, Any]:
-        """The plan and how far it got, for the control endpoints."""
+        """Return the plan and its progress, for the control endpoints."""
         fleet, plan = self.fleet, self._plan
         return {
             "running": self.running,
@@ -155,7 +156,7 @@ class Scenario:
 
 
 def _upcoming(fleet: Fleet, wanted: frozenset[str], count: int) -> list[Announcement]:
-    """Return the next ones with a subscription; the others happen unseen and take no time."""
+    """Return the next ones with a subscription; the others are skipped and take no time."""
     found: list[Announcement] = []
     for _ in range(_LOOK_AHEAD):
         if len(found) == count:

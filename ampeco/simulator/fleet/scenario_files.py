@@ -1,4 +1,4 @@
-"""Scenarios in files: the shipped ones by name, others by path; TOML, or JSON as it was once written.
+"""Scenarios in files: the shipped ones by name, others by path; TOML, or JSON.
 
 A file holds what the control endpoint `start` takes: members of `Plan`, with tables `[behaviour]` and `[habits]` and
 any number of `[[faults]]`.
@@ -15,7 +15,7 @@ _FOLDER = Path(__file__).with_name("scenarios")
 
 
 class ScenarioError(Refused):
-    """A scenario that cannot be played; the message names the file, the place and the fix."""
+    """A scenario that cannot be run; the message names the file, the place and the fix."""
 
     def __init__(self, file: str, fault: str) -> None:
         super().__init__(422, f"{file}: {fault}")
@@ -27,7 +27,7 @@ def names() -> list[str]:
 
 
 def about_each() -> dict[str, str]:
-    """The shipped scenarios, and in one line what each one shows."""
+    """Return the shipped scenarios with one line about each."""
     return {name: str(load(name)["about"]) for name in names()}
 
 

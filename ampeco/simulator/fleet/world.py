@@ -1,6 +1,6 @@
-"""What a living fleet looks like through the resources of the API: charge points, EVSEs, sessions and what follows.
+"""Shows a running fleet through the resources of the API: charge points, EVSEs, sessions and related objects.
 
-It renders on demand and keeps nothing. What it shows agrees with what the notifications of the fleet said; fields
+It renders on demand and stores nothing. What it shows agrees with the notifications of the fleet; fields
 that no notification carries are made up, and only few of the documented ones are filled. Of everything else that
 the API knows there are three of each, so that an id in a notification leads somewhere.
 """
@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ampeco.simulator.fleet.charging import AUTHORIZATIONS_FROM, USER_IDS, ChargingSession, moment
-from ampeco.simulator.fleet.fleet import ChargePoint, Fleet
+from ampeco.simulator.fleet.fleet import Fleet
+from ampeco.simulator.fleet.life import ChargePoint
 
 Document = dict[str, Any]
 
@@ -46,7 +47,7 @@ class World:
         }
 
     def knows(self, noun: str) -> bool:
-        """Whether a fleet is alive, so that an unknown id is a mistake."""
+        """Return whether a fleet runs, so that an unknown id is a mistake."""
         return self._fleet() is not None
 
     def ids(self, path: Sequence[str]) -> Sequence[int | str]:
@@ -81,7 +82,7 @@ class World:
 
 
 def _other(path: Sequence[str], number: int, id_: str) -> Document | None:
-    """A thing that no fleet makes; one with a name instead of a number is always there."""
+    """Return an object that no fleet makes; one with a name instead of a number always exists."""
     if number in OTHERS:
         return {"id": number}
     if number >= 0:
@@ -90,7 +91,7 @@ def _other(path: Sequence[str], number: int, id_: str) -> Document | None:
 
 
 def known_ids(fleet: Fleet, charge_point_id: int | None = None) -> dict[str, int | str]:
-    """Noun -> id of things that exist and belong together.
+    """Return noun -> id of objects that exist and belong together.
 
     Args:
         charge_point_id: the charge point they are about; None = one that has had a session.

@@ -15,15 +15,16 @@ from ampeco.errors import FieldMisfit
 from ampeco.models.payload import Payload, VendorObject
 from ampeco.models.reading import read_payload
 from ampeco.notifications import DEFAULT_RULES, MODELS, CdrReceived, SessionStartStop, parse
-from tests.unit.ampeco.contract_bodies import (
+from tests.contract.bodies import (
     AT,
     CALLBACKS,
     CONTRACT,
     ID,
+    fields_of,
     full,
+    items_of,
     minimal,
-    properties,
-    schema,
+    payload_schema,
 )
 
 MOMENT = datetime(2026, 11, 24, 3, 50, 0, 123456, tzinfo=UTC)
@@ -93,7 +94,7 @@ def missing(found: VendorObject, of: dict[str, Any], where: str) -> Iterator[str
     if found.model_extra:
         yield from (f"{where}.{name}" for name in found.model_extra)
     spelled = attributes(type(found))
-    for wire, field in properties(of).items():
+    for wire, field in fields_of(of).items():
         place = f"{where}.{wire}"
         camel = re.sub("_([a-z])", lambda hit: hit[1].upper(), wire)
         attribute = spelled.get(wire) or spelled.get(camel)
@@ -103,7 +104,7 @@ def missing(found: VendorObject, of: dict[str, Any], where: str) -> Iterator[str
         elif isinstance(value, VendorObject):
             yield from missing(value, field, place)
         elif isinstance(value, tuple) and isinstance(value[0], VendorObject):
-            yield from missing(value[0], field["items"], place)
+            yield from missing(value[0], items_of(field), place)
 
 
 def test_every_callback_of_the_contract_has_a_model() -> None:
@@ -123,7 +124,7 @@ def test_a_full_body_is_read_whole(name: str) -> None:
     assert found.key == f"{KEYS.get(name, 'charge-point')}:{ID}"
     assert found.occurred_at == (None if name in UNDATED else MOMENT)
     assert found.payload is not None
-    assert list(missing(found.payload, schema(name), name)) == []
+    assert list(missing(found.payload, payload_schema(name), name)) == []
 
 
 @every_callback
@@ -140,12 +141,12 @@ def test_a_minimal_body_is_read_whole(name: str) -> None:
 @every_callback
 def test_what_the_contract_requires_is_required_by_the_model(name: str) -> None:
     """So a type checker knows that it is there."""
-    model, of = MODELS[name], schema(name)
+    model, of = MODELS[name], payload_schema(name)
     if len(model.notification_types) > 1:
         return  # has fields of several types
     required = {wire for part in (of, *of.get("allOf", ())) for wire in part.get("required", ())}
     fields = {field.alias or attribute: field for attribute, field in model.model_fields.items()}
-    for wire, field in properties(of).items():
+    for wire, field in fields_of(of).items():
         nullable = isinstance(field.get("type"), list)
         if wire != "notification":
             assert fields[wire].is_required() == (wire in required and not nullable) or wire == "chargePoint"

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ampeco.generator.facts import PACKAGE, formatted
+from ampeco.generator.facts import PACKAGE, facts, formatted
 from ampeco.generator.twins import synchronous
 from ampeco.operations import OPERATIONS, VERSIONS
 
@@ -24,10 +24,14 @@ def test_an_import_reads_no_table_and_a_call_makes_one_operation() -> None:
     subprocess.run([sys.executable, "-c", _IMPORTED], check=True)
 
 
-def test_without_a_version_it_is_the_newest_that_is_not_deprecated() -> None:
+def test_without_a_version_it_is_one_that_the_contract_has_then_the_newest_that_is_not_deprecated() -> None:
+    published = facts("contract.json")["operations"]
     for name, chosen in OPERATIONS.items():
         versions = {version: VERSIONS[name, version] for named, version in VERSIONS if named == name}
-        usable = {v for v, operation in versions.items() if not operation.deprecated} or set(versions)
+        known = {v for v, each in versions.items() if f"{each.method} {each.path}" in published} or set(
+            versions
+        )
+        usable = {v for v in known if not versions[v].deprecated} or known
         assert chosen.version == max(usable, key=lambda v: tuple(map(int, v.split(".")))), name
         assert chosen is versions[chosen.version]
 
@@ -47,6 +51,8 @@ def test_what_does_not_exist_is_a_key_error() -> None:
     [
         ("actions/asynchronous.py", "actions/synchronous.py"),
         ("resources/asynchronous.py", "resources/synchronous.py"),
+        ("async_client.py", "sync_client.py"),
+        ("async_endpoints.py", "endpoints.py"),
         ("resources/async_mixins.py", "resources/mixins.py"),
     ],
 )

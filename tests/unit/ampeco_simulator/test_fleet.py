@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ampeco.notifications import parse
-from ampeco.simulator.fleet.fleet import ANNOUNCED, Announcement, Fleet, encode
+from ampeco.simulator.fleet.announcements import ANNOUNCED, Announcement, encode
+from ampeco.simulator.fleet.fleet import Fleet
 from ampeco.simulator.fleet.plan import Behaviour
 from tests.unit.ampeco_simulator.contract_rules import payload_faults
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ampeco.notifications import parse
-from ampeco.simulator.fleet.fleet import ANNOUNCED
+from ampeco.simulator.fleet.announcements import ANNOUNCED
 from ampeco.simulator.fleet.samples import sample
 from commands.sample_bodies import PathError, change, charge_point_of
 

@@ -1,14 +1,17 @@
-"""Answers of resources read into the classes of `ampeco.models.objects`, where the schemas name one.
+"""Read answers of resources into the classes of `ampeco.models.objects`, and write bodies as plain JSON.
 
-AMPECO's schemas are a guess in places, so one odd field must cost neither the answer nor the rest of a list: it
-stays as AMPECO sent it, in its attribute, and only who uses it meets it. Nothing becomes None for being odd.
+AMPECO's schemas are a guess in places, so one odd field must cost neither the answer nor the rest of a list. Its
+attribute holds what AMPECO sent, and only code that uses the field notices. No value becomes None for being odd.
 """
 
 import json
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
+from ampeco.actions.encoding import moment
 from ampeco.errors import ServerFault
 from ampeco.models.objects import OBJECTS
 from ampeco.models.payload import VendorObject
@@ -18,7 +21,7 @@ from ampeco.wire import content
 
 
 def an_object(operation: Operation, document: Any) -> Any:
-    """What a read answers: an object of its class, or as AMPECO sent it where no class is known.
+    """Return what a read answers: an object of its class, or as AMPECO sent it where no class is known.
 
     Raises:
         ServerFault: no object where one is due; `body` is what came instead.
@@ -31,20 +34,20 @@ def an_object(operation: Operation, document: Any) -> Any:
 
 
 def an_answer(operation: Operation, document: Any) -> Any:
-    """What a write answers, None if it answers nothing. It was carried out: nothing in the answer is an error."""
+    """Return what a write answers, None if nothing. It was carried out, so nothing in the answer is an error."""
     data = content(document)
     return None if operation.answer and not isinstance(data, dict) else an_entry(operation, data)
 
 
 def an_entry(operation: Operation, data: Any) -> Any:
-    """One entry of a list, or what was inside an envelope."""
+    """Return one entry of a list, or what was inside an envelope."""
     if operation.answer and isinstance(data, dict):
         return fitted(OBJECTS[operation.answer], data)
     return data
 
 
 def fitted(model: type[VendorObject], data: dict[str, Any]) -> VendorObject:
-    """The object; of a field that does not fit its type, what AMPECO sent."""
+    """Return the object; a field that does not fit its type holds what AMPECO sent."""
     try:
         return model.model_validate(data)
     except ValidationError as misfit:
@@ -52,8 +55,22 @@ def fitted(model: type[VendorObject], data: dict[str, Any]) -> VendorObject:
             str(error["loc"][0]) for error in misfit.errors(include_url=False) if error["type"] != "missing"
         }
     # What is required and missing is an error where it is asked for.
-    told, _ = read_payload(model, data)  # type: ignore[type-var]
+    read, _ = read_payload(model, data)  # type: ignore[type-var]
     for name, field in model.model_fields.items():
         for spelled in odd & {name, field.alias} & data.keys():
-            told.__dict__[name] = data[spelled]
-    return told
+            read.__dict__[name] = data[spelled]
+    return read
+
+
+def plain(body: Any) -> Any:
+    """Return a body as JSON values: objects become dicts, moments text in UTC."""
+    match body:
+        case VendorObject():  # a field that did not fit when it was read goes back as it came
+            return body.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
+        case datetime():
+            return moment(body)
+        case Mapping():
+            return {name: plain(value) for name, value in body.items()}
+        case list() | tuple():
+            return [plain(value) for value in body]
+    return body
