@@ -19,7 +19,7 @@ HOLE_AFTER_MS = 3_000
 _log = get_logger(__name__)
 
 
-class Door(Protocol):
+class HeartbeatLog(Protocol):
     """What the heartbeat needs of the log."""
 
     async def beat(self, replica: str, *, hole_after_ms: int) -> Hole | None:
@@ -39,7 +39,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        door: Door,
+        log: HeartbeatLog,
         remembered: Callable[[], Awaitable[dict[str, str]]],
         wake: Callable[[Sequence[str]], None],
         *,
@@ -49,14 +49,14 @@ class Heartbeat:
     ) -> None:
         """
         Args:
-            door: the log.
+            log: the event log.
             remembered: reads our notification subscription from the log.
             wake: called with the queues to wake; must not block.
             replica: unique name of this process.
             callback_url: our URL, in case the log has none.
             metrics: where gaps are counted.
         """
-        self._door = door
+        self._log = log
         self._remembered = remembered
         self._wake = wake
         self._replica = replica
@@ -69,13 +69,13 @@ class Heartbeat:
         Raises:
             redis.RedisError: Redis did not take it; a later beat finds the hole.
         """
-        hole = await self._door.beat(self._replica, hole_after_ms=HOLE_AFTER_MS)
+        hole = await self._log.beat(self._replica, hole_after_ms=HOLE_AFTER_MS)
         if hole is None:
             return
         remembered = await self._remembered()
         types = remembered["types"].split(",") if remembered.get("types") else await self._wanted()
         callback_url = remembered.get("callback_url") or self._callback_url
-        closed = await self._door.close_gap(self._replica, hole, types, callback_url)
+        closed = await self._log.close_gap(self._replica, hole, types, callback_url)
         if closed is None:
             return
         event_id, queues = closed
@@ -86,4 +86,4 @@ class Heartbeat:
         )
 
     async def _wanted(self) -> list[str]:
-        return sorted(subscribable(await self._door.wanted_types()))
+        return sorted(subscribable(await self._log.wanted_types()))

@@ -289,14 +289,6 @@ def demand(settings: Settings, need: Iterable[str]) -> None:
         _demand(settings, name)
 
 
-def _state_folder(environ: Mapping[str, str]) -> Path:
-    if environ.get("STATE_DIRECTORY"):  # systemd's, which may name several
-        return Path(environ["STATE_DIRECTORY"].split(":")[0])
-    if environ.get("XDG_STATE_HOME"):
-        return Path(environ["XDG_STATE_HOME"]) / "ampeco-receiver"
-    return Path(environ.get("HOME", "/tmp")) / ".local/state/ampeco-receiver"  # noqa: S108
-
-
 def given_values(environ: Mapping[str, str]) -> dict[str, Given]:
     """Return what is set, unparsed: name -> text and source.
 

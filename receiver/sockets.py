@@ -41,9 +41,9 @@ def open_listeners(settings: Settings, **fields: object) -> Iterator[tuple[socke
     ):
         _log.info("settings.loaded", **settings.summary())
         ports = {"port": public.getsockname()[1], "admin_port": admin.getsockname()[1]}
-        _log.info("door.opened", **ports, **fields)
+        _log.info("endpoint.opened", **ports, **fields)
         yield public, admin
-        _log.info("door.closed")
+        _log.info("endpoint.closed")
 
 
 @contextlib.contextmanager
@@ -55,9 +55,9 @@ def inherited_listeners(public_fd: int, admin_fd: int) -> Iterator[tuple[socket.
         admin_fd: file descriptor of the admin socket.
     """
     with socket.socket(fileno=public_fd) as public, socket.socket(fileno=admin_fd) as admin:
-        _log.info("door.opened", pid=os.getpid())
+        _log.info("endpoint.opened", pid=os.getpid())
         yield public, admin
-        _log.info("door.closed", pid=os.getpid())
+        _log.info("endpoint.closed", pid=os.getpid())
 
 
 @contextlib.contextmanager

@@ -86,7 +86,7 @@ def test_it_serves_a_tenant_and_ends_in_order(tenant: Tenant, tmp: Path) -> None
         assert run.ends() == 0
         run.leaves_nothing()
     events = [json.loads(line)["event"] for line in run.stderr.splitlines() if line.startswith("{")]
-    assert events.index("door.closed") < events.index("worker.stopped")
+    assert events.index("endpoint.closed") < events.index("worker.stopped")
     assert tenant.state()["subscriptions"] == []  # ephemeral by default
 
 

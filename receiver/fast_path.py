@@ -31,10 +31,10 @@ def protocol_for(endpoint: WebhookEndpoint, path: str) -> Callable[..., HttpTool
         path: path of the endpoint. Only requests for exactly this path take the fast path.
     """
     url, wire = path.encode(), _Wire()
-    return lambda **given: DoorProtocol(endpoint, url, wire, **given)
+    return lambda **given: FastPathProtocol(endpoint, url, wire, **given)
 
 
-class DoorProtocol(HttpToolsProtocol):
+class FastPathProtocol(HttpToolsProtocol):
     """The protocol of one connection."""
 
     def __init__(self, endpoint: WebhookEndpoint, url: bytes, wire: _Wire, **given: Any) -> None:

@@ -19,7 +19,7 @@ from receiver.metrics import Metrics
 REFUSALS_PER_S = 5
 
 
-class DoorLog:
+class EndpointLog:
     """Counts what happens at the endpoint, in metrics and in the log."""
 
     def __init__(
