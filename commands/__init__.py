@@ -158,8 +158,18 @@ def print_json(document: object) -> None:
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as aligned columns to stdout."""
-    texts = [list(heads), *([str(cell) for cell in row] for row in rows)]
+    """Print rows as aligned columns to stdout; `-` stands for an empty cell."""
+    texts = [list(heads), *([_text(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     for row in texts:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print one `name: value` per line to stdout; `-` stands for an empty value."""
+    for name, value in fields.items():
+        click.echo(f"{name + ':':<13} {_text(value)}")
+
+
+def _text(value: object) -> str:
+    return "-" if value in (None, "") else str(value)

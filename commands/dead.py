@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands import prepare, print_json, print_table
+from commands import options, prepare, print_fields, print_json, print_table
 from commands.options import Moment, stored_log
 from eventlog.clock import rfc3339
 
@@ -18,20 +18,14 @@ if TYPE_CHECKING:
     from eventlog.operation.dead_letters import DeadEntry, DeadFilter
 
 _SHOWN = 5
-_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+_SINCE = "Given up since this time; RFC 3339, or '2h ago'."
 
 
 def _filtered(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select dead letters."""
     for option in (
         click.option("--until", "until_ms", type=Moment(), metavar="TIME", help="Given up before this time."),
-        click.option(
-            "--since",
-            "since_ms",
-            type=Moment(),
-            metavar="TIME",
-            help="Given up since this time; RFC 3339, or '2h ago'.",
-        ),
+        click.option("--since", "since_ms", type=Moment(), metavar="TIME", help=_SINCE),
         click.option("--key", metavar="ENTITY", help="Only of this entity, e.g. session:4711."),
         click.option("--type", metavar="TYPE", help="Only of this notification type."),
         click.option("--reason", metavar="REASON", help="Only for this reason, e.g. attempts-exhausted."),
@@ -48,11 +42,9 @@ def dead() -> None:
 
 @dead.command("list")
 @_filtered
-@click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number of rows."
-)
+@options.limit
 @click.option("--before", metavar="ID", help="Next page: the last id of the previous page.")
-@_as_json
+@options.as_json
 def list_(limit: int, before: str | None, as_json: bool, **wanted: Any) -> None:
     """List dead letters, newest first, without bodies."""
     from eventlog.operation.dead_letters import newest
@@ -71,7 +63,7 @@ def list_(limit: int, before: str | None, as_json: bool, **wanted: Any) -> None:
 @dead.command()
 @click.argument("id", metavar="ID")
 @click.option("--body", "with_body", is_flag=True, help="Show the body too; it may hold personal data.")
-@_as_json
+@options.as_json
 def show(id: str, with_body: bool, as_json: bool) -> None:
     """Show one dead letter by its id, or all dead letters of an event."""
     from eventlog.operation.dead_letters import by_id
@@ -85,19 +77,17 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
         print_json(found)
         return
     for row in found:
-        for name, value in row.items():
-            if isinstance(value, list):
-                value = "".join(f"\n    {_attempt(item)}" for item in value)
-            elif name in ("trace", "body"):
-                value = "".join(f"\n    {line}" for line in str(value).splitlines())
-            click.echo(f"{name + ':':<13} {'-' if value in (None, '') else value}")
+        row["log"] = "".join(f"\n    {_attempt(item)}" for item in row["log"])
+        for name in {"trace", "body"} & row.keys():
+            row[name] = "".join(f"\n    {line}" for line in str(row[name]).splitlines())
+        print_fields(row)
 
 
 @dead.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @_filtered
-@click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
-@_as_json
+@options.confirm
+@options.as_json
 def retry(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
     """Retry dead letters, in order of arrival per entity.
 
@@ -119,8 +109,8 @@ def retry(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
 @dead.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @_filtered
-@click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
-@_as_json
+@options.confirm
+@options.as_json
 def discard(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
     """Discard dead letters.
 
@@ -235,5 +225,4 @@ def _attempt(note: dict[str, Any]) -> str:
 
 def _print_rows(entries: Sequence[DeadEntry]) -> None:
     heads = ("id", "event", "type", "key", "reason", "error", "attempts", "since")
-    rows = (_row(entry) for entry in entries)
-    print_table(heads, [["-" if row[head] in (None, "") else row[head] for head in heads] for row in rows])
+    print_table(heads, [[row[head] for head in heads] for row in map(_row, entries)])

@@ -1,4 +1,4 @@
-"""What several commands share: times as options, and the log they work on."""
+"""What several commands share: options, and the log they work on."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from eventlog.log import EventLog
     from receiver.settings import Settings
 
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+confirm = click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
+load = click.option(
+    "--load", multiple=True, metavar="MODULE|FILE", help="More handlers, added to the installed plugins."
+)
+limit = click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number of rows."
+)
+only_type = click.option("--type", "type_", metavar="TYPE", help="Only this notification type.")
+only_key = click.option("--key", metavar="ENTITY", help="Only this entity, e.g. session:4711.")
 
 _AGO = re.compile(r"(?:-\s*(\d+)\s*([smhd])|(\d+)\s*([smhd])\s*ago)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -19,13 +19,13 @@ from typing import Any
 
 import httpx2
 
-from commands.processes import own_command
+from commands.processes import own_command, stop_on_signals
 from receiver import shared_counts
 from receiver.app import create_admin_app
+from receiver.claim import claim
 from receiver.errors import SettingsError
 from receiver.health import together
 from receiver.http_server import serve_until
-from receiver.serve import claim, stop_on_signals
 from receiver.settings import Settings
 from receiver.sockets import open_listeners
 from workers.process.supervisor import Child

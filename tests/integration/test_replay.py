@@ -11,7 +11,8 @@ from eventlog.errors import ChangeRefused, UnknownName
 from eventlog.log import EventLog
 from eventlog.operation import replay as replaying
 from eventlog.operation.handlers import pause, rename
-from eventlog.operation.replay import Selection, begin, feed, forget, survey, unfinished
+from eventlog.operation.replay import begin, feed, forget, unfinished
+from eventlog.operation.selection import Selection, survey
 from handlers import Context, Event, GiveUp, Raw, handler
 from tests.harness import at_work, declaration, drained, event, eventually, position
 
