@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options, prepare, print_fields, print_json, print_table
-from commands.options import Moment, stored_log
+from commands.options import Moment, on_log
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -49,11 +48,8 @@ def list_(limit: int, before: str | None, as_json: bool, **wanted: Any) -> None:
     """List dead letters, newest first, without bodies."""
     from eventlog.operation.dead_letters import newest
 
-    async def read() -> list[DeadEntry]:
-        async with stored_log(prepare()) as log:
-            return await newest(log, _filter(wanted), limit=limit, before=_place(before))
-
-    found = asyncio.run(read())
+    selected, place = _filter(wanted), _place(before)
+    found = on_log(prepare(), lambda log: newest(log, selected, limit=limit, before=place))
     if as_json:
         print_json([_row(entry) for entry in found])
     else:
@@ -68,11 +64,7 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
     """Show one dead letter by its id, or all dead letters of an event."""
     from eventlog.operation.dead_letters import by_id
 
-    async def read() -> list[DeadEntry]:
-        async with stored_log(prepare()) as log:
-            return await by_id(log, id)
-
-    found = [_details(entry, with_body) for entry in asyncio.run(read())]
+    found = [_details(entry, with_body) for entry in on_log(prepare(), lambda log: by_id(log, id))]
     if as_json:
         print_json(found)
         return
@@ -96,7 +88,7 @@ def retry(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
     from eventlog.operation.dead_letters import retry as try_again
 
     async def act(log: EventLog, found: list[DeadEntry]) -> dict[str, int]:
-        result = await try_again(log, [entry.ref for entry in found])
+        result = await try_again(log, found)
         return {name: result.get(name, 0) for name in ("put", "open", "gone", "full")}
 
     result = _decide(ids, wanted, yes, as_json, "retry", act)
@@ -119,7 +111,7 @@ def discard(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None
     from eventlog.operation.dead_letters import discard as throw_away
 
     async def act(log: EventLog, found: list[DeadEntry]) -> dict[str, int]:
-        return {"discarded": await throw_away(log, [entry.ref for entry in found])}
+        return {"discarded": await throw_away(log, found)}
 
     _decide(ids, wanted, yes, as_json, "discard", act)
 
@@ -135,20 +127,16 @@ def _decide(
     by_option = any(value is not None for value in wanted.values())
     if bool(ids) == by_option:
         raise click.UsageError("Give ids, or select dead letters with options such as --handler.")
-    return asyncio.run(_decided(ids, wanted, yes or bool(ids), as_json, verb, act))
-
-
-async def _decided(
-    ids: Sequence[str], wanted: dict[str, Any], doing: bool, as_json: bool, verb: str, act: Callable[..., Any]
-) -> dict[str, int] | None:
     from eventlog.operation.dead_letters import by_id, matching
 
-    async with stored_log(prepare()) as log:
+    async def decide(log: EventLog) -> tuple[list[DeadEntry], dict[str, int] | None]:
         if ids:
             found = [entry for one in dict.fromkeys(ids) for entry in await by_id(log, one)]
         else:
             found = await matching(log, _filter(wanted))
-        result: dict[str, int] | None = await act(log, found) if doing and found else None
+        return found, await act(log, found) if found and (yes or ids) else None
+
+    found, result = on_log(prepare(), decide)
     reasons = Counter(f"{entry.handler}: {entry.letter.reason}" for entry in found)
     if as_json:
         plan = {"count": len(found), "reasons": reasons, "first": [_row(entry) for entry in found[:_SHOWN]]}

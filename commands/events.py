@@ -14,13 +14,14 @@ import click
 
 from commands import options, prepare, print_fields, print_json, print_table
 from commands.body_shape import shape
-from commands.options import stored_log
+from commands.options import on_log, stored_log
 from eventlog.clock import rfc3339
 from eventlog.duplicates import repeat_reason
 
 if TYPE_CHECKING:
     from eventlog.duplicates import RepeatReason
     from eventlog.inspection.explain import Quarantined
+    from eventlog.log import EventLog
     from eventlog.record import StoredEvent
     from eventlog.usage import Standing
 
@@ -79,7 +80,13 @@ def events() -> None:
 @options.as_json
 def list_(limit: int, type_: str | None, key: str | None, as_json: bool) -> None:
     """List events, newest first, without bodies."""
-    found, stands = asyncio.run(_read(limit, type_, key))
+    from eventlog.inspection.events import list_events
+    from eventlog.usage import standing
+
+    async def read(log: EventLog) -> tuple[list[StoredEvent], Standing | None]:
+        return await list_events(log, limit=limit, type=type_, key=key), await standing(log)
+
+    found, stands = on_log(prepare(), read)
     if as_json:
         print_json([row(event) for event in found])
         return
@@ -99,7 +106,7 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
 
     Shows where it came from and the shape of its body, without values.
     """
-    known, body = asyncio.run(_one(id))
+    known, body = on_log(prepare(), lambda log: _one(log, id))
     if as_json:
         text = {"body": body.decode(errors="replace")} if with_body else {}
         print_json({**known, "shape": shape(body), **text})
@@ -161,25 +168,15 @@ def tail(lines: int, follow: bool, type_: str | None, key: str | None, as_json: 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-async def _read(limit: int, type_: str | None, key: str | None) -> tuple[list[StoredEvent], Standing | None]:
-    from eventlog.inspection.events import list_events
-    from eventlog.usage import standing
-
-    async with stored_log(prepare()) as log:
-        return await list_events(log, limit=limit, type=type_, key=key), await standing(log)
-
-
-async def _one(id: str) -> tuple[dict[str, Any], bytes]:
+async def _one(log: EventLog, id: str) -> tuple[dict[str, Any], bytes]:
     from eventlog.errors import UnknownName
     from eventlog.inspection.events import read_event
     from eventlog.inspection.explain import quarantined
 
-    async with stored_log(prepare()) as log:
-        event = await read_event(log, id)
-        if event is not None:
-            return row(event), event.body
-        if (found := await quarantined(log, id)) is not None:
-            return quarantine_row(found), found.body
+    if (event := await read_event(log, id)) is not None:
+        return row(event), event.body
+    if (found := await quarantined(log, id)) is not None:
+        return quarantine_row(found), found.body
     raise UnknownName(f"no event {id!r} is kept; `explain {id}` shows what the log still knows of it")
 
 

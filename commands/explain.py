@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from commands import options, prepare, print_json
 from commands.explain_text import is_one_event, lines, said
-from commands.options import stored_log
+from commands.options import on_log
 from eventlog.clock import now_ms, rfc3339
 from eventlog.duplicates import repeat_reason
 
@@ -34,10 +33,7 @@ def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
         "known": found.is_known,
         "misfits": list(misfits),
         "events": [
-            {
-                **_event_document(story.event, found.subscribed),
-                "handlers": [_fate(fate) for fate in story.fates],
-            }
+            {**_event_document(story.event, found.subscribed), "handlers": [*map(_fate, story.fates)]}
             for story in found.stories
         ],
         "quarantined": None
@@ -129,12 +125,11 @@ def explain(asked: str, handler: str | None, as_json: bool) -> None:
     """
     from eventlog.inspection.explain import explain as find_out
 
-    async def read() -> tuple[Explanation, tuple[str, ...]]:
-        async with stored_log(prepare()) as log:
-            found = await find_out(log, asked, handler=handler, now_ms=now_ms())
-            return found, await _misfits(log, found)
+    async def read(log: EventLog) -> tuple[Explanation, tuple[str, ...]]:
+        found = await find_out(log, asked, handler=handler, now_ms=now_ms())
+        return found, await _misfits(log, found)
 
-    found, misfits = asyncio.run(read())
+    found, misfits = on_log(prepare(), read)
     if as_json:
         print_json(document(found, misfits))
     else:

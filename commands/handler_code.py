@@ -131,9 +131,8 @@ def _from_file(settings: Settings, path: Path) -> StoredEvent | None:
     try:
         found = parse(body, rules=rules_of(settings))
     except PayloadError as error:
-        raise click.ClickException(
-            f"{path}: {error.reason}; the file must hold a JSON object as AMPECO sends it"
-        ) from None
+        fault = f"{path}: {error.reason}; the file must hold a JSON object as AMPECO sends it"
+        raise click.ClickException(fault) from None
     at_ms = now_ms()
     return StoredEvent(0, f"{at_ms}-0", found.type, found.key, body, at_ms)
 
@@ -143,10 +142,9 @@ async def _from_log(settings: Settings, id: str) -> StoredEvent:
     from eventlog.inspection.events import read_event
 
     async with stored_log(settings) as log:
-        stored = await read_event(log, id)
-        if stored is None:
-            raise UnknownName(f"{id!r} is neither a file nor an event that is still kept; see `events list`")
-        return stored
+        if (stored := await read_event(log, id)) is not None:
+            return stored
+    raise UnknownName(f"{id!r} is neither a file nor an event that is still kept; see `events list`")
 
 
 def trial_row(event: StoredEvent, trial: Trial) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from commands import options, prepare, print_json, print_table
 from commands.handler_code import check, run
 from commands.handler_replay import replay
 from commands.new_handler import new
-from commands.options import stored_log
+from commands.options import on_log
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def handlers() -> None:
 @options.as_json
 def list_(as_json: bool) -> None:
     """List the handlers that workers have registered."""
-    found, paused = asyncio.run(_read())
+    found, paused = on_log(prepare(), _read)
     if as_json:
         print_json([_row(handler, paused.get(handler.name)) for handler in found])
         return
@@ -61,11 +60,7 @@ def pause(name: str, reason: str, as_json: bool) -> None:
     """Pause a handler: running events finish, and new ones wait."""
     from eventlog.operation import handlers as positions
 
-    async def act() -> None:
-        async with stored_log(prepare()) as log:
-            await positions.pause(log, name, reason=reason, now_ms=now_ms())
-
-    asyncio.run(act())
+    on_log(prepare(), lambda log: positions.pause(log, name, reason=reason, now_ms=now_ms()))
     _say(as_json, f"{name} is paused", handler=name, state="paused", reason=reason)
 
 
@@ -76,11 +71,7 @@ def resume(name: str, as_json: bool) -> None:
     """Resume a paused handler at its position."""
     from eventlog.operation import handlers as positions
 
-    async def act() -> bool:
-        async with stored_log(prepare()) as log:
-            return await positions.resume(log, name)
-
-    changed = asyncio.run(act())
+    changed = on_log(prepare(), lambda log: positions.resume(log, name))
     text = f"{name} is running again" if changed else f"{name} was not paused"
     _say(as_json, text, handler=name, state="running", changed=changed)
 
@@ -102,7 +93,7 @@ def rename(old: str, new_name: str, yes: bool, as_json: bool) -> None:
             f"{new_name!r}: a name is lower case letters, digits, dots and dashes, at most 64."
         )
 
-    found = asyncio.run(_planned(old, yes, lambda log: positions.rename(log, old, new_name, now_ms=now_ms())))
+    found = _planned(old, yes, lambda log: positions.rename(log, old, new_name, now_ms=now_ms()))
     plan = {"from": old, "to": new_name, **_standing(found)}
     if as_json:
         print_json({"plan": plan, "done": yes})
@@ -121,7 +112,7 @@ def retire(name: str, yes: bool, as_json: bool) -> None:
     """Delete a handler's position, open events, dead letters and once-only steps."""
     from eventlog.operation import handlers as positions
 
-    found = asyncio.run(_planned(name, yes, lambda log: positions.retire(log, name, now_ms=now_ms())))
+    found = _planned(name, yes, lambda log: positions.retire(log, name, now_ms=now_ms()))
     if as_json:
         plan = {"handler": name, **_standing(found), "last_seen_at": rfc3339(found.last_seen_ms)}
         print_json({"plan": plan, "done": yes})
@@ -140,24 +131,25 @@ for command in (replay, run, new, check):
     handlers.add_command(command)
 
 
-async def _read() -> tuple[list[HandlerPosition], dict[str, Pause]]:
+async def _read(log: EventLog) -> tuple[list[HandlerPosition], dict[str, Pause]]:
     from eventlog.operation.handlers import pauses
 
-    async with stored_log(prepare()) as log:
-        return await log.handlers(), await pauses(log)
+    return await log.handlers(), await pauses(log)
 
 
-async def _planned(name: str, yes: bool, change: Callable[[EventLog], Awaitable[None]]) -> HandlerPosition:
+def _planned(name: str, yes: bool, change: Callable[[EventLog], Awaitable[None]]) -> HandlerPosition:
     """Return the position of a handler as it is before the change, and make the change if `yes`."""
     from eventlog.operation.handlers import unknown_handler
 
-    async with stored_log(prepare()) as log:
+    async def plan(log: EventLog) -> HandlerPosition:
         for found in await log.handlers():
             if found.name == name:
                 if yes:
                     await change(log)
                 return found
         raise await unknown_handler(log, name)
+
+    return on_log(prepare(), plan)
 
 
 def _cells(handler: HandlerPosition, paused: Pause | None) -> tuple[object, ...]:

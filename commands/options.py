@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,6 +17,8 @@ from eventlog.clock import now_ms
 if TYPE_CHECKING:
     from eventlog.log import EventLog
     from receiver.settings import Settings
+
+_T = TypeVar("_T")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 confirm = click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
@@ -79,3 +82,13 @@ async def stored_log(settings: Settings) -> AsyncIterator[EventLog]:
         )
         log.lanes = await lanes_kept(log) or settings.lanes
         yield log
+
+
+def on_log(settings: Settings, work: Callable[[EventLog], Awaitable[_T]]) -> _T:
+    """Open the log, and return what `work` makes of it."""
+
+    async def run() -> _T:
+        async with stored_log(settings) as log:
+            return await work(log)
+
+    return asyncio.run(run())

@@ -108,7 +108,6 @@ class WebhookEndpoint:
         """Check what can be checked before the body is read.
 
         Args:
-            method: the HTTP method.
             headers: at least those of `used_headers`, names in lower case.
 
         Returns:
@@ -136,9 +135,7 @@ class WebhookEndpoint:
         """Verify a body that passed the gate, and append it to the log.
 
         Args:
-            body: the whole body.
-            signature: as returned by `gate`.
-            headers: as for `gate`.
+            signature, headers: as for `gate`.
             reply: called once with the answer, possibly before `take` returns; must not raise.
         """
 

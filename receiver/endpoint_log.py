@@ -32,10 +32,7 @@ class EndpointLog:
     ) -> None:
         """
         Args:
-            metrics: where it counts.
             wake: called with the queues that an append made due; must not block.
-            clock: monotonic seconds.
-            log: a logger; this module's if None.
         """
         self._metrics = metrics
         self._wake = wake
@@ -53,7 +50,6 @@ class EndpointLog:
         """Count a batch that is in the log, and wake its queues.
 
         Args:
-            answers: one for each element.
             wake: queues that the batch made due.
             seconds: duration of the append.
         """

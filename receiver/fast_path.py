@@ -27,7 +27,6 @@ def protocol_for(endpoint: WebhookEndpoint, path: str) -> Callable[..., HttpTool
     """Return the factory with which uvicorn makes the protocol of each connection.
 
     Args:
-        endpoint: the endpoint behind both paths.
         path: path of the endpoint. Only requests for exactly this path take the fast path.
     """
     url, wire = path.encode(), _Wire()
@@ -110,15 +109,13 @@ class FastPathProtocol(HttpToolsProtocol):
     def _close_when_idle_for(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
-    # Callbacks of uvicorn's parser
+    # Callbacks of uvicorn's parser, on the slow path
 
     def on_message_begin(self) -> None:
-        """Note that a request takes the slow path."""
         self._receiving = True
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
-        """Note that it has arrived."""
         self._receiving = False
         super().on_message_complete()
 
@@ -127,9 +124,7 @@ class _WholeRequest:
     """Parses one read of the socket, and accepts it if it is exactly one plain request.
 
     Attributes:
-        method: the HTTP method.
         url: path and query as sent.
-        body: all of the body.
         headers: those that the endpoint uses, names in lower case.
     """
 
@@ -151,10 +146,8 @@ class _WholeRequest:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._whole = False
         if not self._whole or self._begun != 1:
-            self._parser, self.body = (
-                None,
-                b"",
-            )  # the parser may be inside a request that the slow path continues
+            # The parser may be inside a request that the slow path continues.
+            self._parser, self.body = None, b""
             return False
         return True
 
@@ -182,10 +175,8 @@ class _WholeRequest:
     def on_message_complete(self) -> None:
         parser = self._parser
         self.method = parser.get_method()
-        lasting = (
-            parser.should_keep_alive() and not parser.should_upgrade() and parser.get_http_version() == "1.1"
-        )
-        self._whole = self._usual and lasting
+        lasting = parser.should_keep_alive() and not parser.should_upgrade()
+        self._whole = self._usual and lasting and parser.get_http_version() == "1.1"
 
 
 _UNUSUAL = frozenset((b"expect", b"transfer-encoding"))
@@ -202,7 +193,6 @@ class _Wire:
         """Render a reply.
 
         Args:
-            reply: status and headers.
             added: uvicorn's headers. uvicorn makes a new list when they change.
             last: whether the connection is closed after it.
         """

@@ -49,10 +49,7 @@ class Health:
         Args:
             probe: raises unless Redis answers and takes writes.
             claim: raises LogMismatch when the log is not ours.
-            metrics: where readiness and the log's size are set.
             standing: returns the size of the log, and whether it is full.
-            clock: monotonic seconds.
-            log: a logger; this module's if None.
         """
         self._probe = probe
         self._claim = claim
@@ -133,11 +130,7 @@ class Health:
         return found
 
     def report(self, key_ids: Sequence[str]) -> dict[str, Any]:
-        """Return the whole state for the admin port.
-
-        Args:
-            key_ids: ids of the accepted signing keys.
-        """
+        """Return the whole state for the admin port. `key_ids` are those of the accepted signing keys."""
         reasons = self.reasons()
         return {
             "ready": not reasons,

@@ -23,7 +23,6 @@ class HttpServer(uvicorn.Server):
     def __init__(self, app: ASGIApp, http: Any = "httptools") -> None:
         """
         Args:
-            app: the ASGI application.
             http: makes the protocol of each connection, or the name of one of uvicorn's.
         """
         super().__init__(

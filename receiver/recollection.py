@@ -61,10 +61,7 @@ class Recollection:
     ) -> None:
         """
         Args:
-            log: the event log.
             wake: called with the queues to wake; must not block.
-            metrics: where events that are appended again are counted.
-            clock: monotonic seconds.
             max_bytes: limit of the remembered bodies; beyond it the oldest are dropped.
         """
         self._events = log

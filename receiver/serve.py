@@ -121,7 +121,6 @@ class Receiver:
         """Serve until `stop` is set, then finish open requests.
 
         Args:
-            stop: ends the process.
             on_open: called once, when both ports are open.
             listeners: where to serve. If None, the ports of the settings are opened.
 

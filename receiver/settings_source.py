@@ -35,7 +35,6 @@ def read(environ: Mapping[str, str], known: Collection[str]) -> dict[str, Given]
     """Read every value that is set.
 
     Args:
-        environ: the environment.
         known: names of all settings.
 
     Returns:

@@ -37,7 +37,6 @@ def exposition(folder: str, *, ready: bool) -> bytes:
     """Return the metrics of all processes in Prometheus's text format.
 
     Args:
-        folder: where they count.
         ready: value of `awr_ready`. The parent knows it better, since a dead process cannot report itself.
     """
     registry = CollectorRegistry()

@@ -26,11 +26,7 @@ _log = get_logger(__name__)
 
 @contextlib.contextmanager
 def open_listeners(settings: Settings, **fields: object) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Open the public and the admin port, and log both.
-
-    Args:
-        settings: hosts and ports.
-        fields: further fields of the log line.
+    """Open the public and the admin port, and log both with these further fields.
 
     Raises:
         SettingsError: a port cannot be opened.
@@ -48,12 +44,7 @@ def open_listeners(settings: Settings, **fields: object) -> Iterator[tuple[socke
 
 @contextlib.contextmanager
 def inherited_listeners(public_fd: int, admin_fd: int) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Use listening sockets that the parent process opened.
-
-    Args:
-        public_fd: file descriptor of the public socket.
-        admin_fd: file descriptor of the admin socket.
-    """
+    """Use listening sockets that the parent process opened, by their file descriptors."""
     with socket.socket(fileno=public_fd) as public, socket.socket(fileno=admin_fd) as admin:
         _log.info("endpoint.opened", pid=os.getpid())
         yield public, admin

@@ -9,14 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ampeco.errors import SignatureError
-from ampeco.signature import (
-    SCHEMES,
-    TIMESTAMP_HEADER,
-    Headers,
-    SigningKey,
-    signed_at,
-    verify,
-)
+from ampeco.signature import SCHEMES, TIMESTAMP_HEADER, Headers, SigningKey, signed_at, verify
 from receiver.logging import get_logger
 
 AUTO = "auto"
@@ -172,10 +165,8 @@ class _Auto:
         if self._pinned.get(key_id) == scheme:
             return
         self._pinned[key_id] = scheme
-        if (
-            key_id,
-            scheme,
-        ) not in self._logged:  # two subscriptions of one token may alternate between schemes
+        # Two subscriptions of one token may alternate between schemes: log each only once.
+        if (key_id, scheme) not in self._logged:
             self._logged.add((key_id, scheme))
             _log.info("signature.scheme_pinned", key_id=key_id, scheme=scheme)
 
