@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from commands import options, prepare, print_json, print_table
 from commands.handler_code import check, run
 from commands.handler_replay import replay
 from commands.new_handler import new
-from commands.options import on_log
+from commands.options import HandlerName, on_log
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from eventlog.operation.handlers import Pause
     from eventlog.registry import HandlerPosition
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 _HEADS = [
     "handler",
     "state",
@@ -78,7 +76,7 @@ def resume(name: str, as_json: bool) -> None:
 
 @handlers.command()
 @click.argument("old")
-@click.argument("new_name", metavar="NEW")
+@click.argument("new_name", metavar="NEW", type=HandlerName())
 @options.confirm
 @options.as_json
 def rename(old: str, new_name: str, yes: bool, as_json: bool) -> None:
@@ -87,11 +85,6 @@ def rename(old: str, new_name: str, yes: bool, as_json: bool) -> None:
     Workers release its lanes first. Then deploy the code with the new name; until then its events wait.
     """
     from eventlog.operation import handlers as positions
-
-    if not _NAME.fullmatch(new_name):
-        raise click.UsageError(
-            f"{new_name!r}: a name is lower case letters, digits, dots and dashes, at most 64."
-        )
 
     found = _planned(old, yes, lambda log: positions.rename(log, old, new_name, now_ms=now_ms()))
     plan = {"from": old, "to": new_name, **_standing(found)}

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from commands.options import HandlerName
+
 _HANDLER = '''"""{name}: describe here what this handler does."""
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ def test_handles_a_session_that_has_ended() -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=HandlerName())
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
@@ -84,10 +86,6 @@ def test_handles_a_session_that_has_ended() -> None:
 )
 def new(name: str, folder: Path) -> None:
     """Write the code of a new handler, and a passing test."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", name):
-        raise click.UsageError(
-            f"{name!r}: a name is lower case letters, digits, dots and dashes, at most 64."
-        )
     function = re.sub(r"[.-]+", "_", name).strip("_")
     function = function if function[0].isalpha() else f"handle_{function}"
     module = f"{function}_handler"

@@ -36,7 +36,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def moment_ms(text: str, *, now_ms: int) -> int:
-    """Unix milliseconds of an RFC 3339 moment, or of one that is so long ago (`2h ago`, `-30m`).
+    """Return the Unix milliseconds of an RFC 3339 moment, or of one that is so long ago (`2h ago`, `-30m`).
 
     Raises:
         ValueError: it is neither.
@@ -67,6 +67,19 @@ class Moment(click.ParamType[int]):
             return moment_ms(str(value), now_ms=now_ms())
         except (ValueError, OverflowError) as error:
             self.fail(str(error), param, ctx)
+
+
+class HandlerName(click.ParamType[str]):
+    """A name that a new handler may have."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", value):
+            self.fail(
+                f"{value!r}: a name is lower case letters, digits, dots and dashes, at most 64", param, ctx
+            )
+        return str(value)
 
 
 @contextlib.asynccontextmanager
