@@ -132,11 +132,7 @@ def prepare(
 
 
 def store_url(settings: Settings) -> str:
-    """Return the URL of the configured Redis, else of the embedded server of a running `run`.
-
-    Raises:
-        SettingsError: neither exists.
-    """
+    """Return the URL of the configured Redis, else of the embedded server of a running `run`."""
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
     from eventlog.connection.embedded import EmbeddedServer

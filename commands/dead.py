@@ -119,11 +119,7 @@ def discard(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None
 def _decide(
     ids: Sequence[str], wanted: dict[str, Any], yes: bool, as_json: bool, verb: str, act: Callable[..., Any]
 ) -> dict[str, int] | None:
-    """Show the plan, and carry it out if asked to.
-
-    Returns:
-        Counts of the result; None when nothing was changed.
-    """
+    """Show the plan, and carry it out if asked to. Return counts of the result; None when nothing was changed."""
     by_option = any(value is not None for value in wanted.values())
     if bool(ids) == by_option:
         raise click.UsageError("Give ids, or select dead letters with options such as --handler.")

@@ -57,11 +57,7 @@ def demo(seconds: int, charge_points: int, rate: float) -> None:
 
 
 async def _run(plan: Plan, folder: Path) -> int:
-    """Run the story until its end or a signal.
-
-    Returns:
-        The exit code.
-    """
+    """Run the story until its end or a signal; return the exit code."""
     try:
         with shown() as view:
             told = Story(plan, folder, view).tell()

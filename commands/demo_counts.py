@@ -132,11 +132,7 @@ def _of_handler(position: HandlerPosition, arrived: Mapping[str, int]) -> Handle
 
 
 def shortfalls(tally: Tally, expected: Iterable[str]) -> list[str]:
-    """What is missing until every notification has arrived and every handler has handled all it wants.
-
-    Args:
-        expected: names of the handlers that must be there.
-    """
+    """List what is missing until every notification arrived and each `expected` handler handled all it wants."""
     found = []
     if not tally.sent:
         found.append("nothing was sent")
@@ -159,11 +155,7 @@ def shortfalls(tally: Tally, expected: Iterable[str]) -> list[str]:
 
 
 def within_ms(latencies: Mapping[int, int], share: float) -> int | None:
-    """The bound under which this share of deliveries stayed; None without any.
-
-    Args:
-        share: 0.5 for the median.
-    """
+    """Return the bound under which this share (0.5: the median) of deliveries stayed; None without any."""
     seen, wanted = 0, share * sum(latencies.values())
     for bound, n in sorted(latencies.items()):
         seen += n

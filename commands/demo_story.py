@@ -53,11 +53,7 @@ class Plan:
 
 
 class Story:
-    """One telling of it.
-
-    Args:
-        folder: for store and logs.
-    """
+    """One run of the demo, with store and logs in a folder."""
 
     def __init__(self, plan: Plan, folder: Path, view: View) -> None:
         self._plan = plan

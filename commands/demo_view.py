@@ -64,10 +64,7 @@ class LiveView:
     """Steps scroll by; below them stand the numbers and what handlers did last."""
 
     def __init__(self, live: Any) -> None:
-        """
-        Args:
-            live: a `rich.live.Live` that is shown.
-        """
+        """Show on a running `rich.live.Live`."""
         self._live = live
         self._began_s = time.monotonic()
         self._pace = _Pace()

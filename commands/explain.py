@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 
 def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
-    """Return everything as a JSON document.
-
-    Args:
-        misfits: fields that do not fit, of the one event that was asked for.
-    """
+    """Return everything as a JSON document; `misfits` as for `lines`."""
     from eventlog.usage import describe
 
     body = found.quarantined

@@ -97,11 +97,7 @@ def ready_handler(settings: Settings, found: Found) -> AbstractAsyncContextManag
 
 
 def the_handler(settings: Settings, name: str, load: Sequence[str]) -> Found:
-    """Find the handler of this name in this process.
-
-    Raises:
-        SettingsError: it is not installed, or cannot be loaded.
-    """
+    """Find the handler of this name in this process; refuse if it is not installed or cannot be loaded."""
     from handlers.discovery import discover
 
     sys.path.insert(0, "")

@@ -36,11 +36,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def moment_ms(text: str, *, now_ms: int) -> int:
-    """Return the Unix milliseconds of an RFC 3339 moment, or of one that is so long ago (`2h ago`, `-30m`).
-
-    Raises:
-        ValueError: it is neither.
-    """
+    """Return the Unix ms of an RFC 3339 moment, or of one so long ago (`2h ago`, `-30m`); else raise ValueError."""
     if found := _AGO.fullmatch(text.strip()):
         number, unit = found[1] or found[3], found[2] or found[4]
         return now_ms - round(timedelta(**{_UNITS[unit]: int(number)}).total_seconds() * 1000)

@@ -23,10 +23,7 @@ _T = TypeVar("_T")
 
 
 def own_command(*arguments: str) -> list[str]:
-    """Return the command line that runs this program with these arguments.
-
-    `-P` keeps modules of the current folder from replacing ours.
-    """
+    """Return the command line of this program. `-P` keeps modules of the current folder from replacing ours."""
     return [sys.executable, "-P", "-m", "commands", *arguments]
 
 
@@ -91,11 +88,7 @@ def say_ready() -> None:
 
 
 def end_with_parent(also: Callable[[], None] = lambda: None) -> None:
-    """Send this process SIGTERM when its parent is gone.
-
-    Args:
-        also: called before the signal is sent.
-    """
+    """Send this process SIGTERM when its parent is gone; call `also` before."""
 
     def wait() -> None:
         while os.read(0, 4096):

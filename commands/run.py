@@ -88,11 +88,7 @@ def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | None]]:
 
 
 async def _run(environ: Mapping[str, str], load: Sequence[str], server: EmbeddedServer | None) -> int:
-    """Run until a signal, or until a part refuses its configuration.
-
-    Returns:
-        The exit code.
-    """
+    """Run until a signal, or until a part refuses its configuration; return the exit code."""
     from commands.processes import own_command, stop_on_signals
     from workers.process.supervisor import Child, running
 

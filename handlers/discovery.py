@@ -25,12 +25,7 @@ GROUP = "ampeco_receiver.handlers"
 
 @dataclass(frozen=True)
 class Found:
-    """A handler and where it came from.
-
-    Attributes:
-        source: distribution, module or file.
-        version: of that source; part of the identity of the handler's code.
-    """
+    """A handler, the `source` (distribution, module or file) it came from, and that source's version."""
 
     handler: Handler
     source: str

@@ -14,11 +14,7 @@ from receiver.settings import Settings
 
 
 def rules_of(settings: Settings) -> EntityKeyRules:
-    """Load the entity key rules of the settings.
-
-    Raises:
-        SettingsError: the file cannot be used.
-    """
+    """Load the entity key rules of the settings; refuse a file that cannot be used."""
     if settings.entity_keys_file is None:
         return DEFAULT_RULES
     try:

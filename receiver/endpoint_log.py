@@ -30,10 +30,7 @@ class EndpointLog:
         clock: Callable[[], float] = time.monotonic,
         log: Any = None,
     ) -> None:
-        """
-        Args:
-            wake: called with the queues that an append made due; must not block.
-        """
+        """Count in `metrics`, and call `wake`, which must not block, with the queues that an append made due."""
         self._metrics = metrics
         self._wake = wake
         self._clock = clock

@@ -24,11 +24,7 @@ from receiver.errors import Refused
 
 
 def protocol_for(endpoint: WebhookEndpoint, path: str) -> Callable[..., HttpToolsProtocol]:
-    """Return the factory with which uvicorn makes the protocol of each connection.
-
-    Args:
-        path: path of the endpoint. Only requests for exactly this path take the fast path.
-    """
+    """Return uvicorn's factory of protocols. Only requests for exactly this path take the fast path."""
     url, wire = path.encode(), _Wire()
     return lambda **given: FastPathProtocol(endpoint, url, wire, **given)
 

@@ -46,11 +46,7 @@ class Heartbeat:
         self._metrics = metrics
 
     async def beat(self) -> None:
-        """Record that the endpoint is open now. After a hole, append the event of the gap.
-
-        Raises:
-            redis.RedisError: Redis did not take it; a later beat finds the hole.
-        """
+        """Record that the endpoint is open now. After a hole, append the event of the gap."""
         hole = await self._log.beat(self._replica, hole_after_ms=HOLE_AFTER_MS)
         if hole is None:
             return

@@ -124,11 +124,7 @@ class _Positions:
 
 
 async def exposition(log: EventLog) -> bytes:
-    """Return deliveries and positions of all handlers in Prometheus's text format.
-
-    Raises:
-        redis.RedisError: the log cannot be read.
-    """
+    """Return deliveries and positions of all handlers in Prometheus's text format; raise RedisError without Redis."""
     registry = CollectorRegistry()
     registry.register(_Positions(await log.handlers(), await standing(log)))
     return generate_latest(registry)

@@ -268,11 +268,7 @@ def serving_needs(settings: Settings) -> tuple[str, ...]:
 
 
 def demand(settings: Settings, need: Iterable[str]) -> None:
-    """Refuse settings that lack one of these names.
-
-    Raises:
-        SettingsError: one of them is not set.
-    """
+    """Refuse settings that lack one of these names; the API token satisfies `AWR_SIGNING_KEYS`."""
     for name in need:
         if getattr(settings, FIELDS[name]) is not None:
             continue
@@ -287,11 +283,7 @@ def demand(settings: Settings, need: Iterable[str]) -> None:
 
 
 def given_values(environ: Mapping[str, str]) -> dict[str, Given]:
-    """Return what is set, unparsed: name -> text and source.
-
-    Raises:
-        SettingsError: as `settings_source.read`.
-    """
+    """Return what is set, unparsed: name -> text and source. Raises what `settings_source.read` raises."""
     return settings_source.read(environ, FIELDS)
 
 

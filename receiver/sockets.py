@@ -26,11 +26,7 @@ _log = get_logger(__name__)
 
 @contextlib.contextmanager
 def open_listeners(settings: Settings, **fields: object) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Open the public and the admin port, and log both with these further fields.
-
-    Raises:
-        SettingsError: a port cannot be opened.
-    """
+    """Open the public and the admin port, and log both with these fields; refuse if one cannot be opened."""
     with (
         listening(settings.host, settings.port, "AWR_PORT") as public,
         listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as admin,

@@ -25,11 +25,7 @@ _log = get_logger(__name__)
 
 
 class RawDelivery(NamedTuple):
-    """An unverified request, and when it arrived.
-
-    Attributes:
-        headers: pairs, names in lower case; at least those of `Verifier.headers`.
-    """
+    """An unverified request, and when it arrived. Headers are pairs, names in lower case."""
 
     body: bytes
     signature: bytes | None
@@ -141,11 +137,7 @@ class _Auto:
     def signed_by(
         self, body: bytes, signature: bytes | None, keys: Sequence[SigningKey], headers: Headers
     ) -> tuple[SigningKey, str]:
-        """Return key and scheme of a signature.
-
-        Raises:
-            SignatureError: as `verify`; `signature-mismatch` when no scheme fits.
-        """
+        """Return key and scheme of a signature; `signature-mismatch` when no scheme fits."""
         pinned: dict[str, list[SigningKey]] = {}
         for key in keys:
             if key.key_id in self._pinned:

@@ -49,11 +49,7 @@ class DeadEntry:
 
 @dataclass(frozen=True)
 class DeadFilter:
-    """Selects letters; None means any.
-
-    Attributes:
-        since_ms, until_ms: when they were given up, the second exclusive.
-    """
+    """Selects letters; None means any. `since_ms` and `until_ms` (exclusive): when they were given up."""
 
     handler: str | None = None
     reason: str | None = None
@@ -112,11 +108,7 @@ async def matching(log: EventLog, wanted: DeadFilter) -> list[DeadEntry]:
 
 
 async def by_id(log: EventLog, id: str) -> list[DeadEntry]:
-    """Return the letter `<handler>/<stream id>`, or every letter of one event.
-
-    Raises:
-        UnknownName: there is none.
-    """
+    """Return the letter `<handler>/<stream id>`, or every letter of one event; UnknownName if there is none."""
     handler, slash, stream_id = id.rpartition("/")
     if slash:
         is_id = _STREAM_ID.fullmatch(stream_id)

@@ -37,11 +37,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a selection contains.
-
-    Attributes:
-        first_ms, last_ms: when the first and last of them arrived; None without events.
-    """
+    """What a selection contains, and when the first and the last of it arrived."""
 
     by_type: Mapping[str, int]
     first_ms: int | None

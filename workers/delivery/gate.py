@@ -34,11 +34,7 @@ def bound_log(handler: Handler, attempt: Attempt) -> Any:
 
 
 def gated(client: Any, handler: Handler, attempt: Attempt, through: Callable[..., Any]) -> Any:
-    """Return the client with the gate before its calls.
-
-    Raises:
-        GiveUp: there is no client, since no API token is configured.
-    """
+    """Return the client with the gate before its calls; give up if no API token is configured."""
     if client is None:
         raise GiveUp("no API token is configured, so AMPECO cannot be called (AWR_API_TOKEN)")
     return client.gated(_Gate(handler, attempt), through=through)
@@ -50,11 +46,7 @@ def _check_declared(handler: Handler, operation: Operation, path: str) -> None:
 
 
 class LazySteps:
-    """The once-only steps of an attempt, made when the handler first needs them: most never do.
-
-    Attributes:
-        made: None as long as they were not needed.
-    """
+    """The once-only steps of an attempt. `made` stays None until the handler needs them: most never do."""
 
     __slots__ = ("_handler", "_make", "made")
 

@@ -25,12 +25,7 @@ NOWHERE = "https://tenant.invalid"
 
 
 class DryAction(NamedTuple):
-    """A request to AMPECO that was not sent.
-
-    Attributes:
-        operation: its name, e.g. `charge-point.reset`.
-        body: JSON; empty when there is none.
-    """
+    """A request to AMPECO that was not sent: name of the operation, path, and JSON body (empty without one)."""
 
     operation: str
     path: str

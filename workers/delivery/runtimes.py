@@ -40,11 +40,7 @@ class Runtimes:
         self._exits = contextlib.AsyncExitStack()
 
     async def open(self, found: Sequence[Found], *, strict: bool) -> None:
-        """Make them ready; what cannot be is said and left out.
-
-        Raises:
-            HandlerError: one cannot be, and that is to be refused.
-        """
+        """Make them ready. Log and leave out those that cannot be; if `strict`, raise HandlerError instead."""
         for item in found:
             with _faults_told(item, strict=strict):
                 self.by_name[item.handler.name] = await self._runtime(item)
@@ -92,11 +88,7 @@ async def without_clients(item: Found, exits: contextlib.AsyncExitStack) -> Runt
 
 
 def configured(found: Sequence[Found], *, strict: bool) -> list[Found]:
-    """Of handlers that another process runs, those that have all their settings.
-
-    Raises:
-        HandlerError: one has not, and that is to be refused.
-    """
+    """Return those that have all their settings, of handlers that another process runs. `strict` as for `open`."""
     complete = []
     for item in found:
         with _faults_told(item, strict=strict):

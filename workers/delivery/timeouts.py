@@ -98,11 +98,7 @@ def time_limited(
 
 
 class _TimeLimit:
-    """Cancels the current task when its alarm rings.
-
-    Attributes:
-        alone_cancelled: nothing else cancelled the task since.
-    """
+    """Cancels the current task when its alarm rings."""
 
     def __init__(self, overdue: Callable[[], None]) -> None:
         self.loop = asyncio.get_running_loop()
