@@ -105,26 +105,17 @@ def main() -> None:
     """Entry point of `ampeco-receiver` and `awr`."""
 
 
-def prepare(
-    *,
-    need: Iterable[str] = (),
-    defaults: Mapping[str, str] | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> Settings:
+def prepare(*, need: Iterable[str] = (), defaults: Mapping[str, str] | None = None) -> Settings:
     """Read the settings, set up logging, and set the prefix of RQ's keys. Every command calls it first.
 
     Args:
         need: settings the command cannot do without.
         defaults: defaults of this command that differ from the general ones.
-        environ: instead of the process's environment.
-
-    Raises:
-        SettingsError: the configuration is wrong.
     """
     from receiver import logging
     from receiver.settings import load
 
-    settings = load(os.environ if environ is None else environ, need=need, defaults=defaults)
+    settings = load(os.environ, need=need, defaults=defaults)
     logging.configure(settings.log_format, settings.log_level)
     # RQ reads this once, when it is imported.
     os.environ["RQ_KEY_PREFIX"] = f"{settings.key_prefix}rq"

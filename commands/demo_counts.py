@@ -1,4 +1,4 @@
-"""What a pretend tenant sent, what the log took and what the handlers did with it, and whether it adds up.
+"""What a simulated tenant sent, what the log took and what the handlers did with it, and whether it adds up.
 
 Pure: numbers in, findings out. It knows nothing of processes, of Redis or of how numbers are shown.
 """
@@ -50,12 +50,11 @@ class Tally:
     """Everything, at one moment.
 
     Attributes:
-        sent: different notifications.
-        delivered, pending, failed, dropped: what became of them at the tenant; `failed` = given up.
-        resent: how many were sent again because a handler asked for it.
+        sent: different notifications; `resent` of them were sent again because a handler asked for it.
+        delivered, pending, failed, dropped: what became of them at the simulator; `failed` = given up.
         answers: attempts by what was answered: a status, or why there was no answer.
         accepted: events in the log, without those of our own making.
-        gaps: times the door was found to have been shut.
+        gaps: outages of the receiver that it found.
     """
 
     sent: int = 0

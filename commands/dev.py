@@ -55,7 +55,7 @@ def _python_files(ctx: click.Context, parameter: click.Parameter, files: Sequenc
     help="Notifications per second.",
 )
 def dev(files: tuple[Path, ...], charge_points: int, rate: float) -> None:
-    """Try handler files against a pretend tenant.
+    """Try handler files against a simulated tenant.
 
     The worker reloads files when they change, and prints each outcome as one line.
     """
@@ -71,7 +71,7 @@ async def _tell(files: Sequence[Path], plan: dict[str, object], folder: Path) ->
         lines_to(folder / "worker.log", view.line) as worker,
         lines_to(folder / "receiver.log", lambda _: None) as receiver,
     ):
-        view.say(f"a pretend tenant runs at {play.tenant.url}; Ctrl-C ends everything")
+        view.say(f"the simulator runs at {play.tenant.url}; Ctrl-C ends everything")
         view.say(f"one by hand: ampeco-receiver simulator send TYPE --url {play.tenant.url}")
         opening = asyncio.create_task(_open(play, plan, receiver))
         try:
@@ -86,7 +86,7 @@ async def _tell(files: Sequence[Path], plan: dict[str, object], folder: Path) ->
 
 
 async def _open(play: DemoStack, plan: dict[str, object], output: int) -> None:
-    async with play.open_door(output=output):
+    async with play.open_receiver(output=output):
         await play.tenant.start(plan)
         await asyncio.Event().wait()
 

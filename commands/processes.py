@@ -47,11 +47,7 @@ def stop_on_signals(stop: asyncio.Event, *, insist: bool = True) -> None:
 
 
 async def until_signal(work: Coroutine[Any, Any, _T], interrupted: Callable[[], None] = lambda: None) -> _T:
-    """Run `work` to its end, or cancel it on SIGTERM or SIGINT.
-
-    Args:
-        work: what to run.
-        interrupted: called when a signal arrives, before `work` is cancelled.
+    """Run `work` to its end, or cancel it on SIGTERM or SIGINT after a call of `interrupted`.
 
     Raises:
         asyncio.CancelledError: a signal arrived, and `work` has ended.

@@ -36,10 +36,7 @@ _MEND = "set it to a folder with a short name that this user may write to"
 
 
 async def serve_together(settings: Settings, processes: int) -> int:
-    """Serve until a signal, or until a child refuses its configuration.
-
-    Returns:
-        The exit code: 0, or 2 when a child refused.
+    """Serve until a signal (exit code 0), or until a child refuses its configuration (2).
 
     Raises:
         SettingsError: `--processes` does not go with a setting, or a port or the folder cannot be opened.

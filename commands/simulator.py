@@ -1,4 +1,4 @@
-"""`simulator`: a pretend tenant on a port of its own, and notifications sent by hand.
+"""`simulator`: a simulated tenant on a port of its own, and notifications sent by hand.
 
 Its token is not secret: anyone who reaches the port may control the simulation.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ampeco.simulator.tenant import Tenant
 
 PORT = 8090
-TOKEN = "demo-token"  # noqa: S105 - of a pretend tenant
+TOKEN = "demo-token"  # noqa: S105 - of a simulated tenant
 DEFAULT_SCENARIO = "default"
 
 
@@ -128,7 +128,7 @@ def _plan(scenario: str) -> dict[str, Any]:
 
 
 def _introduce(url: str, token: str) -> None:
-    click.echo(f"The pretend tenant is at {url}, its API token is {token}. Ctrl-C ends it.")
+    click.echo(f"The simulator is at {url}, its API token is {token}. Ctrl-C ends it.")
     click.echo("Point a receiver at it:")
     click.echo(f"  AWR_TENANT_URL={url} AWR_API_TOKEN={token} \\")
     click.echo("  AWR_PUBLIC_URL=http://127.0.0.1:8080 ampeco-receiver run")

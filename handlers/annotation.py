@@ -16,10 +16,7 @@ from handlers.event import Event, Raw
 def payload_models(
     function: Callable[..., Any], on: Sequence[str] | None
 ) -> dict[str, type[Payload] | type[Raw]]:
-    """Return the wanted notification types, and the model for each.
-
-    Args:
-        on: the types of an `Event[Raw]`, as given to the decorator.
+    """Return the wanted notification types, and the model for each. `on` are the types of an `Event[Raw]`.
 
     Raises:
         ValueError: the annotations do not say it, or contradict `on`.

@@ -47,10 +47,9 @@ class Discovery:
 
 
 def discover(*, load: Sequence[str] = (), allow: Iterable[str] | None = None) -> Discovery:
-    """Every handler of the installed plugins and of `load`.
+    """Find every handler of the installed plugins and of `load`: modules (`package.module`) or files (`x.py`).
 
     Args:
-        load: further modules (`package.module`) or files (`path/to/file.py`).
         allow: names of the handlers to keep; None keeps all.
 
     Raises:

@@ -105,13 +105,10 @@ class WebhookEndpoint:
         await send(_END)
 
     def gate(self, method: bytes, headers: Headers) -> bytes | None:
-        """Check what can be checked before the body is read.
+        """Check what can be checked before the body is read; return the signature, if there is one.
 
         Args:
             headers: at least those of `used_headers`, names in lower case.
-
-        Returns:
-            The signature; None if there is none.
 
         Raises:
             Refused: with a reason of `STATUS`. It is not counted yet.

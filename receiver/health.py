@@ -66,10 +66,7 @@ class Health:
         self.registration: Callable[[], tuple[bool, str]] = lambda: (True, "off")
 
     async def check(self) -> bool:
-        """Check Redis and the log.
-
-        Returns:
-            Whether Redis takes writes, the log is ours, and it has room.
+        """Return whether Redis takes writes, the log is ours, and it has room.
 
         Raises:
             LogMismatch: the log belongs to another tenant or setting; the process must end.

@@ -82,7 +82,7 @@ class Recollection:
         return reply
 
     async def check(self) -> bool:
-        """Check whether Redis lost events, and append them again. Called about once a second.
+        """Append again what Redis lost. Called about once a second.
 
         Returns:
             Whether Redis is now another process than at the last check.
@@ -151,8 +151,5 @@ def _accepted(batch: _Batch) -> Iterator[_Accepted]:
 
 
 def _again(element: Element) -> Element:
-    """Return the element as a repeat: only its nonce decides whether it is in the log already.
-
-    The log marks it as `maybe_repeat`.
-    """
+    """Return the element as a repeat: only its nonce decides whether it is in the log. The log marks it."""
     return element._replace(duplicates="again") if isinstance(element, NewEvent) else element

@@ -161,10 +161,9 @@ def reconcile(
 
 
 async def apply(plan: Plan, notifications: Notifications, callback_url: str) -> str | None:
-    """Carry out a plan. Extras are removed last, so that every type stays subscribed meanwhile.
+    """Carry out a plan; return the id of our notification subscription, or None when nothing was wanted.
 
-    Returns:
-        The id of our notification subscription, or None when nothing was wanted.
+    Extras are removed last, so that every type stays subscribed meanwhile.
 
     Raises:
         ampeco.errors.ApiError: a call failed. It is safe to list and plan again.

@@ -49,15 +49,10 @@ def inherited_listeners(public_fd: int, admin_fd: int) -> Iterator[tuple[socket.
 
 @contextlib.contextmanager
 def listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
-    """Open a listening TCP socket that closes when the block ends.
-
-    Args:
-        host: address; an IPv6 address has a colon.
-        port: 0 chooses a free one.
-        setting: name of the setting that an error names.
+    """Open a listening TCP socket that closes when the block ends; port 0 chooses a free one.
 
     Raises:
-        SettingsError: it cannot be opened.
+        SettingsError: it cannot be opened; the error names `setting`.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()

@@ -70,10 +70,7 @@ class DeadFilter:
 async def newest(
     log: EventLog, wanted: DeadFilter, *, limit: int, before: tuple[str, str] | None = None
 ) -> list[DeadEntry]:
-    """Return a page of letters, newest first.
-
-    Args:
-        before: (handler, stream id) of the last letter of the previous page.
+    """Return a page of letters, newest first, that follows the letter `before` (handler, stream id).
 
     Raises:
         UnknownName: the filter names a handler that is not registered.

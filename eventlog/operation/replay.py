@@ -28,13 +28,10 @@ _WAIT_S = 0.5
 
 @dataclass(frozen=True)
 class Replay:
-    """A running replay. Redis keeps its progress; the counts are those of this process.
+    """A running replay. Redis keeps its progress (`done`: lane -> stream id of the last event that was handled).
 
-    Attributes:
-        done: lane -> stream id of the last event that was handled.
-        put: events queued to run again.
-        open: events left alone because they are open already.
-        waiting: events left alone because they are not settled yet.
+    The counts are those of this process: events queued to run again, and those left alone because they are open
+    already or wait to be settled.
     """
 
     selection: Selection

@@ -39,7 +39,7 @@ class Tenant:
 @pytest.fixture
 def tenant(tmp: Path) -> Iterator[Tenant]:
     with started("simulator", "--port", "0", "--scenario", "default", tmp=tmp) as simulator:
-        yield Tenant(simulator.says(r"The pretend tenant is at (\S+),")[1])
+        yield Tenant(simulator.says(r"The simulator is at (\S+),")[1])
 
 
 def configured(tenant_url: str, tmp: Path, **changes: str) -> dict[str, str]:

@@ -72,11 +72,9 @@ def outcome_of(
     age_s: float,
     uniform: Callable[[float, float], float],
 ) -> Outcome:
-    """Decide what becomes of a delivery.
+    """Decide what becomes of a delivery after what the handler raised; None when it returned.
 
     Args:
-        error: what the handler raised, or None when it returned.
-        handler: whose policy decides.
         attempt: number of this attempt, 1 for the first.
         age_s: seconds since the first attempt.
     """

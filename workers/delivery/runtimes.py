@@ -23,14 +23,7 @@ _log = structlog.get_logger()
 
 
 class Runtimes:
-    """The handlers of one process.
-
-    Attributes:
-        by_name: those that are ready to run.
-
-    Args:
-        threads: at most so many `def` handlers run at the same time.
-    """
+    """The handlers of one process that are ready to run, by name. At most `threads` `def` handlers run at once."""
 
     def __init__(self, config: WorkerConfig, *, threads: int) -> None:
         self.by_name: dict[str, Runtime] = {}
