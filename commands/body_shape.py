@@ -6,6 +6,16 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+_KINDS = {
+    type(None): "null",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "text",
+    dict: "object",
+    list: "list",
+}
+
 
 def shape(body: bytes) -> dict[str, str]:
     """Map the path of each field to the kind of its value, without values; empty for a body that is not JSON."""
@@ -24,20 +34,4 @@ def _shape(value: Any, path: str) -> Iterator[tuple[str, str]]:
             for inner in value:
                 yield from _shape(inner, f"{path}[]")
         case _:
-            yield path or ".", _kind(value)
-
-
-def _kind(value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int() | float():
-            return "number"
-        case str():
-            return "text"
-        case dict():
-            return "object"
-        case _:
-            return "list"
+            yield path or ".", _KINDS[type(value)]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ampeco.simulator.fleet.scenario_files import ScenarioError, load, load_file, names
-from commands.processes import child_option, end_with_parent, say_ready
+from commands.processes import child_option, end_with_parent, say_ready, stop_on_signals
 from commands.sample_bodies import PathError, change, charge_point_of
 
 if TYPE_CHECKING:
@@ -109,8 +108,7 @@ async def _serve(tenant: Tenant, host: str, port: int, ready: Callable[[str], Aw
     from ampeco.simulator.server import serving
 
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop_on_signals(stop, insist=False)
     async with serving(tenant, host, port) as url:
         await ready(url)
         await stop.wait()

@@ -29,9 +29,7 @@ class Health:
 
     Attributes:
         redis: `ok`, `not-checked`, or why Redis cannot be used.
-        claimed: whether the log is known to be ours.
         standing: what the log uses of its limits; None if unknown.
-        stopping: whether the process ends.
         registration: returns whether the registration is settled, and its state.
     """
 

@@ -44,7 +44,6 @@ def configure(log_format: LogFormat = "auto", level: str = "info", *, stream: Te
 
     Args:
         log_format: `auto` means `pretty` on a terminal, else `json`.
-        level: lowest level that is logged.
         stream: where lines go; standard error if None.
     """
     stream = sys.stderr if stream is None else stream

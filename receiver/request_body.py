@@ -21,8 +21,7 @@ class Limits:
         body_bytes: size of one body.
         read_timeout_s: time for a body to arrive, in seconds.
         unfinished_bytes: size of all bodies that are still arriving.
-        linger_s: how long bytes are discarded after an early refusal, in seconds.
-        linger_bytes: how many bytes are discarded at most.
+        linger_s, linger_bytes: for how long, and how many bytes are discarded after an early refusal.
     """
 
     body_bytes: int = 1 << 20

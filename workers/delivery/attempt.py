@@ -38,7 +38,6 @@ class Runtime:
         settings, state: what its context carries.
         client, sync_client: AMPECO's API; None where no token is configured.
         threads: where plain `def` handlers run.
-        alarms: time limits of attempts that run in the event loop.
         lanes_in_threads: lanes with an event in such a thread. A thread outlives the lease it was started under,
             and until it returns no drain of this process may take that lane of this handler again.
     """

@@ -36,13 +36,10 @@ class Runtimes:
         """Make them ready. Log and leave out those that cannot be; if `strict`, raise HandlerError instead."""
         for item in found:
             with _faults_told(item, strict=strict):
-                self.by_name[item.handler.name] = await self._runtime(item)
+                runtime = await without_clients(item, self._exits)
+                runtime.threads = self._threads
+                self.by_name[item.handler.name] = runtime
         self.take_up_token()
-
-    async def _runtime(self, item: Found) -> Runtime:
-        runtime = await without_clients(item, self._exits)
-        runtime.threads = self._threads
-        return runtime
 
     async def follow_token(self) -> None:
         """Look for another token now and then."""

@@ -185,4 +185,4 @@ class Steps:
 
 
 def _uncertain(step: Step) -> StepUncertain:
-    return StepUncertain(f"step {step.name!r} was called, and nobody knows whether it happened")
+    return StepUncertain(f"step {step.name!r} was called, and its outcome is unknown")
