@@ -59,9 +59,6 @@ class Receiver:
         Args:
             settings: those that `serving_needs` names are set.
             reload: reads all settings again after a secret file changed.
-
-        Raises:
-            SettingsError: the entity key file cannot be used.
         """
         self._settings = settings
         self._reload = reload
@@ -80,9 +77,8 @@ class Receiver:
         self._waker = Waker(redis_url)
         self._metrics = Metrics()
         self._endpoint_log = EndpointLog(self._metrics, self._waker.wake)
-        self._health = Health(
-            self._log.ready, self._claim, self._metrics, standing=lambda: standing(self._log)
-        )
+        size = partial(standing, self._log)
+        self._health = Health(self._log.ready, self._claim, self._metrics, standing=size)
         self._recollection = Recollection(self._log, self._waker.wake, self._metrics)
         self._commit = GroupCommit(self._recollection.append, self._endpoint_log)
         self._metrics.waiting_bytes.set_function(lambda: self._commit.waiting_bytes)
@@ -148,10 +144,8 @@ class Receiver:
             ),
             HttpServer(create_admin_app(self._report, self._exposition)),
         ]
-        serving = [
-            asyncio.create_task(server.serve(sockets=[sock]))
-            for server, sock in zip(servers, (public, admin), strict=True)
-        ]
+        pairs = zip(servers, (public, admin), strict=True)
+        serving = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in pairs]
         background: list[asyncio.Task[Any]] = [
             asyncio.create_task(self._pulse()),
             asyncio.create_task(tick_forever(self._log, self._waker, stop, self._settings.keep)),
@@ -203,11 +197,9 @@ class Receiver:
 
     async def _check_durability(self) -> None:
         """Warn if the current Redis is less durable than configured. Runs again after every failover."""
-        weaker = await shortfall(self._log, self._settings.durability)
-        if weaker:
+        if weaker := await shortfall(self._log, self._settings.durability):
             _log.warning("redis.less_durable", wanted=self._settings.durability, found=weaker)
-        unguarded = await unguarded_master(self._redis)
-        if unguarded:
+        if unguarded := await unguarded_master(self._redis):
             _log.warning("redis.less_durable", wanted="min-replicas-to-write >= 1", found=unguarded)
 
     def _make_registrar(self) -> Registrar | None:
