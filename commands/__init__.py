@@ -105,26 +105,17 @@ def main() -> None:
     """Entry point of `ampeco-receiver` and `awr`."""
 
 
-def prepare(
-    *,
-    need: Iterable[str] = (),
-    defaults: Mapping[str, str] | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> Settings:
+def prepare(*, need: Iterable[str] = (), defaults: Mapping[str, str] | None = None) -> Settings:
     """Read the settings, set up logging, and set the prefix of RQ's keys. Every command calls it first.
 
     Args:
         need: settings the command cannot do without.
         defaults: defaults of this command that differ from the general ones.
-        environ: instead of the process's environment.
-
-    Raises:
-        SettingsError: the configuration is wrong.
     """
     from receiver import logging
     from receiver.settings import load
 
-    settings = load(os.environ if environ is None else environ, need=need, defaults=defaults)
+    settings = load(os.environ, need=need, defaults=defaults)
     logging.configure(settings.log_format, settings.log_level)
     # RQ reads this once, when it is imported.
     os.environ["RQ_KEY_PREFIX"] = f"{settings.key_prefix}rq"
@@ -132,11 +123,7 @@ def prepare(
 
 
 def store_url(settings: Settings) -> str:
-    """Return the URL of the configured Redis, else of the embedded server of a running `run`.
-
-    Raises:
-        SettingsError: neither exists.
-    """
+    """Return the URL of the configured Redis, else of the embedded server of a running `run`."""
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
     from eventlog.connection.embedded import EmbeddedServer
@@ -158,8 +145,18 @@ def print_json(document: object) -> None:
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as aligned columns to stdout."""
-    texts = [list(heads), *([str(cell) for cell in row] for row in rows)]
+    """Print rows as aligned columns to stdout; `-` stands for an empty cell."""
+    texts = [list(heads), *([_text(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     for row in texts:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print one `name: value` per line to stdout; `-` stands for an empty value."""
+    for name, value in fields.items():
+        click.echo(f"{name + ':':<13} {_text(value)}")
+
+
+def _text(value: object) -> str:
+    return "-" if value in (None, "") else str(value)

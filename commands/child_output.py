@@ -16,14 +16,11 @@ _LAST_LINES_S = 2.0
 
 @contextlib.asynccontextmanager
 async def lines_to(file: Path, tell: Callable[[str], None]) -> AsyncIterator[int]:
-    """Open a pipe for a child's output during the block.
+    """Open a pipe for a child's output during the block, and yield its file descriptor (`Child(output=...)`).
 
     Args:
         file: receives every byte as it arrives.
         tell: called with each line, without its line end.
-
-    Yields:
-        The file descriptor to give to a child (`Child(output=...)`).
     """
     receiving, sending = os.pipe()
     reader = asyncio.StreamReader()

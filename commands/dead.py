@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands import prepare, print_json, print_table
-from commands.options import Moment, stored_log
+from commands import options, prepare, print_fields, print_json, print_table
+from commands.options import Moment, on_log
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -18,20 +17,14 @@ if TYPE_CHECKING:
     from eventlog.operation.dead_letters import DeadEntry, DeadFilter
 
 _SHOWN = 5
-_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+_SINCE = "Given up since this time; RFC 3339, or '2h ago'."
 
 
 def _filtered(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select dead letters."""
     for option in (
         click.option("--until", "until_ms", type=Moment(), metavar="TIME", help="Given up before this time."),
-        click.option(
-            "--since",
-            "since_ms",
-            type=Moment(),
-            metavar="TIME",
-            help="Given up since this time; RFC 3339, or '2h ago'.",
-        ),
+        click.option("--since", "since_ms", type=Moment(), metavar="TIME", help=_SINCE),
         click.option("--key", metavar="ENTITY", help="Only of this entity, e.g. session:4711."),
         click.option("--type", metavar="TYPE", help="Only of this notification type."),
         click.option("--reason", metavar="REASON", help="Only for this reason, e.g. attempts-exhausted."),
@@ -48,20 +41,15 @@ def dead() -> None:
 
 @dead.command("list")
 @_filtered
-@click.option(
-    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number of rows."
-)
+@options.limit
 @click.option("--before", metavar="ID", help="Next page: the last id of the previous page.")
-@_as_json
+@options.as_json
 def list_(limit: int, before: str | None, as_json: bool, **wanted: Any) -> None:
     """List dead letters, newest first, without bodies."""
     from eventlog.operation.dead_letters import newest
 
-    async def read() -> list[DeadEntry]:
-        async with stored_log(prepare()) as log:
-            return await newest(log, _filter(wanted), limit=limit, before=_place(before))
-
-    found = asyncio.run(read())
+    selected, place = _filter(wanted), _place(before)
+    found = on_log(prepare(), lambda log: newest(log, selected, limit=limit, before=place))
     if as_json:
         print_json([_row(entry) for entry in found])
     else:
@@ -71,33 +59,27 @@ def list_(limit: int, before: str | None, as_json: bool, **wanted: Any) -> None:
 @dead.command()
 @click.argument("id", metavar="ID")
 @click.option("--body", "with_body", is_flag=True, help="Show the body too; it may hold personal data.")
-@_as_json
+@options.as_json
 def show(id: str, with_body: bool, as_json: bool) -> None:
     """Show one dead letter by its id, or all dead letters of an event."""
     from eventlog.operation.dead_letters import by_id
 
-    async def read() -> list[DeadEntry]:
-        async with stored_log(prepare()) as log:
-            return await by_id(log, id)
-
-    found = [_details(entry, with_body) for entry in asyncio.run(read())]
+    found = [_details(entry, with_body) for entry in on_log(prepare(), lambda log: by_id(log, id))]
     if as_json:
         print_json(found)
         return
     for row in found:
-        for name, value in row.items():
-            if isinstance(value, list):
-                value = "".join(f"\n    {_attempt(item)}" for item in value)
-            elif name in ("trace", "body"):
-                value = "".join(f"\n    {line}" for line in str(value).splitlines())
-            click.echo(f"{name + ':':<13} {'-' if value in (None, '') else value}")
+        row["log"] = "".join(f"\n    {_attempt(item)}" for item in row["log"])
+        for name in {"trace", "body"} & row.keys():
+            row[name] = "".join(f"\n    {line}" for line in str(row[name]).splitlines())
+        print_fields(row)
 
 
 @dead.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @_filtered
-@click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
-@_as_json
+@options.confirm
+@options.as_json
 def retry(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
     """Retry dead letters, in order of arrival per entity.
 
@@ -106,7 +88,7 @@ def retry(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
     from eventlog.operation.dead_letters import retry as try_again
 
     async def act(log: EventLog, found: list[DeadEntry]) -> dict[str, int]:
-        result = await try_again(log, [entry.ref for entry in found])
+        result = await try_again(log, found)
         return {name: result.get(name, 0) for name in ("put", "open", "gone", "full")}
 
     result = _decide(ids, wanted, yes, as_json, "retry", act)
@@ -119,8 +101,8 @@ def retry(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
 @dead.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @_filtered
-@click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
-@_as_json
+@options.confirm
+@options.as_json
 def discard(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
     """Discard dead letters.
 
@@ -129,7 +111,7 @@ def discard(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None
     from eventlog.operation.dead_letters import discard as throw_away
 
     async def act(log: EventLog, found: list[DeadEntry]) -> dict[str, int]:
-        return {"discarded": await throw_away(log, [entry.ref for entry in found])}
+        return {"discarded": await throw_away(log, found)}
 
     _decide(ids, wanted, yes, as_json, "discard", act)
 
@@ -137,28 +119,20 @@ def discard(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None
 def _decide(
     ids: Sequence[str], wanted: dict[str, Any], yes: bool, as_json: bool, verb: str, act: Callable[..., Any]
 ) -> dict[str, int] | None:
-    """Show the plan, and carry it out if asked to.
-
-    Returns:
-        Counts of the result; None when nothing was changed.
-    """
+    """Show the plan, and carry it out if asked to. Return counts of the result; None when nothing was changed."""
     by_option = any(value is not None for value in wanted.values())
     if bool(ids) == by_option:
         raise click.UsageError("Give ids, or select dead letters with options such as --handler.")
-    return asyncio.run(_decided(ids, wanted, yes or bool(ids), as_json, verb, act))
-
-
-async def _decided(
-    ids: Sequence[str], wanted: dict[str, Any], doing: bool, as_json: bool, verb: str, act: Callable[..., Any]
-) -> dict[str, int] | None:
     from eventlog.operation.dead_letters import by_id, matching
 
-    async with stored_log(prepare()) as log:
+    async def decide(log: EventLog) -> tuple[list[DeadEntry], dict[str, int] | None]:
         if ids:
             found = [entry for one in dict.fromkeys(ids) for entry in await by_id(log, one)]
         else:
             found = await matching(log, _filter(wanted))
-        result: dict[str, int] | None = await act(log, found) if doing and found else None
+        return found, await act(log, found) if found and (yes or ids) else None
+
+    found, result = on_log(prepare(), decide)
     reasons = Counter(f"{entry.handler}: {entry.letter.reason}" for entry in found)
     if as_json:
         plan = {"count": len(found), "reasons": reasons, "first": [_row(entry) for entry in found[:_SHOWN]]}
@@ -235,5 +209,4 @@ def _attempt(note: dict[str, Any]) -> str:
 
 def _print_rows(entries: Sequence[DeadEntry]) -> None:
     heads = ("id", "event", "type", "key", "reason", "error", "attempts", "since")
-    rows = (_row(entry) for entry in entries)
-    print_table(heads, [["-" if row[head] in (None, "") else row[head] for head in heads] for row in rows])
+    print_table(heads, [[row[head] for head in heads] for row in map(_row, entries)])

@@ -11,12 +11,12 @@ from pathlib import Path
 import click
 from redis.exceptions import RedisError
 
-from commands.demo_counts import Tally, shortfalls
+from commands.demo_counts import shortfalls
 from commands.demo_stack import Stuck, scratch
 from commands.demo_story import HANDLERS, Plan, Story
 from commands.demo_view import shown, summary
+from commands.processes import until_signal
 from receiver.errors import Unreachable
-from receiver.serve import stop_on_signals
 
 _INTERRUPTED = 130
 
@@ -46,7 +46,7 @@ _INTERRUPTED = 130
 def demo(seconds: int, charge_points: int, rate: float) -> None:
     """Show everything at work on this machine.
 
-    Charge points of a pretend tenant send signed notifications; a receiver takes them into a log, and a worker
+    Charge points of a simulated tenant send signed notifications; a receiver takes them into a log, and a worker
     runs handlers on them. Ends with a summary, and with 0 only if every accepted event was handled.
     """
     with scratch("demo") as folder:
@@ -57,28 +57,13 @@ def demo(seconds: int, charge_points: int, rate: float) -> None:
 
 
 async def _run(plan: Plan, folder: Path) -> int:
-    """Run the story until its end or a signal.
-
-    Returns:
-        The exit code.
-    """
-    stop = asyncio.Event()
-    stop_on_signals(stop)
-    with shown() as view:
-        story = asyncio.create_task(Story(plan, folder, view).tell())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({story, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if stop.is_set():
-            view.say("interrupted; everything is being ended")
-            story.cancel()
-        stopping.cancel()
-        await asyncio.gather(story, stopping, return_exceptions=True)
-    return _INTERRUPTED if story.cancelled() else _judged(story)
-
-
-def _judged(story: asyncio.Task[Tally]) -> int:
+    """Run the story until its end or a signal; return the exit code."""
     try:
-        tally = story.result()
+        with shown() as view:
+            told = Story(plan, folder, view).tell()
+            tally = await until_signal(told, lambda: view.say("interrupted; everything is being ended"))
+    except asyncio.CancelledError:
+        return _INTERRUPTED
     except (Stuck, Unreachable, RedisError) as error:
         click.echo(f"\n{click.style('The demo failed', fg='red')}: {error}", err=True)
         return 1

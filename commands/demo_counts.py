@@ -1,4 +1,4 @@
-"""What a pretend tenant sent, what the log took and what the handlers did with it, and whether it adds up.
+"""What a simulated tenant sent, what the log took and what the handlers did with it, and whether it adds up.
 
 Pure: numbers in, findings out. It knows nothing of processes, of Redis or of how numbers are shown.
 """
@@ -50,12 +50,11 @@ class Tally:
     """Everything, at one moment.
 
     Attributes:
-        sent: different notifications.
-        delivered, pending, failed, dropped: what became of them at the tenant; `failed` = given up.
-        resent: how many were sent again because a handler asked for it.
+        sent: different notifications; `resent` of them were sent again because a handler asked for it.
+        delivered, pending, failed, dropped: what became of them at the simulator; `failed` = given up.
         answers: attempts by what was answered: a status, or why there was no answer.
         accepted: events in the log, without those of our own making.
-        gaps: times the door was found to have been shut.
+        gaps: outages of the receiver that it found.
     """
 
     sent: int = 0
@@ -132,11 +131,7 @@ def _of_handler(position: HandlerPosition, arrived: Mapping[str, int]) -> Handle
 
 
 def shortfalls(tally: Tally, expected: Iterable[str]) -> list[str]:
-    """What is missing until every notification has arrived and every handler has handled all it wants.
-
-    Args:
-        expected: names of the handlers that must be there.
-    """
+    """List what is missing until every notification arrived and each `expected` handler handled all it wants."""
     found = []
     if not tally.sent:
         found.append("nothing was sent")
@@ -159,11 +154,7 @@ def shortfalls(tally: Tally, expected: Iterable[str]) -> list[str]:
 
 
 def within_ms(latencies: Mapping[int, int], share: float) -> int | None:
-    """The bound under which this share of deliveries stayed; None without any.
-
-    Args:
-        share: 0.5 for the median.
-    """
+    """Return the bound under which this share (0.5: the median) of deliveries stayed; None without any."""
     seen, wanted = 0, share * sum(latencies.values())
     for bound, n in sorted(latencies.items()):
         seen += n

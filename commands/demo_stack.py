@@ -1,4 +1,4 @@
-"""Everything in one process tree: embedded store, pretend tenant, receiver and worker, on free ports.
+"""Everything in one process tree: embedded store, simulated tenant, receiver and worker, on free ports.
 
 `demo` and `dev` are built on it. It starts the parts and ends them; the story they tell is theirs. Nothing of the
 caller's own configuration gets in: a demonstration must not reach a real tenant.
@@ -47,24 +47,23 @@ class Stuck(click.ClickException):
 
 @dataclass(frozen=True)
 class DemoStack:
-    """The parts that are there from the beginning, and what the others need.
+    """The parts that run from the beginning, and what the others need.
 
-    Attributes:
+    Args:
         folder: store and logs.
         environ: of every child.
-        door_url: base URL of the receiver, once it runs.
-        callback_url: where it takes notifications.
+        receiver_url: base URL of the receiver, once it runs.
     """
 
     folder: Path
     environ: Mapping[str, str]
-    door_url: str
+    receiver_url: str
     tenant: SimulatorControl
     log: EventLog
 
     @property
     def callback_url(self) -> str:
-        return self.door_url + WEBHOOK_PATH
+        return self.receiver_url + WEBHOOK_PATH
 
     def receiver(self, *, output: int) -> Child:
         """The receiver, not started."""
@@ -84,16 +83,16 @@ class DemoStack:
         )
 
     @contextlib.asynccontextmanager
-    async def open_door(self, *, output: int) -> AsyncIterator[None]:
+    async def open_receiver(self, *, output: int) -> AsyncIterator[None]:
         """The receiver runs, is registered, and can be delivered to, as long as the block lasts."""
         async with (
             running(self.receiver(output=output)) as receiver,
             httpx2.AsyncClient(trust_env=False) as client,
         ):
             deadline = time.monotonic() + START_S
-            while not await _is_open(client, f"{self.door_url}/health/ready"):
+            while not await _is_open(client, f"{self.receiver_url}/health/ready"):
                 if receiver.done() or time.monotonic() > deadline:
-                    raise Stuck("the receiver did not open its door")
+                    raise Stuck("the receiver did not open")
                 await asyncio.sleep(_LOOK_EVERY_S)
             yield
 
@@ -108,24 +107,21 @@ class DemoStack:
 
 @contextlib.asynccontextmanager
 async def demo_stack(folder: Path, simulator: Sequence[str] = ()) -> AsyncIterator[DemoStack]:
-    """Start store and pretend tenant in a folder; all of it stops at the end of the block.
-
-    Args:
-        simulator: further options of the simulator.
+    """Start store and simulator in a folder, with further options of the simulator, until the end of the block.
 
     Raises:
         Stuck: a part does not start.
     """
-    tenant_port, door_port = free_port(), free_port()
+    tenant_port, receiver_port = free_port(), free_port()
     tenant_url = f"http://127.0.0.1:{tenant_port}"
-    door_url = f"http://127.0.0.1:{door_port}"
+    receiver_url = f"http://127.0.0.1:{receiver_port}"
     with _store(folder / "store") as store, (folder / "simulator.log").open("ab") as output:
         environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
             "AWR_TENANT_URL": tenant_url,
             "AWR_API_TOKEN": TOKEN,
-            "AWR_PUBLIC_URL": door_url,
-            "AWR_PORT": str(door_port),
+            "AWR_PUBLIC_URL": receiver_url,
+            "AWR_PORT": str(receiver_port),
             "AWR_ADMIN_PORT": "0",
             "AWR_REDIS_URL": store.url,
             "AWR_DURABILITY": "everysec",
@@ -140,7 +136,7 @@ async def demo_stack(folder: Path, simulator: Sequence[str] = ()) -> AsyncIterat
             connect(store.url) as redis,
         ):
             await _started(child, keeping, "the simulator did not start")
-            yield DemoStack(folder, environ, door_url, tenant, EventLog(redis))
+            yield DemoStack(folder, environ, receiver_url, tenant, EventLog(redis))
 
 
 @contextlib.contextmanager

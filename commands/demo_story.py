@@ -1,6 +1,6 @@
 """The story of the demo: the parts in the order in which they come on, and what is done with them.
 
-Charge points live at a pretend tenant; the receiver registers itself and takes what they send; handlers work on it
+Charge points live at a simulated tenant; the receiver registers itself and takes what they send; handlers work on it
 and call back. In the middle the receiver is stopped for some seconds, and what it missed is asked for again.
 It knows nothing of how the story is shown.
 """
@@ -33,7 +33,7 @@ from receiver.errors import Unreachable
 HANDLERS = ("demo.journal", "demo.reset-faulted", "resend-failed")
 
 _LOAD = ("handlers.builtin.demo_journal", "handlers.builtin.demo_reset_faulted")
-# The tenant gives a delivery up after 1.5 s and the door is shut for longer, so some need a resend.
+# The tenant gives a delivery up after 1.5 s and the receiver is away for longer, so some need a resend.
 _SIMULATOR = ("--retry-pause", "0.5", "--retry-pause", "1", "--resend-every", "5")
 _SHUT_S = 4.5
 _SHUT_AFTER = 0.4  # of the whole time
@@ -53,11 +53,7 @@ class Plan:
 
 
 class Story:
-    """One telling of it.
-
-    Args:
-        folder: for store and logs.
-    """
+    """One run of the demo, with store and logs in a folder."""
 
     def __init__(self, plan: Plan, folder: Path, view: View) -> None:
         self._plan = plan
@@ -67,23 +63,20 @@ class Story:
         self._play: DemoStack
 
     async def tell(self) -> Tally:
-        """Everything, until all is handled or nothing moves any more.
-
-        Returns:
-            The numbers at the end.
+        """Run until all is handled or nothing moves any more; return the numbers at the end.
 
         Raises:
             Stuck: it cannot go on.
-            Unreachable, RedisError: the tenant or the log went away.
+            Unreachable, RedisError: the simulator or the log went away.
         """
         say, seconds = self._view.say, self._plan.seconds
-        say("starting a store, a pretend tenant, a worker and a receiver")
+        say("starting a store, a simulator, a worker and a receiver")
         async with demo_stack(self._folder, _SIMULATOR) as self._play, self._outputs() as (receiver, worker):
-            say(f"a Valkey server keeps the event log, and a pretend tenant is at {self._play.tenant.url}")
+            say(f"a Valkey server keeps the event log, and the simulator is at {self._play.tenant.url}")
             only_ours = {"AWR_HANDLERS_ALLOW": ",".join(HANDLERS)}
             async with self._play.working(_LOAD, output=worker, **only_ours), self._showing():
                 say(f"a worker runs the handlers {', '.join(HANDLERS)}")
-                async with self._play.open_door(output=receiver):
+                async with self._play.open_receiver(output=receiver):
                     began_s = time.monotonic()
                     await self._begin()
                     await self._forge_one()
@@ -92,13 +85,15 @@ class Story:
                 shut_s = time.monotonic()
                 say("the receiver is stopped: the tenant cannot deliver, retries, and gives up")
                 await _sleep_until(shut_s + _SHUT_S)
-                async with self._play.open_door(output=receiver):
+                async with self._play.open_receiver(output=receiver):
                     say(f"the receiver is back after {time.monotonic() - shut_s:.1f} s")
                     await self._see_resend()
                     await _sleep_until(began_s + seconds)
                     await self._play.tenant.stop()
                     say("the charge points are idle; the remaining events are being handled")
-                    return await self._settle()
+                    tally = await self._until(lambda tally: not shortfalls(tally, HANDLERS), None)
+                    say("nothing is left to do")
+                    return tally
 
     async def _begin(self) -> None:
         plan = self._plan
@@ -146,11 +141,6 @@ class Story:
         self._view.say(
             f"resend-failed asked for what the tenant had given up: {tally.resent:,} were sent again"
         )
-
-    async def _settle(self) -> Tally:
-        tally = await self._until(lambda tally: not shortfalls(tally, HANDLERS), None)
-        self._view.say("nothing is left to do")
-        return tally
 
     async def _until(self, holds: Callable[[Tally], bool], otherwise: str | None) -> Tally:
         """Look until it holds. Without any news for a while it never will: Stuck, or that is how it ends."""

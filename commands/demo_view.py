@@ -43,36 +43,29 @@ class PlainView:
         self._told: Counter[str] = Counter()
 
     def say(self, text: str) -> None:
-        self._line(text)
+        click.echo(f"{time.monotonic() - self._began_s:5.1f} s  {text}")
+        sys.stdout.flush()
 
     def show(self, tally: Tally) -> None:
-        self._line(f"  {_progress(tally, self._pace.of(tally))}")
+        self.say(f"  {_progress(tally, self._pace.of(tally))}")
 
     def tell(self, facts: Mapping[str, Any]) -> None:
         text = _sentence(facts)
         kind = f"{facts['event']} {facts.get('operation')}"
         if text is not None and self._told[kind] < _SHOWN_PER_KIND:
             self._told[kind] += 1
-            self._line(f"  {text}")
-
-    def _line(self, text: str) -> None:
-        click.echo(f"{time.monotonic() - self._began_s:5.1f} s  {text}")
-        sys.stdout.flush()
+            self.say(f"  {text}")
 
 
 class LiveView:
     """Steps scroll by; below them stand the numbers and what handlers did last."""
 
     def __init__(self, live: Any) -> None:
-        """
-        Args:
-            live: a `rich.live.Live` that is shown.
-        """
+        """Show on a running `rich.live.Live`."""
         self._live = live
         self._began_s = time.monotonic()
         self._pace = _Pace()
         self._last: deque[str] = deque(maxlen=_LAST_FACTS)
-        self._tally = Tally()
 
     def say(self, text: str) -> None:
         from rich.text import Text
@@ -81,15 +74,6 @@ class LiveView:
         self._live.console.print(Text.assemble((stamp, "dim"), text))
 
     def show(self, tally: Tally) -> None:
-        self._tally = tally
-        self._draw(self._pace.of(tally))
-
-    def tell(self, facts: Mapping[str, Any]) -> None:
-        text = _sentence(facts)
-        if text is not None:
-            self._last.append(text)
-
-    def _draw(self, per_s: float) -> None:
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -98,7 +82,7 @@ class LiveView:
         table.add_column("handler", style="bold")
         for title in ("wants", "handled", "behind", "retried", "dead", "p50"):
             table.add_column(title, justify="right")
-        for handler in self._tally.handlers:
+        for handler in tally.handlers:
             dead = Text(f"{handler.dead:,}", style="bold red" if handler.dead else "")
             table.add_row(
                 handler.name,
@@ -110,8 +94,13 @@ class LiveView:
                 _ms(handler, 0.5),
             )
         news = Text("\n".join(self._last), style="cyan")
-        head = Text(_progress(self._tally, per_s), style="bold")
+        head = Text(_progress(tally, self._pace.of(tally)), style="bold")
         self._live.update(Group("", head, "", table, "", news))
+
+    def tell(self, facts: Mapping[str, Any]) -> None:
+        text = _sentence(facts)
+        if text is not None:
+            self._last.append(text)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ handled yet wait in the log.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from ampeco.simulator.fleet.announcements import ANNOUNCED
 from commands.child_output import lines_to
 from commands.demo_stack import DemoStack, demo_stack, scratch
 from commands.dev_view import DevView
+from commands.processes import until_signal
 from receiver.registration import subscribable
-from receiver.serve import stop_on_signals
 from workers.process.supervisor import Child, running
 
 _LOOK_EVERY_S = 0.3
@@ -54,27 +55,13 @@ def _python_files(ctx: click.Context, parameter: click.Parameter, files: Sequenc
     help="Notifications per second.",
 )
 def dev(files: tuple[Path, ...], charge_points: int, rate: float) -> None:
-    """Try handler files against a pretend tenant.
+    """Try handler files against a simulated tenant.
 
     The worker reloads files when they change, and prints each outcome as one line.
     """
     plan: dict[str, object] = {"charge_points": charge_points, "rate": rate}
-    with scratch("dev") as folder:
-        asyncio.run(_dev(files, plan, folder))
-
-
-async def _dev(files: Sequence[Path], plan: dict[str, object], folder: Path) -> None:
-    stop = asyncio.Event()
-    stop_on_signals(stop)
-    story = asyncio.create_task(_tell(files, plan, folder))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({story, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not story.done():
-        story.cancel()
-        await asyncio.wait({story})
-    if not story.cancelled():
-        story.result()
+    with scratch("dev") as folder, contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(until_signal(_tell(files, plan, folder)))
 
 
 async def _tell(files: Sequence[Path], plan: dict[str, object], folder: Path) -> None:
@@ -84,7 +71,7 @@ async def _tell(files: Sequence[Path], plan: dict[str, object], folder: Path) ->
         lines_to(folder / "worker.log", view.line) as worker,
         lines_to(folder / "receiver.log", lambda _: None) as receiver,
     ):
-        view.say(f"a pretend tenant runs at {play.tenant.url}; Ctrl-C ends everything")
+        view.say(f"the simulator runs at {play.tenant.url}; Ctrl-C ends everything")
         view.say(f"one by hand: ampeco-receiver simulator send TYPE --url {play.tenant.url}")
         opening = asyncio.create_task(_open(play, plan, receiver))
         try:
@@ -99,7 +86,7 @@ async def _tell(files: Sequence[Path], plan: dict[str, object], folder: Path) ->
 
 
 async def _open(play: DemoStack, plan: dict[str, object], output: int) -> None:
-    async with play.open_door(output=output):
+    async with play.open_receiver(output=output):
         await play.tenant.start(plan)
         await asyncio.Event().wait()
 

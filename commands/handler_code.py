@@ -1,17 +1,17 @@
-"""`handlers new`, `check` and `run`: write, load and try a handler without a worker."""
+"""`handlers check` and `run`: load and try a handler without a worker."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands import prepare, print_json, print_table
+from commands import options, prepare, print_json, print_table
 from commands.options import stored_log
 from eventlog.clock import now_ms
 from receiver.errors import SettingsError
@@ -20,106 +20,13 @@ if TYPE_CHECKING:
     from eventlog.record import StoredEvent
     from handlers.discovery import Found
     from receiver.settings import Settings
+    from workers.delivery.attempt import Runtime
     from workers.delivery.manual_run import Trial
-
-_HANDLER = '''"""{name}: describe here what this handler does."""
-
-from __future__ import annotations
-
-from ampeco.notifications import SessionStartStop
-from handlers import Context, Event, Skip, handler
-
-
-@handler("{name}")
-async def {function}(event: Event[SessionStartStop], ctx: Context) -> None:
-    """Run once for each session that starts or stops; after a failure, run again."""
-    session = event.payload
-    if session.action != "stop":
-        raise Skip("the session has not ended")
-    ctx.log.info("session.finished", session_id=session.session_id)
-'''
-
-_TEST = '''"""Tests of {name}."""
-
-from __future__ import annotations
-
-import asyncio
-import json
-from datetime import UTC, datetime
-from unittest.mock import Mock
-
-import pytest
-
-from ampeco.notifications import SessionStartStop
-from handlers import Event, Skip
-from {module} import {function}
-
-
-def session_event(action: str) -> Event[SessionStartStop]:
-    fields = {{
-        "notification": "session.start.stop.notification",
-        "sessionId": 1,
-        "chargePointId": 12,
-        "evseId": 34,
-        "action": action,
-        "startedAtTimestamp": "2026-11-24T03:50:00Z",
-        "meterStart": 0,
-        "meterStop": 0,
-        "lastUpdatedAt": "2026-11-24T03:50:00Z",
-    }}
-    body = json.dumps(fields).encode()
-    return Event(
-        id="0-1-0",
-        type="session.start.stop.notification",
-        key="session:1",
-        received_at=datetime.now(UTC),
-        occurred_at=None,
-        payload=SessionStartStop.model_validate_json(body),
-        raw=body,
-    )
-
-
-def test_skips_a_session_that_has_not_ended() -> None:
-    with pytest.raises(Skip):
-        asyncio.run({function}(session_event("start"), Mock()))
-
-
-def test_handles_a_session_that_has_ended() -> None:
-    asyncio.run({function}(session_event("stop"), Mock()))
-'''
-
-
-@click.command()
-@click.argument("name")
-@click.option(
-    "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(),
-    help="Folder for both files.",
-)
-def new(name: str, folder: Path) -> None:
-    """Write the code of a new handler, and a passing test."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", name):
-        raise click.UsageError(
-            f"{name!r}: a name is lower case letters, digits, dots and dashes, at most 64."
-        )
-    function = re.sub(r"[.-]+", "_", name).strip("_")
-    function = function if function[0].isalpha() else f"handle_{function}"
-    module = f"{function}_handler"
-    files = {folder / f"{module}.py": _HANDLER, folder / f"test_{module}.py": _TEST}
-    for path in files:
-        if path.exists():
-            raise click.ClickException(f"{path} already exists; choose another name or --folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, text in files.items():
-        path.write_text(text.format(name=name, function=function, module=module))
-        click.echo(str(path))
-    click.echo(f"try it: ampeco-receiver dev {folder / module}.py", err=True)
 
 
 @click.command()
 @click.argument("files", nargs=-1, metavar="[MODULE|FILE]...")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@options.as_json
 def check(files: Sequence[str], as_json: bool) -> None:
     """Load handlers and show what each declares, or what is wrong with it.
 
@@ -141,9 +48,7 @@ def check(files: Sequence[str], as_json: bool) -> None:
         print_json({"handlers": rows, "faults": faults})
     else:
         heads = ("name", "source", "version", "order", "start", "queue", "calls", "types")
-        print_table(
-            heads, [[",".join(v) if isinstance(v := row[h], list) else v for h in heads] for row in rows]
-        )
+        print_table(heads, [[_cell(row[head]) for head in heads] for row in rows])
         for fault in found.faults:
             click.echo(f"{fault.source}: {fault.message}", err=True)
     if found.faults:
@@ -153,15 +58,13 @@ def check(files: Sequence[str], as_json: bool) -> None:
 @click.command()
 @click.argument("name")
 @click.option("--event", required=True, metavar="ID|FILE", help="An event of the log, or a file with a body.")
-@click.option(
-    "--load", multiple=True, metavar="MODULE|FILE", help="More handlers, added to the installed plugins."
-)
+@options.load
 @click.option(
     "--for-real",
     is_flag=True,
     help="Make the handler's calls to AMPECO and its once-only steps; record no outcome.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@options.as_json
 def run(name: str, event: str, load: Sequence[str], for_real: bool, as_json: bool) -> None:
     """Run a handler in this process on one event, by default as a dry run.
 
@@ -178,20 +81,23 @@ def run(name: str, event: str, load: Sequence[str], for_real: bool, as_json: boo
 
 
 async def _run(settings: Settings, found: Found, event: str, for_real: bool) -> tuple[Trial, StoredEvent]:
-    from workers.delivery.manual_run import ready, try_out
+    from workers.delivery.manual_run import try_out
 
     stored = _from_file(settings, Path(event)) or await _from_log(settings, event)
-    token = settings.api_token.get_secret_value() if settings.api_token else None
-    async with ready(found, settings.tenant_url, token) as runtime:
+    async with ready_handler(settings, found) as runtime:
         return await try_out(runtime, stored, for_real=for_real), stored
 
 
-def the_handler(settings: Settings, name: str, load: Sequence[str]) -> Found:
-    """Find the handler of this name in this process.
+def ready_handler(settings: Settings, found: Found) -> AbstractAsyncContextManager[Runtime]:
+    """Make a handler ready to run in this process, as long as the block lasts."""
+    from workers.delivery.manual_run import ready
 
-    Raises:
-        SettingsError: it is not installed, or cannot be loaded.
-    """
+    token = settings.api_token.get_secret_value() if settings.api_token else None
+    return ready(found, settings.tenant_url, token)
+
+
+def the_handler(settings: Settings, name: str, load: Sequence[str]) -> Found:
+    """Find the handler of this name in this process; refuse if it is not installed or cannot be loaded."""
     from handlers.discovery import discover
 
     sys.path.insert(0, "")
@@ -213,7 +119,7 @@ def _from_file(settings: Settings, path: Path) -> StoredEvent | None:
     from ampeco.errors import PayloadError
     from ampeco.notifications import parse
     from eventlog.record import StoredEvent
-    from receiver.serve import rules_of
+    from receiver.claim import rules_of
 
     if not path.is_file():
         return None
@@ -221,9 +127,8 @@ def _from_file(settings: Settings, path: Path) -> StoredEvent | None:
     try:
         found = parse(body, rules=rules_of(settings))
     except PayloadError as error:
-        raise click.ClickException(
-            f"{path}: {error.reason}; the file must hold a JSON object as AMPECO sends it"
-        ) from None
+        fault = f"{path}: {error.reason}; the file must hold a JSON object as AMPECO sends it"
+        raise click.ClickException(fault) from None
     at_ms = now_ms()
     return StoredEvent(0, f"{at_ms}-0", found.type, found.key, body, at_ms)
 
@@ -233,10 +138,9 @@ async def _from_log(settings: Settings, id: str) -> StoredEvent:
     from eventlog.inspection.events import read_event
 
     async with stored_log(settings) as log:
-        stored = await read_event(log, id)
-        if stored is None:
-            raise UnknownName(f"{id!r} is neither a file nor an event that is still kept; see `events list`")
-        return stored
+        if (stored := await read_event(log, id)) is not None:
+            return stored
+    raise UnknownName(f"{id!r} is neither a file nor an event that is still kept; see `events list`")
 
 
 def trial_row(event: StoredEvent, trial: Trial) -> dict[str, Any]:
@@ -287,3 +191,7 @@ def _declared(item: Found) -> dict[str, Any]:
         "max_attempts": handler.max_attempts,
         "timeout_s": handler.timeout_s,
     }
+
+
+def _cell(value: Any) -> Any:
+    return ",".join(value) if isinstance(value, list) else value

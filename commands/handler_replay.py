@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from commands import prepare, print_json
-from commands.handler_code import print_trial, the_handler, trial_row
+from commands import options, prepare, print_json
+from commands.handler_code import print_trial, ready_handler, the_handler, trial_row
 from commands.options import Moment, stored_log
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
-    from eventlog.operation.replay import Replay, Selection, Survey
+    from eventlog.operation.replay import Replay
+    from eventlog.operation.selection import Selection, Survey
     from receiver.settings import Settings
+
+    Select: TypeAlias = Callable[[EventLog], Awaitable[Selection]]
 
 _PATIENCE_S = 60.0
 
@@ -31,7 +33,7 @@ _PATIENCE_S = 60.0
 @click.option(
     "--type", "types", multiple=True, metavar="TYPE", help="Only this notification type; repeatable."
 )
-@click.option("--key", metavar="ENTITY", help="Only this entity, e.g. session:4711.")
+@options.only_key
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -48,8 +50,8 @@ _PATIENCE_S = 60.0
 )
 @click.option("--continue", "go_on", is_flag=True, help="Continue an unfinished replay.")
 @click.option("--forget", is_flag=True, help="Drop the rest of an unfinished replay.")
-@click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@options.confirm
+@options.as_json
 def replay(
     name: str,
     from_ms: int | None,
@@ -68,36 +70,27 @@ def replay(
     if (from_ms is not None) + go_on + forget != 1:
         raise click.UsageError("Give exactly one of --from, --continue and --forget.")
     settings = prepare()
-    if go_on or forget:
+    if from_ms is None:
         asyncio.run(_unfinished(settings, name, forget, as_json))
         return
-    assert from_ms is not None  # noqa: S101
-    asyncio.run(
-        _replay(settings, name, (from_ms, now_ms() if to_ms is None else to_ms), types, key, dry_run, load,
-                repeat_steps, yes, as_json)
-    )  # fmt: skip
+    span = (from_ms, now_ms() if to_ms is None else to_ms)
+
+    async def select(log: EventLog) -> Selection:
+        return await _selection(log, name, span, types, key)
+
+    if dry_run:
+        asyncio.run(_dry_run(settings, select, load, as_json))
+    else:
+        asyncio.run(_replay(settings, select, repeat_steps, yes, as_json))
 
 
-async def _replay(
-    settings: Settings,
-    name: str,
-    span: tuple[int, int],
-    types: Sequence[str],
-    key: str | None,
-    dry_run: bool,
-    load: Sequence[str],
-    repeat_steps: bool,
-    yes: bool,
-    as_json: bool,
-) -> None:
-    from eventlog.operation.replay import begin, survey
+async def _replay(settings: Settings, select: Select, repeat_steps: bool, yes: bool, as_json: bool) -> None:
+    from eventlog.operation.replay import begin
+    from eventlog.operation.selection import survey
     from eventlog.usage import standing
 
     async with stored_log(settings) as log:
-        selection = await _selection(log, name, span, types, key)
-        if dry_run:
-            await _dry_run(settings, log, selection, load, as_json)
-            return
+        selection = await select(log)
         found = await survey(log, selection)
         if not repeat_steps:
             _refuse_beyond_the_ledger(log, found)
@@ -112,7 +105,7 @@ async def _replay(
     if as_json:
         print_json({"plan": plan, "done": result is not None, "result": result})
         return
-    click.echo(f"{found.total} events of {name} between {plan['from']} and {plan['to']}")
+    click.echo(f"{found.total} events of {selection.handler} between {plan['from']} and {plan['to']}")
     for type_name, count in found.by_type.items():
         click.echo(f"  {count} {type_name}")
     if found.total:
@@ -133,7 +126,7 @@ async def _selection(
     log: EventLog, name: str, span: tuple[int, int], types: Sequence[str], key: str | None
 ) -> Selection:
     from eventlog.operation.handlers import unknown_handler
-    from eventlog.operation.replay import Selection
+    from eventlog.operation.selection import Selection
 
     for found in await log.handlers(measure=False):
         if found.name == name:
@@ -175,7 +168,7 @@ async def _unfinished(settings: Settings, name: str, forget: bool, as_json: bool
     if as_json:
         print_json({"handler": name, "begun_at": rfc3339(begun.begun_ms), "done": True, "result": result})
     elif result is None:
-        click.echo("forgotten; what it has put to run, runs")
+        click.echo("replay dropped; events already queued will still run")
     else:
         _tell(result)
 
@@ -189,22 +182,20 @@ async def _feed(log: EventLog, begun: Replay) -> dict[str, int]:
     return {"put": last.put, "open": last.open, "waiting": last.waiting}
 
 
-async def _dry_run(
-    settings: Settings, log: EventLog, selection: Selection, load: Sequence[str], as_json: bool
-) -> None:
-    from eventlog.operation.replay import events
-    from workers.delivery.manual_run import ready, try_out
+async def _dry_run(settings: Settings, select: Select, load: Sequence[str], as_json: bool) -> None:
+    from eventlog.operation.selection import events
+    from workers.delivery.manual_run import try_out
 
-    found = the_handler(settings, selection.handler, load)
     rows = []
-    token = settings.api_token.get_secret_value() if settings.api_token else None
-    async with ready(found, settings.tenant_url, token) as runtime:
-        async for event in events(log, selection):
-            trial = await try_out(runtime, event, replayed=True)
-            if as_json:
-                rows.append(trial_row(event, trial))
-            else:
-                print_trial(event, trial)
+    async with stored_log(settings) as log:
+        selection = await select(log)
+        async with ready_handler(settings, the_handler(settings, selection.handler, load)) as runtime:
+            async for event in events(log, selection):
+                trial = await try_out(runtime, event, replayed=True)
+                if as_json:
+                    rows.append(trial_row(event, trial))
+                else:
+                    print_trial(event, trial)
     if as_json:
         print_json(rows)
 
@@ -216,7 +207,7 @@ def _plan(selection: Selection, found: Survey) -> dict[str, Any]:
         "to": rfc3339(selection.to_ms),
         "key": selection.key,
         "count": found.total,
-        "by_type": asdict(found)["by_type"],
+        "by_type": dict(found.by_type),
         "first": None if found.first_ms is None else rfc3339(found.first_ms),
         "last": None if found.last_ms is None else rfc3339(found.last_ms),
     }

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import click
 
-from commands import prepare, print_json, print_table
-from commands.handler_code import check, new, run
+from commands import options, prepare, print_json, print_table
+from commands.handler_code import check, run
 from commands.handler_replay import replay
-from commands.options import stored_log
+from commands.new_handler import new
+from commands.options import HandlerName, on_log
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
+    from eventlog.log import EventLog
     from eventlog.operation.handlers import Pause
     from eventlog.registry import HandlerPosition
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
-_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+_HEADS = [
+    "handler",
+    "state",
+    "waiting",
+    "open",
+    "dead",
+    "done",
+    "order",
+    "queue",
+    "version",
+    "last seen",
+    "types",
+]
 
 
 @click.group()
@@ -28,89 +40,45 @@ def handlers() -> None:
 
 
 @handlers.command("list")
-@_as_json
+@options.as_json
 def list_(as_json: bool) -> None:
     """List the handlers that workers have registered."""
-    found, paused = asyncio.run(_read())
+    found, paused = on_log(prepare(), _read)
     if as_json:
         print_json([_row(handler, paused.get(handler.name)) for handler in found])
         return
-    heads = (
-        "handler",
-        "state",
-        "waiting",
-        "open",
-        "dead",
-        "done",
-        "order",
-        "queue",
-        "version",
-        "last seen",
-        "types",
-    )
-    print_table(
-        heads,
-        [
-            (
-                handler.name,
-                _state(paused.get(handler.name)),
-                handler.waiting,
-                handler.open,
-                handler.dead,
-                handler.stats.get("done", 0),
-                handler.order,
-                handler.queue,
-                ",".join(handler.versions),
-                rfc3339(handler.last_seen_ms),
-                ",".join(handler.types),
-            )
-            for handler in found
-        ],
-    )
+    print_table(_HEADS, [_cells(handler, paused.get(handler.name)) for handler in found])
 
 
 @handlers.command()
 @click.argument("name")
 @click.option("--reason", default="", metavar="TEXT", help="Shown to operators while the handler is paused.")
-@_as_json
+@options.as_json
 def pause(name: str, reason: str, as_json: bool) -> None:
     """Pause a handler: running events finish, and new ones wait."""
     from eventlog.operation import handlers as positions
 
-    async def act() -> None:
-        async with stored_log(prepare()) as log:
-            await positions.pause(log, name, reason=reason, now_ms=now_ms())
-
-    asyncio.run(act())
+    on_log(prepare(), lambda log: positions.pause(log, name, reason=reason, now_ms=now_ms()))
     _say(as_json, f"{name} is paused", handler=name, state="paused", reason=reason)
 
 
 @handlers.command()
 @click.argument("name")
-@_as_json
+@options.as_json
 def resume(name: str, as_json: bool) -> None:
     """Resume a paused handler at its position."""
     from eventlog.operation import handlers as positions
 
-    async def act() -> bool:
-        async with stored_log(prepare()) as log:
-            return await positions.resume(log, name)
-
-    changed = asyncio.run(act())
-    _say(
-        as_json,
-        f"{name} is running again" if changed else f"{name} was not paused",
-        handler=name,
-        state="running",
-        changed=changed,
-    )
+    changed = on_log(prepare(), lambda log: positions.resume(log, name))
+    text = f"{name} is running again" if changed else f"{name} was not paused"
+    _say(as_json, text, handler=name, state="running", changed=changed)
 
 
 @handlers.command()
 @click.argument("old")
-@click.argument("new_name", metavar="NEW")
-@click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
-@_as_json
+@click.argument("new_name", metavar="NEW", type=HandlerName())
+@options.confirm
+@options.as_json
 def rename(old: str, new_name: str, yes: bool, as_json: bool) -> None:
     """Move a handler's position and records to another name.
 
@@ -118,19 +86,7 @@ def rename(old: str, new_name: str, yes: bool, as_json: bool) -> None:
     """
     from eventlog.operation import handlers as positions
 
-    if not _NAME.fullmatch(new_name):
-        raise click.UsageError(
-            f"{new_name!r}: a name is lower case letters, digits, dots and dashes, at most 64."
-        )
-
-    async def act() -> HandlerPosition:
-        async with stored_log(prepare()) as log:
-            found = await _position(log, old)
-            if yes:
-                await positions.rename(log, old, new_name, now_ms=now_ms())
-            return found
-
-    found = asyncio.run(act())
+    found = _planned(old, yes, lambda log: positions.rename(log, old, new_name, now_ms=now_ms()))
     plan = {"from": old, "to": new_name, **_standing(found)}
     if as_json:
         print_json({"plan": plan, "done": yes})
@@ -143,20 +99,13 @@ def rename(old: str, new_name: str, yes: bool, as_json: bool) -> None:
 
 @handlers.command()
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
-@_as_json
+@options.confirm
+@options.as_json
 def retire(name: str, yes: bool, as_json: bool) -> None:
     """Delete a handler's position, open events, dead letters and once-only steps."""
     from eventlog.operation import handlers as positions
 
-    async def act() -> HandlerPosition:
-        async with stored_log(prepare()) as log:
-            found = await _position(log, name)
-            if yes:
-                await positions.retire(log, name, now_ms=now_ms())
-            return found
-
-    found = asyncio.run(act())
+    found = _planned(name, yes, lambda log: positions.retire(log, name, now_ms=now_ms()))
     if as_json:
         plan = {"handler": name, **_standing(found), "last_seen_at": rfc3339(found.last_seen_ms)}
         print_json({"plan": plan, "done": yes})
@@ -175,20 +124,32 @@ for command in (replay, run, new, check):
     handlers.add_command(command)
 
 
-async def _read() -> tuple[list[HandlerPosition], dict[str, Pause]]:
+async def _read(log: EventLog) -> tuple[list[HandlerPosition], dict[str, Pause]]:
     from eventlog.operation.handlers import pauses
 
-    async with stored_log(prepare()) as log:
-        return await log.handlers(), await pauses(log)
+    return await log.handlers(), await pauses(log)
 
 
-async def _position(log: Any, name: str) -> HandlerPosition:
+def _planned(name: str, yes: bool, change: Callable[[EventLog], Awaitable[None]]) -> HandlerPosition:
+    """Return the position of a handler as it is before the change, and make the change if `yes`."""
     from eventlog.operation.handlers import unknown_handler
 
-    for found in await log.handlers():
-        if found.name == name:
-            return found  # type: ignore[no-any-return]
-    raise await unknown_handler(log, name)
+    async def plan(log: EventLog) -> HandlerPosition:
+        for found in await log.handlers():
+            if found.name == name:
+                if yes:
+                    await change(log)
+                return found
+        raise await unknown_handler(log, name)
+
+    return on_log(prepare(), plan)
+
+
+def _cells(handler: HandlerPosition, paused: Pause | None) -> tuple[object, ...]:
+    counts = (handler.waiting, handler.open, handler.dead, handler.stats.get("done", 0))
+    versions, types = ",".join(handler.versions), ",".join(handler.types)
+    seen = rfc3339(handler.last_seen_ms)
+    return handler.name, _state(paused), *counts, handler.order, handler.queue, versions, seen, types
 
 
 def _row(handler: HandlerPosition, paused: Pause | None) -> dict[str, object]:

@@ -1,12 +1,13 @@
-"""What several commands share: times as options, and the log they work on."""
+"""What several commands share: options, and the log they work on."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,17 +18,25 @@ if TYPE_CHECKING:
     from eventlog.log import EventLog
     from receiver.settings import Settings
 
+_T = TypeVar("_T")
+
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+confirm = click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
+load = click.option(
+    "--load", multiple=True, metavar="MODULE|FILE", help="More handlers, added to the installed plugins."
+)
+limit = click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number of rows."
+)
+only_type = click.option("--type", "type_", metavar="TYPE", help="Only this notification type.")
+only_key = click.option("--key", metavar="ENTITY", help="Only this entity, e.g. session:4711.")
 
 _AGO = re.compile(r"(?:-\s*(\d+)\s*([smhd])|(\d+)\s*([smhd])\s*ago)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def moment_ms(text: str, *, now_ms: int) -> int:
-    """Unix milliseconds of an RFC 3339 moment, or of one that is so long ago (`2h ago`, `-30m`).
-
-    Raises:
-        ValueError: it is neither.
-    """
+    """Return the Unix ms of an RFC 3339 moment, or of one so long ago (`2h ago`, `-30m`); else raise ValueError."""
     if found := _AGO.fullmatch(text.strip()):
         number, unit = found[1] or found[3], found[2] or found[4]
         return now_ms - round(timedelta(**{_UNITS[unit]: int(number)}).total_seconds() * 1000)
@@ -56,6 +65,19 @@ class Moment(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+class HandlerName(click.ParamType[str]):
+    """A name that a new handler may have."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", value):
+            self.fail(
+                f"{value!r}: a name is lower case letters, digits, dots and dashes, at most 64", param, ctx
+            )
+        return str(value)
+
+
 @contextlib.asynccontextmanager
 async def stored_log(settings: Settings) -> AsyncIterator[EventLog]:
     """Open the log with the number of lanes it was created with, which wins over AWR_LANES."""
@@ -69,3 +91,13 @@ async def stored_log(settings: Settings) -> AsyncIterator[EventLog]:
         )
         log.lanes = await lanes_kept(log) or settings.lanes
         yield log
+
+
+def on_log(settings: Settings, work: Callable[[EventLog], Awaitable[_T]]) -> _T:
+    """Open the log, and return what `work` makes of it."""
+
+    async def run() -> _T:
+        async with stored_log(settings) as log:
+            return await work(log)
+
+    return asyncio.run(run())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from commands import prepare
+from commands import options, prepare
 
 if TYPE_CHECKING:
     from eventlog.connection.embedded import EmbeddedServer
@@ -26,9 +26,7 @@ _STORE_LOOK_S = 0.5
 
 
 @click.command()
-@click.option(
-    "--load", multiple=True, metavar="MODULE|FILE", help="More handlers, added to the installed plugins."
-)
+@options.load
 def run(load: tuple[str, ...]) -> None:
     """Serve a real tenant on one machine.
 
@@ -37,7 +35,7 @@ def run(load: tuple[str, ...]) -> None:
     """
     settings = prepare(defaults={_REGISTER: "ephemeral"})
 
-    from receiver.serve import claim
+    from receiver.claim import claim
     from receiver.settings import demand, given_values, serving_needs
 
     demand(settings, (name for name in serving_needs(settings) if name != _REDIS_URL))
@@ -90,13 +88,8 @@ def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | None]]:
 
 
 async def _run(environ: Mapping[str, str], load: Sequence[str], server: EmbeddedServer | None) -> int:
-    """Run until a signal, or until a part refuses its configuration.
-
-    Returns:
-        The exit code.
-    """
-    from commands.processes import own_command
-    from receiver.serve import stop_on_signals
+    """Run until a signal, or until a part refuses its configuration; return the exit code."""
+    from commands.processes import own_command, stop_on_signals
     from workers.process.supervisor import Child, running
 
     stop = asyncio.Event()

@@ -24,10 +24,7 @@ def charge_point_of(body: dict[str, Any]) -> int | None:
 
 
 def change(body: dict[str, Any], changes: Iterable[str]) -> None:
-    """Apply `path=value` to a body.
-
-    Args:
-        changes: a path is names (and list positions) with dots between; a value is JSON, else a text.
+    """Apply `path=value` to a body. A path is names and list positions with dots; a value is JSON, else a text.
 
     Raises:
         PathError: it is none, or leads through something that has no fields.

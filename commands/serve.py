@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands import prepare
-from commands.processes import child_option, end_with_parent, keep_what_is_loaded, say_ready
+from commands.processes import child_option, end_with_parent, keep_what_is_loaded, say_ready, stop_on_signals
 
 if TYPE_CHECKING:
     from receiver.settings import Settings
@@ -65,7 +65,7 @@ def _shared(name: str, public_fd: int, admin_fd: int) -> Listeners:
 def _serve(settings: Settings, *, child: bool, listeners: Listeners | None = None) -> None:
     import uvloop
 
-    from receiver.serve import Receiver, stop_on_signals
+    from receiver.serve import Receiver
     from receiver.settings import load
 
     async def run() -> None:

@@ -19,13 +19,13 @@ from typing import Any
 
 import httpx2
 
-from commands.processes import own_command
+from commands.processes import own_command, stop_on_signals
 from receiver import shared_counts
 from receiver.app import create_admin_app
+from receiver.claim import claim
 from receiver.errors import SettingsError
 from receiver.health import together
 from receiver.http_server import serve_until
-from receiver.serve import claim, stop_on_signals
 from receiver.settings import Settings
 from receiver.sockets import open_listeners
 from workers.process.supervisor import Child
@@ -36,10 +36,7 @@ _MEND = "set it to a folder with a short name that this user may write to"
 
 
 async def serve_together(settings: Settings, processes: int) -> int:
-    """Serve until a signal, or until a child refuses its configuration.
-
-    Returns:
-        The exit code: 0, or 2 when a child refused.
+    """Serve until a signal (exit code 0), or until a child refuses its configuration (2).
 
     Raises:
         SettingsError: `--processes` does not go with a setting, or a port or the folder cannot be opened.

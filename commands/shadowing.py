@@ -17,11 +17,7 @@ _DISTRIBUTION = "ampeco-receiver"
 
 
 def foreign_file() -> str | None:
-    """Name the first file that is not ours, and the way out, in one line.
-
-    Returns:
-        None when every package is the one that belongs to this program.
-    """
+    """Name the first file that is not ours, and the way out, in one line; None if every package is ours."""
     ours = Path(__file__).resolve().parents[1]
     for room in ROOMS:
         spec = find_spec(room)

@@ -1,4 +1,4 @@
-"""`simulator`: a pretend tenant on a port of its own, and notifications sent by hand.
+"""`simulator`: a simulated tenant on a port of its own, and notifications sent by hand.
 
 Its token is not secret: anyone who reaches the port may control the simulation.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ampeco.simulator.fleet.scenario_files import ScenarioError, load, load_file, names
-from commands.processes import child_option, end_with_parent, say_ready
+from commands.processes import child_option, end_with_parent, say_ready, stop_on_signals
 from commands.sample_bodies import PathError, change, charge_point_of
 
 if TYPE_CHECKING:
     from ampeco.simulator.tenant import Tenant
 
 PORT = 8090
-TOKEN = "demo-token"  # noqa: S105 - of a pretend tenant
+TOKEN = "demo-token"  # noqa: S105 - of a simulated tenant
 DEFAULT_SCENARIO = "default"
 
 
@@ -109,8 +108,7 @@ async def _serve(tenant: Tenant, host: str, port: int, ready: Callable[[str], Aw
     from ampeco.simulator.server import serving
 
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop_on_signals(stop, insist=False)
     async with serving(tenant, host, port) as url:
         await ready(url)
         await stop.wait()
@@ -128,7 +126,7 @@ def _plan(scenario: str) -> dict[str, Any]:
 
 
 def _introduce(url: str, token: str) -> None:
-    click.echo(f"The pretend tenant is at {url}, its API token is {token}. Ctrl-C ends it.")
+    click.echo(f"The simulator is at {url}, its API token is {token}. Ctrl-C ends it.")
     click.echo("Point a receiver at it:")
     click.echo(f"  AWR_TENANT_URL={url} AWR_API_TOKEN={token} \\")
     click.echo("  AWR_PUBLIC_URL=http://127.0.0.1:8080 ampeco-receiver run")

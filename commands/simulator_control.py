@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -16,11 +15,7 @@ _TIMEOUT_S = 10.0
 
 
 class SimulatorControl:
-    """One simulator.
-
-    Args:
-        url: where it is.
-    """
+    """The simulator at a URL."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -66,12 +61,7 @@ class SimulatorControl:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands import prepare
+from commands import options, prepare
 from commands.processes import child_option, own_command
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--processes", default=1, show_default=True, type=click.IntRange(1, 64), help="Worker processes."
 )
-@click.option(
-    "--load", multiple=True, metavar="MODULE|FILE", help="More handlers, added to the installed plugins."
-)
+@options.load
 @child_option
 @click.option("--isolated", is_flag=True, hidden=True, help="The child for isolated handlers.")
 def worker(queue: str, processes: int, load: tuple[str, ...], child: bool, isolated: bool) -> None:
@@ -49,7 +47,7 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
     """Run the worker in this process."""
     from commands.processes import end_with_parent, keep_what_is_loaded, say_ready
     from handlers.declaration import HandlerError
-    from receiver.serve import rules_of
+    from receiver.claim import rules_of
     from receiver.settings import load as load_settings
     from workers.config import WorkerConfig
     from workers.process.isolated import IsolatedProcess
@@ -98,7 +96,7 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
 
 
 async def _supervise(settings: Settings, arguments: list[str], processes: int) -> int:
-    from receiver.serve import stop_on_signals
+    from commands.processes import stop_on_signals
     from workers.process.supervisor import Child
 
     stop = asyncio.Event()
@@ -115,17 +113,12 @@ async def _supervise(settings: Settings, arguments: list[str], processes: int) -
 
 async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event) -> int:
     """Health and metrics of this worker, until `stop`."""
-    import json
-
-    from prometheus_client import CONTENT_TYPE_LATEST
     from redis.exceptions import RedisError
-    from starlette.applications import Starlette
-    from starlette.requests import Request
-    from starlette.responses import PlainTextResponse, Response
-    from starlette.routing import Route
+    from starlette.exceptions import HTTPException
 
     from eventlog.connection.connect import connect
     from eventlog.log import EventLog
+    from receiver.app import create_admin_app
     from receiver.http_server import serve_until
     from receiver.metrics import exposition
     from receiver.sockets import listening
@@ -134,30 +127,23 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     redis = connect(settings.redis_url.get_secret_value(), max_connections=4)
     log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
 
-    async def live(_: Request) -> Response:
-        return PlainTextResponse("ok")
-
-    async def ready(_: Request) -> Response:
+    async def report() -> dict[str, Any]:
         reasons = [] if all(child.ready.is_set() for child in children) else ["worker-not-started"]
         try:
             await log.ready()
         except (RedisError, OSError):
             reasons.append("redis-unreachable")
-        report: dict[str, Any] = {"ready": not reasons, "reasons": reasons, "processes": len(children)}
-        return Response(json.dumps(report), 503 if reasons else 200, media_type="application/json")
+        return {"ready": not reasons, "reasons": reasons, "processes": len(children)}
 
-    async def metrics(_: Request) -> Response:
+    async def metrics() -> bytes:
         try:
-            return Response(await exposition(log), media_type=CONTENT_TYPE_LATEST)
+            return await exposition(log)
         except (RedisError, OSError):
-            return PlainTextResponse("redis unreachable", 503)
+            raise HTTPException(503, "redis unreachable") from None
 
-    app = Starlette(
-        routes=[Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", metrics)]
-    )
     try:
         with listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as listener:
-            await serve_until(app, listener, stop)
+            await serve_until(create_admin_app(report, metrics), listener, stop)
     finally:
         await redis.aclose()
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, Literal, Protocol, overload
+from typing import Any, Generic, Literal, TypeAlias, overload
 
 import structlog
 from typing_extensions import TypeVar
@@ -19,19 +19,8 @@ S = TypeVar("S", default=None)
 T = TypeVar("T", default=None)
 R = TypeVar("R")
 
-
-class Once(Protocol):
-    """Who sees to it that a step runs only once; gives back its result."""
-
-    def __call__(
-        self,
-        step: str,
-        call: Callable[[], Any],
-        *,
-        per: Per,
-        on_uncertain: OnUncertain,
-        returns: Any,
-    ) -> Any: ...
+Once: TypeAlias = Callable[..., Any]
+"""Runs a step only once, and returns its result; called as `Context.once` is."""
 
 
 async def _awaited(step: str, call: Callable[[], Any], **_: object) -> Any:

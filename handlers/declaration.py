@@ -1,18 +1,12 @@
-"""What a handler declares: the decorator, its options, and the checks of a declaration.
-
-The annotation of the first parameter is the subscription: `Event[A | B]` names the notifications and the type
-of their payload.
-"""
+"""What a handler declares: the decorator, its options, and the checks of a declaration."""
 
 from __future__ import annotations
 
 import inspect
 import re
-import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from types import UnionType
 from typing import Any, Literal, TypeAlias, TypedDict, get_args, overload
 
 from pydantic_settings import BaseSettings
@@ -20,6 +14,7 @@ from typing_extensions import Unpack
 
 from ampeco.notifications import Payload
 from ampeco.operations import OPERATIONS, check_address
+from handlers.annotation import payload_models
 from handlers.context import Context, S, SyncContext, T
 from handlers.event import Event, Raw
 from handlers.outcomes import LONGEST_WAIT_S
@@ -66,14 +61,10 @@ class Handler:
     """A declared handler. Calling it calls the function, so that plugins can be tested directly.
 
     Attributes:
-        name: its durable identity: position, retries and dead letters hang on it.
+        name: its durable identity: position, retries and dead letters belong to it.
         models: notification type -> model of its payload; a handler of everything has `*` -> Raw.
-        calls: names of the action operations it may call, or their methods and paths.
-        concurrency: events it works on at the same time, per worker process.
-        where: whether it wants an event of its types; None for all of them.
-        not_yet_for_s: how long it may say `Retry(counts=False)` of an event.
-        isolation: `process` to run each attempt alone in a process that may die of it.
-        strict: whether any field that does not fit makes a delivery dead.
+
+    The options are described at `handler`.
     """
 
     name: str
@@ -113,7 +104,7 @@ class Handler:
 
 
 class Options(TypedDict, total=False):
-    """The keywords of `@handler` that do not depend on its settings and lifespan; described there."""
+    """The keywords of `@handler` that do not depend on its settings and lifespan."""
 
     on: Sequence[str] | None
     calls: Sequence[str]
@@ -190,10 +181,14 @@ def handler(
             raise HandlerError(
                 f"handler {name!r}: a name is lower case letters, digits, dots and dashes, at most 64"
             )
+        try:
+            models = payload_models(function, on)
+        except ValueError as error:
+            raise HandlerError(f"handler {name!r}: {error}") from error
         made = Handler(
             name=name,
             function=function,
-            models=_subscription(name, function, on),
+            models=models,
             settings=settings,
             lifespan=lifespan,
             is_async=inspect.iscoroutinefunction(function),
@@ -245,46 +240,3 @@ def _fault_of_calls(calls: frozenset[str]) -> str | None:
 
 def _callable_operations() -> set[str]:
     return {operation.name for operation in OPERATIONS.values() if operation.kind != "read"}
-
-
-def _subscription(
-    name: str, function: Callable[..., Any], on: Sequence[str] | None
-) -> dict[str, type[Payload] | type[Raw]]:
-    """Read the event's annotation: which types, and which model for each."""
-    models = _annotated_models(name, function)
-    if models == [Raw]:
-        if not on:
-            raise HandlerError(f'handler {name!r}: Event[Raw] needs on=["..."], or on=["*"] for everything')
-        return dict.fromkeys(on, Raw)
-    typed: dict[str, type[Payload] | type[Raw]] = {}
-    for model in models:
-        if not (isinstance(model, type) and issubclass(model, Payload)):
-            raise HandlerError(f"handler {name!r}: Event[...] takes payload models, or Raw alone")
-        if not model.notification_types:
-            raise HandlerError(f"handler {name!r}: {model.__name__} names no notification types")
-        for notification_type in model.notification_types:
-            typed[notification_type] = model
-    if on is not None and set(on) != set(typed):
-        raise HandlerError(f"handler {name!r}: on= contradicts the event's annotation; leave it out")
-    return typed
-
-
-def _annotated_models(name: str, function: Callable[..., Any]) -> list[Any]:
-    parameters = list(inspect.signature(function).parameters)
-    if len(parameters) != 2:
-        raise HandlerError(f"handler {name!r}: it takes an event and a context")
-    try:
-        hints = typing.get_type_hints(function)
-    except NameError as error:
-        raise HandlerError(f"handler {name!r}: its annotations cannot be read: {error}") from error
-    annotation = hints.get(parameters[0])
-    if typing.get_origin(annotation) is not Event:
-        raise HandlerError(f"handler {name!r}: annotate its first parameter as Event[...]")
-    context = hints.get(parameters[1])
-    wanted = Context if inspect.iscoroutinefunction(function) else SyncContext
-    if context is not None and (typing.get_origin(context) or context) is not wanted:
-        raise HandlerError(f"handler {name!r}: its context must be {wanted.__name__}")
-    (argument,) = get_args(annotation)
-    if typing.get_origin(argument) in (UnionType, typing.Union):
-        return list(get_args(argument))
-    return [argument]

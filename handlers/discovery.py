@@ -25,12 +25,7 @@ GROUP = "ampeco_receiver.handlers"
 
 @dataclass(frozen=True)
 class Found:
-    """A handler and where it came from.
-
-    Attributes:
-        source: distribution, module or file.
-        version: of that source; part of the identity of the handler's code.
-    """
+    """A handler, the `source` (distribution, module or file) it came from, and that source's version."""
 
     handler: Handler
     source: str
@@ -52,10 +47,9 @@ class Discovery:
 
 
 def discover(*, load: Sequence[str] = (), allow: Iterable[str] | None = None) -> Discovery:
-    """Every handler of the installed plugins and of `load`.
+    """Find every handler of the installed plugins and of `load`: modules (`package.module`) or files (`x.py`).
 
     Args:
-        load: further modules (`package.module`) or files (`path/to/file.py`).
         allow: names of the handlers to keep; None keeps all.
 
     Raises:

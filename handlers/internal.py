@@ -11,11 +11,11 @@ from ampeco.notifications import Payload
 
 
 class GapClosed(Payload):
-    """The door was shut for a while and is open again: what failed meanwhile can be asked for.
+    """The receiver was away for a while and is back: what failed meanwhile can be asked for.
 
     Attributes:
-        from_at: last moment the door was known to be open (UTC).
-        to_at: first moment it was known to be open again (UTC).
+        from_at: last moment at which the endpoint was known to be open (UTC).
+        to_at: first moment at which it was known to be open again (UTC).
         types: notification types that were subscribed.
         callback_url: where AMPECO delivers to, which identifies our notification subscription; None when the
             service does not register itself.

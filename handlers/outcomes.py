@@ -39,10 +39,7 @@ class GiveUp(Exception):
     """It will never work; keep the event as dead for a human.
 
     Args:
-        reason: a few words, no personal data.
-
-    Attributes:
-        slug: the reason in one stable word.
+        reason: a few words, no personal data. The slug is the same in one stable word.
     """
 
     slug = "gave-up"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -14,44 +13,17 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from receiver.doorlog import DoorLog
-from receiver.endpoint import Limits, WebhookEndpoint
-from receiver.health import Health
-from receiver.intake import Intake
-from receiver.metrics import Metrics
-from receiver.settings import Settings
-from receiver.verification import Verifier
 
+def create_app(endpoint: ASGIApp, webhook_path: str, reasons: Callable[[], list[str]]) -> ASGIApp:
+    """Build the public application: the webhook and a health answer without reasons.
 
-@dataclass(frozen=True)
-class Deps:
-    """The parts behind the routes."""
-
-    verifier: Verifier
-    intake: Intake
-    door: DoorLog
-    health: Health
-    metrics: Metrics
-    now_ms: Callable[[], int]
-
-
-def create_endpoint(settings: Settings, deps: Deps) -> WebhookEndpoint:
-    """Build the webhook endpoint."""
-    return WebhookEndpoint(
-        deps.verifier,
-        deps.intake,
-        deps.door,
-        accept_status=settings.accept_status,
-        now_ms=deps.now_ms,
-        limits=Limits(body_bytes=settings.max_body_bytes),
-    )
-
-
-def create_app(settings: Settings, deps: Deps, endpoint: WebhookEndpoint) -> ASGIApp:
-    """Build the public application: the webhook and a health answer without reasons."""
+    Args:
+        endpoint: answers requests for `webhook_path`.
+        reasons: returns why this process is not ready; empty when it is.
+    """
 
     async def ready(_: Request) -> Response:
-        if deps.health.reasons():
+        if reasons():
             return PlainTextResponse("not ready", 503)
         return PlainTextResponse("ok")
 
@@ -59,7 +31,6 @@ def create_app(settings: Settings, deps: Deps, endpoint: WebhookEndpoint) -> ASG
     others = Router(
         routes=[Route("/health/live", _live), Route("/health/ready", ready)], redirect_slashes=False
     )
-    webhook_path = settings.webhook_path
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == webhook_path:
@@ -88,11 +59,7 @@ def create_admin_app(
         return Response(await exposition(), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(
-        routes=[
-            Route("/health/live", _live),
-            Route("/health/ready", ready),
-            Route("/metrics", metrics),
-        ]
+        routes=[Route("/health/live", _live), Route("/health/ready", ready), Route("/metrics", metrics)]
     )
 
 

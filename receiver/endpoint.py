@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
@@ -17,10 +16,11 @@ from starlette.types import Message, Receive, Scope, Send
 from ampeco.errors import SignatureError
 from ampeco.signature import SIGNATURE_HEADER
 from eventlog.log import Answer
-from receiver.doorlog import DoorLog
+from receiver.endpoint_log import EndpointLog
 from receiver.errors import Refused
 from receiver.intake import Intake
 from receiver.logging import get_logger
+from receiver.request_body import BodyReader, Limits, SenderGone
 from receiver.verification import RawDelivery, Verifier
 
 RETRY_AFTER_S = 5
@@ -42,35 +42,11 @@ STATUS: Final = {
 _UNAVAILABLE = 503
 _SIGNATURE = SIGNATURE_HEADER.lower().encode()
 _TYPE, _LENGTH = b"content-type", b"content-length"
-_LENGTH_DIGITS: Final = (
-    20  # enough for 64 bits; HTTP parsers allow any number of leading zeros, int() does not
-)
+_LENGTH_DIGITS: Final = 20  # HTTP parsers allow any number of leading zeros, int() does not
 _USED: Final = frozenset((_SIGNATURE, _TYPE, _LENGTH))
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits on unverified requests.
-
-    After an early refusal the endpoint reads and discards the rest of the body for a moment. A connection closed
-    with unread bytes is reset, and the sender might never see the answer.
-
-    Attributes:
-        body_bytes: size of one body.
-        read_timeout_s: time for a body to arrive, in seconds.
-        unfinished_bytes: size of all bodies that are still arriving.
-        linger_s: how long bytes are discarded after an early refusal, in seconds.
-        linger_bytes: how many bytes are discarded at most.
-    """
-
-    body_bytes: int = 1 << 20
-    read_timeout_s: float = 20.0
-    unfinished_bytes: int = 64 << 20
-    linger_s: float = 1.0
-    linger_bytes: int = 1 << 20
 
 
 class Reply(NamedTuple):
@@ -78,10 +54,6 @@ class Reply(NamedTuple):
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
-
-
-class _Gone(Exception):
-    """The sender closed the connection before the body was complete."""
 
 
 class WebhookEndpoint:
@@ -97,7 +69,7 @@ class WebhookEndpoint:
         self,
         verifier: Verifier,
         intake: Intake,
-        door: DoorLog,
+        endpoint_log: EndpointLog,
         *,
         accept_status: int,
         now_ms: Callable[[], int],
@@ -105,22 +77,22 @@ class WebhookEndpoint:
     ) -> None:
         self._verifier = verifier
         self._intake = intake
-        self._door = door
-        self._limits = limits
+        self._endpoint_log = endpoint_log
+        self._max_body_bytes = limits.body_bytes
+        self._bodies = BodyReader(limits)
         self._now_ms = now_ms
         self._accepted = _reply(accept_status)
         self.used_headers = _USED | verifier.headers
-        self._unfinished_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
             signature = self.gate(scope["method"].encode(), scope["headers"])
-            body = await self._read(receive)
+            body = await self._bodies.read(receive)
         except Refused as refused:
             await self._refuse_unread(refused.reason, receive, send)
             return
-        except _Gone:
+        except SenderGone:
             return
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
@@ -133,14 +105,10 @@ class WebhookEndpoint:
         await send(_END)
 
     def gate(self, method: bytes, headers: Headers) -> bytes | None:
-        """Check what can be checked before the body is read.
+        """Check what can be checked before the body is read; return the signature, if there is one.
 
         Args:
-            method: the HTTP method.
             headers: at least those of `used_headers`, names in lower case.
-
-        Returns:
-            The signature; None if there is none.
 
         Raises:
             Refused: with a reason of `STATUS`. It is not counted yet.
@@ -154,7 +122,7 @@ class WebhookEndpoint:
             elif name == _TYPE:
                 if not _is_json(value):
                     raise Refused("content-type-not-json")
-            elif name == _LENGTH and (len(value) > _LENGTH_DIGITS or int(value) > self._limits.body_bytes):
+            elif name == _LENGTH and (len(value) > _LENGTH_DIGITS or int(value) > self._max_body_bytes):
                 raise Refused("body-too-large")
         return signature
 
@@ -164,18 +132,13 @@ class WebhookEndpoint:
         """Verify a body that passed the gate, and append it to the log.
 
         Args:
-            body: the whole body.
-            signature: as returned by `gate`.
-            headers: as for `gate`.
+            signature, headers: as for `gate`.
             reply: called once with the answer, possibly before `take` returns; must not raise.
         """
 
         def answered(answer: Answer) -> None:
-            reply(
-                self._refused(answer.reason or "log-refused")
-                if answer.outcome == "refused"
-                else self._accepted
-            )
+            refused = answer.outcome == "refused"
+            reply(self._refused(answer.reason or "log-refused") if refused else self._accepted)
 
         try:
             verified = self._verifier.verify(RawDelivery(body, signature, self._now_ms(), headers))
@@ -186,70 +149,20 @@ class WebhookEndpoint:
             _log.error("event.failed", error=type(error).__name__)
             reply(self._refused("internal"))
 
-    async def _read(self, receive: Receive) -> bytes:
-        """Read the body; refuse one that is too large or too slow."""
-        # Like asyncio.timeout, at a fifth of its cost: this runs for every event.
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None  # noqa: S101
-        alarm = loop.call_later(self._limits.read_timeout_s, task.cancel)
-        try:
-            body, more = _part(await receive())
-            if more:
-                body = await self._read_rest(body, receive)
-        except asyncio.CancelledError:
-            if loop.time() < alarm.when():
-                raise
-            task.uncancel()
-            raise Refused("body-too-slow") from None
-        finally:
-            alarm.cancel()
-        if len(body) > self._limits.body_bytes:
-            raise Refused("body-too-large")
-        return body
-
-    async def _read_rest(self, first: bytes, receive: Receive) -> bytes:
-        parts, size, more = [first], len(first), True
-        self._unfinished_bytes += size
-        try:
-            while more and size <= self._limits.body_bytes:
-                if self._unfinished_bytes > self._limits.unfinished_bytes:
-                    raise Refused("too-much-at-once")
-                part, more = _part(await receive())
-                parts.append(part)
-                size += len(part)
-                self._unfinished_bytes += len(part)
-        finally:
-            self._unfinished_bytes -= size
-        return b"".join(parts)
-
     def _refused(self, reason: str, *, close: bool = False) -> Reply:
-        self._door.refused(reason)
+        self._endpoint_log.refused(reason)
         return _refusal(reason, close=close)
 
     async def _refuse_unread(self, reason: str, receive: Receive, send: Send) -> None:
         """Refuse and close the connection, since the rest of the body is not read."""
         await send(_start(self._refused(reason, close=True)))
         await send(_MORE)
-        discarded = 0
-        try:
-            async with asyncio.timeout(self._limits.linger_s):
-                more = True
-                while more and discarded < self._limits.linger_bytes:
-                    part, more = _part(await receive())
-                    discarded += len(part)
-        except (TimeoutError, _Gone):
-            pass
+        await self._bodies.discard(receive)
         await send(_END)
 
 
 _END: Final[Message] = {"type": "http.response.body", "body": b"", "more_body": False}
 _MORE: Final[Message] = {"type": "http.response.body", "body": b"", "more_body": True}
-
-
-def _part(message: Message) -> tuple[bytes, bool]:
-    if message["type"] == "http.disconnect":
-        raise _Gone
-    return message["body"], message["more_body"]
 
 
 @lru_cache(maxsize=64)

@@ -12,12 +12,13 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from eventlog.errors import NotReplicated
 from eventlog.log import MAX_BATCH, Answer, AppendReply, Element
+from receiver.endpoint_log import EndpointLog
 from receiver.logging import get_logger
 
 MAX_BATCH_BYTES = 1 << 20
@@ -35,22 +36,6 @@ _NOT_REPLICATED: Final = Answer("refused", reason=NotReplicated.reason)
 _log = get_logger(__name__)
 
 
-class Observer(Protocol):
-    """Gets the result of every batch."""
-
-    def appended(self, answers: Sequence[Answer], wake: Sequence[str], seconds: float) -> None:
-        """A batch is in the log.
-
-        Args:
-            answers: one for each element.
-            wake: queues that the batch made due.
-            seconds: duration of the append.
-        """
-
-    def append_refused(self, error: str) -> None:
-        """Redis answered an append with an error of this class."""
-
-
 @dataclass(slots=True)
 class _Waiting:
     """An element and its callback; None once the callback was called."""
@@ -64,19 +49,19 @@ class GroupCommit:
 
     Args:
         append: appends a batch. Two calls may be in flight; they must take effect in the order of the calls.
-        observer: gets the result of every batch.
+        endpoint_log: gets the result of every batch.
         max_waiting_bytes: limit of all bodies without an answer; further elements are refused.
     """
 
     def __init__(
         self,
         append: Callable[[Sequence[Element]], Awaitable[AppendReply]],
-        observer: Observer,
+        endpoint_log: EndpointLog,
         *,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
         self._append = append
-        self._observer = observer
+        self._endpoint_log = endpoint_log
         self._max_waiting_bytes = max_waiting_bytes
         self._waiting: deque[_Waiting] = deque()
         self._pumps: set[asyncio.Task[None]] = set()
@@ -131,11 +116,11 @@ class GroupCommit:
             async with asyncio.timeout(APPEND_TIMEOUT_S):
                 reply = await self._append([waiting.element for waiting in batch])
         except (ReadOnlyError, OutOfMemoryError) as error:
-            self._observer.append_refused(type(error).__name__)
+            self._endpoint_log.append_refused(type(error).__name__)
             self._refuse(batch)  # each element alone would fail for the same reason
             return True
         except ResponseError as error:
-            self._observer.append_refused(type(error).__name__)
+            self._endpoint_log.append_refused(type(error).__name__)
             return await self._one_by_one(batch)
         except NotReplicated:
             self._refuse(batch, _NOT_REPLICATED)
@@ -147,7 +132,7 @@ class GroupCommit:
             return False
         for waiting, answer in zip(batch, reply.answers, strict=True):
             self._answer(waiting, answer)
-        self._observer.appended(reply.answers, reply.wake, time.perf_counter() - started)
+        self._endpoint_log.appended(reply.answers, reply.wake, time.perf_counter() - started)
         return True
 
     async def _one_by_one(self, batch: list[_Waiting]) -> bool:

@@ -29,9 +29,7 @@ class Health:
 
     Attributes:
         redis: `ok`, `not-checked`, or why Redis cannot be used.
-        claimed: whether the log is known to be ours.
         standing: what the log uses of its limits; None if unknown.
-        stopping: whether the process ends.
         registration: returns whether the registration is settled, and its state.
     """
 
@@ -49,10 +47,7 @@ class Health:
         Args:
             probe: raises unless Redis answers and takes writes.
             claim: raises LogMismatch when the log is not ours.
-            metrics: where readiness and the log's size are set.
             standing: returns the size of the log, and whether it is full.
-            clock: monotonic seconds.
-            log: a logger; this module's if None.
         """
         self._probe = probe
         self._claim = claim
@@ -69,10 +64,7 @@ class Health:
         self.registration: Callable[[], tuple[bool, str]] = lambda: (True, "off")
 
     async def check(self) -> bool:
-        """Check Redis and the log.
-
-        Returns:
-            Whether Redis takes writes, the log is ours, and it has room.
+        """Return whether Redis takes writes, the log is ours, and it has room.
 
         Raises:
             LogMismatch: the log belongs to another tenant or setting; the process must end.
@@ -133,11 +125,7 @@ class Health:
         return found
 
     def report(self, key_ids: Sequence[str]) -> dict[str, Any]:
-        """Return the whole state for the admin port.
-
-        Args:
-            key_ids: ids of the accepted signing keys.
-        """
+        """Return the whole state for the admin port. `key_ids` are those of the accepted signing keys."""
         reasons = self.reasons()
         return {
             "ready": not reasons,

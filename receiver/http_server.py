@@ -21,11 +21,7 @@ class HttpServer(uvicorn.Server):
     """A uvicorn server without signal handling: two run in one process, and the process decides when to stop."""
 
     def __init__(self, app: ASGIApp, http: Any = "httptools") -> None:
-        """
-        Args:
-            app: the ASGI application.
-            http: makes the protocol of each connection, or the name of one of uvicorn's.
-        """
+        """Serve `app`; `http` makes the protocol of each connection, or names one of uvicorn's."""
         super().__init__(
             uvicorn.Config(
                 app,

@@ -38,7 +38,6 @@ class Intake:
     ) -> None:
         """
         Args:
-            commit: appends elements in batches.
             rules: name the payload field with the entity key.
             is_open: returns whether the log is known to be ours.
         """
@@ -50,7 +49,6 @@ class Intake:
         """Read a delivery and append it.
 
         Args:
-            delivery: what to append.
             answered: called once with the outcome. `refused` means: not in the log, or unknown whether it is.
         """
         if self._is_open():

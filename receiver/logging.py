@@ -16,7 +16,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 LogFormat = Literal["auto", "json", "pretty"]
 
 _NEVER_LOGGED = frozenset(
-    {
+    (
         "body",
         "raw",
         "payload",
@@ -27,7 +27,7 @@ _NEVER_LOGGED = frozenset(
         "signature",
         "redis_url",
         "headers",
-    }
+    )
 )
 # Libraries that log a line for each request or for each malformed request.
 _CHATTY = {"httpx2": "WARNING", "httpcore2": "WARNING", "uvicorn.error": "ERROR", "uvicorn.access": "ERROR"}
@@ -44,7 +44,6 @@ def configure(log_format: LogFormat = "auto", level: str = "info", *, stream: Te
 
     Args:
         log_format: `auto` means `pretty` on a terminal, else `json`.
-        level: lowest level that is logged.
         stream: where lines go; standard error if None.
     """
     stream = sys.stderr if stream is None else stream
@@ -58,10 +57,7 @@ def configure(log_format: LogFormat = "auto", level: str = "info", *, stream: Te
         _without_secrets,
     ]
     structlog.configure(
-        processors=[
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         # A line below the level must cost next to nothing: there is one for every event.
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -1,12 +1,13 @@
 """The receiver's Prometheus metrics, in a registry of their own.
 
-The hot path only adds integers: labelled children are resolved once, and events are counted per batch. With
-several processes, counters and histograms are added; `multiprocess_mode` decides how gauges are merged.
+Events are counted per batch. With several processes, counters and histograms are added; `multiprocess_mode`
+decides how gauges are merged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,6 +17,9 @@ from eventlog.registry import MISFIT, HandlerPosition
 from eventlog.usage import Standing, standing
 
 READY = ("awr_ready", "1 when the endpoint is open and can write to the log")
+_LOG_BYTES = ("awr_log_bytes", "Bytes of the log in Redis")
+_LOG_FULL = ("awr_log_full", "1 when the log is full and takes no more events")
+_LOG_AGE = ("awr_log_oldest_event_age_seconds", "Age of the oldest kept event")
 
 
 class Metrics:
@@ -23,29 +27,20 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.accepted = Counter("awr_events_accepted", "Events accepted into the log", registry=self.registry)
-        self.duplicates = Counter(
-            "awr_events_duplicate", "Requests whose event was already in the log", registry=self.registry
-        )
-        self._duplicates_by_reason = Counter(
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        self.accepted = counter("awr_events_accepted", "Events accepted into the log")
+        self.duplicates = counter("awr_events_duplicate", "Requests whose event was already in the log")
+        self._duplicates_by_reason = counter(
             "awr_events_duplicate_by_reason",
             "Requests whose event was already in the log, by reason",
             ["reason"],
-            registry=self.registry,
         )
-        self.quarantined = Counter(
-            "awr_events_quarantined", "Verified bodies that could not be read", registry=self.registry
-        )
-        self._refused = Counter(
-            "awr_events_refused", "Refused requests, by reason", ["reason"], registry=self.registry
-        )
-        self.stale = Counter(
-            "awr_events_stale", "Accepted requests with an old signed timestamp", registry=self.registry
-        )
-        self.appended_again = Counter(
-            "awr_events_appended_again",
-            "Events appended again because Redis had lost them",
-            registry=self.registry,
+        self.quarantined = counter("awr_events_quarantined", "Verified bodies that could not be read")
+        self._refused = counter("awr_events_refused", "Refused requests, by reason", ["reason"])
+        self.stale = counter("awr_events_stale", "Accepted requests with an old signed timestamp")
+        self.appended_again = counter(
+            "awr_events_appended_again", "Events appended again because Redis had lost them"
         )
         self.batch_events = Histogram(
             "awr_append_batch_events",
@@ -59,48 +54,23 @@ class Metrics:
             buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2),
             registry=self.registry,
         )
-        self.waiting_bytes = Gauge(
-            "awr_intake_waiting_bytes",
-            "Bytes of events waiting for the log",
-            registry=self.registry,
-            multiprocess_mode="livesum",
+        self.waiting_bytes = gauge(
+            "awr_intake_waiting_bytes", "Bytes of events waiting for the log", multiprocess_mode="livesum"
         )
-        self.ready = Gauge(*READY, registry=self.registry, multiprocess_mode="livemin")
-        self._log_bytes = Gauge(
-            "awr_log_bytes",
-            "Bytes of the log in Redis",
-            registry=self.registry,
-            multiprocess_mode="livemax",
-        )
-        self._log_full = Gauge(
-            "awr_log_full",
-            "1 when the log is full and takes no more events",
-            registry=self.registry,
-            multiprocess_mode="livemax",
-        )
-        self._log_age = Gauge(
-            "awr_log_oldest_event_age_seconds",
-            "Age of the oldest kept event",
-            registry=self.registry,
-            multiprocess_mode="livemax",
-        )
-        self.registered = Gauge(
+        self.ready = gauge(*READY, multiprocess_mode="livemin")
+        self._log_bytes = gauge(*_LOG_BYTES, multiprocess_mode="livemax")
+        self._log_full = gauge(*_LOG_FULL, multiprocess_mode="livemax")
+        self._log_age = gauge(*_LOG_AGE, multiprocess_mode="livemax")
+        self.registered = gauge(
             "awr_registered",
             "1 when our notification subscription exists at AMPECO",
-            registry=self.registry,
             multiprocess_mode="livemin",
         )
-        self.gaps = Counter(
-            "awr_gaps_closed", "Outages of the receiver that were detected", registry=self.registry
-        )
-        self._reasons: dict[str, Counter] = {}
+        self.gaps = counter("awr_gaps_closed", "Outages of the receiver that were detected")
 
     def refused(self, reason: str) -> None:
         """Count a refused request. A reason is a slug from our code, never text of a request."""
-        child = self._reasons.get(reason)
-        if child is None:
-            child = self._reasons[reason] = self._refused.labels(reason)
-        child.inc()
+        self._refused.labels(reason).inc()
 
     def duplicate(self, reason: str) -> None:
         """Count a duplicate by its reason."""
@@ -146,27 +116,15 @@ class _Positions:
             for name, count in position.stats.items():
                 if name.startswith(MISFIT):
                     misfits.add_metric([position.name, name.removeprefix(MISFIT)], count)
-        return [deliveries, waiting, opened, misfits, *self._log()]
-
-    def _log(self) -> Iterable[Metric]:
-        found = self._stands
-        if found is None:
-            return
-        yield GaugeMetricFamily("awr_log_bytes", "Bytes of the log in Redis", found.bytes)
-        yield GaugeMetricFamily(
-            "awr_log_full", "1 when the log is full and takes no more events", bool(found.full)
-        )
-        yield GaugeMetricFamily(
-            "awr_log_oldest_event_age_seconds", "Age of the oldest kept event", found.age_s
-        )
+        yield from (deliveries, waiting, opened, misfits)
+        if self._stands is not None:
+            yield GaugeMetricFamily(*_LOG_BYTES, self._stands.bytes)
+            yield GaugeMetricFamily(*_LOG_FULL, bool(self._stands.full))
+            yield GaugeMetricFamily(*_LOG_AGE, self._stands.age_s)
 
 
 async def exposition(log: EventLog) -> bytes:
-    """Return deliveries and positions of all handlers in Prometheus's text format.
-
-    Raises:
-        redis.RedisError: the log cannot be read.
-    """
+    """Return deliveries and positions of all handlers in Prometheus's text format; raise RedisError without Redis."""
     registry = CollectorRegistry()
     registry.register(_Positions(await log.handlers(), await standing(log)))
     return generate_latest(registry)

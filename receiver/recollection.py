@@ -61,10 +61,7 @@ class Recollection:
     ) -> None:
         """
         Args:
-            log: the event log.
             wake: called with the queues to wake; must not block.
-            metrics: where events that are appended again are counted.
-            clock: monotonic seconds.
             max_bytes: limit of the remembered bodies; beyond it the oldest are dropped.
         """
         self._events = log
@@ -85,7 +82,7 @@ class Recollection:
         return reply
 
     async def check(self) -> bool:
-        """Check whether Redis lost events, and append them again. Called about once a second.
+        """Append again what Redis lost. Called about once a second.
 
         Returns:
             Whether Redis is now another process than at the last check.
@@ -154,8 +151,5 @@ def _accepted(batch: _Batch) -> Iterator[_Accepted]:
 
 
 def _again(element: Element) -> Element:
-    """Return the element as a repeat: only its nonce decides whether it is in the log already.
-
-    The log marks it as `maybe_repeat`.
-    """
+    """Return the element as a repeat: only its nonce decides whether it is in the log. The log marks it."""
     return element._replace(duplicates="again") if isinstance(element, NewEvent) else element

@@ -69,17 +69,13 @@ class Registrar:
     ) -> None:
         """
         Args:
-            access: how to reach AMPECO.
-            store: our notification subscription as stored in the log, and its lock.
             wants: returns the types that each registered handler wants now.
             callback_url: the URL that AMPECO delivers to.
-            metrics: where `awr_registered` is set.
             accepted_key_ids: returns the ids of the keys that the endpoint accepts now.
             is_open: returns whether the log is known to be ours. Until then the registrar does nothing.
             mode: `ephemeral` removes the notification subscription on shutdown.
             pinned: types to subscribe instead of those that the handlers want.
             released_types: returns the types that only retired handlers wanted.
-            clock: monotonic seconds.
         """
         self._access = access
         self._store = store

@@ -25,36 +25,22 @@ class Existing(Protocol):
     """A notification subscription as AMPECO lists it."""
 
     @property
-    def id(self) -> str:
-        """Id at AMPECO."""
-
+    def id(self) -> str: ...
     @property
-    def via(self) -> str:
-        """`webhook` or `kafka`."""
-
+    def via(self) -> str: ...  # `webhook` or `kafka`
     @property
-    def notifications(self) -> tuple[str, ...]:
-        """The subscribed types."""
-
+    def notifications(self) -> tuple[str, ...]: ...
     @property
-    def callback_url(self) -> str | None:
-        """The URL that it delivers to."""
+    def callback_url(self) -> str | None: ...
 
 
 class Notifications(Protocol):
     """The calls to AMPECO that this module makes."""
 
-    async def list(self) -> Sequence[Existing]:
-        """List all notification subscriptions."""
-
-    async def subscribe(self, notifications: Sequence[str], *, callback_url: str) -> Existing:
-        """Add one."""
-
-    async def update(self, id: str, notifications: Sequence[str], *, callback_url: str) -> object:
-        """Replace the types of one."""
-
-    async def unsubscribe(self, id: str) -> object:
-        """Remove one."""
+    async def list(self) -> Sequence[Existing]: ...
+    async def subscribe(self, notifications: Sequence[str], *, callback_url: str) -> Existing: ...
+    async def update(self, id: str, notifications: Sequence[str], *, callback_url: str) -> object: ...
+    async def unsubscribe(self, id: str) -> object: ...
 
 
 @dataclass(frozen=True)
@@ -148,7 +134,6 @@ def reconcile(
     Args:
         existing: all notification subscriptions of the tenant.
         wanted: types as Subscribe takes them (`subscribable`); when empty, nothing is planned.
-        callback_url: our URL.
         known_id: the id stored as ours. It is preferred when several have our callback URL.
         released: types of retired handlers, other spellings of wanted ones, and refused ones. Only these are given
             up, unless a handler wants them.
@@ -176,10 +161,9 @@ def reconcile(
 
 
 async def apply(plan: Plan, notifications: Notifications, callback_url: str) -> str | None:
-    """Carry out a plan. Extras are removed last, so that every type stays subscribed meanwhile.
+    """Carry out a plan; return the id of our notification subscription, or None when nothing was wanted.
 
-    Returns:
-        The id of our notification subscription, or None when nothing was wanted.
+    Extras are removed last, so that every type stays subscribed meanwhile.
 
     Raises:
         ampeco.errors.ApiError: a call failed. It is safe to list and plan again.
@@ -204,7 +188,6 @@ def refused(
 
     Args:
         sent: the types as sent, in order.
-        error: the answer.
         replaceable: types that could be left out because their other spelling is subscribed instead.
 
     Source: `errors` maps fields to texts (confirmed). That an element is named `notifications.<index>` is inferred.

@@ -43,7 +43,6 @@ class SecretFiles:
     ) -> None:
         """
         Args:
-            folder: the folder of secret files.
             reload: reads all settings again; raises SettingsError.
             changed: called with the settings after a change. The first check calls it too, since a file may have
                 changed after the process read its settings.

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import signal
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +17,6 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError
 
 from ampeco.client import AsyncClient
-from ampeco.notifications import DEFAULT_RULES, EntityKeyRules
 from ampeco.signature import SigningKey
 from eventlog.clock import now_ms
 from eventlog.connection.connect import connect, end_tasks
@@ -29,10 +27,11 @@ from eventlog.operation.handlers import released_types
 from eventlog.subscription import SubscriptionStore
 from eventlog.usage import standing
 from eventlog.wakeups import Waker
-from receiver.app import Deps, create_admin_app, create_app, create_endpoint
-from receiver.door_protocol import protocol_for
-from receiver.doorlog import DoorLog
-from receiver.errors import SettingsError
+from receiver.app import create_admin_app, create_app
+from receiver.claim import rules_of
+from receiver.endpoint import WebhookEndpoint
+from receiver.endpoint_log import EndpointLog
+from receiver.fast_path import protocol_for
 from receiver.gaps import Heartbeat
 from receiver.group_commit import GroupCommit
 from receiver.health import Health
@@ -42,6 +41,7 @@ from receiver.logging import get_logger
 from receiver.metrics import Metrics
 from receiver.recollection import Recollection
 from receiver.registrar import Access, Registrar
+from receiver.request_body import Limits
 from receiver.secret_files import SecretFiles
 from receiver.settings import Settings
 from receiver.sockets import Listeners, open_listeners
@@ -59,9 +59,6 @@ class Receiver:
         Args:
             settings: those that `serving_needs` names are set.
             reload: reads all settings again after a secret file changed.
-
-        Raises:
-            SettingsError: the entity key file cannot be used.
         """
         self._settings = settings
         self._reload = reload
@@ -79,12 +76,11 @@ class Receiver:
         self._store = SubscriptionStore(self._log)
         self._waker = Waker(redis_url)
         self._metrics = Metrics()
-        self._door = DoorLog(self._metrics, self._waker.wake)
-        self._health = Health(
-            self._log.ready, self._claim, self._metrics, standing=lambda: standing(self._log)
-        )
+        self._endpoint_log = EndpointLog(self._metrics, self._waker.wake)
+        size = partial(standing, self._log)
+        self._health = Health(self._log.ready, self._claim, self._metrics, standing=size)
         self._recollection = Recollection(self._log, self._waker.wake, self._metrics)
-        self._commit = GroupCommit(self._recollection.append, self._door)
+        self._commit = GroupCommit(self._recollection.append, self._endpoint_log)
         self._metrics.waiting_bytes.set_function(lambda: self._commit.waiting_bytes)
         self._verifier = Verifier(
             settings.accepted_keys,
@@ -92,13 +88,13 @@ class Receiver:
             tolerance_s=settings.signature_tolerance_s,
             on_stale=self._metrics.stale.inc,
         )
-        self._deps = Deps(
-            verifier=self._verifier,
-            intake=Intake(self._commit, rules=rules, is_open=lambda: self._health.claimed),
-            door=self._door,
-            health=self._health,
-            metrics=self._metrics,
+        self._endpoint = WebhookEndpoint(
+            self._verifier,
+            Intake(self._commit, rules=rules, is_open=lambda: self._health.claimed),
+            self._endpoint_log,
+            accept_status=settings.accept_status,
             now_ms=now_ms,
+            limits=Limits(body_bytes=settings.max_body_bytes),
         )
         self._heartbeat = Heartbeat(
             self._log,
@@ -121,7 +117,6 @@ class Receiver:
         """Serve until `stop` is set, then finish open requests.
 
         Args:
-            stop: ends the process.
             on_open: called once, when both ports are open.
             listeners: where to serve. If None, the ports of the settings are opened.
 
@@ -134,7 +129,7 @@ class Receiver:
             with listeners or open_listeners(self._settings) as (public, admin):
                 on_open()
                 await self._serve(public, admin, stop)
-                self._door.flush()
+                self._endpoint_log.flush()
         finally:
             self._waker.close()
             for client in self._clients:
@@ -142,18 +137,15 @@ class Receiver:
             await self._redis.aclose()
 
     async def _serve(self, public: socket.socket, admin: socket.socket, stop: asyncio.Event) -> None:
-        endpoint = create_endpoint(self._settings, self._deps)
+        path = self._settings.webhook_path
         servers = [
             HttpServer(
-                create_app(self._settings, self._deps, endpoint),
-                protocol_for(endpoint, self._settings.webhook_path),
+                create_app(self._endpoint, path, self._health.reasons), protocol_for(self._endpoint, path)
             ),
             HttpServer(create_admin_app(self._report, self._exposition)),
         ]
-        serving = [
-            asyncio.create_task(server.serve(sockets=[sock]))
-            for server, sock in zip(servers, (public, admin), strict=True)
-        ]
+        pairs = zip(servers, (public, admin), strict=True)
+        serving = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in pairs]
         background: list[asyncio.Task[Any]] = [
             asyncio.create_task(self._pulse()),
             asyncio.create_task(tick_forever(self._log, self._waker, stop, self._settings.keep)),
@@ -172,9 +164,7 @@ class Receiver:
             self._health.stopping = True
             await end_tasks([stopping, *background])
             if self._registrar is not None:
-                await (
-                    self._registrar.close()
-                )  # AMPECO may still deliver; the endpoint answers until this is done
+                await self._registrar.close()  # AMPECO may still deliver, so the endpoint still answers
             for server in servers:
                 server.should_exit = True
             await asyncio.gather(*serving, return_exceptions=True)
@@ -195,10 +185,9 @@ class Receiver:
                     if await self._recollection.check():
                         await self._check_durability()
                     await self._heartbeat.beat()
-            self._door.flush()
-            self._metrics.waiting_bytes.set(
-                self._commit.waiting_bytes
-            )  # for the shared counts of several processes
+            self._endpoint_log.flush()
+            # For the shared counts of several processes.
+            self._metrics.waiting_bytes.set(self._commit.waiting_bytes)
             await asyncio.sleep(1.0)
 
     async def _claim(self) -> None:
@@ -208,11 +197,9 @@ class Receiver:
 
     async def _check_durability(self) -> None:
         """Warn if the current Redis is less durable than configured. Runs again after every failover."""
-        weaker = await shortfall(self._log, self._settings.durability)
-        if weaker:
+        if weaker := await shortfall(self._log, self._settings.durability):
             _log.warning("redis.less_durable", wanted=self._settings.durability, found=weaker)
-        unguarded = await unguarded_master(self._redis)
-        if unguarded:
+        if unguarded := await unguarded_master(self._redis):
             _log.warning("redis.less_durable", wanted="min-replicas-to-write >= 1", found=unguarded)
 
     def _make_registrar(self) -> Registrar | None:
@@ -254,53 +241,6 @@ class Receiver:
         if fresh.redis_url != self._settings.redis_url:
             _log.warning("settings.restart_needed", setting="AWR_REDIS_URL")
         self._settings = fresh
-
-
-def stop_on_signals(stop: asyncio.Event, *, insist: bool = True) -> None:
-    """Set `stop` on SIGTERM and SIGINT.
-
-    Args:
-        stop: the event to set.
-        insist: a second signal ends the process at once. False for a child process: it may get the signal twice,
-            from its parent and from systemd, which signals the whole group.
-    """
-    loop = asyncio.get_running_loop()
-
-    def ask(number: signal.Signals) -> None:
-        if insist:
-            loop.remove_signal_handler(number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ask, number)
-
-
-def rules_of(settings: Settings) -> EntityKeyRules:
-    """Load the entity key rules of the settings.
-
-    Raises:
-        SettingsError: the file cannot be used.
-    """
-    if settings.entity_keys_file is None:
-        return DEFAULT_RULES
-    try:
-        return EntityKeyRules.load(settings.entity_keys_file)
-    except ValueError as error:
-        raise SettingsError("AWR_ENTITY_KEYS_FILE", str(error), "fix the file") from None
-
-
-async def claim(settings: Settings, redis_url: str) -> None:
-    """Claim the log before child processes start, so that a mismatch is reported once instead of by each child.
-
-    Raises:
-        LogMismatch: the log belongs to another tenant or setting.
-        SettingsError: the entity key file cannot be used.
-    """
-    rules = rules_of(settings)
-    async with connect(redis_url) as redis:
-        log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
-        with contextlib.suppress(RedisError, OSError):  # the children wait for Redis, and log it
-            await log.claim(settings.tenant_url or "", rules.version)
 
 
 def _needed(value: _T | None) -> _T:

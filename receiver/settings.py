@@ -13,15 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from ampeco.signature import SigningKey
 from eventlog.connection.connect import check_url
@@ -240,15 +232,11 @@ def is_secret(name: str) -> bool:
 
 
 def load(
-    environ: Mapping[str, str],
-    *,
-    need: Iterable[str] = (),
-    defaults: Mapping[str, str] | None = None,
+    environ: Mapping[str, str], *, need: Iterable[str] = (), defaults: Mapping[str, str] | None = None
 ) -> Settings:
     """Read and check all settings.
 
     Args:
-        environ: the environment.
         need: names that the command demands; the API token satisfies `AWR_SIGNING_KEYS`.
         defaults: defaults of this command that differ from the general ones.
 
@@ -280,29 +268,22 @@ def serving_needs(settings: Settings) -> tuple[str, ...]:
 
 
 def demand(settings: Settings, need: Iterable[str]) -> None:
-    """Refuse settings that lack one of these names.
-
-    Raises:
-        SettingsError: one of them is not set.
-    """
+    """Refuse settings that lack one of these names; the API token satisfies `AWR_SIGNING_KEYS`."""
     for name in need:
-        _demand(settings, name)
-
-
-def _state_folder(environ: Mapping[str, str]) -> Path:
-    if environ.get("STATE_DIRECTORY"):  # systemd's, which may name several
-        return Path(environ["STATE_DIRECTORY"].split(":")[0])
-    if environ.get("XDG_STATE_HOME"):
-        return Path(environ["XDG_STATE_HOME"]) / "ampeco-receiver"
-    return Path(environ.get("HOME", "/tmp")) / ".local/state/ampeco-receiver"  # noqa: S108
+        if getattr(settings, FIELDS[name]) is not None:
+            continue
+        if name != "AWR_SIGNING_KEYS":
+            raise SettingsError(name, "is not set", f"set it to: {description(name)}")
+        if settings.api_token is None:
+            raise SettingsError(
+                name,
+                "no signing key is configured, and unsigned requests are never accepted",
+                "set AWR_API_TOKEN (the token that subscribes) or AWR_SIGNING_KEYS",
+            )
 
 
 def given_values(environ: Mapping[str, str]) -> dict[str, Given]:
-    """Return what is set, unparsed: name -> text and source.
-
-    Raises:
-        SettingsError: as `settings_source.read`.
-    """
+    """Return what is set, unparsed: name -> text and source. Raises what `settings_source.read` raises."""
     return settings_source.read(environ, FIELDS)
 
 
@@ -312,20 +293,6 @@ def _first_fault(error: ValidationError) -> SettingsError:
     name = str(first["loc"][0])
     fault = first["msg"].removeprefix("Value error, ")
     return SettingsError(name, fault[:1].lower() + fault[1:], f"expected: {description(name)}")
-
-
-def _demand(settings: Settings, name: str) -> None:
-    if getattr(settings, FIELDS[name]) is not None:
-        return
-    if name == "AWR_SIGNING_KEYS":
-        if settings.api_token is None:
-            raise SettingsError(
-                name,
-                "no signing key is configured, and unsigned requests are never accepted",
-                "set AWR_API_TOKEN (the token that subscribes) or AWR_SIGNING_KEYS",
-            )
-        return
-    raise SettingsError(name, "is not set", f"set it to: {description(name)}")
 
 
 def description(name: str) -> str:

@@ -32,14 +32,7 @@ class Given:
 
 
 def read(environ: Mapping[str, str], known: Collection[str]) -> dict[str, Given]:
-    """Read every value that is set.
-
-    Args:
-        environ: the environment.
-        known: names of all settings.
-
-    Returns:
-        Name -> unparsed value.
+    """Return the unparsed value of every setting that is set, by its name.
 
     Raises:
         SettingsError: an unknown name, an empty value, a name set in both places, or a service link.

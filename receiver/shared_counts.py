@@ -34,12 +34,7 @@ def ended(folder: str, place: str) -> None:
 
 
 def exposition(folder: str, *, ready: bool) -> bytes:
-    """Return the metrics of all processes in Prometheus's text format.
-
-    Args:
-        folder: where they count.
-        ready: value of `awr_ready`. The parent knows it better, since a dead process cannot report itself.
-    """
+    """Return the metrics of all processes as text. The parent knows `ready`: a dead process cannot report itself."""
     registry = CollectorRegistry()
     registry.register(_Together(folder, ready))
     return generate_latest(registry)

@@ -26,51 +26,33 @@ _log = get_logger(__name__)
 
 @contextlib.contextmanager
 def open_listeners(settings: Settings, **fields: object) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Open the public and the admin port, and log both.
-
-    Args:
-        settings: hosts and ports.
-        fields: further fields of the log line.
-
-    Raises:
-        SettingsError: a port cannot be opened.
-    """
+    """Open the public and the admin port, and log both with these fields; refuse if one cannot be opened."""
     with (
         listening(settings.host, settings.port, "AWR_PORT") as public,
         listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as admin,
     ):
         _log.info("settings.loaded", **settings.summary())
         ports = {"port": public.getsockname()[1], "admin_port": admin.getsockname()[1]}
-        _log.info("door.opened", **ports, **fields)
+        _log.info("endpoint.opened", **ports, **fields)
         yield public, admin
-        _log.info("door.closed")
+        _log.info("endpoint.closed")
 
 
 @contextlib.contextmanager
 def inherited_listeners(public_fd: int, admin_fd: int) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Use listening sockets that the parent process opened.
-
-    Args:
-        public_fd: file descriptor of the public socket.
-        admin_fd: file descriptor of the admin socket.
-    """
+    """Use listening sockets that the parent process opened, by their file descriptors."""
     with socket.socket(fileno=public_fd) as public, socket.socket(fileno=admin_fd) as admin:
-        _log.info("door.opened", pid=os.getpid())
+        _log.info("endpoint.opened", pid=os.getpid())
         yield public, admin
-        _log.info("door.closed", pid=os.getpid())
+        _log.info("endpoint.closed", pid=os.getpid())
 
 
 @contextlib.contextmanager
 def listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
-    """Open a listening TCP socket that closes when the block ends.
-
-    Args:
-        host: address; an IPv6 address has a colon.
-        port: 0 chooses a free one.
-        setting: name of the setting that an error names.
+    """Open a listening TCP socket that closes when the block ends; port 0 chooses a free one.
 
     Raises:
-        SettingsError: it cannot be opened.
+        SettingsError: it cannot be opened; the error names `setting`.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()

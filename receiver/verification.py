@@ -9,14 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ampeco.errors import SignatureError
-from ampeco.signature import (
-    SCHEMES,
-    TIMESTAMP_HEADER,
-    Headers,
-    SigningKey,
-    signed_at,
-    verify,
-)
+from ampeco.signature import SCHEMES, TIMESTAMP_HEADER, Headers, SigningKey, signed_at, verify
 from receiver.logging import get_logger
 
 AUTO = "auto"
@@ -32,11 +25,7 @@ _log = get_logger(__name__)
 
 
 class RawDelivery(NamedTuple):
-    """An unverified request, and when it arrived.
-
-    Attributes:
-        headers: pairs, names in lower case; at least those of `Verifier.headers`.
-    """
+    """An unverified request, and when it arrived. Headers are pairs, names in lower case."""
 
     body: bytes
     signature: bytes | None
@@ -148,11 +137,7 @@ class _Auto:
     def signed_by(
         self, body: bytes, signature: bytes | None, keys: Sequence[SigningKey], headers: Headers
     ) -> tuple[SigningKey, str]:
-        """Return key and scheme of a signature.
-
-        Raises:
-            SignatureError: as `verify`; `signature-mismatch` when no scheme fits.
-        """
+        """Return key and scheme of a signature; `signature-mismatch` when no scheme fits."""
         pinned: dict[str, list[SigningKey]] = {}
         for key in keys:
             if key.key_id in self._pinned:
@@ -172,10 +157,8 @@ class _Auto:
         if self._pinned.get(key_id) == scheme:
             return
         self._pinned[key_id] = scheme
-        if (
-            key_id,
-            scheme,
-        ) not in self._logged:  # two subscriptions of one token may alternate between schemes
+        # Two subscriptions of one token may alternate between schemes: log each only once.
+        if (key_id, scheme) not in self._logged:
             self._logged.add((key_id, scheme))
             _log.info("signature.scheme_pinned", key_id=key_id, scheme=scheme)
 

@@ -59,7 +59,7 @@ class Door:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
-            opened = self.line("door.opened")
+            opened = self.line("endpoint.opened")
         except AssertionError:
             self.process.kill()
             self.process.wait(10)

@@ -97,8 +97,7 @@ class Fate:
         words: the reason given with the pause.
         holder: host and pid that hold the lane.
         behind: id of the event it is parked behind.
-        tries: number of attempts that counted.
-        deaths: how often a worker died while running it.
+        tries, deaths: attempts that counted, and workers that died during one.
         attempts: the last ones, oldest first.
         letter: id of its dead letter, while that is kept.
         earlier: ends before it was replayed.

@@ -49,9 +49,12 @@ async def read_event(log: EventLog, event_id: str) -> StoredEvent | None:
     if not all(part.isdecimal() for part in (lane, ms, seq)):
         return None
     page = await log.redis.xrange(log.key("events", lane), min=stream_id, max=stream_id)
-    for raw_id, fields in page:
-        return decode_event(int(lane), raw_id, [part for pair in fields.items() for part in pair])
-    return None
+    return stored_event(int(lane), *page[0]) if page else None
+
+
+def stored_event(lane: int, raw_id: bytes, fields: Mapping[bytes, bytes]) -> StoredEvent:
+    """Decode an entry of a lane as the Redis client returns it."""
+    return decode_event(lane, raw_id, [part for pair in fields.items() for part in pair])
 
 
 async def list_events(
@@ -64,9 +67,8 @@ async def list_events(
         before, kept = "+", 0
         while kept < limit:
             page = await log.redis.xrevrange(log.key("events", lane), max=before, count=_PAGE)
-            for stream_id, fields in page:
-                flat = [part for pair in fields.items() for part in pair]
-                event = decode_event(lane, stream_id, flat)
+            for raw_id, fields in page:
+                event = stored_event(lane, raw_id, fields)
                 if (type is None or event.type == type) and (key is None or event.key == key):
                     found.append(event)
                     kept += 1

@@ -52,7 +52,6 @@ class Explanation:
     Attributes:
         stories: in log order. An event without a trace has a story without fates.
         lane: its lane; None for an entry of the quarantine.
-        lanes: number of lanes of the log.
         oldest_ms, newest: when the oldest kept event of the lane arrived; id of the newest.
         handlers: all registered handlers, even if the question names one.
         subscribed: types of our notification subscription; None when the log remembers none.

@@ -56,11 +56,7 @@ async def find(
 
 
 async def find_open(log: EventLog, handler: str, lane: int, key: str) -> dict[str, tuple[OpenRecord, int]]:
-    """Find the open records of one entity at a handler, in log order.
-
-    Returns:
-        Stream id -> record without its body, and the size of the body in bytes.
-    """
+    """Map the stream ids of an entity's open records, in log order, to the record without its body, and its size."""
     found: dict[str, tuple[OpenRecord, int]] = {}
     cursor = b"0"
     while True:

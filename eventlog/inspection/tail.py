@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from eventlog.inspection.events import stored_event
 from eventlog.log import EventLog
-from eventlog.record import StoredEvent, decode_event, id_order
+from eventlog.record import StoredEvent, id_order
 
 _BLOCK_MS = 1_000
 _PAGE = 100
@@ -26,11 +27,9 @@ async def arriving(log: EventLog, after: dict[int, str]) -> AsyncIterator[list[S
     places = {key: after[lane] for key, lane in lanes.items()}
     while True:
         reply = await log.redis.xread(places, count=_PAGE, block=_BLOCK_MS)
-        some = []
+        some: list[StoredEvent] = []
         for key, page in reply or ():
-            for stream_id, fields in page:
-                flat = [part for pair in fields.items() for part in pair]
-                some.append(decode_event(lanes[key], stream_id, flat))
+            some += [stored_event(lanes[key], raw_id, fields) for raw_id, fields in page]
             places[key] = page[-1][0].decode()
         if some:
             yield sorted(some, key=lambda event: id_order(event.stream_id))

@@ -41,37 +41,15 @@ class DeadEntry:
         return id_order(self.stream_id)[0]
 
     @property
-    def ref(self) -> DeadRef:
-        event = self.letter.record.event
-        return DeadRef(self.handler, self.stream_id, event.lane, event.stream_id)
-
-
-@dataclass(frozen=True, slots=True)
-class DeadRef:
-    """A reference to a dead letter, small enough to hold many in memory.
-
-    Attributes:
-        event: stream id of its event in the lane.
-    """
-
-    handler: str
-    stream_id: str
-    lane: int
-    event: str
-
-    @property
     def place(self) -> tuple[str, int, tuple[int, int]]:
         """Return the sort key for retries: within an entity, the order of its events."""
-        return self.handler, self.lane, id_order(self.event)
+        event = self.letter.record.event
+        return self.handler, event.lane, event.order
 
 
 @dataclass(frozen=True)
 class DeadFilter:
-    """Selects letters; None means any.
-
-    Attributes:
-        since_ms, until_ms: when they were given up, the second exclusive.
-    """
+    """Selects letters; None means any. `since_ms` and `until_ms` (exclusive): when they were given up."""
 
     handler: str | None = None
     reason: str | None = None
@@ -92,10 +70,7 @@ class DeadFilter:
 async def newest(
     log: EventLog, wanted: DeadFilter, *, limit: int, before: tuple[str, str] | None = None
 ) -> list[DeadEntry]:
-    """Return a page of letters, newest first.
-
-    Args:
-        before: (handler, stream id) of the last letter of the previous page.
+    """Return a page of letters, newest first, that follows the letter `before` (handler, stream id).
 
     Raises:
         UnknownName: the filter names a handler that is not registered.
@@ -126,15 +101,11 @@ async def matching(log: EventLog, wanted: DeadFilter) -> list[DeadEntry]:
         for handler in await _handlers(log, wanted)
         async for entry in _read(log, handler, wanted)
     ]
-    return sorted(found, key=lambda entry: entry.ref.place)
+    return sorted(found, key=lambda entry: entry.place)
 
 
 async def by_id(log: EventLog, id: str) -> list[DeadEntry]:
-    """Return the letter `<handler>/<stream id>`, or every letter of one event.
-
-    Raises:
-        UnknownName: there is none.
-    """
+    """Return the letter `<handler>/<stream id>`, or every letter of one event; UnknownName if there is none."""
     handler, slash, stream_id = id.rpartition("/")
     if slash:
         is_id = _STREAM_ID.fullmatch(stream_id)
@@ -153,7 +124,7 @@ async def by_id(log: EventLog, id: str) -> list[DeadEntry]:
     return found
 
 
-async def retry(log: EventLog, refs: Sequence[DeadRef]) -> Mapping[str, int]:
+async def retry(log: EventLog, entries: Sequence[DeadEntry]) -> Mapping[str, int]:
     """Retry letters: move them back into `open`, as if they were never tried.
 
     Returns:
@@ -163,8 +134,8 @@ async def retry(log: EventLog, refs: Sequence[DeadRef]) -> Mapping[str, int]:
         UnknownName: a handler is no longer registered.
     """
     answered: Counter[str] = Counter()
-    ordered = sorted(refs, key=lambda ref: ref.place)
-    for (handler, lane), group in groupby(ordered, key=lambda ref: (ref.handler, ref.lane)):
+    ordered = sorted(entries, key=lambda entry: entry.place)
+    for (handler, lane), group in groupby(ordered, key=lambda entry: entry.place[:2]):
         for some in _batches(list(group)):
             batch = [Again(_as_new(entry.letter), entry.stream_id) for entry in await _fetch(log, some)]
             answered["gone"] += len(some) - len(batch)
@@ -173,13 +144,13 @@ async def retry(log: EventLog, refs: Sequence[DeadRef]) -> Mapping[str, int]:
     return answered
 
 
-async def discard(log: EventLog, refs: Sequence[DeadRef]) -> int:
+async def discard(log: EventLog, entries: Sequence[DeadEntry]) -> int:
     """Discard letters; return how many were still there."""
     discarded = 0
-    ordered = sorted(refs, key=lambda ref: ref.place)
-    for handler, group in groupby(ordered, key=lambda ref: ref.handler):
+    ordered = sorted(entries, key=lambda entry: entry.place)
+    for handler, group in groupby(ordered, key=lambda entry: entry.handler):
         for some in _batches(list(group)):
-            ids = [ref.stream_id for ref in some]
+            ids = [entry.stream_id for entry in some]
             discarded += int(await log.scripts.dead_discard(args=[log.prefix, handler, *ids]))
     return discarded
 
@@ -190,9 +161,9 @@ def _as_new(letter: DeadLetter) -> OpenRecord:
     )
 
 
-def _batches(refs: Sequence[DeadRef]) -> Iterator[Sequence[DeadRef]]:
-    for at in range(0, len(refs), BATCH):
-        yield refs[at : at + BATCH]
+def _batches(entries: Sequence[DeadEntry]) -> Iterator[Sequence[DeadEntry]]:
+    for at in range(0, len(entries), BATCH):
+        yield entries[at : at + BATCH]
 
 
 async def _handlers(log: EventLog, wanted: DeadFilter) -> list[str]:
@@ -232,14 +203,15 @@ async def _read(
         low, high = (low, after) if newest_first else (after, high)
 
 
-async def _fetch(log: EventLog, refs: Sequence[DeadRef]) -> list[DeadEntry]:
+async def _fetch(log: EventLog, entries: Sequence[DeadEntry]) -> list[DeadEntry]:
+    """Read letters again, with their bodies; leave out those that are gone."""
     async with log.redis.pipeline(transaction=False) as asked:
-        for ref in refs:
-            asked.xrange(log.key("dead", ref.handler), min=ref.stream_id, max=ref.stream_id)
+        for one in entries:
+            asked.xrange(log.key("dead", one.handler), min=one.stream_id, max=one.stream_id)
         replies = await asked.execute()
     return [
-        _entry(ref.handler, raw_id, fields)
-        for ref, reply in zip(refs, replies, strict=True)
+        _entry(one.handler, raw_id, fields)
+        for one, reply in zip(entries, replies, strict=True)
         for raw_id, fields in reply
     ]
 

@@ -42,7 +42,11 @@ class Pause:
 async def pauses(log: EventLog) -> dict[str, Pause]:
     """Return the paused handlers by name."""
     found = await log.redis.hgetall(log.key("paused"))
-    return {name.decode(): _pause(value) for name, value in found.items()}
+    records = {name.decode(): json.loads(value) for name, value in found.items()}
+    return {
+        name: Pause(record["since_ms"], record.get("reason") or "", record.get("ends_in", ""))
+        for name, record in records.items()
+    }
 
 
 async def pause(log: EventLog, name: str, *, reason: str, now_ms: int) -> None:
@@ -91,7 +95,8 @@ async def rename(log: EventLog, old: str, new: str, *, now_ms: int, give_back_s:
         with contextlib.suppress(ResponseError):  # its time was over
             await log.redis.rename(key, ours + key.removeprefix(theirs))
     note = _note(now_ms, renamed_to=new)
-    answer = await log.scripts.rename(args=[log.prefix, old, new, log.lanes, note, _text(before)])
+    kept = json.dumps(before) if before else ""
+    answer = await log.scripts.rename(args=[log.prefix, old, new, log.lanes, note, kept])
     await _finished(log, old, answer)
 
 
@@ -140,11 +145,15 @@ async def _hold(log: EventLog, name: str, ends_in: str, now_ms: int, give_back_s
     await _write_pause(
         log, name, {"since_ms": now_ms, "reason": ends_in, "ends_in": ends_in, "before": before}
     )
+    leases = [log.key("lease", name, lane) for lane in range(log.lanes)]
     for _ in range(max(1, round(give_back_s / _LOOK_S))):
-        if not await _held(log, name):
+        if not await log.redis.exists(*leases):
             return before
         await asyncio.sleep(_LOOK_S)
-    await _let_go(log, name, before)
+    if before:
+        await _write_pause(log, name, before)
+    else:
+        await log.scripts.resume(args=[log.prefix, name, log.lanes])
     raise _not_given_back(name)
 
 
@@ -158,13 +167,6 @@ async def _finished(log: EventLog, name: str, answer: bytes) -> None:
             raise _not_given_back(name)
 
 
-async def _let_go(log: EventLog, name: str, before: Any) -> None:
-    if before:
-        await _write_pause(log, name, before)
-    else:
-        await log.scripts.resume(args=[log.prefix, name, log.lanes])
-
-
 async def _refuse_while_moving(log: EventLog, name: str) -> None:
     found = (await pauses(log)).get(name)
     if found is not None and found.ends_in:
@@ -176,28 +178,14 @@ async def _write_pause(log: EventLog, name: str, value: dict[str, Any]) -> None:
         raise await unknown_handler(log, name)
 
 
-async def _held(log: EventLog, name: str) -> bool:
-    leases = [log.key("lease", name, lane) for lane in range(log.lanes)]
-    return bool(await log.redis.exists(*leases))
-
-
 async def _ledger_keys(log: EventLog, name: str) -> AsyncIterator[bytes]:
     """Yield the ledger keys. Prefixes and names hold no character that is special in a pattern."""
     async for key in log.redis.scan_iter(match=log.key("ledger", name, "*"), count=_PAGE):
         yield key
 
 
-def _pause(value: bytes) -> Pause:
-    record = json.loads(value)
-    return Pause(record["since_ms"], record.get("reason") or "", record.get("ends_in", ""))
-
-
 def _note(now_ms: int, **more: str) -> str:
     return json.dumps({"v": 1, "at_ms": now_ms, **more})
-
-
-def _text(before: Any) -> str:
-    return json.dumps(before) if before else ""
 
 
 def _moving(name: str, ends_in: str) -> ChangeRefused:

@@ -1,4 +1,4 @@
-"""Replay: run kept events of a handler again, selected by time, type and entity.
+"""Replay: run selected events of a handler again.
 
 Each page moves together with a progress note, in one change, so an interrupted replay continues where it was. Events
 that are not settled yet are left alone, since they will run anyway. Dead letters of replayed events are removed.
@@ -12,69 +12,26 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from eventlog.errors import ChangeRefused
 from eventlog.log import EventLog
 from eventlog.operation.handlers import unknown_handler
 from eventlog.operation.reopen import Again, LettersUnread, Progress, reopen
-from eventlog.record import OPEN_QUOTA, OpenRecord, StoredEvent, decode_event
+from eventlog.operation.selection import Selection, page_after
+from eventlog.record import OPEN_QUOTA, OpenRecord, StoredEvent
 
 ROOM = OPEN_QUOTA // 2  # the other half stays free for failures
 
-_LOOKS = 2_000  # events that one script may read
-_GIVES, _BYTES = 256, 1 << 20  # and return; after each page a drain reads all of `open` again
 _LETTERS = 200  # read at once, with their bodies
 _WAIT_S = 0.5
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Selects kept events of a handler.
-
-    Attributes:
-        from_ms, to_ms: when they arrived, both inclusive.
-        types: notification types; `*` for all.
-        key: entity key, or None for all.
-    """
-
-    handler: str
-    from_ms: int
-    to_ms: int
-    types: tuple[str, ...]
-    key: str | None = None
-
-    def lanes(self, log: EventLog) -> tuple[int, ...]:
-        """Return the lanes that can hold such events."""
-        return tuple(range(log.lanes)) if self.key is None else (log.lane_of(self.key, b""),)
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What a selection contains.
-
-    Attributes:
-        first_ms, last_ms: when the first and last of them arrived; None without events.
-    """
-
-    by_type: Mapping[str, int]
-    first_ms: int | None
-    last_ms: int | None
-
-    @property
-    def total(self) -> int:
-        return sum(self.by_type.values())
-
-
-@dataclass(frozen=True)
 class Replay:
-    """A running replay. Redis keeps its progress; the counts are those of this process.
+    """A running replay. Redis keeps its progress (`done`: lane -> stream id of the last event that was handled).
 
-    Attributes:
-        done: lane -> stream id of the last event that was handled.
-        put: events queued to run again.
-        open: events left alone because they are open already.
-        waiting: events left alone because they are not settled yet.
+    The counts are those of this process: events queued to run again, and those left alone because they are open
+    already or wait to be settled.
     """
 
     selection: Selection
@@ -88,34 +45,6 @@ class Replay:
         """Return the progress note."""
         note = {"v": 1, "selection": asdict(self.selection), "begun_ms": self.begun_ms, "done": self.done}
         return json.dumps(note, sort_keys=True)
-
-
-async def survey(log: EventLog, selection: Selection) -> Survey:
-    """Count the events of a selection."""
-    counts: Counter[str] = Counter()
-    first: int | None = None
-    last: int | None = None
-    for lane in selection.lanes(log):
-        after, done = "", False
-        while not done:
-            scanned, done, found = await _match(log, selection, lane, after, gives=_LOOKS, max_bytes=0)
-            after = scanned or after
-            for raw_id, type_name in found:
-                at_ms = int(raw_id.partition(b"-")[0])
-                first = at_ms if first is None else min(first, at_ms)
-                last = at_ms if last is None else max(last, at_ms)
-                counts[type_name.decode()] += 1
-    return Survey(dict(sorted(counts.items())), first, last)
-
-
-async def events(log: EventLog, selection: Selection) -> AsyncIterator[StoredEvent]:
-    """Yield the selected events lane by lane, each lane in order."""
-    for lane in selection.lanes(log):
-        after, done = "", False
-        while not done:
-            after, done, page = await _page(log, selection, lane, after)
-            for event in page:
-                yield event
 
 
 async def unfinished(log: EventLog, handler: str) -> Replay | None:
@@ -164,7 +93,7 @@ async def feed(log: EventLog, replay: Replay, *, patience_s: float) -> AsyncIter
     while remaining:
         stuck = True
         for lane in list(remaining):
-            after, done, page = await _page(log, replay.selection, lane, replay.done.get(lane, ""))
+            after, done, page = await page_after(log, replay.selection, lane, replay.done.get(lane, ""))
             fed = await _put(log, replay, letters, lane, after, page) if after else replay
             if fed is None:
                 continue
@@ -218,50 +147,15 @@ async def _put(
         await letters.read_on()
         batch = [Again(OpenRecord(event, "replay", replayed=True), letters.of(event)) for event in page]
         with suppress(LettersUnread):
-            answers = await reopen(
-                log,
-                replay.selection.handler,
-                lane,
-                batch,
-                room=ROOM,
-                progress=progress,
-                letters_read=letters.read,
-            )
+            handler, read = replay.selection.handler, letters.read
+            answers = await reopen(log, handler, lane, batch, room=ROOM, progress=progress, letters_read=read)
             break
     if answers is None:
         return None
-    told = Counter(answers)
+    n = Counter(answers)
     return replace(
-        then,
-        put=then.put + told["put"],
-        open=then.open + told["open"],
-        waiting=then.waiting + told["waiting"],
+        then, put=then.put + n["put"], open=then.open + n["open"], waiting=then.waiting + n["waiting"]
     )
-
-
-async def _page(
-    log: EventLog, selection: Selection, lane: int, after: str
-) -> tuple[str, bool, list[StoredEvent]]:
-    scanned, done, found = await _match(log, selection, lane, after, gives=_GIVES, max_bytes=_BYTES)
-    return scanned, done, [decode_event(lane, raw_id, fields) for raw_id, fields in found]
-
-
-async def _match(
-    log: EventLog, selection: Selection, lane: int, after: str, *, gives: int, max_bytes: int
-) -> tuple[str, bool, list[tuple[bytes, Any]]]:
-    low = f"({after}" if after else str(selection.from_ms)
-    arguments: list[str | int] = [
-        log.prefix,
-        lane,
-        low,
-        selection.to_ms,
-        _LOOKS,
-        gives,
-        max_bytes,
-        selection.key or "",
-    ]
-    scanned, done, found = await log.scripts.match(args=[*arguments, *selection.types])
-    return scanned.decode(), bool(done), found
 
 
 def _replay(raw: bytes, handler: str) -> Replay:

@@ -28,7 +28,7 @@ def told() -> Iterator[str]:
 
 def test_it_tells_the_story_and_leaves_nothing_behind(told: str) -> None:
     story = [
-        "a pretend tenant is at http://127.0.0.1:",
+        "the simulator is at http://127.0.0.1:",
         "a worker runs the handlers demo.journal, demo.reset-faulted, resend-failed",
         "the receiver is open at http://127.0.0.1:",
         "and has registered itself for HardwareStatusNotification, session.start.stop.notification",

@@ -39,7 +39,7 @@ class Tenant:
 @pytest.fixture
 def tenant(tmp: Path) -> Iterator[Tenant]:
     with started("simulator", "--port", "0", "--scenario", "default", tmp=tmp) as simulator:
-        yield Tenant(simulator.says(r"The pretend tenant is at (\S+),")[1])
+        yield Tenant(simulator.says(r"The simulator is at (\S+),")[1])
 
 
 def configured(tenant_url: str, tmp: Path, **changes: str) -> dict[str, str]:
@@ -86,7 +86,7 @@ def test_it_serves_a_tenant_and_ends_in_order(tenant: Tenant, tmp: Path) -> None
         assert run.ends() == 0
         run.leaves_nothing()
     events = [json.loads(line)["event"] for line in run.stderr.splitlines() if line.startswith("{")]
-    assert events.index("door.closed") < events.index("worker.stopped")
+    assert events.index("endpoint.closed") < events.index("worker.stopped")
     assert tenant.state()["subscriptions"] == []  # ephemeral by default
 
 

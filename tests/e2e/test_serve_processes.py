@@ -46,7 +46,7 @@ def in_log(url: str, prefix: str) -> set[bytes]:
 def children(front: Door, count: int) -> dict[str, int]:
     """Process ids by name, once all of them are ready."""
     soon(lambda: front.ready()["ready"], within_s=40)
-    pids = {line["process"]: line["pid"] for line in front.said("door.opened") if "pid" in line}
+    pids = {line["process"]: line["pid"] for line in front.said("endpoint.opened") if "pid" in line}
     assert pids.keys() == {f"serve-{number}" for number in range(1, count + 1)}
     return pids
 
@@ -160,9 +160,9 @@ def test_a_killed_process_costs_no_more_than_its_connections(
         soon(lambda: len(senders.accepted) > before + 50)
         ended = front.line("process.ended", process="serve-1")
         assert ended["exit_code"] == -signal.SIGKILL
-        again = front.line("door.opened", process="serve-1")
+        again = front.line("endpoint.opened", process="serve-1")
         while again["pid"] == pids["serve-1"]:
-            again = front.line("door.opened", process="serve-1")
+            again = front.line("endpoint.opened", process="serve-1")
         soon(lambda: counted() > 0 and front.ready()["ready"])
     # The restarted process takes part: its counters go on from those of its predecessor.
     soon(
@@ -239,8 +239,8 @@ def test_sigterm_answers_what_is_under_way_and_leaves_nothing(
             assert read_reply(connection).status == 202
     assert front.ends() == 0
     assert in_log(valkey.url, prefix) == {sent}
-    assert {line.get("process") for line in front.said("door.closed")} == {None, "serve-1", "serve-2"}
-    assert front.said("door.closed")[-1].get("process") is None
+    assert {line.get("process") for line in front.said("endpoint.closed")} == {None, "serve-1", "serve-2"}
+    assert front.said("endpoint.closed")[-1].get("process") is None
     assert not list(tmp.iterdir())
 
 
@@ -281,7 +281,7 @@ def test_children_end_with_a_parent_that_is_killed(valkey: EmbeddedServer, prefi
         assert len([line for line in command.running().values() if "--child" in line]) == 2
         command.kill()
         command.leaves_nothing()
-        soon(lambda: command.stderr.count("door.closed") == 2)
+        soon(lambda: command.stderr.count("endpoint.closed") == 2)
         assert not list(command.tmp.iterdir())
 
 

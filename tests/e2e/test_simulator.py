@@ -1,4 +1,4 @@
-"""The pretend tenant as a command, and single notifications sent through it."""
+"""The simulator as a command, and single notifications sent through it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.e2e.process_tree import ran, started
 
 def test_a_notification_is_sent_by_hand(tmp: Path) -> None:
     with started("simulator", "--port", "0", "--token", "a-token", tmp=tmp) as simulator:
-        url = simulator.says(r"The pretend tenant is at (\S+), its API token is a-token")[1]
+        url = simulator.says(r"The simulator is at (\S+), its API token is a-token")[1]
         sent = ("simulator", "send", "SessionUpdateNotification", "--url", url)
 
         unheard = ran(*sent, tmp=tmp)
@@ -73,7 +73,7 @@ def test_a_scenario_it_cannot_play_is_refused_at_the_start(tmp: Path) -> None:
 def test_a_shipped_scenario_is_played_by_name_and_its_habits_give_way_to_options(tmp: Path) -> None:
     options = ("--scenario", "outage-and-resend", "--resend-every", "7")
     with started("simulator", "--port", "0", *options, tmp=tmp) as simulator:
-        url = simulator.says(r"The pretend tenant is at (\S+),")[1]
+        url = simulator.says(r"The simulator is at (\S+),")[1]
         scenario = httpx2.get(f"{url}/simulator/state", trust_env=False).json()["scenario"]
         assert (scenario["running"], scenario["charge_points"]) == (True, 30)
         habits = httpx2.get(f"{url}/simulator/habits", trust_env=False).json()["habits"]

@@ -112,7 +112,7 @@ def test_tries_again_as_if_never_tried_in_the_order_of_the_events(on_each_server
         recorder = Recorder()
         await all_dead(log, recorder, *(event(n=n) for n in range(40)))
         entries = await dead_letters.matching(log, DeadFilter())
-        backwards = [entry.ref for entry in reversed(entries)]
+        backwards = [*reversed(entries)]
         assert await dead_letters.retry(log, backwards) == {"put": 40, "gone": 0}
         found = await position(log, "h")
         assert (found.dead, found.open) == (0, 40)
@@ -128,7 +128,7 @@ def test_a_letter_that_is_gone_is_not_tried_again(on_each_server):
     async def check(log: EventLog) -> None:
         recorder = Recorder()
         await all_dead(log, recorder, event(n=1), event(n=2, key="session:2"))
-        refs = [entry.ref for entry in await dead_letters.matching(log, DeadFilter())]
+        refs = await dead_letters.matching(log, DeadFilter())
         assert await dead_letters.discard(log, refs[:1]) == 1
         assert await dead_letters.discard(log, refs[:1]) == 0
         told = await asyncio.gather(*(dead_letters.retry(log, refs) for _ in range(5)))
@@ -175,7 +175,7 @@ def test_newer_events_of_the_entity_wait_behind_one_that_is_tried_again(on_each_
             await eventually(slow_runs)
             failing = False
             (entry,) = await dead_letters.matching(log, DeadFilter())
-            await dead_letters.retry(log, [entry.ref])
+            await dead_letters.retry(log, [entry])
             await log.append([event(name="new")])
             await asyncio.sleep(0.1)
             assert order == ["slow begins"], "two of one entity would run at once"
@@ -206,7 +206,7 @@ def test_nothing_is_lost_or_doubled_while_workers_drain_and_letters_come_back(on
 
         async def all_ran() -> bool:
             entries = await dead_letters.matching(log, DeadFilter())
-            await dead_letters.retry(log, [entry.ref for entry in entries])
+            await dead_letters.retry(log, entries)
             return len(ran) >= 600
 
         async with at_work(log, h), at_work(log, h):

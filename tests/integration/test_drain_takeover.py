@@ -245,7 +245,7 @@ def test_a_thread_that_never_returns_is_an_attempt_and_asks_for_a_new_process(wi
 
 
 def test_an_attempt_that_ends_while_it_is_abandoned_ends_once(with_lane, monkeypatch):
-    monkeypatch.setattr("workers.delivery.attempt._CANCEL_S", 0.1)
+    monkeypatch.setattr("workers.delivery.timeouts._CANCEL_S", 0.1)
 
     @handler("h", on=["*"], timeout_s=0.1)
     async def h(event: Event[Raw], ctx: Context) -> None:

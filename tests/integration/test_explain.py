@@ -188,7 +188,7 @@ def test_a_replayed_event_tells_both_of_its_ends(on_each_server):
         await log.declare([declaration(h)])
         (event_id,) = await accepted(log, event(n=0))
         await drained(log, h)
-        await retry(log, [entry.ref for entry in await matching(log, DeadFilter())])
+        await retry(log, await matching(log, DeadFilter()))
         again = await fate(log, event_id)
         assert (again.state, [end.settled.outcome for end in again.earlier]) == ("replay", ["dead"])
         gives_up = False

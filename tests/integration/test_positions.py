@@ -103,7 +103,7 @@ def test_renamed_it_goes_on_where_it_was(on_each_server):
         await drained(log, new.handler, until=lambda: len(new.ran) == 3)
         assert (old.ran, sorted(new.ran)) == ([0], [2, 3, 4])
         (entry,) = await dead_letters.matching(log, DeadFilter(handler="new"))
-        await dead_letters.retry(log, [entry.ref])
+        await dead_letters.retry(log, [entry])
         await drained(log, new.handler)
         assert sorted(new.ran) == [1, 2, 3, 4]
 

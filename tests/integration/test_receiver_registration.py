@@ -1,4 +1,4 @@
-"""Registration against a pretend tenant: one notification subscription, the right types, also after failures."""
+"""Registration against a simulator: one notification subscription, the right types, also after failures."""
 
 from __future__ import annotations
 

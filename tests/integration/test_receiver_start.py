@@ -98,7 +98,7 @@ def test_sigterm_ends_it_politely(valkey: EmbeddedServer, prefix: str) -> None:
         assert front.stop() == 0
         assert time.monotonic() - started_s < 8
         idle.close()
-        front.line("door.closed")
+        front.line("endpoint.closed")
 
 
 def test_secret_files_count_without_a_restart(valkey: EmbeddedServer, prefix: str, tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from eventlog.clock import now_ms
 from eventlog.errors import ChangeRefused, UnknownName
 from eventlog.log import EventLog
 from eventlog.operation import replay as replaying
+from eventlog.operation import selection as selecting
 from eventlog.operation.handlers import pause, rename
-from eventlog.operation.replay import Selection, begin, feed, forget, survey, unfinished
+from eventlog.operation.replay import begin, feed, forget, unfinished
+from eventlog.operation.selection import Selection, survey
 from handlers import Context, Event, GiveUp, Raw, handler
 from tests.harness import at_work, declaration, drained, event, eventually, position
 
@@ -89,7 +91,7 @@ def test_what_is_open_or_not_settled_is_left_alone(on_each_server):
 
 
 def test_cut_off_between_any_two_pages_it_goes_on_where_it_was(on_each_server, monkeypatch):
-    monkeypatch.setattr(replaying, "_GIVES", 7)
+    monkeypatch.setattr(selecting, "_GIVES", 7)
 
     async def check(log: EventLog) -> None:
         recorder = Recorder()
@@ -116,7 +118,7 @@ def test_cut_off_between_any_two_pages_it_goes_on_where_it_was(on_each_server, m
 
 
 def test_two_at_once_do_not_put_anything_twice(on_each_server, monkeypatch):
-    monkeypatch.setattr(replaying, "_GIVES", 3)
+    monkeypatch.setattr(selecting, "_GIVES", 3)
 
     async def check(log: EventLog) -> None:
         recorder = Recorder()
@@ -136,7 +138,7 @@ def test_two_at_once_do_not_put_anything_twice(on_each_server, monkeypatch):
 
 
 def test_without_room_it_waits_and_then_says_how_to_go_on(on_each_server, monkeypatch):
-    monkeypatch.setattr(replaying, "_GIVES", 5)
+    monkeypatch.setattr(selecting, "_GIVES", 5)
     monkeypatch.setattr(replaying, "ROOM", 10)
 
     async def check(log: EventLog) -> None:

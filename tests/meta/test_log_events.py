@@ -19,7 +19,7 @@ def test_the_catalogue_is_in_order_and_names_nothing_twice() -> None:
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ('_log.info("door.opened", pid=1)', [("door.opened", "info", "receiver")]),
+        ('_log.info("endpoint.opened", pid=1)', [("endpoint.opened", "info", "receiver")]),
         ('self._log.exception("drain.failed")', [("drain.failed", "error", "receiver")]),
         ('get_logger(__name__).error("store.ended")', [("store.ended", "error", "receiver")]),
         ('redis.info("memory")', []),

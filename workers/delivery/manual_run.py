@@ -11,18 +11,63 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ampeco.client import AsyncClient, Client
 from ampeco.wire import WireRequest
 from eventlog.record import StoredEvent
 from handlers.discovery import Found
 from workers.delivery.attempt import Attempt, Runtime, run
-from workers.delivery.dry_run import DryAction, DryRun
 from workers.delivery.outcomes import Outcome
 from workers.delivery.runtimes import without_clients
 
 NOWHERE = "https://tenant.invalid"
+
+
+class DryAction(NamedTuple):
+    """A request to AMPECO that was not sent: name of the operation, path, and JSON body (empty without one)."""
+
+    operation: str
+    path: str
+    body: bytes
+
+
+class ManualSteps:
+    """Stands where the once-only steps of an attempt would, and writes nothing to the log.
+
+    It makes each call, or in a dry run notes it. A noted call returns None. Reads of AMPECO are made either way.
+
+    Attributes:
+        actions, steps: the noted requests, and the names of the noted once-only steps, in order.
+    """
+
+    def __init__(self, *, dry: bool) -> None:
+        self._dry = dry
+        self.actions: list[DryAction] = []
+        self.steps: list[str] = []
+
+    async def once(self, step: str, call: Callable[[], Any], **how: Any) -> Any:
+        result = self.once_in_thread(step, call, **how)
+        return await result if inspect.isawaitable(result) else result
+
+    async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
+        result = self.through_in_thread(request, send)
+        return None if result is None else await result
+
+    def once_in_thread(self, step: str, call: Callable[[], Any], **_: Any) -> Any:
+        if not self._dry:
+            return call()
+        self.steps.append(step)
+        return None
+
+    def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
+        if not self._dry:
+            return send()
+        self.actions.append(DryAction(request.operation.name, request.path, request.body))
+        return None
+
+    async def settled(self) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -39,26 +84,6 @@ class Trial:
     actions: tuple[DryAction, ...] = ()
     steps: tuple[str, ...] = ()
     called: tuple[str, ...] = ()
-
-
-class _Plainly:
-    """Makes each call without a record of it."""
-
-    async def once(self, step: str, call: Callable[[], Any], **_: Any) -> Any:
-        result = call()
-        return await result if inspect.isawaitable(result) else result
-
-    async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
-        return await send()
-
-    def once_in_thread(self, step: str, call: Callable[[], Any], **_: Any) -> Any:
-        return call()
-
-    def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
-        return send()
-
-    async def settled(self) -> None:
-        """Nothing was written, so nothing has to be kept."""
 
 
 @contextlib.asynccontextmanager
@@ -86,15 +111,15 @@ async def try_out(
         for_real: call what the handler calls; else write down what it would have called.
         replayed: what `event.replayed` says.
     """
-    dry = DryRun()
+    steps = ManualSteps(dry=not for_real)
     attempt = Attempt(
         event=event,
         number=1,
         age_s=0.0,
         allowed=lambda: True,
         overdue=lambda: None,
-        steps=lambda: _Plainly() if for_real else dry,
+        steps=lambda: steps,
         replayed=replayed,
     )
     outcome = await run(runtime, attempt)
-    return Trial(outcome, tuple(dry.actions), tuple(dry.steps), tuple(attempt.actions))
+    return Trial(outcome, tuple(steps.actions), tuple(steps.steps), tuple(attempt.actions))

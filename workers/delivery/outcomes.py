@@ -17,12 +17,7 @@ from handlers.declaration import Backoff, Handler
 
 
 def delay_s(attempt: int, backoff: Backoff, uniform: Callable[[float, float], float]) -> float:
-    """Exponential backoff, by default with full jitter, so that what failed together does not come back together.
-
-    Args:
-        attempt: the one that failed, 1 for the first.
-        uniform: like `random.uniform`.
-    """
+    """Return the exponential backoff after this attempt (1 for the first), by default with full jitter."""
     longest_s = min(backoff.cap_s, backoff.base_s * 2.0 ** (min(attempt, 32) - 1))
     return uniform(0.0, longest_s) if backoff.jitter else longest_s
 
@@ -77,11 +72,9 @@ def outcome_of(
     age_s: float,
     uniform: Callable[[float, float], float],
 ) -> Outcome:
-    """Decide what becomes of a delivery.
+    """Decide what becomes of a delivery after what the handler raised; None when it returned.
 
     Args:
-        error: what the handler raised, or None when it returned.
-        handler: whose policy decides.
         attempt: number of this attempt, 1 for the first.
         age_s: seconds since the first attempt.
     """

@@ -23,14 +23,7 @@ _log = structlog.get_logger()
 
 
 class Runtimes:
-    """The handlers of one process.
-
-    Attributes:
-        by_name: those that are ready to run.
-
-    Args:
-        threads: at most so many `def` handlers run at the same time.
-    """
+    """The handlers of one process that are ready to run, by name. At most `threads` `def` handlers run at once."""
 
     def __init__(self, config: WorkerConfig, *, threads: int) -> None:
         self.by_name: dict[str, Runtime] = {}
@@ -40,20 +33,13 @@ class Runtimes:
         self._exits = contextlib.AsyncExitStack()
 
     async def open(self, found: Sequence[Found], *, strict: bool) -> None:
-        """Make them ready; what cannot be is said and left out.
-
-        Raises:
-            HandlerError: one cannot be, and that is to be refused.
-        """
+        """Make them ready. Log and leave out those that cannot be; if `strict`, raise HandlerError instead."""
         for item in found:
             with _faults_told(item, strict=strict):
-                self.by_name[item.handler.name] = await self._runtime(item)
+                runtime = await without_clients(item, self._exits)
+                runtime.threads = self._threads
+                self.by_name[item.handler.name] = runtime
         self.take_up_token()
-
-    async def _runtime(self, item: Found) -> Runtime:
-        runtime = await without_clients(item, self._exits)
-        runtime.threads = self._threads
-        return runtime
 
     async def follow_token(self) -> None:
         """Look for another token now and then."""
@@ -92,11 +78,7 @@ async def without_clients(item: Found, exits: contextlib.AsyncExitStack) -> Runt
 
 
 def configured(found: Sequence[Found], *, strict: bool) -> list[Found]:
-    """Of handlers that another process runs, those that have all their settings.
-
-    Raises:
-        HandlerError: one has not, and that is to be refused.
-    """
+    """Return those that have all their settings, of handlers that another process runs. `strict` as for `open`."""
     complete = []
     for item in found:
         with _faults_told(item, strict=strict):

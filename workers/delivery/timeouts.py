@@ -1,9 +1,18 @@
-"""Time limits of attempts: one timer for all attempts of a handler, since nearly all of them end long before."""
+"""Time limits of attempts in the event loop.
+
+All attempts of a handler share one timer, since nearly all of them end long before their limit.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Protocol
+
+from workers.delivery.outcomes import AttemptTimedOut
+
+_CANCEL_S = 3.0  # for a handler that is over its time to let itself be cancelled
 
 
 class Ringing(Protocol):
@@ -47,3 +56,71 @@ class Timeouts:
                 return
             del self._at_s[alarm]
             alarm.ring()
+
+
+@types.coroutine
+def time_limited(
+    handling: Coroutine[Any, Any, None], alarms: Timeouts, overdue: Callable[[], None]
+) -> Generator[Any, Any, None]:
+    """Run a handler up to its time limit, which begins to count when it waits for the first time.
+
+    Until then nothing else can run in this loop, so no limit could end it; and most events never get that far.
+    For the rest of its way this does what `await` does, and what asyncio.timeout does at many times the price.
+    """
+    try:
+        awaited = handling.send(None)
+    except StopIteration:
+        return
+    limit = _TimeLimit(overdue)
+    alarms.set(limit, limit.loop)
+    try:
+        while True:
+            thrown: BaseException | None = None
+            try:
+                sent = yield awaited
+            except GeneratorExit:
+                handling.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 - thrown on into the handler
+                thrown = error
+            # Outside of that clause, or all that the handler raises from here on would count as caused by it.
+            awaited = handling.send(sent) if thrown is None else handling.throw(thrown)
+    except StopIteration:
+        return
+    except asyncio.CancelledError:
+        if limit.alone_cancelled:
+            raise AttemptTimedOut from None
+        raise
+    finally:
+        thrown = None  # it holds this frame
+        alarms.drop(limit)
+        limit.end()
+
+
+class _TimeLimit:
+    """Cancels the current task when its alarm rings."""
+
+    def __init__(self, overdue: Callable[[], None]) -> None:
+        self.loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self.loop)
+        assert task is not None  # noqa: S101
+        self._task = task
+        self._before = task.cancelling()
+        self._overdue = overdue
+        self._rang = False
+        self._last_call: asyncio.TimerHandle | None = None
+
+    @property
+    def alone_cancelled(self) -> bool:
+        return self._rang and self._task.cancelling() == self._before + 1
+
+    def ring(self) -> None:
+        self._rang = True
+        self._task.cancel()
+        self._last_call = self.loop.call_later(_CANCEL_S, self._overdue)
+
+    def end(self) -> None:
+        if self._last_call is not None:
+            self._last_call.cancel()
+        if self._rang:
+            self._task.uncancel()  # also where the handler answered the time-out in its own way

@@ -36,11 +36,7 @@ def pack(result: Any, returns: Any) -> tuple[str, str]:
 
 
 def unpack(step: str, text: str, fault: str, returns: Any) -> Any:
-    """The inverse of `pack`.
-
-    Raises:
-        StepRefused: the step was done, but its result cannot be given back.
-    """
+    """Invert `pack`; StepRefused if the step was done, but its result cannot be given back."""
     if fault and not (fault == "typed" and returns is not None):
         raise _refused(step, fault)
     if returns is None:

@@ -37,11 +37,7 @@ class Recorded(NamedTuple):
 
 
 class Steps:
-    """The once-only steps of one attempt.
-
-    Args:
-        loop: where the ledger lives; calls of `def` handlers come from other threads.
-    """
+    """The once-only steps of one attempt. The ledger lives in `loop`; `def` handlers call from other threads."""
 
     def __init__(
         self, ledger: StepLedger, event_id: str, key: str | None, loop: asyncio.AbstractEventLoop
@@ -189,4 +185,4 @@ class Steps:
 
 
 def _uncertain(step: Step) -> StepUncertain:
-    return StepUncertain(f"step {step.name!r} was called, and nobody knows whether it happened")
+    return StepUncertain(f"step {step.name!r} was called, and its outcome is unknown")

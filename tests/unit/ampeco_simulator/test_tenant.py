@@ -1,4 +1,4 @@
-"""The rules of the pretend tenant, without HTTP and with a clock that stands still."""
+"""The rules of the simulator, without HTTP and with a clock that stands still."""
 
 from datetime import UTC, datetime, timedelta
 

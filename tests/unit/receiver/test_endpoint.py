@@ -10,11 +10,12 @@ from starlette.types import Message, Scope
 
 from ampeco.signature import SigningKey, sign
 from eventlog.log import Answer, AppendReply, Element
-from receiver.doorlog import DoorLog
-from receiver.endpoint import Limits, WebhookEndpoint
+from receiver.endpoint import WebhookEndpoint
+from receiver.endpoint_log import EndpointLog
 from receiver.group_commit import GroupCommit
 from receiver.intake import Intake
 from receiver.metrics import Metrics
+from receiver.request_body import Limits
 from receiver.verification import Verifier
 
 KEY = SigningKey.of("token")
@@ -55,7 +56,7 @@ class Door:
         return exchange
 
     def serve(self, exchange: "Exchange", method: str, headers: dict[str, str]) -> None:
-        door = DoorLog(self.metrics, lambda queues: None)
+        door = EndpointLog(self.metrics, lambda queues: None)
         webhook = WebhookEndpoint(
             Verifier([KEY]),
             Intake(GroupCommit(self.append, door)),
@@ -228,7 +229,7 @@ def test_a_sender_that_is_too_slow_is_let_go() -> None:
 
 def test_bodies_still_arriving_are_bounded_together() -> None:
     async def many() -> list[int]:
-        door = DoorLog(Metrics(), lambda queues: None)
+        door = EndpointLog(Metrics(), lambda queues: None)
         webhook = WebhookEndpoint(
             Verifier([KEY]),
             Intake(GroupCommit(Door().append, door)),

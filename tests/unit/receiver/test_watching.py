@@ -12,7 +12,7 @@ import redis.exceptions
 from eventlog.errors import LogMismatch
 from eventlog.heartbeat import Hole
 from eventlog.log import Answer
-from receiver.doorlog import REFUSALS_PER_S, DoorLog
+from receiver.endpoint_log import REFUSALS_PER_S, EndpointLog
 from receiver.errors import SettingsError
 from receiver.gaps import HOLE_AFTER_MS, Heartbeat
 from receiver.health import Health
@@ -183,7 +183,7 @@ def test_no_hole_no_gap_and_one_that_another_replica_closed_wakes_nobody() -> No
 
 def test_a_flood_of_refusals_is_counted_not_written() -> None:
     now_s, lines, metrics = [100.0], Lines(), Metrics()
-    door = DoorLog(metrics, lambda queues: None, clock=lambda: now_s[0], log=lines)
+    door = EndpointLog(metrics, lambda queues: None, clock=lambda: now_s[0], log=lines)
     for _ in range(10_000):
         door.refused("signature-missing")
     assert len(lines.written) == REFUSALS_PER_S
@@ -198,7 +198,7 @@ def test_a_flood_of_refusals_is_counted_not_written() -> None:
 
 def test_accepted_events_are_one_line_a_second_and_queues_are_woken() -> None:
     lines, metrics, woken = Lines(), Metrics(), []  # type: ignore[var-annotated]
-    door = DoorLog(metrics, woken.extend, log=lines)
+    door = EndpointLog(metrics, woken.extend, log=lines)
     for _ in range(100):
         duplicate = Answer("duplicate", reason="equal-body")
         door.appended([Answer("accepted", "0-1-0"), duplicate], ["default"], 0.001)
@@ -218,7 +218,7 @@ def test_accepted_events_are_one_line_a_second_and_queues_are_woken() -> None:
 
 def test_errors_of_redis_are_one_line_a_second() -> None:
     lines = Lines()
-    door = DoorLog(Metrics(), lambda queues: None, log=lines)
+    door = EndpointLog(Metrics(), lambda queues: None, log=lines)
     for _ in range(1_000):
         door.append_refused("OutOfMemoryError")
     assert lines.written == []

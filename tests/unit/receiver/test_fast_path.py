@@ -19,12 +19,13 @@ from uvicorn.server import ServerState
 from ampeco.signature import SCHEMES, SigningKey, sign
 from benchmarks.door import chunked
 from eventlog.log import Answer, AppendReply, Element
-from receiver.door_protocol import DoorProtocol, protocol_for
-from receiver.doorlog import DoorLog
-from receiver.endpoint import Limits, WebhookEndpoint
+from receiver.endpoint import WebhookEndpoint
+from receiver.endpoint_log import EndpointLog
+from receiver.fast_path import FastPathProtocol, protocol_for
 from receiver.group_commit import GroupCommit
 from receiver.intake import Intake
 from receiver.metrics import Metrics
+from receiver.request_body import Limits
 from receiver.verification import Verifier
 
 KEY = SigningKey.of("token")
@@ -91,7 +92,7 @@ class Door:
         self.log_is_quick = asyncio.Event()
         self.log_is_quick.set()
         self.slow_requests = 0
-        counted = DoorLog(Metrics(), lambda queues: None)
+        counted = EndpointLog(Metrics(), lambda queues: None)
         limits = Limits(body_bytes=LIMIT, linger_s=0.01)
         self.endpoint = WebhookEndpoint(
             Verifier([KEY], scheme, tolerance_s=60),
@@ -106,7 +107,7 @@ class Door:
         config.load()
         self.state = ServerState()
         made = protocol_for(self.endpoint, PATH)(config=config, server_state=self.state, app_state={})
-        assert isinstance(made, DoorProtocol)
+        assert isinstance(made, FastPathProtocol)
         self.connection = made
         self.connection.connection_made(self.wire)
 

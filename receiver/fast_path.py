@@ -24,17 +24,12 @@ from receiver.errors import Refused
 
 
 def protocol_for(endpoint: WebhookEndpoint, path: str) -> Callable[..., HttpToolsProtocol]:
-    """Return the factory with which uvicorn makes the protocol of each connection.
-
-    Args:
-        endpoint: the endpoint behind both paths.
-        path: path of the endpoint. Only requests for exactly this path take the fast path.
-    """
+    """Return uvicorn's factory of protocols. Only requests for exactly this path take the fast path."""
     url, wire = path.encode(), _Wire()
-    return lambda **given: DoorProtocol(endpoint, url, wire, **given)
+    return lambda **given: FastPathProtocol(endpoint, url, wire, **given)
 
 
-class DoorProtocol(HttpToolsProtocol):
+class FastPathProtocol(HttpToolsProtocol):
     """The protocol of one connection."""
 
     def __init__(self, endpoint: WebhookEndpoint, url: bytes, wire: _Wire, **given: Any) -> None:
@@ -110,15 +105,13 @@ class DoorProtocol(HttpToolsProtocol):
     def _close_when_idle_for(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
-    # Callbacks of uvicorn's parser
+    # Callbacks of uvicorn's parser, on the slow path
 
     def on_message_begin(self) -> None:
-        """Note that a request takes the slow path."""
         self._receiving = True
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
-        """Note that it has arrived."""
         self._receiving = False
         super().on_message_complete()
 
@@ -127,9 +120,7 @@ class _WholeRequest:
     """Parses one read of the socket, and accepts it if it is exactly one plain request.
 
     Attributes:
-        method: the HTTP method.
         url: path and query as sent.
-        body: all of the body.
         headers: those that the endpoint uses, names in lower case.
     """
 
@@ -151,10 +142,8 @@ class _WholeRequest:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._whole = False
         if not self._whole or self._begun != 1:
-            self._parser, self.body = (
-                None,
-                b"",
-            )  # the parser may be inside a request that the slow path continues
+            # The parser may be inside a request that the slow path continues.
+            self._parser, self.body = None, b""
             return False
         return True
 
@@ -182,10 +171,8 @@ class _WholeRequest:
     def on_message_complete(self) -> None:
         parser = self._parser
         self.method = parser.get_method()
-        lasting = (
-            parser.should_keep_alive() and not parser.should_upgrade() and parser.get_http_version() == "1.1"
-        )
-        self._whole = self._usual and lasting
+        lasting = parser.should_keep_alive() and not parser.should_upgrade()
+        self._whole = self._usual and lasting and parser.get_http_version() == "1.1"
 
 
 _UNUSUAL = frozenset((b"expect", b"transfer-encoding"))
@@ -202,7 +189,6 @@ class _Wire:
         """Render a reply.
 
         Args:
-            reply: status and headers.
             added: uvicorn's headers. uvicorn makes a new list when they change.
             last: whether the connection is closed after it.
         """

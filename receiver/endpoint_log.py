@@ -19,7 +19,7 @@ from receiver.metrics import Metrics
 REFUSALS_PER_S = 5
 
 
-class DoorLog:
+class EndpointLog:
     """Counts what happens at the endpoint, in metrics and in the log."""
 
     def __init__(
@@ -30,13 +30,7 @@ class DoorLog:
         clock: Callable[[], float] = time.monotonic,
         log: Any = None,
     ) -> None:
-        """
-        Args:
-            metrics: where it counts.
-            wake: called with the queues that an append made due; must not block.
-            clock: monotonic seconds.
-            log: a logger; this module's if None.
-        """
+        """Count in `metrics`, and call `wake`, which must not block, with the queues that an append made due."""
         self._metrics = metrics
         self._wake = wake
         self._clock = clock
@@ -53,7 +47,6 @@ class DoorLog:
         """Count a batch that is in the log, and wake its queues.
 
         Args:
-            answers: one for each element.
             wake: queues that the batch made due.
             seconds: duration of the append.
         """

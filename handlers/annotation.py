@@ -1,0 +1,59 @@
+"""What a handler's annotations say: `Event[A | B]` names the wanted notifications and the type of their payload."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from types import UnionType
+from typing import Any, get_args
+
+from ampeco.notifications import Payload
+from handlers.context import Context, SyncContext
+from handlers.event import Event, Raw
+
+
+def payload_models(
+    function: Callable[..., Any], on: Sequence[str] | None
+) -> dict[str, type[Payload] | type[Raw]]:
+    """Return the wanted notification types, and the model for each. `on` are the types of an `Event[Raw]`.
+
+    Raises:
+        ValueError: the annotations do not say it, or contradict `on`.
+    """
+    models = _annotated_models(function)
+    if models == [Raw]:
+        if not on:
+            raise ValueError('Event[Raw] needs on=["..."], or on=["*"] for everything')
+        return dict.fromkeys(on, Raw)
+    typed: dict[str, type[Payload] | type[Raw]] = {}
+    for model in models:
+        if not (isinstance(model, type) and issubclass(model, Payload)):
+            raise ValueError("Event[...] takes payload models, or Raw alone")
+        if not model.notification_types:
+            raise ValueError(f"{model.__name__} names no notification types")
+        typed |= dict.fromkeys(model.notification_types, model)
+    if on is not None and set(on) != set(typed):
+        raise ValueError("on= contradicts the event's annotation; leave it out")
+    return typed
+
+
+def _annotated_models(function: Callable[..., Any]) -> list[Any]:
+    parameters = list(inspect.signature(function).parameters)
+    if len(parameters) != 2:
+        raise ValueError("it takes an event and a context")
+    try:
+        hints = typing.get_type_hints(function)
+    except NameError as error:
+        raise ValueError(f"its annotations cannot be read: {error}") from error
+    annotation = hints.get(parameters[0])
+    if typing.get_origin(annotation) is not Event:
+        raise ValueError("annotate its first parameter as Event[...]")
+    context = hints.get(parameters[1])
+    wanted = Context if inspect.iscoroutinefunction(function) else SyncContext
+    if context is not None and (typing.get_origin(context) or context) is not wanted:
+        raise ValueError(f"its context must be {wanted.__name__}")
+    (argument,) = get_args(annotation)
+    return (
+        list(get_args(argument)) if typing.get_origin(argument) in (UnionType, typing.Union) else [argument]
+    )

@@ -1,0 +1,97 @@
+"""What stands between a handler and AMPECO: the check of `calls`, the lease, the steps, and the record of actions."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from ampeco.operations import Operation, is_declared
+from ampeco.wire import WireRequest
+from handlers.declaration import Handler
+from handlers.outcomes import CallNotDeclared, GiveUp
+from workers.once.step import DeliveryRevoked, Stepping, current_step
+
+if TYPE_CHECKING:
+    from workers.delivery.attempt import Attempt
+
+_KEPT_ACTIONS = 20  # of one attempt, for the history
+
+_log = structlog.get_logger()
+
+
+def bound_log(handler: Handler, attempt: Attempt) -> Any:
+    """Return a logger that knows the event, the handler and the attempt."""
+    event = attempt.event
+    return _log.bind(
+        event_id=event.event_id,
+        notification=event.type,
+        key=event.key,
+        handler=handler.name,
+        attempt=attempt.number,
+    )
+
+
+def gated(client: Any, handler: Handler, attempt: Attempt, through: Callable[..., Any]) -> Any:
+    """Return the client with the gate before its calls; give up if no API token is configured."""
+    if client is None:
+        raise GiveUp("no API token is configured, so AMPECO cannot be called (AWR_API_TOKEN)")
+    return client.gated(_Gate(handler, attempt), through=through)
+
+
+def _check_declared(handler: Handler, operation: Operation, path: str) -> None:
+    if operation.kind != "read" and not is_declared(handler.calls, operation, path):
+        raise CallNotDeclared(f"{operation.name} is not in this handler's calls=[...]")
+
+
+class LazySteps:
+    """The once-only steps of an attempt. `made` stays None until the handler needs them: most never do."""
+
+    __slots__ = ("_handler", "_make", "made")
+
+    def __init__(self, handler: Handler, attempt: Attempt) -> None:
+        self._handler = handler
+        self._make = attempt.steps
+        self.made: Stepping | None = None
+
+    def _get(self) -> Stepping:
+        if self.made is None:
+            self.made = self._make()
+        return self.made
+
+    async def once(self, step: str, call: Callable[[], Any], **how: Any) -> Any:
+        return await self._get().once(step, call, **how)
+
+    def once_in_thread(self, step: str, call: Callable[[], Any], **how: Any) -> Any:
+        return self._get().once_in_thread(step, call, **how)
+
+    async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
+        _check_declared(self._handler, request.operation, request.path)
+        return await self._get().through(request, send)
+
+    def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
+        _check_declared(self._handler, request.operation, request.path)
+        return self._get().through_in_thread(request, send)
+
+
+class _Gate:
+    """Stands before every call a handler makes to AMPECO, and writes down every action."""
+
+    def __init__(self, handler: Handler, attempt: Attempt) -> None:
+        self._handler = handler
+        self._attempt = attempt
+
+    def admit(self, operation: Operation, path: str) -> None:
+        if not self._attempt.allowed():
+            raise DeliveryRevoked
+        _check_declared(self._handler, operation, path)
+        if operation.kind != "read" and (step := current_step()) is not None:
+            step.sent = True
+
+    def called(self, operation: Operation, path: str, outcome: str, status: int | None) -> None:
+        if operation.kind != "read":
+            if len(self._attempt.actions) < _KEPT_ACTIONS:
+                self._attempt.actions.append(f"{operation.name} {path} {outcome} {status}")
+            log = bound_log(self._handler, self._attempt)
+            log.info("action.called", operation=operation.name, path=path, outcome=outcome, status=status)
