@@ -57,3 +57,44 @@ local function mark_due(queue, handler, lane, at_ms)
   call('ZADD', prefix .. 'due:' .. queue, 'LT', at_ms, handler .. '|' .. lane)
   return true
 end
+
+-- What follows is for the lag; "Lag" in the README says what these numbers mean.
+local function passed_key(handler, lane) return prefix .. 'passed:' .. handler .. ':' .. lane end
+
+-- The types of one entry of `wants`: as a set and as sorted text, since code of before wrote them in any order.
+local function wanted_set(text)
+  local set, list = {}, {}
+  for name in string.gmatch(text, '[^\n]+') do
+    set[name] = true
+    list[#list + 1] = name
+  end
+  table.sort(list)
+  return set, table.concat(list, '\n')
+end
+local function is_wanted(set, type_name) return set['*'] or set[type_name] or false end
+
+-- How many wanted events were ever added to a lane, by the entries of `added`.
+local function wanted_sum(set, added)
+  local sum = 0
+  for i = 1, #added, 2 do
+    if is_wanted(set, added[i]) then sum = sum + added[i + 1] end
+  end
+  return sum
+end
+
+-- A lane's length, last id ('' = empty), entries of `added`, and how many events were added without being counted.
+local function lane_state(lane)
+  local stream, state = prefix .. 'events:' .. lane, {length = 0, last = '', ever = 0}
+  state.added = call('HGETALL', prefix .. 'added:' .. lane)
+  if call('EXISTS', stream) == 1 then
+    local info = call('XINFO', 'STREAM', stream)
+    for i = 1, #info, 2 do
+      if info[i] == 'length' then state.length = info[i + 1]
+      elseif info[i] == 'entries-added' then state.ever = info[i + 1]
+      elseif info[i] == 'last-entry' and info[i + 1] then state.last = info[i + 1][1] end
+    end
+  end
+  state.uncounted = state.ever - wanted_sum({['*'] = true}, state.added)
+  return state
+end
+local function is_at_end(state, cur) return state.last == '' or not later(state.last, cur) end
