@@ -127,12 +127,13 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     from eventlog.connection.connect import connect
     from eventlog.log import EventLog
     from receiver.http_server import serve_until
-    from receiver.metrics import exposition
+    from receiver.metrics import LogExposition
     from receiver.sockets import listening
 
     assert settings.redis_url is not None  # noqa: S101
     redis = connect(settings.redis_url.get_secret_value(), max_connections=4)
     log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
+    exposition = LogExposition(log)
 
     async def live(_: Request) -> Response:
         return PlainTextResponse("ok")
@@ -148,7 +149,7 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
 
     async def metrics(_: Request) -> Response:
         try:
-            return Response(await exposition(log), media_type=CONTENT_TYPE_LATEST)
+            return Response(await exposition(), media_type=CONTENT_TYPE_LATEST)
         except (RedisError, OSError):
             return PlainTextResponse("redis unreachable", 503)
 

@@ -6,7 +6,9 @@ several processes, counters and histograms are added; `multiprocess_mode` decide
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import time
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -15,6 +17,7 @@ from eventlog.log import EventLog
 from eventlog.registry import MISFIT, HandlerPosition
 from eventlog.usage import Standing, standing
 
+KEPT_S = 2.0
 READY = ("awr_ready", "1 when the endpoint is open and can write to the log")
 
 
@@ -129,7 +132,17 @@ class _Positions:
         deliveries = CounterMetricFamily(
             "awr_deliveries", "Deliveries by outcome", labels=["handler", "outcome"]
         )
-        waiting = GaugeMetricFamily("awr_handler_waiting", "Events not reached yet", labels=["handler"])
+        waiting = GaugeMetricFamily("awr_handler_waiting", "Wanted events not reached yet", labels=["handler"])
+        age = GaugeMetricFamily(
+            "awr_handler_oldest_event_age_seconds",
+            "Age of the oldest wanted event that is not settled; 0 without one",
+            labels=["handler"],
+        )
+        exact = GaugeMetricFamily(
+            "awr_handler_lag_exact",
+            "1 when both are exact, 0 when one of them is an upper bound",
+            labels=["handler"],
+        )
         opened = GaugeMetricFamily(
             "awr_handler_open", "Events that run, wait for a retry, or are parked", labels=["handler"]
         )
@@ -141,12 +154,14 @@ class _Positions:
         for position in self._positions:
             waiting.add_metric([position.name], position.waiting)
             opened.add_metric([position.name], position.open)
+            age.add_metric([position.name], position.oldest_age_s or 0.0)
+            exact.add_metric([position.name], position.waiting_is_exact and position.oldest_is_exact)
             for outcome in _OUTCOMES:
                 deliveries.add_metric([position.name, outcome], position.stats.get(outcome, 0))
             for name, count in position.stats.items():
                 if name.startswith(MISFIT):
                     misfits.add_metric([position.name, name.removeprefix(MISFIT)], count)
-        return [deliveries, waiting, opened, misfits, *self._log()]
+        return [deliveries, waiting, opened, age, exact, misfits, *self._log()]
 
     def _log(self) -> Iterable[Metric]:
         found = self._stands
@@ -170,3 +185,36 @@ async def exposition(log: EventLog) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Positions(await log.handlers(), await standing(log)))
     return generate_latest(registry)
+
+
+class LogExposition:
+    """Metrics of the log for one process: read once at a time, and kept for a moment.
+
+    However many ask, and however slow Redis is, it gets one question at a time.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, log: EventLog, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._clock = clock
+        self._reading: asyncio.Task[bytes] | None = None
+        self._good_until_s = float("-inf")
+
+    async def __call__(self) -> bytes:
+        """Return the metrics, at most `KEPT_S` old.
+
+        Raises:
+            redis.RedisError: the log cannot be read. All callers that wait for the same read get this.
+        """
+        reading = self._reading
+        if reading is None or (reading.done() and self._clock() >= self._good_until_s):
+            self._good_until_s = float("-inf")
+            reading = self._reading = asyncio.create_task(self._read())
+        return await asyncio.shield(reading)
+
+    async def _read(self) -> bytes:
+        found = await exposition(self._log)
+        self._good_until_s = self._clock() + KEPT_S
+        return found
