@@ -1,7 +1,7 @@
 """Periodic housekeeping. Every receiver and worker runs it; each second one process is elected to act.
 
-It wakes workers for due pairs without a drain, so a lost wake-up costs a few seconds. It also runs retention, and counts waiting
-events where the lag is not known.
+It wakes workers for due pairs without a drain, so a lost wake-up costs a few seconds. It also runs retention, and
+counts waiting events where the lag is not known.
 """
 
 from __future__ import annotations

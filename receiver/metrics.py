@@ -132,15 +132,22 @@ class _Positions:
         deliveries = CounterMetricFamily(
             "awr_deliveries", "Deliveries by outcome", labels=["handler", "outcome"]
         )
-        waiting = GaugeMetricFamily("awr_handler_waiting", "Wanted events not reached yet", labels=["handler"])
+        waiting = GaugeMetricFamily(
+            "awr_handler_waiting", "Wanted events not reached yet", labels=["handler"]
+        )
         age = GaugeMetricFamily(
             "awr_handler_oldest_event_age_seconds",
             "Age of the oldest wanted event that is not settled; 0 without one",
             labels=["handler"],
         )
-        exact = GaugeMetricFamily(
-            "awr_handler_lag_exact",
-            "1 when both are exact, 0 when one of them is an upper bound",
+        waiting_exact = GaugeMetricFamily(
+            "awr_handler_waiting_exact",
+            "0 while awr_handler_waiting is an upper bound, since it is counted",
+            labels=["handler"],
+        )
+        age_exact = GaugeMetricFamily(
+            "awr_handler_oldest_event_age_exact",
+            "0 while awr_handler_oldest_event_age_seconds is an upper bound",
             labels=["handler"],
         )
         opened = GaugeMetricFamily(
@@ -155,13 +162,14 @@ class _Positions:
             waiting.add_metric([position.name], position.waiting)
             opened.add_metric([position.name], position.open)
             age.add_metric([position.name], position.oldest_age_s or 0.0)
-            exact.add_metric([position.name], position.waiting_is_exact and position.oldest_is_exact)
+            waiting_exact.add_metric([position.name], position.waiting_is_exact)
+            age_exact.add_metric([position.name], position.oldest_is_exact)
             for outcome in _OUTCOMES:
                 deliveries.add_metric([position.name, outcome], position.stats.get(outcome, 0))
             for name, count in position.stats.items():
                 if name.startswith(MISFIT):
                     misfits.add_metric([position.name, name.removeprefix(MISFIT)], count)
-        return [deliveries, waiting, opened, age, exact, misfits, *self._log()]
+        return [deliveries, waiting, waiting_exact, opened, age, age_exact, misfits, *self._log()]
 
     def _log(self) -> Iterable[Metric]:
         found = self._stands
