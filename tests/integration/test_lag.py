@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from eventlog.errors import LogMismatch
+from eventlog.housekeeping import tick_forever
 from eventlog.lag import Lag, count_waiting, lags_of
 from eventlog.log import EventLog
 from eventlog.operation import dead_letters
@@ -16,8 +17,10 @@ from eventlog.operation.handlers import pause, rename, resume, retire
 from eventlog.operation.replay import Selection, begin, feed
 from eventlog.record import id_order
 from eventlog.registry import Declaration
+from eventlog.retention import Keep
 from handlers import Context, Event, Raw, handler
-from tests.harness import declaration, drained, event, opened, position
+from tests.cli import Cli
+from tests.harness import declaration, drained, event, eventually, opened, position
 from tests.stepped_drain import SteppedDrain, as_earlier_code
 
 TYPES = ("A", "B", "C")
@@ -365,3 +368,32 @@ def test_new_key_rules_are_taken_once_no_wanted_event_is_left(on_lanes):
             await log.claim("https://t.example", "rules-3")
 
     on_lanes(check)
+
+
+def test_housekeeping_counts_and_the_list_shows_a_bound_until_then(valkey, prefix, capsys, monkeypatch):
+    class Waker:
+        def wake(self, queues: list[str]) -> None: ...
+
+    async def check() -> None:
+        async with opened(valkey.url, prefix) as log:
+            await log.declare([wants("h", "A")])
+            await log.append([event(TYPES[n % 3], f"session:{n}") for n in range(30)])
+            await log.declare([wants("h", "A", "B")])
+            _, shown, _ = await asyncio.to_thread(cli, "handlers", "list")
+            assert "≤ 30" in shown
+            stop = asyncio.Event()
+            rules = Keep(hours=24, max_bytes=1 << 30, history_days=7)
+            keeping = asyncio.create_task(tick_forever(log, Waker(), stop, rules))
+
+            async def counted() -> bool:
+                return (await position(log, "h")).waiting_is_exact
+
+            await eventually(counted)
+            stop.set()
+            await keeping
+            assert (await judged(log, "h")).waiting == 20
+            _, shown, _ = await asyncio.to_thread(cli, "handlers", "list")
+            assert " 20 " in shown
+
+    cli = Cli(capsys, monkeypatch, valkey.url, prefix)
+    asyncio.run(check())
