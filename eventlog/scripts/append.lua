@@ -205,8 +205,23 @@ for name, by in pairs(by_name) do counts['accepted:' .. name] = by end
 for name, by in pairs(counts) do
   call('HINCRBY', prefix .. 'counts', name, by)
 end
+-- In two calls, since a batch touches many lanes and types; the entry without a type counts all of a lane.
+local added = {}
 for lane, names in pairs(touched) do
-  for name, by in pairs(names) do call('HINCRBY', prefix .. 'added:' .. lane, name, by) end
+  local all = 0
+  for name, by in pairs(names) do
+    added[#added + 1] = {lane .. '|' .. name, by}
+    all = all + by
+  end
+  added[#added + 1] = {lane .. '|', all}
+end
+if #added > 0 then
+  local fields, values = {}, {}
+  for i, entry in ipairs(added) do fields[i] = entry[1] end
+  for i, before in ipairs(call('HMGET', prefix .. 'added', unpack(fields))) do
+    values[2 * i - 1], values[2 * i] = fields[i], (before or 0) + added[i][2]
+  end
+  call('HSET', prefix .. 'added', unpack(values))
 end
 
 -- Every handler that wants one of these types becomes due on that lane. Many pairs in one call, but not too many for

@@ -55,7 +55,7 @@ for _, id in ipairs(call('HKEYS', prefix .. 'open:' .. handler .. ':' .. lane)) 
   if not oldest or later(oldest, id) then oldest = id end
 end
 local state = lane_state(lane)
-call('HSET', passed, 'n', wanted_sum(wants, state.added) - (counted - n), 'cur', cur, 'beyond', beyond,
+call('HSET', passed, 'n', wanted_sum(wants, lane) - (counted - n), 'cur', cur, 'beyond', beyond,
   'uncounted', state.uncounted)
 call('HDEL', passed, 'pos', 'counted')
 -- An event after the cursor may be older than an open one after the cursor.

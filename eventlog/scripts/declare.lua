@@ -84,7 +84,7 @@ local function recount(name, set, sorted)
     call('HINCRBY', prefix .. 'gen', pair, 1)
     call('DEL', passed)
     if cur and is_at_end(states[lane], cur) then
-      call('HSET', passed, 'n', wanted_sum(set, states[lane].added), 'cur', cur, 'beyond', 0,
+      call('HSET', passed, 'n', wanted_sum(set, lane), 'cur', cur, 'beyond', 0,
         'uncounted', states[lane].uncounted)
     end
   end

@@ -8,11 +8,12 @@ local lanes, now, states = take_number(), now_ms(), {}
 for lane = 0, lanes - 1 do states[lane] = lane_state(lane) end
 
 -- Events that wait for a pair, and whether that is exact.
-local function waiting_of(state, cur, wants, record)
+local function waiting_of(lane, cur, wants, record)
+  local state = states[lane]
   if is_at_end(state, cur) then return 0, true end
   local n, stored_cur, beyond, uncounted, pos = unpack(record, 1, 5)
   if not n or not uncounted or pos or not wants then return state.length, false end
-  local waiting = wanted_sum(wants, state.added) - n
+  local waiting = wanted_sum(wants, lane) - n
   local new = state.uncounted - uncounted
   if stored_cur == cur and new == 0 then
     waiting = waiting - beyond
@@ -60,8 +61,7 @@ local function lag_of(handler)
     local cur = call('HGET', prefix .. 'cur', handler .. '|' .. lane)
     if cur then
       local record = call('HMGET', passed_key(handler, lane), 'n', 'cur', 'beyond', 'uncounted', 'pos', 'oldest')
-      local state = states[lane]
-      local here, exact = waiting_of(state, cur, wants, record)
+      local here, exact = waiting_of(lane, cur, wants, record)
       local opened = call('HLEN', prefix .. 'open:' .. handler .. ':' .. lane)
       local id, id_exact = oldest_of(handler, lane, cur, here, opened, wants, record)
       waiting, open = waiting + here, open + opened
@@ -71,7 +71,7 @@ local function lag_of(handler)
         if age_here > age then age, is_age_exact = age_here, id_exact and 1 or 0 end
       end
       -- At the end of a lane nothing waits, but what is added next must be counted from there.
-      if not exact or not record[1] or record[2] ~= cur or record[5] or tonumber(record[4]) ~= state.uncounted then
+      if not exact or not record[1] or record[2] ~= cur or record[5] or tonumber(record[4]) ~= states[lane].uncounted then
         to_count[#to_count + 1] = lane
       end
     end

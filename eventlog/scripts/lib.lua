@@ -73,28 +73,30 @@ local function wanted_set(text)
 end
 local function is_wanted(set, type_name) return set['*'] or set[type_name] or false end
 
--- How many wanted events were ever added to a lane, by the entries of `added`.
-local function wanted_sum(set, added)
-  local sum = 0
-  for i = 1, #added, 2 do
-    if is_wanted(set, added[i]) then sum = sum + added[i + 1] end
+-- How many wanted events were ever added to a lane. The entry without a type counts all of them.
+local function wanted_sum(set, lane)
+  local fields, sum = {}, 0
+  if set['*'] then
+    fields[1] = lane .. '|'
+  else
+    for name in pairs(set) do fields[#fields + 1] = lane .. '|' .. name end
   end
+  for _, by in ipairs(call('HMGET', prefix .. 'added', unpack(fields))) do sum = sum + (by or 0) end
   return sum
 end
 
--- A lane's length, last id ('' = empty), entries of `added`, and how many events were added without being counted.
+-- A lane's length, last id ('' = empty), and how many events were added without being counted.
 local function lane_state(lane)
-  local stream, state = prefix .. 'events:' .. lane, {length = 0, last = '', ever = 0}
-  state.added = call('HGETALL', prefix .. 'added:' .. lane)
+  local stream, state, ever = prefix .. 'events:' .. lane, {length = 0, last = ''}, 0
   if call('EXISTS', stream) == 1 then
     local info = call('XINFO', 'STREAM', stream)
     for i = 1, #info, 2 do
       if info[i] == 'length' then state.length = info[i + 1]
-      elseif info[i] == 'entries-added' then state.ever = info[i + 1]
+      elseif info[i] == 'entries-added' then ever = info[i + 1]
       elseif info[i] == 'last-entry' and info[i + 1] then state.last = info[i + 1][1] end
     end
   end
-  state.uncounted = state.ever - wanted_sum({['*'] = true}, state.added)
+  state.uncounted = ever - (call('HGET', prefix .. 'added', lane .. '|') or 0)
   return state
 end
 local function is_at_end(state, cur) return state.last == '' or not later(state.last, cur) end

@@ -117,8 +117,7 @@ if mode == 'sleep' and exhausted == 1 and #entries == 0 and paused + changed == 
     call('HSET', prefix .. 'cur', pair, scanned)
     call('HSET', prefix .. 'runto', pair, scanned)
     -- Nothing waits, so the count is known, whatever older code left out.
-    local sum = wanted_sum(wanted_set(wants), call('HGETALL', prefix .. 'added:' .. lane))
-    call('HSET', passed, 'n', sum, 'cur', scanned, 'beyond', 0)
+    call('HSET', passed, 'n', wanted_sum((wanted_set(wants)), lane), 'cur', scanned, 'beyond', 0)
     call('HDEL', passed, 'pos', 'counted')
     if head[1] then call('ZADD', due, head[2], pair) else call('ZREM', due, pair) end
     call('DEL', lease)
