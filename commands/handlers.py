@@ -23,6 +23,7 @@ _HEADS = [
     "handler",
     "state",
     "waiting",
+    "oldest",
     "open",
     "dead",
     "done",
@@ -42,7 +43,11 @@ def handlers() -> None:
 @handlers.command("list")
 @options.as_json
 def list_(as_json: bool) -> None:
-    """List the handlers that workers have registered."""
+    """List the handlers that workers have registered.
+
+    `waiting` counts the events that a handler wants, `oldest` is the age of the oldest unsettled one. A number with ≤
+    is an upper bound: the log still counts.
+    """
     found, paused = on_log(prepare(), _read)
     if as_json:
         print_json([_row(handler, paused.get(handler.name)) for handler in found])
@@ -146,7 +151,8 @@ def _planned(name: str, yes: bool, change: Callable[[EventLog], Awaitable[None]]
 
 
 def _cells(handler: HandlerPosition, paused: Pause | None) -> tuple[object, ...]:
-    counts = (handler.waiting, handler.open, handler.dead, handler.stats.get("done", 0))
+    waiting = _bounded(str(handler.waiting), handler.waiting_is_exact)
+    counts = (waiting, _age(handler), handler.open, handler.dead, handler.stats.get("done", 0))
     versions, types = ",".join(handler.versions), ",".join(handler.types)
     seen = rfc3339(handler.last_seen_ms)
     return handler.name, _state(paused), *counts, handler.order, handler.queue, versions, seen, types
@@ -172,12 +178,42 @@ def _row(handler: HandlerPosition, paused: Pause | None) -> dict[str, object]:
     }
 
 
-def _standing(handler: HandlerPosition) -> dict[str, int]:
-    return {"waiting": handler.waiting, "open": handler.open, "dead": handler.dead}
+def _standing(handler: HandlerPosition) -> dict[str, object]:
+    return {
+        "waiting": handler.waiting,
+        "waiting_is_exact": handler.waiting_is_exact,
+        "oldest_age_s": handler.oldest_age_s,
+        "oldest_is_exact": handler.oldest_is_exact,
+        "open": handler.open,
+        "dead": handler.dead,
+    }
+
+
+def _bounded(text: str, is_exact: bool) -> str:
+    return text if is_exact else f"≤ {text}"
+
+
+def _age(handler: HandlerPosition) -> str:
+    """Return the age of the oldest unsettled event in its two largest units."""
+    if handler.oldest_age_s is None:
+        return "-"
+    seconds = handler.oldest_age_s
+    if seconds < 60:
+        return _bounded(f"{seconds:.1f} s", handler.oldest_is_exact)
+    minutes, left_s = divmod(round(seconds), 60)
+    hours, left_min = divmod(minutes, 60)
+    days, left_h = divmod(hours, 24)
+    text = f"{minutes} min {left_s} s"
+    if days:
+        text = f"{days} d {left_h} h"
+    elif hours:
+        text = f"{hours} h {left_min} min"
+    return _bounded(text, handler.oldest_is_exact)
 
 
 def _amounts(handler: HandlerPosition) -> str:
-    return f"{handler.waiting} events waiting, {handler.open} open, {handler.dead} dead"
+    waiting = _bounded(str(handler.waiting), handler.waiting_is_exact)
+    return f"{waiting} events waiting, {handler.open} open, {handler.dead} dead"
 
 
 def _state(paused: Pause | None) -> str:

@@ -120,12 +120,13 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     from eventlog.log import EventLog
     from receiver.app import create_admin_app
     from receiver.http_server import serve_until
-    from receiver.metrics import exposition
+    from receiver.metrics import LogExposition
     from receiver.sockets import listening
 
     assert settings.redis_url is not None  # noqa: S101
     redis = connect(settings.redis_url.get_secret_value(), max_connections=4)
     log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
+    exposition = LogExposition(log)
 
     async def report() -> dict[str, Any]:
         reasons = [] if all(child.ready.is_set() for child in children) else ["worker-not-started"]
@@ -137,7 +138,7 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
 
     async def metrics() -> bytes:
         try:
-            return await exposition(log)
+            return await exposition()
         except (RedisError, OSError):
             raise HTTPException(503, "redis unreachable") from None
 

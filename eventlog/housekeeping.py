@@ -1,24 +1,29 @@
 """Periodic housekeeping. Every receiver and worker runs it; each second one process is elected to act.
 
-It wakes workers for due pairs without a drain, so a lost wake-up costs a few seconds. It also runs retention.
+It wakes workers for due pairs without a drain, so a lost wake-up costs a few seconds. It also runs retention, and
+counts waiting events where the lag is not known.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Protocol
 
 import structlog
 from redis.exceptions import RedisError
 
+from eventlog.lag import count_waiting
 from eventlog.log import EventLog
 from eventlog.ownership import run_id
+from eventlog.registry import handler_names
 from eventlog.retention import Keep, keep
 from eventlog.schedule import elect_sooner, elected, recompute, sweep
 
 TICK_S = 1.0
 RECOMPUTE_S = 60.0
 KEEP_S = 10.0
+COUNT_HANDLERS = 20  # whose lag is checked per second
 KEEP_SOON_S = 2.0  # while there is little room
 
 _log = structlog.get_logger()
@@ -49,6 +54,7 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                     recomputed_at_s, recomputed_on = loop.time(), current
                 if queues := await sweep(log):
                     waker.wake(queues)
+                await count_waiting(log, _turn(await handler_names(log)))
             if await elected(log, KEEP_S, "keeper"):
                 await _keep(log, rules)
         except (RedisError, OSError) as error:
@@ -58,6 +64,12 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                 await stop.wait()
         except TimeoutError:
             pass
+
+
+def _turn(names: list[str]) -> list[str]:
+    """Return the handlers to look at in this second, so that many of them cost no more than a few."""
+    turns = max(1, -(-len(names) // COUNT_HANDLERS))
+    return names[int(time.time()) % turns :: turns]
 
 
 async def _keep(log: EventLog, rules: Keep) -> None:

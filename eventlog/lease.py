@@ -78,6 +78,9 @@ class Settlement:
         ahead: ids that are settled although the cursor is not there yet.
         passed: ids in `ahead` that the cursor has reached.
         history: deliveries that were settled.
+        wanted_passed: wanted events that the cursor passes with this step.
+        beyond: wanted events after the cursor that are settled or open.
+        oldest: id of the oldest event that this drain knows and that is not settled; None when there is none.
     """
 
     cur: str | None = None
@@ -88,6 +91,9 @@ class Settlement:
     ahead: list[str] = field(default_factory=list)
     passed: list[str] = field(default_factory=list)
     history: list[Settled] = field(default_factory=list)
+    wanted_passed: int = 0
+    beyond: int = 0
+    oldest: str | None = None
 
     def arguments(self) -> list[Any]:
         arguments: list[Any] = [len(self.puts)]
@@ -107,6 +113,7 @@ class Settlement:
         for ids in (self.ahead, self.passed):
             arguments.append(len(ids))
             arguments += ids
+        arguments += (self.wanted_passed, self.beyond, self.oldest or "-")
         arguments.append(encode_history(self.history))
         return arguments
 
@@ -121,7 +128,8 @@ class Read:
         asleep: the lease was given back. The pair becomes due when there is something to do.
         newest: version of the handler's newest declaration, as of this step.
         paused: the handler is paused, so none of its events may start.
-        changed: another process changed `open` since the lease was taken, so the taken records are incomplete.
+        changed: another process changed `open` or the wanted types since the lease was taken, so the taken records
+            are incomplete.
     """
 
     events: Sequence[StoredEvent] = ()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eventlog.errors import LogMismatch
-from eventlog.registry import handlers
+from eventlog.lag import count_waiting
+from eventlog.registry import handler_names, handlers
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -44,6 +45,7 @@ async def claim(log: EventLog, tenant_url: str, rules_version: str) -> None:
             f"set AWR_LANES={known['lanes']}; the number is fixed for the life of a log",
         )
     if rules_version and known[_KEY_RULES] != rules_version:
+        await count_waiting(log, await handler_names(log), most=None)
         unsettled = [one for one in await handlers(log) if one.waiting or one.open]
         if unsettled:
             named = ", ".join(f"{one.name} ({one.waiting + one.open})" for one in unsettled)

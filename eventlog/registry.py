@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from eventlog.lag import NO_LAG, lags_of
+
 if TYPE_CHECKING:
     from eventlog.log import EventLog
 
 MISFIT = "misfit:"  # prefix of the `stats` counters that end with a notification type
 
 _KEEP_VERSION_MS = 600_000
-_MAX_LAG = 10_000
-_PAGE = 1_000
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,11 @@ class HandlerPosition:
 
     Attributes:
         versions: code versions that workers declared recently, including the newest.
-        waiting: events after its cursors, wanted or not, counted up to 10,000 per lane. Its lag is at most this.
+        waiting: wanted events that no attempt has settled or put into `open`: its lag.
+        waiting_is_exact: otherwise housekeeping still counts them, and `waiting` is an upper bound.
         open: events that are running, waiting for a retry, or parked.
+        oldest_age_s: age of the oldest wanted event that is not settled; None when there is none.
+        oldest_is_exact: otherwise `oldest_age_s` is an upper bound.
         stats: settled deliveries by outcome (`done`, `skipped`, `dead`), `retried`, the latency histogram
             (`ms<=N`), and payloads with fields that do not fit, by type (`misfit:<type>`).
     """
@@ -66,6 +69,9 @@ class HandlerPosition:
     versions: tuple[str, ...] = ()
     stats: Mapping[str, int] = field(default_factory=dict)
     isolation: str | None = None
+    waiting_is_exact: bool = True
+    oldest_age_s: float | None = None
+    oldest_is_exact: bool = True
 
 
 async def declare(
@@ -110,21 +116,23 @@ async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPositi
     """Return every registered handler with its position, sorted by name.
 
     Args:
-        measure: count the events that wait for each handler, which reads them. Otherwise `waiting` and `open` are 0.
+        measure: find the lag, too. Otherwise it is 0.
     """
     newest = await log.redis.hgetall(log.key("newest"))
     registry = {k.decode(): json.loads(v) for k, v in (await log.redis.hgetall(log.key("handlers"))).items()}
+    names = sorted(name.decode() for name in newest)
+    async with log.redis.pipeline(transaction=False) as asked:
+        for name in names:
+            asked.hgetall(log.key("stats", name))
+            asked.xlen(log.key("dead", name))
+        answers = await asked.execute() if names else []
+    lags = await lags_of(log, names) if measure else {}
     found = []
-    for raw_name, raw_version in sorted(newest.items()):
-        name, version = raw_name.decode(), raw_version.decode()
+    for name, stats, dead in zip(names, answers[::2], answers[1::2], strict=True):
+        version = newest[name.encode()].decode()
         record = registry.get(f"{name}|{version}", {})
         declaration = record.get("declaration", {})
-        waiting = opened = 0
-        for lane in range(log.lanes if measure else 0):
-            after, in_open = await _lag(log, name, lane)
-            waiting += after
-            opened += in_open
-        stats = await log.redis.hgetall(log.key("stats", name))
+        lag = lags.get(name, NO_LAG)
         found.append(
             HandlerPosition(
                 name=name,
@@ -133,25 +141,15 @@ async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPositi
                 queue=declaration.get("queue", ""),
                 order=declaration.get("order", ""),
                 last_seen_ms=record.get("last_seen", 0),
-                waiting=waiting,
-                open=opened,
-                dead=await log.redis.xlen(log.key("dead", name)),
+                waiting=lag.waiting,
+                waiting_is_exact=lag.waiting_is_exact,
+                open=lag.open,
+                oldest_age_s=lag.oldest_age_s,
+                oldest_is_exact=lag.oldest_is_exact,
+                dead=dead,
                 versions=tuple(sorted(of for n, _, of in (f.partition("|") for f in registry) if n == name)),
                 stats={k.decode(): int(v) for k, v in stats.items()},
                 isolation=declaration.get("isolation"),
             )
         )
     return found
-
-
-async def _lag(log: EventLog, handler: str, lane: int) -> tuple[int, int]:
-    after = (await log.redis.hget(log.key("cur"), f"{handler}|{lane}") or b"0-0").decode()
-    waiting = 0
-    while waiting < _MAX_LAG:
-        page = await log.redis.xrange(log.key("events", lane), min=f"({after}", count=_PAGE)
-        waiting += len(page)
-        if len(page) < _PAGE:
-            break
-        after = page[-1][0].decode()
-    ahead = await log.redis.scard(log.key("ahead", handler, lane))
-    return max(0, waiting - ahead), await log.redis.hlen(log.key("open", handler, lane))

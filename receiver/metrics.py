@@ -6,7 +6,9 @@ decides how gauges are merged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import time
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -16,6 +18,7 @@ from eventlog.log import EventLog
 from eventlog.registry import MISFIT, HandlerPosition
 from eventlog.usage import Standing, standing
 
+KEPT_S = 2.0
 READY = ("awr_ready", "1 when the endpoint is open and can write to the log")
 _LOG_BYTES = ("awr_log_bytes", "Bytes of the log in Redis")
 _LOG_FULL = ("awr_log_full", "1 when the log is full and takes no more events")
@@ -99,7 +102,24 @@ class _Positions:
         deliveries = CounterMetricFamily(
             "awr_deliveries", "Deliveries by outcome", labels=["handler", "outcome"]
         )
-        waiting = GaugeMetricFamily("awr_handler_waiting", "Events not reached yet", labels=["handler"])
+        waiting = GaugeMetricFamily(
+            "awr_handler_waiting", "Wanted events not reached yet", labels=["handler"]
+        )
+        age = GaugeMetricFamily(
+            "awr_handler_oldest_event_age_seconds",
+            "Age of the oldest wanted event that is not settled; 0 without one",
+            labels=["handler"],
+        )
+        waiting_exact = GaugeMetricFamily(
+            "awr_handler_waiting_exact",
+            "0 while awr_handler_waiting is an upper bound, since it is counted",
+            labels=["handler"],
+        )
+        age_exact = GaugeMetricFamily(
+            "awr_handler_oldest_event_age_exact",
+            "0 while awr_handler_oldest_event_age_seconds is an upper bound",
+            labels=["handler"],
+        )
         opened = GaugeMetricFamily(
             "awr_handler_open", "Events that run, wait for a retry, or are parked", labels=["handler"]
         )
@@ -111,12 +131,15 @@ class _Positions:
         for position in self._positions:
             waiting.add_metric([position.name], position.waiting)
             opened.add_metric([position.name], position.open)
+            age.add_metric([position.name], position.oldest_age_s or 0.0)
+            waiting_exact.add_metric([position.name], position.waiting_is_exact)
+            age_exact.add_metric([position.name], position.oldest_is_exact)
             for outcome in _OUTCOMES:
                 deliveries.add_metric([position.name, outcome], position.stats.get(outcome, 0))
             for name, count in position.stats.items():
                 if name.startswith(MISFIT):
                     misfits.add_metric([position.name, name.removeprefix(MISFIT)], count)
-        yield from (deliveries, waiting, opened, misfits)
+        yield from (deliveries, waiting, waiting_exact, opened, age, age_exact, misfits)
         if self._stands is not None:
             yield GaugeMetricFamily(*_LOG_BYTES, self._stands.bytes)
             yield GaugeMetricFamily(*_LOG_FULL, bool(self._stands.full))
@@ -128,3 +151,36 @@ async def exposition(log: EventLog) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Positions(await log.handlers(), await standing(log)))
     return generate_latest(registry)
+
+
+class LogExposition:
+    """Metrics of the log for one process: read once at a time, and kept for a moment.
+
+    However many ask, and however slow Redis is, it gets one question at a time.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, log: EventLog, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._clock = clock
+        self._reading: asyncio.Task[bytes] | None = None
+        self._good_until_s = float("-inf")
+
+    async def __call__(self) -> bytes:
+        """Return the metrics, at most `KEPT_S` old.
+
+        Raises:
+            redis.RedisError: the log cannot be read. All callers that wait for the same read get this.
+        """
+        reading = self._reading
+        if reading is None or (reading.done() and self._clock() >= self._good_until_s):
+            self._good_until_s = float("-inf")
+            reading = self._reading = asyncio.create_task(self._read())
+        return await asyncio.shield(reading)
+
+    async def _read(self) -> bytes:
+        found = await exposition(self._log)
+        self._good_until_s = self._clock() + KEPT_S
+        return found

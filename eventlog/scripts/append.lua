@@ -175,7 +175,7 @@ for at = first, #ARGV, stride do
         accepted = accepted + 1
         by_name[name] = (by_name[name] or 0) + 1
         touched[lane] = touched[lane] or {}
-        touched[lane][name] = true
+        touched[lane][name] = (touched[lane][name] or 0) + 1
       end
     end
   end
@@ -205,6 +205,24 @@ for name, by in pairs(by_name) do counts['accepted:' .. name] = by end
 for name, by in pairs(counts) do
   call('HINCRBY', prefix .. 'counts', name, by)
 end
+-- In two calls, since a batch touches many lanes and types; the entry without a type counts all of a lane.
+local added = {}
+for lane, names in pairs(touched) do
+  local all = 0
+  for name, by in pairs(names) do
+    added[#added + 1] = {lane .. '|' .. name, by}
+    all = all + by
+  end
+  added[#added + 1] = {lane .. '|', all}
+end
+if #added > 0 then
+  local fields, values = {}, {}
+  for i, entry in ipairs(added) do fields[i] = entry[1] end
+  for i, before in ipairs(call('HMGET', prefix .. 'added', unpack(fields))) do
+    values[2 * i - 1], values[2 * i] = fields[i], (before or 0) + added[i][2]
+  end
+  call('HSET', prefix .. 'added', unpack(values))
+end
 
 -- Every handler that wants one of these types becomes due on that lane. Many pairs in one call, but not too many for
 -- unpack; so not mark_due(), which makes one call each.
@@ -219,7 +237,7 @@ local function flush(queue)
 end
 local done, paused = {}, paused_handlers()
 for lane, names in pairs(touched) do
-  names['*'] = true
+  names['*'] = 0
   for name in pairs(names) do
     for queue, handler in each_route(route_of(name)) do
       local pair = handler .. '|' .. lane

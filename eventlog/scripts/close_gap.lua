@@ -11,6 +11,7 @@ for i = 2, #beats, 2 do last = math.max(last, tonumber(beats[i])) end
 if last ~= tonumber(from_ms) then return false end
 local id = call('XADD', prefix .. 'events:' .. lane, '*', 'v', '1', 't', type_name, 'k', key, 'b', body,
   'r', to_ms, 's', '', 'm', '')
+for _, name in ipairs({type_name, ''}) do call('HINCRBY', prefix .. 'added', lane .. '|' .. name, 1) end
 call('HSET', prefix .. 'gaps', from_ms, gap)
 call('HSET', door, replica, to_ms)
 call('HINCRBY', prefix .. 'counts', 'internal:' .. type_name, 1)

@@ -72,6 +72,24 @@ for _, entry in ipairs(records) do
   end
 end
 
+-- What a handler's pairs passed was counted by its types. With other types, only a pair at the end of its lane is known;
+-- housekeeping counts the others. The raised `gen` makes a drain read again what it read by the earlier types.
+local states = {}
+local function recount(name, set, sorted)
+  call('HSET', prefix .. 'counted', name, sorted)
+  for lane = 0, lanes - 1 do
+    local pair, passed = name .. '|' .. lane, passed_key(name, lane)
+    local cur = call('HGET', prefix .. 'cur', pair)
+    states[lane] = states[lane] or lane_state(lane)
+    call('HINCRBY', prefix .. 'gen', pair, 1)
+    call('DEL', passed)
+    if cur and is_at_end(states[lane], cur) then
+      call('HSET', passed, 'n', wanted_sum(set, lane), 'cur', cur, 'beyond', 0,
+        'uncounted', states[lane].uncounted)
+    end
+  end
+end
+
 local routes = {}
 call('DEL', prefix .. 'wants', prefix .. 'newest', prefix .. 'routes')
 for name, types in pairs(wants) do
@@ -80,7 +98,10 @@ for name, types in pairs(wants) do
     list[#list + 1] = type_name
     routes[type_name] = (routes[type_name] or '') .. queue .. '\t' .. name .. '\n'
   end
-  call('HSET', prefix .. 'wants', name, table.concat(list, '\n'))
+  table.sort(list)
+  local sorted = table.concat(list, '\n')
+  call('HSET', prefix .. 'wants', name, sorted)
+  if call('HGET', prefix .. 'counted', name) ~= sorted then recount(name, types, sorted) end
   call('HSET', prefix .. 'newest', name, newest[name].version)
   call('SADD', prefix .. 'queues', queue)
   -- A pair that is due in the queue of an older version moves to the queue of the newest.

@@ -57,3 +57,46 @@ local function mark_due(queue, handler, lane, at_ms)
   call('ZADD', prefix .. 'due:' .. queue, 'LT', at_ms, handler .. '|' .. lane)
   return true
 end
+
+-- What follows is for the lag; "Lag" in the README says what these numbers mean.
+local function passed_key(handler, lane) return prefix .. 'passed:' .. handler .. ':' .. lane end
+
+-- The types of one entry of `wants`: as a set and as sorted text, since code of before wrote them in any order.
+local function wanted_set(text)
+  local set, list = {}, {}
+  for name in string.gmatch(text, '[^\n]+') do
+    set[name] = true
+    list[#list + 1] = name
+  end
+  table.sort(list)
+  return set, table.concat(list, '\n')
+end
+local function is_wanted(set, type_name) return set['*'] or set[type_name] or false end
+
+-- How many wanted events were ever added to a lane. The entry without a type counts all of them.
+local function wanted_sum(set, lane)
+  local fields, sum = {}, 0
+  if set['*'] then
+    fields[1] = lane .. '|'
+  else
+    for name in pairs(set) do fields[#fields + 1] = lane .. '|' .. name end
+  end
+  for _, by in ipairs(call('HMGET', prefix .. 'added', unpack(fields))) do sum = sum + (by or 0) end
+  return sum
+end
+
+-- A lane's length, last id ('' = empty), and how many events were added without being counted.
+local function lane_state(lane)
+  local stream, state, ever = prefix .. 'events:' .. lane, {length = 0, last = ''}, 0
+  if call('EXISTS', stream) == 1 then
+    local info = call('XINFO', 'STREAM', stream)
+    for i = 1, #info, 2 do
+      if info[i] == 'length' then state.length = info[i + 1]
+      elseif info[i] == 'entries-added' then ever = info[i + 1]
+      elseif info[i] == 'last-entry' and info[i + 1] then state.last = info[i + 1][1] end
+    end
+  end
+  state.uncounted = ever - (call('HGET', prefix .. 'added', lane .. '|') or 0)
+  return state
+end
+local function is_at_end(state, cur) return state.last == '' or not later(state.last, cur) end

@@ -25,7 +25,7 @@ end
 
 for lane = 0, lanes - 1 do
   for _, hash in ipairs({'cur', 'runto', 'gen'}) do move_field(hash, old .. '|' .. lane, new .. '|' .. lane) end
-  for _, kind in ipairs({'ahead:', 'open:', 'opendue:', 'history:'}) do
+  for _, kind in ipairs({'ahead:', 'open:', 'opendue:', 'history:', 'passed:'}) do
     move_key(kind .. old .. ':' .. lane, kind .. new .. ':' .. lane)
   end
   call('ZREM', due, old .. '|' .. lane)
@@ -33,7 +33,7 @@ for lane = 0, lanes - 1 do
 end
 move_key('dead:' .. old, 'dead:' .. new)
 move_key('stats:' .. old, 'stats:' .. new)
-for _, hash in ipairs({'newest', 'wants', 'replays', 'since'}) do move_field(hash, old, new) end
+for _, hash in ipairs({'newest', 'wants', 'counted', 'replays', 'since'}) do move_field(hash, old, new) end
 for _, field in ipairs(call('HKEYS', prefix .. 'handlers')) do
   local name, of = string.match(field, '^(.-)|(.*)$')
   if name == old then move_field('handlers', field, new .. '|' .. of) end

@@ -24,11 +24,12 @@ local many = (#ARGV - 7) / 3
 if many > 0 and call('HLEN', open) + many > room then return {'full'} end
 
 local answers, put = {'ok'}, 0
+local passed = passed_key(handler, lane)
+local oldest = call('HGET', passed, 'oldest')
 while has_more() do
   local id, letter, record = take(), take(), take()
-  local passed = not later(id, cur)
   local answer
-  if not passed and call('SISMEMBER', ahead, id) == 0 then
+  if later(id, cur) and call('SISMEMBER', ahead, id) == 0 then
     answer = 'waiting'
   elseif call('HEXISTS', open, id) == 1 then
     answer = 'open'
@@ -39,6 +40,10 @@ while has_more() do
     put = put + 1
     call('HSET', open, id, record)
     call('SREM', ahead, id)
+    if oldest and (oldest == '-' or later(oldest, id)) then
+      oldest = id
+      call('HSET', passed, 'oldest', id)
+    end
   end
   answers[#answers + 1] = answer
 end

@@ -4,7 +4,9 @@
 -- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms), mode (work, sleep, release, leave), new cur ('' = unchanged),
 --   read after, count, max bytes, then six lists, each after its length:
 --   puts (id, due ms or '', record), dels (id), dead (id, type, key, reason, trace, record), stats (field, by),
---   ahead (id: settled although the cursor is not there yet), passed (id: the cursor is there now); last,
+--   ahead (id: settled although the cursor is not there yet), passed (id: the cursor is there now); then
+--   three for the lag, counted only where the cursor is given: wanted events that the cursor passes with this step,
+--   those after it that are settled or open, id of the oldest unsettled one ('-' = none); last,
 --   one entry of the history ('' = nothing was settled)
 prefix = take()
 local handler, lane, queue, token, seq, ttl_ms = take(), take(), take(), take(), take(), take_number()
@@ -21,8 +23,11 @@ if holder[1] ~= token then return {'lost'} end
 local wants = call('HGET', prefix .. 'wants', handler)
 if not wants then return {'lost'} end
 
+local changed = (call('HGET', prefix .. 'gen', pair) or '0') ~= (holder[3] or '0') and 1 or 0
+local passed = passed_key(handler, lane)
 if holder[2] ~= seq then
   if tonumber(holder[2]) + 1 ~= tonumber(seq) then return {'lost'} end
+  local old_cur = call('HGET', prefix .. 'cur', pair)
   if new_cur ~= '' then call('HSET', prefix .. 'cur', pair, new_cur) end
   for _ = 1, take_number() do
     local id, due_ms, record = take(), take(), take()
@@ -41,6 +46,15 @@ if holder[2] ~= seq then
   for _ = 1, take_number() do call('HINCRBY', prefix .. 'stats:' .. handler, take(), take()) end
   for _ = 1, take_number() do call('SADD', ahead, take()) end
   for _ = 1, take_number() do call('SREM', ahead, take()) end
+  local passes, beyond, oldest = take_number(), take_number(), take()
+  if new_cur ~= '' then
+    local known = call('HMGET', passed, 'n', 'cur')
+    -- A change from outside may have opened an older event, which this drain does not know.
+    if changed == 1 then call('HDEL', passed, 'oldest') else call('HSET', passed, 'oldest', oldest) end
+    if known[1] and known[2] == old_cur then
+      call('HSET', passed, 'n', known[1] + passes, 'cur', new_cur, 'beyond', beyond)
+    end
+  end
   local history = take()
   if history ~= '' then call('XADD', prefix .. 'history:' .. handler .. ':' .. lane, '*', 'd', history) end
   call('HSET', lease, 'seq', seq)
@@ -48,12 +62,13 @@ end
 
 local now = now_ms()
 local paused = call('HEXISTS', prefix .. 'paused', handler)
-local changed = (call('HGET', prefix .. 'gen', pair) or '0') ~= (holder[3] or '0') and 1 or 0
 if mode == 'release' or mode == 'leave' then
   -- After a clean release nothing in (cur, runto] runs, so none of it is suspect. A drain that leaves has not read all
   -- of it: events that were running when a worker died stay suspect, and settled ones stay settled.
   if mode == 'release' then
     call('HSET', prefix .. 'runto', pair, call('HGET', prefix .. 'cur', pair))
+  else
+    call('HDEL', passed, 'n')  -- it did not see all that is settled after the cursor
   end
   if paused == 1 then call('ZREM', due, pair) else call('ZADD', due, now, pair) end
   call('DEL', lease)
@@ -101,6 +116,9 @@ if mode == 'sleep' and exhausted == 1 and #entries == 0 and paused + changed == 
   if not head[1] or tonumber(head[2]) > now then
     call('HSET', prefix .. 'cur', pair, scanned)
     call('HSET', prefix .. 'runto', pair, scanned)
+    -- Nothing waits, so the count is known, whatever older code left out.
+    call('HSET', passed, 'n', wanted_sum((wanted_set(wants)), lane), 'cur', scanned, 'beyond', 0)
+    call('HDEL', passed, 'pos', 'counted')
     if head[1] then call('ZADD', due, head[2], pair) else call('ZREM', due, pair) end
     call('DEL', lease)
     return {'asleep'}

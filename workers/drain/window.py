@@ -54,6 +54,8 @@ class Window:
         self._puts: dict[str, OpenRecord] = {}
         self._dels: list[str] = []
         self._passed: list[str] = []
+        self._wanted_passed = 0  # since the last changes
+        self._opened: list[tuple[tuple[int, int], Entry]] = []  # a heap; settled ones leave it late
 
     def __len__(self) -> int:
         """How many events lie between the cursor and what was read."""
@@ -70,6 +72,7 @@ class Window:
         entry.was, entry.due_ms = record.state, record.due_ms
         entry.in_open = True
         self.open_count += 1
+        heapq.heappush(self._opened, (entry.order, entry))
         self._recalled[record.event.stream_id] = entry
 
     def reread(self, event: StoredEvent, *, settled: bool) -> None:
@@ -241,6 +244,7 @@ class Window:
             entry = self._entries.popleft()
             entry.beyond = False
             self._passable -= 1
+            self._wanted_passed += 1
             self.cur = entry.event.stream_id
             if entry.ahead:
                 self._passed.append(entry.event.stream_id)
@@ -271,7 +275,26 @@ class Window:
         self._closed = []
         puts, dels = list(self._puts.values()), self._dels
         self._puts, self._dels = {}, []
-        return Settlement(self.cur, puts, dels, ahead=ahead, passed=passed)
+        wanted_passed, self._wanted_passed = self._wanted_passed, 0
+        return Settlement(
+            self.cur,
+            puts,
+            dels,
+            ahead=ahead,
+            passed=passed,
+            wanted_passed=wanted_passed,
+            beyond=self._passable,
+            oldest=self._oldest(),
+        )
+
+    def _oldest(self) -> str | None:
+        """Id of the oldest event that is not settled. The first after the cursor is neither settled nor open."""
+        while self._opened and self._opened[0][1].state == "settled":
+            heapq.heappop(self._opened)
+        first = self._entries[0] if self._entries else None
+        if self._opened and (first is None or self._opened[0][0] < first.order):
+            first = self._opened[0][1]
+        return first.event.stream_id if first is not None else None
 
     # Parts of these
 
@@ -338,6 +361,7 @@ class Window:
             entry.in_open = True
             self.open_count += 1
             self._passable += entry.beyond
+            heapq.heappush(self._opened, (entry.order, entry))
         self._puts[entry.event.stream_id] = entry.record(state)
 
     @staticmethod

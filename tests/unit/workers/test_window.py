@@ -248,3 +248,28 @@ def test_latest_compares_the_stored_time_without_reading_the_body():
     read_before = event._replace(body=json.dumps(dated).encode(), received_at_ms=1_767_398_400_000)
     assert own_ms_of(read_before) is not None
     assert own_ms_of(read_before._replace(occurred_at_us=NO_TIME)) is None
+
+
+def test_what_is_counted_for_the_lag_is_what_the_cursor_passed_and_what_is_settled_or_open_beyond():
+    w = window("none", stored(1), stored(2), stored(3), stored(4))
+    start(w)
+    settle(w, start(w))
+    w.retry(start(w), due_ms=50)
+    changes = w.changes()
+    assert (changes.wanted_passed, changes.beyond, changes.oldest) == (0, 2, "1-0")
+    w.pass_unfinished(stopping=False)
+    changes = w.changes()
+    assert (changes.cur, changes.wanted_passed, changes.beyond, changes.oldest) == ("3-0", 3, 0, "1-0")
+
+
+def test_the_oldest_may_be_open_or_the_first_after_the_cursor():
+    w = taken_up("none", [opened(5, "retry", 9), opened(2, "retry", 9)], [stored(7)], runto=1)
+    assert w.changes().oldest == "2-0"
+    w.start_due(9)
+    for entry in sorted(w.to_mark, key=lambda entry: entry.order):
+        settle(w, entry)
+        w.changes()
+    assert w.changes().oldest == "7-0"
+    settle(w, start(w))
+    changes = w.changes()
+    assert (changes.oldest, changes.wanted_passed) == (None, 1)

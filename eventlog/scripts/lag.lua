@@ -1,0 +1,84 @@
+#!lua flags=allow-oom,no-writes
+-- How far handlers are behind, without a body leaving Redis. See "Lag" in the README.
+-- ARGV: prefix, lanes, then handler names
+-- Returns per handler: events that wait, whether that is exact (else an upper bound), records in `open`, age of the
+--   oldest unsettled event (ms, -1 = none), whether that is exact, the lanes that must be counted.
+prefix = take()
+local lanes, now, states = take_number(), now_ms(), {}
+for lane = 0, lanes - 1 do states[lane] = lane_state(lane) end
+
+-- Events that wait for a pair, and whether that is exact.
+local function waiting_of(lane, cur, wants, record)
+  local state = states[lane]
+  if is_at_end(state, cur) then return 0, true end
+  local n, stored_cur, beyond, uncounted, pos = unpack(record, 1, 5)
+  if not n or not uncounted or pos or not wants then return state.length, false end
+  local waiting = wanted_sum(wants, lane) - n
+  local new = state.uncounted - uncounted
+  if stored_cur == cur and new == 0 then
+    waiting = waiting - beyond
+    if waiting >= 0 and waiting <= state.length then return waiting, true end
+  elseif new >= 0 and waiting + new >= 0 then -- more was passed than counted, and more was added
+    return math.min(waiting + new, state.length), false
+  end
+  return state.length, false
+end
+
+-- Id of the oldest event that is not settled (nil = none), and whether that is exact.
+local function oldest_of(handler, lane, cur, waiting, opened, wants, record)
+  local stored_cur, oldest = record[2], record[6]
+  if waiting == 0 and opened == 0 then return nil, true end
+  if stored_cur == cur and oldest and oldest ~= '-' then return oldest, true end
+  -- The first event after the cursor may be unwanted or settled: then the oldest is younger.
+  local id, exact
+  if waiting > 0 then
+    local entry = call('XRANGE', prefix .. 'events:' .. lane, '(' .. cur, '+', 'COUNT', 1)[1]
+    local ahead = prefix .. 'ahead:' .. handler .. ':' .. lane
+    id = entry[1]
+    for i = 1, #entry[2], 2 do
+      if entry[2][i] == 't' then exact = wants and is_wanted(wants, entry[2][i + 1]) end
+    end
+    exact = exact and call('SISMEMBER', ahead, id) == 0
+  end
+  -- Only code that does not keep the oldest leaves this to be found; counting ends it.
+  if opened > 0 then
+    exact = false
+    for _, open_id in ipairs(call('HKEYS', prefix .. 'open:' .. handler .. ':' .. lane)) do
+      if not id or later(id, open_id) then id = open_id end
+    end
+  end
+  return id, exact
+end
+
+local function lag_of(handler)
+  local text, wants = call('HGET', prefix .. 'wants', handler), nil
+  if text then
+    local set, sorted = wanted_set(text)
+    if call('HGET', prefix .. 'counted', handler) == sorted then wants = set end
+  end
+  local waiting, is_exact, open, age, is_age_exact, to_count = 0, 1, 0, -1, 1, {}
+  for lane = 0, lanes - 1 do
+    local cur = call('HGET', prefix .. 'cur', handler .. '|' .. lane)
+    if cur then
+      local record = call('HMGET', passed_key(handler, lane), 'n', 'cur', 'beyond', 'uncounted', 'pos', 'oldest')
+      local here, exact = waiting_of(lane, cur, wants, record)
+      local opened = call('HLEN', prefix .. 'open:' .. handler .. ':' .. lane)
+      local id, id_exact = oldest_of(handler, lane, cur, here, opened, wants, record)
+      waiting, open = waiting + here, open + opened
+      if not exact then is_exact = 0 end
+      if id then
+        local age_here = math.max(0, now - parts(id))
+        if age_here > age then age, is_age_exact = age_here, id_exact and 1 or 0 end
+      end
+      -- At the end of a lane nothing waits, but what is added next must be counted from there.
+      if not exact or not record[1] or record[2] ~= cur or record[5] or tonumber(record[4]) ~= states[lane].uncounted then
+        to_count[#to_count + 1] = lane
+      end
+    end
+  end
+  return {waiting, is_exact, open, age, is_age_exact, to_count}
+end
+
+local answers = {}
+while has_more() do answers[#answers + 1] = lag_of(take()) end
+return answers

@@ -1,0 +1,310 @@
+#!lua
+-- Precedes every script, since Redis gives a script no way to load another.
+local call = redis.call
+local prefix -- of every key; each script that needs it sets it first
+
+-- Arguments are read in order: take() returns the next one, take(n) a list of the next n. Lua 5.1 evaluates lists from
+-- left to right, so `local a, b = take(), take()` is in order.
+local taken = 0
+local function take(n)
+  if not n then
+    taken = taken + 1
+    return ARGV[taken]
+  end
+  local first = taken + 1
+  taken = taken + n
+  return {unpack(ARGV, first, taken)}
+end
+local function take_number() return tonumber(take()) end
+local function has_more() return taken < #ARGV end
+
+-- Unix time by the clock of Redis.
+local function now_ms()
+  local time = call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Stream ids are <ms>-<number>.
+local function parts(id)
+  local ms, number = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(number)
+end
+local function later(a, b)
+  local a_ms, a_number = parts(a)
+  local b_ms, b_number = parts(b)
+  return a_ms > b_ms or (a_ms == b_ms and a_number > b_number)
+end
+
+-- Queue and name of each handler in one entry of the `routes` hash.
+local function each_route(route) return string.gmatch(route or '', '([^\t\n]+)\t([^\t\n]+)') end
+
+local function queue_of(handler, version)
+  return cjson.decode(call('HGET', prefix .. 'handlers', handler .. '|' .. version)).declaration.queue
+end
+
+local function paused_handlers()
+  local paused = {}
+  for _, name in ipairs(call('HKEYS', prefix .. 'paused')) do paused[name] = true end
+  return paused
+end
+
+local function is_leased(handler, lane)
+  return call('EXISTS', prefix .. 'lease:' .. handler .. ':' .. lane) == 1
+end
+
+-- Make a pair due. A pair with a drain needs nothing: its next step reads on, or checks again before it sleeps.
+local function mark_due(queue, handler, lane, at_ms)
+  if is_leased(handler, lane) then return false end
+  call('ZADD', prefix .. 'due:' .. queue, 'LT', at_ms, handler .. '|' .. lane)
+  return true
+end
+-- Append a batch: one answer per element, in order, independent of the others.
+-- Per element: judge, XADD, remember, in this order: a script that fails half-way is not rolled back, and "seen"
+-- without an event would be a loss.
+-- ARGV: prefix, duplicate window (hours), wake throttle (ms), then 13 values per element:
+--   kind (e event, q quarantine), lane, type or reason, key, body, received_at_ms, key id, mark, digest ('' = none),
+--   mode (drop, mark, again), traceparent, nonce ('' = none), hash of type and entity ('' = it has no entity)
+-- Answers: id = accepted, q<id> = quarantined, =<reason> = duplicate, !<error> = refused
+prefix = take()
+local window_hours, throttle_ms = take_number(), take_number()
+-- The elements are read twice and in the hot path, so by position and not by take().
+local ARGV, first, stride = ARGV, taken + 1, 13
+if call('EXISTS', prefix .. 'full') == 1 then
+  local refused = {}
+  for _ = first, #ARGV, stride do refused[#refused + 1] = '!FULL' end
+  return {refused, {}}
+end
+local now = now_ms()
+local now_s = math.floor(now / 1000)
+
+-- The window has at most seven parts, so that checking a batch of any size costs seven calls.
+local bucket_hours = math.max(1, math.ceil(window_hours / 6))
+local bucket = math.floor(now_s / 3600 / bucket_hours)
+local oldest = bucket - math.ceil(window_hours / bucket_hours)
+local function part(name, number) return prefix .. name .. ':' .. string.format('%d', number * bucket_hours) end
+-- Our own nonces are kept in sets of 240 s, so that most checks need one set.
+local OWN_S, OWN_PART_S, PAIR_S = 120, 240, 120
+local own_part = math.floor(now_s / OWN_PART_S)
+local function own_key(number) return prefix .. 'own:' .. string.format('%d', number) end
+
+local digests, nonces = {}, {}
+for at = first, #ARGV, stride do
+  local digest, nonce = ARGV[at + 8], ARGV[at + 11]
+  if digest ~= '' then digests[#digests + 1] = digest end
+  if nonce ~= '' then nonces[#nonces + 1] = nonce end
+end
+local seen, own = {}, {}
+local function look(key, members, found)
+  local hits = call('SMISMEMBER', key, unpack(members))
+  for i = 1, #hits do
+    if hits[i] == 1 then found[members[i]] = true end
+  end
+end
+if #digests > 0 and window_hours > 0 then
+  for number = oldest, bucket do look(part('seen', number), digests, seen) end
+end
+if #nonces > 0 then
+  look(own_key(own_part), nonces, own)
+  if now_s - own_part * OWN_PART_S < OWN_S then look(own_key(own_part - 1), nonces, own) end
+end
+
+-- Value of a field in the newest part that has it. Only called for a body that was seen before.
+local function newest(name, field)
+  for number = bucket, oldest, -1 do
+    local found = call('HGET', part(name, number), field)
+    if found then return found end
+  end
+end
+
+-- Type and entity -> digest of the event that was accepted last.
+local last = {}
+local function last_of(entity)
+  if last[entity] == nil then last[entity] = newest('last', entity) or '' end
+  return last[entity]
+end
+
+-- While two notification subscriptions of ours exist, accepted and paired copies of a body are counted per key:
+-- digest -> key id -> {count, ms of the last copy, of the one before, ...}, without times older than PAIR_S.
+local two_since = call('HGET', prefix .. 'subscription', 'two_since')
+local copies_name = two_since and 'copies:' .. two_since
+local copies, counted = {}, {}
+local function copies_of(digest)
+  if not copies[digest] then
+    local packed = seen[digest] and newest(copies_name, digest)
+    copies[digest] = packed and cmsgpack.unpack(packed) or {}
+  end
+  return copies[digest]
+end
+local function is_paired(digest, key_id, mode)
+  local by_key = copies_of(digest)
+  local n = (by_key[key_id] or {0})[1] + 1
+  for other, found in pairs(by_key) do
+    if other ~= key_id and found[1] >= n
+        and (mode == 'drop' or (found[2 + found[1] - n] or 0) >= now - PAIR_S * 1000) then
+      return true
+    end
+  end
+  return false
+end
+local function count_copy(digest, key_id)
+  local by_key = copies_of(digest)
+  local found = by_key[key_id] or {0}
+  found[1] = found[1] + 1
+  table.insert(found, 2, now)
+  while found[#found] < now - PAIR_S * 1000 do found[#found] = nil end
+  by_key[key_id] = found
+  if not counted[digest] then
+    counted[digest] = true
+    counted[#counted + 1] = digest
+  end
+end
+
+-- Returns why an element is a duplicate, or else why it may be one.
+local function judge(digest, mode, nonce, entity, key_id)
+  if own[nonce] then return 'appended-before' end
+  if mode == 'again' then return nil, 'appended-again' end
+  if two_since and key_id ~= '' and is_paired(digest, key_id, mode) then
+    count_copy(digest, key_id)
+    return 'other-key'
+  end
+  if not seen[digest] then return nil end
+  if mode == 'mark' then return nil, 'no-own-time' end
+  if entity == '' or last_of(entity) == digest then return 'equal-body' end
+  return nil, 'not-last'
+end
+
+local answers, counts, touched, streams = {}, {}, {}, {}
+local accepted, by_name = 0, {}
+local new_seen, new_own, new_last = {}, {}, {}
+local function count(name) counts[name] = (counts[name] or 0) + 1 end
+
+for at = first, #ARGV, stride do
+  local kind, lane, name = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local body, received, key_id = ARGV[at + 4], ARGV[at + 5], ARGV[at + 6]
+  local answer
+  if kind == 'q' then
+    local id = redis.pcall('XADD', prefix .. 'quarantine', '*',
+      'v', '1', 'reason', name, 'b', body, 'r', received, 's', key_id)
+    if type(id) == 'table' then
+      answer = '!' .. (id.err or 'refused')
+    else
+      answer = 'q' .. id
+      count('quarantined')
+    end
+  else
+    local digest, nonce, entity = ARGV[at + 8], ARGV[at + 11], ARGV[at + 12]
+    local duplicate, repeated = judge(digest, ARGV[at + 9], nonce, entity, key_id)
+    if duplicate then
+      answer = '=' .. duplicate
+      count('duplicates')
+      count('duplicates:' .. duplicate)
+    else
+      local mark = ARGV[at + 7]
+      if repeated then mark = (mark == '' and '' or mark .. ',') .. 'maybe_repeat,' .. repeated end
+      local stream, key, traceparent, id = streams[lane], ARGV[at + 3], ARGV[at + 10], nil
+      if not stream then
+        stream = prefix .. 'events:' .. lane
+        streams[lane] = stream
+      end
+      if traceparent == '' then
+        id = redis.pcall('XADD', stream, '*',
+          'v', '1', 't', name, 'k', key, 'b', body, 'r', received, 's', key_id, 'm', mark)
+      else
+        id = redis.pcall('XADD', stream, '*',
+          'v', '1', 't', name, 'k', key, 'b', body, 'r', received, 's', key_id, 'm', mark, 'tp', traceparent)
+      end
+      if type(id) == 'table' then
+        answer = '!' .. (id.err or 'refused')
+      else
+        answer = id
+        if nonce ~= '' then
+          own[nonce] = true
+          new_own[#new_own + 1] = nonce
+        end
+        if digest ~= '' and window_hours > 0 then
+          if two_since and key_id ~= '' then count_copy(digest, key_id) end
+          seen[digest] = true
+          new_seen[#new_seen + 1] = digest
+          if entity ~= '' then
+            last[entity] = digest
+            new_last[#new_last + 1] = entity
+            new_last[#new_last + 1] = digest
+          end
+        end
+        accepted = accepted + 1
+        by_name[name] = (by_name[name] or 0) + 1
+        touched[lane] = touched[lane] or {}
+        touched[lane][name] = true
+      end
+    end
+  end
+  answers[#answers + 1] = answer
+end
+
+local window_s = (window_hours + bucket_hours) * 3600
+local function remember(command, key, values, ttl_s)
+  if #values > 0 then
+    call(command, key, unpack(values))
+    call('EXPIRE', key, ttl_s)
+  end
+end
+remember('SADD', own_key(own_part), new_own, OWN_PART_S + OWN_S)
+remember('HSET', part('last', bucket), new_last, window_s)
+remember('SADD', part('seen', bucket), new_seen, window_s)
+if two_since then
+  local new_copies = {}
+  for _, digest in ipairs(counted) do
+    new_copies[#new_copies + 1] = digest
+    new_copies[#new_copies + 1] = cmsgpack.pack(copies[digest])
+  end
+  remember('HSET', part(copies_name, bucket), new_copies, window_s)
+end
+if accepted > 0 then counts.accepted = accepted end
+for name, by in pairs(by_name) do counts['accepted:' .. name] = by end
+for name, by in pairs(counts) do
+  call('HINCRBY', prefix .. 'counts', name, by)
+end
+
+-- Every handler that wants one of these types becomes due on that lane. Many pairs in one call, but not too many for
+-- unpack; so not mark_due(), which makes one call each.
+local routes, woken, due, queues = {}, {}, {}, {}
+local function route_of(name)
+  if routes[name] == nil then routes[name] = call('HGET', prefix .. 'routes', name) or '' end
+  return routes[name]
+end
+local function flush(queue)
+  if call('ZADD', prefix .. 'due:' .. queue, 'LT', 'CH', unpack(due[queue])) > 0 then woken[queue] = true end
+  due[queue] = nil
+end
+local done, paused = {}, paused_handlers()
+for lane, names in pairs(touched) do
+  names['*'] = true
+  for name in pairs(names) do
+    for queue, handler in each_route(route_of(name)) do
+      local pair = handler .. '|' .. lane
+      if not done[pair] and not paused[handler] then
+        done[pair] = true
+        if not is_leased(handler, lane) then
+          if not due[queue] then
+            due[queue] = {}
+            queues[#queues + 1] = queue
+          end
+          local pairs_due = due[queue]
+          pairs_due[#pairs_due + 1] = now
+          pairs_due[#pairs_due + 1] = pair
+          if #pairs_due >= 1000 then flush(queue) end
+        end
+      end
+    end
+  end
+end
+for _, queue in ipairs(queues) do
+  if due[queue] then flush(queue) end
+end
+local wake = {}
+for queue in pairs(woken) do
+  if call('SET', prefix .. 'wake:' .. queue, '1', 'NX', 'PX', throttle_ms) then
+    wake[#wake + 1] = queue
+  end
+end
+return {answers, wake}

@@ -1,0 +1,168 @@
+#!lua flags=allow-oom
+-- Precedes every script, since Redis gives a script no way to load another.
+local call = redis.call
+local prefix -- of every key; each script that needs it sets it first
+
+-- Arguments are read in order: take() returns the next one, take(n) a list of the next n. Lua 5.1 evaluates lists from
+-- left to right, so `local a, b = take(), take()` is in order.
+local taken = 0
+local function take(n)
+  if not n then
+    taken = taken + 1
+    return ARGV[taken]
+  end
+  local first = taken + 1
+  taken = taken + n
+  return {unpack(ARGV, first, taken)}
+end
+local function take_number() return tonumber(take()) end
+local function has_more() return taken < #ARGV end
+
+-- Unix time by the clock of Redis.
+local function now_ms()
+  local time = call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Stream ids are <ms>-<number>.
+local function parts(id)
+  local ms, number = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(number)
+end
+local function later(a, b)
+  local a_ms, a_number = parts(a)
+  local b_ms, b_number = parts(b)
+  return a_ms > b_ms or (a_ms == b_ms and a_number > b_number)
+end
+
+-- Queue and name of each handler in one entry of the `routes` hash.
+local function each_route(route) return string.gmatch(route or '', '([^\t\n]+)\t([^\t\n]+)') end
+
+local function queue_of(handler, version)
+  return cjson.decode(call('HGET', prefix .. 'handlers', handler .. '|' .. version)).declaration.queue
+end
+
+local function paused_handlers()
+  local paused = {}
+  for _, name in ipairs(call('HKEYS', prefix .. 'paused')) do paused[name] = true end
+  return paused
+end
+
+local function is_leased(handler, lane)
+  return call('EXISTS', prefix .. 'lease:' .. handler .. ':' .. lane) == 1
+end
+
+-- Make a pair due. A pair with a drain needs nothing: its next step reads on, or checks again before it sleeps.
+local function mark_due(queue, handler, lane, at_ms)
+  if is_leased(handler, lane) then return false end
+  call('ZADD', prefix .. 'due:' .. queue, 'LT', at_ms, handler .. '|' .. lane)
+  return true
+end
+-- One step of a drain: settle, renew the lease, read on, or fall asleep. A seq is applied once; a repeated call with
+-- the same seq changes nothing and reads again.
+-- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms), mode (work, sleep, release, leave), new cur ('' = unchanged),
+--   read after, count, max bytes, then six lists, each after its length:
+--   puts (id, due ms or '', record), dels (id), dead (id, type, key, reason, trace, record), stats (field, by),
+--   ahead (id: settled although the cursor is not there yet), passed (id: the cursor is there now); last,
+--   one entry of the history ('' = nothing was settled)
+prefix = take()
+local handler, lane, queue, token, seq, ttl_ms = take(), take(), take(), take(), take(), take_number()
+local mode, new_cur, after, count, max_bytes = take(), take(), take(), take_number(), take_number()
+local pair = handler .. '|' .. lane
+local lease = prefix .. 'lease:' .. handler .. ':' .. lane
+local open = prefix .. 'open:' .. handler .. ':' .. lane
+local open_due = prefix .. 'opendue:' .. handler .. ':' .. lane
+local ahead = prefix .. 'ahead:' .. handler .. ':' .. lane
+local due = prefix .. 'due:' .. queue
+
+local holder = call('HMGET', lease, 'token', 'seq', 'gen')
+if holder[1] ~= token then return {'lost'} end
+local wants = call('HGET', prefix .. 'wants', handler)
+if not wants then return {'lost'} end
+
+if holder[2] ~= seq then
+  if tonumber(holder[2]) + 1 ~= tonumber(seq) then return {'lost'} end
+  if new_cur ~= '' then call('HSET', prefix .. 'cur', pair, new_cur) end
+  for _ = 1, take_number() do
+    local id, due_ms, record = take(), take(), take()
+    call('HSET', open, id, record)
+    if due_ms == '' then call('ZREM', open_due, id) else call('ZADD', open_due, due_ms, id) end
+  end
+  for _ = 1, take_number() do
+    local id = take()
+    call('HDEL', open, id)
+    call('ZREM', open_due, id)
+  end
+  for _ = 1, take_number() do
+    call('XADD', prefix .. 'dead:' .. handler, '*', 'v', '1', 'event', lane .. '-' .. take(),
+      't', take(), 'k', take(), 'reason', take(), 'trace', take(), 'record', take())
+  end
+  for _ = 1, take_number() do call('HINCRBY', prefix .. 'stats:' .. handler, take(), take()) end
+  for _ = 1, take_number() do call('SADD', ahead, take()) end
+  for _ = 1, take_number() do call('SREM', ahead, take()) end
+  local history = take()
+  if history ~= '' then call('XADD', prefix .. 'history:' .. handler .. ':' .. lane, '*', 'd', history) end
+  call('HSET', lease, 'seq', seq)
+end
+
+local now = now_ms()
+local paused = call('HEXISTS', prefix .. 'paused', handler)
+local changed = (call('HGET', prefix .. 'gen', pair) or '0') ~= (holder[3] or '0') and 1 or 0
+if mode == 'release' or mode == 'leave' then
+  -- After a clean release nothing in (cur, runto] runs, so none of it is suspect. A drain that leaves has not read all
+  -- of it: events that were running when a worker died stay suspect, and settled ones stay settled.
+  if mode == 'release' then
+    call('HSET', prefix .. 'runto', pair, call('HGET', prefix .. 'cur', pair))
+  end
+  if paused == 1 then call('ZREM', due, pair) else call('ZADD', due, now, pair) end
+  call('DEL', lease)
+  return {'released'}
+end
+call('PEXPIRE', lease, ttl_ms)
+call('ZADD', due, now + ttl_ms, pair)
+
+local entries, scanned, exhausted = {}, after, 0
+if count > 0 then
+  local wanted, everything = {}, false
+  for name in string.gmatch(wants, '[^\n]+') do
+    wanted[name] = true
+    if name == '*' then everything = true end
+  end
+  -- Small pages, since bodies can be large; a limited number, since unwanted events can be many.
+  local bytes, full, pages = 0, false, 0
+  repeat
+    local size = math.min(32, count - #entries)
+    local page = call('XRANGE', prefix .. 'events:' .. lane, '(' .. scanned, '+', 'COUNT', size)
+    for _, entry in ipairs(page) do
+      scanned = entry[1]
+      local type_name, body
+      local fields = entry[2]
+      for i = 1, #fields, 2 do
+        if fields[i] == 't' then type_name = fields[i + 1] elseif fields[i] == 'b' then body = fields[i + 1] end
+      end
+      if everything or wanted[type_name] then
+        entries[#entries + 1] = entry
+        bytes = bytes + #body
+        if bytes >= max_bytes then full = true break end
+      end
+    end
+    pages = pages + 1
+    if not full and #page < size then exhausted = 1 end
+  until full or exhausted == 1 or #entries >= count or pages >= 32
+  -- runto only grows: a takeover reads again what was handed out, and the rest of it stays handed out.
+  if #entries > 0 and later(scanned, call('HGET', prefix .. 'runto', pair) or '0-0') then
+    call('HSET', prefix .. 'runto', pair, scanned)
+  end
+end
+
+if mode == 'sleep' and exhausted == 1 and #entries == 0 and paused + changed == 0 then
+  local head = call('ZRANGE', open_due, 0, 0, 'WITHSCORES')
+  if not head[1] or tonumber(head[2]) > now then
+    call('HSET', prefix .. 'cur', pair, scanned)
+    call('HSET', prefix .. 'runto', pair, scanned)
+    if head[1] then call('ZADD', due, head[2], pair) else call('ZREM', due, pair) end
+    call('DEL', lease)
+    return {'asleep'}
+  end
+end
+return {'ok', scanned, exhausted, entries, call('HGET', prefix .. 'newest', handler) or '', paused, changed}
