@@ -51,12 +51,19 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--rate", type=float, default=40.0, help="notifications per second")
+    parser.add_argument("--redis", action="store_true", help="with Redis of this machine instead of Valkey")
     wanted = parser.parse_args()
     seed = random.randrange(1_000_000) if wanted.seed is None else wanted.seed
     # RQ reads its prefix when it is imported.
     os.environ["RQ_KEY_PREFIX"] = "awr:rq"
+    from eventlog.connection import embedded
     from tests.chaos.play import play
 
+    if wanted.redis:
+        binary = shutil.which("redis-server")
+        if binary is None:
+            parser.error("--redis: no redis-server is installed here")
+        embedded.server_binary = lambda: Path(binary)
     folder = Path(tempfile.mkdtemp(prefix="awr-chaos-"))
     print(f"seed {seed}, {wanted.seconds:.0f} s, in {folder}", flush=True)
     lines, broken = _told(play(wanted.seconds, seed, folder, rate=wanted.rate))

@@ -1,4 +1,4 @@
-"""The processes of a chaos run: a crew of workers under its supervisor, and receivers that come back when killed."""
+"""The processes of a chaos run: workers under their supervisors, and receivers that come back when killed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tests.chaos.roles import ROLES
+from tests.chaos.roles import ROLES, WIDENED
 from tests.chaos.story import Span
 from tests.door import Door
 
 PREFIX, LANES = "awr:", 4
+CODE, NEXT_CODE = "tests.chaos.recording", "tests.chaos.recording_next"
+IMAGE_OF_SOME = (
+    "chaos.entity",
+    "chaos.flaky",
+    "chaos.latest",
+    WIDENED,
+)  # another image serves no more than these
 ROOT = Path(__file__).parents[2]
 _LOOK_S = 0.02
 
@@ -28,11 +35,23 @@ class Crew:
     Attributes:
         lives: of the workers that are gone.
         helper_lives: of what workers had started: processes for isolated handlers, and their forks.
+
+    Args:
+        code: module of the handlers.
+        image: names of the handlers that are in it.
     """
 
-    def __init__(self, redis_url: str, folder: Path, *, processes: int) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        folder: Path,
+        *,
+        processes: int,
+        code: str = CODE,
+        image: Iterable[str] = tuple(ROLES),
+    ) -> None:
         self._log = (folder / "workers.log").open("ab")
-        self._arguments = ["worker", "--processes", str(processes), "--load", "tests.chaos.recording"]
+        self._code, self._processes = code, processes
         self._environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("AWR_", "RQ_"))},
             "AWR_REDIS_URL": redis_url,
@@ -40,7 +59,7 @@ class Crew:
             "AWR_LANES": str(LANES),
             "AWR_REGISTER": "off",
             "AWR_ADMIN_PORT": "0",
-            "AWR_HANDLERS_ALLOW": ",".join(ROLES),
+            "AWR_HANDLERS_ALLOW": ",".join(image),
             "AWR_LOG_FORMAT": "json",
             "CHAOS_RECORD": str(folder / "record.jsonl"),
             "CHAOS_UPS": str(folder / "ups.jsonl"),
@@ -75,6 +94,11 @@ class Crew:
     def supervisor(self) -> int:
         return self._supervisor.pid
 
+    def deploy(self, code: str) -> None:
+        """Stop it with SIGTERM, and start it again with other code."""
+        self._code = code
+        self._supervisor.terminate()
+
     def stop(self) -> int:
         """Stop it with SIGTERM; return the exit status."""
         self._ending = True
@@ -96,7 +120,16 @@ class Crew:
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "commands", *self._arguments],
+            [
+                sys.executable,
+                "-m",
+                "commands",
+                "worker",
+                "--processes",
+                str(self._processes),
+                "--load",
+                self._code,
+            ],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -115,6 +148,86 @@ class Crew:
             forks = [pid for helper in below for pid in _children_of(helper)]
             _follow([*below, *forks], self._helpers, self.helper_lives)
             time.sleep(_LOOK_S)
+
+
+class Workforce:
+    """A crew that stays, and guests: workers that join it, and leave again.
+
+    Args:
+        guest: makes one, of the code and the image that it is given.
+    """
+
+    def __init__(self, crew: Crew, guest: Callable[[str, Iterable[str]], Crew]) -> None:
+        self.crew = crew
+        self.code = CODE
+        self._guest = guest
+        self._all = [crew]
+        self._guests: list[Crew] = []
+        self._leaving: list[threading.Thread] = []
+
+    @property
+    def workers(self) -> list[int]:
+        """Process ids of the workers that run now."""
+        return sorted(pid for crew in self._all for pid in crew.workers)
+
+    @property
+    def helpers(self) -> list[int]:
+        """Process ids of what workers have started."""
+        return sorted(pid for crew in self._all for pid in crew.helpers)
+
+    @property
+    def ups(self) -> dict[int, float]:
+        """Process id of every worker that has come up, and when."""
+        return self.crew.ups
+
+    @property
+    def lives(self) -> list[Span]:
+        return [life for crew in self._all for life in crew.lives]
+
+    @property
+    def helper_lives(self) -> list[Span]:
+        return [life for crew in self._all for life in crew.helper_lives]
+
+    @property
+    def guests(self) -> int:
+        """How many are there now."""
+        return len(self._guests)
+
+    def join(self, image: Iterable[str]) -> None:
+        """Another worker, of the code that is deployed now."""
+        guest = self._guest(self.code, image)
+        self._all.append(guest)
+        self._guests.append(guest)
+
+    def leave(self) -> int | None:
+        """The guest that came first ends politely; return the process id of its worker, None without one."""
+        if not self._guests:
+            return None
+        guest = self._guests.pop(0)
+        pid = next(iter(guest.workers), 0)
+        thread = threading.Thread(target=guest.stop, daemon=True)
+        self._leaving.append(thread)
+        thread.start()
+        return pid
+
+    def deploy(self) -> None:
+        """The next version of the code: guests from now on have it, and the crew is started again with it."""
+        self.code = NEXT_CODE
+        self.crew.deploy(NEXT_CODE)
+
+    def stop(self) -> int:
+        """Stop all with SIGTERM; return the exit status of the crew's supervisor."""
+        while self.leave() is not None:
+            pass
+        code = self.crew.stop()
+        for thread in self._leaving:
+            thread.join(60)
+        return code
+
+    def close(self) -> None:
+        """End every process that is left."""
+        for crew in self._all:
+            crew.close()
 
 
 class Doors:

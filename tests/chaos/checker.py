@@ -148,7 +148,8 @@ def _settled(story: Story, known: Index, asked: Asked) -> Iterator[Violation]:
                 yield Violation(kind, event_id, f"{name}: {says}", lines)
     for handler, event_id in known.ended:
         event_or_none = known.stored.get(event_id)
-        if event_or_none is None or event_or_none.type not in ROLES[handler].types:
+        role = ROLES[handler]
+        if event_or_none is None or event_or_none.type not in (*role.types, *role.later_types):
             yield Violation("settled-unknown", event_id, f"{handler} settled what it was never to get")
 
 

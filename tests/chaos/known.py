@@ -30,6 +30,7 @@ class Index:
     """The same facts, found by name."""
 
     def __init__(self, story: Story) -> None:
+        self._widened_ms = story.widened_ms
         self.stored = {event.event_id: event for event in story.log}
         self.copies: dict[tuple[str, int], list[Stored]] = defaultdict(list)
         for event in story.log:
@@ -44,9 +45,11 @@ class Index:
             ends.sort(key=lambda end: end.at_ms)
 
     def wanted(self) -> Iterator[tuple[str, Role, Stored]]:
+        """Every delivery that must come to its end."""
         for name, role in ROLES.items():
             for event in self.stored.values():
-                if event.type in role.types:
+                since_ms = self._widened_ms if event.type in role.later_types else None
+                if event.type in role.types or (since_ms is not None and event.order[0] > since_ms):
                     yield name, role, event
 
     def lines(self, handler: str, event_id: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from eventlog.connection.embedded import EmbeddedServer
 from eventlog.history import decode
 from eventlog.log import EventLog
 from eventlog.record import id_order
-from tests.chaos.cast import LANES, PREFIX, Crew, Doors
+from tests.chaos.cast import LANES, PREFIX, Crew, Doors, Workforce
 from tests.chaos.follower import Follower
 from tests.chaos.keeper import Keeper
 from tests.chaos.oncall import OnCall
@@ -63,7 +63,10 @@ def play(seconds: float, seed: int, folder: Path, *, rate: float = 40.0) -> Play
         with proxied(server.url.removeprefix("unix://"), seed=seed, one_in=10) as proxy:
             proxy.faulty = False
             url = f"redis://127.0.0.1:{proxy.port}"
-            crew = Crew(url, folder, processes=PROCESSES)
+            workers = Workforce(
+                Crew(url, folder, processes=PROCESSES),
+                lambda code, image: Crew(url, folder, processes=1, code=code, image=image),
+            )
             try:
                 _wait_for_handlers(server.url)
                 doors = Doors(url, count=DOORS)
@@ -71,7 +74,7 @@ def play(seconds: float, seed: int, folder: Path, *, rate: float = 40.0) -> Play
                     sender = Sender(doors.ports, entities=ENTITIES, rate=rate, seed=seed)
                     oncall = OnCall(seed, url, server.url, folder / "oncall.log", entities=ENTITIES)
                     keeper, follower = Keeper(url, seed), Follower(server.url)
-                    striker = Striker(seed, server, proxy, crew, doors, struck=oncall.struck)
+                    striker = Striker(seed, server, proxy, workers, doors, struck=oncall.struck)
                     for one in (follower, sender, oncall, keeper):
                         one.start()
                     try:
@@ -83,15 +86,16 @@ def play(seconds: float, seed: int, folder: Path, *, rate: float = 40.0) -> Play
                 finally:
                     doors.close()
                 _wait_until_settled(server.url)
-                exit_code = crew.stop()
+                exit_code = workers.stop()
             finally:
-                crew.close()
+                workers.close()
             story.strikes = sorted(
                 [*striker.strikes, *oncall.strikes, *keeper.strikes], key=lambda strike: strike.at_s
             )
             story.stops, story.outages = striker.stops, striker.outages
             story.holds, story.agains = oncall.holds, oncall.agains
-            story.lives, story.helpers, story.ups = crew.lives, crew.helper_lives, crew.ups
+            story.widened_ms = striker.widened_ms
+            story.lives, story.helpers, story.ups = workers.lives, workers.helper_lives, workers.ups
             story.runs, story.effects = read_record((folder / "record.jsonl").read_bytes().splitlines())
             story.log = _whole_log(follower.stop(), story.runs)
             story.clock_ms = now_ms() - time.monotonic() * 1000

@@ -20,8 +20,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from handlers import Backoff, Context, Event, GiveUp, Raw, Skip, SyncContext, handler
-from tests.chaos.roles import ROLES, STEP_SPAN, chance
+from tests.chaos.roles import ROLES, STEP_SPAN, WIDENED, chance
 
+NEXT = "CHAOS_NEXT"  # set by the next version of this code (`recording_next.py`)
 _MODE = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 _FILE = os.open(os.environ["CHAOS_RECORD"], _MODE, 0o600)
 _UPS = os.open(os.environ["CHAOS_UPS"], _MODE, 0o600)
@@ -66,7 +67,7 @@ def _attempt(name: str, event: Event[Raw], attempt: int) -> Iterator[list[str]]:
 def _declared(name: str) -> dict[str, Any]:
     role = ROLES[name]
     return {
-        "on": role.types,
+        "on": (*role.types, *role.later_types) if os.environ.get(NEXT) else role.types,
         "order": role.order,
         "start": "oldest",
         "where": lambda event: not role.leaves_out(_n(event)),
@@ -134,6 +135,12 @@ async def once(event: Event[Raw], ctx: Context) -> None:
         result.append(await ctx.once("own", lambda: _slow_effect(event.id, "own")))
         if ctx.attempt == 1 and _luck("once", event) < 0.2:
             raise ValueError
+
+
+@handler(WIDENED, **_declared(WIDENED))
+async def widened(event: Event[Raw], ctx: Context) -> None:
+    with _attempt(WIDENED, event, ctx.attempt):
+        await asyncio.sleep(_takes_s(WIDENED, event))
 
 
 def _effect(scope: str, step: str) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 
 UPDATE, START_STOP = "SessionUpdateNotification", "SessionStartStopNotification"
 BOTH = (UPDATE, START_STOP)
+WIDENED = "chaos.widened"  # the handler that wants more types from its next version on
 STEP_SPAN = 20  # so many events of an entity share one once-only step of it
 
 
@@ -22,6 +23,7 @@ class Role:
         dies_of: reasons for dead letters that are part of the play.
         leaves_out: by their number, events that its `where` does not want.
         isolated: runs in forks.
+        later_types: what the next version of its code wants as well, which is deployed during the run.
     """
 
     order: Literal["entity", "none", "latest"]
@@ -30,6 +32,7 @@ class Role:
     dies_of: frozenset[str] = frozenset()
     leaves_out: Callable[[int], bool] = lambda n: False
     isolated: bool = False
+    later_types: tuple[str, ...] = ()
 
 
 ROLES: Mapping[str, Role] = MappingProxyType(
@@ -43,6 +46,7 @@ ROLES: Mapping[str, Role] = MappingProxyType(
             "entity", types=(UPDATE,), steady=False, leaves_out=lambda n: n % 5 != 0, isolated=True
         ),
         "chaos.once": Role("entity", steady=False, dies_of=frozenset({"step-uncertain"})),
+        WIDENED: Role("entity", types=(UPDATE,), steady=False, later_types=(START_STOP,)),
     }
 )
 

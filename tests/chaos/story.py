@@ -198,6 +198,8 @@ class Story:
         letters: dead letters at the end.
         holds, agains: what the operator on call did.
         clock_ms: what to add to the monotonic clock, in milliseconds, to have the clock of Redis.
+        widened_ms: when the log had the types that the next version of the code wants, by the clock of Redis; None
+            when it was never deployed.
         stops: when processes were stopped.
         outages: when Redis was not there, or no process could reach it.
         lives, helpers: when worker processes ran, and those that they started.
@@ -215,6 +217,7 @@ class Story:
     holds: list[Hold] = field(default_factory=list)
     agains: list[Again] = field(default_factory=list)
     clock_ms: float = 0.0
+    widened_ms: int | None = None
     strikes: list[Strike] = field(default_factory=list)
     stops: list[Span] = field(default_factory=list)
     outages: list[Span] = field(default_factory=list)

@@ -12,9 +12,10 @@ from collections.abc import Callable
 import redis
 
 from eventlog import wakeups
+from eventlog.clock import now_ms
 from eventlog.connection.embedded import EmbeddedServer
-from tests.chaos.cast import LANES, PREFIX, Crew, Doors
-from tests.chaos.roles import ROLES
+from tests.chaos.cast import IMAGE_OF_SOME, LANES, NEXT_CODE, PREFIX, Doors, Workforce
+from tests.chaos.roles import ROLES, START_STOP, WIDENED
 from tests.chaos.story import Span, Strike
 from tests.faulty_proxy import FaultyProxy
 
@@ -24,7 +25,10 @@ _AGAIN_S = 0.1
 _ONE_IN = 10
 _AT_WORK_SHARE = 0.8  # of the workers that are struck; the others may be just starting
 
-_LOSES_LEASES = frozenset({"kill-worker", "kill-isolated", "end-worker", "pause-past-lease"})
+_MOST_GUESTS = 3
+_DEPLOY_AT = 0.4  # share of the run after which the next version is deployed
+
+_LOSES_LEASES = frozenset({"kill-worker", "kill-isolated", "end-worker", "leave", "pause-past-lease"})
 
 _WEIGHTS = {
     "kill-worker": 60,
@@ -33,6 +37,8 @@ _WEIGHTS = {
     "kill-receiver": 7,
     "restart-redis": 5,
     "end-worker": 3,
+    "join": 8,
+    "leave": 6,
     "pause": 6,
     "pause-past-lease": 4,
     "reset-connections": 5,
@@ -49,6 +55,7 @@ class Striker:
 
     Attributes:
         strikes, stops, outages: what it did.
+        widened_ms: when the log knew what the next version of the code wants; None as long as it does not.
 
     Args:
         struck: called after each strike.
@@ -59,17 +66,19 @@ class Striker:
         seed: int,
         server: EmbeddedServer,
         proxy: FaultyProxy,
-        crew: Crew,
+        workers: Workforce,
         doors: Doors,
         *,
         struck: Callable[[], None] = lambda: None,
     ) -> None:
         self._random = random.Random(seed)
-        self._server, self._proxy, self._crew, self._doors = server, proxy, crew, doors
+        self._server, self._proxy, self._workers, self._doors = server, proxy, workers, doors
         self._struck = struck
         self._endings: list[tuple[float, Callable[[], None]]] = []
         self._stopped_pid = 0
         self._next_s = 0.0
+        self._deployed = False
+        self.widened_ms: int | None = None
         self.strikes: list[Strike] = []
         self.stops: list[Span] = []
         self.outages: list[Span] = []
@@ -77,8 +86,11 @@ class Striker:
     def run(self, seconds: float) -> None:
         """Strike for that long, then set everything right again."""
         end_s = time.monotonic() + seconds
+        deploy_s = end_s - (1 - _DEPLOY_AT) * seconds
         while (now_s := time.monotonic()) < end_s:
             self._end(now_s)
+            if now_s >= deploy_s:
+                self._deploy()
             if now_s >= self._next_s:
                 pause_s = self._random.uniform(*_EVERY_S) if self._strike() else _AGAIN_S
                 self._next_s = time.monotonic() + pause_s
@@ -102,6 +114,26 @@ class Striker:
         self.strikes.append(Strike(time.monotonic(), kind, pid, frozenset(lost)))
         return True
 
+    def _deploy(self) -> None:
+        """A worker of the next version joins; when the log knows what it wants, the others follow."""
+        if not self._deployed:
+            self._deployed = True
+            self._workers.code = NEXT_CODE
+            self._workers.join(ROLES)
+            self.strikes.append(Strike(time.monotonic(), "deploy"))
+        elif self.widened_ms is None and self._is_widened():
+            self.widened_ms = now_ms()
+            after_s = time.monotonic() + self._random.uniform(1.0, 6.0)
+            self._endings.append((after_s, self._workers.deploy))
+
+    def _is_widened(self) -> bool:
+        try:
+            with redis.Redis.from_url(self._server.url) as client:
+                wants = client.hget(f"{PREFIX}wants", WIDENED)
+        except redis.RedisError:
+            return False
+        return wants is not None and START_STOP.encode() in wants
+
     def _holders(self) -> dict[str, int]:
         """Which process has the lease of which pair."""
         pairs = [(name, lane) for name in ROLES for lane in range(LANES)]
@@ -117,13 +149,22 @@ class Striker:
         return self._signal_worker(signal.SIGKILL)
 
     def _kill_isolated(self) -> int | None:
-        return self._signal_one(signal.SIGKILL, self._crew.helpers)
+        return self._signal_one(signal.SIGKILL, self._workers.helpers)
 
     def _end_worker(self) -> int | None:
         return self._signal_worker(signal.SIGTERM)
 
+    def _join(self) -> int | None:
+        if self._workers.guests >= _MOST_GUESTS:
+            return None
+        self._workers.join(self._random.choice((tuple(ROLES), IMAGE_OF_SOME)))
+        return 0
+
+    def _leave(self) -> int | None:
+        return self._workers.leave()
+
     def _kill_supervisor(self) -> int | None:
-        return self._signal_one(signal.SIGKILL, [self._crew.supervisor])
+        return self._signal_one(signal.SIGKILL, [self._workers.crew.supervisor])
 
     def _kill_receiver(self) -> int | None:
         return self._doors.kill(self._random.randrange(2)) or None
@@ -179,7 +220,7 @@ class Striker:
 
     def _signal_worker(self, number: signal.Signals) -> int | None:
         """Only when another one is up to take over: a slow machine starts them more slowly than we strike."""
-        pids, ups = self._crew.workers, self._crew.ups
+        pids, ups = self._workers.workers, self._workers.ups
         able = [pid for pid in pids if pid in ups and pid != self._stopped_pid]
         at_work = len(able) > 1 and self._random.random() < _AT_WORK_SHARE
         return self._signal_one(number, able if at_work else [pid for pid in pids if {*able} - {pid}])
@@ -198,7 +239,7 @@ class Striker:
             return None
         from_s, pid = (
             time.monotonic(),
-            self._signal_one(signal.SIGSTOP, [*self._crew.workers, *self._crew.helpers]),
+            self._signal_one(signal.SIGSTOP, [*self._workers.workers, *self._workers.helpers]),
         )
         if pid is None:
             return None
