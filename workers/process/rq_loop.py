@@ -40,7 +40,7 @@ class Serving:
                 if self.stopping.is_set():
                     break  # the signal came before there was a worker
                 step = 0
-                self._worker.work(logging_level="WARNING")
+                self._worker.work()
             except (RedisError, OSError) as error:
                 self.stopping.wait(back_off_s(step, error))
                 step += 1
