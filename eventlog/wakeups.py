@@ -104,12 +104,12 @@ class Waker:
                 _log.debug("wake_up.dropped", queues=names)
 
     def close(self) -> None:
-        """Send the waiting wake-ups, then end the thread."""
+        """Send the waiting wake-ups, then end the thread. With a Redis that hangs, leave it to the process's end."""
         try:
             self._waiting.put(None, timeout=1.0)
         except queue.Full:
             return
-        self._thread.join(5.0)
+        self._thread.join(2.0)
         self._client.close()
 
     def _run(self) -> None:
@@ -128,7 +128,7 @@ class OneQueueWorker(BaseWorker):
     """
 
     def __init__(self, redis_url: str, queue_name: str) -> None:
-        client = connect_sync(redis_url)
+        client = connect_sync(redis_url, timeout_s=_WAIT_S + 2.0)
         super().__init__(
             [Queue(queue_name, connection=client, serializer=JSONSerializer)],
             connection=client,
@@ -138,6 +138,7 @@ class OneQueueWorker(BaseWorker):
             log_job_description=False,
         )
         self._redis_url = redis_url
+        self.on_turn: Callable[[], None] = lambda: None  # called every few seconds
         self._at_work = False
         self._beaten_s = -_BEAT_S
         self._suspended = False
@@ -159,6 +160,7 @@ class OneQueueWorker(BaseWorker):
             with _any_type():
                 self.register_birth()  # type: ignore[no-untyped-call]
             while not self._stop_requested:
+                self.on_turn()
                 self._beat()
                 if self._next():
                     self._at_work = True
@@ -280,6 +282,11 @@ class ForkingWorker(OneQueueWorker):
         self._longest_s = longest_s
         self._fork = 0
 
+    @property
+    def forked(self) -> bool:
+        """Whether a fork runs."""
+        return bool(self._fork)
+
     def wake_up(self) -> None:
         signals = {signal.SIGTERM, signal.SIGINT}
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # neither process may miss one, or take the other's
@@ -325,6 +332,7 @@ class ForkingWorker(OneQueueWorker):
                 _log.error("process.killed", process="isolated", reason="it outlived its time")
                 self._kill(fork)
                 end_s = math.inf
+            self.on_turn()
             with contextlib.suppress(redis.RedisError, OSError):
                 self._beat()
             time.sleep(_LOOK_S)
