@@ -1,11 +1,10 @@
-"""Processes end in time whatever Redis does, leave no orphan, and are replaced when they hang."""
+"""Processes end in time with a Redis that answers, hangs or is gone, and leave no orphan."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tests.e2e.test_isolation import Scene
 from tests.harness import event, soon
 
 ENDS_WITHIN_S, ORPHANS_END_WITHIN_S = 10.0, 15.0
+STARTS_WITHIN_S = 90.0  # two generations of processes, on a loaded machine
 COMMANDS = {
     "worker": ("worker",),
     "worker-two": ("worker", "--processes", "2"),
@@ -32,14 +32,9 @@ CASES = [
         for strike in STRIKES
         for at in ("idle", "work", "starting")
     ],
-    *[
-        (command, state, strike, "idle")
-        for command in COMMANDS
-        if command != "worker"
-        for state in STATES
-        for strike in STRIKES
-        if (command, strike) != ("serve", "kill-child")
-    ],
+    *[("worker-two", "hung", strike, "idle") for strike in STRIKES],
+    *[("serve", state, "term", "idle") for state in STATES],
+    *[("serve-two", "hung", strike, "idle") for strike in STRIKES],
 ]
 
 
@@ -82,9 +77,9 @@ def running(name: str, scene: Scene, tmp: Path) -> Iterator[Command]:
 
 def wait_until_idle(name: str, command: Command) -> None:
     if "worker" in name:
-        command.says(r"default\.isolated.*worker\.started")
+        command.says(r"default\.isolated.*worker\.started", within_s=STARTS_WITHIN_S)
     else:
-        command.says(r"door\.opened")
+        command.says(r"door\.opened", within_s=STARTS_WITHIN_S)
     if "two" in name:
         soon(
             lambda: (
@@ -110,7 +105,7 @@ def test_nothing_is_left(
                 soon(lambda: len(command.running()) > 1)
             if at == "work":
                 scene.append(event("wild", "session:1", n=1, do="take"))
-                soon(lambda: scene.notes("start"), within_s=30)
+                soon(lambda: scene.notes("start"), within_s=STARTS_WITHIN_S)
             if at != "starting":
                 broken.enter_context(redis_is(state, server))
             struck(command, strike, at_work=at == "work")
@@ -126,7 +121,5 @@ def struck(command: Command, strike: str, *, at_work: bool) -> None:
         command.kill()
         command.leaves_nothing(within_s=ORPHANS_END_WITHIN_S)
         return
-    start_s = time.monotonic()
     command.ask_to_end()
     command.leaves_nothing(within_s=ORPHANS_END_WITHIN_S if at_work else ENDS_WITHIN_S)
-    print("STOP", round(time.monotonic() - start_s, 1), command.process.wait(1))
