@@ -289,7 +289,7 @@ class ForkingWorker(OneQueueWorker):
 
     def wake_up(self) -> None:
         signals = {signal.SIGTERM, signal.SIGINT}
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # neither process may miss one, or take the other's
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # the fork must not run our handler
         try:
             self._fork = os.fork()
             if not self._fork:
@@ -323,6 +323,8 @@ class ForkingWorker(OneQueueWorker):
         """Wait until the fork has ended; kill it when it outlives its time. Return its wait status."""
         with contextlib.suppress(OSError):
             os.setpgid(fork, fork)  # so that a kill right after its birth finds its group
+        if self._stop_requested:
+            self._ask_fork()  # another thread got the signal while we forked
         end_s = time.monotonic() + self._longest_s
         while True:
             ended, status = os.waitpid(fork, os.WNOHANG)
@@ -339,9 +341,12 @@ class ForkingWorker(OneQueueWorker):
 
     def stop_soon(self) -> None:
         if self._fork:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._fork, signal.SIGTERM)
+            self._ask_fork()
         super().stop_soon()
+
+    def _ask_fork(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._fork, signal.SIGTERM)
 
     def _kill(self, fork: int) -> None:
         with contextlib.suppress(ProcessLookupError):

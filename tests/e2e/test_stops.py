@@ -81,12 +81,8 @@ def wait_until_idle(name: str, command: Command) -> None:
     else:
         command.says(r"door\.opened", within_s=STARTS_WITHIN_S)
     if "two" in name:
-        soon(
-            lambda: (
-                (command.stdout + command.stderr).count("door.opened" if "serve" in name else ".isolated")
-                >= 2
-            )
-        )
+        line = "door.opened" if "serve" in name else ".isolated"
+        soon(lambda: (command.stdout + command.stderr).count(line) >= 2, within_s=STARTS_WITHIN_S)
 
 
 @pytest.mark.parametrize(("name", "state", "strike", "at"), CASES)
