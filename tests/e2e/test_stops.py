@@ -79,9 +79,9 @@ def wait_until_idle(name: str, command: Command) -> None:
     if "worker" in name:
         command.says(r"default\.isolated.*worker\.started", within_s=STARTS_WITHIN_S)
     else:
-        command.says(r"door\.opened", within_s=STARTS_WITHIN_S)
+        command.says(r"\.opened", within_s=STARTS_WITHIN_S)
     if "two" in name:
-        line = "door.opened" if "serve" in name else ".isolated"
+        line = ".opened" if "serve" in name else ".isolated"
         soon(lambda: (command.stdout + command.stderr).count(line) >= 2, within_s=STARTS_WITHIN_S)
 
 
