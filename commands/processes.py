@@ -12,14 +12,21 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import click
 
+from workers.process.deadline import Deadline
 from workers.process.supervisor import READY_FD
 
 _T = TypeVar("_T")
+SERVE_STOP_S = 8.0  # of a serving process
+PARENT_STOP_S = 9.0  # of a process whose children have ended
+
+_BEAT_S = 1.0
+_WAITING: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
 
 
 def own_command(*arguments: str) -> list[str]:
@@ -75,12 +82,56 @@ def keep_what_is_loaded() -> None:
 
 
 def say_ready() -> None:
-    """Report to the parent process, if there is one, that this process is ready."""
+    """Report to the parent, if there is one, that this process is ready, then each second that its loop runs."""
+    write = _to_parent()
+    write(b"r")
+    loop = asyncio.get_running_loop()
+
+    def beat() -> None:
+        write(b"b")
+        loop.call_later(_BEAT_S, beat)
+
+    beat()
+
+
+def beats() -> Callable[[], None]:
+    """Return a function that reports to the parent, once a second at most, that this process does not hang."""
+    write, beaten_s = _to_parent(), 0.0
+
+    def beat() -> None:
+        nonlocal beaten_s
+        if time.monotonic() - beaten_s >= _BEAT_S:
+            beaten_s = time.monotonic()
+            write(b"b")
+
+    return beat
+
+
+def _to_parent() -> Callable[[bytes], None]:
     number = os.environ.pop(READY_FD, None)
-    if number is not None:
+    if number is None:
+        return lambda _: None
+    fd = int(number)
+    os.set_inheritable(fd, False)
+    os.set_blocking(fd, False)  # a parent that is stopped reads nothing
+
+    def write(said: bytes) -> None:
         with contextlib.suppress(OSError):
-            os.write(int(number), b"r")
-            os.close(int(number))
+            os.write(fd, said)
+
+    return write
+
+
+def limit_stop(stop: asyncio.Event, deadline: Deadline) -> None:
+    """Let the time of a deadline run as soon as `stop` is set."""
+
+    async def wait() -> None:
+        await stop.wait()
+        deadline.start()
+
+    waiting = asyncio.create_task(wait())
+    waiting.add_done_callback(_WAITING.discard)
+    _WAITING.add(waiting)
 
 
 def end_with_parent(also: Callable[[], None] = lambda: None) -> None:

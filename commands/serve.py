@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 import click
 
 from commands import prepare
-from commands.processes import child_option, end_with_parent, keep_what_is_loaded, say_ready, stop_on_signals
+from commands.processes import (
+    SERVE_STOP_S,
+    child_option,
+    end_with_parent,
+    keep_what_is_loaded,
+    limit_stop,
+    say_ready,
+    stop_on_signals,
+)
+from workers.process.deadline import Deadline
 
 if TYPE_CHECKING:
     from receiver.settings import Settings
@@ -40,15 +49,16 @@ def serve(processes: int, child: bool, share: tuple[str, int, int] | None) -> No
         from commands.serve_processes import serve_together
 
         sys.exit(asyncio.run(serve_together(settings, processes)))
+    deadline = Deadline(idle_s=SERVE_STOP_S)
     if share is not None:
-        _serve(settings, child=True, listeners=_shared(*share))
+        _serve(settings, deadline, child=True, listeners=_shared(*share, deadline))
     else:
         if child:
-            end_with_parent()
-        _serve(settings, child=child)
+            end_with_parent(also=deadline.start)
+        _serve(settings, deadline, child=child)
 
 
-def _shared(name: str, public_fd: int, admin_fd: int) -> Listeners:
+def _shared(name: str, public_fd: int, admin_fd: int, deadline: Deadline) -> Listeners:
     """Become one of several: in what is logged, in what is counted, and at which sockets."""
     from structlog.contextvars import bind_contextvars
 
@@ -57,12 +67,19 @@ def _shared(name: str, public_fd: int, admin_fd: int) -> Listeners:
 
     bind_contextvars(process=name)
     count_into(name)
-    # A parent that was killed could not remove it; what is open in it stays usable.
-    end_with_parent(also=lambda: shutil.rmtree(os.environ[FOLDER], ignore_errors=True))
+
+    def orphaned() -> None:
+        deadline.start()
+        # A parent that was killed could not remove it; what is open in it stays usable.
+        shutil.rmtree(os.environ[FOLDER], ignore_errors=True)
+
+    end_with_parent(also=orphaned)
     return inherited_listeners(public_fd, admin_fd)
 
 
-def _serve(settings: Settings, *, child: bool, listeners: Listeners | None = None) -> None:
+def _serve(
+    settings: Settings, deadline: Deadline, *, child: bool, listeners: Listeners | None = None
+) -> None:
     import uvloop
 
     from receiver.serve import Receiver
@@ -71,6 +88,7 @@ def _serve(settings: Settings, *, child: bool, listeners: Listeners | None = Non
     async def run() -> None:
         stop = asyncio.Event()
         stop_on_signals(stop, insist=not child)
+        limit_stop(stop, deadline)
         receiver = Receiver(settings, reload=lambda: load(os.environ))
         await receiver.run(stop, on_open=say_ready, listeners=listeners)
 

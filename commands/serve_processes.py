@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx2
 
-from commands.processes import own_command, stop_on_signals
+from commands.processes import PARENT_STOP_S, limit_stop, own_command, stop_on_signals
 from receiver import shared_counts
 from receiver.app import create_admin_app
 from receiver.claim import claim
@@ -28,6 +28,7 @@ from receiver.health import together
 from receiver.http_server import serve_until
 from receiver.settings import Settings
 from receiver.sockets import open_listeners
+from workers.process.deadline import Deadline
 from workers.process.supervisor import Child
 
 ANSWER_S = 1.0
@@ -51,6 +52,7 @@ async def serve_together(settings: Settings, processes: int) -> int:
     assert settings.redis_url is not None  # noqa: S101 - demanded by `serve`
     stop = asyncio.Event()
     stop_on_signals(stop)
+    limit_stop(stop, Deadline(idle_s=PARENT_STOP_S))
     await claim(settings, settings.redis_url.get_secret_value())
     with (
         open_listeners(settings, processes=processes) as (public, admin),

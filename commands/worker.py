@@ -45,7 +45,7 @@ def _child_arguments(queue: str, load: tuple[str, ...]) -> list[str]:
 
 def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated: bool = False) -> int:
     """Run the worker in this process."""
-    from commands.processes import end_with_parent, keep_what_is_loaded, say_ready
+    from commands.processes import beats, end_with_parent, keep_what_is_loaded, say_ready
     from handlers.declaration import HandlerError
     from receiver.claim import rules_of
     from receiver.settings import load as load_settings
@@ -75,16 +75,19 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
         isolated_environ=os.environ,
         isolated_memory_mb=settings.isolated_memory_mb,
     )
-    end_with_parent()
     if isolated:
-        return IsolatedProcess(config).run()
+        isolated_process = IsolatedProcess(config, on_turn=beats())
+        end_with_parent(also=isolated_process.deadline.start)
+        return isolated_process.run()
 
     def ready() -> None:
         keep_what_is_loaded()
         say_ready()
 
+    process = WorkerProcess(config, on_ready=ready)
+    end_with_parent(also=process.deadline.start)
     try:
-        code = WorkerProcess(config, on_ready=ready).run()
+        code = process.run()
     except HandlerError as error:
         click.echo(f"ampeco-receiver: {error}", err=True)
         return 2
@@ -96,7 +99,8 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
 
 
 async def _supervise(settings: Settings, arguments: list[str], processes: int) -> int:
-    from commands.processes import stop_on_signals
+    from commands.processes import PARENT_STOP_S, limit_stop, stop_on_signals
+    from workers.process.deadline import Deadline
     from workers.process.supervisor import Child
 
     stop = asyncio.Event()
@@ -104,6 +108,7 @@ async def _supervise(settings: Settings, arguments: list[str], processes: int) -
     children = [Child(own_command(*arguments), os.environ, name="worker") for _ in range(processes)]
     running = [asyncio.create_task(child.keep_running(stop)) for child in children]
     admin = asyncio.create_task(_admin(settings, children, stop))
+    limit_stop(stop, Deadline(idle_s=PARENT_STOP_S, at_work=lambda: any(child.pid for child in children)))
     code = 0
     for task in asyncio.as_completed([*running, admin]):
         code = max(code, await task)

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from receiver.sockets import BACKLOG
 
-GRACE_S = 10
+GRACE_S = 5  # for open requests at the stop; the whole process has 8
 KEEP_ALIVE_S = 75  # longer than common proxies keep a connection, so that the proxy closes it, not we
 
 

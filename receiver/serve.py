@@ -48,6 +48,9 @@ from receiver.sockets import Listeners, open_listeners
 from receiver.verification import Verifier
 
 _T = TypeVar("_T")
+_END_TASKS_S = 1.0
+_UNREGISTER_S = 5.0
+
 _log = get_logger(__name__)
 
 
@@ -162,9 +165,11 @@ class Receiver:
             )
         finally:
             self._health.stopping = True
-            await end_tasks([stopping, *background])
+            await end_tasks([stopping, *background], within_s=_END_TASKS_S)
             if self._registrar is not None:
-                await self._registrar.close()  # AMPECO may still deliver, so the endpoint still answers
+                # AMPECO may still deliver; the endpoint answers until this is done
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._registrar.close(), _UNREGISTER_S)
             for server in servers:
                 server.should_exit = True
             await asyncio.gather(*serving, return_exceptions=True)

@@ -60,12 +60,9 @@ def test_the_registration_of_a_killed_worker_goes_with_the_next_maintenance(
 NEVER_ENDS = """
 import sys, time
 from eventlog import wakeups as jobs
-from eventlog.connection.connect import connect_sync
 
 jobs.attach(lambda: time.sleep(600))
-with connect_sync(sys.argv[1]) as client:
-    jobs.enqueue(client, ["never-ends"])
-jobs.ForkingWorker(sys.argv[1], "never-ends", longest_s=0.5).work(max_jobs=1, logging_level="ERROR")
+jobs.ForkingWorker(sys.argv[1], "never-ends", longest_s=0.5).wake_up()
 print("ended")
 """
 

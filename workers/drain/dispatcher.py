@@ -84,6 +84,11 @@ class Dispatcher:
         """Seconds a polite stop may take."""
         return self._grace_s
 
+    @property
+    def at_work(self) -> bool:
+        """Whether attempts run. Other threads may ask."""
+        return any(drain.at_work for drain, _ in list(self._drains.values()))
+
     async def work(self) -> bool:
         """Start drains for what is due, until nothing is left to do or a wake-up's time is over.
 

@@ -56,6 +56,11 @@ class Drain:
         """Whether only newer code may go on here."""
         return self._reader.outdated
 
+    @property
+    def at_work(self) -> bool:
+        """Whether attempts run."""
+        return self._runner.busy
+
     def stop(self) -> None:
         """Start nothing new; finish what runs, hand the rest back."""
         self._runner.stop()

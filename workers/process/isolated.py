@@ -15,7 +15,7 @@ import resource
 import signal
 import sys
 import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -26,13 +26,16 @@ from rq.exceptions import StopRequested
 from eventlog import wakeups
 from eventlog.connection.connect import connect, end_tasks
 from handlers.declaration import ISOLATED
-from handlers.discovery import discover
+from handlers.discovery import Found, discover
 from workers.config import WorkerConfig
 from workers.delivery.runtimes import Runtimes
 from workers.drain.dispatcher import JOB_S, Dispatcher
+from workers.process.deadline import Deadline, grace_s
 from workers.process.rq_loop import Serving
 
 _THREADS = 2
+_FORK_IDLE_STOP_S, _IDLE_STOP_S = 6.0, 7.0  # less than the parent of each has
+_FORK_MARGIN_S, _MARGIN_S = 3.0, 5.0
 _CLOSING_S = 30.0  # for a fork to open and to close what its handlers need
 
 _log = structlog.get_logger()
@@ -41,15 +44,19 @@ _log = structlog.get_logger()
 class IsolatedProcess:
     """Serve the isolated handlers of one queue until SIGTERM."""
 
-    def __init__(self, config: WorkerConfig) -> None:
+    def __init__(self, config: WorkerConfig, *, on_turn: Callable[[], None] = lambda: None) -> None:
         self._config = config
         self._queue = config.queue + ISOLATED
-        discovery = discover(load=config.load, allow=config.allow)
-        self._found = [item for item in discovery.found if item.handler.served_by == self._queue]
-        longest_s = max((item.handler.timeout_s for item in self._found), default=0.0)
-        self._longest_s = JOB_S + longest_s + 10.0 + _CLOSING_S
+        self._found: list[Found] = []
+        self._grace_s = 0.0
         self._watched, self._held_open = os.pipe()
-        self._serving = Serving(self._worker)
+        self._serving = Serving(self._worker, on_turn=on_turn)
+        self._forking: wakeups.ForkingWorker | None = None
+        self.deadline = Deadline(
+            idle_s=_IDLE_STOP_S,
+            longest_s=lambda: self._grace_s + _MARGIN_S,
+            at_work=lambda: self._forking is not None and self._forking.forked,
+        )
 
     def run(self) -> int:
         """Work until SIGTERM.
@@ -57,6 +64,9 @@ class IsolatedProcess:
         Returns:
             Exit status.
         """
+        discovery = discover(load=self._config.load, allow=self._config.allow)
+        self._found = [item for item in discovery.found if item.handler.served_by == self._queue]
+        self._grace_s = grace_s(self._found)
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         wakeups.attach(self._work_in_fork)
@@ -68,15 +78,26 @@ class IsolatedProcess:
         return 0
 
     def _worker(self) -> wakeups.ForkingWorker:
-        return wakeups.ForkingWorker(self._config.redis_url, self._queue, longest_s=self._longest_s)
+        self._forking = wakeups.ForkingWorker(
+            self._config.redis_url, self._queue, longest_s=JOB_S + self._grace_s + _CLOSING_S
+        )
+        return self._forking
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        self.deadline.start()
         self._serving.stop_soon()
 
     # In the fork
 
     def _work_in_fork(self) -> bool:
         os.close(self._held_open)
+        self._opened: Dispatcher | None = None
+        self._closing = False
+        self.deadline = Deadline(
+            idle_s=_FORK_IDLE_STOP_S,
+            longest_s=lambda: self._grace_s + _FORK_MARGIN_S,
+            at_work=lambda: self._closing or (self._opened is not None and self._opened.at_work),
+        )
         threading.Thread(target=self._end_with_parent, name="parent-watch", daemon=True).start()
         limit_memory(self._config.isolated_memory_mb)
         # Not closed at the end: it may hold a task that lets nothing cancel it, and the process ends anyway.
@@ -88,9 +109,8 @@ class IsolatedProcess:
 
     def _end_with_parent(self) -> None:
         os.read(self._watched, 1)
+        self.deadline.start()
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(self._longest_s)  # the parent, which limits the time, is gone
-        os._exit(1)
 
     async def _work(self) -> bool:
         redis = connect(self._config.redis_url, max_connections=8)
@@ -100,15 +120,22 @@ class IsolatedProcess:
             dispatcher = Dispatcher(
                 self._config.log(redis), self._queue, runtimes.by_name, watchdog=True, alone=True
             )
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, dispatcher.stop_soon)
+            self._opened = dispatcher
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop_fork, dispatcher)
             watching = asyncio.create_task(dispatcher.watch())
             more = await dispatcher.work()
             await dispatcher.stop()
             await end_tasks([watching])
             return more
         finally:
+            self._closing = True
             await runtimes.close()
+            self._closing = False
             await redis.aclose()
+
+    def _stop_fork(self, dispatcher: Dispatcher) -> None:
+        self.deadline.start()
+        dispatcher.stop_soon()
 
 
 def limit_memory(more_mb: int) -> None:

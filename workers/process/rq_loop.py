@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 from redis.exceptions import RedisError
+from rq.exceptions import StopRequested
 
 from eventlog.wakeups import OneQueueWorker
 
@@ -22,9 +23,18 @@ class Serving:
         stopping: set to end the loop.
     """
 
-    def __init__(self, make: Callable[[], OneQueueWorker]) -> None:
+    def __init__(
+        self, make: Callable[[], OneQueueWorker], *, on_turn: Callable[[], None] = lambda: None
+    ) -> None:
+        """
+        Args:
+            make: connects one worker to Redis.
+            on_turn: called at least every few seconds, whether Redis answers or not.
+        """
         self.stopping = threading.Event()
         self._make = make
+        self._on_turn = on_turn
+        self._running = False
         self._worker: OneQueueWorker | None = None
 
     def run(self) -> None:
@@ -34,18 +44,22 @@ class Serving:
             StopRequested: `stop_soon` was called during a wait.
         """
         step = 0
-        while not self.stopping.is_set():
-            try:
-                self._worker = self._make()
-                if self.stopping.is_set():
-                    break  # the signal came before there was a worker
-                step = 0
-                self._worker.work(logging_level="WARNING")
-            except (RedisError, OSError) as error:
-                self.stopping.wait(back_off_s(step, error))
-                step += 1
-            finally:
-                self._worker = None
+        self._running = True
+        try:
+            while not self.stopping.is_set():
+                self._on_turn()
+                try:
+                    self._worker = self._make()
+                    self._worker.on_turn = self._on_turn
+                    self._worker.work()
+                    step = 0
+                except (RedisError, OSError) as error:
+                    self.stopping.wait(back_off_s(step, error))
+                    step += 1
+                finally:
+                    self._worker = None
+        finally:
+            self._running = False
 
     def stop_soon(self) -> None:
         """Stop from the main thread's signal handler.
@@ -56,6 +70,8 @@ class Serving:
         self.stopping.set()
         if self._worker is not None:
             self._worker.stop_soon()
+        elif self._running:
+            raise StopRequested
 
 
 def back_off_s(step: int, error: Exception) -> float:

@@ -1,7 +1,8 @@
 """The supervisor of child processes: it restarts them, and none outlives its parent.
 
 A child's standard input is a pipe that only the parent holds open, so the child notices even a SIGKILL of the
-parent. A second pipe carries the child's ready signal. Each child has its own session: a terminal's Ctrl-C
+parent. A second pipe carries the child's ready signal, then a beat each second while it does not hang; a child that
+closes the pipe after the ready signal is not watched. Each child has its own session: a terminal's Ctrl-C
 reaches only the parent, which stops its children in the order it chooses. The supervisor does not know what a
 child does.
 """
@@ -21,6 +22,8 @@ READY_FD = "_AMPECO_RECEIVER_READY_FD"  # only from a supervisor to its child
 
 _QUICK_S = 5.0
 _MAX_PAUSE_S = 5.0
+_BEAT_S = 1.0
+_MISSED_BEATS = 15  # counted, since the clock also passes while the supervisor itself is paused
 _FAILED, _REFUSED = 1, 2
 
 _log = structlog.get_logger()
@@ -61,6 +64,8 @@ class Child:
         self._gives_up = gives_up
         self.name = name
         self._process: asyncio.subprocess.Process | None = None
+        self._beats = False  # since the first one, until it closes the pipe
+        self._missed = 0
         self.ready = asyncio.Event()
 
     @property
@@ -115,12 +120,17 @@ class Child:
         loop.add_reader(receiving, self._read_ready, receiving)
         stopping = asyncio.create_task(stop.wait())
         ended = asyncio.create_task(process.wait())
+        hung = asyncio.create_task(self._until_hung())
         try:
-            await asyncio.wait({stopping, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if not ended.done():
-                await self._stop(process, ended)
+            await asyncio.wait({stopping, ended, hung}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done() and not hung.done():
+                await self._stop(process, ended, hung)
+            if not ended.done() and hung.done():
+                _log.error("process.killed", process=self.name, pid=process.pid, reason="it hangs")
+                process.kill()
         finally:
             stopping.cancel()
+            hung.cancel()
             loop.remove_reader(receiving)
             os.close(receiving)
             self.ready.clear()
@@ -130,16 +140,30 @@ class Child:
         return await ended
 
     def _read_ready(self, receiving: int) -> None:
-        asyncio.get_running_loop().remove_reader(receiving)  # the child writes one byte, once
-        if os.read(receiving, 1) == b"r":
+        said = os.read(receiving, 4096)
+        if b"r" in said:
             self.ready.set()
+        if b"b" in said:
+            self._beats, self._missed = True, 0
+        if not said:
+            asyncio.get_running_loop().remove_reader(receiving)
+            self._beats = False
 
-    async def _stop(self, process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
+    async def _until_hung(self) -> None:
+        """Wait until a child that has beaten misses too many beats."""
+        self._beats, self._missed = False, 0
+        while self._missed < _MISSED_BEATS:
+            await asyncio.sleep(_BEAT_S)
+            self._missed = self._missed + 1 if self._beats else 0
+
+    async def _stop(
+        self, process: asyncio.subprocess.Process, ended: asyncio.Task[int], hung: asyncio.Task[None]
+    ) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
-        await asyncio.wait({ended}, timeout=self._grace_s)
-        if not ended.done():
-            _log.error("process.killed", process=self.name)
+        await asyncio.wait({ended, hung}, timeout=self._grace_s, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done() and not hung.done():
+            _log.error("process.killed", process=self.name, pid=process.pid, reason="it outlived its time")
             process.kill()
 
 
@@ -179,6 +203,11 @@ class ChildThread:
         """Ask the child to stop, without waiting. A signal handler may call it."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the child has ended
             self._loop.call_soon_threadsafe(self._stop.set)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the child runs, or is about to run."""
+        return self._thread.is_alive()
 
     def join(self) -> None:
         """Stop the child and wait until it has ended."""

@@ -31,11 +31,15 @@ from handlers.discovery import Discovery, Found, discover
 from workers.config import WorkerConfig
 from workers.delivery.runtimes import Runtimes, configured
 from workers.drain.dispatcher import Dispatcher
+from workers.process.deadline import Deadline, grace_s
 from workers.process.rq_loop import Serving, back_off_s
 from workers.process.supervisor import Child, ChildThread
 
 RECYCLED = 75  # exit status: restart me: a handler's thread never returned
 
+_IDLE_STOP_S = 8.0  # more than the polite stop needs while Redis hangs and no handler is at work
+_MARGIN_S = 7.0  # beyond the grace time; the process of isolated handlers has 5, its fork 3
+_END_TASKS_S = 2.0
 _DECLARE_S = 60.0
 _THREADS = 64
 
@@ -58,6 +62,12 @@ class WorkerProcess:
         self._declarations: list[Declaration] = []
         self._dispatcher: Dispatcher | None = None
         self._isolated: ChildThread | None = None
+        self._opening: asyncio.Task[Dispatcher] | None = None
+        self._grace_s = 0.0
+        self._closing_handlers = False
+        self.deadline = Deadline(
+            idle_s=_IDLE_STOP_S, longest_s=lambda: self._grace_s + _MARGIN_S, at_work=self._is_at_work
+        )
 
     def run(self) -> int:
         """Work until SIGTERM.
@@ -71,12 +81,13 @@ class WorkerProcess:
         """
         discovery = discover(load=self._config.load, allow=self._config.allow)
         self._report(discovery)
+        self._grace_s = grace_s(discovery.found)
         self._thread.start()
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         try:
             with contextlib.suppress(StopRequested):
-                dispatcher = self._call(self._open(discovery.found))
+                dispatcher = self._call(self._opened(discovery.found))
                 wakeups.attach(lambda: self._call(dispatcher.work()))
                 self._start_isolated(discovery.found)
                 self._serving.run()
@@ -102,8 +113,11 @@ class WorkerProcess:
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         """Polite stop. A second signal changes nothing: the grace time bounds it, SIGKILL ends it."""
         self._stopping.set()
+        self.deadline.start()
         if self._dispatcher is not None:
             self._dispatcher.stop_soon()
+        elif self._opening is not None:
+            self._loop.call_soon_threadsafe(self._opening.cancel)
         if self._isolated is not None:
             self._isolated.stop_soon()
         self._serving.stop_soon()
@@ -134,7 +148,23 @@ class WorkerProcess:
                     raise
                 # A signal arrived while we waited: what is under way ends by itself, soon.
 
+    def _is_at_work(self) -> bool:
+        """Whether a stop has something to wait for: attempts, lifespans that close, or the isolated handlers."""
+        at_work = self._dispatcher is not None and self._dispatcher.at_work
+        isolated = self._isolated is not None and self._isolated.is_alive
+        return at_work or isolated or self._closing_handlers
+
     # In the loop
+
+    async def _opened(self, found: Sequence[Found]) -> Dispatcher:
+        """Open everything, unless a signal comes before that is done."""
+        self._opening = asyncio.create_task(self._open(found))
+        try:
+            if self._stopping.is_set():
+                self._opening.cancel()
+            return await self._opening
+        except asyncio.CancelledError:
+            raise StopRequested from None
 
     async def _open(self, found: Sequence[Found]) -> Dispatcher:
         redis = connect(self._config.redis_url)
@@ -199,8 +229,10 @@ class WorkerProcess:
                 await log.declare(self._declarations, again=True)
 
     async def _close(self) -> None:
-        await end_tasks(self._background)
+        await end_tasks(self._background, within_s=_END_TASKS_S)
+        self._closing_handlers = True  # the exits close the lifespans before the connection
         await self._exits.aclose()
+        self._closing_handlers = False
 
 
 async def _recycle_when_asked(dispatcher: Dispatcher) -> None:

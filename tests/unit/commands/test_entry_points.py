@@ -1,7 +1,6 @@
-"""The names under which the program is started, and under which workers find the RQ job."""
+"""The names under which the program is started."""
 
 import asyncio
-import importlib
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from commands.processes import own_command
-from eventlog import wakeups
 from handlers.discovery import discover
 from workers.process.supervisor import Child
 
@@ -31,26 +29,6 @@ def test_the_old_module_name_runs_the_same_program(module: str) -> None:
         [sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == version("ampeco-receiver")
-
-
-def test_workers_of_both_releases_find_the_job() -> None:
-    """During a rollout each enqueues what the other runs; the job reaches the drain by `attach`."""
-    module, _, name = wakeups._JOB.rpartition(".")
-    assert (module, name) == ("workers.jobs", "drain")
-    job = getattr(importlib.import_module(module), name)
-    assert job is wakeups.drain
-    called: list[bool] = []
-
-    def work() -> bool:
-        called.append(True)
-        return False
-
-    wakeups.attach(work)
-    try:
-        job("default")
-    finally:
-        wakeups.attach(None)
-    assert called == [True]
 
 
 def test_children_do_not_import_from_the_current_folder(

@@ -1,0 +1,56 @@
+"""The pipe between a child and its supervisor: what means ready, and what means that the child hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.harness import eventually
+from workers.process import supervisor
+from workers.process.supervisor import READY_FD, Child
+
+CHILD = f"""
+import os, sys, time
+pipe = int(os.environ["{READY_FD}"])
+with open(sys.argv[1], "a") as starts:
+    starts.write("x")
+"""
+SILENT = CHILD + 'os.write(pipe, b"r"); os.close(pipe); sys.stdin.read()'
+HANGS = CHILD + 'os.write(pipe, b"rb"); time.sleep(600)'
+BEATS = CHILD + "\nwhile True:\n    os.write(pipe, b'rb'); time.sleep(0.02)"
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "_BEAT_S", 0.2)
+    monkeypatch.setattr(supervisor, "_MISSED_BEATS", 5)
+
+
+@pytest.mark.parametrize(("code", "hangs"), [(SILENT, False), (BEATS, False), (HANGS, True)])
+def test_only_a_child_that_stops_beating_is_replaced(tmp_path: Path, code: str, hangs: bool) -> None:
+    """A child of an earlier version writes one byte and closes the pipe; it is not watched."""
+    starts = tmp_path / "starts"
+    starts.touch()
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        child = Child([sys.executable, "-c", code, str(starts)], os.environ, name="child")
+        keeping = asyncio.create_task(child.keep_running(stop))
+        await asyncio.wait_for(child.ready.wait(), 30)
+        if hangs:
+            await eventually(lambda: _are(len(starts.read_bytes()) > 1))
+        else:
+            await asyncio.sleep(20 * 0.2)  # four times as long as one that hangs has
+            assert starts.read_bytes() == b"x"
+        stop.set()
+        assert await asyncio.wait_for(keeping, 30) == 0
+
+    asyncio.run(run())
+
+
+async def _are(holds: bool) -> bool:
+    return holds
