@@ -71,6 +71,7 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
         load=load,
         allow=settings.handlers_allow,
         strict=settings.plugins_strict,
+        may_evict=settings.may_evict,
         ledger_days=settings.ledger_days,
         keep=settings.keep,
         isolated_command=own_command(*_child_arguments(queue, load), "--isolated"),
@@ -125,6 +126,7 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     from starlette.routing import Route
 
     from eventlog.connection.connect import connect
+    from eventlog.connection.reasons import reason_of
     from eventlog.log import EventLog
     from receiver.http_server import serve_until
     from receiver.metrics import exposition
@@ -141,8 +143,8 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
         reasons = [] if all(child.ready.is_set() for child in children) else ["worker-not-started"]
         try:
             await log.ready()
-        except (RedisError, OSError):
-            reasons.append("redis-unreachable")
+        except (RedisError, OSError) as error:
+            reasons.append(reason_of(error).slug)
         report: dict[str, Any] = {"ready": not reasons, "reasons": reasons, "processes": len(children)}
         return Response(json.dumps(report), 503 if reasons else 200, media_type="application/json")
 
@@ -150,7 +152,7 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
         try:
             return Response(await exposition(log), media_type=CONTENT_TYPE_LATEST)
         except (RedisError, OSError):
-            return PlainTextResponse("redis unreachable", 503)
+            return PlainTextResponse("redis does not answer", 503)
 
     app = Starlette(
         routes=[Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", metrics)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -20,6 +22,16 @@ def source(name: str) -> str:
 
 def _text(name: str) -> str:
     return files("eventlog").joinpath("scripts", f"{name}.lua").read_text("utf-8")
+
+
+def command_at(sha: str, line: int) -> str:
+    """Return the first command on a line of a script, in lower case; empty if either is unknown."""
+    for file in files("eventlog").joinpath("scripts").iterdir():
+        name = file.name.removesuffix(".lua")
+        if name != "lib" and hashlib.sha1(source(name).encode()).hexdigest() == sha:  # noqa: S324 - as Redis does
+            found = re.search(r"call\('(\w+)'", source(name).splitlines()[line - 1])
+            return found[1].lower() if found else ""
+    return ""
 
 
 class Scripts:

@@ -108,26 +108,27 @@ def soon(holds: Callable[[], bool], *, within_s: float = 20.0, every_s: float = 
 
 
 class Worker:
-    """A real worker process with handlers from files."""
+    """A real worker process with handlers from files. A setting given as None is left out."""
 
     def __init__(
-        self, url: str, prefix: str, files: Iterable[Path], environ: Mapping[str, str], log: Path
+        self, url: str, prefix: str, files: Iterable[Path], environ: Mapping[str, str | None], log: Path
     ) -> None:
         loads = [part for path in files for part in ("--load", str(path))]
         self._stderr = log.open("ab")
+        wanted: dict[str, str | None] = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("AWR_", "RQ_"))},
+            "AWR_REDIS_URL": url,
+            "AWR_KEY_PREFIX": prefix,
+            "AWR_LANES": "4",
+            "AWR_REGISTER": "off",
+            "AWR_HANDLERS_ALLOW": "recorder",
+            **environ,
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "commands", "worker", "--child", *loads],
             stdin=subprocess.PIPE,
             stderr=self._stderr,
-            env={
-                **{k: v for k, v in os.environ.items() if not k.startswith(("AWR_", "RQ_"))},
-                "AWR_REDIS_URL": url,
-                "AWR_KEY_PREFIX": prefix,
-                "AWR_LANES": "4",
-                "AWR_REGISTER": "off",
-                "AWR_HANDLERS_ALLOW": "recorder",
-                **environ,
-            },
+            env={name: value for name, value in wanted.items() if value is not None},
         )
 
     def kill(self) -> None:
@@ -177,7 +178,7 @@ def throttled(process_id: int, *, share: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def worker(
-    url: str, prefix: str, files: Iterable[Path], environ: Mapping[str, str], log: Path
+    url: str, prefix: str, files: Iterable[Path], environ: Mapping[str, str | None], log: Path
 ) -> Iterator[Worker]:
     running = Worker(url, prefix, files, environ, log)
     try:

@@ -73,14 +73,15 @@ def tls_server(folder: Path, made: Certificates, **options: str) -> Iterator[str
 
 
 @contextlib.contextmanager
-def server(folder: Path, *, binary: str = "", **options: str) -> Iterator[str]:
+def server(folder: Path, *, binary: str = "", wait: bool = True, **options: str) -> Iterator[str]:
     """A Valkey (or another binary) with options of the test's own; its URL."""
-    with _started(binary or str(server_binary()), folder, {"appendonly": "yes", **options}) as url:
+    started = _started(binary or str(server_binary()), folder, {"appendonly": "yes", **options}, wait=wait)
+    with started as url:
         yield url
 
 
 @contextlib.contextmanager
-def _started(binary: str, folder: Path, options: dict[str, str]) -> Iterator[str]:
+def _started(binary: str, folder: Path, options: dict[str, str], *, wait: bool = True) -> Iterator[str]:
     socket = folder / "server.sock"
     options = {"port": "0", "unixsocket": str(socket), "dir": str(folder), **options}
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
@@ -88,7 +89,7 @@ def _started(binary: str, folder: Path, options: dict[str, str]) -> Iterator[str
     try:
         deadline = time.monotonic() + 20
         with redis.Redis(unix_socket_path=str(socket)) as client:
-            while True:
+            while wait:
                 try:
                     client.ping()
                     break

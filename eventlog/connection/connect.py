@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from eventlog.connection import sentinel, tls
+from eventlog.connection import credentials, sentinel, tls
 from eventlog.connection.packing import Packed
 
 MAX_CONNECTIONS = 5  # what happens often goes through the one connection of a Channel
@@ -81,6 +81,7 @@ def connect(
         protocol=2,
     )
     pool.connection_class = _PACKED[pool.connection_class]
+    credentials.install(pool.connection_kwargs)
     if pool.connection_class is _SSLConnection:
         tls.prepare(pool.connection_kwargs)
     return redis.asyncio.Redis.from_pool(pool)
@@ -112,6 +113,7 @@ def connect_sync(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
         protocol=2,
     )
     pool = client.connection_pool
+    credentials.install(pool.connection_kwargs)
     if pool.connection_class is redis.SSLConnection:
         pool.connection_class = tls.TLS
     return client

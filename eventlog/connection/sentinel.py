@@ -21,7 +21,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from eventlog.connection import tls
+from eventlog.connection import credentials, tls
 from eventlog.connection.packing import Packed
 
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
@@ -197,6 +197,7 @@ def master(watched: Watched, *, timeout_s: float, max_connections: int) -> redis
         **_common(timeout_s, retry),
         **watched.master,
     )
+    credentials.install(client.connection_pool.connection_kwargs)
     return client
 
 
@@ -257,6 +258,7 @@ def master_sync(watched: Watched, *, timeout_s: float) -> redis.Redis:
         **_common(timeout_s, retry),
         **watched.master,
     )
+    credentials.install(client.connection_pool.connection_kwargs)
     return client
 
 

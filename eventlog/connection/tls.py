@@ -1,7 +1,7 @@
 """One TLS context per process and set of options, for every connection to Redis and to sentinels.
 
-redis-py makes a context for each connection: 26 to 47 ms of processor time, inside the event loop. Under a small quota
-of processor time that stops a worker for longer than its watchdog allows.
+redis-py makes a context for each connection: 26 to 47 ms of processor time, inside the event loop. With little
+processor time that stops a worker for longer than its watchdog allows.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class _Options:
     """Keeps the TLS options of a connection, to find the shared context with."""
 
     def __init__(self, **options: Any) -> None:
-        self._tls = {name: options[name] for name in OPTIONS if name in options}
+        self._tls: dict[str, Any] = {name: options[name] for name in OPTIONS if name in options}
         super().__init__(**options)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import structlog
 from redis.exceptions import RedisError
 
+from eventlog.connection.reasons import reason_of
 from eventlog.lease import MARGIN_S, TTL_S, Lease, clock_s
 from eventlog.log import EventLog
 from workers.delivery.attempt import Runtime
@@ -102,7 +103,8 @@ class Dispatcher:
                 await self._start_due()
             except (RedisError, OSError) as error:
                 if clock_s() >= self._quiet_until_s:
-                    _log.warning("redis.unreachable", error=type(error).__name__, next_report_s=_REPORT_S)
+                    fields = reason_of(error).fields(error)
+                    _log.warning("redis.unreachable", **fields, next_report_s=_REPORT_S)
                     self._quiet_until_s = clock_s() + _REPORT_S
                 await asyncio.sleep(0.2)
                 continue
