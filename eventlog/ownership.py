@@ -82,9 +82,3 @@ async def _check_server(log: EventLog) -> None:
             f"this Redis may delete accepted events to make room (maxmemory-policy {found.policy})",
             f"set maxmemory-policy {SAFE_POLICY} there, or AWR_EVICTING_REDIS=accept-loss here",
         )
-
-
-async def run_id(log: EventLog) -> str:
-    """Return the identity of the running Redis process; it changes with a restart or a failover."""
-    info = await log.redis.info("server")
-    return str(info["run_id"])
