@@ -1,4 +1,4 @@
-"""A log that went back is noticed by what is left running, recorded once as a gap, and never for what is back again."""
+"""A log that went back is noticed and recorded once as a gap; what receivers appended again is none."""
 
 from __future__ import annotations
 
