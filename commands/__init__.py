@@ -69,15 +69,16 @@ class LazyGroup(click.Group):
         except (click.Abort, KeyboardInterrupt):
             code = 130
         except Exception as error:  # noqa: BLE001 - unknown errors are raised again
-            code = _fail(_exit_code(error), str(error))
+            code = _fail(_exit_code(error), _line(error))
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def _exit_code(error: Exception) -> int:
     """Return the exit code of an error; an unknown error is raised again."""
-    from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004
+    from redis.exceptions import ConnectionError, RedisError, TimeoutError  # noqa: A004
 
     import ampeco.errors
+    from eventlog.connection.reasons import REFUSED, reason_of
     from eventlog.errors import ChangeRefused, LogMismatch, UnknownName
     from receiver.errors import SettingsError, Unreachable
 
@@ -85,9 +86,23 @@ def _exit_code(error: Exception) -> int:
         return 2
     if isinstance(error, ChangeRefused):
         return 1
+    if isinstance(error, RedisError) and reason_of(error).slug in REFUSED:
+        return 2
     if isinstance(error, (Unreachable, ConnectionError, TimeoutError, ampeco.errors.Unreachable)):
         return 3
     raise error
+
+
+def _line(error: Exception) -> str:
+    """Return the one line that a user reads."""
+    from redis.exceptions import RedisError
+
+    from eventlog.connection.reasons import REFUSED, reason_of
+
+    if isinstance(error, RedisError) and (reason := reason_of(error)).slug in REFUSED:
+        lacking = f" ({reason.permission})" if reason.permission else ""
+        return f"AWR_REDIS_URL: {reason.slug}{lacking}; {reason.hint}"
+    return str(error)
 
 
 def _fail(code: int, message: str) -> int:
@@ -119,7 +134,19 @@ def prepare(*, need: Iterable[str] = (), defaults: Mapping[str, str] | None = No
     logging.configure(settings.log_format, settings.log_level)
     # RQ reads this once, when it is imported.
     os.environ["RQ_KEY_PREFIX"] = f"{settings.key_prefix}rq"
+    _use_login(settings)
     return settings
+
+
+def _use_login(settings: Settings) -> None:
+    """Let new connections to Redis use the login as it is then, where it can change."""
+    from eventlog.connection import credentials
+
+    file = settings.secrets_dir / "AWR_REDIS_URL" if settings.secrets_dir is not None else None
+    if settings.redis_credentials is not None:
+        credentials.use(credentials.load(settings.redis_credentials))
+    elif file is not None and file.is_file():
+        credentials.follow(file)
 
 
 def store_url(settings: Settings) -> str:

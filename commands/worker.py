@@ -69,6 +69,7 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
         load=load,
         allow=settings.handlers_allow,
         strict=settings.plugins_strict,
+        may_evict=settings.may_evict,
         ledger_days=settings.ledger_days,
         keep=settings.keep,
         isolated_command=own_command(*_child_arguments(queue, load), "--isolated"),
@@ -122,6 +123,7 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     from starlette.exceptions import HTTPException
 
     from eventlog.connection.connect import connect
+    from eventlog.connection.reasons import reason_of
     from eventlog.log import EventLog
     from receiver.app import create_admin_app
     from receiver.http_server import serve_until
@@ -137,15 +139,15 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
         reasons = [] if all(child.ready.is_set() for child in children) else ["worker-not-started"]
         try:
             await log.ready()
-        except (RedisError, OSError):
-            reasons.append("redis-unreachable")
+        except (RedisError, OSError) as error:
+            reasons.append(reason_of(error).slug)
         return {"ready": not reasons, "reasons": reasons, "processes": len(children)}
 
     async def metrics() -> bytes:
         try:
             return await exposition()
         except (RedisError, OSError):
-            raise HTTPException(503, "redis unreachable") from None
+            raise HTTPException(503, "redis does not answer") from None
 
     try:
         with listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as listener:

@@ -18,10 +18,17 @@ class Remembered(NamedTuple):
     Attributes:
         run_id: identity of the running process.
         last_ids: the last id that each lane assigned (`0-0`: none).
+        accepted, again: events ever accepted, and those of them that receivers appended again.
+        pulse_ms: when housekeeping last left a note.
+        at_ms: the time of this answer, by the clock of Redis.
     """
 
     run_id: str
     last_ids: tuple[str, ...]
+    accepted: int = 0
+    again: int = 0
+    pulse_ms: int = 0
+    at_ms: int = 0
 
     def continues(self, before: Remembered) -> bool:
         """Return whether this is the same process and no lane went back."""
@@ -34,8 +41,8 @@ async def remembered(log: EventLog) -> Remembered:
     """Read what Redis reports about itself now."""
     asked = [log.prefix, log.lanes]
     # The connection of the appends: another one might still lead to a server that was replaced.
-    run_id, last_ids = await log.channel.call(log.scripts.remembers, asked)
-    return Remembered(run_id.decode(), tuple(found.decode() for found in last_ids))
+    run_id, last_ids, numbers = await log.channel.call(log.scripts.remembers, asked)
+    return Remembered(run_id.decode(), tuple(found.decode() for found in last_ids), *map(int, numbers))
 
 
 async def lost(log: EventLog, entries: Sequence[tuple[str, str]]) -> list[int]:

@@ -9,6 +9,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import ResponseError
 
 from eventlog.log import EventLog
+from eventlog.server import server
 
 _REPLICATED = re.compile(r"replicated:([1-9]\d?)")
 
@@ -30,18 +31,29 @@ def replicas_of(durability: str) -> int:
     return int(found[1]) if found else 0
 
 
+class DurabilityUnknown(Exception):
+    """The server does not say how durable it is."""
+
+
 async def shortfall(log: EventLog, durability: str) -> str | None:
     """Return in a few words which setting of the server is weaker than configured.
 
     Every append checks whether there are enough replicas, so this function does not.
 
     Returns:
-        None when the server is as durable as configured, or refuses CONFIG, as managed services often do.
+        None when the server is as durable as configured.
+
+    Raises:
+        DurabilityUnknown: the server has an append-only file, or does not say so, and forbids CONFIG, as managed
+            services often do. Then it is unknown when the file is written.
+        redis.RedisError, OSError: the server did not answer.
     """
     try:
         found = await log.redis.config_get("appendonly", "appendfsync")
     except ResponseError:
-        return None
+        if (await server(log)).keeps_file is False:
+            return "appendonly is no"
+        raise DurabilityUnknown from None
     answer = {_text(name): _text(value) for name, value in found.items()}
     if answer.get("appendonly") == "no":
         return "appendonly is no"

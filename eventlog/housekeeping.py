@@ -15,9 +15,9 @@ from redis.exceptions import RedisError
 
 from eventlog.lag import count_waiting
 from eventlog.log import EventLog
-from eventlog.ownership import run_id
 from eventlog.registry import handler_names
 from eventlog.retention import Keep, keep
+from eventlog.rollback import RollbackWatch
 from eventlog.schedule import elect_sooner, elected, recompute, sweep
 
 TICK_S = 1.0
@@ -44,10 +44,11 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
     loop = asyncio.get_running_loop()
     recomputed_at_s = float("-inf")
     recomputed_on = ""
+    rollbacks = RollbackWatch(log)
     while not stop.is_set():
         try:
             if await elected(log, TICK_S * 0.9, "ticker"):
-                current = await run_id(log)
+                current = await rollbacks.look()
                 if current != recomputed_on or loop.time() - recomputed_at_s >= RECOMPUTE_S:
                     # A Redis that came back may have lost the last hints.
                     await recompute(log)
@@ -55,6 +56,8 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                 if queues := await sweep(log):
                     waker.wake(queues)
                 await count_waiting(log, _turn(await handler_names(log)))
+            elif rollbacks.waits:
+                await rollbacks.look()
             if await elected(log, KEEP_S, "keeper"):
                 await _keep(log, rules)
         except (RedisError, OSError) as error:

@@ -182,9 +182,8 @@ class Lease:
             f"{socket.gethostname()}:{os.getpid()}",
         ]
 
-        async def take(within_s: float) -> Any:
-            async with asyncio.timeout(within_s):
-                return await self.log.scripts.take(args=asked)
+        def take(within_s: float) -> Awaitable[Any]:
+            return self.log.channel.call(self.log.scripts.take, asked, within_s=min(within_s, ANSWER_S))
 
         reply = await self._ask(take)
         if reply[0] != b"taken":

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import redis.asyncio
 
-from eventlog import heartbeat, ownership, registry, schedule
+from eventlog import heartbeat, ownership, readiness, registry, schedule
 from eventlog.connection.pipeline import Channel
 from eventlog.duplicates import hash_of_entity
 from eventlog.scripts import Scripts
@@ -86,6 +86,7 @@ class EventLog:
         duplicate_hours: how long an equal body is recognized; 0 switches the check off.
         ledger_days: how long once-only steps are kept after their event was settled.
         replicas: how many replicas must have an event before its append counts.
+        may_evict: whether the operator accepts that this Redis may delete events (`AWR_EVICTING_REDIS`).
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class EventLog:
         duplicate_hours: int = 24,
         ledger_days: int = 30,
         replicas: int = 0,
+        may_evict: bool = False,
     ) -> None:
         # redis-py's annotations cannot say that replies are bytes, which ours always are.
         self.redis: Any = redis
@@ -107,7 +109,8 @@ class EventLog:
         self.wake_throttle_ms = _WAKE_THROTTLE_MS
         self.ledger_ms = ledger_days * 86_400_000
         self._duplicate_hours = duplicate_hours
-        self._replicas = replicas
+        self.replicas = replicas
+        self.may_evict = may_evict
 
     # Each module defines its part. Other rooms reach these through the log.
     claim = ownership.claim
@@ -117,6 +120,7 @@ class EventLog:
     wants = registry.wants
     due = schedule.due
     awake = schedule.awake
+    ready = readiness.ready
     beat = heartbeat.beat
     close_gap = heartbeat.close_gap
 
@@ -158,17 +162,9 @@ class EventLog:
                     "q", "", element.reason, "", element.body, element.received_at_ms,
                     element.key_id, "", "", "", "", "", "",
                 )  # fmt: skip
-        raw, wake = await self.channel.call(self.scripts.append, arguments, replicas=self._replicas)
+        raw, wake = await self.channel.call(self.scripts.append, arguments, replicas=self.replicas)
         answers = [_answer(lane, reply) for lane, reply in zip(lanes, raw, strict=True)]
         return AppendReply(answers, [queue.decode() for queue in wake])
-
-    async def ready(self) -> None:
-        """Check that Redis answers, accepts writes and passes them to the required number of replicas.
-
-        Raises:
-            redis.RedisError, OSError: one of these fails.
-        """
-        await self.channel.call(self.scripts.probe, [self.key("writable")], replicas=self._replicas)
 
 
 def _answer(lane: int, reply: bytes) -> Answer:

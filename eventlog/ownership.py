@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from eventlog.errors import LogMismatch
 from eventlog.lag import count_waiting
 from eventlog.registry import handler_names, handlers
+from eventlog.server import SAFE_POLICY, server
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -66,21 +67,20 @@ async def lanes_kept(log: EventLog) -> int | None:
 
 
 async def _check_server(log: EventLog) -> None:
-    info = {**await log.redis.info("server"), **await log.redis.info("cluster")}
-    if info.get("cluster_enabled"):
+    found = await server(log)
+    if found.is_cluster:
         raise LogMismatch(
             "AWR_REDIS_URL",
             "is a Redis Cluster, where one script cannot reach all of a log",
             "use a single Redis",
         )
-    version = str(info.get("redis_version", "0"))
-    if int(version.split(".")[0]) < _OLDEST_REDIS:
+    if int(found.version.split(".")[0]) < _OLDEST_REDIS:
         raise LogMismatch(
-            "AWR_REDIS_URL", f"is Redis {version}", f"use Redis {_OLDEST_REDIS}.0 or newer, or Valkey"
+            "AWR_REDIS_URL", f"is Redis {found.version}", f"use Redis {_OLDEST_REDIS}.0 or newer, or Valkey"
         )
-
-
-async def run_id(log: EventLog) -> str:
-    """Return the identity of the running Redis process; it changes with a restart or a failover."""
-    info = await log.redis.info("server")
-    return str(info["run_id"])
+    if found.evicts and not log.may_evict:
+        raise LogMismatch(
+            "AWR_REDIS_URL",
+            f"this Redis may delete accepted events to make room (maxmemory-policy {found.policy})",
+            f"set maxmemory-policy {SAFE_POLICY} there, or AWR_EVICTING_REDIS=accept-loss here",
+        )

@@ -21,7 +21,7 @@ async def sweep(log: EventLog) -> list[str]:
 
 async def due(log: EventLog, queue: str, handlers: Sequence[str], *, limit: int) -> list[tuple[str, int]]:
     """Return at most `limit` (handler, lane) pairs of these handlers that are due now."""
-    pairs = await log.scripts.due(args=[log.prefix, queue, limit, *handlers])
+    pairs = await log.channel.call(log.scripts.due, [log.prefix, queue, limit, *handlers])
     return [(name, int(lane)) for name, _, lane in (pair.decode().rpartition("|") for pair in pairs)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -20,6 +22,16 @@ def source(name: str) -> str:
 
 def _text(name: str) -> str:
     return files("eventlog").joinpath("scripts", f"{name}.lua").read_text("utf-8")
+
+
+def command_at(sha: str, line: int) -> str:
+    """Return the first command on a line of a script, in lower case; empty if either is unknown."""
+    for file in files("eventlog").joinpath("scripts").iterdir():
+        name = file.name.removesuffix(".lua")
+        if name != "lib" and hashlib.sha1(source(name).encode()).hexdigest() == sha:  # noqa: S324 - as Redis does
+            found = re.search(r"call\('(\w+)'", source(name).splitlines()[line - 1])
+            return found[1].lower() if found else ""
+    return ""
 
 
 class Scripts:
@@ -47,6 +59,7 @@ class Scripts:
         self.match = bound("match")
         self.pause = bound("pause")
         self.probe = bound("probe")
+        self.pulse = bound("pulse")
         self.recompute = bound("recompute")
         self.remembers = bound("remembers")
         self.rename = bound("rename")
@@ -55,6 +68,7 @@ class Scripts:
         self.retire = bound("retire")
         self.standing = bound("standing")
         self.step = bound("step")
+        self.rolled_back = bound("rolled_back")
         self.sweep = bound("sweep")
         self.take = bound("take")
         self.trim = bound("trim")

@@ -122,16 +122,16 @@ class StepLedger:
             redis.RedisError: it could not be recorded within half a minute.
         """
         arguments = [*self._names(scope, step, nonce), self._ttl_ms(scope), "done", result, fault]
-        return await _report(self._log.scripts.ledger_finish, arguments)
+        return await _report(self._log, self._log.scripts.ledger_finish, arguments)
 
     async def doubt(self, scope: Scope, step: str, nonce: str) -> bool:
         """Record that the end of a step is unknown; otherwise like `finish`."""
         arguments = [*self._names(scope, step, nonce), self._ttl_ms(scope), "uncertain", "", ""]
-        return await _report(self._log.scripts.ledger_finish, arguments)
+        return await _report(self._log, self._log.scripts.ledger_finish, arguments)
 
     async def clear(self, scope: Scope, step: str, nonce: str) -> bool:
         """Remove a step that certainly had no effect; otherwise like `finish`."""
-        return await _report(self._log.scripts.ledger_clear, self._names(scope, step, nonce))
+        return await _report(self._log, self._log.scripts.ledger_clear, self._names(scope, step, nonce))
 
     async def keep(self, event_id: str) -> None:
         """Start the time to live of a ledger, because its event is settled."""
@@ -149,7 +149,7 @@ class StepLedger:
         end_s = clock_s() + _ASK_S
         while True:
             try:
-                return await script(args=arguments)
+                return await self._log.channel.call(script, arguments)
             except (RedisError, OSError) as error:
                 if not self._hold.alive:
                     raise LeaseLost(f"{self._hold.handler}: Redis did not answer") from error
@@ -158,8 +158,8 @@ class StepLedger:
                 await asyncio.sleep(_PAUSE_S)
 
 
-async def _report(script: Any, arguments: list[Any]) -> bool:
-    task = asyncio.create_task(_ask(script, arguments))
+async def _report(log: EventLog, script: Any, arguments: list[Any]) -> bool:
+    task = asyncio.create_task(_ask(log, script, arguments))
     _reports.add(task)
     task.add_done_callback(_reported)
     return await asyncio.shield(task)
@@ -171,11 +171,11 @@ def _reported(task: asyncio.Task[bool]) -> None:
         task.exception()  # the waiting caller has seen it
 
 
-async def _ask(script: Any, arguments: list[Any]) -> bool:
+async def _ask(log: EventLog, script: Any, arguments: list[Any]) -> bool:
     end_s = clock_s() + _ASK_S
     while True:
         try:
-            return bool(await script(args=arguments))
+            return bool(await log.channel.call(script, arguments))
         except (RedisError, OSError):
             if clock_s() > end_s:
                 raise

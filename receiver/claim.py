@@ -32,6 +32,6 @@ async def claim(settings: Settings, redis_url: str) -> None:
     """
     rules = rules_of(settings)
     async with connect(redis_url) as redis:
-        log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
+        log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes, may_evict=settings.may_evict)
         with contextlib.suppress(RedisError, OSError):  # the children wait for Redis, and log it
             await log.claim(settings.tenant_url or "", rules.version)

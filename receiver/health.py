@@ -9,10 +9,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import RedisError
 
-from eventlog.connection.sentinel import TooFewReplicas
-from eventlog.errors import NotReplicated
+from eventlog.connection.reasons import reason_of
+from eventlog.server import Server
 from eventlog.usage import Standing, describe
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
@@ -24,12 +24,19 @@ async def _nothing_counted() -> Standing | None:
     return None
 
 
+async def _nothing_reported() -> Server | None:
+    return None
+
+
 class Health:
     """The known state of Redis and of the log.
 
     Attributes:
         redis: `ok`, `not-checked`, or why Redis cannot be used.
+        permission: what the ACL user of Redis may not do, if that is why.
         standing: what the log uses of its limits; None if unknown.
+        server: what Redis reported last; None if unknown.
+        evicted_keys: keys that Redis deleted by itself since this process started.
         registration: returns whether the registration is settled, and its state.
     """
 
@@ -40,6 +47,8 @@ class Health:
         metrics: Metrics,
         *,
         standing: Callable[[], Awaitable[Standing | None]] = _nothing_counted,
+        server: Callable[[], Awaitable[Server | None]] = _nothing_reported,
+        may_evict: bool = False,
         clock: Callable[[], float] = time.monotonic,
         log: Any = None,
     ) -> None:
@@ -48,18 +57,25 @@ class Health:
             probe: raises unless Redis answers and takes writes.
             claim: raises LogMismatch when the log is not ours.
             standing: returns the size of the log, and whether it is full.
+            server: returns what Redis reports about itself.
+            may_evict: be ready on a Redis that may delete events, too.
         """
         self._probe = probe
         self._claim = claim
         self._metrics = metrics
         self._ask_standing = standing
+        self._ask_server = server
+        self._may_evict = may_evict
         self._clock = clock
         self._log = log if log is not None else get_logger(__name__)
         self._silent_until = 0.0
         self._reports = 0
         self.redis = "not-checked"
         self.claimed = False
+        self.permission = ""
         self.standing: Standing | None = None
+        self.server: Server | None = None
+        self.evicted_keys = 0
         self.stopping = False
         self.registration: Callable[[], tuple[bool, str]] = lambda: (True, "off")
 
@@ -75,14 +91,20 @@ class Health:
                 await self._claim()
                 self.claimed = True
             self._stand(await self._ask_standing())
+            self._watch_eviction(await self._ask_server())
         except (RedisError, OSError) as error:
             self._away(error)
         else:
             if self._reports:
                 self._log.info("redis.recovered")
-            self._reports, self._silent_until, self.redis = 0, 0.0, "ok"
+            self._reports, self._silent_until, self.redis, self.permission = 0, 0.0, "ok", ""
         self._metrics.ready.set(not self.reasons())
-        return self.redis == "ok" and not self.full
+        return self.redis == "ok" and not self.full and not self.evicts
+
+    @property
+    def evicts(self) -> bool:
+        """Whether the endpoint must refuse events, because Redis might delete them."""
+        return not self._may_evict and self.server is not None and self.server.evicts
 
     @property
     def full(self) -> str:
@@ -98,15 +120,30 @@ class Health:
         if found is not None:
             self._metrics.stands(found)
 
+    def _watch_eviction(self, found: Server | None) -> None:
+        if found is None:
+            return
+        before, self.server = self.server, found
+        if found.evicts and not self._may_evict and (before is None or not before.evicts):
+            self._log.error("redis.may_evict", policy=found.policy)
+        if before is None:
+            return
+        is_same = found.run_id == before.run_id and found.evicted_keys >= before.evicted_keys
+        gone = found.evicted_keys - (before.evicted_keys if is_same else 0)
+        if gone:
+            self.evicted_keys += gone
+            self._metrics.evicted_keys.inc(gone)
+            self._log.error("redis.evicted", keys=gone, policy=found.policy)
+
     def _away(self, error: Exception) -> None:
-        self.redis = _slug(error)
+        reason = reason_of(error)
+        self.redis, self.permission = reason.slug, reason.permission
+        self._metrics.redis_failed.labels(reason.slug).inc()
         if self._clock() >= self._silent_until:
             pause_s = min(2.0**self._reports, MAX_SILENCE_S)
             self._silent_until = self._clock() + pause_s
             self._reports += 1
-            self._log.warning(
-                "redis.unreachable", reason=self.redis, error=type(error).__name__, next_report_s=pause_s
-            )
+            self._log.warning("redis.unreachable", **reason.fields(error), next_report_s=pause_s)
 
     def reasons(self) -> list[str]:
         """Return why this process is not ready; empty when it is."""
@@ -119,6 +156,8 @@ class Health:
             found.append("log-not-claimed")
         if self.full:
             found.append("log-full")
+        if self.evicts:
+            found.append("redis-evicts")
         settled, state = self.registration()
         if not settled:
             found.append(f"registration-{state}")
@@ -131,6 +170,8 @@ class Health:
             "ready": not reasons,
             "reasons": reasons,
             "redis": self.redis,
+            "redis_permission": self.permission or None,
+            "evicted_keys": self.evicted_keys,
             "log_claimed": self.claimed,
             "log": describe(self.standing) if self.standing is not None else None,
             "registration": self.registration()[1],
@@ -140,6 +181,8 @@ class Health:
 
 _UNKNOWN: dict[str, Any] = {
     "redis": "not-checked",
+    "redis_permission": None,
+    "evicted_keys": 0,
     "log_claimed": False,
     "log": None,
     "registration": "unknown",
@@ -172,15 +215,3 @@ def together(reports: Sequence[dict[str, Any]], missing: Sequence[str] = ()) -> 
         ],
         "processes": len(reports) + len(missing),
     }
-
-
-def _slug(error: Exception) -> str:
-    if isinstance(error, ReadOnlyError):
-        return "redis-read-only"
-    if isinstance(error, OutOfMemoryError):
-        return "redis-full"
-    if isinstance(error, NotReplicated | TooFewReplicas):
-        return "redis-not-replicating"
-    if isinstance(error, AuthenticationError):
-        return "redis-login-refused"
-    return "redis-unreachable"

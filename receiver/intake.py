@@ -23,6 +23,7 @@ RESERVED = "receiver."
 """Prefix of our own types. A request with such a type goes to the quarantine."""
 
 _NOT_OURS: Final = Answer("refused", reason="log-unavailable")
+_EVICTING: Final = Answer("refused", reason="redis-evicts")
 _log = get_logger(__name__)
 
 
@@ -35,15 +36,18 @@ class Intake:
         *,
         rules: EntityKeyRules = DEFAULT_RULES,
         is_open: Callable[[], bool] = lambda: True,
+        evicts: Callable[[], bool] = lambda: False,
     ) -> None:
         """
         Args:
             rules: name the payload field with the entity key.
             is_open: returns whether the log is known to be ours.
+            evicts: returns whether Redis might delete what is appended.
         """
         self._commit = commit
         self._rules = rules
         self._is_open = is_open
+        self._evicts = evicts
 
     def accept(self, delivery: VerifiedDelivery, answered: Answered) -> None:
         """Read a delivery and append it.
@@ -51,10 +55,12 @@ class Intake:
         Args:
             answered: called once with the outcome. `refused` means: not in the log, or unknown whether it is.
         """
-        if self._is_open():
-            self._commit.append(self.read(delivery), answered)
-        else:
+        if not self._is_open():
             answered(_NOT_OURS)
+        elif self._evicts():
+            answered(_EVICTING)
+        else:
+            self._commit.append(self.read(delivery), answered)
 
     def read(self, delivery: VerifiedDelivery) -> Element:
         """Return the element for the log: an event, or an entry for the quarantine. Never raises."""

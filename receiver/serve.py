@@ -19,11 +19,14 @@ from redis.exceptions import RedisError
 from ampeco.client import AsyncClient
 from ampeco.signature import SigningKey
 from eventlog.clock import now_ms
+from eventlog.connection import credentials
 from eventlog.connection.connect import connect, end_tasks
-from eventlog.durability import replicas_of, shortfall, unguarded_master
+from eventlog.durability import DurabilityUnknown, replicas_of, shortfall, unguarded_master
 from eventlog.housekeeping import tick_forever
 from eventlog.log import EventLog
 from eventlog.operation.handlers import released_types
+from eventlog.readiness import try_append
+from eventlog.server import server
 from eventlog.subscription import SubscriptionStore
 from eventlog.usage import standing
 from eventlog.wakeups import Waker
@@ -74,14 +77,22 @@ class Receiver:
             lanes=settings.lanes,
             duplicate_hours=settings.duplicate_hours,
             replicas=replicas_of(settings.durability),
+            may_evict=settings.may_evict,
         )
+        self._durability_unknown = False
         self._rules_version = rules.version
         self._store = SubscriptionStore(self._log)
         self._waker = Waker(redis_url)
         self._metrics = Metrics()
         self._endpoint_log = EndpointLog(self._metrics, self._waker.wake)
-        size = partial(standing, self._log)
-        self._health = Health(self._log.ready, self._claim, self._metrics, standing=size)
+        self._health = Health(
+            self._log.ready,
+            self._claim,
+            self._metrics,
+            standing=partial(standing, self._log),
+            server=partial(server, self._log),
+            may_evict=settings.may_evict,
+        )
         self._recollection = Recollection(self._log, self._waker.wake, self._metrics)
         self._commit = GroupCommit(self._recollection.append, self._endpoint_log)
         self._metrics.waiting_bytes.set_function(lambda: self._commit.waiting_bytes)
@@ -93,7 +104,12 @@ class Receiver:
         )
         self._endpoint = WebhookEndpoint(
             self._verifier,
-            Intake(self._commit, rules=rules, is_open=lambda: self._health.claimed),
+            Intake(
+                self._commit,
+                rules=rules,
+                is_open=lambda: self._health.claimed,
+                evicts=lambda: self._health.evicts,
+            ),
             self._endpoint_log,
             accept_status=settings.accept_status,
             now_ms=now_ms,
@@ -197,12 +213,20 @@ class Receiver:
 
     async def _claim(self) -> None:
         await self._log.claim(self._settings.tenant_url or "", self._rules_version)
+        await try_append(self._log)
         await self._recollection.check()  # before the first event is accepted
         await self._check_durability()
 
     async def _check_durability(self) -> None:
         """Warn if the current Redis is less durable than configured. Runs again after every failover."""
-        if weaker := await shortfall(self._log, self._settings.durability):
+        weaker = None
+        try:
+            weaker = await shortfall(self._log, self._settings.durability)
+        except DurabilityUnknown:
+            if not self._durability_unknown:
+                self._durability_unknown = True
+                _log.warning("redis.durability_unknown", wanted=self._settings.durability)
+        if weaker:
             _log.warning("redis.less_durable", wanted=self._settings.durability, found=weaker)
         if unguarded := await unguarded_master(self._redis):
             _log.warning("redis.less_durable", wanted="min-replicas-to-write >= 1", found=unguarded)
@@ -243,8 +267,13 @@ class Receiver:
         if self._registrar is not None and fresh.api_token not in (None, self._settings.api_token):
             self._registrar.use(self._access(fresh))
             _log.info("api_token.changed")
-        if fresh.redis_url != self._settings.redis_url:
+        before, now = (
+            each.redis_url.get_secret_value() if each.redis_url else "" for each in (self._settings, fresh)
+        )
+        if credentials.without_login(now) != credentials.without_login(before):
             _log.warning("settings.restart_needed", setting="AWR_REDIS_URL")
+        elif now != before:
+            _log.info("redis.login_changed")
         self._settings = fresh
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from ampeco.signature import SigningKey
+from eventlog.connection import credentials
 from eventlog.connection.connect import check_url
 from eventlog.durability import check_durability
 from eventlog.retention import Keep
@@ -70,6 +71,11 @@ def _scheme(value: str) -> str:
 
 def _redis_url(value: SecretStr) -> SecretStr:
     check_url(value.get_secret_value())
+    return value
+
+
+def _credentials(value: str) -> str:
+    credentials.load(value)
     return value
 
 
@@ -144,6 +150,16 @@ class Settings(BaseModel):
         description="`redis://`, `rediss://`, `unix://` or `redis+sentinel://host:port,.../SERVICE`; "
         "embedded in `demo`, `dev` and `run` when unset",
     )
+    redis_credentials: Annotated[str, AfterValidator(_credentials)] | None = Field(
+        None,
+        description="`module:function` that returns user and password for each new connection to Redis, such as a "
+        "token that expires (unset: those of `AWR_REDIS_URL`)",
+    )
+    evicting_redis: Literal["accept-loss"] | None = Field(
+        None,
+        description="`accept-loss` to start on a Redis whose `maxmemory-policy` is not `noeviction`, and may delete "
+        "accepted events",
+    )
     key_prefix: Annotated[str, AfterValidator(_prefix)] = Field(
         "awr:", description="prefix of every Redis key, including RQ's"
     )
@@ -200,6 +216,11 @@ class Settings(BaseModel):
     def keep(self) -> Keep:
         """How much of the log retention keeps."""
         return Keep(self.keep_hours, self.log_max_bytes, self.history_days, self.duplicate_hours)
+
+    @property
+    def may_evict(self) -> bool:
+        """Whether the operator accepts a Redis that may delete events."""
+        return self.evicting_redis is not None
 
     @property
     def callback_url(self) -> str | None:

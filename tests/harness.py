@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -107,26 +108,27 @@ def soon(holds: Callable[[], bool], *, within_s: float = 20.0, every_s: float = 
 
 
 class Worker:
-    """A real worker process with handlers from files."""
+    """A real worker process with handlers from files. A setting given as None is left out."""
 
     def __init__(
-        self, url: str, prefix: str, files: Iterable[Path], environ: Mapping[str, str], log: Path
+        self, url: str, prefix: str, files: Iterable[Path], environ: Mapping[str, str | None], log: Path
     ) -> None:
         loads = [part for path in files for part in ("--load", str(path))]
         self._stderr = log.open("ab")
+        wanted: dict[str, str | None] = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("AWR_", "RQ_"))},
+            "AWR_REDIS_URL": url,
+            "AWR_KEY_PREFIX": prefix,
+            "AWR_LANES": "4",
+            "AWR_REGISTER": "off",
+            "AWR_HANDLERS_ALLOW": "recorder",
+            **environ,
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-m", "commands", "worker", "--child", *loads],
             stdin=subprocess.PIPE,
             stderr=self._stderr,
-            env={
-                **{k: v for k, v in os.environ.items() if not k.startswith(("AWR_", "RQ_"))},
-                "AWR_REDIS_URL": url,
-                "AWR_KEY_PREFIX": prefix,
-                "AWR_LANES": "4",
-                "AWR_REGISTER": "off",
-                "AWR_HANDLERS_ALLOW": "recorder",
-                **environ,
-            },
+            env={name: value for name, value in wanted.items() if value is not None},
         )
 
     def kill(self) -> None:
@@ -154,8 +156,29 @@ class Worker:
 
 
 @contextlib.contextmanager
+def throttled(process_id: int, *, share: float) -> Iterator[None]:
+    """Let a process run for a share of every 100 ms only, like a small quota of processor time."""
+    done = threading.Event()
+
+    def strike() -> None:
+        while not done.is_set():
+            os.kill(process_id, signal.SIGSTOP)
+            done.wait(0.1 * (1 - share))
+            os.kill(process_id, signal.SIGCONT)
+            done.wait(0.1 * share)
+
+    striking = threading.Thread(target=strike, daemon=True)
+    striking.start()
+    try:
+        yield
+    finally:
+        done.set()
+        striking.join(5)
+
+
+@contextlib.contextmanager
 def worker(
-    url: str, prefix: str, files: Iterable[Path], environ: Mapping[str, str], log: Path
+    url: str, prefix: str, files: Iterable[Path], environ: Mapping[str, str | None], log: Path
 ) -> Iterator[Worker]:
     running = Worker(url, prefix, files, environ, log)
     try:

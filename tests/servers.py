@@ -6,10 +6,12 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import redis
 
+from commands.demo_stack import free_port
 from eventlog.connection.embedded import server_binary
 
 
@@ -27,8 +29,59 @@ def valkey_cluster_node(folder: Path) -> Iterator[str]:
         yield url
 
 
+@dataclass(frozen=True)
+class Certificates:
+    """PEM files: a CA of the test's own, a certificate for 127.0.0.1 by it, and its key."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+def certificates(folder: Path) -> Certificates:
+    """Make a CA and a certificate with openssl."""
+    made = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+    ca_key, request, names = folder / "ca.key", folder / "server.csr", folder / "names.conf"
+    names.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost")
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+    def openssl(*arguments: str | Path) -> None:
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+    openssl("req", "-x509", *new_key, "-keyout", ca_key, "-out", made.ca, "-subj", "/CN=test CA")
+    openssl("req", *new_key, "-keyout", made.key, "-out", request, "-subj", "/CN=localhost")
+    openssl(
+        "x509", "-req", "-in", request, "-CA", made.ca, "-CAkey", ca_key, "-CAcreateserial",
+        "-out", made.certificate, "-extfile", names,
+    )  # fmt: skip
+    return made
+
+
 @contextlib.contextmanager
-def _started(binary: str, folder: Path, options: dict[str, str]) -> Iterator[str]:
+def tls_server(folder: Path, made: Certificates, **options: str) -> Iterator[str]:
+    """Debian's Redis with TLS; its URL, which names the CA."""
+    port = free_port()
+    secured = {
+        "tls-port": str(port),
+        "tls-cert-file": str(made.certificate),
+        "tls-key-file": str(made.key),
+        "tls-ca-cert-file": str(made.ca),
+        "tls-auth-clients": "no",
+    }
+    with _started("redis-server", folder, {"appendonly": "yes", **secured, **options}):
+        yield f"rediss://127.0.0.1:{port}?ssl_ca_certs={made.ca}"
+
+
+@contextlib.contextmanager
+def server(folder: Path, *, binary: str = "", wait: bool = True, **options: str) -> Iterator[str]:
+    """A Valkey (or another binary) with options of the test's own; its URL."""
+    started = _started(binary or str(server_binary()), folder, {"appendonly": "yes", **options}, wait=wait)
+    with started as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _started(binary: str, folder: Path, options: dict[str, str], *, wait: bool = True) -> Iterator[str]:
     socket = folder / "server.sock"
     options = {"port": "0", "unixsocket": str(socket), "dir": str(folder), **options}
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
@@ -36,7 +89,7 @@ def _started(binary: str, folder: Path, options: dict[str, str]) -> Iterator[str
     try:
         deadline = time.monotonic() + 20
         with redis.Redis(unix_socket_path=str(socket)) as client:
-            while True:
+            while wait:
                 try:
                     client.ping()
                     break

@@ -22,6 +22,7 @@ class WorkerConfig:
         load: further modules or files with handlers.
         allow: names of the handlers to run; None for all.
         strict: refuse the start when a plugin is faulty.
+        may_evict: whether a Redis that may delete events is accepted.
         ledger_days: how long once-only steps are known after their event was settled.
         keep: what of the log is to be kept.
         isolated_command: starts the process for isolated handlers.
@@ -39,6 +40,7 @@ class WorkerConfig:
     load: Sequence[str] = ()
     allow: Sequence[str] | None = None
     strict: bool = False
+    may_evict: bool = False
     ledger_days: int = 30
     keep: Keep = field(default_factory=Keep)
     isolated_command: Sequence[str] = ()
@@ -47,4 +49,10 @@ class WorkerConfig:
 
     def log(self, redis: redis.asyncio.Redis) -> EventLog:
         """The log it works on, over a connection of the caller's."""
-        return EventLog(redis, prefix=self.prefix, lanes=self.lanes, ledger_days=self.ledger_days)
+        return EventLog(
+            redis,
+            prefix=self.prefix,
+            lanes=self.lanes,
+            ledger_days=self.ledger_days,
+            may_evict=self.may_evict,
+        )

@@ -17,9 +17,10 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from eventlog.connection import sentinel
+from eventlog.connection import credentials, sentinel, tls
 from eventlog.connection.packing import Packed
 
+MAX_CONNECTIONS = 5  # what happens often goes through the one connection of a Channel
 SCHEMES = ("redis", "rediss", "unix", *sentinel.SCHEMES)
 
 
@@ -32,19 +33,24 @@ def check_url(url: str) -> None:
     if url.partition("://")[0].lower() not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
     if _is_watched(url):
-        sentinel.parse(url)
+        watched = sentinel.parse(url)
+        if watched.tls:
+            tls.check(watched.master)
         return
     try:
-        redis.ConnectionPool.from_url(url)
-    except ValueError:
+        pool = redis.ConnectionPool.from_url(url)
+        pool.make_connection()
+    except (ValueError, TypeError, redis.RedisError):  # a TypeError is an option that redis-py does not know
         raise ValueError("not a Redis URL") from None
+    if issubclass(pool.connection_class, redis.SSLConnection):
+        tls.check(pool.connection_kwargs)
 
 
 class _Connection(Packed, redis.asyncio.Connection):
     pass
 
 
-class _SSLConnection(Packed, redis.asyncio.SSLConnection):
+class _SSLConnection(Packed, tls.AsyncTLS):
     pass
 
 
@@ -59,7 +65,9 @@ _PACKED: dict[type, Any] = {
 }
 
 
-def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 64) -> redis.asyncio.Redis:
+def connect(
+    url: str, *, timeout_s: float = 2.0, max_connections: int = MAX_CONNECTIONS
+) -> redis.asyncio.Redis:
     """Return a client for the event loop. Callers wait for a free connection instead of failing."""
     if _is_watched(url):
         return sentinel.master(sentinel.parse(url), timeout_s=timeout_s, max_connections=max_connections)
@@ -73,6 +81,9 @@ def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 64) -> r
         protocol=2,
     )
     pool.connection_class = _PACKED[pool.connection_class]
+    credentials.install(pool.connection_kwargs)
+    if pool.connection_class is _SSLConnection:
+        tls.prepare(pool.connection_kwargs)
     return redis.asyncio.Redis.from_pool(pool)
 
 
@@ -94,13 +105,18 @@ def connect_sync(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
     """Return a blocking client, for RQ and the command line."""
     if _is_watched(url):
         return sentinel.master_sync(sentinel.parse(url), timeout_s=timeout_s)
-    return redis.Redis.from_url(
+    client = redis.Redis.from_url(
         url,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
+    pool = client.connection_pool
+    credentials.install(pool.connection_kwargs)
+    if pool.connection_class is redis.SSLConnection:
+        pool.connection_class = tls.TLS
+    return client
 
 
 def _is_watched(url: str) -> bool:

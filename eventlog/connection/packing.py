@@ -7,8 +7,10 @@ from typing import Any
 
 import hiredis
 
+from eventlog.connection.refusal import SaysWhy
 
-class Packed:
+
+class Packed(SaysWhy):
     """Packs commands in C, as redis-py does for its blocking client. A batch of 256 events has 3,300 arguments."""
 
     def pack_command(self, *args: Any) -> list[bytes]:

@@ -68,9 +68,13 @@ class Channel:
                 if replicas and await line.ask("WAIT", replicas, int(within_s * 250)) < replicas:
                     raise NotReplicated
                 return reply
-        except (TimeoutError, ReadOnlyError):  # a server that refuses writes may no longer be the master
+        except TimeoutError:
             if line is not None:
                 line.cut()
+            raise
+        except ReadOnlyError as refused:  # a server that refuses writes may no longer be the master
+            if line is not None:
+                line.cut(refused)
             raise
 
     async def _opened(self) -> _Line:
@@ -90,6 +94,7 @@ class _Line:
 
     def __init__(self, pool: Any, connection: AbstractConnection) -> None:
         self.lost = False
+        self._why: Exception = ConnectionLost("the connection was lost")
         self._pool = pool
         self._connection: Any = connection
         self._asked: deque[asyncio.Future[Any]] = deque()
@@ -99,14 +104,16 @@ class _Line:
         self._loop = asyncio.get_running_loop()
         self._reading = asyncio.create_task(self._read())
 
-    def cut(self) -> None:
+    def cut(self, why: Exception | None = None) -> None:
+        """Leave the connection. Calls behind this one fail for the same reason, if one is given."""
         if not self.lost:  # cancel once: the reading task gives the connection back
             self.lost = True
+            self._why = why or self._why
             self._reading.cancel()
 
     async def ask(self, *command: Any) -> Any:
         if self.lost:
-            raise ConnectionLost("the connection was lost")
+            raise self._why
         packed = self._connection.pack_command(*command)  # may raise, so before it is queued
         answer = self._loop.create_future()
         self._asked.append(answer)
@@ -127,16 +134,15 @@ class _Line:
             answer.cancel()  # after a failed send or a cancel, no caller reads it
 
     async def _read(self) -> None:
-        why: Exception = ConnectionLost("the connection was lost")
         try:
             while True:
                 await self._read_one()
         except (RedisError, OSError) as error:
-            why = error
+            self._why = error
         finally:
             self.lost = True
             for answer in self._asked:
-                _refuse(answer, why)
+                _refuse(answer, self._why)
             await self._connection.disconnect(nowait=True)
             while self._sending:  # noqa: ASYNC110 - a failing sender closes the connection, so the pool must not have it yet
                 await asyncio.sleep(_LEFT_S)

@@ -21,6 +21,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
+from eventlog.connection import credentials, tls
 from eventlog.connection.packing import Packed
 
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
@@ -29,8 +30,6 @@ _PORT = 26379
 _ANSWER_S = 1.0  # for one sentinel, before the next is asked
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:\s]+))(?::(?P<port>[0-9]{1,5}))?")
 _LOGIN = ("sentinel_username", "sentinel_password")
-_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
-_CERT_REQS = ("none", "optional", "required")
 _NO_MASTER = ("MASTERDOWN", "UNBLOCKED")
 
 
@@ -61,7 +60,7 @@ def parse(url: str) -> Watched:
     """Parse `redis+sentinel://[user:password@]host:port[,host:port...]/SERVICE[/DB][?options]`.
 
     Names and passwords may be percent-encoded. Options: `sentinel_username`, `sentinel_password`; with
-    `rediss+sentinel` also `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs`, `ssl_check_hostname`.
+    `rediss+sentinel` also those of TLS (`tls.OPTIONS`).
 
     Raises:
         ValueError: the text says what to fix. It repeats no part of the URL, since any could be part of a password.
@@ -72,15 +71,15 @@ def parse(url: str) -> Watched:
     login, _, hosts = authority.rpartition("@")
     username, _, password = login.partition(":")
     service, db = _service(path)
-    tls = scheme.lower() == SCHEMES[1]
-    options = _options(query, tls=tls)
-    secured = {name: value for name, value in options.items() if name in _TLS}
+    secured = scheme.lower() == SCHEMES[1]
+    options = _options(query, secured=secured)
+    certificates = {name: value for name, value in options.items() if name in tls.OPTIONS}
     return Watched(
         sentinels=tuple(_address(host) for host in hosts.split(",")),
         service=service,
-        master={**_login(unquote(username), unquote(password)), "db": db, **secured},
-        sentinel={**_login(*(options.get(name, "") for name in _LOGIN)), **secured},
-        tls=tls,
+        master={**_login(unquote(username), unquote(password)), "db": db, **certificates},
+        sentinel={**_login(*(options.get(name, "") for name in _LOGIN)), **certificates},
+        tls=secured,
     )
 
 
@@ -106,8 +105,8 @@ def _address(text: str) -> tuple[str, int]:
     return found["v6"] or found["name"], port
 
 
-def _options(query: str, *, tls: bool) -> dict[str, Any]:
-    known = (*_LOGIN, *_TLS) if tls else _LOGIN
+def _options(query: str, *, secured: bool) -> dict[str, Any]:
+    known = (*_LOGIN, *tls.OPTIONS) if secured else _LOGIN
     options: dict[str, Any] = {}
     for part in filter(None, query.split("&")):
         name, _, value = part.partition("=")
@@ -116,13 +115,15 @@ def _options(query: str, *, tls: bool) -> dict[str, Any]:
         if not value or name in options:
             raise ValueError(f"must give {name} once, with a value")
         options[name] = unquote(value)
-    if options.get("ssl_cert_reqs", "required") not in _CERT_REQS:
-        raise ValueError(f"must give ssl_cert_reqs as one of {', '.join(_CERT_REQS)}")
     if "ssl_check_hostname" in options:
         checked = options["ssl_check_hostname"].lower()
         if checked not in ("true", "false"):
             raise ValueError("must give ssl_check_hostname as true or false")
         options["ssl_check_hostname"] = checked == "true"
+    if "ssl_min_version" in options:
+        if not options["ssl_min_version"].isdecimal():
+            raise ValueError("must give ssl_min_version as a number, such as 771 for TLS 1.2")
+        options["ssl_min_version"] = int(options["ssl_min_version"])
     return options
 
 
@@ -173,7 +174,7 @@ class _AsyncConnection(Packed, redis.asyncio.sentinel.SentinelManagedConnection)
             raise lost from None
 
 
-class _AsyncSSLConnection(_AsyncConnection, redis.asyncio.SSLConnection):
+class _AsyncSSLConnection(_AsyncConnection, tls.AsyncTLS):
     pass
 
 
@@ -183,6 +184,10 @@ def master(watched: Watched, *, timeout_s: float, max_connections: int) -> redis
     sentinel = _AsyncSentinel(  # type: ignore[no-untyped-call]
         watched.sentinels, sentinel_kwargs=_asking(watched, timeout_s, retry)
     )
+    if watched.tls:
+        tls.prepare(watched.master)
+        for asked in sentinel.sentinels:
+            asked.connection_pool.connection_class = tls.AsyncTLS
     client: redis.asyncio.Redis = sentinel.master_for(
         watched.service,
         connection_pool_class=_AsyncPool,
@@ -192,6 +197,7 @@ def master(watched: Watched, *, timeout_s: float, max_connections: int) -> redis
         **_common(timeout_s, retry),
         **watched.master,
     )
+    credentials.install(client.connection_pool.connection_kwargs)
     return client
 
 
@@ -232,7 +238,7 @@ class _Connection(redis.sentinel.SentinelManagedConnection):
             raise lost from None
 
 
-class _SSLConnection(_Connection, redis.SSLConnection):
+class _SSLConnection(_Connection, tls.TLS):
     pass
 
 
@@ -242,6 +248,9 @@ def master_sync(watched: Watched, *, timeout_s: float) -> redis.Redis:
     sentinel = _Sentinel(  # type: ignore[no-untyped-call]
         watched.sentinels, sentinel_kwargs=_asking(watched, timeout_s, retry)
     )
+    if watched.tls:
+        for asked in sentinel.sentinels:
+            asked.connection_pool.connection_class = tls.TLS
     client: redis.Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
         watched.service,
         connection_pool_class=_Pool,
@@ -249,6 +258,7 @@ def master_sync(watched: Watched, *, timeout_s: float) -> redis.Redis:
         **_common(timeout_s, retry),
         **watched.master,
     )
+    credentials.install(client.connection_pool.connection_kwargs)
     return client
 
 

@@ -1,5 +1,6 @@
 #!lua flags=no-writes,allow-oom
--- What this Redis reports: which process it is, and the last id of each lane ('0-0' = none yet).
+-- What this Redis reports: which process it is, the last id of each lane ('0-0' = none yet), and numbers: events ever
+-- accepted, those of them that were appended again, the last pulse of housekeeping (ms), and now (ms).
 -- ARGV: prefix, lanes
 prefix = take()
 local lanes = take_number()
@@ -14,4 +15,9 @@ for lane = 0, lanes - 1 do
   end
   last_ids[#last_ids + 1] = last
 end
-return {string.match(call('INFO', 'server'), 'run_id:(%x+)'), last_ids}
+return {string.match(call('INFO', 'server'), 'run_id:(%x+)'), last_ids, {
+  tonumber(call('HGET', prefix .. 'counts', 'accepted') or 0),
+  tonumber(call('HGET', prefix .. 'counts', 'again') or 0),
+  tonumber(call('HGET', prefix .. 'tenant', 'pulse') or 0),
+  now_ms(),
+}}

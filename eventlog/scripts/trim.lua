@@ -14,7 +14,26 @@ local function answer(removed, more, handler, position)
   return {removed, more and 1 or 0, handler, position, id, call('XLEN', stream)}
 end
 
-local behind, low = '', nil
+-- The clock went back, so ids are ahead of it and say nothing about age: read when each event arrived.
+local PAGE, MOST_PAGES = 100, 20
+local function aged_by_arrival(from_ms)
+  local from, bound = '-', '0-0'
+  for _ = 1, MOST_PAGES do
+    local page = call('XRANGE', stream, from, '+', 'COUNT', PAGE)
+    for _, entry in ipairs(page) do
+      for i = 1, #entry[2], 2 do
+        if entry[2][i] == 'r' and tonumber(entry[2][i + 1]) >= from_ms then return entry[1], false end
+      end
+      local ms, number = parts(entry[1])
+      bound = string.format('%d-%d', ms, number + 1)
+    end
+    if #page < PAGE then return bound, false end
+    from = bound
+  end
+  return bound, true
+end
+
+local behind, low, unread = '', nil, false
 for _, name in ipairs(call('HKEYS', prefix .. 'newest')) do
   local cur = call('HGET', prefix .. 'cur', name .. '|' .. lane)
   if not cur then return answer(0, false, name, '') end
@@ -28,12 +47,14 @@ end
 if keep_ms ~= '' then
   local from_ms = math.max(0, now_ms() - tonumber(keep_ms))
   local aged = string.format('%d-0', from_ms)
+  local newest = call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+  if newest and parts(newest[1]) > now_ms() + 60000 then aged, unread = aged_by_arrival(from_ms) end
   if not bound or later(bound, aged) then bound = aged end
 end
 if not bound then return answer(0, false, '', '') end
 
 -- Whole nodes first, since that can be limited; then exactly, which splits one node.
 local removed = call('XTRIM', stream, 'MINID', '~', bound, 'LIMIT', most)
-local more = removed * 2 > most
+local more = removed * 2 > most or unread
 if keep_ms ~= '' and not more then removed = removed + call('XTRIM', stream, 'MINID', '=', bound) end
 return answer(removed, more, behind, low or '')

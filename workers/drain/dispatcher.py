@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import structlog
 from redis.exceptions import RedisError
 
+from eventlog.connection.reasons import reason_of
 from eventlog.lease import MARGIN_S, TTL_S, Lease, clock_s
 from eventlog.log import EventLog
 from workers.delivery.attempt import Runtime
@@ -27,6 +28,8 @@ JOB_S = 5.0  # how long one wake-up may keep the RQ worker
 IDLE_S = 0.05
 
 _CHECK_S = 0.004
+_STARTS = 8  # drains that begin between two checks
+_LATE_S = 0.2  # a loop that is this late begins no drain: the leases of those that run come first
 _REPORT_S = 5.0  # between two lines that say that Redis is away
 _WATCH_S = 0.25
 _ABANDON_BEFORE_S = 0.4
@@ -76,6 +79,7 @@ class Dispatcher:
         self._avoid: dict[tuple[str, int], float] = {}
         self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + 10.0
         self._quiet_until_s = 0.0
+        self._late = False
         self.stopping = False
         self.recycling = asyncio.Event()
 
@@ -104,7 +108,8 @@ class Dispatcher:
                 await self._start_due()
             except (RedisError, OSError) as error:
                 if clock_s() >= self._quiet_until_s:
-                    _log.warning("redis.unreachable", error=type(error).__name__, next_report_s=_REPORT_S)
+                    fields = reason_of(error).fields(error)
+                    _log.warning("redis.unreachable", **fields, next_report_s=_REPORT_S)
                     self._quiet_until_s = clock_s() + _REPORT_S
                 await asyncio.sleep(0.2)
                 continue
@@ -114,7 +119,9 @@ class Dispatcher:
                 idle_since_s = clock_s()
             elif clock_s() - idle_since_s > IDLE_S:
                 return False
+            checked_s = clock_s()
             await asyncio.sleep(_CHECK_S)
+            self._late = clock_s() - checked_s > _LATE_S
         return bool(self._drains) and not self.stopping
 
     async def look_forever(self) -> None:
@@ -173,7 +180,9 @@ class Dispatcher:
         wanted = [pair for pair in pairs if pair not in self._drains and self._may_take(pair)]
         random.shuffle(wanted)  # no pair is always first, and processes do not all ask for the same one
         room = self._max_drains - len(self._drains)
-        for handler, lane in wanted[:room]:
+        if self._late and self._drains:
+            room = 0
+        for handler, lane in wanted[: min(room, _STARTS)]:
             self._start(handler, lane)
         if len(wanted) > room:
             for drain, _ in self._drains.values():

@@ -9,6 +9,7 @@ import structlog
 from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 
+from eventlog.connection.reasons import reason_of
 from eventlog.wakeups import OneQueueWorker
 
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0)
@@ -78,5 +79,5 @@ def back_off_s(step: int, error: Exception) -> float:
     """Return the seconds until Redis is tried again; logs only the first steps."""
     wait_s = _BACKOFF_S[min(step, len(_BACKOFF_S) - 1)]
     if step < len(_BACKOFF_S):
-        _log.warning("redis.unreachable", error=type(error).__name__, retry_in_s=wait_s)
+        _log.warning("redis.unreachable", **reason_of(error).fields(error), retry_in_s=wait_s)
     return wait_s

@@ -10,6 +10,8 @@ READY: dict[str, Any] = {
     "ready": True,
     "reasons": [],
     "redis": "ok",
+    "redis_permission": None,
+    "evicted_keys": 0,
     "log_claimed": True,
     "log": {"bytes": 1},
     "registration": "registered",

@@ -55,14 +55,16 @@ class FakeLog:
             raise RedisAway
         return self.pairs[:limit]
 
-    async def take(self, args: Sequence[Any]) -> list[Any]:
+    async def _take(self, args: Sequence[Any]) -> list[Any]:
         _, name, lane, *_ = args
         self.taken[name, lane] += 1
         return [b"taken", b"0-0", b"0-0", self.newest.encode(), [], []]
 
-    step = "step"
+    take, step = "take", "step"
 
     async def call(self, script: str, arguments: Sequence[Any], *, within_s: float) -> list[Any]:
+        if script == self.take:
+            return await self._take(arguments)
         _, name, lane, _, _, _, _, mode, cur, after, count, *_ = arguments
         self.settled[name, lane] = cur
         found = bool(count) and after == "0-0"
