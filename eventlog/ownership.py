@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eventlog.connection.cluster import is_followed
 from eventlog.errors import LogMismatch
 from eventlog.registry import handlers
 
@@ -65,11 +66,11 @@ async def lanes_kept(log: EventLog) -> int | None:
 
 async def _check_server(log: EventLog) -> None:
     info = {**await log.redis.info("server"), **await log.redis.info("cluster")}
-    if info.get("cluster_enabled"):
+    if info.get("cluster_enabled") and not is_followed(log.redis):
         raise LogMismatch(
             "AWR_REDIS_URL",
-            "is a Redis Cluster, where one script cannot reach all of a log",
-            "use a single Redis",
+            "names one node of a Redis Cluster, which may not own the log's slot tomorrow",
+            "write redis+cluster://host:port or rediss+cluster://host:port",
         )
     version = str(info.get("redis_version", "0"))
     if int(version.split(".")[0]) < _OLDEST_REDIS:

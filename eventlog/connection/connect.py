@@ -17,10 +17,13 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from eventlog.connection import sentinel
+from eventlog.connection import cluster, sentinel
 from eventlog.connection.packing import Packed
 
-SCHEMES = ("redis", "rediss", "unix", *sentinel.SCHEMES)
+# Schemes whose clients find their server themselves.
+_GUIDED: dict[str, Any] = {scheme: guide for guide in (sentinel, cluster) for scheme in guide.SCHEMES}
+
+SCHEMES = ("redis", "rediss", "unix", *_GUIDED)
 
 
 def check_url(url: str) -> None:
@@ -31,8 +34,8 @@ def check_url(url: str) -> None:
     """
     if url.partition("://")[0].lower() not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
-    if _is_watched(url):
-        sentinel.parse(url)
+    if guide := _guide(url):
+        guide.parse(url)
         return
     try:
         redis.ConnectionPool.from_url(url)
@@ -61,8 +64,11 @@ _PACKED: dict[type, Any] = {
 
 def connect(url: str, *, timeout_s: float = 2.0, max_connections: int = 64) -> redis.asyncio.Redis:
     """Return a client for the event loop. Callers wait for a free connection instead of failing."""
-    if _is_watched(url):
-        return sentinel.master(sentinel.parse(url), timeout_s=timeout_s, max_connections=max_connections)
+    if guide := _guide(url):
+        guided: redis.asyncio.Redis = guide.master(
+            guide.parse(url), timeout_s=timeout_s, max_connections=max_connections
+        )
+        return guided
     pool: redis.asyncio.BlockingConnectionPool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
         max_connections=max_connections,
@@ -92,8 +98,9 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], *, within_s: float = flo
 
 def connect_sync(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
     """Return a blocking client, for RQ and the command line."""
-    if _is_watched(url):
-        return sentinel.master_sync(sentinel.parse(url), timeout_s=timeout_s)
+    if guide := _guide(url):
+        guided: redis.Redis = guide.master_sync(guide.parse(url), timeout_s=timeout_s)
+        return guided
     return redis.Redis.from_url(
         url,
         socket_timeout=timeout_s,
@@ -103,5 +110,5 @@ def connect_sync(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
     )
 
 
-def _is_watched(url: str) -> bool:
-    return url.partition("://")[0].lower() in sentinel.SCHEMES
+def _guide(url: str) -> Any:
+    return _GUIDED.get(url.partition("://")[0].lower())
