@@ -77,7 +77,9 @@ class Cluster:
 
     def owner(self, key: str) -> Server:
         """The master of a key's slot, as the first node that answers knows it."""
-        slot = key_slot(key.encode())
+        return self.owner_of(key_slot(key.encode()))
+
+    def owner_of(self, slot: int) -> Server:
         for node in self.nodes:
             with contextlib.suppress(redis.RedisError):
                 for first, last, (_, port, *_), *_ in node.client.execute_command("CLUSTER", "SLOTS"):
@@ -148,6 +150,12 @@ class Move:
         for node in self._cluster.nodes:
             if node.replication()["role"] == "master":
                 self._set(node, "NODE", new)
+
+    def back_at_once(self) -> None:
+        """Return the slot by an atomic migration, which not every server has."""
+        words = ("MIGRATESLOTS", "SLOTSRANGE", self.slot, self.slot, "NODE", node_id(self.source))
+        self.target.client.execute_command("CLUSTER", *words)
+        soon(lambda: self._cluster.owner_of(self.slot) is self.source)
 
     def _set(self, node: Server, *words: str) -> None:
         node.client.execute_command("CLUSTER SETSLOT", self.slot, *words)
