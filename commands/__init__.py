@@ -69,25 +69,34 @@ class LazyGroup(click.Group):
         except (click.Abort, KeyboardInterrupt):
             code = 130
         except Exception as error:  # noqa: BLE001 - unknown errors are raised again
-            code = _fail(_exit_code(error), str(error))
+            code = _fail(_exit_code(error), _text(error))
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def _exit_code(error: Exception) -> int:
     """Return the exit code of an error; an unknown error is raised again."""
-    from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004
+    from redis.exceptions import AskError, ConnectionError, TimeoutError  # noqa: A004
 
     import ampeco.errors
     from eventlog.errors import ChangeRefused, LogMismatch, UnknownName
     from receiver.errors import SettingsError, Unreachable
 
-    if isinstance(error, (SettingsError, LogMismatch, UnknownName)):
+    if isinstance(error, (SettingsError, LogMismatch, UnknownName, AskError)):
         return 2
     if isinstance(error, ChangeRefused):
         return 1
     if isinstance(error, (Unreachable, ConnectionError, TimeoutError, ampeco.errors.Unreachable)):
         return 3
     raise error
+
+
+def _text(error: Exception) -> str:
+    """Return the line for an error. Only a client that follows no slot sees MOVED and ASK."""
+    from redis.exceptions import AskError
+
+    from eventlog.ownership import one_node
+
+    return str(one_node() if isinstance(error, AskError) else error)
 
 
 def _fail(code: int, message: str) -> int:

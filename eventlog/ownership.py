@@ -67,16 +67,21 @@ async def lanes_kept(log: EventLog) -> int | None:
 async def _check_server(log: EventLog) -> None:
     info = {**await log.redis.info("server"), **await log.redis.info("cluster")}
     if info.get("cluster_enabled") and not is_followed(log.redis):
-        raise LogMismatch(
-            "AWR_REDIS_URL",
-            "names one node of a Redis Cluster, which may not own the log's slot tomorrow",
-            "write redis+cluster://host:port or rediss+cluster://host:port",
-        )
+        raise one_node()
     version = str(info.get("redis_version", "0"))
     if int(version.split(".")[0]) < _OLDEST_REDIS:
         raise LogMismatch(
             "AWR_REDIS_URL", f"is Redis {version}", f"use Redis {_OLDEST_REDIS}.0 or newer, or Valkey"
         )
+
+
+def one_node() -> LogMismatch:
+    """Return the error for a plain URL that names one node of a cluster, which need not own the log's slot."""
+    return LogMismatch(
+        "AWR_REDIS_URL",
+        "names one node of a Redis Cluster",
+        "write redis+cluster://host:port or rediss+cluster://host:port",
+    )
 
 
 async def run_id(log: EventLog) -> str:

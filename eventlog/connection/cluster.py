@@ -7,12 +7,10 @@ and asks again. It never sends ASKING: a script on the target of a half-moved sl
 
 from __future__ import annotations
 
-import asyncio
 import re
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import unquote
 
 import redis
@@ -33,10 +31,9 @@ from redis.retry import Retry
 
 from eventlog.connection import sentinel
 from eventlog.connection.packing import Packed
+from eventlog.connection.slot_owner import Address, AsyncOwner, BlockingOwner
 
 SCHEMES = ("redis+cluster", "rediss+cluster")
-
-Address: TypeAlias = tuple[str, int]
 
 _PORT = 6379
 _ANSWER_S = 1.0  # for one node, before the next is asked
@@ -60,6 +57,13 @@ class Clustered:
     prefix: str
     arguments: Mapping[str, Any] = field(repr=False)
     tls: bool = False
+
+    @property
+    def slot(self) -> int:
+        """Return the slot of the log."""
+        if not self.prefix:
+            raise ValueError("names no log; use cluster.for_log")
+        return key_slot(self.prefix.encode())
 
 
 def is_cluster(url: str) -> bool:
@@ -115,61 +119,6 @@ def _left(refused: ResponseError) -> ConnectionLost | None:
     return sentinel.left(refused)
 
 
-class _Owner:
-    """The owner of a slot as it is known, and the nodes to ask for it.
-
-    Args:
-        arguments: for the connections that ask.
-    """
-
-    def __init__(self, found: Clustered, arguments: Mapping[str, Any]) -> None:
-        if not found.prefix:
-            raise ValueError("names no log; use cluster.for_log")
-        self._slot = key_slot(found.prefix.encode())
-        self._nodes = list(found.seeds)
-        self._seeds = found.seeds
-        self._arguments = dict(arguments)
-        self._known: Address | None = None
-
-    def forget(self, address: Address) -> None:
-        """Ask again before the next connection, unless another address has been found by now."""
-        if self._known == address:
-            self._known = None
-
-    def _turns(self) -> Iterator[Address]:
-        """Yield each node once. The next call begins with another one: a node that is cut off names an old owner."""
-        for _ in range(len(self._nodes)):
-            self._nodes.append(self._nodes.pop(0))
-            yield self._nodes[-1]
-
-    def _read(self, reply: list[Any], asked: Address) -> Address | None:
-        """Return the owner from the answer to CLUSTER SLOTS, and keep the nodes that it names."""
-        owner, nodes = None, []
-        for first, last, *members in reply:
-            named = [(_text(host) or asked[0], int(port)) for host, port, *_ in members]
-            nodes += named
-            if first <= self._slot <= last:
-                owner = named[0]
-        kept = {*nodes, *self._seeds}
-        order = [node for node in self._nodes if node in kept]
-        self._nodes = [*order, *(node for node in dict.fromkeys(nodes) if node not in order)]
-        return owner
-
-
-def _text(host: bytes | None) -> str:
-    """Return a node's host; empty when the node leaves it to the client ('' or '?')."""
-    return "" if host in (None, b"?") else host.decode()
-
-
-def _no_slots(refused: ResponseError) -> ConnectionLost:
-    return ConnectionLost(
-        f"the server names no owners of slots ({refused}); for a single server use redis://"
-    )
-
-
-_NO_OWNER = "no node names an owner of the log's slot"
-
-
 def _common(timeout_s: float, retry: Any) -> dict[str, Any]:
     return {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "retry": retry, "protocol": 2}
 
@@ -177,45 +126,10 @@ def _common(timeout_s: float, retry: Any) -> dict[str, Any]:
 # For the event loop
 
 
-class _AsyncOwner(_Owner):
-    def __init__(self, found: Clustered, arguments: Mapping[str, Any]) -> None:
-        super().__init__(found, arguments)
-        self._kind: Any = redis.asyncio.SSLConnection if found.tls else redis.asyncio.Connection
-        self._asking = asyncio.Lock()
-
-    async def address(self) -> Address:
-        """Return the owner's address.
-
-        Raises:
-            redis.RedisError, OSError: no node could say it.
-        """
-        async with self._asking:
-            if self._known is None:
-                self._known = await self._ask()
-            return self._known
-
-    async def _ask(self) -> Address:
-        failure: Exception = ConnectionLost(_NO_OWNER)
-        for host, port in self._turns():
-            connection = self._kind(host=host, port=port, **self._arguments)
-            try:
-                await connection.connect()
-                await connection.send_command("CLUSTER", "SLOTS")
-                if owner := self._read(await connection.read_response(), (host, port)):
-                    return owner
-            except ResponseError as refused:
-                failure = _no_slots(refused)
-            except (RedisError, OSError) as error:
-                failure = error
-            finally:
-                await connection.disconnect(nowait=True)
-        raise failure
-
-
 class _AsyncConnection(Packed, redis.asyncio.Connection):
     """Connects to the owner, and again when another one is known by the time the pool hands it out."""
 
-    def __init__(self, *, owner: _AsyncOwner, **arguments: Any) -> None:
+    def __init__(self, *, owner: AsyncOwner, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._owner = owner
 
@@ -251,14 +165,16 @@ class _AsyncSSLConnection(_AsyncConnection, redis.asyncio.SSLConnection):
 
 def master(found: Clustered, *, timeout_s: float, max_connections: int) -> redis.asyncio.Redis:
     """Return a client of the current owner, without retries."""
-    arguments = {**_common(timeout_s, AsyncRetry(NoBackoff(), 0)), **found.arguments}
-    asking = {**arguments, **_common(min(timeout_s, _ANSWER_S), AsyncRetry(NoBackoff(), 0))}
+    retry = AsyncRetry(NoBackoff(), 0)
+    asks: Any = redis.asyncio.SSLConnection if found.tls else redis.asyncio.Connection
+    asking = {**found.arguments, **_common(min(timeout_s, _ANSWER_S), retry)}
     pool = redis.asyncio.BlockingConnectionPool(
         max_connections=max_connections,
         timeout=timeout_s,
         connection_class=_AsyncSSLConnection if found.tls else _AsyncConnection,
-        owner=_AsyncOwner(found, asking),
-        **arguments,
+        owner=AsyncOwner(found.slot, found.seeds, asks, asking),
+        **found.arguments,
+        **_common(timeout_s, retry),
     )
     return redis.asyncio.Redis.from_pool(pool)
 
@@ -266,39 +182,8 @@ def master(found: Clustered, *, timeout_s: float, max_connections: int) -> redis
 # For blocking callers
 
 
-class _BlockingOwner(_Owner):
-    def __init__(self, found: Clustered, arguments: Mapping[str, Any]) -> None:
-        super().__init__(found, arguments)
-        self._kind: Any = redis.SSLConnection if found.tls else redis.Connection
-        self._asking = threading.Lock()  # RQ listens for commands in a second thread
-
-    def address(self) -> Address:
-        """Return the owner's address, as above."""
-        with self._asking:
-            if self._known is None:
-                self._known = self._ask()
-            return self._known
-
-    def _ask(self) -> Address:
-        failure: Exception = ConnectionLost(_NO_OWNER)
-        for host, port in self._turns():
-            connection = self._kind(host=host, port=port, **self._arguments)
-            try:
-                connection.connect()
-                connection.send_command("CLUSTER", "SLOTS")
-                if owner := self._read(connection.read_response(), (host, port)):
-                    return owner
-            except ResponseError as refused:
-                failure = _no_slots(refused)
-            except (RedisError, OSError) as error:
-                failure = error
-            finally:
-                connection.disconnect()
-        raise failure
-
-
 class _Connection(redis.Connection):
-    def __init__(self, *, owner: _BlockingOwner, **arguments: Any) -> None:
+    def __init__(self, *, owner: BlockingOwner, **arguments: Any) -> None:
         super().__init__(**arguments)  # type: ignore[no-untyped-call]
         self._owner = owner
 
@@ -334,11 +219,13 @@ class _SSLConnection(_Connection, redis.SSLConnection):
 
 def master_sync(found: Clustered, *, timeout_s: float) -> redis.Redis:
     """Return a blocking client of the current owner, without retries."""
-    arguments = {**_common(timeout_s, Retry(NoBackoff(), 0)), **found.arguments}
-    asking = {**arguments, **_common(min(timeout_s, _ANSWER_S), Retry(NoBackoff(), 0))}
+    retry = Retry(NoBackoff(), 0)
+    asks = redis.SSLConnection if found.tls else redis.Connection
+    asking = {**found.arguments, **_common(min(timeout_s, _ANSWER_S), retry)}
     pool = redis.ConnectionPool(
         connection_class=_SSLConnection if found.tls else _Connection,
-        owner=_BlockingOwner(found, asking),
-        **arguments,
+        owner=BlockingOwner(found.slot, found.seeds, asks, asking),
+        **found.arguments,
+        **_common(timeout_s, retry),
     )
     return redis.Redis.from_pool(pool)

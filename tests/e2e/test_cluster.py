@@ -71,7 +71,7 @@ class Cast:
         self.story.send(1)
 
     def ends_well(self) -> None:
-        """Everything accepted is handled in order; nobody was started again, and both end cleanly on SIGTERM."""
+        """Everything accepted is handled in order; both processes still run, and end cleanly on SIGTERM."""
         soon(self.story.all_handled, within_s=40)
         soon(self.story.all_settled)
         assert self.story.in_order()

@@ -21,6 +21,7 @@ from eventlog.log import EventLog
 from eventlog.record import OpenRecord
 from eventlog.registry import Declaration
 from tests.cluster import Cluster, Move, cluster
+from tests.door import awr
 from tests.harness import event, opened
 from tests.watched import Server
 
@@ -161,6 +162,13 @@ def test_a_cluster_and_a_single_server_are_not_mixed_up(
 
     with pytest.raises(LogMismatch, match=r"AWR_REDIS_URL.*write redis\+cluster://"):
         asyncio.run(claim(f"redis://127.0.0.1:{made.owner(prefix).port}"))
+    environ = {
+        "AWR_REDIS_URL": f"redis://127.0.0.1:{made.others(prefix)[0].port}",
+        "AWR_KEY_PREFIX": prefix,
+    }
+    done = awr("handlers", "list", environ=environ)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "write redis+cluster://" in done.err
     asyncio.run(claim(for_log(made.url, prefix)))
     port = free_port()
     with redis.Redis.from_url(server.url) as client:
