@@ -173,4 +173,5 @@ def test_a_slot_that_moves_loses_nothing(cast: Callable[[str], Cast]) -> None:
         soon(lambda: len(on.story.accepted) > before + 8, within_s=40)
         move.back_at_once()
         assert on.owner() is move.source
+    assert on.front.said("events.appended_again") == []
     on.ends_well()

@@ -6,7 +6,9 @@ import pytest
 
 from eventlog.connection.cluster import for_log, parse, tagged
 from eventlog.connection.connect import check_url, connect
+from eventlog.scripts import ROUTE, Script, Scripts, source
 from receiver.settings import load
+from tests.meta.repository import ROOT
 
 SECRET = "s3cret"
 
@@ -78,3 +80,14 @@ def test_the_settings_put_all_keys_of_a_cluster_into_one_slot() -> None:
 
 def test_a_log_on_one_server_may_have_a_hash_tag_too() -> None:
     assert load({"AWR_REDIS_URL": "redis://a", "AWR_KEY_PREFIX": "{mine}:"}).key_prefix == "{mine}:"
+
+
+def test_every_script_declares_a_key_that_no_script_names() -> None:
+    """A script with another key, or with none, could be torn while the slot moves."""
+    scripts = vars(Scripts(connect("redis://a"), f"{{a}}:{ROUTE}"))
+    files = {path.stem for path in (ROOT / "eventlog" / "scripts").glob("*.lua")}
+    assert scripts.keys() == files - {"lib"}
+    assert {type(script) for script in scripts.values()} == {Script}
+    assert [name for name in scripts if f"'{ROUTE}'" in source(name)] == []
+    product = [path.read_text() for path in ROOT.glob("[cehrw]*/**/*.py")]
+    assert [text for text in product if "register_script" in text or ".eval(" in text] == []
