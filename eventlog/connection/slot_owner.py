@@ -10,8 +10,11 @@ from typing import Any, TypeAlias
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from eventlog.errors import LogMismatch
+
 Address: TypeAlias = tuple[str, int]
 
+_NO_CLUSTER = ("cluster support disabled", "unknown command", "unknown subcommand")
 _NO_OWNER = "no node names an owner of the log's slot"
 
 
@@ -63,12 +66,16 @@ def _text(host: bytes | None) -> str:
     return "" if host in (None, b"?") else host.decode()
 
 
-def _no_slots(refused: ResponseError) -> RedisError:
+def _no_slots(refused: ResponseError) -> Exception:
     if isinstance(refused, NoPermissionError):
         return refused
-    return ConnectionLost(
-        f"the server names no owners of slots ({refused}); for a single server use redis://"
-    )
+    if any(text in str(refused).lower() for text in _NO_CLUSTER):
+        return LogMismatch(
+            "AWR_REDIS_URL",
+            "names a server that is no Redis Cluster, or a proxy that hides its slots",
+            "write redis:// or rediss:// for a single server",
+        )
+    return ConnectionLost(f"the node names no owners of slots: {refused}")
 
 
 class AsyncOwner(_Owner):
@@ -82,6 +89,7 @@ class AsyncOwner(_Owner):
         """Return the owner's address.
 
         Raises:
+            LogMismatch: this is no cluster.
             redis.RedisError, OSError: no node could say it.
         """
         async with self._asking:

@@ -153,15 +153,14 @@ def test_a_step_waits_for_a_slot_that_moves_and_is_applied_once(made: Cluster, p
     asyncio.run(check())
 
 
-def test_a_cluster_and_a_single_server_are_not_mixed_up(
-    made: Cluster, prefix: str, server: EmbeddedServer
-) -> None:
-    async def claim(url: str) -> None:
-        async with opened(url, prefix) as log:
-            await log.claim("", "")
+async def claim(url: str, prefix: str) -> None:
+    async with opened(url, prefix) as log:
+        await log.claim("", "")
 
+
+def test_one_node_is_not_taken_for_a_server(made: Cluster, prefix: str) -> None:
     with pytest.raises(LogMismatch, match=r"AWR_REDIS_URL.*write redis\+cluster://"):
-        asyncio.run(claim(f"redis://127.0.0.1:{made.owner(prefix).port}"))
+        asyncio.run(claim(f"redis://127.0.0.1:{made.owner(prefix).port}", prefix))
     environ = {
         "AWR_REDIS_URL": f"redis://127.0.0.1:{made.others(prefix)[0].port}",
         "AWR_KEY_PREFIX": prefix,
@@ -169,12 +168,21 @@ def test_a_cluster_and_a_single_server_are_not_mixed_up(
     done = awr("handlers", "list", environ=environ)
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "write redis+cluster://" in done.err
-    asyncio.run(claim(for_log(made.url, prefix)))
+    asyncio.run(claim(for_log(made.url, prefix), prefix))
+
+
+def test_one_server_is_not_taken_for_a_cluster(server: EmbeddedServer, prefix: str) -> None:
     port = free_port()
     with redis.Redis.from_url(server.url) as client:
         client.config_set("port", port)
     single = for_log(f"redis+cluster://127.0.0.1:{port}", prefix)
-    with pytest.raises(redis.ConnectionError, match="for a single server use redis://"):
-        asyncio.run(claim(single))
-    with connect_sync(single) as blocking, pytest.raises(redis.ConnectionError, match="use redis://"):
+    with pytest.raises(LogMismatch, match=r"AWR_REDIS_URL.*for a single server"):
+        asyncio.run(claim(single, prefix))
+    with connect_sync(single) as blocking, pytest.raises(LogMismatch):
         blocking.ping()
+    environ = {"AWR_REDIS_URL": f"redis+cluster://127.0.0.1:{port}", "AWR_REGISTER": "off"}
+    environ |= {"AWR_SIGNING_KEYS": "k", "AWR_PORT": "0", "AWR_ADMIN_PORT": "0"}
+    for role in ("serve", "worker"):
+        done = awr(role, environ=environ)
+        assert done.code == 2
+        assert "for a single server" in done.err
