@@ -69,7 +69,7 @@ class LazyGroup(click.Group):
         except (click.Abort, KeyboardInterrupt):
             code = 130
         except Exception as error:  # noqa: BLE001 - unknown errors are raised again
-            code = _fail(_exit_code(error), _text(error))
+            code = _fail(_exit_code(error), _line_of(error))
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -90,7 +90,7 @@ def _exit_code(error: Exception) -> int:
     raise error
 
 
-def _text(error: Exception) -> str:
+def _line_of(error: Exception) -> str:
     """Return the line for an error. Only a client that follows no slot sees MOVED and ASK."""
     from redis.exceptions import AskError
 
