@@ -69,20 +69,20 @@ class LazyGroup(click.Group):
         except (click.Abort, KeyboardInterrupt):
             code = 130
         except Exception as error:  # noqa: BLE001 - unknown errors are raised again
-            code = _fail(_exit_code(error), _line(error))
+            code = _fail(_exit_code(error), _line_of(error))
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def _exit_code(error: Exception) -> int:
     """Return the exit code of an error; an unknown error is raised again."""
-    from redis.exceptions import ConnectionError, RedisError, TimeoutError  # noqa: A004
+    from redis.exceptions import AskError, ConnectionError, RedisError, TimeoutError  # noqa: A004
 
     import ampeco.errors
     from eventlog.connection.reasons import REFUSED, reason_of
     from eventlog.errors import ChangeRefused, LogMismatch, UnknownName
     from receiver.errors import SettingsError, Unreachable
 
-    if isinstance(error, (SettingsError, LogMismatch, UnknownName)):
+    if isinstance(error, (SettingsError, LogMismatch, UnknownName, AskError)):
         return 2
     if isinstance(error, ChangeRefused):
         return 1
@@ -93,12 +93,15 @@ def _exit_code(error: Exception) -> int:
     raise error
 
 
-def _line(error: Exception) -> str:
+def _line_of(error: Exception) -> str:
     """Return the one line that a user reads."""
-    from redis.exceptions import RedisError
+    from redis.exceptions import AskError, RedisError
 
     from eventlog.connection.reasons import REFUSED, reason_of
+    from eventlog.ownership import one_node
 
+    if isinstance(error, AskError):  # MOVED and ASK, which only a client that follows no slot sees
+        return str(one_node())
     if isinstance(error, RedisError) and (reason := reason_of(error)).slug in REFUSED:
         lacking = f" ({reason.permission})" if reason.permission else ""
         return f"AWR_REDIS_URL: {reason.slug}{lacking}; {reason.hint}"

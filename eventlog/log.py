@@ -15,7 +15,7 @@ import redis.asyncio
 from eventlog import heartbeat, ownership, readiness, registry, schedule
 from eventlog.connection.pipeline import Channel
 from eventlog.duplicates import hash_of_entity
-from eventlog.scripts import Scripts
+from eventlog.scripts import ROUTE, Scripts
 
 MAX_BATCH = 256
 
@@ -104,8 +104,8 @@ class EventLog:
         self.redis: Any = redis
         self.prefix = prefix
         self.lanes = lanes
-        self.scripts = Scripts(redis)
-        self.channel = Channel(redis)
+        self.scripts = Scripts(redis, self.key(ROUTE))
+        self.channel = Channel(redis, self.key(ROUTE))
         self.wake_throttle_ms = _WAKE_THROTTLE_MS
         self.ledger_ms = ledger_days * 86_400_000
         self._duplicate_hours = duplicate_hours

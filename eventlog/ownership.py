@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eventlog.connection.cluster import is_followed
 from eventlog.errors import LogMismatch
 from eventlog.lag import count_waiting
 from eventlog.registry import handler_names, handlers
@@ -68,12 +69,8 @@ async def lanes_kept(log: EventLog) -> int | None:
 
 async def _check_server(log: EventLog) -> None:
     found = await server(log)
-    if found.is_cluster:
-        raise LogMismatch(
-            "AWR_REDIS_URL",
-            "is a Redis Cluster, where one script cannot reach all of a log",
-            "use a single Redis",
-        )
+    if found.is_cluster and not is_followed(log.redis):
+        raise one_node()
     if int(found.version.split(".")[0]) < _OLDEST_REDIS:
         raise LogMismatch(
             "AWR_REDIS_URL", f"is Redis {found.version}", f"use Redis {_OLDEST_REDIS}.0 or newer, or Valkey"
@@ -84,3 +81,12 @@ async def _check_server(log: EventLog) -> None:
             f"this Redis may delete accepted events to make room (maxmemory-policy {found.policy})",
             f"set maxmemory-policy {SAFE_POLICY} there, or AWR_EVICTING_REDIS=accept-loss here",
         )
+
+
+def one_node() -> LogMismatch:
+    """Return the error for a plain URL that names one node of a cluster, which need not own the log's slot."""
+    return LogMismatch(
+        "AWR_REDIS_URL",
+        "names one node of a Redis Cluster",
+        "write redis+cluster://host:port or rediss+cluster://host:port",
+    )

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from redis.commands.core import AsyncScript
+from redis.commands.core import Script as BlockingScript
 
 if TYPE_CHECKING:
+    import redis
     import redis.asyncio
-    from redis.commands.core import AsyncScript
+
+ROUTE = "never"
+"""Name of the key that every script call declares. Nothing ever writes it.
+
+The key says in which hash slot the script works. While that slot moves from one node of a cluster to another, a node
+answers ASK for a key that it does not hold, before the script begins. So no script runs on half of a log.
+"""
 
 
 @cache
@@ -34,12 +45,32 @@ def command_at(sha: str, line: int) -> str:
     return ""
 
 
-class Scripts:
-    """Every script, bound to one client. A script that Redis no longer has is loaded again."""
+def blocking(client: redis.Redis, name: str) -> BlockingScript:
+    """Return a script for a blocking client; the caller declares the one key that it uses."""
+    return BlockingScript(client, source(name))
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
-        def bound(name: str) -> AsyncScript:
-            return client.register_script(source(name))
+
+class Script(AsyncScript):
+    """One script of a log, which declares the log's `ROUTE` key."""
+
+    def __init__(self, client: redis.asyncio.Redis, name: str, route: str) -> None:
+        super().__init__(client, source(name))
+        self._route = route
+
+    async def __call__(self, *, args: Iterable[Any]) -> Any:  # type: ignore[override]
+        return await super().__call__([self._route], args)
+
+
+class Scripts:
+    """Every script, bound to one client. A script that Redis no longer has is loaded again.
+
+    Args:
+        route: the full name of the log's `ROUTE` key.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, route: str) -> None:
+        def bound(name: str) -> Script:
+            return Script(client, name, route)
 
         self.append = bound("append")
         self.beat = bound("beat")
@@ -72,3 +103,4 @@ class Scripts:
         self.sweep = bound("sweep")
         self.take = bound("take")
         self.trim = bound("trim")
+        self.unlock = bound("unlock")

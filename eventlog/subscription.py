@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 from eventlog.duplicates import TWO_SINCE
 from eventlog.log import EventLog
-from eventlog.scripts import source
 
 
 class SubscriptionStore:
@@ -20,7 +19,7 @@ class SubscriptionStore:
         self._redis = log.redis
         self._key = log.key("subscription")
         self._lock_key = log.key("lock", "registration")
-        self._unlock = log.redis.register_script(source("unlock"))
+        self._unlock = log.scripts.unlock
 
     async def read(self) -> dict[str, str]:
         """Return the stored fields, without `two_since`; empty when there are none."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import redis
 
-from eventlog.scripts import source
+from eventlog.scripts import blocking
 
 NAME = "workers.jobs.drain"  # what workers of the previous release import
 _NAMES = (NAME, "eventlog.wakeups.drain")  # the second one is for the release that enqueues it
@@ -63,9 +63,8 @@ def take(client: redis.Redis, keys: str, entry: bytes, queue: str) -> bool:
     text = entry.decode("latin-1")
     if _ID.fullmatch(text) is None:
         raise Refused("malformed-id")
-    script = client.register_script(source("take_wake_up"))
-    found: list[bytes] | None = script(
-        args=[keys + text, _MOST_BYTES, len(_CALLBACKS), *_CALLBACKS, *_FIELDS]
+    found: list[bytes] | None = blocking(client, "take_wake_up")(
+        keys=[keys + text], args=[_MOST_BYTES, len(_CALLBACKS), *_CALLBACKS, *_FIELDS]
     )
     if found is None:
         return False

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from ampeco.signature import SigningKey
-from eventlog.connection import credentials
+from eventlog.connection import cluster, credentials
 from eventlog.connection.connect import check_url
 from eventlog.durability import check_durability
 from eventlog.retention import Keep
@@ -86,8 +86,9 @@ def _token(value: SecretStr) -> SecretStr:
 
 
 def _prefix(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]+:", value):
-        raise ValueError("must be letters, digits, '.', '_' or '-' and end with ':'")
+    part = "[A-Za-z0-9._-]"
+    if not re.fullmatch(rf"(?!:){part}*(\{{{part}+\}}{part}*)?:", value):
+        raise ValueError("must be letters, digits, '.', '_' or '-' (a part may be in {}) and end with ':'")
     return value
 
 
@@ -147,8 +148,8 @@ class Settings(BaseModel):
     )
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
         None,
-        description="`redis://`, `rediss://`, `unix://` or `redis+sentinel://host:port,.../SERVICE`; "
-        "embedded in `demo`, `dev` and `run` when unset",
+        description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://host:port,.../SERVICE` or "
+        "`redis+cluster://host:port,...`; embedded in `demo`, `dev` and `run` when unset",
     )
     redis_credentials: Annotated[str, AfterValidator(_credentials)] | None = Field(
         None,
@@ -161,7 +162,8 @@ class Settings(BaseModel):
         "accepted events",
     )
     key_prefix: Annotated[str, AfterValidator(_prefix)] = Field(
-        "awr:", description="prefix of every Redis key, including RQ's"
+        "awr:",
+        description="prefix of every Redis key, including RQ's; on a cluster `awr:` means `{awr}:`, one hash slot",
     )
     data_dir: Path = Field(
         Path("~/.local/state/ampeco-receiver"),
@@ -271,6 +273,7 @@ def load(
         )
     except ValidationError as error:
         raise _first_fault(error) from None
+    settings = _in_one_slot(settings)
     if settings.signature_tolerance_s is not None and settings.signature_scheme == "body":
         raise SettingsError(
             "AWR_SIGNATURE_TOLERANCE_S",
@@ -279,6 +282,16 @@ def load(
         )
     demand(settings, need)
     return settings
+
+
+def _in_one_slot(settings: Settings) -> Settings:
+    """On a cluster, give all keys one hash tag, and write it into the URL, so that clients find the slot's owner."""
+    if settings.redis_url is None or not cluster.is_cluster(url := settings.redis_url.get_secret_value()):
+        return settings
+    prefix = cluster.tagged(settings.key_prefix)
+    return settings.model_copy(
+        update={"key_prefix": prefix, "redis_url": SecretStr(cluster.for_log(url, prefix))}
+    )
 
 
 def serving_needs(settings: Settings) -> tuple[str, ...]:

@@ -51,8 +51,9 @@ _OFTEN = {
 class Server:
     """One process of the server's binary, on a port that stays the same when it is started again."""
 
-    def __init__(self, folder: Path, *arguments: str, port: int) -> None:
+    def __init__(self, folder: Path, *arguments: str, port: int, binary: str | None = None) -> None:
         self.folder = folder
+        self._binary = binary or str(server_binary())
         self.port = port
         self.client = redis.Redis(port=port, protocol=2, decode_responses=True, socket_timeout=5)
         self._arguments = arguments
@@ -61,7 +62,7 @@ class Server:
     def start(self) -> None:
         with (self.folder / "output.log").open("ab") as output:
             self._process = subprocess.Popen(
-                [str(server_binary()), str(self.folder / "server.conf"), *self._arguments],
+                [self._binary, str(self.folder / "server.conf"), *self._arguments],
                 stdout=output,
                 stderr=output,
             )

@@ -17,11 +17,15 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from eventlog.connection import credentials, sentinel, tls
+from eventlog.connection import cluster, credentials, sentinel, tls
 from eventlog.connection.packing import Packed
 
 MAX_CONNECTIONS = 5  # what happens often goes through the one connection of a Channel
-SCHEMES = ("redis", "rediss", "unix", *sentinel.SCHEMES)
+
+# Schemes whose clients find their server themselves.
+_GUIDED: dict[str, Any] = {scheme: guide for guide in (sentinel, cluster) for scheme in guide.SCHEMES}
+
+SCHEMES = ("redis", "rediss", "unix", *_GUIDED)
 
 
 def check_url(url: str) -> None:
@@ -32,10 +36,8 @@ def check_url(url: str) -> None:
     """
     if url.partition("://")[0].lower() not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
-    if _is_watched(url):
-        watched = sentinel.parse(url)
-        if watched.tls:
-            tls.check(watched.master)
+    if guide := _guide(url):
+        guide.check(url)
         return
     try:
         pool = redis.ConnectionPool.from_url(url)
@@ -69,8 +71,11 @@ def connect(
     url: str, *, timeout_s: float = 2.0, max_connections: int = MAX_CONNECTIONS
 ) -> redis.asyncio.Redis:
     """Return a client for the event loop. Callers wait for a free connection instead of failing."""
-    if _is_watched(url):
-        return sentinel.master(sentinel.parse(url), timeout_s=timeout_s, max_connections=max_connections)
+    if guide := _guide(url):
+        guided: redis.asyncio.Redis = guide.master(
+            guide.parse(url), timeout_s=timeout_s, max_connections=max_connections
+        )
+        return guided
     pool: redis.asyncio.BlockingConnectionPool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
         max_connections=max_connections,
@@ -103,8 +108,9 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], *, within_s: float = flo
 
 def connect_sync(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
     """Return a blocking client, for RQ and the command line."""
-    if _is_watched(url):
-        return sentinel.master_sync(sentinel.parse(url), timeout_s=timeout_s)
+    if guide := _guide(url):
+        guided: redis.Redis = guide.master_sync(guide.parse(url), timeout_s=timeout_s)
+        return guided
     client = redis.Redis.from_url(
         url,
         socket_timeout=timeout_s,
@@ -119,5 +125,5 @@ def connect_sync(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
     return client
 
 
-def _is_watched(url: str) -> bool:
-    return url.partition("://")[0].lower() in sentinel.SCHEMES
+def _guide(url: str) -> Any:
+    return _GUIDED.get(url.partition("://")[0].lower())

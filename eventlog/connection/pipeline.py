@@ -31,17 +31,19 @@ class Channel:
 
     Args:
         redis: the client. Closing it closes the channel too.
+        route: the key that every call declares; on a cluster it names the slot.
     """
 
-    def __init__(self, redis: Any) -> None:
+    def __init__(self, redis: Any, route: str) -> None:
         self._redis = redis
+        self._route = route
         self._opening = asyncio.Lock()
         self._line: _Line | None = None
 
     async def call(
         self, script: AsyncScript, arguments: Sequence[Any], *, within_s: float = ANSWER_S, replicas: int = 0
     ) -> Any:
-        """Run a script without keys, and wait until `replicas` replicas have what it wrote.
+        """Run a script, and wait until `replicas` replicas have what it wrote.
 
         Cancelling a call leaves the others alone. A call that takes too long closes the connection for all of them,
         so that the next calls do not wait behind it.
@@ -58,11 +60,11 @@ class Channel:
                 if line is None or line.lost:
                     line = await self._opened()
                 try:
-                    reply = await line.ask("EVALSHA", script.sha, 0, *arguments)
+                    reply = await line.ask("EVALSHA", script.sha, 1, self._route, *arguments)
                 except NoScriptError:
                     async with self._opening:  # one at a time, so that calls keep their order
                         await self._redis.script_load(script.script)
-                    reply = await line.ask("EVALSHA", script.sha, 0, *arguments)
+                    reply = await line.ask("EVALSHA", script.sha, 1, self._route, *arguments)
                 # WAIT covers the writes of its own connection. A quarter of the time, since calls queue for replicas:
                 # the next two must also learn in time that there are too few.
                 if replicas and await line.ask("WAIT", replicas, int(within_s * 250)) < replicas:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -72,15 +72,22 @@ def parse(url: str) -> Watched:
     username, _, password = login.partition(":")
     service, db = _service(path)
     secured = scheme.lower() == SCHEMES[1]
-    options = _options(query, secured=secured)
+    options = parse_options(query, (*_LOGIN, *tls.OPTIONS) if secured else _LOGIN)
     certificates = {name: value for name, value in options.items() if name in tls.OPTIONS}
     return Watched(
-        sentinels=tuple(_address(host) for host in hosts.split(",")),
+        sentinels=tuple(address(host) for host in hosts.split(",")),
         service=service,
-        master={**_login(unquote(username), unquote(password)), "db": db, **certificates},
-        sentinel={**_login(*(options.get(name, "") for name in _LOGIN)), **certificates},
+        master={**login_of(unquote(username), unquote(password)), "db": db, **certificates},
+        sentinel={**login_of(*(options.get(name, "") for name in _LOGIN)), **certificates},
         tls=secured,
     )
+
+
+def check(url: str) -> None:
+    """Check that a client can be made from a URL; raise ValueError with what to fix."""
+    watched = parse(url)
+    if watched.tls:
+        tls.check(watched.master)
 
 
 def _service(path: str) -> tuple[str, int]:
@@ -94,24 +101,25 @@ def _service(path: str) -> tuple[str, int]:
     return unquote(name), int(db or 0)
 
 
-def _address(text: str) -> tuple[str, int]:
+def address(text: str, *, default_port: int = _PORT, what: str = "sentinels") -> tuple[str, int]:
+    """Parse `host[:port]`, IPv6 in brackets; `what` names such servers in the error."""
     found = _HOST.fullmatch(text)
-    port = int(found["port"] or _PORT) if found else 0
+    port = int(found["port"] or default_port) if found else 0
     if found is None or not 0 < port < 65536:
         raise ValueError(
-            "must name its sentinels as host:port[,host:port...], IPv6 in brackets; "
+            f"must name its {what} as host:port[,host:port...], IPv6 in brackets; "
             "percent-encode special characters in a password"
         )
     return found["v6"] or found["name"], port
 
 
-def _options(query: str, *, secured: bool) -> dict[str, Any]:
-    known = (*_LOGIN, *tls.OPTIONS) if secured else _LOGIN
+def parse_options(query: str, known: Sequence[str]) -> dict[str, Any]:
+    """Parse the options of a URL; each known one at most once."""
     options: dict[str, Any] = {}
     for part in filter(None, query.split("&")):
         name, _, value = part.partition("=")
         if name not in known:
-            raise ValueError(f"has an unknown option; what can be given is {', '.join(known)}")
+            raise ValueError(f"has an unknown option; what can be given is {', '.join(known) or 'none'}")
         if not value or name in options:
             raise ValueError(f"must give {name} once, with a value")
         options[name] = unquote(value)
@@ -127,11 +135,12 @@ def _options(query: str, *, secured: bool) -> dict[str, Any]:
     return options
 
 
-def _login(username: str, password: str) -> dict[str, str]:
+def login_of(username: str, password: str) -> dict[str, str]:
+    """Return a login as arguments of redis-py's connections."""
     return {name: text for name, text in (("username", username), ("password", password)) if text}
 
 
-def _left(refused: ResponseError) -> ConnectionLost | None:
+def left(refused: ResponseError) -> ConnectionLost | None:
     """Return the connection error for an answer that shows that a client must leave this server, else None."""
     if str(refused).startswith("NOREPLICAS"):
         return TooFewReplicas("the master has too few replicas")
@@ -168,7 +177,7 @@ class _AsyncConnection(Packed, redis.asyncio.sentinel.SentinelManagedConnection)
         try:
             return await super().read_response(*args, **options)
         except ResponseError as refused:
-            if (lost := _left(refused)) is None:
+            if (lost := left(refused)) is None:
                 raise
             await self.disconnect(nowait=True)
             raise lost from None
@@ -232,7 +241,7 @@ class _Connection(redis.sentinel.SentinelManagedConnection):
         try:
             return super().read_response(*args, **options)
         except ResponseError as refused:
-            if (lost := _left(refused)) is None:
+            if (lost := left(refused)) is None:
                 raise
             self.disconnect()  # type: ignore[no-untyped-call]
             raise lost from None

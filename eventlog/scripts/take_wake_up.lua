@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Take the job of a wake-up: delete it, and return its data unless it asks RQ for more than to call a function.
--- ARGV: key, maximum bytes of data, number of callback fields, their names, names of all other fields that a job has
+-- KEYS: the job. ARGV: maximum bytes of data, number of callback fields, their names, names of all other fields that a job has
 -- Returns: {'', data}; {reason} for a job that is refused; nothing if there is no job.
-local key, most, callbacks = take(), take_number(), take(take_number())
+local key, most, callbacks = KEYS[1], take_number(), take(take_number())
 local kind = call('TYPE', key).ok
 if kind == 'none' then return false end
 

@@ -94,7 +94,7 @@ def test_a_pipeline_on_a_demoted_master_fails_and_the_next_does_not(
 def test_a_channel_leaves_a_demoted_master(deployment: Deployment, prefix: str) -> None:
     async def check(client: redis.asyncio.Redis) -> None:
         add = client.register_script("return redis.call('incr', ARGV[1])")
-        channel = Channel(client)
+        channel = Channel(client, prefix)
 
         async def added() -> list[object]:
             calls = [channel.call(add, [prefix], within_s=2.0) for _ in range(5)]
