@@ -37,13 +37,13 @@ class SteppedDrain:
     """One lane of one handler."""
 
     def __init__(
-        self, log: EventLog, handler: str, lane: int, chance: Random, *, earlier: bool = False
+        self, log: EventLog, handler: str, lane: int, chance: Random, *, earlier: EventLog | None = None
     ) -> None:
-        self.lease = Lease(as_earlier_code(log) if earlier else log, handler, lane, "default")
+        self.lease = Lease(earlier or log, handler, lane, "default")
         self.window = Window("entity")
         self._log = log
         self._chance = chance
-        self._earlier = earlier
+        self._earlier = earlier is not None
 
     async def take(self) -> bool:
         """Take the lease and all that was handed out before; False when it is not free."""

@@ -173,8 +173,8 @@ async def one_move(log: EventLog, chance: Random, held: dict[int, SteppedDrain])
             await let_go(held)
         case "again":
             if chance.random() < 0.5:
-                refs = [entry.ref for entry in await dead_letters.matching(log, DeadFilter(handler="h"))]
-                await dead_letters.retry(log, refs[:3])
+                letters = await dead_letters.matching(log, DeadFilter(handler="h"))
+                await dead_letters.retry(log, letters[:3])
             else:
                 replay = await begin(log, Selection("h", 0, 1 << 45, ("*",)), now_ms=1)
                 async for _ in feed(log, replay, patience_s=0):
@@ -313,7 +313,9 @@ def test_earlier_code_beside_ours_makes_it_a_bound_until_it_is_counted_again(val
                 await chance.choice((log, earlier if seed % 2 else log)).append(elements)
                 await judged_mixed(log)
                 lane = chance.randrange(log.lanes)
-                drain = SteppedDrain(log, "h", lane, chance, earlier=chance.random() < 0.5)
+                drain = SteppedDrain(
+                    log, "h", lane, chance, earlier=earlier if chance.random() < 0.5 else None
+                )
                 if await drain.take():
                     going = True
                     for _ in range(chance.randrange(1, 6)):
