@@ -44,6 +44,7 @@ class Scripts:
         self.lost = bound("lost")
         self.match = bound("match")
         self.pause = bound("pause")
+        self.present = bound("present")
         self.probe = bound("probe")
         self.recompute = bound("recompute")
         self.remembers = bound("remembers")

@@ -101,10 +101,13 @@ class IsolatedProcess:
                 self._config.log(redis), self._queue, runtimes.by_name, watchdog=True, alone=True
             )
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, dispatcher.stop_soon)
-            watching = asyncio.create_task(dispatcher.watch())
+            background = [
+                asyncio.create_task(dispatcher.watch()),
+                asyncio.create_task(dispatcher.look_forever()),
+            ]
             more = await dispatcher.work()
             await dispatcher.stop()
-            await end_tasks([watching])
+            await end_tasks(background)
             return more
         finally:
             await runtimes.close()
