@@ -31,9 +31,14 @@ def handlers() -> None:
 @_as_json
 def list_(as_json: bool) -> None:
     """List the handlers that workers have registered."""
-    found, paused = asyncio.run(_read())
+    found, paused, pairs = asyncio.run(_read())
     if as_json:
-        print_json([_row(handler, paused.get(handler.name)) for handler in found])
+        print_json(
+            [
+                {**_row(handler, paused.get(handler.name)), "pairs": pairs.get(handler.name, {})}
+                for handler in found
+            ]
+        )
         return
     heads = (
         "handler",
@@ -42,6 +47,7 @@ def list_(as_json: bool) -> None:
         "open",
         "dead",
         "done",
+        "lanes by process",
         "order",
         "queue",
         "version",
@@ -58,6 +64,7 @@ def list_(as_json: bool) -> None:
                 handler.open,
                 handler.dead,
                 handler.stats.get("done", 0),
+                " ".join(f"{process}={n}" for process, n in pairs.get(handler.name, {}).items()) or "-",
                 handler.order,
                 handler.queue,
                 ",".join(handler.versions),
@@ -175,11 +182,12 @@ for command in (replay, run, new, check):
     handlers.add_command(command)
 
 
-async def _read() -> tuple[list[HandlerPosition], dict[str, Pause]]:
+async def _read() -> tuple[list[HandlerPosition], dict[str, Pause], dict[str, dict[str, int]]]:
     from eventlog.operation.handlers import pauses
+    from eventlog.presence import pairs_by_process
 
     async with stored_log(prepare()) as log:
-        return await log.handlers(), await pauses(log)
+        return await log.handlers(), await pauses(log), await pairs_by_process(log)
 
 
 async def _position(log: Any, name: str) -> HandlerPosition:

@@ -7,7 +7,7 @@ pair. The `workers` keys hold live processes only, since each beat removes those
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -119,6 +119,15 @@ async def present(log: EventLog) -> list[Process]:
         ),
         key=lambda process: process.name,
     )
+
+
+async def pairs_by_process(log: EventLog) -> dict[str, dict[str, int]]:
+    """Return, by handler, how many of its pairs each live process works on (`host:pid` → number)."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for process in await present(log):
+        for handler, part in process.parts.items():
+            found[handler][process.label] += len(part.held | part.ending)
+    return {handler: dict(counts) for handler, counts in found.items()}
 
 
 def _packed(part: Part) -> list[object]:

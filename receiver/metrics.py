@@ -6,12 +6,13 @@ several processes, counters and histograms are added; `multiprocess_mode` decide
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from eventlog.log import EventLog
+from eventlog.presence import pairs_by_process
 from eventlog.registry import MISFIT, HandlerPosition
 from eventlog.usage import Standing, standing
 
@@ -161,6 +162,22 @@ class _Positions:
         )
 
 
+class _Pairs:
+    def __init__(self, pairs: Mapping[str, Mapping[str, int]]) -> None:
+        self._pairs = pairs
+
+    def collect(self) -> Iterable[Metric]:
+        metric = GaugeMetricFamily(
+            "awr_handler_pairs",
+            "Lanes of a handler that a live process works on",
+            labels=["handler", "process"],
+        )
+        for handler, processes in self._pairs.items():
+            for process, number in processes.items():
+                metric.add_metric([handler, process], number)
+        return [metric]
+
+
 async def exposition(log: EventLog) -> bytes:
     """Return deliveries and positions of all handlers in Prometheus's text format.
 
@@ -169,4 +186,5 @@ async def exposition(log: EventLog) -> bytes:
     """
     registry = CollectorRegistry()
     registry.register(_Positions(await log.handlers(), await standing(log)))
+    registry.register(_Pairs(await pairs_by_process(log)))
     return generate_latest(registry)

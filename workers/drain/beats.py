@@ -90,7 +90,7 @@ class Beats:
         for handler, count in give.items():
             # The highest lanes of every handler, so that the handlers' pairs of one lane stay together.
             lanes = sorted(lasting[handler])[-count:]
-            _log.info("pairs.given", handler=handler, lanes=lanes)
+            _log.info("lane.released", handler=handler, lanes=lanes, reason="share")
             for lane in lanes:
                 drains[handler, lane].give()
 
