@@ -57,6 +57,7 @@ class Beats:
         self._rates: deque[tuple[float, Counter[str]]] = deque(maxlen=_RATE_BEATS)
         self._seen_s = 0.0
         self._beating = asyncio.Lock()
+        self._serving: Counter[str] = Counter()
         self._left = False
 
     @property
@@ -84,6 +85,7 @@ class Beats:
                     self._share.forget()
                 return
             self._seen_s = clock_s()
+            self._serving = Counter(handler for process in view.processes for handler in process.parts)
             self._outdated &= view.outdated
             lasting = _lasting(drains, self._seen_s)
             give = self._share.see(view, {handler: len(lanes) for handler, lanes in lasting.items()})
@@ -104,6 +106,10 @@ class Beats:
     def room(self, held: Iterable[Pair]) -> dict[str, int]:
         """Return how many given pairs of each handler may be taken at once."""
         return self._share.room(Counter(handler for handler, _ in held))
+
+    def serving(self, handler: str) -> int:
+        """Return how many live processes serve a handler, this one included."""
+        return max(1, self._serving[handler])
 
     def ended(self, handler: str, drain: Drain) -> None:
         """Take in what a drain did."""

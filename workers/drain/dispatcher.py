@@ -21,7 +21,9 @@ from eventlog.presence import BEAT_S
 from workers.delivery.attempt import Runtime
 from workers.drain.beats import Beats
 from workers.drain.drain import Drain
+from workers.drain.pace import Pace
 from workers.drain.runner import Shared, Slots
+from workers.drain.turns import Turns
 
 MAX_DRAINS = 256
 SLICE_S = 3.0  # how long a drain keeps its place when others wait for one
@@ -48,6 +50,7 @@ class Dispatcher:
             that run a dispatcher in their own process.
         alone: work on one pair and on one event at a time, so that an event that kills the process takes no
             other along.
+        catch_up_per_s: bound for each handler on deliveries per second of events that waited long.
 
     Attributes:
         stopping: no further drain starts.
@@ -62,16 +65,21 @@ class Dispatcher:
         *,
         watchdog: bool = False,
         alone: bool = False,
+        catch_up_per_s: float | None = None,
     ) -> None:
         self._eventlog = log
         self._queue = queue
         self._runtimes = runtimes
         self._watchdog = watchdog
         self._max_drains = 1 if alone else MAX_DRAINS
-        suspects_turn = asyncio.Lock()
+        suspects_turn, turns = asyncio.Lock(), Turns()
         self._shared = {
             name: Shared(
-                Slots(1 if alone else r.handler.concurrency), suspects_turn, self._attempt_is_overdue
+                Slots(1 if alone else r.handler.concurrency),
+                suspects_turn,
+                self._attempt_is_overdue,
+                turns,
+                Pace(catch_up_per_s),
             )
             for name, r in runtimes.items()
         }
@@ -125,6 +133,8 @@ class Dispatcher:
             if not self.stopping and clock_s() >= beat_at_s:
                 beat_at_s = clock_s() + BEAT_S
                 await self._beats.beat({pair: drain for pair, (drain, _) in self._drains.items()})
+                for name, shared in self._shared.items():
+                    shared.pace.divide(self._beats.serving(name))
             if not self.stopping:
                 with contextlib.suppress(RedisError, OSError):
                     await self._start_due()

@@ -98,7 +98,12 @@ class IsolatedProcess:
         try:
             await runtimes.open(self._found, strict=False)
             dispatcher = Dispatcher(
-                self._config.log(redis), self._queue, runtimes.by_name, watchdog=True, alone=True
+                self._config.log(redis),
+                self._queue,
+                runtimes.by_name,
+                watchdog=True,
+                alone=True,
+                catch_up_per_s=self._config.catch_up_per_s,
             )
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, dispatcher.stop_soon)
             background = [
