@@ -24,6 +24,7 @@ from benchmarks.logs import opened
 from eventlog.clock import now_ms
 from eventlog.log import MAX_BATCH, EventLog, NewEvent
 from eventlog.registry import Declaration
+from eventlog.schedule import recompute
 from handlers import Context, Event, Raw, handler
 from handlers.declaration import Handler
 from workers.delivery.attempt import Runtime
@@ -74,6 +75,7 @@ class Round:
         await self.log.declare(
             [Declaration(h.name, "1", h.types, "default", h.order, h.start) for h in self.handlers]
         )
+        await recompute(self.log)
         dispatcher = Dispatcher(self.log, "default", {h.name: Runtime(h, "1") for h in self.handlers})
 
         async def work() -> None:

@@ -53,6 +53,19 @@ def said(fate: Fate) -> str:
             return f"{fate.state} at {at}{why}"
 
 
+def _with_lag(found: Explanation, fate: Fate) -> str:
+    """Describe a delivery state, and about how long a waiting event still waits behind a backlog."""
+    text, behind = said(fate), found.behind.get(fate.handler)
+    if fate.state != "waiting" or fate.why in ("paused", "open-full", "no-worker") or not behind:
+        return text
+    text += f"; the handler is behind by {behind.events:,}"
+    if behind.per_s < 1:
+        return text
+    seconds = behind.events / behind.per_s
+    left = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return f"{text}, at {behind.per_s:,.0f}/s: about {left}"
+
+
 def _by(fate: Fate) -> str:
     return f", lane held by {fate.holder}" if fate.holder else ", no worker holds the lane now"
 
@@ -91,7 +104,7 @@ def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
         "events": [
             {
                 **_event_document(story.event, found.subscribed),
-                "handlers": [_fate(fate) for fate in story.fates],
+                "handlers": [_fate(found, fate) for fate in story.fates],
             }
             for story in found.stories
         ],
@@ -139,7 +152,7 @@ def _event_document(event: EventFacts, subscribed: frozenset[str] | None) -> dic
     }
 
 
-def _fate(fate: Fate) -> dict[str, Any]:
+def _fate(found: Explanation, fate: Fate) -> dict[str, Any]:
     return {
         "handler": fate.handler,
         "state": fate.state,
@@ -156,7 +169,7 @@ def _fate(fate: Fate) -> dict[str, Any]:
             {"outcome": end.settled.outcome, "at": rfc3339(end.at_ms), "why": end.settled.reason or None}
             for end in fate.earlier
         ],
-        "said": said(fate),
+        "said": _with_lag(found, fate),
     }
 
 
@@ -256,7 +269,7 @@ def _event(found: Explanation, story: Story, misfits: tuple[str, ...]) -> Iterat
     if repeated is not None:
         yield f"  it may be a repetition: {REPEAT_WORDS[repeated]}"
     for fate in story.fates:
-        yield f"{fate.handler}: {said(fate)}"
+        yield f"{fate.handler}: {_with_lag(found, fate)}"
         for end in fate.earlier:
             yield f"    earlier: {end.settled.outcome} at {rfc3339(end.at_ms)}"
         for note in fate.attempts:
@@ -278,7 +291,7 @@ def _entity(found: Explanation) -> Iterator[str]:
         again = "" if repeated is None else f"  (may be a repetition: {repeated})"
         yield f"{rfc3339(event.received_at_ms)}  {event.event_id}  {event.type or '-'}{lost}{again}"
         for fate in story.fates:
-            yield f"    {fate.handler}: {said(fate)}"
+            yield f"    {fate.handler}: {_with_lag(found, fate)}"
 
 
 def _attempt(note: AttemptNote) -> Iterator[str]:

@@ -130,6 +130,15 @@ async def pairs_by_process(log: EventLog) -> dict[str, dict[str, int]]:
     return {handler: dict(counts) for handler, counts in found.items()}
 
 
+async def settled_per_s(log: EventLog) -> dict[str, float]:
+    """Return, by handler, how many deliveries all live processes settle per second, lately."""
+    found: Counter[str] = Counter()
+    for process in await present(log):
+        for handler, part in process.parts.items():
+            found[handler] += part.per_s  # type: ignore[assignment]
+    return dict(found)
+
+
 def _packed(part: Part) -> list[object]:
     return [sorted(part.held), sorted(part.ending), int(part.outdated), round(part.per_s, 1)]
 

@@ -74,3 +74,17 @@ def test_operators_see_the_pairs_of_each_live_process(capsys, monkeypatch, valke
     cli = Cli(capsys, monkeypatch, valkey.url, prefix)
     assert cli.json("handlers", "list")[0]["pairs"] == {"host:1": 3, "host:2": 0}
     assert "host:1=3 host:2=0" in cli("handlers", "list")[1]
+
+
+def test_a_waiting_event_is_explained_with_the_backlog_before_it(capsys, monkeypatch, valkey, prefix):
+    async def fill() -> None:
+        async with opened(valkey.url, prefix) as log:
+            await log.declare([declaration(h)])
+            await log.append([event("t", f"session:{n}", n=n) for n in range(40)])
+            await beat(log, "default", "host:1:aa", 9, {"h": Part(per_s=4_000.0)}, {"h": VERSION})
+            await beat(log, "default", "host:2:bb", 9, {"h": Part(per_s=1.0)}, {"h": VERSION})
+
+    asyncio.run(fill())
+    cli = Cli(capsys, monkeypatch, valkey.url, prefix)
+    assert "behind by 40, at 4,001/s: about 0 s" in cli("explain", "session:9")[1]
+    assert "behind by 40" in cli.json("explain", "session:9")["events"][0]["handlers"][0]["said"]

@@ -21,17 +21,22 @@ class Turns:
         self._until_s: float | None = None
         self._next_round = False
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
-        self._last = ""
+        self._last: str | None = None
         self._mixed_until_s = 0.0
+
+    def is_shared(self, now_s: float) -> bool:
+        """Return whether several handlers asked for a turn lately."""
+        return now_s < self._mixed_until_s
 
     def may_go_on(self, handler: str, now_s: float) -> bool:
         """Return whether an event of this handler may start now; otherwise wait for `next`."""
         if self._handler not in (None, handler):
             return False
         if self._until_s is None:
-            if handler != self._last:
-                self._last, self._mixed_until_s = handler, now_s + _LATELY_S
-            self._until_s = now_s + (_SHARED_BREATH_S if now_s < self._mixed_until_s else _BREATH_S)
+            if self._last is not None and handler != self._last:
+                self._mixed_until_s = now_s + _LATELY_S
+            self._last = handler
+            self._until_s = now_s + (_SHARED_BREATH_S if self.is_shared(now_s) else _BREATH_S)
             self._call_next_round()
         return now_s < self._until_s
 
