@@ -30,7 +30,6 @@ _RENEW_S = 2.0
 _PASS_S = 0.5  # how long one slow event may hold the cursor
 _LINGER_S = 0.008
 _SHORT_S = 0.02
-_SHARED_BATCH = 64
 
 _log = structlog.get_logger()
 
@@ -45,7 +44,6 @@ class Drain:
         self._log = _log.bind(handler=handler.name, lane=lease.lane)
         self._wake = asyncio.Event()
         self._window = Window(handler.order)
-        self._turns = shared.turns
         self._reader = Reader(self._window, runtime.version, lambda name: handler.model_of(name) is not None)
         self._pending = PendingOutcomes(self._window, self._log, self._wake.set)
         self._runner = Runner(lease, runtime, shared, self._window, self._pending, self._wake, self._log)
@@ -199,8 +197,6 @@ class Drain:
             self._log.warning("handler.open_full", open=window.open_count)
         marks = window.mark()
         asked_s = clock_s()
-        if self._turns.is_shared(asked_s):
-            count = min(count, _SHARED_BATCH)  # taking in the answer holds up the other handlers
         settled, window.unconfirmed = window.unconfirmed, []
         settlement = self._settlement(asked_s)
         if mode == "sleep" and len(window):
