@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options, prepare, print_json
-from commands.explain_text import is_one_event, lines, said
+from commands.explain_text import is_one_event, lines, with_lag
 from commands.options import on_log
 from eventlog.clock import now_ms, rfc3339
 from eventlog.duplicates import repeat_reason
@@ -29,7 +29,10 @@ def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
         "known": found.is_known,
         "misfits": list(misfits),
         "events": [
-            {**_event_document(story.event, found.subscribed), "handlers": [*map(_fate, story.fates)]}
+            {
+                **_event_document(story.event, found.subscribed),
+                "handlers": [_fate(found, fate) for fate in story.fates],
+            }
             for story in found.stories
         ],
         "quarantined": None
@@ -76,7 +79,7 @@ def _event_document(event: EventFacts, subscribed: frozenset[str] | None) -> dic
     }
 
 
-def _fate(fate: Fate) -> dict[str, Any]:
+def _fate(found: Explanation, fate: Fate) -> dict[str, Any]:
     return {
         "handler": fate.handler,
         "state": fate.state,
@@ -93,7 +96,7 @@ def _fate(fate: Fate) -> dict[str, Any]:
             {"outcome": end.settled.outcome, "at": rfc3339(end.at_ms), "why": end.settled.reason or None}
             for end in fate.earlier
         ],
-        "said": said(fate),
+        "said": with_lag(found, fate),
     }
 
 

@@ -47,6 +47,19 @@ def said(fate: Fate) -> str:
             return f"{fate.state} at {at}{why}"
 
 
+def with_lag(found: Explanation, fate: Fate) -> str:
+    """Describe a delivery state, and about how long a waiting event still waits behind a backlog."""
+    text, behind = said(fate), found.behind.get(fate.handler)
+    if fate.state != "waiting" or fate.why in ("paused", "open-full", "no-worker") or not behind:
+        return text
+    text += f"; the handler is behind by {behind.events:,}"
+    if behind.per_s < 1:
+        return text
+    seconds = behind.events / behind.per_s
+    left = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return f"{text}, at {behind.per_s:,.0f}/s: about {left}"
+
+
 def _by(fate: Fate) -> str:
     return f", lane held by {fate.holder}" if fate.holder else ", no worker holds the lane now"
 
@@ -119,7 +132,7 @@ def _event(found: Explanation, story: Story, misfits: tuple[str, ...]) -> Iterat
     if repeated is not None:
         yield f"  it may be a repetition: {REPEAT_WORDS[repeated]}"
     for fate in story.fates:
-        yield f"{fate.handler}: {said(fate)}"
+        yield f"{fate.handler}: {with_lag(found, fate)}"
         for end in fate.earlier:
             yield f"    earlier: {end.settled.outcome} at {rfc3339(end.at_ms)}"
         for note in fate.attempts:
@@ -141,7 +154,7 @@ def _entity(found: Explanation) -> Iterator[str]:
         again = "" if repeated is None else f"  (may be a repetition: {repeated})"
         yield f"{rfc3339(event.received_at_ms)}  {event.event_id}  {event.type or '-'}{lost}{again}"
         for fate in story.fates:
-            yield f"    {fate.handler}: {said(fate)}"
+            yield f"    {fate.handler}: {with_lag(found, fate)}"
 
 
 def _attempt(note: AttemptNote) -> Iterator[str]:

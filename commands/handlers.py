@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -27,6 +27,7 @@ _HEADS = [
     "open",
     "dead",
     "done",
+    "lanes by process",
     "order",
     "queue",
     "version",
@@ -48,11 +49,17 @@ def list_(as_json: bool) -> None:
     `waiting` counts the events that a handler wants, `oldest` is the age of the oldest unsettled one. A number with ≤
     is an upper bound: the log still counts.
     """
-    found, paused = on_log(prepare(), _read)
+    found, paused, pairs = on_log(prepare(), _read)
     if as_json:
-        print_json([_row(handler, paused.get(handler.name)) for handler in found])
+        print_json(
+            [
+                {**_row(handler, paused.get(handler.name)), "pairs": pairs.get(handler.name, {})}
+                for handler in found
+            ]
+        )
         return
-    print_table(_HEADS, [_cells(handler, paused.get(handler.name)) for handler in found])
+    rows = [_cells(handler, paused.get(handler.name), pairs.get(handler.name, {})) for handler in found]
+    print_table(_HEADS, rows)
 
 
 @handlers.command()
@@ -129,10 +136,11 @@ for command in (replay, run, new, check):
     handlers.add_command(command)
 
 
-async def _read(log: EventLog) -> tuple[list[HandlerPosition], dict[str, Pause]]:
+async def _read(log: EventLog) -> tuple[list[HandlerPosition], dict[str, Pause], dict[str, dict[str, int]]]:
     from eventlog.operation.handlers import pauses
+    from eventlog.presence import pairs_by_process
 
-    return await log.handlers(), await pauses(log)
+    return await log.handlers(), await pauses(log), await pairs_by_process(log)
 
 
 def _planned(name: str, yes: bool, change: Callable[[EventLog], Awaitable[None]]) -> HandlerPosition:
@@ -150,12 +158,13 @@ def _planned(name: str, yes: bool, change: Callable[[EventLog], Awaitable[None]]
     return on_log(prepare(), plan)
 
 
-def _cells(handler: HandlerPosition, paused: Pause | None) -> tuple[object, ...]:
+def _cells(handler: HandlerPosition, paused: Pause | None, pairs: Mapping[str, int]) -> tuple[object, ...]:
     waiting = _bounded(str(handler.waiting), handler.waiting_is_exact)
     counts = (waiting, _age(handler), handler.open, handler.dead, handler.stats.get("done", 0))
     versions, types = ",".join(handler.versions), ",".join(handler.types)
     seen = rfc3339(handler.last_seen_ms)
-    return handler.name, _state(paused), *counts, handler.order, handler.queue, versions, seen, types
+    lanes = " ".join(f"{process}={n}" for process, n in pairs.items()) or "-"
+    return handler.name, _state(paused), *counts, lanes, handler.order, handler.queue, versions, seen, types
 
 
 def _row(handler: HandlerPosition, paused: Pause | None) -> dict[str, object]:

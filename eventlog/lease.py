@@ -38,7 +38,7 @@ MARGIN_S = 1.0
 _RETRY_PAUSE_S = 0.05
 _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
-Mode = Literal["work", "sleep", "release", "leave"]
+Mode = Literal["work", "sleep", "release", "give", "leave"]
 
 
 def clock_s() -> float:

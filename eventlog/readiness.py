@@ -44,7 +44,9 @@ async def try_append(log: EventLog) -> None:
     await log.redis.hset(f"{prefix}routes", "tried", "tried\ttried")
     answers, _ = await log.channel.call(log.scripts.append, [prefix, _HOURS, 1, *event])
     refused = answers[0][1:].decode() if answers[0].startswith(b"!") else ""
-    kept = [f"{prefix}{name}" for name in ("events:0", "added", "counts", "routes", "due:tried", "wake:tried")]
+    kept = [
+        f"{prefix}{name}" for name in ("events:0", "added", "counts", "routes", "due:tried", "wake:tried")
+    ]
     await log.redis.delete(*kept)  # the rest ends by itself
     if refused.startswith("OOM"):
         raise OutOfMemoryError(refused)

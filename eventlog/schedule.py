@@ -5,7 +5,7 @@ The `due` sets are a hint: the cursors decide, and `recompute` rebuilds the hint
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -19,9 +19,19 @@ async def sweep(log: EventLog) -> list[str]:
     return [queue.decode() for queue in await log.scripts.sweep(args=[log.prefix, log.wake_throttle_ms])]
 
 
-async def due(log: EventLog, queue: str, handlers: Sequence[str], *, limit: int) -> list[tuple[str, int]]:
-    """Return at most `limit` (handler, lane) pairs of these handlers that are due now."""
-    pairs = await log.channel.call(log.scripts.due, [log.prefix, queue, limit, *handlers])
+async def due(
+    log: EventLog, queue: str, handlers: Sequence[str], *, limit: int, room: Mapping[str, int] | None = None
+) -> list[tuple[str, int]]:
+    """Return at most `limit` (handler, lane) pairs of these handlers that are due now.
+
+    Args:
+        room: how many pairs that another process gave back within the last second may be among them, by handler.
+            Without an entry, any number.
+    """
+    asked: list[str | int] = [log.prefix, queue, limit]
+    for name in handlers:
+        asked += (name, "" if room is None else room.get(name, ""))
+    pairs = await log.channel.call(log.scripts.due, asked)
     return [(name, int(lane)) for name, _, lane in (pair.decode().rpartition("|") for pair in pairs)]
 
 

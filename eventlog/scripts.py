@@ -89,6 +89,7 @@ class Scripts:
         self.lost = bound("lost")
         self.match = bound("match")
         self.pause = bound("pause")
+        self.present = bound("present")
         self.probe = bound("probe")
         self.pulse = bound("pulse")
         self.recompute = bound("recompute")

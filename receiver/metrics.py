@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from eventlog.log import EventLog
+from eventlog.presence import pairs_by_process
 from eventlog.registry import MISFIT, HandlerPosition
 from eventlog.usage import Standing, standing
 
@@ -157,10 +158,27 @@ class _Positions:
             yield GaugeMetricFamily(*_LOG_AGE, self._stands.age_s)
 
 
+class _Pairs:
+    def __init__(self, pairs: Mapping[str, Mapping[str, int]]) -> None:
+        self._pairs = pairs
+
+    def collect(self) -> Iterable[Metric]:
+        metric = GaugeMetricFamily(
+            "awr_handler_pairs",
+            "Lanes of a handler that a live process works on",
+            labels=["handler", "process"],
+        )
+        for handler, processes in self._pairs.items():
+            for process, number in processes.items():
+                metric.add_metric([handler, process], number)
+        return [metric]
+
+
 async def exposition(log: EventLog) -> bytes:
     """Return deliveries and positions of all handlers in Prometheus's text format; raise RedisError without Redis."""
     registry = CollectorRegistry()
     registry.register(_Positions(await log.handlers(), await standing(log)))
+    registry.register(_Pairs(await pairs_by_process(log)))
     return generate_latest(registry)
 
 

@@ -194,6 +194,11 @@ class Settings(BaseModel):
     )
     handlers_allow: Names | None = Field(None, description="the only handlers that may run (unset: all)")
     plugins_strict: bool = Field(False, description="whether a faulty plugin prevents the start")
+    catch_up_per_s: float | None = Field(
+        None,
+        gt=0,
+        description="most deliveries per second, for each handler, of events older than 60 s (unset: no bound)",
+    )
     isolated_memory_mb: int = Field(
         256, ge=16, le=1 << 20, description="memory limit of an isolated handler's attempt, in MiB"
     )

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from eventlog.errors import UnknownName
 from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.timeline import Story, of_entity, of_event
 from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses, unknown_handler
+from eventlog.presence import settled_per_s
 from eventlog.record import id_order
 from eventlog.subscription import SubscriptionStore
 from eventlog.usage import Standing, standing
@@ -46,6 +48,19 @@ class Gap:
 
 
 @dataclass(frozen=True)
+class Behind:
+    """How far a handler is behind, and how fast it goes on.
+
+    Attributes:
+        events: that wait for it, in all lanes.
+        per_s: deliveries that it settled per second, lately.
+    """
+
+    events: int
+    per_s: float
+
+
+@dataclass(frozen=True)
 class Explanation:
     """All that the log knows about the event or entity in question.
 
@@ -56,6 +71,7 @@ class Explanation:
         handlers: all registered handlers, even if the question names one.
         subscribed: types of our notification subscription; None when the log remembers none.
         gaps: the last ones, or those near the time in question.
+        behind: by handler, for those for which an event of the stories waits.
     """
 
     asked: str
@@ -69,6 +85,7 @@ class Explanation:
     subscribed: frozenset[str] | None
     gaps: tuple[Gap, ...]
     standing: Standing | None
+    behind: Mapping[str, Behind] = field(default_factory=dict)
 
     @property
     def is_known(self) -> bool:
@@ -122,6 +139,7 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
         subscribed=frozenset(remembered["types"].split(",")) if remembered.get("types") else None,
         gaps=await _gaps(log, around_ms),
         standing=await standing(log),
+        behind=await _behind(log, stories),
     )
 
 
@@ -174,6 +192,18 @@ async def _span(log: EventLog, lane: int | None) -> tuple[int | None, str | None
         return None, None
     (ms, seq), of = max(newest)
     return min(oldest), f"{of}-{ms}-{seq}"
+
+
+async def _behind(log: EventLog, stories: Sequence[Story]) -> dict[str, Behind]:
+    waits = {fate.handler for story in stories for fate in story.fates if fate.state == "waiting"}
+    if not waits:
+        return {}
+    rates = await settled_per_s(log)
+    return {
+        found.name: Behind(found.waiting, rates.get(found.name, 0.0))
+        for found in await log.handlers()
+        if found.name in waits
+    }
 
 
 async def _gaps(log: EventLog, around_ms: int | None) -> tuple[Gap, ...]:

@@ -1,14 +1,24 @@
 #!lua flags=allow-oom
--- Pairs of the given handlers that are due now, except of paused handlers.
--- ARGV: prefix, queue, limit, then handler names
+-- Pairs of the given handlers that are due now, except of paused handlers. For a second, a pair that was given back for
+-- a fair share (its score has a half millisecond) is only for processes below their share.
+-- ARGV: prefix, queue, limit, then 2 values per handler: name, how many given pairs it may take at once ('' = any)
 prefix = take()
 local queue, limit, ours = take(), take_number(), {}
-while has_more() do ours[take()] = true end
+while has_more() do
+  local name, room = take(), take()
+  ours[name] = tonumber(room) or math.huge
+end
 for name in pairs(paused_handlers()) do ours[name] = nil end
-local found = {}
-for _, pair in ipairs(call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now_ms())) do
-  if ours[string.match(pair, '^(.*)|%d+$')] then
-    found[#found + 1] = pair
+local found, now = {}, now_ms()
+local due = call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now, 'WITHSCORES')
+for i = 1, #due, 2 do
+  local name, score = string.match(due[i], '^(.*)|%d+$'), tonumber(due[i + 1])
+  local room = ours[name]
+  if room and score % 1 ~= 0 and score > now - 1000 then
+    room, ours[name] = room > 0, room - 1
+  end
+  if room then
+    found[#found + 1] = due[i]
     if #found >= limit then break end
   end
 end

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- One step of a drain: settle, renew the lease, read on, or fall asleep. A seq is applied once; a repeated call with
 -- the same seq changes nothing and reads again.
--- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms), mode (work, sleep, release, leave), new cur ('' = unchanged),
+-- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms), mode (work, sleep, release, give, leave), new cur ('' = unchanged),
 --   read after, count, max bytes, then six lists, each after its length:
 --   puts (id, due ms or '', record), dels (id), dead (id, type, key, reason, trace, record), stats (field, by),
 --   ahead (id: settled although the cursor is not there yet), passed (id: the cursor is there now); then
@@ -62,15 +62,17 @@ end
 
 local now = now_ms()
 local paused = call('HEXISTS', prefix .. 'paused', handler)
-if mode == 'release' or mode == 'leave' then
+if mode == 'release' or mode == 'give' or mode == 'leave' then
   -- After a clean release nothing in (cur, runto] runs, so none of it is suspect. A drain that leaves has not read all
   -- of it: events that were running when a worker died stay suspect, and settled ones stay settled.
-  if mode == 'release' then
+  if mode ~= 'leave' then
     call('HSET', prefix .. 'runto', pair, call('HGET', prefix .. 'cur', pair))
   else
     call('HDEL', passed, 'n')  -- it did not see all that is settled after the cursor
   end
-  if paused == 1 then call('ZREM', due, pair) else call('ZADD', due, now, pair) end
+  -- The half marks a pair that was given back for a fair share (see due.lua).
+  local at_ms = mode == 'give' and now - 0.5 or now
+  if paused == 1 then call('ZREM', due, pair) else call('ZADD', due, at_ms, pair) end
   call('DEL', lease)
   return {'released'}
 end

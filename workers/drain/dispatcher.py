@@ -18,9 +18,13 @@ from redis.exceptions import RedisError
 from eventlog.connection.reasons import reason_of
 from eventlog.lease import MARGIN_S, TTL_S, Lease, clock_s
 from eventlog.log import EventLog
+from eventlog.presence import BEAT_S
 from workers.delivery.attempt import Runtime
+from workers.drain.beats import Beats
 from workers.drain.drain import Drain
+from workers.drain.pace import Pace
 from workers.drain.runner import Shared, Slots
+from workers.drain.turns import Turns
 
 MAX_DRAINS = 256
 SLICE_S = 3.0  # how long a drain keeps its place when others wait for one
@@ -30,6 +34,7 @@ IDLE_S = 0.05
 _CHECK_S = 0.004
 _STARTS = 8  # drains that begin between two checks
 _LATE_S = 0.2  # a loop that is this late begins no drain: the leases of those that run come first
+_HUNGRY_S = 0.05  # between two checks while other processes are about to give pairs
 _REPORT_S = 5.0  # between two lines that say that Redis is away
 _WATCH_S = 0.25
 _ABANDON_BEFORE_S = 0.4
@@ -48,6 +53,7 @@ class Dispatcher:
             that run a dispatcher in their own process.
         alone: work on one pair and on one event at a time, so that an event that kills the process takes no
             other along.
+        catch_up_per_s: bound for each handler on deliveries per second of events that waited long.
 
     Attributes:
         stopping: no further drain starts.
@@ -62,19 +68,27 @@ class Dispatcher:
         *,
         watchdog: bool = False,
         alone: bool = False,
+        catch_up_per_s: float | None = None,
     ) -> None:
         self._eventlog = log
         self._queue = queue
         self._runtimes = runtimes
         self._watchdog = watchdog
         self._max_drains = 1 if alone else MAX_DRAINS
-        suspects_turn = asyncio.Lock()
+        suspects_turn, turns = asyncio.Lock(), Turns()
         self._shared = {
             name: Shared(
-                Slots(1 if alone else r.handler.concurrency), suspects_turn, self._attempt_is_overdue
+                Slots(1 if alone else r.handler.concurrency),
+                suspects_turn,
+                self._attempt_is_overdue,
+                turns,
+                Pace(catch_up_per_s),
             )
             for name, r in runtimes.items()
         }
+        # The forks of one isolated process follow each other, and people know them by their parent.
+        pid = os.getppid() if alone else os.getpid()
+        self._beats = Beats(log, queue, runtimes, max_drains=self._max_drains, pid=pid)
         self._drains: dict[tuple[str, int], tuple[Drain, asyncio.Task[None]]] = {}
         self._avoid: dict[tuple[str, int], float] = {}
         self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + 10.0
@@ -125,12 +139,18 @@ class Dispatcher:
         return bool(self._drains) and not self.stopping
 
     async def look_forever(self) -> None:
-        """Check once a second even without a wake-up, which may have gone to a worker that died."""
+        """Beat and check once a second even without a wake-up, which may have gone to a worker that died."""
+        beat_at_s = 0.0
         while True:
-            await asyncio.sleep(1.0)
+            if not self.stopping and clock_s() >= beat_at_s:
+                beat_at_s = clock_s() + BEAT_S
+                await self._beats.beat({pair: drain for pair, (drain, _) in self._drains.items()})
+                for name, shared in self._shared.items():
+                    shared.pace.divide(self._beats.serving(name))
             if not self.stopping:
                 with contextlib.suppress(RedisError, OSError):
                     await self._start_due()
+            await asyncio.sleep(_HUNGRY_S if self._beats.hungry else max(0.0, beat_at_s - clock_s()))
 
     async def watch(self) -> None:
         """Give up leases in time, and let the watchdog end a process that cannot."""
@@ -167,24 +187,28 @@ class Dispatcher:
     async def stop(self) -> None:
         """Start nothing new, let what runs finish within the grace time, hand back the rest."""
         self.stopping = True
+        leaving = asyncio.create_task(self._beats.leave())
         for drain, _ in list(self._drains.values()):
             drain.stop()
-        await asyncio.gather(*(task for _, task in list(self._drains.values())), return_exceptions=True)
+        await asyncio.gather(
+            leaving, *(task for _, task in list(self._drains.values())), return_exceptions=True
+        )
 
     async def _start_due(self) -> None:
         if self.recycling.is_set() or not self._runtimes:
             return
-        pairs = await self._eventlog.due(self._queue, tuple(self._runtimes), limit=4 * MAX_DRAINS)
+        room = self._beats.room(self._drains)
+        pairs = await self._eventlog.due(self._queue, tuple(self._runtimes), limit=4 * MAX_DRAINS, room=room)
         now_s = clock_s()
         self._avoid = {pair: until for pair, until in self._avoid.items() if until > now_s}
         wanted = [pair for pair in pairs if pair not in self._drains and self._may_take(pair)]
         random.shuffle(wanted)  # no pair is always first, and processes do not all ask for the same one
-        room = self._max_drains - len(self._drains)
+        places = self._max_drains - len(self._drains)
         if self._late and self._drains:
-            room = 0
-        for handler, lane in wanted[: min(room, _STARTS)]:
+            places = 0
+        for handler, lane in wanted[: min(places, _STARTS)]:
             self._start(handler, lane)
-        if len(wanted) > room:
+        if len(wanted) > places:
             for drain, _ in self._drains.values():
                 if now_s - drain.started_s > SLICE_S:
                     drain.stop()
@@ -205,6 +229,7 @@ class Dispatcher:
 
     def _ended(self, pair: tuple[str, int], drain: Drain) -> None:
         self._drains.pop(pair, None)
+        self._beats.ended(pair[0], drain)
         if drain.outdated:
             self._avoid[pair] = clock_s() + _AVOID_S
 

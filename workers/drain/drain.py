@@ -49,6 +49,7 @@ class Drain:
         self._runner = Runner(lease, runtime, shared, self._window, self._pending, self._wake, self._log)
         self._cur_moved_s = 0.0
         self._warned_full = False
+        self._giving = False  # to a process that has fewer pairs
         self._unread = False  # part of (cur, runto], which only newer code may judge
 
     @property
@@ -61,8 +62,23 @@ class Drain:
         """Whether attempts run."""
         return self._runner.busy
 
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new starts here."""
+        return self._runner.stopping
+
+    @property
+    def settled(self) -> int:
+        """Deliveries that came to their end so far."""
+        return self._pending.settled
+
     def stop(self) -> None:
         """Start nothing new; finish what runs, hand the rest back."""
+        self._runner.stop()
+
+    def give(self) -> None:
+        """Stop, so that a process that has fewer pairs of this handler takes over."""
+        self._giving = True
         self._runner.stop()
 
     async def run(self, grace_s: float) -> None:
@@ -249,4 +265,5 @@ class Drain:
             elif entry.in_open:
                 window.hand_back(entry)
         window.keep_suspects()
-        await self._step("leave" if self._unread else "release", 0)
+        mode: Mode = "give" if self._giving else "release"
+        await self._step("leave" if self._unread else mode, 0)

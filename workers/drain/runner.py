@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from eventlog.clock import now_ms
@@ -20,7 +20,9 @@ from eventlog.step_ledger import StepLedger
 from workers.delivery.attempt import Attempt, HandlerEnded, Runtime, run
 from workers.delivery.outcomes import AttemptTimedOut, Outcome, outcome_of
 from workers.drain.entry import Entry
+from workers.drain.pace import Pace
 from workers.drain.settlement import PendingOutcomes
+from workers.drain.turns import Turns
 from workers.drain.window import Window
 from workers.once.step import DeliveryRevoked
 from workers.once.steps import Steps
@@ -29,7 +31,6 @@ MAX_CRASHES = 3
 
 _HOLD_MARGIN_S = 5.0  # on top of an attempt's time, until it has surely said how its steps ended
 _ABANDON_S = 3.0  # for attempts that were cancelled to come to an end, while the lease still lives
-_BREATH_S = 0.005  # how long one task may hold the event loop with events that never wait
 
 
 class Slots:
@@ -68,11 +69,15 @@ class Shared:
         suspects_turn: held while an event runs that may have killed a worker. So no two of them run together in one
             process, and an innocent one is not blamed.
         overdue: called when an attempt outlives its time and nothing can end it.
+        turns: of the event loop, for all handlers of the process.
+        pace: of events that waited long.
     """
 
     slots: Slots
     suspects_turn: asyncio.Lock
     overdue: Callable[[], None]
+    turns: Turns = field(default_factory=Turns)
+    pace: Pace = field(default_factory=lambda: Pace(None))
 
 
 class Runner:
@@ -118,6 +123,8 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._suspect_task: asyncio.Task[None] | None = None
         self._marked = asyncio.Event()
+        self._queued = 0  # tasks that wait for a turn of the event loop
+        self._paced_until_s = 0.0
 
     @property
     def busy(self) -> bool:
@@ -139,6 +146,8 @@ class Runner:
         if self.suspects:
             if self._suspect_task is None:
                 self._suspect_task = asyncio.create_task(self._run_suspects())
+            return
+        if self._queued or self._is_paced(clock_s()):
             return
         tasks = min(at_once, len(self._window.ready) - self.starting)
         for _ in range(tasks):
@@ -189,20 +198,42 @@ class Runner:
 
     async def _run_ready(self) -> None:
         self.starting -= 1
+        handler, turns, started = self._runtime.handler.name, self._shared.turns, False
         try:
             now_s = clock_s()
-            breath_s = now_s + _BREATH_S
             while self._window.ready and not self.stopping and now_s < self._lease.deadline_s:
-                await self._attempt(self._window.ready.popleft())
+                if self._is_paced(now_s):
+                    return
+                if turns.may_go_on(handler, now_s):
+                    started = True
+                    await self._attempt(self._window.ready.popleft())
+                elif started and self._shared.slots.wanted:
+                    return  # another lane's turn; ours comes again
+                else:
+                    started = False
+                    await self._next_turn(handler)
                 now_s = clock_s()
-                if now_s > breath_s:
-                    if self._shared.slots.wanted:
-                        return  # another lane's turn; ours comes again
-                    await asyncio.sleep(0)
-                    now_s = clock_s()
-                    breath_s = now_s + _BREATH_S
         except DeliveryRevoked:
             pass  # the lease is gone; the drain finds out with its next step
+
+    async def _next_turn(self, handler: str) -> None:
+        self._queued += 1
+        try:
+            await self._shared.turns.next(handler)
+        finally:
+            self._queued -= 1
+        self._loop.call_soon(self._start_more, len(self._tasks) + 1)
+
+    def _is_paced(self, now_s: float) -> bool:
+        """Whether the next event is an old one that the bound holds back; then the drain is woken in time."""
+        pace = self._shared.pace
+        if not pace.bounds or not self._window.ready:
+            return False
+        wait_s = pace.wait_s(now_ms() - self._window.ready[0].event.received_at_ms, now_s)
+        if wait_s and now_s >= self._paced_until_s:
+            self._paced_until_s = now_s + wait_s
+            self._loop.call_later(wait_s, self._wake.set)
+        return wait_s > 0
 
     async def _run_suspects(self) -> None:
         """One at a time and alone, each counted in Redis before it starts."""
@@ -246,6 +277,8 @@ class Runner:
 
     async def _attempt(self, entry: Entry) -> None:
         began_ms = now_ms()
+        if self._shared.pace.bounds:
+            self._shared.pace.start(began_ms - entry.event.received_at_ms)
         self._window.begin(entry, began_ms)
         attempt = Attempt(
             event=entry.event,

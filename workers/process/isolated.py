@@ -118,14 +118,22 @@ class IsolatedProcess:
         try:
             await runtimes.open(self._found, strict=False)
             dispatcher = Dispatcher(
-                self._config.log(redis), self._queue, runtimes.by_name, watchdog=True, alone=True
+                self._config.log(redis),
+                self._queue,
+                runtimes.by_name,
+                watchdog=True,
+                alone=True,
+                catch_up_per_s=self._config.catch_up_per_s,
             )
             self._opened = dispatcher
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop_fork, dispatcher)
-            watching = asyncio.create_task(dispatcher.watch())
+            background = [
+                asyncio.create_task(dispatcher.watch()),
+                asyncio.create_task(dispatcher.look_forever()),
+            ]
             more = await dispatcher.work()
             await dispatcher.stop()
-            await end_tasks([watching])
+            await end_tasks(background)
             return more
         finally:
             self._closing = True

@@ -182,7 +182,13 @@ class WorkerProcess:
         await self._until_reached(lambda: recompute(log))
         waker = wakeups.Waker(self._config.redis_url)
         self._exits.callback(waker.close)
-        dispatcher = Dispatcher(log, self._config.queue, runtimes.by_name, watchdog=True)
+        dispatcher = Dispatcher(
+            log,
+            self._config.queue,
+            runtimes.by_name,
+            watchdog=True,
+            catch_up_per_s=self._config.catch_up_per_s,
+        )
         self._dispatcher = dispatcher
         dispatcher.stopping = self._stopping.is_set()
         self._background = [

@@ -49,7 +49,7 @@ class FakeLog:
     async def awake(self, queue: str) -> None:
         pass
 
-    async def due(self, queue: str, handlers: Sequence[str], *, limit: int) -> list[Pair]:
+    async def due(self, queue: str, handlers: Sequence[str], *, limit: int, room: object) -> list[Pair]:
         self.asked += 1
         if self.away:
             raise RedisAway

@@ -1,0 +1,41 @@
+#!lua flags=allow-oom
+-- A worker process says what it works on, or that it leaves, and learns who else is there and what is due.
+-- ARGV: prefix, queue, process, life of a beat (ms), what it says ('' = it leaves), then 2 values per handler that it
+-- serves: name, version
+-- Returns: the live processes of this queue (name, age of the beat in ms, what it said); pairs of these handlers that
+-- are due; names of these handlers for which newer code is declared.
+prefix = take()
+local queue, process, life_ms, says = take(), take(), take_number(), take()
+local beats, said, member = prefix .. 'workers:beats', prefix .. 'workers', queue .. '|' .. process
+local now = now_ms()
+for _, gone in ipairs(call('ZRANGEBYSCORE', beats, '-inf', now - life_ms)) do
+  call('ZREM', beats, gone)
+  call('HDEL', said, gone)
+end
+if says == '' then
+  call('ZREM', beats, member)
+  call('HDEL', said, member)
+  return {{}, {}, {}}
+end
+call('ZADD', beats, now, member)
+call('HSET', said, member, says)
+
+local there, ours = {}, queue .. '|'
+local all = call('ZRANGE', beats, 0, -1, 'WITHSCORES')
+for i = 1, #all, 2 do
+  if string.sub(all[i], 1, #ours) == ours then
+    there[#there + 1] = {string.sub(all[i], #ours + 1), now - all[i + 1], call('HGET', said, all[i])}
+  end
+end
+local served, outdated = {}, {}
+while has_more() do
+  local name, version = take(), take()
+  served[name] = true
+  if call('HGET', prefix .. 'newest', name) ~= version then outdated[#outdated + 1] = name end
+end
+for name in pairs(paused_handlers()) do served[name] = nil end
+local due = {}
+for _, pair in ipairs(call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now)) do
+  if served[string.match(pair, '^(.*)|%d+$')] then due[#due + 1] = pair end
+end
+return {there, due, outdated}
