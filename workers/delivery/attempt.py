@@ -37,6 +37,7 @@ from workers.delivery.outcomes import (
     PayloadMismatch,
     outcome_of,
 )
+from workers.delivery.shared_event import SharedEvent
 from workers.delivery.timeouts import Timeouts
 from workers.once.step import DeliveryRevoked, Stepping, current_step
 
@@ -275,6 +276,22 @@ def _event(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) 
             is strict.
     """
     stored = attempt.event
+    if type(stored) is SharedEvent and not attempt.replayed:
+        made = stored.made
+        event = made.get(model)
+        if event is None:
+            event = made[model] = _made(attempt, model, strict=strict)
+        if event.misfits:
+            attempt.misfits = event.misfits
+            if strict:
+                raise _mismatch(type(event.payload), event.misfits)
+        return event
+    return _made(attempt, model, strict=strict)
+
+
+def _made(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) -> Event[Any]:
+    """Read the payload of an event; raises as `_event` does."""
+    stored = attempt.event
     misfits: tuple[str, ...] = ()
     try:
         data = read(stored.body)
@@ -329,7 +346,7 @@ def _read_in_part(
     return payload, misfits
 
 
-def _mismatch(model: type[Payload], fields: Sequence[str]) -> PayloadMismatch:
+def _mismatch(model: type[Payload | Raw], fields: Sequence[str]) -> PayloadMismatch:
     more = len(fields) - _NAMED_FIELDS
     named = ", ".join(fields[:_NAMED_FIELDS]) + (f" and {more} more" if more > 0 else "")
     return PayloadMismatch(f"does not fit {model.__name__}: {named}")

@@ -20,6 +20,7 @@ from eventlog.log import EventLog
 from workers.delivery.attempt import Runtime
 from workers.drain.drain import Drain
 from workers.drain.runner import Shared, Slots
+from workers.drain.shared_reads import SharedReads
 
 MAX_DRAINS = 256
 SLICE_S = 3.0  # how long a drain keeps its place when others wait for one
@@ -72,6 +73,7 @@ class Dispatcher:
             )
             for name, r in runtimes.items()
         }
+        self._reads = SharedReads()
         self._drains: dict[tuple[str, int], tuple[Drain, asyncio.Task[None]]] = {}
         self._avoid: dict[tuple[str, int], float] = {}
         self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + 10.0
@@ -181,7 +183,7 @@ class Dispatcher:
 
     def _start(self, handler: str, lane: int) -> None:
         lease = Lease(self._eventlog, handler, lane, self._queue)
-        drain = Drain(lease, self._runtimes[handler], self._shared[handler])
+        drain = Drain(lease, self._runtimes[handler], self._shared[handler], self._reads)
         task = asyncio.create_task(drain.run(self._grace_s))
         if not self._drains:
             self._arm(TTL_S - MARGIN_S)

@@ -84,6 +84,7 @@ class Runner:
 
     Attributes:
         starting: tasks that have not had their first turn.
+        worked_s: how long attempts have run; of several at a time, each counts for its part.
         stopping: nothing new starts.
         outlived: events whose attempt is over its time and cannot be ended.
         fault: what ended a task and is no handler's fault.
@@ -103,6 +104,7 @@ class Runner:
         log: Any,
     ) -> None:
         self.starting = 0
+        self.worked_s = 0.0
         self.stopping = False
         self.outlived: set[Entry] = set()
         self.fault: BaseException | None = None
@@ -193,8 +195,10 @@ class Runner:
             now_s = clock_s()
             breath_s = now_s + _BREATH_S
             while self._window.ready and not self.stopping and now_s < self._lease.deadline_s:
+                began_s = now_s
                 await self._attempt(self._window.ready.popleft())
                 now_s = clock_s()
+                self.worked_s += (now_s - began_s) / (len(self._tasks) or 1)
                 if now_s > breath_s:
                     if self._shared.slots.wanted:
                         return  # another lane's turn; ours comes again
