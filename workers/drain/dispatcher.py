@@ -24,10 +24,12 @@ from workers.drain.shared_reads import SharedReads
 
 MAX_DRAINS = 256
 SLICE_S = 3.0  # how long a drain keeps its place when others wait for one
+_LEAST_SLICE_S, _ROUND_S = 0.5, 8.0  # shorter slices where many wait, so that each has one in this time
 JOB_S = 5.0  # how long one wake-up may keep the RQ worker
 IDLE_S = 0.05
 
 _CHECK_S = 0.004
+_CROWDED_CHECK_S = 0.1  # while pairs wait for a place and most places are taken
 _REPORT_S = 5.0  # between two lines that say that Redis is away
 _WATCH_S = 0.25
 _ABANDON_BEFORE_S = 0.4
@@ -78,6 +80,7 @@ class Dispatcher:
         self._avoid: dict[tuple[str, int], float] = {}
         self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + 10.0
         self._quiet_until_s = 0.0
+        self._crowded = False
         self.stopping = False
         self.recycling = asyncio.Event()
 
@@ -111,7 +114,8 @@ class Dispatcher:
                 idle_since_s = clock_s()
             elif clock_s() - idle_since_s > IDLE_S:
                 return False
-            await asyncio.sleep(_CHECK_S)
+            full = self._crowded and len(self._drains) > self._max_drains * 3 // 4
+            await asyncio.sleep(_CROWDED_CHECK_S if full else _CHECK_S)
         return bool(self._drains) and not self.stopping
 
     async def look_forever(self) -> None:
@@ -164,17 +168,23 @@ class Dispatcher:
     async def _start_due(self) -> None:
         if self.recycling.is_set() or not self._runtimes:
             return
-        pairs = await self._eventlog.due(self._queue, tuple(self._runtimes), limit=4 * MAX_DRAINS)
+        pairs = await self._eventlog.due(self._queue, tuple(self._runtimes), limit=16 * MAX_DRAINS)
         now_s = clock_s()
         self._avoid = {pair: until for pair, until in self._avoid.items() if until > now_s}
         wanted = [pair for pair in pairs if pair not in self._drains and self._may_take(pair)]
         random.shuffle(wanted)  # no pair is always first, and processes do not all ask for the same one
+        # Lane by lane, since handlers of one lane share what is read; the lane that has waited longest first.
+        lanes = {lane: -place for place, (_, lane) in enumerate(reversed(pairs))}
+        wanted.sort(key=lambda pair: lanes[pair[1]])
         room = self._max_drains - len(self._drains)
+        self._crowded = len(wanted) > room
         for handler, lane in wanted[:room]:
             self._start(handler, lane)
-        if len(wanted) > room:
+        if self._crowded:
+            turns = 1 + len(wanted) / self._max_drains
+            slice_s = min(SLICE_S, max(_LEAST_SLICE_S, _ROUND_S / turns))
             for drain, _ in self._drains.values():
-                if now_s - drain.started_s > SLICE_S:
+                if now_s - drain.started_s > slice_s:
                     drain.stop()
 
     def _may_take(self, pair: tuple[str, int]) -> bool:

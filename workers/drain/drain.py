@@ -49,6 +49,7 @@ class Drain:
         self._pending = PendingOutcomes(self._window, self._log, self._wake.set)
         self._runner = Runner(lease, runtime, shared, self._window, self._pending, self._wake, self._log)
         self._share = reads.join(lease.lane, handler.name)
+        self._reader.batch = self._share.first_batch or self._reader.batch
         self._interrupted = 0
         self._cur_moved_s = 0.0
         self._warned_full = False
@@ -83,7 +84,7 @@ class Drain:
             # A record we cannot read or a fault of ours: settle nothing, let the lease run out, say so.
             self._log.exception("drain.failed")
         finally:
-            self._share.leave()
+            self._share.leave(self._reader.batch)
             self._runner.stop()
             await self._runner.end()
         if settled := self._pending.settled:

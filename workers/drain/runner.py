@@ -84,7 +84,6 @@ class Runner:
 
     Attributes:
         starting: tasks that have not had their first turn.
-        worked_s: how long attempts have run; of several at a time, each counts for its part.
         stopping: nothing new starts.
         outlived: events whose attempt is over its time and cannot be ended.
         fault: what ended a task and is no handler's fault.
@@ -104,7 +103,6 @@ class Runner:
         log: Any,
     ) -> None:
         self.starting = 0
-        self.worked_s = 0.0
         self.stopping = False
         self.outlived: set[Entry] = set()
         self.fault: BaseException | None = None
@@ -120,6 +118,7 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._suspect_task: asyncio.Task[None] | None = None
         self._marked = asyncio.Event()
+        self._worked_s = self._since_s = 0.0
 
     @property
     def busy(self) -> bool:
@@ -130,6 +129,11 @@ class Runner:
     def suspects(self) -> bool:
         """Whether suspects run or wait to run; until they are done nothing else starts."""
         return bool(self._window.suspects or self._suspect_task)
+
+    @property
+    def worked_s(self) -> float:
+        """Return for how many seconds events of this drain have been at work, without the turns of other drains."""
+        return self._worked_s + (clock_s() - self._since_s if self._window.running else 0.0)
 
     @property
     def ends_with_process(self) -> bool:
@@ -195,10 +199,12 @@ class Runner:
             now_s = clock_s()
             breath_s = now_s + _BREATH_S
             while self._window.ready and not self.stopping and now_s < self._lease.deadline_s:
-                began_s = now_s
+                if not self._window.running:
+                    self._since_s = now_s
                 await self._attempt(self._window.ready.popleft())
                 now_s = clock_s()
-                self.worked_s += (now_s - began_s) / (len(self._tasks) or 1)
+                if not self._window.running:
+                    self._worked_s += now_s - self._since_s
                 if now_s > breath_s:
                     if self._shared.slots.wanted:
                         return  # another lane's turn; ours comes again

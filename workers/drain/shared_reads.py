@@ -21,10 +21,11 @@ from workers.delivery.shared_event import SharedEvent
 LANE_BYTES, TOTAL_BYTES = 16 << 20, 128 << 20
 HANDED_OUT = 8_192  # events at most that all drains together ask for at a time: a crash may suspect them all
 _LEAST_BATCH = 16
+_FIRST_BATCH = 32  # at most, for a drain of a handler that was quick in this process
 
 _PARSED = 8  # bytes of what handlers are given, by byte of the body; measured
 _EVENT_BYTES = 2_000  # of an event without its body
-_WAIT_S = 0.1  # for a read that is under way
+_WAIT_S = 1.0  # for a read that is under way: one of our own would queue up behind it
 
 Order = tuple[int, int]
 
@@ -66,6 +67,7 @@ class SharedReads:
         self._shares = 0
         self._uses = 0
         self._known_wants: dict[str, str] = {}
+        self._batches: dict[str, int] = {}
 
     @property
     def most_at_once(self) -> int:
@@ -76,12 +78,14 @@ class SharedReads:
         """The part of one drain in this. It ends with `leave`."""
         share = Share(self, self._lanes.setdefault(lane, _Lane()), lane, handler)
         share.wants = self._known_wants.get(handler, "")
+        share.first_batch = min(_FIRST_BATCH, self._batches.get(handler, 0))
         share.lane.shares.add(share)
         self._shares += 1
         return share
 
-    def leave(self, share: Share) -> None:
+    def leave(self, share: Share, batch: int) -> None:
         """A drain has ended. The last one of a lane leaves nothing."""
+        self._batches[share.handler] = batch
         share.lane.shares.discard(share)
         self._shares -= 1
         if not share.lane.shares:
@@ -135,6 +139,7 @@ class Share:
     Attributes:
         wants: the types of its handler as Redis has them, as in `Taken`.
         at: up to here it has read; None before it begins.
+        first_batch: how much to ask for first, by how quick the handler was before; 0 where that is not known.
     """
 
     def __init__(self, reads: SharedReads, lane: _Lane, number: int, handler: str) -> None:
@@ -143,6 +148,7 @@ class Share:
         self.handler = handler
         self.wants = ""
         self.at: Order | None = None
+        self.first_batch = 0
         self._reads = reads
 
     @property
@@ -198,9 +204,9 @@ class Share:
         """Forget what was read of this lane: Redis may be another one, or the lease was lost."""
         self._reads.drop(self.lane)
 
-    def leave(self) -> None:
-        """The drain ends."""
-        self._reads.leave(self)
+    def leave(self, batch: int) -> None:
+        """The drain ends, whose batches were so large."""
+        self._reads.leave(self, batch)
 
     def _near(self) -> list[Share]:
         """Other drains that will come through what this one reads next."""
