@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from eventlog.log import EventLog
 from eventlog.ownership import run_id
 from eventlog.retention import Keep, keep
-from eventlog.schedule import elect_sooner, elected, recompute, sweep
+from eventlog.schedule import elect_sooner, elected, recompute, spread, sweep
 
 TICK_S = 1.0
 RECOMPUTE_S = 60.0
@@ -49,6 +49,8 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                     recomputed_at_s, recomputed_on = loop.time(), current
                 if queues := await sweep(log):
                     waker.wake(queues)
+            else:
+                await spread(log)  # the elected process and all workers may run older code
             if await elected(log, KEEP_S, "keeper"):
                 await _keep(log, rules)
         except (RedisError, OSError) as error:

@@ -19,6 +19,11 @@ async def sweep(log: EventLog) -> list[str]:
     return [queue.decode() for queue in await log.scripts.sweep(args=[log.prefix, log.wake_throttle_ms])]
 
 
+async def spread(log: EventLog) -> None:
+    """Make due the pairs that want what was appended; `sweep` and `due` do so too, those of older code do not."""
+    await log.scripts.spread(args=[log.prefix])
+
+
 async def due(log: EventLog, queue: str, handlers: Sequence[str], *, limit: int) -> list[tuple[str, int]]:
     """Return at most `limit` (handler, lane) pairs of these handlers that are due now."""
     pairs = await log.scripts.due(args=[log.prefix, queue, limit, *handlers])

@@ -51,6 +51,7 @@ class Scripts:
         self.reopen = bound("reopen")
         self.resume = bound("resume")
         self.retire = bound("retire")
+        self.spread = bound("spread")
         self.standing = bound("standing")
         self.step = bound("step")
         self.sweep = bound("sweep")

@@ -114,7 +114,7 @@ class Dispatcher:
                 idle_since_s = clock_s()
             elif clock_s() - idle_since_s > IDLE_S:
                 return False
-            full = self._crowded and len(self._drains) > self._max_drains * 3 // 4
+            full = self._crowded and len(self._drains) > MAX_DRAINS * 3 // 4
             await asyncio.sleep(_CROWDED_CHECK_S if full else _CHECK_S)
         return bool(self._drains) and not self.stopping
 

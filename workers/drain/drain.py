@@ -48,7 +48,7 @@ class Drain:
         self._reader = Reader(self._window, runtime.version, lambda name: handler.model_of(name) is not None)
         self._pending = PendingOutcomes(self._window, self._log, self._wake.set)
         self._runner = Runner(lease, runtime, shared, self._window, self._pending, self._wake, self._log)
-        self._share = reads.join(lease.lane, handler.name)
+        self._share = reads.join(lease.lane, handler.name, handler.types)
         self._reader.batch = self._share.first_batch or self._reader.batch
         self._interrupted = 0
         self._cur_moved_s = 0.0

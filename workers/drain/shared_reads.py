@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -74,10 +74,14 @@ class SharedReads:
         """How many events one drain may ask for at a time."""
         return max(_LEAST_BATCH, HANDED_OUT // max(1, self._shares))
 
-    def join(self, lane: int, handler: str) -> Share:
-        """The part of one drain in this. It ends with `leave`."""
+    def join(self, lane: int, handler: str, types: Iterable[str]) -> Share:
+        """The part of one drain in this. It ends with `leave`.
+
+        Args:
+            types: what its code wants; Redis may know more.
+        """
         share = Share(self, self._lanes.setdefault(lane, _Lane()), lane, handler)
-        share.wants = self._known_wants.get(handler, "")
+        share.wants = self._known_wants.get(handler) or "\n".join(types)
         share.first_batch = min(_FIRST_BATCH, self._batches.get(handler, 0))
         share.lane.shares.add(share)
         self._shares += 1
@@ -215,7 +219,7 @@ class Share:
         return [
             share
             for share in self.lane.shares
-            if share is not self and share.wants and (share.at is None or first <= share.at <= here)
+            if share is not self and (share.at is None or first <= share.at <= here)
         ]
 
     def _found(self, after: str, count: int) -> Claim | None:
