@@ -199,12 +199,8 @@ class Runner:
             now_s = clock_s()
             breath_s = now_s + _BREATH_S
             while self._window.ready and not self.stopping and now_s < self._lease.deadline_s:
-                if not self._window.running:
-                    self._since_s = now_s
                 await self._attempt(self._window.ready.popleft())
                 now_s = clock_s()
-                if not self._window.running:
-                    self._worked_s += now_s - self._since_s
                 if now_s > breath_s:
                     if self._shared.slots.wanted:
                         return  # another lane's turn; ours comes again
@@ -256,6 +252,8 @@ class Runner:
 
     async def _attempt(self, entry: Entry) -> None:
         began_ms = now_ms()
+        if not self._window.running:
+            self._since_s = clock_s()
         self._window.begin(entry, began_ms)
         attempt = Attempt(
             event=entry.event,
@@ -274,6 +272,8 @@ class Runner:
             raise
         finally:
             self._window.running.discard(entry)
+            if not self._window.running:
+                self._worked_s += clock_s() - self._since_s
         if attempt.misfits and outcome.kind != "retry":
             self._pending.misread(entry)
         if outcome.kind != "done" or attempt.actions or entry.log:
