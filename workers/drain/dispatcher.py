@@ -24,7 +24,8 @@ from workers.drain.shared_reads import SharedReads
 
 MAX_DRAINS = 256
 SLICE_S = 3.0  # how long a drain keeps its place when others wait for one
-_LEAST_SLICE_S, _ROUND_S = 0.5, 8.0  # shorter slices where many wait, so that each has one in this time
+_LEAST_SLICE_S, _ROUND_S = 0.5, 8.0  # shorter slices where many wait, so that each has one in this time,
+_SLICE_EVENTS = 64  # but not so short that taking and releasing is most of the work
 JOB_S = 5.0  # how long one wake-up may keep the RQ worker
 IDLE_S = 0.05
 
@@ -184,7 +185,8 @@ class Dispatcher:
             turns = 1 + len(wanted) / self._max_drains
             slice_s = min(SLICE_S, max(_LEAST_SLICE_S, _ROUND_S / turns))
             for drain, _ in self._drains.values():
-                if now_s - drain.started_s > slice_s:
+                age_s = now_s - drain.started_s
+                if age_s > SLICE_S or (age_s > slice_s and drain.settled >= _SLICE_EVENTS):
                     drain.stop()
 
     def _may_take(self, pair: tuple[str, int]) -> bool:

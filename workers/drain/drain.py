@@ -60,6 +60,11 @@ class Drain:
         """Whether only newer code may go on here."""
         return self._reader.outdated
 
+    @property
+    def settled(self) -> int:
+        """Deliveries that came to their end so far."""
+        return self._pending.settled
+
     def stop(self) -> None:
         """Start nothing new; finish what runs, hand the rest back."""
         self._runner.stop()
