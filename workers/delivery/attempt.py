@@ -280,7 +280,9 @@ def _event(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) 
         made = stored.made
         event = made.get(model)
         if event is None:
-            event = made[model] = _made(attempt, model, strict=strict)
+            event = _made(attempt, model, strict=strict)
+            if issubclass(model, Raw) or model.model_config.get("frozen"):  # an author's own model may not be
+                made[model] = event
         if event.misfits:
             attempt.misfits = event.misfits
             if strict:

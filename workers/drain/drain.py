@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -48,8 +49,7 @@ class Drain:
         self._reader = Reader(self._window, runtime.version, lambda name: handler.model_of(name) is not None)
         self._pending = PendingOutcomes(self._window, self._log, self._wake.set)
         self._runner = Runner(lease, runtime, shared, self._window, self._pending, self._wake, self._log)
-        self._share = reads.join(lease.lane, handler.name, handler.types)
-        self._reader.batch = self._share.first_batch or self._reader.batch
+        self._join = partial(reads.join, lease.lane, handler.name, handler.types)
         self._interrupted = 0
         self._cur_moved_s = 0.0
         self._warned_full = False
@@ -75,6 +75,8 @@ class Drain:
         Args:
             grace_s: after `stop`, seconds that running attempts have to finish.
         """
+        self._share = self._join()
+        self._reader.batch = self._share.first_batch or self._reader.batch
         try:
             taken = await self.lease.take()
             if taken is None:
@@ -228,7 +230,8 @@ class Drain:
     async def _shared_step(self, settlement: Settlement, mode: Mode, before: str, count: int) -> Read:
         """One step that claims what another drain has read, or reads for others too."""
         lease, share = self.lease, self._share
-        count = min(count, share.most_at_once)
+        self._reader.batch = min(self._reader.batch, share.most_at_once)
+        count = min(count, self._reader.batch)
         claim = await share.claim(before, count, lease.wants)
         if claim is not None:
             read = await lease.step(settlement, mode=mode, after=before, count=count, claim=claim)
