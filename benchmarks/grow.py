@@ -62,9 +62,6 @@ def grow(redis_url: str, rounds: int, many: int) -> tuple[list[Series], list[Rat
     rates = ([used.per_s for used in accepted[number]] for number in (200, 1))
     ratios.append(Ratio("appends, 200 registered handlers / one", *rates, 0.9))
     ratios.append(Bound("Valkey, us per delivery, 10 handlers", [u.redis_us for u in drained[10]], 11.0))
-    for number, used in drained.items():
-        title = f"worker + Valkey, us per delivery, {number} handlers"
-        ratios.append(Bound(title, [each.ours_us + each.redis_us for each in used], 80.0))
     return series, ratios
 
 

@@ -214,7 +214,7 @@ class Drain:
     async def _read_on(self, settlement: Settlement, mode: Mode, count: int, *, shared: bool = True) -> Read:
         """One step, up to the first event that only newer code wants: only that code may settle it."""
         before = self._window.pos
-        if count and shared:
+        if count and shared and self._share.has_others:
             read = await self._shared_step(settlement, mode, before, count)
         else:
             read = await self.lease.step(settlement, mode=mode, after=before, count=count)

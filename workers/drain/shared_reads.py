@@ -160,6 +160,11 @@ class Share:
         """How many events the drain may ask for at a time."""
         return self._reads.most_at_once
 
+    @property
+    def has_others(self) -> bool:
+        """Whether other drains of this process are on the lane."""
+        return len(self.lane.shares) > 1
+
     async def claim(self, after: str, count: int, wants: str) -> Claim | None:
         """What can be had of a range that another drain has read, or is reading now; at most `count` events."""
         self._reads.know(self, wants)
