@@ -45,7 +45,7 @@ async def fill(redis_url: str, prefix: str, events: int) -> None:
     """Append events to an empty log."""
     async with opened(redis_url, prefix) as log:
         for first in range(0, events, MAX_BATCH):
-            await log.append([_event(number) for number in range(first, min(events, first + MAX_BATCH))])
+            await log.append([event(number) for number in range(first, min(events, first + MAX_BATCH))])
 
 
 async def hold(redis_url: str, prefix: str, handler: str) -> None:
@@ -117,7 +117,7 @@ async def offer(redis_url: str, prefix: str, first: int, per_s: float, seconds: 
             ahead_s = started_s + (number - first) / per_s - perf_counter()
             if ahead_s > 0:
                 await asyncio.sleep(ahead_s)
-            await log.append([_event(number)])
+            await log.append([event(number)])
     return events
 
 
@@ -143,5 +143,6 @@ async def bytes_used(redis_url: str) -> int:
         return int((await log.redis.info("memory"))["used_memory"])
 
 
-def _event(number: int) -> NewEvent:
+def event(number: int) -> NewEvent:
+    """One of the events that a log is filled with."""
     return NewEvent(TYPE, f"session:{session(number)}", body(number), now_ms(), "", "drop")

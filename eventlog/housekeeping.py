@@ -18,7 +18,7 @@ from eventlog.log import EventLog
 from eventlog.registry import handler_names
 from eventlog.retention import Keep, keep
 from eventlog.rollback import RollbackWatch
-from eventlog.schedule import elect_sooner, elected, recompute, sweep
+from eventlog.schedule import elect_sooner, elected, recompute, spread, sweep
 
 TICK_S = 1.0
 RECOMPUTE_S = 60.0
@@ -56,8 +56,10 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                 if queues := await sweep(log):
                     waker.wake(queues)
                 await count_waiting(log, _turn(await handler_names(log)))
-            elif rollbacks.waits:
-                await rollbacks.look()
+            else:
+                await spread(log)  # the elected process and all workers may run older code
+                if rollbacks.waits:
+                    await rollbacks.look()
             if await elected(log, KEEP_S, "keeper"):
                 await _keep(log, rules)
         except (RedisError, OSError) as error:

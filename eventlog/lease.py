@@ -14,7 +14,8 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
 from redis.exceptions import RedisError
 
@@ -56,6 +57,7 @@ class Taken:
         newest: version of the handler's newest declaration.
         open: open records, in log order.
         ahead: ids after `cur` that are settled already.
+        wants: the types that the handler wants, one a line, as all its declarations say.
     """
 
     cur: str
@@ -63,6 +65,7 @@ class Taken:
     newest: str
     open: list[OpenRecord]
     ahead: frozenset[str]
+    wants: str = ""
 
 
 @dataclass
@@ -118,11 +121,28 @@ class Settlement:
         return arguments
 
 
+class Claim(NamedTuple):
+    """A range that this process has read already, to be handed out without its bodies.
+
+    Attributes:
+        until: last id of the range.
+        events: those of the range that the handler wants.
+        exhausted: nothing lay after the range when it was read.
+    """
+
+    until: str
+    events: Sequence[StoredEvent]
+    exhausted: bool
+
+
 @dataclass(frozen=True)
 class Read:
     """Answer to a step.
 
     Attributes:
+        events: those that the handler wants.
+        all_events: those that it or one of the others wants for which was read too; none of a claimed range.
+        types: what `all_events` were chosen by.
         scanned: last id that was read, wanted or not.
         exhausted: nothing lies after `scanned`.
         asleep: the lease was given back. The pair becomes due when there is something to do.
@@ -133,6 +153,8 @@ class Read:
     """
 
     events: Sequence[StoredEvent] = ()
+    all_events: Sequence[StoredEvent] = ()
+    types: frozenset[str] = frozenset()
     scanned: str = ""
     exhausted: bool = False
     asleep: bool = False
@@ -141,8 +163,19 @@ class Read:
     changed: bool = False
 
 
+@lru_cache(4096)
+def wanted_types(wants: str) -> frozenset[str]:
+    """Return the types of a handler's `wants`; `*` stands for all."""
+    return frozenset(wants.split("\n"))
+
+
 class Lease:
-    """One drain's hold on one (handler, lane)."""
+    """One drain's hold on one (handler, lane).
+
+    Attributes:
+        wants: the types that the handler wants, as Redis had them last.
+        interrupted: how often a call got no answer.
+    """
 
     def __init__(self, log: EventLog, handler: str, lane: int, queue: str) -> None:
         self.log = log
@@ -151,6 +184,8 @@ class Lease:
         self._names = [log.prefix, handler, lane, queue]
         self._token = secrets.token_hex(8)
         self._seq = 0
+        self.wants = ""
+        self.interrupted = 0
         self.deadline_s = 0.0
         self.renewed_s = 0.0
 
@@ -189,7 +224,8 @@ class Lease:
         if reply[0] != b"taken":
             self.deadline_s = 0.0
             return None
-        _, cur, runto, newest, raw_open, ahead = reply
+        _, cur, runto, newest, raw_open, ahead, wants = reply
+        self.wants = wants.decode()
         records = [
             decode_open(self.lane, raw_open[at], raw_open[at + 1]) for at in range(0, len(raw_open), 2)
         ]
@@ -197,7 +233,8 @@ class Lease:
         cur_id, runto_id = cur.decode(), runto.decode()
         if id_order(runto_id) < id_order(cur_id):
             runto_id = cur_id
-        return Taken(cur_id, runto_id, newest.decode(), records, frozenset(i.decode() for i in ahead))
+        settled = frozenset(i.decode() for i in ahead)
+        return Taken(cur_id, runto_id, newest.decode(), records, settled, self.wants)
 
     async def step(
         self,
@@ -207,8 +244,15 @@ class Lease:
         after: str = "",
         count: int = 0,
         max_bytes: int = 1 << 20,
+        claim: Claim | None = None,
+        others: frozenset[str] = frozenset(),
     ) -> Read:
         """Settle, renew, and read up to `count` wanted events after `after`.
+
+        Args:
+            claim: instead of reading, hand out this range after `after`, whose events were chosen by `wants`. When
+                the handler wants something else by now, or the range is gone, Redis reads as if there was none.
+            others: types to read in addition, for other handlers of this process.
 
         Raises:
             LeaseLost: none or all of this settlement was applied; the caller must stop.
@@ -224,6 +268,9 @@ class Lease:
             after,
             count,
             max_bytes,
+            claim.until if claim else "",
+            self.wants,
+            "\n".join(others),
             *settlement.arguments(),
         ]
         sent = clock_s()
@@ -240,9 +287,20 @@ class Lease:
             self.deadline_s = 0.0
             return Read(asleep=True)
         self._extend(sent)
-        _, scanned, exhausted, entries, newest, paused, changed = reply
+        _, scanned, exhausted, entries, newest, paused, changed, wants = reply
+        if claimed := entries is None:
+            assert claim is not None  # noqa: S101
+            found, exhausted = claim.events, claim.exhausted
+        else:
+            found = [decode_event(self.lane, stream_id, fields) for stream_id, fields in entries]
+        if wants:
+            self.wants = wants.decode()
+        types = wanted_types(self.wants)
+        ours = others and not claimed and "*" not in types
         return Read(
-            events=[decode_event(self.lane, stream_id, fields) for stream_id, fields in entries],
+            events=[event for event in found if event.type in types] if ours else found,
+            all_events=() if claimed else found,
+            types=types | others,
             scanned=scanned.decode(),
             exhausted=bool(exhausted),
             newest=newest.decode(),
@@ -261,6 +319,7 @@ class Lease:
             try:
                 return await ask(max(0.0, self.deadline_s - clock_s()))
             except (RedisError, OSError) as error:  # a time-out is an OSError
+                self.interrupted += 1
                 if not self.alive:
                     self.deadline_s = 0.0
                     raise LeaseLost(f"{self.handler}, lane {self.lane}: Redis did not answer") from error

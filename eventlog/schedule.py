@@ -19,10 +19,15 @@ async def sweep(log: EventLog) -> list[str]:
     return [queue.decode() for queue in await log.scripts.sweep(args=[log.prefix, log.wake_throttle_ms])]
 
 
+async def spread(log: EventLog) -> None:
+    """Make due the pairs that want what was appended; `sweep` and `due` do so too, those of older code do not."""
+    await log.scripts.spread(args=[log.prefix])
+
+
 async def due(
     log: EventLog, queue: str, handlers: Sequence[str], *, limit: int, room: Mapping[str, int] | None = None
 ) -> list[tuple[str, int]]:
-    """Return at most `limit` (handler, lane) pairs of these handlers that are due now.
+    """Return at most `limit` (handler, lane) pairs of these handlers that are due now, longest first.
 
     Args:
         room: how many pairs that another process gave back within the last second may be among them, by handler.

@@ -98,6 +98,7 @@ class Scripts:
         self.reopen = bound("reopen")
         self.resume = bound("resume")
         self.retire = bound("retire")
+        self.spread = bound("spread")
         self.standing = bound("standing")
         self.step = bound("step")
         self.rolled_back = bound("rolled_back")

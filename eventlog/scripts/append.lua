@@ -225,46 +225,40 @@ if #added > 0 then
   call('HSET', prefix .. 'added', unpack(values))
 end
 
--- Every handler that wants one of these types becomes due on that lane. Many pairs in one call, but not too many for
--- unpack; so not mark_due(), which makes one call each.
-local routes, woken, due, queues = {}, {}, {}, {}
-local function route_of(name)
-  if routes[name] == nil then routes[name] = call('HGET', prefix .. 'routes', name) or '' end
-  return routes[name]
+-- One mark per lane and type, however many handlers want it: spread_fresh() makes the pairs due. A queue is woken when
+-- a mark is new and one of its handlers, not paused, wants the type.
+local marks, wanting, paused, routes = {}, {}, paused_handlers(), {}
+local queues = accepted > 0 and call('SMEMBERS', prefix .. 'queues') or {}
+local function serves(queue, name)
+  routes[name] = routes[name] or call('HGET', prefix .. 'routes', name) or ''
+  local route, line = routes[name], queue .. '\t'
+  if not next(paused) then
+    return string.sub(route, 1, #line) == line or string.find(route, '\n' .. line, 1, true) ~= nil
+  end
+  for of, handler in each_route(route) do
+    if of == queue and not paused[handler] then return true end
+  end
+  return false
 end
-local function flush(queue)
-  if call('ZADD', prefix .. 'due:' .. queue, 'LT', 'CH', unpack(due[queue])) > 0 then woken[queue] = true end
-  due[queue] = nil
-end
-local done, paused = {}, paused_handlers()
+local wanted_by = {}
 for lane, names in pairs(touched) do
-  names['*'] = 0
   for name in pairs(names) do
-    for queue, handler in each_route(route_of(name)) do
-      local pair = handler .. '|' .. lane
-      if not done[pair] and not paused[handler] then
-        done[pair] = true
-        if not is_leased(handler, lane) then
-          if not due[queue] then
-            due[queue] = {}
-            queues[#queues + 1] = queue
-          end
-          local pairs_due = due[queue]
-          pairs_due[#pairs_due + 1] = now
-          pairs_due[#pairs_due + 1] = pair
-          if #pairs_due >= 1000 then flush(queue) end
-        end
+    if not wanted_by[name] then
+      wanted_by[name] = {}
+      for _, queue in ipairs(queues) do
+        if serves(queue, name) or serves(queue, '*') then table.insert(wanted_by[name], queue) end
       end
+    end
+    if #wanted_by[name] > 0 then
+      marks[#marks + 1] = lane .. '|' .. name
+      for _, queue in ipairs(wanted_by[name]) do wanting[queue] = true end
     end
   end
 end
-for _, queue in ipairs(queues) do
-  if due[queue] then flush(queue) end
-end
 local wake = {}
-for queue in pairs(woken) do
-  if call('SET', prefix .. 'wake:' .. queue, '1', 'NX', 'PX', throttle_ms) then
-    wake[#wake + 1] = queue
+if #marks > 0 and call('SADD', prefix .. 'fresh', unpack(marks)) > 0 then
+  for queue in pairs(wanting) do
+    if call('SET', prefix .. 'wake:' .. queue, '1', 'NX', 'PX', throttle_ms) then wake[#wake + 1] = queue end
   end
 end
 return {answers, wake}

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Pairs of the given handlers that are due now, except of paused handlers. For a second, a pair that was given back for
--- a fair share (its score has a half millisecond) is only for processes below their share.
+-- Pairs of the given handlers that are due now, longest first, except of paused handlers. For a second, a pair that was
+-- given back for a fair share (its score has a half millisecond) is only for processes below their share.
 -- ARGV: prefix, queue, limit, then 2 values per handler: name, how many given pairs it may take at once ('' = any)
 prefix = take()
 local queue, limit, ours = take(), take_number(), {}
@@ -9,17 +9,18 @@ while has_more() do
   ours[name] = tonumber(room) or math.huge
 end
 for name in pairs(paused_handlers()) do ours[name] = nil end
-local found, now = {}, now_ms()
-local due = call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now, 'WITHSCORES')
-for i = 1, #due, 2 do
-  local name, score = string.match(due[i], '^(.*)|%d+$'), tonumber(due[i + 1])
-  local room = ours[name]
-  if room and score % 1 ~= 0 and score > now - 1000 then
-    room, ours[name] = room > 0, room - 1
+spread_fresh()
+local found, now, first = {}, now_ms(), 0
+repeat
+  local page = call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now, 'WITHSCORES', 'LIMIT', first, limit)
+  for i = 1, #page, 2 do
+    local name, score = string.match(page[i], '^(.*)|%d+$'), tonumber(page[i + 1])
+    local room = ours[name]
+    if room and score % 1 ~= 0 and score > now - 1000 then
+      room, ours[name] = room > 0, room - 1
+    end
+    if room and #found < limit then found[#found + 1] = page[i] end
   end
-  if room then
-    found[#found + 1] = due[i]
-    if #found >= limit then break end
-  end
-end
+  first = first + #page / 2
+until #found >= limit or #page < 2 * limit
 return found

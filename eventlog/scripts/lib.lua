@@ -100,3 +100,56 @@ local function lane_state(lane)
   return state
 end
 local function is_at_end(state, cur) return state.last == '' or not later(state.last, cur) end
+
+-- The append script marks (lane, type) in `fresh`. Here each handler that wants the type becomes due on that lane,
+-- unless it is paused or has a drain, which reads on by itself. Many pairs take long, so those wait a moment between
+-- two times.
+local SPREAD_PER_MS, SPREAD_PAUSE_MS = 200, 20
+local function spread_fresh()
+  if call('EXISTS', prefix .. 'fresh') == 0 or call('EXISTS', prefix .. 'spread') == 1 then return end
+  local marks = call('SMEMBERS', prefix .. 'fresh')
+  call('DEL', prefix .. 'fresh')
+  local now, paused, wanting, by_queue, count = now_ms(), paused_handlers(), {}, {}, 0
+  local function add(name, lane, done)
+    if not wanting[name] then
+      wanting[name] = {}
+      for queue, handler in each_route(call('HGET', prefix .. 'routes', name)) do
+        if not paused[handler] then table.insert(wanting[name], {queue, handler}) end
+      end
+    end
+    for _, route in ipairs(wanting[name]) do
+      local pair = route[2] .. '|' .. lane
+      if not done[pair] then
+        done[pair] = true
+        count = count + 1
+        local pairs_of = by_queue[route[1]] or {}
+        by_queue[route[1]] = pairs_of
+        pairs_of[#pairs_of + 1] = pair
+      end
+    end
+  end
+  local done = {}
+  for _, mark in ipairs(marks) do
+    local lane, name = string.match(mark, '^(%d+)|(.*)$')
+    add(name, lane, done)
+    add('*', lane, done)
+  end
+  for queue, found in pairs(by_queue) do
+    local due = prefix .. 'due:' .. queue
+    for first = 1, #found, 1000 do
+      local last, put = math.min(first + 999, #found), {}
+      local scores = call('ZMSCORE', due, unpack(found, first, last))
+      for i = first, last do
+        local at = scores[i - first + 1]
+        -- A pair with a drain has a time in the future; so may one that sleeps until a retry.
+        if not at or (tonumber(at) > now and not is_leased(string.match(found[i], '^(.*)|(%d+)$'))) then
+          put[#put + 1] = now
+          put[#put + 1] = found[i]
+        end
+      end
+      if #put > 0 then call('ZADD', due, unpack(put)) end
+    end
+  end
+  local pause_ms = math.min(SPREAD_PAUSE_MS, math.floor(count / SPREAD_PER_MS))
+  if pause_ms > 0 then call('SET', prefix .. 'spread', '1', 'PX', pause_ms) end
+end

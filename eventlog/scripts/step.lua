@@ -2,7 +2,9 @@
 -- One step of a drain: settle, renew the lease, read on, or fall asleep. A seq is applied once; a repeated call with
 -- the same seq changes nothing and reads again.
 -- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms), mode (work, sleep, release, give, leave), new cur ('' = unchanged),
---   read after, count, max bytes, then six lists, each after its length:
+--   read after, count, max bytes, claim (last id of a range to hand out instead of reading, '' = read), wants (as the
+--   drain knows them; the claimed range was chosen by them), types to read for other handlers (one a line),
+--   then six lists, each after its length:
 --   puts (id, due ms or '', record), dels (id), dead (id, type, key, reason, trace, record), stats (field, by),
 --   ahead (id: settled although the cursor is not there yet), passed (id: the cursor is there now); then
 --   three for the lag, counted only where the cursor is given: wanted events that the cursor passes with this step,
@@ -11,6 +13,7 @@
 prefix = take()
 local handler, lane, queue, token, seq, ttl_ms = take(), take(), take(), take(), take(), take_number()
 local mode, new_cur, after, count, max_bytes = take(), take(), take(), take_number(), take_number()
+local claim, known_wants, others = take(), take(), take()
 local pair = handler .. '|' .. lane
 local lease = prefix .. 'lease:' .. handler .. ':' .. lane
 local open = prefix .. 'open:' .. handler .. ':' .. lane
@@ -79,12 +82,26 @@ end
 call('PEXPIRE', lease, ttl_ms)
 call('ZADD', due, now + ttl_ms, pair)
 
-local entries, scanned, exhausted = {}, after, 0
-if count > 0 then
-  local wanted, everything = {}, false
+local entries, own, scanned, exhausted = {}, 0, after, 0
+-- runto only grows: a takeover reads again what was handed out, and the rest of it stays handed out.
+local function hand_out()
+  if later(scanned, call('HGET', prefix .. 'runto', pair) or '0-0') then
+    call('HSET', prefix .. 'runto', pair, scanned)
+  end
+end
+-- Only a range that was chosen by what the handler wants now, or it would miss events; and only one that this Redis
+-- still has.
+local is_claimed = claim ~= '' and wants == known_wants
+  and #call('XRANGE', prefix .. 'events:' .. lane, claim, claim) == 1
+if is_claimed then
+  entries, scanned = false, claim
+  hand_out()
+elseif count > 0 then
+  local wanted, ours = {}, {}
+  for name in string.gmatch(others, '[^\n]+') do wanted[name] = true end
   for name in string.gmatch(wants, '[^\n]+') do
     wanted[name] = true
-    if name == '*' then everything = true end
+    ours[name] = true
   end
   -- Small pages, since bodies can be large; a limited number, since unwanted events can be many.
   local bytes, full, pages = 0, false, 0
@@ -98,8 +115,9 @@ if count > 0 then
       for i = 1, #fields, 2 do
         if fields[i] == 't' then type_name = fields[i + 1] elseif fields[i] == 'b' then body = fields[i + 1] end
       end
-      if everything or wanted[type_name] then
+      if wanted[type_name] or wanted['*'] then
         entries[#entries + 1] = entry
+        if ours[type_name] or ours['*'] then own = own + 1 end
         bytes = bytes + #body
         if bytes >= max_bytes then full = true break end
       end
@@ -107,13 +125,10 @@ if count > 0 then
     pages = pages + 1
     if not full and #page < size then exhausted = 1 end
   until full or exhausted == 1 or #entries >= count or pages >= 32
-  -- runto only grows: a takeover reads again what was handed out, and the rest of it stays handed out.
-  if #entries > 0 and later(scanned, call('HGET', prefix .. 'runto', pair) or '0-0') then
-    call('HSET', prefix .. 'runto', pair, scanned)
-  end
+  if own > 0 then hand_out() end
 end
 
-if mode == 'sleep' and exhausted == 1 and #entries == 0 and paused + changed == 0 then
+if mode == 'sleep' and exhausted == 1 and own == 0 and paused + changed == 0 then
   local head = call('ZRANGE', open_due, 0, 0, 'WITHSCORES')
   if not head[1] or tonumber(head[2]) > now then
     call('HSET', prefix .. 'cur', pair, scanned)
@@ -126,4 +141,5 @@ if mode == 'sleep' and exhausted == 1 and #entries == 0 and paused + changed == 
     return {'asleep'}
   end
 end
-return {'ok', scanned, exhausted, entries, call('HGET', prefix .. 'newest', handler) or '', paused, changed}
+return {'ok', scanned, exhausted, entries, call('HGET', prefix .. 'newest', handler) or '', paused, changed,
+  wants == known_wants and '' or wants}

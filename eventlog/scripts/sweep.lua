@@ -3,6 +3,7 @@
 -- ARGV: prefix, wake throttle (ms)
 prefix = take()
 local throttle_ms, now, paused, wake = take_number(), now_ms(), paused_handlers(), {}
+spread_fresh()
 for _, queue in ipairs(call('SMEMBERS', prefix .. 'queues')) do
   for _, pair in ipairs(call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now)) do
     local name, lane = string.match(pair, '^(.*)|(%d+)$')

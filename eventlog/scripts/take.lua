@@ -29,4 +29,5 @@ return {
   'taken', cur, call('HGET', prefix .. 'runto', pair) or cur, newest,
   call('HGETALL', prefix .. 'open:' .. handler .. ':' .. lane),
   call('SMEMBERS', prefix .. 'ahead:' .. handler .. ':' .. lane),
+  call('HGET', prefix .. 'wants', handler) or '',
 }

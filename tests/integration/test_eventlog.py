@@ -234,6 +234,7 @@ def test_falling_asleep_cannot_miss_an_event(with_log):
         await log.append([event("A", n=1)])
         read = await lease.step(Settlement(), mode="sleep", after=cur, count=10)
         assert (len(read.events), read.asleep) == (1, False)
+        assert await log.due("default", ["h"], limit=10) == [], "its drain reads on"
         read = await lease.step(Settlement(cur=read.scanned), mode="sleep", after=read.scanned, count=10)
         assert read.asleep
         assert await log.due("default", ["h"], limit=10) == []
@@ -301,7 +302,7 @@ def test_a_lost_hint_of_who_is_due_is_found_again(with_log):
     async def check(log: EventLog) -> None:
         await log.declare([wants("A")])
         await log.append([event("A")])
-        await log.redis.delete(log.key("due", "default"), log.key("wake", "default"))
+        await log.redis.delete(log.key("fresh"), log.key("due", "default"), log.key("wake", "default"))
         assert await sweep(log) == []
         assert await recompute(log) == 1
         assert await sweep(log) == ["default"]

@@ -15,6 +15,7 @@ from ampeco.notifications import Payload, read
 from eventlog.record import StoredEvent
 from handlers.event import Event, Raw
 from workers.delivery.outcomes import PayloadMismatch
+from workers.delivery.shared_event import SharedEvent
 
 if TYPE_CHECKING:
     from workers.delivery.attempt import Attempt
@@ -31,6 +32,23 @@ def typed_event(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: b
         PayloadMismatch: the body is no notification, its identity does not fit, or a field does not and the handler
             is strict.
     """
+    stored = attempt.event
+    if type(stored) is not SharedEvent or attempt.replayed:
+        return _made(attempt, model, strict=strict)
+    event = stored.made.get(model)
+    if event is None:
+        event = _made(attempt, model, strict=strict)
+        if issubclass(model, Raw) or model.model_config.get("frozen"):  # an author's own model may not be
+            stored.made[model] = event
+    if event.misfits:
+        attempt.misfits = event.misfits
+        if strict:
+            raise _mismatch(type(event.payload), event.misfits)
+    return event
+
+
+def _made(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) -> Event[Any]:
+    """Read the payload of an event; raises as `typed_event` does."""
     stored = attempt.event
     misfits: tuple[str, ...] = ()
     try:
@@ -86,7 +104,7 @@ def _read_in_part(
     return payload, misfits
 
 
-def _mismatch(model: type[Payload], fields: Sequence[str]) -> PayloadMismatch:
+def _mismatch(model: type[Payload | Raw], fields: Sequence[str]) -> PayloadMismatch:
     more = len(fields) - _NAMED_FIELDS
     named = ", ".join(fields[:_NAMED_FIELDS]) + (f" and {more} more" if more > 0 else "")
     return PayloadMismatch(f"does not fit {model.__name__}: {named}")

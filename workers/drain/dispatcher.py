@@ -24,10 +24,13 @@ from workers.drain.beats import Beats
 from workers.drain.drain import Drain
 from workers.drain.pace import Pace
 from workers.drain.runner import Shared, Slots
+from workers.drain.shared_reads import SharedReads
 from workers.drain.turns import Turns
 
 MAX_DRAINS = 256
 SLICE_S = 3.0  # how long a drain keeps its place when others wait for one
+_LEAST_SLICE_S, _ROUND_S = 0.5, 8.0  # shorter slices where many wait, so that each has one in this time,
+_SLICE_EVENTS = 64  # but not so short that taking and releasing is most of the work
 JOB_S = 5.0  # how long one wake-up may keep the RQ worker
 IDLE_S = 0.05
 
@@ -35,6 +38,7 @@ _CHECK_S = 0.004
 _STARTS = 8  # drains that begin between two checks
 _LATE_S = 0.2  # a loop that is this late begins no drain: the leases of those that run come first
 _HUNGRY_S = 0.05  # between two checks while other processes are about to give pairs
+_CROWDED_CHECK_S, _CROWDED_STARTS = 0.1, 64  # while pairs wait for a place and most places are taken
 _REPORT_S = 5.0  # between two lines that say that Redis is away
 _WATCH_S = 0.25
 _ABANDON_BEFORE_S = 0.4
@@ -89,11 +93,13 @@ class Dispatcher:
         # The forks of one isolated process follow each other, and people know them by their parent.
         pid = os.getppid() if alone else os.getpid()
         self._beats = Beats(log, queue, runtimes, max_drains=self._max_drains, pid=pid)
+        self._reads = SharedReads()
         self._drains: dict[tuple[str, int], tuple[Drain, asyncio.Task[None]]] = {}
         self._avoid: dict[tuple[str, int], float] = {}
         self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + 10.0
         self._quiet_until_s = 0.0
         self._late = False
+        self._crowded = False
         self.stopping = False
         self.recycling = asyncio.Event()
 
@@ -133,9 +139,10 @@ class Dispatcher:
                 idle_since_s = clock_s()
             elif clock_s() - idle_since_s > IDLE_S:
                 return False
+            pause_s = _CROWDED_CHECK_S if self._is_full() else _CHECK_S
             checked_s = clock_s()
-            await asyncio.sleep(_CHECK_S)
-            self._late = clock_s() - checked_s > _LATE_S
+            await asyncio.sleep(pause_s)
+            self._late = clock_s() - checked_s > pause_s + _LATE_S
         return bool(self._drains) and not self.stopping
 
     async def look_forever(self) -> None:
@@ -198,20 +205,32 @@ class Dispatcher:
         if self.recycling.is_set() or not self._runtimes:
             return
         room = self._beats.room(self._drains)
-        pairs = await self._eventlog.due(self._queue, tuple(self._runtimes), limit=4 * MAX_DRAINS, room=room)
+        pairs = await self._eventlog.due(self._queue, tuple(self._runtimes), limit=16 * MAX_DRAINS, room=room)
         now_s = clock_s()
         self._avoid = {pair: until for pair, until in self._avoid.items() if until > now_s}
         wanted = [pair for pair in pairs if pair not in self._drains and self._may_take(pair)]
         random.shuffle(wanted)  # no pair is always first, and processes do not all ask for the same one
+        # Lane by lane, since handlers of one lane share what is read; the lane that has waited longest first.
+        lanes = {lane: -place for place, (_, lane) in enumerate(reversed(pairs))}
+        wanted.sort(key=lambda pair: lanes[pair[1]])
         places = self._max_drains - len(self._drains)
+        self._crowded = len(wanted) > places
         if self._late and self._drains:
             places = 0
-        for handler, lane in wanted[: min(places, _STARTS)]:
+        starts = _CROWDED_STARTS if self._is_full() else _STARTS
+        for handler, lane in wanted[: min(places, starts)]:
             self._start(handler, lane)
-        if len(wanted) > places:
+        if self._crowded:
+            turns = 1 + len(wanted) / self._max_drains
+            slice_s = min(SLICE_S, max(_LEAST_SLICE_S, _ROUND_S / turns))
             for drain, _ in self._drains.values():
-                if now_s - drain.started_s > SLICE_S:
+                age_s = now_s - drain.started_s
+                if age_s > SLICE_S or (age_s > slice_s and drain.settled >= _SLICE_EVENTS):
                     drain.stop()
+
+    def _is_full(self) -> bool:
+        """Whether pairs wait for a place and most places are taken."""
+        return self._crowded and len(self._drains) > MAX_DRAINS * 3 // 4
 
     def _may_take(self, pair: tuple[str, int]) -> bool:
         handler, lane = pair
@@ -219,7 +238,7 @@ class Dispatcher:
 
     def _start(self, handler: str, lane: int) -> None:
         lease = Lease(self._eventlog, handler, lane, self._queue)
-        drain = Drain(lease, self._runtimes[handler], self._shared[handler])
+        drain = Drain(lease, self._runtimes[handler], self._shared[handler], self._reads)
         task = asyncio.create_task(drain.run(self._grace_s))
         if not self._drains:
             self._arm(TTL_S - MARGIN_S)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -24,6 +25,7 @@ from workers.delivery.attempt import Runtime
 from workers.drain.reader import MAX_BATCH, MAX_WINDOW, POLL_S, Reader
 from workers.drain.runner import Runner, Shared
 from workers.drain.settlement import SETTLE_S, PendingOutcomes
+from workers.drain.shared_reads import SharedReads
 from workers.drain.window import Window
 
 _RENEW_S = 2.0
@@ -37,7 +39,7 @@ _log = structlog.get_logger()
 class Drain:
     """Works through one (handler, lane) until nothing is left to do, the lease is lost, or `stop` is called."""
 
-    def __init__(self, lease: Lease, runtime: Runtime, shared: Shared) -> None:
+    def __init__(self, lease: Lease, runtime: Runtime, shared: Shared, reads: SharedReads) -> None:
         handler = runtime.handler
         self.lease = lease
         self.started_s = clock_s()
@@ -47,6 +49,8 @@ class Drain:
         self._reader = Reader(self._window, runtime.version, lambda name: handler.model_of(name) is not None)
         self._pending = PendingOutcomes(self._window, self._log, self._wake.set)
         self._runner = Runner(lease, runtime, shared, self._window, self._pending, self._wake, self._log)
+        self._join = partial(reads.join, lease.lane, handler.name, handler.types)
+        self._interrupted = 0
         self._cur_moved_s = 0.0
         self._warned_full = False
         self._giving = False  # to a process that has fewer pairs
@@ -87,6 +91,8 @@ class Drain:
         Args:
             grace_s: after `stop`, seconds that running attempts have to finish.
         """
+        self._share = self._join()
+        self._reader.batch = self._share.first_batch or self._reader.batch
         try:
             taken = await self.lease.take()
             if taken is None:
@@ -95,11 +101,13 @@ class Drain:
             if self.outdated or not await self._work():
                 await self._hand_back(grace_s)
         except LeaseLost as error:
+            self._share.drop()
             self._log.warning("lease.lost", error=str(error), in_flight=len(self._window.running))
         except Exception:  # noqa: BLE001
             # A record we cannot read or a fault of ours: settle nothing, let the lease run out, say so.
             self._log.exception("drain.failed")
         finally:
+            self._share.leave(self._reader.batch)
             self._runner.stop()
             await self._runner.end()
         if settled := self._pending.settled:
@@ -118,7 +126,7 @@ class Drain:
         handed_out = id_order(taken.runto)
         until = max([handed_out, *(record.event.order for record in taken.open)])
         while id_order(window.pos) < until and not self.outdated:
-            read = await self._read_on(Settlement(), "work", MAX_BATCH)
+            read = await self._read_on(Settlement(), "work", MAX_BATCH, shared=False)
             for event in read.events:
                 window.reread(event, settled=event.stream_id in taken.ahead)
             if read.exhausted:
@@ -201,9 +209,9 @@ class Drain:
             self._warned_full = True
             self._log.warning("handler.open_full", open=window.open_count)
         marks = window.mark()
-        asked_s = clock_s()
+        worked_s = self._runner.worked_s
         settled, window.unconfirmed = window.unconfirmed, []
-        settlement = self._settlement(asked_s)
+        settlement = self._settlement(clock_s())
         if mode == "sleep" and len(window):
             mode = "work"  # asleep, the cursor stands at the end of what was read
         read = await self._read_on(settlement, mode, count)
@@ -216,13 +224,16 @@ class Drain:
             window.admit(event)
         self._pending.settle_superseded()
         if count:
-            self._reader.got(len(read.events), read.exhausted, asked_s, clock_s())
+            self._reader.got(len(read.events), read.exhausted, worked_s, clock_s())
         return read
 
-    async def _read_on(self, settlement: Settlement, mode: Mode, count: int) -> Read:
+    async def _read_on(self, settlement: Settlement, mode: Mode, count: int, *, shared: bool = True) -> Read:
         """One step, up to the first event that only newer code wants: only that code may settle it."""
         before = self._window.pos
-        read = await self.lease.step(settlement, mode=mode, after=before, count=count)
+        if count and shared and self._share.has_others:
+            read = await self._shared_step(settlement, mode, before, count)
+        else:
+            read = await self.lease.step(settlement, mode=mode, after=before, count=count)
         if (read.paused or read.changed) and not self._runner.stopping:
             # What runs may finish. Paused, nothing goes on here; changed, the next take sees all of it.
             self._log.info("lane.released", reason="paused" if read.paused else "changed")
@@ -231,6 +242,23 @@ class Drain:
             return read
         events, self._window.pos = self._reader.ours(read, before)
         return read if events is read.events else replace(read, events=events)
+
+    async def _shared_step(self, settlement: Settlement, mode: Mode, before: str, count: int) -> Read:
+        """One step that claims what another drain has read, or reads for others too."""
+        lease, share = self.lease, self._share
+        self._reader.batch = min(self._reader.batch, share.most_at_once)
+        count = min(count, self._reader.batch)
+        claim = await share.claim(before, count, lease.wants)
+        if claim is not None:
+            read = await lease.step(settlement, mode=mode, after=before, count=count, claim=claim)
+        else:
+            with share.reading(before) as others:
+                read = await lease.step(settlement, mode=mode, after=before, count=count, others=others)
+                read = share.keep(before, read, lease.wants)
+        if lease.interrupted != self._interrupted:
+            self._interrupted = lease.interrupted
+            share.drop()  # this may be another Redis, which may have gone back
+        return read
 
     def _settlement(self, now_s: float) -> Settlement:
         window, stopping = self._window, self._runner.stopping

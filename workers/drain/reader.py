@@ -42,7 +42,7 @@ class Reader:
         self._version = version
         self._wants = wants
         self._more = True
-        self._asked_s: float | None = None
+        self._worked_s: float | None = None
         self._lingered = False
         self._idle_since_s: float | None = None
 
@@ -68,23 +68,24 @@ class Reader:
             self.next_s = max(self.next_s, now_s + POLL_S)
         return count
 
-    def got(self, events: int, exhausted: bool, asked_s: float, now_s: float) -> None:
+    def got(self, events: int, exhausted: bool, worked_s: float, now_s: float) -> None:
         """Take in the answer to a read.
 
         Large batches where events are quick; small ones where they are slow, since a crash suspects them all.
 
         Args:
             exhausted: the log holds nothing after them.
-            asked_s: when the read was sent. A batch took the time from one full read to the next.
+            worked_s: how long attempts have run when the read was sent. A batch took the time from one full read to
+                the next, without the turns of other handlers.
         """
-        if events >= self.batch and self._asked_s is not None:
-            took_s = asked_s - self._asked_s
+        if events >= self.batch and self._worked_s is not None:
+            took_s = worked_s - self._worked_s
             if took_s < _QUICK_S:
                 self.batch = min(MAX_BATCH, self.batch * 2)
             elif took_s > _SLOW_S:
                 self.batch = max(MIN_BATCH, self.batch // 2)
         self._more = not exhausted
-        self._asked_s = asked_s
+        self._worked_s = worked_s
         self.next_s = now_s + POLL_S
 
     def rest(self, now_s: float) -> Rest:

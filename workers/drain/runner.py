@@ -125,6 +125,7 @@ class Runner:
         self._marked = asyncio.Event()
         self._queued = 0  # tasks that wait for a turn of the event loop
         self._paced_until_s = 0.0
+        self._worked_s = self._since_s = 0.0
 
     @property
     def busy(self) -> bool:
@@ -135,6 +136,11 @@ class Runner:
     def suspects(self) -> bool:
         """Whether suspects run or wait to run; until they are done nothing else starts."""
         return bool(self._window.suspects or self._suspect_task)
+
+    @property
+    def worked_s(self) -> float:
+        """Return for how many seconds events of this drain have been at work, without the turns of other drains."""
+        return self._worked_s + (clock_s() - self._since_s if self._window.running else 0.0)
 
     @property
     def ends_with_process(self) -> bool:
@@ -279,6 +285,8 @@ class Runner:
         began_ms = now_ms()
         if self._shared.pace.bounds:
             self._shared.pace.start(began_ms - entry.event.received_at_ms)
+        if not self._window.running:
+            self._since_s = clock_s()
         self._window.begin(entry, began_ms)
         attempt = Attempt(
             event=entry.event,
@@ -297,6 +305,8 @@ class Runner:
             raise
         finally:
             self._window.running.discard(entry)
+            if not self._window.running:
+                self._worked_s += clock_s() - self._since_s
         if attempt.misfits and outcome.kind != "retry":
             self._pending.misread(entry)
         if outcome.kind != "done" or attempt.actions or entry.log:

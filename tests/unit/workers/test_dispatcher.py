@@ -58,7 +58,7 @@ class FakeLog:
     async def _take(self, args: Sequence[Any]) -> list[Any]:
         _, name, lane, *_ = args
         self.taken[name, lane] += 1
-        return [b"taken", b"0-0", b"0-0", self.newest.encode(), [], []]
+        return [b"taken", b"0-0", b"0-0", self.newest.encode(), [], [], b"*"]
 
     take, step = "take", "step"
 
@@ -88,7 +88,7 @@ class FakeLog:
             b"",
         )
         scanned = b"1-0" if count else after.encode()
-        return [b"ok", scanned, int(not found), [(b"1-0", event)] * found, self.newest.encode(), 0, 0]
+        return [b"ok", scanned, int(not found), [(b"1-0", event)] * found, self.newest.encode(), 0, 0, b""]
 
 
 class Blocked:

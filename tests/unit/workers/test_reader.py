@@ -31,7 +31,7 @@ def read_full(of: Reader, *, every_s: float, times: int, start_s: float = 100.0)
     """Full batches, each asked for `every_s` after the one before."""
     for n in range(times):
         asked_s = start_s + n * every_s
-        of.got(of.batch, exhausted=False, asked_s=asked_s, now_s=asked_s)
+        of.got(of.batch, exhausted=False, worked_s=asked_s, now_s=asked_s)
 
 
 def appetite(of: Reader) -> int:
@@ -53,9 +53,9 @@ def test_the_first_batch_is_small_since_a_crash_suspects_all_of_it():
 )
 def test_batches_grow_where_events_are_quick_and_shrink_where_they_are_slow(every_s, batch):
     r = reader()
-    r.got(FIRST_BATCH, exhausted=False, asked_s=0.0, now_s=0.0)
+    r.got(FIRST_BATCH, exhausted=False, worked_s=0.0, now_s=0.0)
     assert r.batch == FIRST_BATCH, "nothing is known of the speed yet"
-    r.got(FIRST_BATCH, exhausted=False, asked_s=every_s, now_s=every_s)
+    r.got(FIRST_BATCH, exhausted=False, worked_s=every_s, now_s=every_s)
     assert r.batch == batch
 
 
@@ -70,7 +70,7 @@ def test_batches_grow_and_shrink_between_two_limits():
 def test_a_batch_that_was_not_full_says_nothing_of_the_speed():
     r = reader()
     for asked_s in (1.0, 1.001, 9.0):
-        r.got(FIRST_BATCH - 1, exhausted=True, asked_s=asked_s, now_s=asked_s)
+        r.got(FIRST_BATCH - 1, exhausted=True, worked_s=asked_s, now_s=asked_s)
         assert r.batch == FIRST_BATCH
 
 
@@ -98,13 +98,13 @@ def test_nothing_is_read_while_suspects_run():
 def test_reads_on_at_once_while_more_is_known_to_be_there():
     r = reader()
     assert r.due(10.0, suspects=False) == FIRST_BATCH
-    r.got(FIRST_BATCH, exhausted=False, asked_s=10.0, now_s=10.0)
+    r.got(FIRST_BATCH, exhausted=False, worked_s=10.0, now_s=10.0)
     assert r.due(10.001, suspects=False) == FIRST_BATCH
 
 
 def test_looks_for_new_events_only_now_and_then_once_all_are_read():
     r = reader()
-    r.got(3, exhausted=True, asked_s=9.99, now_s=10.0)
+    r.got(3, exhausted=True, worked_s=9.99, now_s=10.0)
     assert r.due(10.0 + POLL_S - 0.001, suspects=False) == 0
     assert r.due(r.next_s, suspects=False) == FIRST_BATCH
 
@@ -117,7 +117,7 @@ def test_does_not_come_back_at_once_where_there_is_no_room():
 
 def test_an_idle_drain_lingers_once_before_it_falls_asleep():
     r = reader()
-    r.got(0, exhausted=True, asked_s=1.0, now_s=1.0)
+    r.got(0, exhausted=True, worked_s=1.0, now_s=1.0)
     assert [r.rest(1.0), r.rest(1.008), r.rest(1.01)] == ["linger", "sleep", "linger"]
 
 
@@ -127,7 +127,7 @@ def test_does_not_linger_while_more_is_known_to_be_there():
 
 def test_lingers_again_after_there_was_something_to_do():
     r = reader()
-    r.got(0, exhausted=True, asked_s=1.0, now_s=1.0)
+    r.got(0, exhausted=True, worked_s=1.0, now_s=1.0)
     assert r.rest(1.0) == "linger"
     r.due(1.004, suspects=False)
     assert r.rest(1.005) == "linger"
