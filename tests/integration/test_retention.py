@@ -403,6 +403,7 @@ def test_a_door_with_a_full_log_answers_503_until_it_is_drained(server, prefix):
         redis.Redis.from_url(server.url) as client,
     ):
         look = lambda: client.delete(f"{prefix}keeper")  # noqa: E731 - the next tick looks at once
+        soon(lambda: client.exists(f"{prefix}keeper"))  # the first look is over, and the next one is far away
         assert {post(front) for _ in range(20)} == {202}
 
         def is_shut() -> bool:
