@@ -16,6 +16,7 @@ import redis
 from benchmarks import logs, machine
 from benchmarks.bodies import TYPE
 from benchmarks.grow_handlers import MANY
+from benchmarks.grow_workers import second_worker
 from benchmarks.report import Bound, Ratio, Series
 from eventlog.registry import Declaration
 
@@ -62,7 +63,8 @@ def grow(redis_url: str, rounds: int, many: int) -> tuple[list[Series], list[Rat
     rates = ([used.per_s for used in accepted[number]] for number in (200, 1))
     ratios.append(Ratio("appends, 200 registered handlers / one", *rates, 0.9))
     ratios.append(Bound("Valkey, us per delivery, 10 handlers", [u.redis_us for u in drained[10]], 11.0))
-    return series, ratios
+    more_series, more_ratios = second_worker(redis_url, rounds)
+    return series + more_series, ratios + more_ratios
 
 
 def deliveries(url: str, handlers: int, events: int) -> Used:
