@@ -60,7 +60,7 @@ async def drained(
 ) -> Dispatcher:
     """Run handlers in this process until nothing is due (or `until` holds), as a worker's loop would."""
     dispatcher = Dispatcher(log, "default", {h.name: Runtime(h, version) for h in handlers})
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while await dispatcher.work() or (until is not None and not until()):
         assert time.monotonic() < deadline, "the events were not handled in time"
     await dispatcher.stop()

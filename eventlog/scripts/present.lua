@@ -34,6 +34,7 @@ while has_more() do
   if call('HGET', prefix .. 'newest', name) ~= version then outdated[#outdated + 1] = name end
 end
 for name in pairs(paused_handlers()) do served[name] = nil end
+spread_fresh()
 local due = {}
 for _, pair in ipairs(call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now)) do
   if served[string.match(pair, '^(.*)|%d+$')] then due[#due + 1] = pair end

@@ -83,7 +83,8 @@ def test_a_server_that_is_all_right_has_no_reason_and_keeps_nothing(url: str, cl
 
 
 @pytest.mark.parametrize(
-    ("without", "named"), [("-time", "time"), ("-evalsha", "evalsha"), ("-xadd", "xadd"), ("-zadd", "zadd")]
+    ("without", "named"),
+    [("-time", "time"), ("-evalsha", "evalsha"), ("-xadd", "xadd"), ("-hincrby", "hincrby")],
 )
 def test_a_missing_permission_is_named(url: str, client: redis.Redis, without: str, named: str) -> None:
     permitted(client, "~awr:*", "&*", "+@all", without)

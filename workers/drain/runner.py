@@ -153,7 +153,7 @@ class Runner:
             if self._suspect_task is None:
                 self._suspect_task = asyncio.create_task(self._run_suspects())
             return
-        if self._queued or self._is_paced(clock_s()):
+        if self._queued or (self._shared.pace.bounds and self._is_paced(clock_s())):
             return
         tasks = min(at_once, len(self._window.ready) - self.starting)
         for _ in range(tasks):
@@ -205,20 +205,21 @@ class Runner:
     async def _run_ready(self) -> None:
         self.starting -= 1
         handler, turns, started = self._runtime.handler.name, self._shared.turns, False
+        is_bounded = self._shared.pace.bounds
         try:
             now_s = clock_s()
             while self._window.ready and not self.stopping and now_s < self._lease.deadline_s:
-                if self._is_paced(now_s):
+                if is_bounded and self._is_paced(now_s):
                     return
                 if turns.may_go_on(handler, now_s):
                     started = True
-                    await self._attempt(self._window.ready.popleft())
+                    now_s = await self._attempt(self._window.ready.popleft(), now_s)
                 elif started and self._shared.slots.wanted:
                     return  # another lane's turn; ours comes again
                 else:
                     started = False
                     await self._next_turn(handler)
-                now_s = clock_s()
+                    now_s = clock_s()
         except DeliveryRevoked:
             pass  # the lease is gone; the drain finds out with its next step
 
@@ -233,7 +234,7 @@ class Runner:
     def _is_paced(self, now_s: float) -> bool:
         """Whether the next event is an old one that the bound holds back; then the drain is woken in time."""
         pace = self._shared.pace
-        if not pace.bounds or not self._window.ready:
+        if not self._window.ready:
             return False
         wait_s = pace.wait_s(now_ms() - self._window.ready[0].event.received_at_ms, now_s)
         if wait_s and now_s >= self._paced_until_s:
@@ -279,14 +280,22 @@ class Runner:
         if self.stopping or not self._lease.alive:
             self._window.uncount_crash(entry, before)
             return
-        await self._attempt(entry)
+        await self._attempt(entry, clock_s())
 
-    async def _attempt(self, entry: Entry) -> None:
+    async def _attempt(self, entry: Entry, now_s: float) -> float:
+        """Run the handler, and take in what came of it.
+
+        Args:
+            now_s: when it begins, in the clock of leases.
+
+        Returns:
+            When it ended.
+        """
         began_ms = now_ms()
         if self._shared.pace.bounds:
             self._shared.pace.start(began_ms - entry.event.received_at_ms)
         if not self._window.running:
-            self._since_s = clock_s()
+            self._since_s = now_s
         self._window.begin(entry, began_ms)
         attempt = Attempt(
             event=entry.event,
@@ -304,14 +313,16 @@ class Runner:
                 self._cut_short(entry, HandlerEnded("it cancelled its own task"))
             raise
         finally:
+            now_s = clock_s()
             self._window.running.discard(entry)
             if not self._window.running:
-                self._worked_s += clock_s() - self._since_s
+                self._worked_s += now_s - self._since_s
         if attempt.misfits and outcome.kind != "retry":
             self._pending.misread(entry)
         if outcome.kind != "done" or attempt.actions or entry.log:
             self._window.note(entry, outcome.note(began_ms, attempt.actions))
         self._pending.finish(entry, outcome)
+        return now_s
 
     def _outlives(self, entry: Entry) -> None:
         self.outlived.add(entry)
