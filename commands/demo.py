@@ -60,8 +60,8 @@ async def _run(plan: Plan, folder: Path) -> int:
     """Run the story until its end or a signal; return the exit code."""
     try:
         with shown() as view:
-            told = Story(plan, folder, view).tell()
-            tally = await until_signal(told, lambda: view.say("interrupted; everything is being ended"))
+            story = Story(plan, folder, view).tell()
+            tally = await until_signal(story, lambda: view.say("interrupted; everything is being ended"))
     except asyncio.CancelledError:
         return _INTERRUPTED
     except (Stuck, Unreachable, RedisError) as error:

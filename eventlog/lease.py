@@ -57,7 +57,6 @@ class Taken:
         newest: version of the handler's newest declaration.
         open: open records, in log order.
         ahead: ids after `cur` that are settled already.
-        wants: the types that the handler wants, one a line, as all its declarations say.
     """
 
     cur: str
@@ -65,7 +64,6 @@ class Taken:
     newest: str
     open: list[OpenRecord]
     ahead: frozenset[str]
-    wants: str = ""
 
 
 @dataclass
@@ -234,7 +232,7 @@ class Lease:
         if id_order(runto_id) < id_order(cur_id):
             runto_id = cur_id
         settled = frozenset(i.decode() for i in ahead)
-        return Taken(cur_id, runto_id, newest.decode(), records, settled, self.wants)
+        return Taken(cur_id, runto_id, newest.decode(), records, settled)
 
     async def step(
         self,

@@ -1,6 +1,6 @@
 """The fence around RQ's jobs: a wake-up is accepted only if it does nothing but wake the queue it lies in.
 
-RQ imports and runs whatever a job names, and so do its callbacks, dependencies, repeats and webhooks. Here a job is
+RQ imports and runs what a job names. Its callbacks, dependencies, repeats and webhooks do the same. Here a job is
 data: it is compared with the only one we write, and no name in it is ever imported. Every part that is read has a
 maximum size.
 """

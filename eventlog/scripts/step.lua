@@ -133,7 +133,7 @@ if mode == 'sleep' and exhausted == 1 and own == 0 and paused + changed == 0 the
   if not head[1] or tonumber(head[2]) > now then
     call('HSET', prefix .. 'cur', pair, scanned)
     call('HSET', prefix .. 'runto', pair, scanned)
-    -- Nothing waits, so the count is known, whatever older code left out.
+    -- Nothing waits, so the count is known, even if older code left events out.
     call('HSET', passed, 'n', wanted_sum((wanted_set(wants)), lane), 'cur', scanned, 'beyond', 0)
     call('HDEL', passed, 'pos', 'counted')
     if head[1] then call('ZADD', due, head[2], pair) else call('ZREM', due, pair) end

@@ -50,7 +50,7 @@ async def taken(log: EventLog, name: str) -> tuple[Lease, str]:
 
 
 async def claimed(log: EventLog, name: str, *wanted: str) -> tuple[Lease, str, Claim]:
-    """A lease, and a claim of all that the lane holds of the wanted types, as a drain beside it has read it."""
+    """A lease, and a claim of all that the lane holds of the wanted types, as another drain of the lane has read it."""
     lease, cur = await taken(log, name)
     other, _ = await taken(log, "other")
     read = await other.step(Settlement(), after=cur, count=100)

@@ -91,8 +91,8 @@ class Drain:
         Args:
             grace_s: after `stop`, seconds that running attempts have to finish.
         """
-        self._share = self._join()
-        self._reader.batch = self._share.first_batch or self._reader.batch
+        self._reads = self._join()
+        self._reader.batch = self._reads.first_batch or self._reader.batch
         try:
             taken = await self.lease.take()
             if taken is None:
@@ -101,13 +101,13 @@ class Drain:
             if self.outdated or not await self._work():
                 await self._hand_back(grace_s)
         except LeaseLost as error:
-            self._share.drop()
+            self._reads.drop()
             self._log.warning("lease.lost", error=str(error), in_flight=len(self._window.running))
         except Exception:  # noqa: BLE001
             # A record we cannot read or a fault of ours: settle nothing, let the lease run out, say so.
             self._log.exception("drain.failed")
         finally:
-            self._share.leave(self._reader.batch)
+            self._reads.leave(self._reader.batch)
             self._runner.stop()
             await self._runner.end()
         if settled := self._pending.settled:
@@ -230,7 +230,7 @@ class Drain:
     async def _read_on(self, settlement: Settlement, mode: Mode, count: int, *, shared: bool = True) -> Read:
         """One step, up to the first event that only newer code wants: only that code may settle it."""
         before = self._window.pos
-        if count and shared and self._share.has_others:
+        if count and shared and self._reads.has_others:
             read = await self._shared_step(settlement, mode, before, count)
         else:
             read = await self.lease.step(settlement, mode=mode, after=before, count=count)
@@ -245,19 +245,19 @@ class Drain:
 
     async def _shared_step(self, settlement: Settlement, mode: Mode, before: str, count: int) -> Read:
         """One step that claims what another drain has read, or reads for others too."""
-        lease, share = self.lease, self._share
-        self._reader.batch = min(self._reader.batch, share.most_at_once)
+        lease, reads = self.lease, self._reads
+        self._reader.batch = min(self._reader.batch, reads.most_at_once)
         count = min(count, self._reader.batch)
-        claim = await share.claim(before, count, lease.wants)
+        claim = await reads.claim(before, count, lease.wants)
         if claim is not None:
             read = await lease.step(settlement, mode=mode, after=before, count=count, claim=claim)
         else:
-            with share.reading(before) as others:
+            with reads.reading(before) as others:
                 read = await lease.step(settlement, mode=mode, after=before, count=count, others=others)
-                read = share.keep(before, read, lease.wants)
+                read = reads.keep(before, read, lease.wants)
         if lease.interrupted != self._interrupted:
             self._interrupted = lease.interrupted
-            share.drop()  # this may be another Redis, which may have gone back
+            reads.drop()  # this may be another Redis, which may have gone back
         return read
 
     def _settlement(self, now_s: float) -> Settlement:

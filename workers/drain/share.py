@@ -116,7 +116,7 @@ def _shares(view: View, process: str) -> Iterator[tuple[str, int, int]]:
 def _holders(view: View, handler: str, process: str) -> dict[int, str | None]:
     """Return which process keeps each lane that has something to do; None where it waits for one.
 
-    Of two that said so, the last one has it. Due lanes are nobody's, but for those that this process just asked for.
+    Of two that said so, the last one has it. No process keeps a due lane, except what this process just asked for.
     """
     holders: dict[int, str | None] = {}
     for each in sorted(view.processes, key=lambda each: -each.age_ms):

@@ -47,7 +47,7 @@ class _Range:
 @dataclass(slots=True, eq=False)
 class _Lane:
     ranges: list[_Range] = field(default_factory=list)
-    shares: set[Share] = field(default_factory=set)
+    shares: set[DrainReads] = field(default_factory=set)
     under_way: dict[str, tuple[frozenset[str], asyncio.Event]] = field(default_factory=dict)
     bytes: int = 0
 
@@ -74,20 +74,20 @@ class SharedReads:
         """How many events one drain may ask for at a time."""
         return max(_LEAST_BATCH, HANDED_OUT // max(1, self._shares))
 
-    def join(self, lane: int, handler: str, types: Iterable[str]) -> Share:
+    def join(self, lane: int, handler: str, types: Iterable[str]) -> DrainReads:
         """The part of one drain in this. It ends with `leave`.
 
         Args:
             types: what its code wants; Redis may know more.
         """
-        share = Share(self, self._lanes.setdefault(lane, _Lane()), lane, handler)
+        share = DrainReads(self, self._lanes.setdefault(lane, _Lane()), lane, handler)
         share.wants = self._known_wants.get(handler) or "\n".join(types)
         share.first_batch = min(_FIRST_BATCH, self._batches.get(handler, 0))
         share.lane.shares.add(share)
         self._shares += 1
         return share
 
-    def leave(self, share: Share, batch: int) -> None:
+    def leave(self, share: DrainReads, batch: int) -> None:
         """A drain has ended. The last one of a lane leaves nothing."""
         self._batches[share.handler] = batch
         share.lane.shares.discard(share)
@@ -101,7 +101,7 @@ class SharedReads:
         for each in list(lane.ranges):
             self._remove(lane, each)
 
-    def know(self, share: Share, wants: str) -> None:
+    def know(self, share: DrainReads, wants: str) -> None:
         """Note what a handler wants as Redis has it."""
         if wants != share.wants:
             share.wants = self._known_wants[share.handler] = wants
@@ -137,11 +137,11 @@ class SharedReads:
             event.made.clear()  # a slow drain may hold the event for long
 
 
-class Share:
+class DrainReads:
     """One drain's part: what it may claim, and what it reads for others.
 
     Attributes:
-        wants: the types of its handler as Redis has them, as in `Taken`.
+        wants: the types of its handler as Redis has them, as its lease knows them.
         at: up to here it has read; None before it begins.
         first_batch: how much to ask for first, by how quick the handler was before; 0 where that is not known.
     """
@@ -217,7 +217,7 @@ class Share:
         """The drain ends, whose batches were so large."""
         self._reads.leave(self, batch)
 
-    def _near(self) -> list[Share]:
+    def _near(self) -> list[DrainReads]:
         """Other drains that will come through what this one reads next."""
         here = self.at or (0, 0)
         first = min((each.after for each in self.lane.ranges), default=here)

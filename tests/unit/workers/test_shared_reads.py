@@ -7,7 +7,7 @@ import asyncio
 from eventlog.lease import Read, wanted_types
 from eventlog.record import StoredEvent
 from workers.delivery.shared_event import SharedEvent
-from workers.drain.shared_reads import HANDED_OUT, Share, SharedReads
+from workers.drain.shared_reads import HANDED_OUT, DrainReads, SharedReads
 
 
 def stored(*numbers: int, type: str = "a", body: bytes = b"{}") -> list[StoredEvent]:
@@ -25,7 +25,7 @@ def read(events: list[StoredEvent], scanned: int, types: str = "a", *, exhausted
     )
 
 
-def claim(share: Share, after: int, count: int = 100, wants: str = "a"):
+def claim(share: DrainReads, after: int, count: int = 100, wants: str = "a"):
     return asyncio.run(share.claim(f"{after}-0", count, wants))
 
 
@@ -33,7 +33,7 @@ def ids(found) -> list[str]:
     return [event.stream_id for event in found.events]
 
 
-def pair(**limits: int) -> tuple[SharedReads, Share, Share]:
+def pair(**limits: int) -> tuple[SharedReads, DrainReads, DrainReads]:
     """Two drains of one lane, which both want `a` and stand at its beginning."""
     reads = SharedReads(**limits)
     first, second = reads.join(0, "first", "a"), reads.join(0, "second", "a")
