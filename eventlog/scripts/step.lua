@@ -52,8 +52,8 @@ if holder[2] ~= seq then
   local passes, beyond, oldest = take_number(), take_number(), take()
   if new_cur ~= '' then
     local known = call('HMGET', passed, 'n', 'cur')
-    -- A change from outside may have opened an older event, which this drain does not know.
-    if changed == 1 then call('HDEL', passed, 'oldest') else call('HSET', passed, 'oldest', oldest) end
+    -- An older event may be open that this drain does not know: a change from outside, or what newer code opened.
+    if changed == 1 or mode == 'leave' then call('HDEL', passed, 'oldest') else call('HSET', passed, 'oldest', oldest) end
     if known[1] and known[2] == old_cur then
       call('HSET', passed, 'n', known[1] + passes, 'cur', new_cur, 'beyond', beyond)
     end

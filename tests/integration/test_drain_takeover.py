@@ -443,3 +443,47 @@ def test_few_events_of_a_slow_handler_are_suspect_after_a_death(with_lane):
         assert (await position(log, "h")).stats["done"] == 100
 
     with_lane(check)
+
+
+@pytest.mark.parametrize("waiting", [1, 2], ids=["a retry", "a retry and one that is parked behind it"])
+def test_an_open_event_that_only_newer_code_wants_waits_for_it(with_lane, waiting):
+    """Of a rolling deploy that widens what a handler wants: older code may take the lane, and skips nothing."""
+    retried: list[str] = []
+
+    @handler("h", on=["t"])
+    async def older(event: Event[Raw], ctx: Context) -> None:
+        raise AssertionError("no event is for older code")
+
+    @handler("h", on=["t", "wider"])
+    async def newer(event: Event[Raw], ctx: Context) -> None:
+        retried.append(event.type)
+        if len(retried) == 1:
+            raise Retry("not yet", after_s=0.3)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(older, version="v0")])
+        await log.declare([declaration(newer)])
+        await log.append([event("wider", "session:1", n=n) for n in range(waiting)])
+
+        async def is_open() -> bool:
+            return (await position(log, "h")).open == waiting
+
+        async with at_work(log, newer):
+            await eventually(is_open)
+        old = Dispatcher(log, "default", {"h": Runtime(older, "v0")})
+
+        async def all_done() -> bool:
+            return (await position(log, "h")).stats.get("done", 0) == waiting
+
+        async def is_left() -> bool:
+            await old.work()
+            assert (await position(log, "h")).open == waiting
+            return bool(old._avoid)
+
+        await eventually(is_left)
+        await old.stop()
+        async with at_work(log, newer):
+            await eventually(all_done)
+        assert retried == ["wider"] * (waiting + 1)
+
+    with_lane(check)

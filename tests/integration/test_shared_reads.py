@@ -50,7 +50,7 @@ async def taken(log: EventLog, name: str) -> tuple[Lease, str]:
 
 
 async def claimed(log: EventLog, name: str, *wanted: str) -> tuple[Lease, str, Claim]:
-    """A lease, and a claim of all that the lane holds of the wanted types, as another drain of the lane has read it."""
+    """A lease, and a claim of all that the lane holds of the wanted types, as another drain has read it."""
     lease, cur = await taken(log, name)
     other, _ = await taken(log, "other")
     read = await other.step(Settlement(), after=cur, count=100)
@@ -225,7 +225,7 @@ def test_claimed_events_that_were_at_work_when_a_worker_died_are_suspect(with_la
 
         async with at_work(log, *handlers) as dispatcher:
             await eventually(both_started)
-            shares = [drain._share for drain, _ in dispatcher._drains.values()]
+            shares = [drain._reads for drain, _ in dispatcher._drains.values()]
             assert shares[0].lane.ranges, "they did share"
             await died(dispatcher)
         may_end.set()

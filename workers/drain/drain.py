@@ -54,7 +54,7 @@ class Drain:
         self._cur_moved_s = 0.0
         self._warned_full = False
         self._giving = False  # to a process that has fewer pairs
-        self._unread = False  # part of (cur, runto], which only newer code may judge
+        self._unread = False  # part of what was handed out or is open, which only newer code may judge
 
     @property
     def outdated(self) -> bool:
@@ -121,6 +121,9 @@ class Drain:
         window = self._window
         window.cur = window.pos = taken.cur
         self._cur_moved_s = clock_s()
+        if self._reader.first_for_newer([record.event for record in taken.open], taken.newest) is not None:
+            self._unread = True  # what is open stays as it is, too
+            return
         for record in taken.open:
             window.recall(record)
         handed_out = id_order(taken.runto)

@@ -117,9 +117,20 @@ class Reader:
         Args:
             before: the id after which was read.
         """
-        if read.newest != self._version:
-            for place, event in enumerate(read.events):
+        place = self.first_for_newer(read.events, read.newest)
+        if place is None:
+            return read.events, read.scanned
+        return read.events[:place], read.events[place - 1].stream_id if place else before
+
+    def first_for_newer(self, events: Sequence[StoredEvent], newest: str) -> int | None:
+        """Find the first event that only newer code may settle; then this code is outdated.
+
+        Args:
+            newest: version of the handler's newest declaration.
+        """
+        if newest != self._version:
+            for place, event in enumerate(events):
                 if not self._wants(event.type):
                     self.outdated = True
-                    return read.events[:place], read.events[place - 1].stream_id if place else before
-        return read.events, read.scanned
+                    return place
+        return None
