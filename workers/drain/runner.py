@@ -30,6 +30,7 @@ from workers.once.steps import Steps
 MAX_CRASHES = 3
 
 _HOLD_MARGIN_S = 5.0  # on top of an attempt's time, until it has surely said how its steps ended
+_SLOT_S = 0.005  # how long one lane keeps a slot for which another one waits
 _ABANDON_S = 3.0  # for attempts that were cancelled to come to an end, while the lease still lives
 
 
@@ -208,7 +209,10 @@ class Runner:
         is_bounded = self._shared.pace.bounds
         try:
             now_s = clock_s()
+            slot_until_s = now_s + _SLOT_S
             while self._window.ready and not self.stopping and now_s < self._lease.deadline_s:
+                if started and now_s > slot_until_s and self._shared.slots.wanted:
+                    return  # another lane's turn, also where each event waits and no turn of the loop runs out
                 if is_bounded and self._is_paced(now_s):
                     return
                 if turns.may_go_on(handler, now_s):
