@@ -14,7 +14,7 @@ from workers.drain.pace import OLD_MS
 
 
 def test_a_backlog_leaves_turns_to_a_handler_that_waits(on_each_server):
-    """Counted in deliveries of the backlog between two of the other's, not in time."""
+    """The handler that waits is not last. How many turns each has, the unit tests of turns count."""
     done = {"backlog": 0, "waits": 0}
 
     @handler("backlog", on=["many"], start="oldest")
