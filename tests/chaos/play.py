@@ -50,12 +50,13 @@ class Played:
     exit_code: int
 
 
-def play(seconds: float, seed: int, folder: Path, *, rate: float = 40.0) -> Played:
+def play(seconds: float, seed: int, folder: Path, *, rate: float = 40.0, guests: int = 3) -> Played:
     """Run for that long, then wait until all is settled (or clearly will not be), and tell the story.
 
     Args:
         folder: for the store, the record and the logs of the workers; new.
         rate: notifications per second.
+        guests: how many workers may have joined the crew at a time.
     """
     server = EmbeddedServer(folder / "store", appendfsync="always")
     server.start()
@@ -74,7 +75,9 @@ def play(seconds: float, seed: int, folder: Path, *, rate: float = 40.0) -> Play
                     sender = Sender(doors.ports, entities=ENTITIES, rate=rate, seed=seed)
                     oncall = OnCall(seed, url, server.url, folder / "oncall.log", entities=ENTITIES)
                     keeper, follower = Keeper(url, seed), Follower(server.url)
-                    striker = Striker(seed, server, proxy, workers, doors, struck=oncall.struck)
+                    striker = Striker(
+                        seed, server, proxy, workers, doors, guests=guests, struck=oncall.struck
+                    )
                     for one in (follower, sender, oncall, keeper):
                         one.start()
                     try:

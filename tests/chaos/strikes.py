@@ -25,7 +25,6 @@ _AGAIN_S = 0.1
 _ONE_IN = 10
 _AT_WORK_SHARE = 0.8  # of the workers that are struck; the others may be just starting
 
-_MOST_GUESTS = 3
 _DEPLOY_AT = 0.4  # share of the run after which the next version is deployed
 
 _LOSES_LEASES = frozenset({"kill-worker", "kill-isolated", "end-worker", "leave", "pause-past-lease"})
@@ -58,6 +57,7 @@ class Striker:
         widened_ms: when the log knew what the next version of the code wants; None as long as it does not.
 
     Args:
+        guests: how many workers may have joined at a time.
         struck: called after each strike.
     """
 
@@ -69,11 +69,12 @@ class Striker:
         workers: Workforce,
         doors: Doors,
         *,
+        guests: int = 3,
         struck: Callable[[], None] = lambda: None,
     ) -> None:
         self._random = random.Random(seed)
         self._server, self._proxy, self._workers, self._doors = server, proxy, workers, doors
-        self._struck = struck
+        self._struck, self._most_guests = struck, guests
         self._endings: list[tuple[float, Callable[[], None]]] = []
         self._stopped_pid = 0
         self._next_s = 0.0
@@ -155,7 +156,7 @@ class Striker:
         return self._signal_worker(signal.SIGTERM)
 
     def _join(self) -> int | None:
-        if self._workers.guests >= _MOST_GUESTS:
+        if self._workers.guests >= self._most_guests:
             return None
         self._workers.join(self._random.choice((tuple(ROLES), IMAGE_OF_SOME)))
         return 0
