@@ -6,8 +6,10 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import structlog
 
 from eventlog.connection.embedded import EmbeddedServer
 from tests.servers import debian_server
@@ -16,6 +18,19 @@ from tests.servers import debian_server
 os.environ.setdefault("RQ_KEY_PREFIX", "awr:rq")
 
 LOG_SERVERS = ["valkey", *(["redis"] if shutil.which("redis-server") else [])]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loggers_stay_open_to_capture() -> Iterator[None]:
+    """No logger is cached: `capture_logs` of a later test sees nothing of a cached one."""
+    configure = structlog.configure
+
+    def without_cache(**settings: Any) -> None:
+        configure(**{**settings, "cache_logger_on_first_use": False})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structlog, "configure", without_cache)
+        yield
 
 
 @pytest.fixture(scope="session")

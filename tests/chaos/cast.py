@@ -292,9 +292,12 @@ def _follow(running: Iterable[int], seen: dict[int, float], lives: list[Span]) -
 def _children_of(pid: int) -> list[int]:
     """Processes of ours that this one has started, from any of its threads; zombies left out."""
     found: list[int] = []
-    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(number) for number in tasks.read_text().split() if _is_ours(int(number))]
+    # The process, or one of its threads, may end between any two reads.
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                children = Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
+                found += [int(number) for number in children if _is_ours(int(number))]
     return found
 
 
