@@ -294,9 +294,9 @@ def _children_of(pid: int) -> list[int]:
     found: list[int] = []
     # The process, or one of its threads, may end between any two reads.
     with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
             with contextlib.suppress(OSError):
-                children = Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
+                children = (thread / "children").read_text().split()
                 found += [int(number) for number in children if _is_ours(int(number))]
     return found
 
