@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from eventlog.errors import UnknownName
 from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.gaps import Gap, recorded_gaps
+from eventlog.inspection.moment import at_once
 from eventlog.inspection.timeline import Story, of_entity, of_event
 from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses, unknown_handler
@@ -161,10 +162,8 @@ async def quarantined(log: EventLog, stream_id: str) -> Quarantined | None:
 
 async def registered(log: EventLog) -> list[HandlerFacts]:
     """Return the registered handlers, sorted by name."""
-    async with log.redis.pipeline(transaction=True) as asked:
-        for hash_ in ("newest", "wants", "handlers", "since"):
-            asked.hgetall(log.key(hash_))
-        newest, wants, registry, since = await asked.execute()
+    hashes = await at_once(log, *(("HGETALL", name) for name in ("newest", "wants", "handlers", "since")))
+    newest, wants, registry, since = (dict(zip(found[::2], found[1::2], strict=True)) for found in hashes)
     paused = await pauses(log)
     found = []
     for name, version in sorted(newest.items()):
