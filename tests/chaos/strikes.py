@@ -173,6 +173,12 @@ class Striker:
     def _kill_receiver(self) -> int | None:
         return self._doors.kill(self._random.randrange(2)) or None
 
+    def _pause(self) -> int | None:
+        return self._stop_one(self._random.uniform(0.1, 3.0))
+
+    def _pause_past_lease(self) -> int | None:
+        return self._stop_one(self._random.uniform(6.5, 10.0))
+
     def _lose_jobs(self) -> int:
         with self._store.client() as client:
             client.delete(_QUEUE_KEY)
