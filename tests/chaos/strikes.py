@@ -27,7 +27,7 @@ _DEPLOY_AT = 0.4  # share of the run after which the next version is deployed
 
 _LOSES_LEASES = frozenset({"kill-worker", "kill-isolated", "end-worker", "leave", "pause-past-lease"})
 
-_WEIGHTS = {
+WEIGHTS = {
     "kill-worker": 60,
     "kill-isolated": 6,
     "kill-supervisor": 4,
@@ -99,7 +99,7 @@ class Striker:
 
     def _strike(self) -> bool:
         """Strike once; return False when there was no process to strike."""
-        weights = {**_WEIGHTS, **self._store.weights}
+        weights = {**WEIGHTS, **self._store.weights}
         (kind,) = self._random.choices(list(weights), list(weights.values()))
         try:
             holders = self._holders()
