@@ -116,7 +116,7 @@ class Clustered:
     """Three masters with a replica each. Without a proxy, since clients follow the addresses that nodes name."""
 
     durability = "replicated:1"
-    weights = {"failover": 5, "move-slot": 5, "reset-connections": 5, "stall-connections": 2}  # noqa: RUF012
+    weights = {"failover": 12, "move-slot": 8, "reset-connections": 5, "stall-connections": 2}  # noqa: RUF012
     dropped = 0
 
     def __init__(self, made: Cluster) -> None:
