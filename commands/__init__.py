@@ -78,7 +78,7 @@ def _exit_code(error: Exception) -> int:
     from redis.exceptions import AskError, ConnectionError, RedisError, TimeoutError  # noqa: A004
 
     import ampeco.errors
-    from eventlog.connection.reasons import REFUSED, reason_of
+    from eventlog.connection.reasons import REFUSED, UNCLEAR, reason_of
     from eventlog.errors import ChangeRefused, LogMismatch, UnknownName
     from receiver.errors import SettingsError, Unreachable
 
@@ -86,8 +86,8 @@ def _exit_code(error: Exception) -> int:
         return 2
     if isinstance(error, ChangeRefused):
         return 1
-    if isinstance(error, RedisError) and reason_of(error).slug in REFUSED:
-        return 2
+    if isinstance(error, RedisError) and (slug := reason_of(error).slug) not in UNCLEAR:
+        return 2 if slug in REFUSED else 3
     if isinstance(error, (Unreachable, ConnectionError, TimeoutError, ampeco.errors.Unreachable)):
         return 3
     raise error
@@ -97,12 +97,12 @@ def _line_of(error: Exception) -> str:
     """Return the one line that a user reads."""
     from redis.exceptions import AskError, RedisError
 
-    from eventlog.connection.reasons import REFUSED, reason_of
+    from eventlog.connection.reasons import UNCLEAR, reason_of
     from eventlog.ownership import one_node
 
     if isinstance(error, AskError):  # MOVED and ASK, which only a client that follows no slot sees
         return str(one_node())
-    if isinstance(error, RedisError) and (reason := reason_of(error)).slug in REFUSED:
+    if isinstance(error, RedisError) and (reason := reason_of(error)).slug not in UNCLEAR:
         lacking = f" ({reason.permission})" if reason.permission else ""
         return f"AWR_REDIS_URL: {reason.slug}{lacking}; {reason.hint}"
     return str(error)

@@ -58,7 +58,17 @@ def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
             }
             for handler in found.handlers
         ],
-        "gaps": [{"from": gap.from_at, "to": gap.to_at, "types": list(gap.types)} for gap in found.gaps],
+        "gaps": [
+            {
+                "from": rfc3339(gap.from_ms),
+                "to": rfc3339(gap.to_ms),
+                "types": list(gap.types),
+                "reason": gap.reason or None,
+                "events_at_least": gap.events,
+                "may_have_lost_it": found.may_be_missing_by(gap),
+            }
+            for gap in found.gaps
+        ],
         "log": None if found.standing is None else describe(found.standing),
     }
 

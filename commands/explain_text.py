@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from eventlog.inspection.delivery_state import Fate
     from eventlog.inspection.explain import Explanation
+    from eventlog.inspection.gaps import Gap
     from eventlog.inspection.timeline import Story
     from eventlog.record import AttemptNote
 
@@ -155,6 +156,9 @@ def _entity(found: Explanation) -> Iterator[str]:
         yield f"{rfc3339(event.received_at_ms)}  {event.event_id}  {event.type or '-'}{lost}{again}"
         for fate in story.fates:
             yield f"    {fate.handler}: {with_lag(found, fate)}"
+    for gap in found.gaps:
+        if gap.reason and found.may_be_missing_by(gap):
+            yield f"{gap_words(gap)}; events of this entity may be among them"
 
 
 def _attempt(note: AttemptNote) -> Iterator[str]:
@@ -175,7 +179,8 @@ def _unknown(found: Explanation) -> Iterator[str]:
         yield f"  {where} keeps events since {rfc3339(found.oldest_ms)}; the newest is {found.newest}"
         yield "  older ones go once they are settled (AWR_KEEP_HOURS), what became of them later (AWR_HISTORY_DAYS)"
     for gap in found.gaps:
-        yield f"  the receiver was down from {gap.from_at} to {gap.to_at}"
+        lost = "; it may be among them" if found.may_be_missing_by(gap) else ""
+        yield f"  {gap_words(gap)}{lost if gap.reason else ''}"
     if found.subscribed is None:
         yield "  no notification subscription is recorded: this service may have registered none"
     else:
@@ -187,6 +192,15 @@ def _unknown(found: Explanation) -> Iterator[str]:
     yield "  a duplicate is not kept twice, and what could not be read is in quarantine"
     if found.standing is not None and found.standing.full:
         yield f"  the log is full, so the receiver answers 503: {found.standing.full}"
+
+
+def gap_words(gap: Gap) -> str:
+    """Describe a gap in one line."""
+    from_at, to_at = rfc3339(gap.from_ms), rfc3339(gap.to_ms)
+    if not gap.reason:
+        return f"the receiver was down from {from_at} to {to_at}"
+    count = "an unknown number of" if gap.events is None else f"at least {gap.events:,}"
+    return f"the log went back, noticed {to_at}: {count} events since {from_at} are missing ({gap.reason})"
 
 
 def _subscribed(found: Explanation, type: str) -> str:

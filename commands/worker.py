@@ -124,8 +124,9 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     from starlette.exceptions import HTTPException
 
     from eventlog.connection.connect import connect
-    from eventlog.connection.reasons import reason_of
+    from eventlog.connection.reasons import FULL, reason_of
     from eventlog.log import EventLog
+    from eventlog.readiness import ready_to_drain
     from receiver.app import create_admin_app
     from receiver.http_server import serve_until
     from receiver.metrics import LogExposition
@@ -139,10 +140,11 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     async def report() -> dict[str, Any]:
         reasons = [] if all(child.ready.is_set() for child in children) else ["worker-not-started"]
         try:
-            await log.ready()
+            full = [] if await ready_to_drain(log) else [FULL]
         except (RedisError, OSError) as error:
             reasons.append(reason_of(error).slug)
-        return {"ready": not reasons, "reasons": reasons, "processes": len(children)}
+            full = []
+        return {"ready": not reasons, "reasons": [*reasons, *full], "processes": len(children)}
 
     async def metrics() -> bytes:
         try:

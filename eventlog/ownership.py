@@ -28,12 +28,8 @@ async def claim(log: EventLog, tenant_url: str, rules_version: str) -> None:
         LogMismatch: the log has another tenant, number of lanes or entity key rules, or the server cannot hold a log.
     """
     await _check_server(log)
-    tenant = log.key("tenant")
     ours = {"url": tenant_url, "lanes": str(log.lanes), _KEY_RULES: rules_version}
-    for name, value in ours.items():
-        if value:
-            await log.redis.hsetnx(tenant, name, value)
-    known = {k.decode(): v.decode() for k, v in (await log.redis.hgetall(tenant)).items()}
+    known = await _record(log, {name: value for name, value in ours.items() if value})
     if tenant_url and known["url"] != tenant_url:
         raise LogMismatch(
             "AWR_TENANT_URL",
@@ -58,7 +54,14 @@ async def claim(log: EventLog, tenant_url: str, rules_version: str) -> None:
                 "stop the receivers, let workers of the version that ran before finish until `handlers list` "
                 "shows nothing waiting or open, then start this one",
             )
-        await log.redis.hset(tenant, _KEY_RULES, rules_version)
+        await _record(log, {_KEY_RULES: rules_version}, replace=True)
+
+
+async def _record(log: EventLog, facts: dict[str, str], *, replace: bool = False) -> dict[str, str]:
+    """Record facts about the log, unless others are recorded, and return all. A full server takes them too."""
+    arguments = [part for name, value in facts.items() for part in (name, value, "1" if replace else "")]
+    found = [part.decode() for part in await log.scripts.claim(args=[log.prefix, *arguments])]
+    return dict(zip(found[::2], found[1::2], strict=True))
 
 
 async def lanes_kept(log: EventLog) -> int | None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from eventlog.clock import now_ms
+from eventlog.connection.reasons import FULL, reason_of
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -29,6 +30,24 @@ async def ready(log: EventLog) -> None:
     await log.channel.call(log.scripts.append, [log.prefix, _HOURS, log.wake_throttle_ms])
     if log.replicas:  # WAIT needs a write to wait for
         await log.channel.call(log.scripts.probe, [log.key("writable")], replicas=log.replicas)
+
+
+async def ready_to_drain(log: EventLog) -> bool:
+    """Check the same for a worker, which also works on a full server: what it settles makes room.
+
+    Returns:
+        Whether Redis takes an append.
+
+    Raises:
+        redis.RedisError, OSError: Redis cannot be used.
+    """
+    try:
+        await ready(log)
+    except RedisError as error:
+        if reason_of(error).slug != FULL:
+            raise
+        return False
+    return True
 
 
 async def try_append(log: EventLog) -> None:

@@ -74,6 +74,7 @@ class Scripts:
 
         self.append = bound("append")
         self.beat = bound("beat")
+        self.claim = bound("claim")
         self.close_gap = bound("close_gap")
         self.count = bound("count")
         self.dead_discard = bound("dead_discard")
@@ -92,6 +93,7 @@ class Scripts:
         self.present = bound("present")
         self.probe = bound("probe")
         self.pulse = bound("pulse")
+        self.read_at_once = bound("read_at_once")
         self.recompute = bound("recompute")
         self.remembers = bound("remembers")
         self.rename = bound("rename")

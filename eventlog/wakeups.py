@@ -22,7 +22,7 @@ import redis
 import structlog
 from rq import Queue
 from rq.exceptions import StopRequested
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import now
@@ -30,6 +30,8 @@ from rq.worker import BaseWorker
 from rq.worker_registration import clean_worker_registry
 
 from eventlog.connection.connect import connect_sync
+from eventlog.connection.reasons import FULL, reason_of
+from eventlog.scripts import blocking
 from eventlog.wake_up_job import NAME, Refused, take
 
 _WORKER_TTL_S = 25
@@ -69,7 +71,7 @@ def enqueue(client: redis.Redis, queues: Iterable[str]) -> None:
     """
     for name in queues:
         target = Queue(name, connection=client, serializer=JSONSerializer)
-        job = Queue.prepare_data(
+        job = target.create_job(
             NAME,
             [name],
             timeout=-1,
@@ -77,9 +79,13 @@ def enqueue(client: redis.Redis, queues: Iterable[str]) -> None:
             failure_ttl=0,
             ttl=_JOB_TTL_S,
             job_id=uuid.uuid4().hex,
+            status=JobStatus.QUEUED,
         )
+        job.enqueued_at = now()
+        fields = [part for field in job.to_dict().items() for part in field]
+        asked = [Queue.redis_queues_keys, job.key, job.id, _JOB_TTL_S, *fields]
         try:
-            target.enqueue_many([job])
+            blocking(client, "put_wake_up")(keys=[target.key], args=asked)
         except redis.ResponseError as error:
             if _is_wrong_type(error):  # another client made a key of RQ unusable; what lies in them is a hint
                 client.unlink(Queue.redis_queues_keys, target.key)
@@ -141,6 +147,7 @@ class OneQueueWorker(BaseWorker):
         self.on_turn: Callable[[], None] = lambda: None  # called every few seconds
         self._at_work = False
         self._beaten_s = -_BEAT_S
+        self._listed = False
         self._suspended = False
         self._refused = 0
         self._reported_s = -_REPORT_S
@@ -157,8 +164,6 @@ class OneQueueWorker(BaseWorker):
             redis.RedisError: Redis does not answer.
         """
         try:
-            with _any_type():
-                self.register_birth()  # type: ignore[no-untyped-call]
             while not self._stop_requested:
                 self.on_turn()
                 self._beat()
@@ -220,8 +225,12 @@ class OneQueueWorker(BaseWorker):
         if time.monotonic() - self._beaten_s < _BEAT_S:
             return
         self._beaten_s = time.monotonic()
-        with _any_type():
-            self.heartbeat()
+        with _only_shown():
+            if self._listed:
+                self.heartbeat()
+            else:
+                self.register_birth()  # type: ignore[no-untyped-call]
+                self._listed = True
         suspended = bool(self.connection.exists(WORKERS_SUSPENDED))
         if suspended and not self._suspended:
             _log.warning("wake_up.suspension_ignored", key=WORKERS_SUSPENDED)
@@ -232,7 +241,7 @@ class OneQueueWorker(BaseWorker):
     def run_maintenance_tasks(self) -> None:
         """Remove killed workers from the list, and what workers of the previous release left behind."""
         (queue,) = self.queues
-        with _any_type():
+        with _only_shown():
             clean_worker_registry(queue)
         self.connection.unlink(queue.intermediate_queue_key, queue.started_job_registry.key)
         self.last_cleaned_at = now()  # type: ignore[assignment]
@@ -249,12 +258,12 @@ class OneQueueWorker(BaseWorker):
 
 
 @contextlib.contextmanager
-def _any_type() -> Iterator[None]:
-    """Ignore that another client made a key of the list of workers unusable. The list is only shown."""
+def _only_shown() -> Iterator[None]:
+    """Ignore that the list of workers takes no entry: Redis is full, or another client made a key of it unusable."""
     try:
         yield
     except redis.ResponseError as error:
-        if not _is_wrong_type(error):
+        if not _is_wrong_type(error) and reason_of(error).slug != FULL:
             raise
 
 

@@ -44,6 +44,7 @@ class Reason(NamedTuple):
         return {**found, "permission": self.permission} if self.permission else found
 
 
+FULL: Final = "redis-full"
 _HINTS: Final = {
     "redis-unreachable": "check address, port, scheme and network; does the server run?",
     "redis-no-permission": "grant the ACL user the command; deploy/README.md has the least that is needed",
@@ -52,7 +53,7 @@ _HINTS: Final = {
     "redis-loading": "the server reads its data after a start; wait",
     "redis-read-only": "the server is a replica; use the address of the master",
     "redis-not-persisting": "the server cannot write its data to disk; check its disk and log",
-    "redis-full": "the server reached maxmemory; raise it or let workers settle events",
+    FULL: "out of memory: the server reached maxmemory; raise it or let workers settle events",
     "redis-busy-script": "a script keeps the server busy; SCRIPT KILL ends it",
     "redis-too-many-clients": "raise maxclients, or close other clients",
     "redis-not-replicating": "too few replicas confirm writes; check them",
@@ -61,6 +62,8 @@ _HINTS: Final = {
 SLUGS: Final = tuple(_HINTS)
 REFUSED: Final = ("redis-no-permission", "redis-login-refused", "redis-tls")
 """Reasons that no waiting helps against: the configuration is wrong."""
+UNCLEAR: Final = ("redis-unreachable", "redis-refused")
+"""Reasons of errors that no other reason fits; their own text says more."""
 
 _BY_WORD: Final = {
     "NOPERM": "redis-no-permission",
@@ -69,7 +72,7 @@ _BY_WORD: Final = {
     "LOADING": "redis-loading",
     "READONLY": "redis-read-only",
     "MISCONF": "redis-not-persisting",
-    "OOM": "redis-full",
+    "OOM": FULL,
     "BUSY": "redis-busy-script",
     "NOREPLICAS": "redis-not-replicating",
 }
@@ -77,7 +80,7 @@ _BY_CLASS: Final = (
     (NotReplicated, "redis-not-replicating"),
     (TooFewReplicas, "redis-not-replicating"),
     (ReadOnlyError, "redis-read-only"),
-    (OutOfMemoryError, "redis-full"),
+    (OutOfMemoryError, FULL),
     (NoPermissionError, "redis-no-permission"),
     (AuthenticationError, "redis-login-refused"),
     (AuthorizationError, "redis-login-refused"),

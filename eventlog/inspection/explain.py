@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eventlog.errors import UnknownName
 from eventlog.inspection.delivery_state import HandlerFacts
+from eventlog.inspection.gaps import Gap, recorded_gaps
+from eventlog.inspection.moment import at_once
 from eventlog.inspection.timeline import Story, of_entity, of_event
 from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses, unknown_handler
@@ -39,15 +41,6 @@ class Quarantined:
 
 
 @dataclass(frozen=True)
-class Gap:
-    """A time in which no receiver accepted events, and the types that may be missing."""
-
-    from_at: str
-    to_at: str
-    types: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Behind:
     """How far a handler is behind, and how fast it goes on.
 
@@ -67,15 +60,17 @@ class Explanation:
     Attributes:
         stories: in log order. An event without a trace has a story without fates.
         lane: its lane; None for an entry of the quarantine.
+        at_ms: when it arrived, by its id; None for an entity.
         oldest_ms, newest: when the oldest kept event of the lane arrived; id of the newest.
         handlers: all registered handlers, even if the question names one.
         subscribed: types of our notification subscription; None when the log remembers none.
-        gaps: the last ones, or those near the time in question.
+        gaps: the last ones, or those near the time in question; of each reason.
         behind: by handler, for those for which an event of the stories waits.
     """
 
     asked: str
     lane: int | None
+    at_ms: int | None
     lanes: int
     stories: tuple[Story, ...]
     quarantined: Quarantined | None
@@ -91,6 +86,12 @@ class Explanation:
     def is_known(self) -> bool:
         """Return whether the log has any trace of it."""
         return self.quarantined is not None or any(s.event.kept or s.fates for s in self.stories)
+
+    def may_be_missing_by(self, gap: Gap) -> bool:
+        """Return whether the event, or events of the entity that would still be kept, may be lost by a gap."""
+        if self.at_ms is not None:
+            return not self.is_known and gap.covers(self.at_ms)
+        return self.oldest_ms is None or gap.to_ms >= self.oldest_ms
 
 
 async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int) -> Explanation:
@@ -130,6 +131,7 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
     return Explanation(
         asked=asked,
         lane=lane,
+        at_ms=around_ms,
         lanes=log.lanes,
         stories=stories,
         quarantined=unreadable,
@@ -137,7 +139,7 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
         newest=newest,
         handlers=tuple(known),
         subscribed=frozenset(remembered["types"].split(",")) if remembered.get("types") else None,
-        gaps=await _gaps(log, around_ms),
+        gaps=tuple(_shown(await recorded_gaps(log), around_ms)),
         standing=await standing(log),
         behind=await _behind(log, stories),
     )
@@ -160,10 +162,8 @@ async def quarantined(log: EventLog, stream_id: str) -> Quarantined | None:
 
 async def registered(log: EventLog) -> list[HandlerFacts]:
     """Return the registered handlers, sorted by name."""
-    async with log.redis.pipeline(transaction=True) as asked:
-        for hash_ in ("newest", "wants", "handlers", "since"):
-            asked.hgetall(log.key(hash_))
-        newest, wants, registry, since = await asked.execute()
+    hashes = await at_once(log, *(("HGETALL", name) for name in ("newest", "wants", "handlers", "since")))
+    newest, wants, registry, since = (dict(zip(found[::2], found[1::2], strict=True)) for found in hashes)
     paused = await pauses(log)
     found = []
     for name, version in sorted(newest.items()):
@@ -206,11 +206,12 @@ async def _behind(log: EventLog, stories: Sequence[Story]) -> dict[str, Behind]:
     }
 
 
-async def _gaps(log: EventLog, around_ms: int | None) -> tuple[Gap, ...]:
-    """Return the last gaps, or those that began within a day of a moment."""
-    found = sorted(
-        (int(from_ms), json.loads(text))
-        for from_ms, text in (await log.redis.hgetall(log.key("gaps"))).items()
-    )
-    near = [gap for from_ms, gap in found if around_ms is None or abs(from_ms - around_ms) <= _NEAR_MS]
-    return tuple(Gap(gap["from"], gap["to"], tuple(gap["types"])) for gap in near[-_SHOWN_GAPS:])
+def _shown(gaps: Sequence[Gap], around_ms: int | None) -> Iterator[Gap]:
+    """Yield the last gaps of each reason, of all or of those within a day of a moment."""
+    near = [
+        gap
+        for gap in gaps
+        if around_ms is None or gap.from_ms - _NEAR_MS <= around_ms <= gap.to_ms + _NEAR_MS
+    ]
+    for reason in sorted({gap.reason for gap in near}):
+        yield from [gap for gap in near if gap.reason == reason][-_SHOWN_GAPS:]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from eventlog.inspection.delivery_state import EventFacts, Fate, HandlerFacts, PairFacts, fate_of
 from eventlog.inspection.events import read_event
+from eventlog.inspection.moment import at_once
 from eventlog.inspection.search import End, Where, ends_of_entity, ends_of_event, find, find_open, open_record
 from eventlog.log import EventLog
 from eventlog.record import OpenRecord, id_order, read_marks
@@ -118,13 +119,14 @@ async def _letters(log: EventLog, handler: str, where: Where) -> Mapping[str, _L
 
 
 async def _pair(log: EventLog, handler: str, lane: int) -> PairFacts:
-    async with log.redis.pipeline(transaction=True) as asked:
-        asked.hget(log.key("cur"), f"{handler}|{lane}")
-        asked.hget(log.key("runto"), f"{handler}|{lane}")
-        asked.smembers(log.key("ahead", handler, lane))
-        asked.hget(log.key("lease", handler, lane), "holder")
-        asked.hlen(log.key("open", handler, lane))
-        cur, runto, ahead, holder, open_count = await asked.execute()
+    cur, runto, ahead, holder, open_count = await at_once(
+        log,
+        ("HGET", "cur", f"{handler}|{lane}"),
+        ("HGET", "runto", f"{handler}|{lane}"),
+        ("SMEMBERS", f"ahead:{handler}:{lane}"),
+        ("HGET", f"lease:{handler}:{lane}", "holder"),
+        ("HLEN", f"open:{handler}:{lane}"),
+    )
     return PairFacts(
         (cur or b"0-0").decode(),
         (runto or cur or b"0-0").decode(),

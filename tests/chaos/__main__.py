@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,21 +53,31 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--rate", type=float, default=40.0, help="notifications per second")
     parser.add_argument("--redis", action="store_true", help="with Redis of this machine instead of Valkey")
+    parser.add_argument(
+        "--cluster", action="store_true", help="on a cluster: three masters with a replica each"
+    )
     wanted = parser.parse_args()
     seed = random.randrange(1_000_000) if wanted.seed is None else wanted.seed
+    prefix = os.environ["CHAOS_PREFIX"] = "{awr}:" if wanted.cluster else "awr:"
     # RQ reads its prefix when it is imported.
-    os.environ["RQ_KEY_PREFIX"] = "awr:rq"
+    os.environ["RQ_KEY_PREFIX"] = f"{prefix}rq"
     from eventlog.connection import embedded
+    from tests.chaos import stores
     from tests.chaos.play import play
 
+    binary = shutil.which("redis-server") if wanted.redis else None
     if wanted.redis:
-        binary = shutil.which("redis-server")
         if binary is None:
             parser.error("--redis: no redis-server is installed here")
         embedded.server_binary = lambda: Path(binary)
+
+    def clustered(folder: Path, _: int) -> AbstractContextManager[stores.Store]:
+        return stores.clustered(folder, binary=binary)
+
+    store_of = clustered if wanted.cluster else stores.single
     folder = Path(tempfile.mkdtemp(prefix="awr-chaos-"))
     print(f"seed {seed}, {wanted.seconds:.0f} s, in {folder}", flush=True)
-    lines, broken = _told(play(wanted.seconds, seed, folder, rate=wanted.rate))
+    lines, broken = _told(play(wanted.seconds, seed, folder, rate=wanted.rate, store_of=store_of))
     print("\n".join(lines))
     print(f"seed {seed}")
     if broken:

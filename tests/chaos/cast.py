@@ -17,7 +17,7 @@ from tests.chaos.roles import ROLES, WIDENED
 from tests.chaos.story import Span
 from tests.door import Door
 
-PREFIX, LANES = "awr:", 4
+PREFIX, LANES = os.environ.get("CHAOS_PREFIX", "awr:"), 4  # on a cluster one with a hash tag
 CODE, NEXT_CODE = "tests.chaos.recording", "tests.chaos.recording_next"
 IMAGE_OF_SOME = (
     "chaos.entity",
@@ -233,8 +233,8 @@ class Workforce:
 class Doors:
     """Receivers, each on a port of its own."""
 
-    def __init__(self, redis_url: str, *, count: int) -> None:
-        self._redis_url = redis_url
+    def __init__(self, redis_url: str, *, count: int, durability: str) -> None:
+        self._redis_url, self._durability = redis_url, durability
         self._ending = False
         self._doors: list[Door | None] = [self._open() for _ in range(count)]
         self._threads: list[threading.Thread] = []
@@ -269,7 +269,7 @@ class Doors:
                 self._doors[number] = self._open()
 
     def _open(self) -> Door:
-        return Door(self._redis_url, PREFIX, {"AWR_LANES": str(LANES)})
+        return Door(self._redis_url, PREFIX, {"AWR_LANES": str(LANES), "AWR_DURABILITY": self._durability})
 
 
 def _end(door: Door) -> None:

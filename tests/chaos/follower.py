@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -18,8 +19,8 @@ _AGAIN_S = 0.02
 class Follower:
     """Follows every lane from its beginning, straight from the server, until `stop` is called."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, client: Callable[[], redis.Redis]) -> None:
+        self._client = client
         self._stopping = threading.Event()
         self._found: list[Stored] = []
         self._after: dict[Any, Any] = {f"{PREFIX}events:{lane}": "0-0" for lane in range(LANES)}
@@ -35,7 +36,7 @@ class Follower:
         return sorted(self._found, key=lambda event: (event.lane, event.order))
 
     def _run(self) -> None:
-        with redis.Redis.from_url(self._url) as client:
+        with self._client() as client:
             while self._look(client) or not self._stopping.is_set():
                 pass
 

@@ -51,14 +51,16 @@ class OnCall:
 
     Args:
         url: of Redis as everybody sees it.
-        direct_url: for looking at what is there.
+        client: makes one for looking at what is there.
         entities: how many there are to choose from.
         log: where commands say what they say.
     """
 
-    def __init__(self, seed: int, url: str, direct_url: str, log: Path, *, entities: int) -> None:
+    def __init__(
+        self, seed: int, url: str, client: Callable[[], redis.Redis], log: Path, *, entities: int
+    ) -> None:
         self._random = random.Random(f"{seed}-oncall")
-        self._direct_url, self._entities = direct_url, entities
+        self._client, self._entities = client, entities
         environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("AWR_", "RQ_"))},
             "AWR_REDIS_URL": url,
@@ -207,7 +209,7 @@ class OnCall:
         """What a replay means and is kept now. It was all the time: only the front of a lane is trimmed."""
 
         def read() -> frozenset[str]:
-            with redis.Redis.from_url(self._direct_url) as client:
+            with self._client() as client:
                 found = [
                     stored(lane, stream_id, fields)
                     for lane in range(LANES)
@@ -248,7 +250,7 @@ class OnCall:
 
     def _there(self, key: str, name: str) -> bool:
         def look() -> bool:
-            with redis.Redis.from_url(self._direct_url) as client:
+            with self._client() as client:
                 return bool(client.hexists(PREFIX + key, name))
 
         return self._looked(look)

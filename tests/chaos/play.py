@@ -1,18 +1,18 @@
 """One chaos run: a whole deployment, events, strikes; afterwards everything that happened as a story.
 
-It starts a Valkey of its own, which writes every change to disk before it answers, and puts a proxy between it and
-all the others.
+The Redis of a run is one of `stores`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from eventlog.clock import now_ms
-from eventlog.connection.embedded import EmbeddedServer
 from eventlog.history import decode
 from eventlog.log import EventLog
 from eventlog.record import id_order
@@ -22,9 +22,9 @@ from tests.chaos.keeper import Keeper
 from tests.chaos.oncall import OnCall
 from tests.chaos.roles import ROLES
 from tests.chaos.sender import Sender
+from tests.chaos.stores import Store, single
 from tests.chaos.story import Ended, Kept, Letter, Position, Run, Stored, Story, read_record
 from tests.chaos.strikes import Striker
-from tests.faulty_proxy import proxied
 from tests.harness import opened
 
 PROCESSES, DOORS, ENTITIES = 3, 2, 32
@@ -50,62 +50,62 @@ class Played:
     exit_code: int
 
 
-def play(seconds: float, seed: int, folder: Path, *, rate: float = 40.0, guests: int = 3) -> Played:
+def play(
+    seconds: float,
+    seed: int,
+    folder: Path,
+    *,
+    rate: float = 40.0,
+    guests: int = 3,
+    store_of: Callable[[Path, int], AbstractContextManager[Store]] = single,
+) -> Played:
     """Run for that long, then wait until all is settled (or clearly will not be), and tell the story.
 
     Args:
         folder: for the store, the record and the logs of the workers; new.
         rate: notifications per second.
         guests: how many workers may have joined the crew at a time.
+        store_of: opens the Redis of the run, in a folder, from a seed.
     """
-    server = EmbeddedServer(folder / "store", appendfsync="always")
-    server.start()
-    try:
-        with proxied(server.url.removeprefix("unix://"), seed=seed, one_in=10) as proxy:
-            proxy.faulty = False
-            url = f"redis://127.0.0.1:{proxy.port}"
-            workers = Workforce(
-                Crew(url, folder, processes=PROCESSES),
-                lambda code, image: Crew(url, folder, processes=1, code=code, image=image),
-            )
+    with store_of(folder, seed) as store:
+        workers = Workforce(
+            Crew(store.url, folder, processes=PROCESSES),
+            lambda code, image: Crew(store.url, folder, processes=1, code=code, image=image),
+        )
+        try:
+            _wait_for_handlers(store.direct_url)
+            doors = Doors(store.url, count=DOORS, durability=store.durability)
             try:
-                _wait_for_handlers(server.url)
-                doors = Doors(url, count=DOORS)
+                sender = Sender(doors.ports, entities=ENTITIES, rate=rate, seed=seed)
+                oncall = OnCall(seed, store.url, store.client, folder / "oncall.log", entities=ENTITIES)
+                keeper, follower = Keeper(store.log_url, seed), Follower(store.client)
+                striker = Striker(seed, store, workers, doors, guests=guests, struck=oncall.struck)
+                for one in (follower, sender, oncall, keeper):
+                    one.start()
                 try:
-                    sender = Sender(doors.ports, entities=ENTITIES, rate=rate, seed=seed)
-                    oncall = OnCall(seed, url, server.url, folder / "oncall.log", entities=ENTITIES)
-                    keeper, follower = Keeper(url, seed), Follower(server.url)
-                    striker = Striker(
-                        seed, server, proxy, workers, doors, guests=guests, struck=oncall.struck
-                    )
-                    for one in (follower, sender, oncall, keeper):
-                        one.start()
-                    try:
-                        striker.run(seconds)
-                    finally:
-                        oncall.stop()
-                        keeper.stop()
-                    story = Story(sent=sender.stop())
+                    striker.run(seconds)
                 finally:
-                    doors.close()
-                _wait_until_settled(server.url)
-                exit_code = workers.stop()
+                    oncall.stop()
+                    keeper.stop()
+                story = Story(sent=sender.stop())
             finally:
-                workers.close()
-            story.strikes = sorted(
-                [*striker.strikes, *oncall.strikes, *keeper.strikes], key=lambda strike: strike.at_s
-            )
-            story.stops, story.outages = striker.stops, striker.outages
-            story.holds, story.agains = oncall.holds, oncall.agains
-            story.widened_ms = striker.widened_ms
-            story.lives, story.helpers, story.ups = workers.lives, workers.helper_lives, workers.ups
-            story.runs, story.effects = read_record((folder / "record.jsonl").read_bytes().splitlines())
-            story.log = _whole_log(follower.stop(), story.runs)
-            story.clock_ms = now_ms() - time.monotonic() * 1000
-            asyncio.run(_read_log(server.url, story))
-            return Played(story, sender.unanswered, sender.refused, proxy.dropped, exit_code)
-    finally:
-        server.stop()
+                doors.close()
+            _wait_until_settled(store.direct_url)
+            exit_code = workers.stop()
+        finally:
+            workers.close()
+        story.strikes = sorted(
+            [*striker.strikes, *oncall.strikes, *keeper.strikes], key=lambda strike: strike.at_s
+        )
+        story.stops, story.outages = striker.stops, store.outages
+        story.holds, story.agains = oncall.holds, oncall.agains
+        story.widened_ms = striker.widened_ms
+        story.lives, story.helpers, story.ups = workers.lives, workers.helper_lives, workers.ups
+        story.runs, story.effects = read_record((folder / "record.jsonl").read_bytes().splitlines())
+        story.log = _whole_log(follower.stop(), story.runs)
+        story.clock_ms = now_ms() - time.monotonic() * 1000
+        asyncio.run(_read_log(store.direct_url, story))
+        return Played(story, sender.unanswered, sender.refused, store.dropped, exit_code)
 
 
 def _wait_for_handlers(url: str) -> None:

@@ -1,8 +1,9 @@
 """How long a runnable pair stood still after a strike (I5). Pure.
 
-A pair, one lane of one steady handler, is runnable when the sender got a 2xx for an event of it and its last
-attempt has not ended. The clock starts again when the worker that holds the pair by then is struck too. It runs
-only while Redis is there, a worker is up and not stopped, and the handler is not held back.
+A pair is one lane of one steady handler. The clock runs from a strike to the next attempt of the pair, and only
+while an event of it waits: the sender got a 2xx for it, and its last attempt has not begun. The clock starts again
+when the worker that holds the pair by then is struck too. It runs only while Redis is there, a worker is up and not
+stopped, and the handler is not held back.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
-from itertools import accumulate
 
 from tests.chaos.roles import ROLES
 from tests.chaos.story import Run, Story
@@ -28,6 +28,7 @@ def slowest_recovery(story: Story) -> tuple[float, str]:
         )
         for name in ROLES
     }
+    runnable = {name: common(pair.waits, may_work[name.partition("|")[0]]) for name, pair in pairs.items()}
     slowest, where = 0.0, "nothing"
     for strike in story.strikes:
         for name, pair in pairs.items():
@@ -35,7 +36,7 @@ def slowest_recovery(story: Story) -> tuple[float, str]:
             if until_s is None:
                 continue
             from_s = pair.last_hit(strike.at_s, until_s)
-            took_s = within(may_work[name.partition("|")[0]], from_s, until_s)
+            took_s = within(runnable[name], from_s, until_s)
             if took_s > slowest:
                 slowest, where = took_s, f"{name} was at work again after a strike at {from_s:.3f}"
     return slowest, where
@@ -49,24 +50,14 @@ class _Pair:
         self.hits: list[float] = []
         self.waits: _Times = []
 
-    def prepare(self) -> None:
-        self.began.sort()
-        self.waits.sort()
-        self._arrivals = [from_s for from_s, _ in self.waits]
-        self._busy_until = list(accumulate((to_s for _, to_s in self.waits), max))
-
     def last_hit(self, from_s: float, until_s: float) -> float:
         """When its holder was struck last between the two; else the first of them."""
         before = bisect_right(self.hits, until_s)
         return max(from_s, self.hits[before - 1]) if before else from_s
 
     def at_work_again(self, after_s: float) -> float | None:
-        """When the next attempt began; None when nothing waited."""
-        arrived = bisect_right(self._arrivals, after_s)
-        if not arrived or self._busy_until[arrived - 1] <= after_s:
-            return None
+        """When the next attempt began; None when none did any more."""
         following = bisect_right(self.began, after_s)
-        # Nothing began any more: what was under way came to its end.
         return self.began[following] if following < len(self.began) else None
 
 
@@ -81,11 +72,12 @@ def _pairs(story: Story) -> dict[str, _Pair]:
                 last[run.handler, run.event_id] = run
     for run in last.values():
         arrived_s = accepted.get((run.key, run.n))
-        if arrived_s is not None and run.ended_s is not None:
-            pairs[_name(run)].waits.append((arrived_s, run.ended_s))
+        if arrived_s is not None:
+            pairs[_name(run)].waits.append((arrived_s, run.began_s))
     for name, pair in pairs.items():
         pair.hits = sorted(strike.at_s for strike in story.strikes if name in strike.held)
-        pair.prepare()
+        pair.began.sort()
+        pair.waits = merged(pair.waits)
     return pairs
 
 
@@ -128,6 +120,21 @@ def subtracted(spans: _Times, holes: _Times) -> _Times:
         if at_s < to_s:
             left.append((at_s, to_s))
     return left
+
+
+def common(spans: _Times, others: _Times) -> _Times:
+    """What lies in both; both merged."""
+    found: _Times = []
+    at = other_at = 0
+    while at < len(spans) and other_at < len(others):
+        (from_s, to_s), (other_from_s, other_to_s) = spans[at], others[other_at]
+        if max(from_s, other_from_s) < min(to_s, other_to_s):
+            found.append((max(from_s, other_from_s), min(to_s, other_to_s)))
+        if to_s < other_to_s:
+            at += 1
+        else:
+            other_at += 1
+    return found
 
 
 def within(spans: _Times, from_s: float, to_s: float) -> float:

@@ -13,47 +13,43 @@ import redis
 
 from eventlog import wakeups
 from eventlog.clock import now_ms
-from eventlog.connection.embedded import EmbeddedServer
 from tests.chaos.cast import IMAGE_OF_SOME, LANES, NEXT_CODE, PREFIX, Doors, Workforce
 from tests.chaos.roles import ROLES, START_STOP, WIDENED
+from tests.chaos.stores import Store
 from tests.chaos.story import Span, Strike
-from tests.faulty_proxy import FaultyProxy
 
 _QUEUE_KEY = f"{PREFIX}rq:queue:default"
 _EVERY_S = (0.8, 2.4)
 _AGAIN_S = 0.1
-_ONE_IN = 10
 _AT_WORK_SHARE = 0.8  # of the workers that are struck; the others may be just starting
 
 _DEPLOY_AT = 0.4  # share of the run after which the next version is deployed
 
 _LOSES_LEASES = frozenset({"kill-worker", "kill-isolated", "end-worker", "leave", "pause-past-lease"})
 
-_WEIGHTS = {
+WEIGHTS = {
     "kill-worker": 60,
     "kill-isolated": 6,
     "kill-supervisor": 4,
     "kill-receiver": 7,
-    "restart-redis": 5,
     "end-worker": 3,
     "join": 8,
     "leave": 6,
     "pause": 6,
     "pause-past-lease": 4,
-    "reset-connections": 5,
-    "stall-connections": 2,
-    "lose-replies": 4,
     "lose-jobs": 3,
     "double-jobs": 2,
 }
-KILLS = frozenset({"kill-worker", "kill-isolated", "kill-supervisor", "kill-receiver", "restart-redis"})
+KILLS = frozenset(
+    {"kill-worker", "kill-isolated", "kill-supervisor", "kill-receiver", "restart-redis", "failover"}
+)
 
 
 class Striker:
     """Strikes once every second or two, and ends its own doings in time.
 
     Attributes:
-        strikes, stops, outages: what it did.
+        strikes, stops: what it did.
         widened_ms: when the log knew what the next version of the code wants; None as long as it does not.
 
     Args:
@@ -64,8 +60,7 @@ class Striker:
     def __init__(
         self,
         seed: int,
-        server: EmbeddedServer,
-        proxy: FaultyProxy,
+        store: Store,
         workers: Workforce,
         doors: Doors,
         *,
@@ -73,7 +68,7 @@ class Striker:
         struck: Callable[[], None] = lambda: None,
     ) -> None:
         self._random = random.Random(seed)
-        self._server, self._proxy, self._workers, self._doors = server, proxy, workers, doors
+        self._store, self._workers, self._doors = store, workers, doors
         self._struck, self._most_guests = struck, guests
         self._endings: list[tuple[float, Callable[[], None]]] = []
         self._stopped_pid = 0
@@ -82,7 +77,6 @@ class Striker:
         self.widened_ms: int | None = None
         self.strikes: list[Strike] = []
         self.stops: list[Span] = []
-        self.outages: list[Span] = []
 
     def run(self, seconds: float) -> None:
         """Strike for that long, then set everything right again."""
@@ -105,9 +99,18 @@ class Striker:
 
     def _strike(self) -> bool:
         """Strike once; return False when there was no process to strike."""
-        (kind,) = self._random.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
-        holders = self._holders()
-        pid = getattr(self, f"_{kind.replace('-', '_')}")()
+        weights = {**WEIGHTS, **self._store.weights}
+        (kind,) = self._random.choices(list(weights), list(weights.values()))
+        try:
+            holders = self._holders()
+            if kind in self._store.weights:
+                pid = self._store.strike(
+                    kind, self._random, lambda at_s, end: self._endings.append((at_s, end))
+                )
+            else:
+                pid = getattr(self, f"_{kind.replace('-', '_')}")()
+        except redis.RedisError:
+            return False  # a cluster that is still on its way
         if pid is None:
             return False
         self._struck()
@@ -129,7 +132,7 @@ class Striker:
 
     def _is_widened(self) -> bool:
         try:
-            with redis.Redis.from_url(self._server.url) as client:
+            with self._store.client() as client:
                 wants = client.hget(f"{PREFIX}wants", WIDENED)
         except redis.RedisError:
             return False
@@ -138,7 +141,7 @@ class Striker:
     def _holders(self) -> dict[str, int]:
         """Which process has the lease of which pair."""
         pairs = [(name, lane) for name in ROLES for lane in range(LANES)]
-        with redis.Redis.from_url(self._server.url) as client, client.pipeline(transaction=False) as asked:
+        with self._store.client() as client, client.pipeline(transaction=False) as asked:
             for name, lane in pairs:
                 asked.hget(f"{PREFIX}lease:{name}:{lane}", "holder")
             found = zip(pairs, asked.execute(), strict=True)
@@ -170,50 +173,19 @@ class Striker:
     def _kill_receiver(self) -> int | None:
         return self._doors.kill(self._random.randrange(2)) or None
 
-    def _restart_redis(self) -> int:
-        pid, from_s = self._server.pid, time.monotonic()
-        self._server.kill()
-        time.sleep(self._random.choice((0.0, 0.0, 0.5, 3.0)))
-        self._server.start()
-        self.outages.append(Span(from_s, time.monotonic()))
-        return pid
-
     def _pause(self) -> int | None:
         return self._stop_one(self._random.uniform(0.1, 3.0))
 
     def _pause_past_lease(self) -> int | None:
         return self._stop_one(self._random.uniform(6.5, 10.0))
 
-    def _reset_connections(self) -> int:
-        self._proxy.reset()
-        return 0
-
-    def _stall_connections(self) -> int | None:
-        from_s = time.monotonic()
-
-        def go_on() -> None:
-            self._proxy.stall(False)
-            self.outages.append(Span(from_s, time.monotonic()))
-
-        self._proxy.stall(True)
-        self._endings.append((from_s + self._random.choice((0.3, 1.0, 2.5, 7.0)), go_on))
-        return 0
-
-    def _lose_replies(self) -> int:
-        def go_on() -> None:
-            self._proxy.faulty = False
-
-        self._proxy.one_in, self._proxy.faulty = _ONE_IN, True
-        self._endings.append((time.monotonic() + self._random.uniform(0.5, 3.0), go_on))
-        return 0
-
     def _lose_jobs(self) -> int:
-        with redis.Redis.from_url(self._server.url) as client:
+        with self._store.client() as client:
             client.delete(_QUEUE_KEY)
         return 0
 
     def _double_jobs(self) -> int:
-        with redis.Redis.from_url(self._server.url) as client:
+        with self._store.client() as client:
             for job_id in client.lrange(_QUEUE_KEY, 0, -1):
                 client.rpush(_QUEUE_KEY, job_id)
             wakeups.enqueue(client, ["default"] * self._random.randrange(1, 20))

@@ -329,6 +329,43 @@ def test_a_pair_that_stands_still_for_too_long_is_found():
     assert kinds(stood_still(19.5)) == {"slow-recovery"}
 
 
+def came_late(arrived_s: float, began_s: float) -> Story:
+    """A kill at second 4 while the last attempt of a lane is under way; its next event is accepted later."""
+    story = stood_still(3.95)
+    for one in story.runs:
+        if one.event_id == "0-1002-0":
+            one.ended_s = 4.1
+    story.log.append(Stored("0-1003-0", START_STOP, OTHER, 2))
+    story.sent.append(Sent(OTHER, 2, START_STOP, arrived_s - 0.1, arrived_s))
+    for name in WANTING:
+        at = began_s if name == "chaos.entity" else arrived_s
+        story.runs.append(
+            run(name, "0-1003-0", 2, 100, key=OTHER, began_s=at, ended_s=at + 0.1, result="token 2")
+        )
+        story.ended.append(Ended(name, "0-1003-0", "done", "", SETTLED_MS))
+    story.effects.append(Effect("0-1003-0", "own", "token 2", 10))
+    recount(story)
+    return story
+
+
+def test_a_lane_in_which_nothing_waits_does_not_stand_still():
+    verdict = judged(came_late(40.0, 40.5))
+    assert kinds(came_late(40.0, 40.5)) == set()
+    assert verdict.slowest_s == pytest.approx(0.5)
+
+
+def test_a_lane_that_stands_still_for_what_arrives_after_a_strike_is_found():
+    assert kinds(came_late(10.0, 24.5)) == set()
+    assert kinds(came_late(10.0, 25.5)) == {"slow-recovery"}
+
+
+def test_events_that_wait_one_after_the_other_are_one_time():
+    """The lane stood still from the strike on, though the event that waited longest was under way then."""
+    story = came_late(4.05, 19.5)
+    assert kinds(story) == {"slow-recovery"}
+    assert judged(story).slowest_s == pytest.approx(15.45)
+
+
 def test_the_clock_of_a_recovery_stands_still_without_redis_or_without_a_worker():
     story = stood_still(34.0)
     story.outages = [Span(5.0, 15.0)]

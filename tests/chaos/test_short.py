@@ -6,6 +6,7 @@ import pytest
 
 from tests.chaos.checker import check
 from tests.chaos.play import play
+from tests.chaos.strikes import WEIGHTS, Striker
 from tests.e2e.process_tree import short_folder
 
 SECONDS = 30.0
@@ -26,3 +27,7 @@ def test_nothing_is_lost_overtaken_or_repeated_while_everything_is_struck(seed: 
         did = ("pauses", "renames", "replays", "retries")
         assert sum(verdict.counts[what] for what in did) >= 3
         assert verdict.counts["trimmed"] > 0
+
+
+def test_each_strike_can_be_done():
+    assert [kind for kind in WEIGHTS if not hasattr(Striker, f"_{kind.replace('-', '_')}")] == []

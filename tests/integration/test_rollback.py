@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from eventlog.connection.embedded import EmbeddedServer, server_binary
 from eventlog.log import EventLog, NewEvent
 from eventlog.retention import Keep, keep
 from eventlog.rollback import RollbackWatch
+from tests.cli import Cli
 from tests.harness import event, eventually, opened, soon
 
 LANES = 4
@@ -87,19 +89,23 @@ async def looked(watch: RollbackWatch) -> None:
     await eventually(decided, every_s=0.2)
 
 
-async def gone_back(snapshots: Snapshots, log: EventLog) -> tuple[RollbackWatch, RollbackWatch]:
-    """Save after ten events, accept ten more, and come back with the first ten; two processes saw all of it."""
+async def gone_back(snapshots: Snapshots, log: EventLog) -> tuple[RollbackWatch, RollbackWatch, str]:
+    """Save after ten events, accept ten more, and come back with the first ten; two processes saw all of it.
+
+    Returns:
+        What the processes saw, and the id of an event that was lost, of `session:10`.
+    """
     watches = RollbackWatch(log), RollbackWatch(log)
     await log.append(some(0))
     await watches[0].look()
     snapshots.save()
     await asyncio.sleep(0.01)
-    await log.append(some(10))
+    answers = (await log.append(some(10))).answers
     for watch in watches:
         await watch.look()
     snapshots.kill()
     snapshots.start()
-    return watches
+    return *watches, answers[0].event_id or ""
 
 
 def test_a_restored_backup_is_recorded_once_with_how_many_and_since_when(
@@ -108,7 +114,7 @@ def test_a_restored_backup_is_recorded_once_with_how_many_and_since_when(
     async def check() -> None:
         async with opened(snapshots.url, prefix, LANES) as log:
             before_ms = now_ms()
-            first, second = await gone_back(snapshots, log)
+            first, second, _ = await gone_back(snapshots, log)
             await _again(log)
             await looked(first)
             await looked(second)
@@ -122,6 +128,34 @@ def test_a_restored_backup_is_recorded_once_with_how_many_and_since_when(
         asyncio.run(check())
     (line,) = [line for line in lines if line["event"] == "redis.rolled_back"]
     assert line["events_at_least"] == 10
+
+
+def test_explain_says_that_the_log_went_back_and_may_have_lost_what_is_asked_for(
+    snapshots: Snapshots, prefix: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lose() -> str:
+        async with opened(snapshots.url, prefix, LANES) as log:
+            await log.claim("", "")
+            first, _, lost = await gone_back(snapshots, log)
+            await _again(log)
+            await looked(first)
+            return lost
+
+    lost = asyncio.run(lose())
+    cli = Cli(capsys, monkeypatch, snapshots.url, prefix)
+    noticed = (
+        r"the log went back, noticed \S+Z: at least 10 events since \S+Z are missing \(redis-rolled-back\); "
+    )
+    for asked, expected, words in (
+        (lost, 1, "it may be among them"),
+        ("session:10", 1, "it may be among them"),
+        ("session:1", 0, "events of this entity may be among them"),
+    ):
+        code, out, err = cli("explain", asked)
+        assert (code, err) == (expected, "")
+        assert re.search(noticed + words, out), out
+    (gap,) = json.loads(cli("explain", lost, "--json")[1])["gaps"]
+    assert (gap["reason"], gap["events_at_least"], gap["may_have_lost_it"]) == ("redis-rolled-back", 10, True)
 
 
 async def _again(log: EventLog) -> None:
@@ -140,7 +174,7 @@ async def _again(log: EventLog) -> None:
 def test_what_receivers_append_again_is_no_rollback(snapshots: Snapshots, prefix: str) -> None:
     async def check() -> None:
         async with opened(snapshots.url, prefix, LANES) as log:
-            first, _ = await gone_back(snapshots, log)
+            first, *_ = await gone_back(snapshots, log)
             await _again(log)
             await first.look()
             await log.append(some(10, duplicates="again"))
@@ -155,7 +189,7 @@ def test_new_events_do_not_hide_a_rollback(snapshots: Snapshots, prefix: str) ->
 
     async def check() -> None:
         async with opened(snapshots.url, prefix, LANES) as log:
-            first, _ = await gone_back(snapshots, log)
+            first, *_ = await gone_back(snapshots, log)
             await _again(log)
             await log.append(some(100, 4))
             await looked(first)

@@ -96,6 +96,7 @@ class Dispatcher:
         self._reads = SharedReads()
         self._drains: dict[tuple[str, int], tuple[Drain, asyncio.Task[None]]] = {}
         self._avoid: dict[tuple[str, int], float] = {}
+        self._started_s: dict[str, float] = {}
         self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + 10.0
         self._quiet_until_s = 0.0
         self._late = False
@@ -213,6 +214,8 @@ class Dispatcher:
         # Lane by lane, since handlers of one lane share what is read; the lane that has waited longest first.
         lanes = {lane: -place for place, (_, lane) in enumerate(reversed(pairs))}
         wanted.sort(key=lambda pair: lanes[pair[1]])
+        if self._max_drains == 1:  # with one place, handlers take turns: most lanes may be of one of them
+            wanted.sort(key=lambda pair: self._started_s.get(pair[0], 0.0))
         places = self._max_drains - len(self._drains)
         self._crowded = len(wanted) > places
         if self._late and self._drains:
@@ -244,6 +247,7 @@ class Dispatcher:
             self._arm(TTL_S - MARGIN_S)
         pair = (handler, lane)
         self._drains[pair] = (drain, task)
+        self._started_s[handler] = drain.started_s
         task.add_done_callback(lambda _: self._ended(pair, drain))
 
     def _ended(self, pair: tuple[str, int], drain: Drain) -> None:

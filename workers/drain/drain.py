@@ -176,8 +176,8 @@ class Drain:
             return False
         count = self._reader.appetite(suspects=self._runner.suspects)
         read = await self._step("work" if rest == "stay" else "sleep", count)
-        if read.asleep:
-            return True
+        if read.asleep or self.outdated:
+            return read.asleep
         if read.events:
             self._reader.idle_no_more()
         elif rest == "stay":

@@ -24,6 +24,7 @@ from eventlog import wakeups
 from eventlog.connection.connect import connect, end_tasks
 from eventlog.housekeeping import tick_forever
 from eventlog.log import EventLog
+from eventlog.readiness import ready_to_drain
 from eventlog.registry import Declaration
 from eventlog.schedule import recompute
 from handlers.declaration import ISOLATED, HandlerError
@@ -205,10 +206,14 @@ class WorkerProcess:
         return dispatcher
 
     async def _wait_for(self, log: EventLog) -> None:
-        await self._until_reached(log.ready)
+        await self._until_reached(lambda: self._check(log))
         await self._until_reached(
             lambda: log.claim(self._config.tenant_url or "", self._config.rules_version)
         )
+
+    async def _check(self, log: EventLog) -> None:
+        if not await ready_to_drain(log):
+            _log.warning("redis.full")
 
     async def _until_reached(self, ask: Callable[[], Awaitable[object]]) -> None:
         """Ask until Redis answers, and say once per back-off step that it does not."""

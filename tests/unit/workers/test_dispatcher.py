@@ -31,11 +31,14 @@ class FakeLog:
         ended: how each drain gave its lease back.
         newest: version of the handlers' newest declaration.
         away: calls fail.
+
+    Args:
+        ends: a read that finds the event says that nothing comes after it.
     """
 
     prefix = "fake:"
 
-    def __init__(self, *pairs: Pair, type: str = "t", newest: str = VERSION) -> None:
+    def __init__(self, *pairs: Pair, type: str = "t", newest: str = VERSION, ends: bool = False) -> None:
         self.pairs = list(pairs)
         self.asked = 0
         self.taken: Counter[Pair] = Counter()
@@ -45,6 +48,7 @@ class FakeLog:
         self.away = False
         self.scripts = self.channel = self
         self._type = type
+        self._ends = ends
 
     async def awake(self, queue: str) -> None:
         pass
@@ -88,7 +92,8 @@ class FakeLog:
             b"",
         )
         scanned = b"1-0" if count else after.encode()
-        return [b"ok", scanned, int(not found), [(b"1-0", event)] * found, self.newest.encode(), 0, 0, b""]
+        exhausted = int(self._ends or not found)
+        return [b"ok", scanned, exhausted, [(b"1-0", event)] * found, self.newest.encode(), 0, 0, b""]
 
 
 class Blocked:
@@ -193,12 +198,13 @@ def test_takes_a_pair_again_when_its_drain_has_ended():
     check(work)
 
 
+@handler("old", on=["u"])
+async def old(event: Event[Raw], ctx: Context) -> None:
+    raise AssertionError("the event is for newer code")
+
+
 def test_leaves_a_pair_alone_that_only_newer_code_may_settle():
     """The other pair shows that it goes on with those it may settle."""
-
-    @handler("old", on=["u"])
-    async def old(event: Event[Raw], ctx: Context) -> None:
-        raise AssertionError("the event is for newer code")
 
     async def work() -> None:
         h = Blocked()
@@ -209,6 +215,22 @@ def test_leaves_a_pair_alone_that_only_newer_code_may_settle():
         await until(lambda: log.taken["h", 0] == 5)
         assert log.taken["old", 0] == 1
         assert log.settled["old", 0] == "0-0"
+        await stopped(d, h, job)
+
+    check(work)
+
+
+def test_hands_a_pair_over_at_once_whose_last_event_only_newer_code_may_settle():
+    """The other pair is taken and given back 20 times in a second, and shows how little happens until then."""
+
+    async def work() -> None:
+        h = Blocked()
+        h.may_end.set()
+        log = FakeLog(("old", 0), ("h", 0), newest="v2", ends=True)
+        d = dispatcher(log, old, h.handler)
+        job = working(d)
+        await until(lambda: log.taken["h", 0] == 20)
+        assert (("old", 0), "release") in log.ended
         await stopped(d, h, job)
 
     check(work)

@@ -1,0 +1,45 @@
+"""The times in which events may have been lost: outages of the receivers, and logs that went back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from eventlog.log import EventLog
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A time of which events may be missing.
+
+    Attributes:
+        from_ms, to_ms: when it began and ended, or was noticed.
+        types: that may be missing.
+        reason: slug of why; empty when no receiver could accept events.
+        events: how many are missing at least; None if unknown.
+    """
+
+    from_ms: int
+    to_ms: int
+    types: tuple[str, ...]
+    reason: str = ""
+    events: int | None = None
+
+    def covers(self, ms: int) -> bool:
+        """Return whether it includes a moment."""
+        return self.from_ms <= ms <= self.to_ms
+
+
+async def recorded_gaps(log: EventLog) -> list[Gap]:
+    """Return all gaps, the oldest first."""
+    found = (json.loads(text) for text in (await log.redis.hgetall(log.key("gaps"))).values())
+    gaps = [
+        Gap(_ms(gap["from"]), _ms(gap["to"]), tuple(gap["types"]), gap.get("reason", ""), gap.get("events"))
+        for gap in found
+    ]
+    return sorted(gaps, key=lambda gap: gap.from_ms)
+
+
+def _ms(moment: str) -> int:
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)
