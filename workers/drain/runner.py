@@ -193,6 +193,8 @@ class Runner:
 
     def _start_more(self, at_once: int) -> None:
         """The tasks started last have had their turn; what is still ready waits for others that wait."""
+        if self._window.running:
+            self._wake.set()  # they wait, so there may be room to read on
         if self._window.ready and not self.stopping:
             self.start(at_once)
 
@@ -215,7 +217,7 @@ class Runner:
                     return  # another lane's turn, also where each event waits and no turn of the loop runs out
                 if is_bounded and self._is_paced(now_s):
                     return
-                if turns.may_go_on(handler, now_s):
+                if turns.may_go_on(handler, now_s, begun=started):
                     started = True
                     now_s = await self._attempt(self._window.ready.popleft(), now_s)
                 elif started and self._shared.slots.wanted:
