@@ -115,6 +115,12 @@ def test_does_not_come_back_at_once_where_there_is_no_room():
     assert r.next_s == 10.0 + FULL_S
 
 
+def test_new_events_are_looked_for_in_time_however_often_a_busy_drain_is_woken():
+    r = reader(at_work=1)
+    r.got(3, exhausted=True, worked_s=9.99, now_s=10.0)
+    assert [r.due(10.0 + n * 0.01, suspects=False) for n in range(6)] == [0, 0, 0, 0, 0, FIRST_BATCH]
+
+
 def test_an_idle_drain_lingers_once_before_it_falls_asleep():
     r = reader()
     r.got(0, exhausted=True, worked_s=1.0, now_s=1.0)
