@@ -193,8 +193,6 @@ class Runner:
 
     def _start_more(self, at_once: int) -> None:
         """The tasks started last have had their turn; what is still ready waits for others that wait."""
-        if self._window.running:
-            self._wake.set()  # they wait, so there may be room to read on
         if self._window.ready and not self.stopping:
             self.start(at_once)
 
