@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from eventlog.lease import Lease, Mode, Settlement
+from eventlog.lease import TTL_S, Lease, Mode, Settlement
 from eventlog.log import EventLog
 from eventlog.record import DeadLetter, id_order
 from workers.drain.entry import Entry
@@ -33,7 +33,7 @@ def as_earlier_code(log: EventLog) -> EventLog:
     call = earlier.channel.call
 
     async def as_before(script: Any, arguments: Any, **options: Any) -> Any:
-        """Leave out what a step did not send then: what it claims, and what it reads for others. Each step renewed."""
+        """Leave out what a step did not send then: what it claims, and what it reads for others. Each renewed."""
         if script is not earlier.scripts.step:
             return await call(script, arguments, **options)
         *names, ttl_ms = arguments[:7]
