@@ -49,9 +49,9 @@ def _part(name: str, rounds: int, events: int | None) -> Report:
     measure, many = PARTS[name]
     many = events or many
     with server() as url:
-        series, verdicts = measure(url, rounds, many)
+        series, verdicts, notes = measure(url, rounds, many)
     conditions = {"rounds": rounds, "events": many, "body_bytes": len(body(0)), "cores": cores}
-    return Report(facts, conditions, series, verdicts, _doubts(facts, [], None))
+    return Report(facts, conditions, series, verdicts, [*notes, *_doubts(facts, [], None)])
 
 
 def _measure(seconds: float, rounds: int, events: int, jobs: int) -> Report:

@@ -1,70 +1,75 @@
-"""What many handlers cost: deliveries of one worker process, and accepted events while many are registered.
+"""What many handlers and several worker processes cost and bring, in rounds of all measurements.
 
-Processor time counts, since other processes disturb it least: of the worker, and of Valkey's main thread.
+Processor time is printed beside the rates, since other processes disturb it least: of the worker, and of Valkey's
+main thread. A round counts only where others used little (`others.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import redis
 
-from benchmarks import logs, machine
+from benchmarks import logs, machine, ten_workers
 from benchmarks.bodies import TYPE
 from benchmarks.grow_handlers import MANY
-from benchmarks.grow_workers import second_worker
+from benchmarks.grow_workers import ONE, SHARE, TWO, second_worker
+from benchmarks.others import quiet_rounds
 from benchmarks.report import Bound, Ratio, Series
+from benchmarks.used import Used, redis_s
 from eventlog.registry import Declaration
 
 HANDLERS = (1, 10, 50, 200)
 
-_DELIVERIES = 60_000
+_LIMIT_S = 600.0  # no further round begins
 _LEAST_EVENTS = 1_000
 _FIRST = 0.05  # of all deliveries: start-up, which does not count
 _TIME_LIMIT_S = 180.0
 _PREFIX = "grow:"
 
-
-@dataclass(frozen=True)
-class Used:
-    """Of some deliveries or accepted events: how many in a second, and microseconds of processor time for each."""
-
-    per_s: float
-    ours_us: float
-    redis_us: float
+_DELIVERIES = {number: f"deliveries, {number} handlers" for number in HANDLERS}
+_APPENDS = {number: f"appends, {number} registered handlers" for number in (1, 200)}
 
 
-def grow(redis_url: str, rounds: int, many: int) -> tuple[list[Series], list[Ratio | Bound]]:
-    """Drain with 1 to 200 handlers, and accept with one and with 200, in turns.
+def grow(redis_url: str, rounds: int, many: int) -> tuple[list[Series], list[Ratio | Bound], list[str]]:
+    """Measure all of it in each round.
 
     Args:
         many: deliveries of each row.
     """
     url = f"{redis_url}?db=9"
-    drained: dict[int, list[Used]] = {number: [] for number in HANDLERS}
-    accepted: dict[int, list[Used]] = {1: [], 200: []}
-    for _ in range(rounds):
-        for number, used in drained.items():
-            used.append(deliveries(url, number, max(_LEAST_EVENTS, many // number)))
-        for number, used in accepted.items():
-            used.append(asyncio.run(appends(url, number)))
-    series = [_series(f"deliveries, {number} handlers", used) for number, used in drained.items()]
-    series += [_series(f"appends, {number} registered handlers", used) for number, used in accepted.items()]
-    one = [used.per_s for used in drained[1]]
-    expected = {10: 1.3, 50: 1.0, 200: 0.8}
-    ratios: list[Ratio | Bound] = [
-        Ratio(f"{number} handlers / one", [used.per_s for used in drained[number]], one, least)
-        for number, least in expected.items()
+
+    def round_() -> dict[str, Used]:
+        used = {}
+        for number, title in _DELIVERIES.items():
+            used[title] = deliveries(url, number, max(_LEAST_EVENTS, many // number))
+        for number, title in _APPENDS.items():
+            used[title] = asyncio.run(appends(url, number))
+        return used | second_worker(f"{redis_url}?db=10") | ten_workers.measure(f"{redis_url}?db=11")
+
+    found, notes = quiet_rounds(round_, rounds, _LIMIT_S)
+    rows = {title: [used[title] for used in found] for title in found[0]}
+    rates = {title: [used.per_s for used in row] for title, row in rows.items()}
+    one = rates[_DELIVERIES[1]]
+    verdicts: list[Ratio | Bound] = [
+        Ratio(f"{number} handlers / one", rates[_DELIVERIES[number]], one, least)
+        for number, least in {10: 1.3, 50: 1.0, 200: 0.8}.items()
     ]
-    rates = ([used.per_s for used in accepted[number]] for number in (200, 1))
-    ratios.append(Ratio("appends, 200 registered handlers / one", *rates, 0.9))
-    ratios.append(Bound("Valkey, us per delivery, 10 handlers", [u.redis_us for u in drained[10]], 11.0))
-    more_series, more_ratios = second_worker(redis_url, rounds)
-    return series + more_series, ratios + more_ratios
+    verdicts += [
+        Ratio("appends, 200 registered handlers / one", rates[_APPENDS[200]], rates[_APPENDS[1]], 0.9),
+        Bound(
+            "Valkey, us per delivery, 10 handlers", [used.redis_us for used in rows[_DELIVERIES[10]]], 11.0
+        ),
+        Ratio("two processes / one, busy handler", rates[TWO], rates[ONE], 1.7),
+        Ratio("second worker's share, 5 s after its start", rates[SHARE], [1.0] * len(found), 0.4),
+        Bound("ten workers: those that settled nothing", rates[ten_workers.STARVED], 0.0),
+        Bound("ten workers: s over share + 1, longest", rates[ten_workers.OVER], 5.0),
+    ]
+    shown = [*_DELIVERIES.values(), *_APPENDS.values(), ONE, TWO]
+    return [_series(title, rows[title]) for title in shown], verdicts, notes
 
 
 def deliveries(url: str, handlers: int, events: int) -> Used:
@@ -83,11 +88,11 @@ def deliveries(url: str, handlers: int, events: int) -> Used:
             ["commands", "worker", "--child", "--load", str(file)], _environ(url, names)
         ) as worker:
             _wait_until(client, names, int(total * _FIRST))
-            began = time.monotonic(), machine.cpu_s(worker.pid) or 0.0, _redis_s(client), _done(client, names)
+            first = _done(client, names)
+            began = time.monotonic(), machine.cpu_s(worker.pid) or 0.0, redis_s(client)
             _wait_until(client, names, total)
-            ended = time.monotonic(), machine.cpu_s(worker.pid) or 0.0, _redis_s(client), total
-    wall_s, ours_s, redis_s, many = (after - before for before, after in zip(began, ended, strict=True))
-    return Used(many / wall_s, ours_s / many * 1e6, redis_s / many * 1e6)
+            ended = time.monotonic(), machine.cpu_s(worker.pid) or 0.0, redis_s(client)
+    return Used.between(began, ended, total - first)
 
 
 async def appends(url: str, handlers: int, batches: int = 400) -> Used:
@@ -98,13 +103,11 @@ async def appends(url: str, handlers: int, batches: int = 400) -> Used:
         await log.declare([Declaration(name, "1", (TYPE,), "default", "entity", "now") for name in names])
         prepared = [[logs.event(batch * 32 + n) for n in range(32)] for batch in range(batches)]
         with redis.Redis.from_url(url) as client:
-            redis_s, ours_s, began_s = _redis_s(client), time.process_time(), time.monotonic()
+            began = time.monotonic(), time.process_time(), redis_s(client)
             for batch in prepared:
                 await log.append(batch)
-            wall_s = time.monotonic() - began_s
-            redis_s, ours_s = _redis_s(client) - redis_s, time.process_time() - ours_s
-    many = batches * 32
-    return Used(many / wall_s, ours_s / many * 1e6, redis_s / many * 1e6)
+            ended = time.monotonic(), time.process_time(), redis_s(client)
+    return Used.between(began, ended, batches * 32)
 
 
 def _environ(url: str, names: list[str]) -> dict[str, str]:
@@ -132,11 +135,6 @@ def _wait_until(client: Any, names: list[str], many: int) -> None:
         if time.monotonic() > deadline_s:
             raise TimeoutError(f"{len(names)} handlers were not done with {many:,} deliveries in time")
         time.sleep(0.1)
-
-
-def _redis_s(client: Any) -> float:
-    used = client.info("cpu")
-    return float(used["used_cpu_user_main_thread"] + used["used_cpu_sys_main_thread"])
 
 
 def _series(title: str, used: list[Used]) -> Series:

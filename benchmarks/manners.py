@@ -2,7 +2,8 @@
 
 `python -m benchmarks.manners [events] [rounds]`: deliveries of a handler that waits four rounds of the event loop,
 alone and beside a handler that never waits, and how late a live handler gets its events meanwhile. It is processor
-time, since other processes may want the same cores. Redis's own time is left out.
+time, since other processes may want the same cores; Redis's own time is left out of that. The time by the clock is
+printed, too: it says something where others used little.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import statistics
 import sys
-from time import process_time
+from time import perf_counter, process_time
 
 import structlog
 import uvloop
@@ -21,6 +23,7 @@ from ampeco.notifications import SessionMeterValues
 from benchmarks import valkey
 from benchmarks.bodies import TYPE, body, session
 from benchmarks.logs import opened
+from benchmarks.others import Others
 from eventlog.clock import now_ms
 from eventlog.log import MAX_BATCH, EventLog, NewEvent
 from eventlog.registry import Declaration
@@ -49,8 +52,9 @@ class Round:
     def __init__(self, log: EventLog, number: int, *, backlog: bool) -> None:
         self.log = log
         self.done: dict[str, int] = {"fast": 0, "waits": 0}
-        self.latencies_ms: list[float] = []
-        self._sent: dict[int, float] = {}
+        self.latencies_ms: list[float] = []  # in processor time of this process
+        self.waited_ms: list[float] = []  # by the clock
+        self._sent: dict[int, tuple[float, float]] = {}
 
         @handler(f"fast-{number}", start="oldest")
         async def fast(event: Event[SessionMeterValues], ctx: Context) -> None:
@@ -64,9 +68,9 @@ class Round:
 
         @handler(f"live-{number}", on=["live"], start="now")
         async def live(event: Event[Raw], ctx: Context) -> None:
-            self.latencies_ms.append(
-                (process_time() - self._sent.pop(event.payload.data["meterValues"][0]["value"])) * 1e3
-            )
+            used_s, at_s = self._sent.pop(event.payload.data["meterValues"][0]["value"])
+            self.latencies_ms.append((process_time() - used_s) * 1e3)
+            self.waited_ms.append((perf_counter() - at_s) * 1e3)
 
         self.handlers: list[Handler] = [*([fast] if backlog else []), waits, live]
 
@@ -95,7 +99,7 @@ class Round:
 
     async def _send(self) -> None:
         for number in itertools.count(10_000_000):
-            self._sent[1_000_000 + number] = process_time()
+            self._sent[1_000_000 + number] = process_time(), perf_counter()
             await self.log.append([_event("live", number)])
             await asyncio.sleep(LIVE_EVERY_S)
 
@@ -104,7 +108,8 @@ async def main(url: str, events: int, rounds: int) -> None:
     async with opened(url) as log:
         await fill(log, TYPE, range(events))
         await fill(log, "waits", range(events, events + WAITING_EVENTS))
-        alone, beside, backlog, live = [], [], [], []
+        alone, beside, backlog, live, by_clock = [], [], [], [], []
+        others = Others()
         for number in range(rounds):
             alone.append((await Round(log, 2 * number, backlog=False).run())[0])
             one = Round(log, 2 * number + 1, backlog=True)
@@ -112,17 +117,20 @@ async def main(url: str, events: int, rounds: int) -> None:
             beside.append(rates[0])
             backlog.append(rates[1])
             live += one.latencies_ms
-        cuts = statistics.quantiles(live, n=100)
+            by_clock += one.waited_ms
         print(
             f"waits alone {statistics.median(alone):,.0f}/s, beside {statistics.median(beside):,.0f}/s, ",
             end="",
         )
         print(f"backlog {statistics.median(backlog):,.0f}/s; {len(live)} live events: ", end="")
-        print(f"p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms")
+        for what, found in (("of processor time", live), ("by the clock", by_clock)):
+            cuts = statistics.quantiles(found, n=100)
+            print(f"p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms {what}", end="; ")
+        print(f"load average {os.getloadavg()[0]:.2f}, others used {others.share():.2f} of a core")
 
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     options = [int(text) for text in sys.argv[1:]]
     with valkey.server() as server:
-        uvloop.run(main(server, *(options or [100_000, 5])))
+        uvloop.run(main(server, *(options or [300_000, 5])))

@@ -3,7 +3,7 @@
 flat: whether a log that is a hundred times as long drains as fast, and what a waiting event costs in memory.
 slow: what a handler that takes a second gets done, and whether another one in the same worker notices.
 poison: whether an entity whose events always fail holds back the others.
-grow: what many handlers cost (see `grow.py`).
+grow: what many handlers and several worker processes cost and bring (see `grow.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from benchmarks.bodies import body, session
 from benchmarks.grow import grow
 from benchmarks.report import Bound, Ratio, Series
 
-Part = tuple[list[Series], list[Ratio | Bound]]
+Part = tuple[list[Series], list[Ratio | Bound], list[str]]
+"""Rows, what is expected of them, and notes for people."""
 
 SHORT = 10_000
 OF_LONG = (
@@ -50,10 +51,14 @@ def flat(redis_url: str, rounds: int, many: int) -> Part:
                 asyncio.run(logs.let_go(url, "flat:", name, _TIME_LIMIT_S))
                 series.per_s.append(_done_per_s(url, "flat:", name, settled))
     allowed = 1.3 * len(body(0)) + 200
-    return [short, long], [
-        Ratio(f"{many:,} waiting / {SHORT:,} waiting", long.per_s, short.per_s, 0.9),
-        Bound(f"bytes per waiting event (body {len(body(0))})", cost[1:], allowed),
-    ]
+    return (
+        [short, long],
+        [
+            Ratio(f"{many:,} waiting / {SHORT:,} waiting", long.per_s, short.per_s, 0.9),
+            Bound(f"bytes per waiting event (body {len(body(0))})", cost[1:], allowed),
+        ],
+        [],
+    )
 
 
 def slow(redis_url: str, rounds: int, many: int) -> Part:
@@ -76,11 +81,15 @@ def slow(redis_url: str, rounds: int, many: int) -> Part:
             other = beside if with_sleeper else alone
             other.per_s.append(_OTHER_PER_S)
             other.p99_ms.append(p99_ms)
-    return [series, beside, alone], [
-        Ratio("events/s of the handler that takes 1 s", series.per_s, [1.0] * rounds, 25),
-        # The log counts in coarse steps, so one of them is no difference.
-        Ratio("p99 of another handler, alone / beside it", alone.p99_ms, beside.p99_ms, 0.5),
-    ]
+    return (
+        [series, beside, alone],
+        [
+            Ratio("events/s of the handler that takes 1 s", series.per_s, [1.0] * rounds, 25),
+            # The log counts in coarse steps, so one of them is no difference.
+            Ratio("p99 of another handler, alone / beside it", alone.p99_ms, beside.p99_ms, 0.5),
+        ],
+        [],
+    )
 
 
 async def _beside(url: str, number: int) -> tuple[float, float]:
@@ -107,7 +116,7 @@ def poison(redis_url: str, rounds: int, many: int) -> Part:
             name = f"noop-{number}-{'ill' if environ else 'well'}"
             with workers.at_work(url, "poison:", {workers.NOOP: name}, environ):
                 series.per_s.append(_done_per_s(url, "poison:", name, others))
-    return [well, ill], [Ratio("the others / nothing fails", ill.per_s, well.per_s, 0.9)]
+    return [well, ill], [Ratio("the others / nothing fails", ill.per_s, well.per_s, 0.9)], []
 
 
 def _done_per_s(url: str, prefix: str, name: str, events: int) -> float:

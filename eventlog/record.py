@@ -16,6 +16,7 @@ VERSION = 2
 KEPT_ATTEMPTS = 10
 OPEN_QUOTA = 10_000  # records that `open` of one (handler, lane) may hold
 _AS_WRITTEN = [b"v", b"t", b"k", b"b", b"r", b"s", b"m"]  # fields of an event without a traceparent
+_VALUES = 7  # of an answer of the step script that leaves the names of these fields out
 NO_TIME = 0  # as `occurred_at_us`: the payload states no time of its own
 _OCCURRED = "at="  # the mark that carries the time; older code keeps marks it does not know
 _OCCURRED_BYTES = len(_OCCURRED)
@@ -167,6 +168,29 @@ def decode_event(lane: int, stream_id: bytes, fields: Sequence[bytes]) -> Stored
         key_id, marks, traceparent = (values.get(name, b"") for name in (b"s", b"m", b"tp"))
     if version != b"1":
         raise UnknownRecord(f"event record version {version!r}")
+    return _stored(lane, stream_id, kind, key, body, received, key_id, marks, traceparent)
+
+
+def decode_step(lane: int, answer: Sequence[Any]) -> StoredEvent:
+    """An event as the step script answers it: an entry, or its values alone.
+
+    Raises:
+        UnknownRecord: as `decode_event` does.
+    """
+    return _stored(lane, *answer) if len(answer) == _VALUES else decode_event(lane, *answer)
+
+
+def _stored(
+    lane: int,
+    stream_id: bytes,
+    kind: bytes,
+    key: bytes,
+    body: bytes,
+    received: bytes,
+    key_id: bytes,
+    marks: bytes,
+    traceparent: bytes = b"",
+) -> StoredEvent:
     kept: tuple[str, ...] = ()
     occurred_at_us: int | None = None
     if marks[:_OCCURRED_BYTES] == _OCCURRED.encode() and marks[_OCCURRED_BYTES:].isdigit():

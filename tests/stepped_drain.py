@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from eventlog.lease import Lease, Mode, Settlement
+from eventlog.lease import TTL_S, Lease, Mode, Settlement
 from eventlog.log import EventLog
 from eventlog.record import DeadLetter, id_order
 from workers.drain.entry import Entry
@@ -33,10 +33,12 @@ def as_earlier_code(log: EventLog) -> EventLog:
     call = earlier.channel.call
 
     async def as_before(script: Any, arguments: Any, **options: Any) -> Any:
-        """Leave out what a step did not send then: what it claims, and what it reads for others."""
+        """Leave out what a step did not send then: what it claims, and what it reads for others. Each renewed."""
         if script is not earlier.scripts.step:
             return await call(script, arguments, **options)
-        reply = await call(script, [*arguments[:12], *arguments[15:]], **options)
+        *names, ttl_ms = arguments[:7]
+        sent = [*names, ttl_ms or int(TTL_S * 1000), *arguments[7:12], *arguments[15:]]
+        reply = await call(script, sent, **options)
         return [*reply, b""] if reply[0] == b"ok" else reply
 
     earlier.channel.call = as_before  # type: ignore[method-assign]

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- One step of a drain: settle, renew the lease, read on, or fall asleep. A seq is applied once; a repeated call with
 -- the same seq changes nothing and reads again.
--- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms), mode (work, sleep, release, give, leave), new cur ('' = unchanged),
+-- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms; 0 = the lease need not be renewed yet), mode (work, sleep, release, give, leave), new cur ('' = unchanged),
 --   read after, count, max bytes, claim (last id of a range to hand out instead of reading, '' = read), wants (as the
 --   drain knows them; the claimed range was chosen by them), types to read for other handlers (one a line),
 --   then six lists, each after its length:
@@ -10,6 +10,8 @@
 --   three for the lag, counted only where the cursor is given: wanted events that the cursor passes with this step,
 --   those after it that are settled or open, id of the oldest unsettled one ('-' = none); last,
 --   one entry of the history ('' = nothing was settled)
+-- Events are answered as (id, type, key, body, received, key id, marks), and as (id, fields) where they hold anything
+-- else: half of what a read costs is the number of values in the answer.
 prefix = take()
 local handler, lane, queue, token, seq, ttl_ms = take(), take(), take(), take(), take(), take_number()
 local mode, new_cur, after, count, max_bytes = take(), take(), take(), take_number(), take_number()
@@ -51,19 +53,24 @@ if holder[2] ~= seq then
   for _ = 1, take_number() do call('SREM', ahead, take()) end
   local passes, beyond, oldest = take_number(), take_number(), take()
   if new_cur ~= '' then
-    local known = call('HMGET', passed, 'n', 'cur')
-    -- An older event may be open that this drain does not know: a change from outside, or what newer code opened.
-    if changed == 1 or mode == 'leave' then call('HDEL', passed, 'oldest') else call('HSET', passed, 'oldest', oldest) end
+    local known, set = call('HMGET', passed, 'n', 'cur'), {}
     if known[1] and known[2] == old_cur then
-      call('HSET', passed, 'n', known[1] + passes, 'cur', new_cur, 'beyond', beyond)
+      set = {'n', known[1] + passes, 'cur', new_cur, 'beyond', beyond}
     end
+    -- An older event may be open that this drain does not know: a change from outside, or what newer code opened.
+    if changed == 1 or mode == 'leave' then
+      call('HDEL', passed, 'oldest')
+    else
+      set[#set + 1] = 'oldest'
+      set[#set + 1] = oldest
+    end
+    if #set > 0 then call('HSET', passed, unpack(set)) end
   end
   local history = take()
   if history ~= '' then call('XADD', prefix .. 'history:' .. handler .. ':' .. lane, '*', 'd', history) end
   call('HSET', lease, 'seq', seq)
 end
 
-local now = now_ms()
 local paused = call('HEXISTS', prefix .. 'paused', handler)
 if mode == 'release' or mode == 'give' or mode == 'leave' then
   -- After a clean release nothing in (cur, runto] runs, so none of it is suspect. A drain that leaves has not read all
@@ -74,13 +81,30 @@ if mode == 'release' or mode == 'give' or mode == 'leave' then
     call('HDEL', passed, 'n')  -- it did not see all that is settled after the cursor
   end
   -- The half marks a pair that was given back for a fair share (see due.lua).
-  local at_ms = mode == 'give' and now - 0.5 or now
+  local at_ms = mode == 'give' and now_ms() - 0.5 or now_ms()
   if paused == 1 then call('ZREM', due, pair) else call('ZADD', due, at_ms, pair) end
   call('DEL', lease)
   return {'released'}
 end
-call('PEXPIRE', lease, ttl_ms)
-call('ZADD', due, now + ttl_ms, pair)
+if ttl_ms > 0 then
+  call('PEXPIRE', lease, ttl_ms)
+  call('ZADD', due, now_ms() + ttl_ms, pair)
+end
+
+-- As the append script writes an event without a traceparent.
+local function is_plain(f)
+  return #f == 14 and f[1] == 'v' and f[2] == '1' and f[3] == 't' and f[5] == 'k' and f[7] == 'b' and f[9] == 'r'
+    and f[11] == 's' and f[13] == 'm'
+end
+local function values_of(id, f) return {id, f[4], f[6], f[8], f[10], f[12], f[14]} end
+local function type_and_body(f)
+  if f[3] == 't' and f[7] == 'b' then return f[4], f[8] end
+  local type_name, body
+  for i = 1, #f, 2 do
+    if f[i] == 't' then type_name = f[i + 1] elseif f[i] == 'b' then body = f[i + 1] end
+  end
+  return type_name, body
+end
 
 local entries, own, scanned, exhausted = {}, 0, after, 0
 -- runto only grows: a takeover reads again what was handed out, and the rest of it stays handed out.
@@ -110,13 +134,10 @@ elseif count > 0 then
     local page = call('XRANGE', prefix .. 'events:' .. lane, '(' .. scanned, '+', 'COUNT', size)
     for _, entry in ipairs(page) do
       scanned = entry[1]
-      local type_name, body
       local fields = entry[2]
-      for i = 1, #fields, 2 do
-        if fields[i] == 't' then type_name = fields[i + 1] elseif fields[i] == 'b' then body = fields[i + 1] end
-      end
+      local type_name, body = type_and_body(fields)
       if wanted[type_name] or wanted['*'] then
-        entries[#entries + 1] = entry
+        entries[#entries + 1] = is_plain(fields) and values_of(entry[1], fields) or entry
         if ours[type_name] or ours['*'] then own = own + 1 end
         bytes = bytes + #body
         if bytes >= max_bytes then full = true break end
@@ -130,7 +151,7 @@ end
 
 if mode == 'sleep' and exhausted == 1 and own == 0 and paused + changed == 0 then
   local head = call('ZRANGE', open_due, 0, 0, 'WITHSCORES')
-  if not head[1] or tonumber(head[2]) > now then
+  if not head[1] or tonumber(head[2]) > now_ms() then
     call('HSET', prefix .. 'cur', pair, scanned)
     call('HSET', prefix .. 'runto', pair, scanned)
     -- Nothing waits, so the count is known, even if older code left events out.

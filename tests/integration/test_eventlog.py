@@ -11,7 +11,7 @@ import pytest
 from eventlog.clock import now_ms
 from eventlog.errors import LeaseLost, LogMismatch
 from eventlog.inspection.events import list_events, read_counts
-from eventlog.lease import Lease, Settlement
+from eventlog.lease import Lease, Settlement, clock_s
 from eventlog.log import EventLog, Unreadable
 from eventlog.record import DeadLetter, OpenRecord
 from eventlog.registry import Declaration
@@ -181,6 +181,55 @@ def test_a_step_is_applied_once_however_often_it_is_asked_for(with_log):
         await lease.step(settlement)
         (found,) = await log.handlers()
         assert (found.dead, found.stats["dead"]) == (1, 1)
+
+    with_log(check)
+
+
+def test_a_lease_is_renewed_about_twice_a_second_however_many_steps_there_are(with_log):
+    async def check(log: EventLog) -> None:
+        await log.declare([wants("A")])
+        lane = log.lane_of("session:1", b"")
+        key, pair = log.key("lease", "h", lane), f"h|{lane}"
+        lease, cur = await taken(log, lane)
+
+        async def shortened() -> float:
+            await log.redis.pexpire(key, 3_000)
+            await log.redis.zadd(log.key("due", "default"), {pair: 1})
+            return lease.deadline_s
+
+        deadline_s = await shortened()
+        lease.renewed_s = clock_s()
+        await lease.step(Settlement(), after=cur, count=1)
+        assert await log.redis.pttl(key) <= 3_000
+        assert lease.deadline_s == deadline_s, "nothing may run for longer than Redis keeps the lease"
+        for renews in ("in time", "before it sleeps"):
+            deadline_s = await shortened()
+            lease.renewed_s = clock_s() - 1 if renews == "in time" else clock_s()
+            await lease.step(Settlement(), after=cur, mode="work" if renews == "in time" else "sleep")
+            assert await log.redis.pttl(key) > 3_000
+            assert await log.redis.zscore(log.key("due", "default"), pair) > 1
+            assert lease.deadline_s > deadline_s
+
+    with_log(check)
+
+
+def test_a_read_brings_each_event_as_it_was_accepted_whatever_it_holds(with_log):
+    async def check(log: EventLog) -> None:
+        await log.declare([wants("*")])
+        written = [
+            event("A", n=1),
+            event("A", n=2)._replace(traceparent="00-ab-cd-01"),
+            event("odd\n\0type", n=3)._replace(mark="stale", key_id="0123abcd"),
+            event("A", n=4)._replace(body=bytes(range(256))),
+        ]
+        await log.append(written)
+        lease, cur = await taken(log, log.lane_of("session:1", b""))
+        read = await lease.step(Settlement(), after=cur, count=10)
+        assert read.events[::-1] == await list_events(log, limit=10)
+        assert [(e.type, e.key, e.body, e.key_id, e.traceparent) for e in read.events] == [
+            (e.type, e.key, e.body, e.key_id, e.traceparent) for e in written
+        ]
+        assert "stale" in read.events[2].marks
 
     with_log(check)
 

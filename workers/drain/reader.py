@@ -12,6 +12,7 @@ from workers.drain.window import Window
 FIRST_BATCH, MIN_BATCH, MAX_BATCH = 8, 2, 256
 MAX_WINDOW = 512
 POLL_S = 0.05  # between two reads that found nothing new
+FULL_S = 0.2  # between two looks without room and with nothing running: the next to end wakes the drain
 
 _QUICK_S, _SLOW_S = 0.05, 0.2  # for a whole batch
 _STAY_PER_OPEN_S, _STAY_AT_MOST_S = 0.001, 10.0  # awake while idle, since coming back reads all of `open`
@@ -63,9 +64,11 @@ class Reader:
     def due(self, now_s: float, *, suspects: bool) -> int:
         """How many events to read now, while others are at work: more are known to be there, or it is time."""
         self.idle_no_more()
-        count = self.appetite(suspects=suspects) if self._more or now_s >= self.next_s else 0
-        if not count:
-            self.next_s = max(self.next_s, now_s + POLL_S)
+        count = 0
+        if self._more or now_s >= self.next_s:
+            count = self.appetite(suspects=suspects)
+            if not count:
+                self.next_s = now_s + (POLL_S if self._window.running else FULL_S)
         return count
 
     def got(self, events: int, exhausted: bool, worked_s: float, now_s: float) -> None:

@@ -215,7 +215,7 @@ class Runner:
                     return  # another lane's turn, also where each event waits and no turn of the loop runs out
                 if is_bounded and self._is_paced(now_s):
                     return
-                if turns.may_go_on(handler, now_s):
+                if turns.may_go_on(handler, now_s, begun=started):
                     started = True
                     now_s = await self._attempt(self._window.ready.popleft(), now_s)
                 elif started and self._shared.slots.wanted:

@@ -19,7 +19,7 @@ from eventlog.record import id_order
 from workers.delivery.shared_event import SharedEvent
 
 LANE_BYTES, TOTAL_BYTES = 16 << 20, 128 << 20
-HANDED_OUT = 2_048  # events at most that all drains together ask for at a time: a crash may suspect them all
+HANDED_OUT = 4_096  # events at most that all drains together ask for at a time: a crash may suspect them all
 _LEAST_BATCH = 16
 _FIRST_BATCH = 32  # at most, for a drain of a handler that was quick in this process
 

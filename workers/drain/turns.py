@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-_BREATH_S = 0.005  # how long one handler may hold the event loop
-_SHARED_BREATH_S = 0.003  # while others are at work, too
+_BREATH_S = 0.004  # for how long tasks of one handler may begin to hold the event loop
+_SHARED_BREATH_S = 0.0025  # while others are at work, too
+_FINISH_S = 0.0015  # more for the task that has begun: half a lane's batch would cost a step of its own
 _LATELY_S = 0.1
 _MOST_TASKS = 256
 
@@ -28,8 +29,12 @@ class Turns:
         self._last: str | None = None
         self._mixed_until_s = 0.0
 
-    def may_go_on(self, handler: str, now_s: float) -> bool:
-        """Return whether an event of this handler may start now; otherwise wait for `next`."""
+    def may_go_on(self, handler: str, now_s: float, *, begun: bool = False) -> bool:
+        """Return whether an event of this handler may start now; otherwise wait for `next`.
+
+        Args:
+            begun: the task has run an event since it waited.
+        """
         if self._handler not in (None, handler):
             return False
         if self._until_s is None:
@@ -38,7 +43,7 @@ class Turns:
             self._last = handler
             self._until_s = now_s + (_SHARED_BREATH_S if now_s < self._mixed_until_s else _BREATH_S)
             self._call_next_round()
-        if now_s < self._until_s:
+        if now_s < self._until_s + (_FINISH_S if begun else 0.0):
             return True
         self._ran_out = True
         return False

@@ -6,7 +6,7 @@ import pytest
 
 from eventlog.lease import Read
 from eventlog.record import OPEN_QUOTA, StoredEvent
-from workers.drain.reader import FIRST_BATCH, MAX_BATCH, MAX_WINDOW, MIN_BATCH, POLL_S, Reader
+from workers.drain.reader import FIRST_BATCH, FULL_S, MAX_BATCH, MAX_WINDOW, MIN_BATCH, POLL_S, Reader
 from workers.drain.window import Window
 
 VERSION = "v1"
@@ -112,7 +112,13 @@ def test_looks_for_new_events_only_now_and_then_once_all_are_read():
 def test_does_not_come_back_at_once_where_there_is_no_room():
     r = reader(ready=FIRST_BATCH)
     assert r.due(10.0, suspects=False) == 0
-    assert r.next_s == 10.0 + POLL_S
+    assert r.next_s == 10.0 + FULL_S
+
+
+def test_new_events_are_looked_for_in_time_however_often_a_busy_drain_is_woken():
+    r = reader(at_work=1)
+    r.got(3, exhausted=True, worked_s=9.99, now_s=10.0)
+    assert [r.due(10.0 + n * 0.01, suspects=False) for n in range(6)] == [0, 0, 0, 0, 0, FIRST_BATCH]
 
 
 def test_an_idle_drain_lingers_once_before_it_falls_asleep():

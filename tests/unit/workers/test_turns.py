@@ -50,6 +50,18 @@ def test_a_handler_alone_keeps_the_loop_for_its_turn():
     assert len(clock.order) == 50
 
 
+def test_a_task_that_has_begun_finishes_a_small_batch_before_the_others_wait_for_another_turn():
+    turns = Turns()
+
+    async def work() -> None:
+        assert turns.may_go_on("one", 0.0)
+        assert not turns.may_go_on("one", 0.0045), "a task that has not begun"
+        assert turns.may_go_on("one", 0.0045, begun=True)
+        assert not turns.may_go_on("one", 0.006, begun=True)
+
+    asyncio.run(work())
+
+
 def test_all_come_to_an_end_though_some_are_cancelled():
     async def work() -> None:
         clock, turns = Clock(), Turns()
