@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from commands import failures
 from commands.shadowing import foreign_file
 
 if TYPE_CHECKING:
@@ -54,63 +55,19 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs["standalone_mode"] = False
-        if (found := foreign_file()) is not None:
-            sys.exit(_fail(2, found))
+        failures.speak_any_text()
         try:
-            code = super().main(*args, **kwargs)
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
-            code = 2
-        except click.UsageError as error:
-            where = error.ctx.command_path if error.ctx else "ampeco-receiver"
-            code = _fail(2, f"{error.format_message()} See {where} --help.")
-        except click.ClickException as error:
-            code = _fail(error.exit_code, error.format_message())
+            if (found := foreign_file()) is not None:
+                code: object = failures.fail(2, found)
+            else:
+                code = super().main(*args, **kwargs)
+        except SystemExit as end:
+            code = end.code
         except (click.Abort, KeyboardInterrupt):
-            code = 130
-        except Exception as error:  # noqa: BLE001 - unknown errors are raised again
-            code = _fail(_exit_code(error), _line_of(error))
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def _exit_code(error: Exception) -> int:
-    """Return the exit code of an error; an unknown error is raised again."""
-    from redis.exceptions import AskError, ConnectionError, RedisError, TimeoutError  # noqa: A004
-
-    import ampeco.errors
-    from eventlog.connection.reasons import REFUSED, reason_of
-    from eventlog.errors import ChangeRefused, LogMismatch, UnknownName
-    from receiver.errors import SettingsError, Unreachable
-
-    if isinstance(error, (SettingsError, LogMismatch, UnknownName, AskError)):
-        return 2
-    if isinstance(error, ChangeRefused):
-        return 1
-    if isinstance(error, RedisError) and reason_of(error).slug in REFUSED:
-        return 2
-    if isinstance(error, (Unreachable, ConnectionError, TimeoutError, ampeco.errors.Unreachable)):
-        return 3
-    raise error
-
-
-def _line_of(error: Exception) -> str:
-    """Return the one line that a user reads."""
-    from redis.exceptions import AskError, RedisError
-
-    from eventlog.connection.reasons import REFUSED, reason_of
-    from eventlog.ownership import one_node
-
-    if isinstance(error, AskError):  # MOVED and ASK, which only a client that follows no slot sees
-        return str(one_node())
-    if isinstance(error, RedisError) and (reason := reason_of(error)).slug in REFUSED:
-        lacking = f" ({reason.permission})" if reason.permission else ""
-        return f"AWR_REDIS_URL: {reason.slug}{lacking}; {reason.hint}"
-    return str(error)
-
-
-def _fail(code: int, message: str) -> int:
-    click.echo(f"ampeco-receiver: {message}", err=True)
-    return code
+            code = failures.INTERRUPTED
+        except Exception as error:  # noqa: BLE001 - an error ends the command with one line
+            code = failures.failed(error)
+        sys.exit(failures.written_out(code if isinstance(code, int) else 0))
 
 
 @click.group(
