@@ -53,14 +53,15 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
-    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> NoReturn:
         kwargs["standalone_mode"] = False
+        words = sys.argv[1:] if args is None else [*args]
         failures.speak_any_text()
         try:
-            if (found := foreign_file()) is not None:
+            if (found := foreign_file() or failures.unreadable(words)) is not None:
                 code: object = failures.fail(2, found)
             else:
-                code = super().main(*args, **kwargs)
+                code = super().main(words, *rest, **kwargs)
         except SystemExit as end:
             code = end.code
         except (click.Abort, KeyboardInterrupt):

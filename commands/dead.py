@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from eventlog.operation.dead_letters import DeadEntry, DeadFilter
 
 _SHOWN = 5
+_STREAM_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _SINCE = "Given up since this time; RFC 3339, or '2h ago'."
 
 
@@ -159,8 +161,7 @@ def _place(id: str | None) -> tuple[str, str] | None:
     if id is None:
         return None
     handler, _, stream_id = id.rpartition("/")
-    ms, dash, seq = stream_id.partition("-")
-    if not (handler and dash and ms.isdecimal() and seq.isdecimal()):
+    if not (handler and _STREAM_ID.fullmatch(stream_id)):
         raise click.BadParameter(f"{id!r} is not the id of a dead letter; `dead list` shows the ids")
     return handler, stream_id
 

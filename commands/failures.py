@@ -11,6 +11,7 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -47,6 +48,14 @@ def failed(error: Exception) -> int:
     if known is None and os.environ.get("AWR_LOG_LEVEL") == "debug":
         traceback.print_exception(error)
     return fail(*(known or (1, _unknown(error))))
+
+
+def unreadable(words: Iterable[str]) -> str | None:
+    """Name the first argument that is no text, which neither Redis nor JSON takes; None if all are texts."""
+    for number, word in enumerate(words, 1):
+        if "\0" in word or any("\ud800" <= char <= "\udfff" for char in word):
+            return f"argument {number} is not text in UTF-8: {ascii(word)}"
+    return None
 
 
 def speak_any_text() -> None:

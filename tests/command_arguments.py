@@ -103,7 +103,7 @@ def words_for(command: click.Command, given: Given, dice: random.Random) -> list
 
 
 def _value(parameter: click.Parameter, given: Given, dice: random.Random) -> str:
-    if dice.random() < 0.1:
+    if dice.random() < 0.25:
         return dice.choice(ODD_TEXTS)
     return str(dice.choice(_pool(parameter.type, parameter.metavar or parameter.human_readable_name, given)))
 
@@ -130,4 +130,4 @@ def _pool(kind: click.ParamType[Any], metavar: str, given: Given) -> Sequence[st
         return ODD_TIMES
     if "NAME" in metavar.upper() or metavar in ("OLD", "NEW"):
         return [*NAMES, *given.known]
-    return [*given.known, *given.known, *ODD_TEXTS]
+    return [*given.known, *ODD_TEXTS]
