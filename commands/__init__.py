@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,19 +25,25 @@ from commands.shadowing import foreign_file
 if TYPE_CHECKING:
     from receiver.settings import Settings
 
-# Name of the command -> its module and function.
+# Name of the command -> its module and function, and the first sentence of its help.
 COMMANDS = {
-    "demo": "commands.demo:demo",
-    "dev": "commands.dev:dev",
-    "run": "commands.run:run",
-    "serve": "commands.serve:serve",
-    "worker": "commands.worker:worker",
-    "simulator": "commands.simulator:simulator",
-    "explain": "commands.explain:explain",
-    "events": "commands.events:events",
-    "handlers": "commands.handlers:handlers",
-    "dead": "commands.dead:dead",
-    "settings": "commands.settings:settings",
+    "demo": ("commands.demo:demo", "Show everything at work on this machine."),
+    "dev": ("commands.dev:dev", "Try handler files against a simulated tenant."),
+    "run": ("commands.run:run", "Serve a real tenant on one machine."),
+    "serve": (
+        "commands.serve:serve",
+        "Serve the webhook: verify, append to the log, keep the registration right.",
+    ),
+    "worker": ("commands.worker:worker", "Run the handlers of the installed plugins."),
+    "simulator": ("commands.simulator:simulator", "Serve a tenant in a box."),
+    "explain": (
+        "commands.explain:explain",
+        "Explain what happened to an event, or to an entity such as session:4711.",
+    ),
+    "events": ("commands.events:events", "Inspect the events in the log."),
+    "handlers": ("commands.handlers:handlers", "List handlers, and change their position in the log."),
+    "dead": ("commands.dead:dead", "Inspect dead letters, and retry or discard them."),
+    "settings": ("commands.settings:settings", "Show the resolved settings; secrets are masked."),
 }
 
 
@@ -49,9 +56,13 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> NoReturn:
         kwargs["standalone_mode"] = False
@@ -81,22 +92,45 @@ def main() -> None:
     """Entry point of `ampeco-receiver` and `awr`."""
 
 
-def prepare(*, need: Iterable[str] = (), defaults: Mapping[str, str] | None = None) -> Settings:
+def prepare(
+    *, need: Iterable[str] = (), defaults: Mapping[str, str] | None = None, logs: bool = True
+) -> Settings:
     """Read the settings, set up logging, and set the prefix of RQ's keys. Every command calls it first.
 
     Args:
         need: settings the command cannot do without.
         defaults: defaults of this command that differ from the general ones.
+        logs: False for a command that logs nothing of its own: then structlog is only imported for a line of a library.
     """
-    from receiver import logging
     from receiver.settings import load
 
     settings = load(os.environ, need=need, defaults=defaults)
-    logging.configure(settings.log_format, settings.log_level)
+    if logs:
+        _set_up_logging(settings)
+    else:
+        logging.basicConfig(handlers=[_LogsLater(settings)], level=settings.log_level.upper(), force=True)
     # RQ reads this once, when it is imported.
     os.environ["RQ_KEY_PREFIX"] = f"{settings.key_prefix}rq"
     _use_login(settings)
     return settings
+
+
+def _set_up_logging(settings: Settings) -> None:
+    from receiver.logging import configure
+
+    configure(settings.log_format, settings.log_level)
+
+
+class _LogsLater(logging.Handler):
+    """Sets up logging when the first line is logged."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _set_up_logging(self._settings)
+        logging.getLogger().handle(record)
 
 
 def _use_login(settings: Settings) -> None:

@@ -10,7 +10,6 @@ import errno
 import io
 import os
 import sys
-import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
@@ -46,7 +45,7 @@ def failed(error: Exception) -> int:
         return fail(1, found)
     known = _known(error)
     if known is None and os.environ.get("AWR_LOG_LEVEL") == "debug":
-        traceback.print_exception(error)
+        sys.excepthook(type(error), error, error.__traceback__)
     return fail(*(known or (1, _unknown(error))))
 
 
@@ -54,7 +53,7 @@ def unreadable(words: Iterable[str]) -> str | None:
     """Name the first argument that is no text, which neither Redis nor JSON takes; None if all are texts."""
     for number, word in enumerate(words, 1):
         if "\0" in word or any("\ud800" <= char <= "\udfff" for char in word):
-            return f"argument {number} is not text in UTF-8: {ascii(word)}"
+            return f"argument {number} is not text in UTF-8: {word!a}"
     return None
 
 
@@ -140,6 +139,8 @@ def _known(error: Exception) -> tuple[int, str] | None:
 
 def _unknown(error: Exception) -> str:
     """Describe an error that is a fault of this program, with the last place of ours that it came through."""
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_OURS)]
     where = f" at {Path(ours[-1].filename).relative_to(_OURS)}:{ours[-1].lineno}" if ours else ""

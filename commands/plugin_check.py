@@ -32,7 +32,9 @@ class Checked:
     faults: tuple[dict[str, str], ...]
 
 
-def check_plugins(files: Sequence[str], describe: Callable[[Found], dict[str, Any]], limit_s: float) -> Checked:
+def check_plugins(
+    files: Sequence[str], describe: Callable[[Found], dict[str, Any]], limit_s: float
+) -> Checked:
     """Load the installed plugins and `files`, and describe each handler.
 
     Args:
@@ -113,7 +115,7 @@ def _leave_standard_files() -> None:
     os.dup2(nowhere, 0)
     with contextlib.suppress(OSError):  # stderr is closed
         os.dup2(2, 1)
-    sys.stdout = sys.stderr
+    sys.stdin, sys.stdout = open(0), sys.stderr  # noqa: SIM115
 
 
 def _found(

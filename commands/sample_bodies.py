@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-
 _DEEPEST = 50  # a body may not be deeper than what JSON writers take
 
 

@@ -103,10 +103,12 @@ def _from_entry_point(entry_point: EntryPoint) -> list[Found]:
 
 
 def _from_name(name: str) -> list[Found]:
-    path = Path(name)
-    if path.suffix == ".py":
-        module = _imported_file(path)
+    if name.endswith(".py"):
+        path = Path(name).resolve()  # a plugin may change the current folder
+        if not path.is_file():
+            raise HandlerError(f"no such file: {name}")
         version = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        module = _imported_file(path)
     else:
         module = importlib.import_module(name)
         origin = module.__spec__.origin if module.__spec__ else None
@@ -115,9 +117,7 @@ def _from_name(name: str) -> list[Found]:
 
 
 def _imported_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise HandlerError(f"no such file: {path}")
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
     name = f"_handlers_from_file_{path.stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

@@ -8,14 +8,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from commands import main
-from eventlog.log import Unreadable
 from eventlog.clock import now_ms
+from eventlog.log import Unreadable
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
 from tests.command_arguments import Given, commands, lasts, words_for
 from tests.harness import declaration, drained, event, opened
@@ -195,7 +194,12 @@ def test_any_arguments(capsys, monkeypatch, valkey, prefix, tmp_path, files) -> 
                 continue
             ran += 1
             try:
-                run([*path, *words], lasting=lasts(path, words), is_garbage=state is garble, is_away=path[0] == "simulator" or state not in (fill, nothing))
+                run(
+                    [*path, *words],
+                    lasting=lasts(path, words),
+                    is_garbage=state is garble,
+                    is_away=path[0] == "simulator" or state not in (fill, nothing),
+                )
             except (Exception, pytest.fail.Exception) as error:
                 faults.append(f"{state.__name__}, FUZZ_SEED={SEED}: {[*path, *words]!r}: {error!r}"[:3000])
     print(tried, ran)
