@@ -8,6 +8,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 Redis or AMPECO 
 
 from __future__ import annotations
 
+from commands import interruption  # isort: split
+
 import importlib
 import json
 import logging
@@ -64,22 +66,34 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> NoReturn:
-        kwargs["standalone_mode"] = False
-        words = sys.argv[1:] if args is None else [*args]
-        failures.speak_any_text()
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Be the program: the same as `main`, and the process ends after it."""
         try:
-            if (found := foreign_file() or failures.unreadable(words)) is not None:
-                code: object = failures.fail(2, found)
-            else:
-                code = super().main(words, *rest, **kwargs)
+            self.main(*args, **kwargs)
+        finally:
+            interruption.end_at_once()
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> NoReturn:
+        try:
+            code = self._run(sys.argv[1:] if args is None else args, *rest, **kwargs)
+            code = failures.written_out(code)
+        except KeyboardInterrupt:
+            code = failures.INTERRUPTED
+        sys.exit(code)
+
+    def _run(self, words: Sequence[str], *rest: Any, **kwargs: Any) -> int:
+        failures.speak_any_text()
+        if (found := foreign_file() or failures.unreadable(words)) is not None:
+            return failures.fail(2, found)
+        try:
+            code = super().main([*words], *rest, **{**kwargs, "standalone_mode": False})
         except SystemExit as end:
             code = end.code
-        except (click.Abort, KeyboardInterrupt):
+        except click.Abort:
             code = failures.INTERRUPTED
         except Exception as error:  # noqa: BLE001 - an error ends the command with one line
             code = failures.failed(error)
-        sys.exit(failures.written_out(code if isinstance(code, int) else 0))
+        return code if isinstance(code, int) else 0
 
 
 @click.group(
@@ -182,3 +196,6 @@ def print_fields(fields: Mapping[str, object]) -> None:
 
 def _text(value: object) -> str:
     return "-" if value in (None, "") else str(value)
+
+
+interruption.raise_again()
