@@ -5,6 +5,7 @@ No error of any kind prints a traceback, unless AWR_LOG_LEVEL=debug asks for it.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import io
@@ -17,6 +18,7 @@ from typing import TextIO
 import click
 
 INTERRUPTED = 130
+_ESCAPE = "json-escape"
 _OURS = Path(__file__).resolve().parents[1]
 _MOST = 2_000  # characters of a line
 
@@ -58,10 +60,18 @@ def unreadable(words: Iterable[str]) -> str | None:
 
 
 def speak_any_text() -> None:
-    """Let stdout and stderr write what their encoding lacks as an escape, such as half a surrogate pair."""
+    """Let stdout and stderr write what their encoding lacks, such as half a surrogate pair, as escapes of JSON."""
+    codecs.register_error(_ESCAPE, _escaped)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors=_ESCAPE)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[n : n + 2].hex()}" for n in range(0, len(units), 2)), error.end
 
 
 def written_out(code: int) -> int:

@@ -204,3 +204,66 @@ def test_any_arguments(capsys, monkeypatch, valkey, prefix, tmp_path, files) -> 
                 faults.append(f"{state.__name__}, FUZZ_SEED={SEED}: {[*path, *words]!r}: {error!r}"[:3000])
     print(tried, ran)
     assert not faults, "\n\n".join([str(len(faults)), *faults])
+
+
+@pytest.mark.parametrize(
+    "words", [["handlers", "list"], ["events", "tail", "--no-follow"], ["explain", "session:1"]]
+)
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [("redis://127.0.0.1:1", 3), ("unix:///missing.sock", 3), ("nobody:wrong", 2), ("/abc", 2)],
+)
+def test_a_redis_that_cannot_be_used_is_one_line(capsys, monkeypatch, valkey, words, url, code) -> None:
+    if url == "nobody:wrong":
+        url = valkey.url.replace("unix://", "unix://nobody:wrong@")
+    monkeypatch.setenv("AWR_REDIS_URL", url)
+    with pytest.raises(SystemExit) as end:
+        main.main(words, prog_name="ampeco-receiver")
+    out, err = capsys.readouterr()
+    assert (end.value.code, out, len(err.splitlines())) == (code, "", 1), err
+
+
+SEEN = (
+    ["events", "show", "0-99999999999999999999-0"],
+    ["events", "show", "٣-٣-٣"],
+    ["explain", "session:\udcff"],
+    ["explain", "٣-٣-٣"],
+    ["dead", "list", "--before", "h/99999999999999999999-0"],
+    ["dead", "list", "--before", "h/٣-٣"],
+    ["dead", "list", "--since", "9999999999999999d ago"],
+    ["dead", "list", "--since", "9" * 5_000 + "h ago"],
+    ["handlers", "new", "x", "--folder", "a\0"],
+    ["handlers", "run", "h", "--event", "x" * 300],
+    ["simulator", "send", "\ud800"],
+    ["demo", "--rate", "nan"],
+    ["simulator", "--retry-pause", "inf"],
+    ["handlers"],
+)
+OLD = ["99999999d ago", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"]
+
+
+@pytest.fixture
+def filled(monkeypatch, valkey, prefix) -> None:
+    asyncio.run(fill(valkey.url, prefix))
+    for variable, value in {"AWR_REDIS_URL": valkey.url, "AWR_KEY_PREFIX": prefix, "AWR_LANES": "4"}.items():
+        monkeypatch.setenv(variable, value)
+
+
+@pytest.mark.parametrize("words", SEEN, ids=lambda words: ascii(words)[:60])
+def test_arguments_that_broke_a_command_are_wrong_usage(capsys, filled, files, words) -> None:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        main.main(words, prog_name="ampeco-receiver")
+    out, err = capsys.readouterr()
+    assert end.value.code == 2, err
+    assert len(err.splitlines()) == (0 if out else 1), err
+
+
+@pytest.mark.parametrize("time", OLD)
+def test_a_time_before_all_events_selects_them_all(capsys, filled, time) -> None:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        main.main(["handlers", "replay", "h", "--from", time, "--json"], prog_name="ampeco-receiver")
+    out, err = capsys.readouterr()
+    assert end.value.code == 0, err
+    assert json.loads(out)["plan"]["from"] == "1970-01-01T00:00:00.000Z"
