@@ -114,7 +114,7 @@ def prepare(
     Args:
         need: settings the command cannot do without.
         defaults: defaults of this command that differ from the general ones.
-        logs: False for a command that logs nothing of its own: then structlog is only imported for a line of a library.
+        logs: False for a command that logs nothing of its own. Then structlog is imported for a library's first line.
     """
     from receiver.settings import load
 

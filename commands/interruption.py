@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import signal
 import threading
+from typing import Any
 
 
 def end_at_once() -> None:
     """Let SIGINT end the process, where Python would raise KeyboardInterrupt."""
-    if threading.current_thread() is threading.main_thread():
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _exchange(signal.default_int_handler, signal.SIG_DFL)
 
 
 def raise_again() -> None:
     """Let SIGINT raise KeyboardInterrupt, after `end_at_once`."""
-    if threading.current_thread() is threading.main_thread():
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+    _exchange(signal.SIG_DFL, signal.default_int_handler)
+
+
+def _exchange(old: Any, new: Any) -> None:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and signal.getsignal(signal.SIGINT) == old:
+        signal.signal(signal.SIGINT, new)
 
 
 end_at_once()
