@@ -8,8 +8,11 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 Redis or AMPECO 
 
 from __future__ import annotations
 
+from commands import interruption  # isort: split
+
 import importlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,24 +21,31 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from commands import failures
 from commands.shadowing import foreign_file
 
 if TYPE_CHECKING:
     from receiver.settings import Settings
 
-# Name of the command -> its module and function.
+# Name of the command -> its module and function, and the first sentence of its help.
 COMMANDS = {
-    "demo": "commands.demo:demo",
-    "dev": "commands.dev:dev",
-    "run": "commands.run:run",
-    "serve": "commands.serve:serve",
-    "worker": "commands.worker:worker",
-    "simulator": "commands.simulator:simulator",
-    "explain": "commands.explain:explain",
-    "events": "commands.events:events",
-    "handlers": "commands.handlers:handlers",
-    "dead": "commands.dead:dead",
-    "settings": "commands.settings:settings",
+    "demo": ("commands.demo:demo", "Show everything at work on this machine."),
+    "dev": ("commands.dev:dev", "Try handler files against a simulated tenant."),
+    "run": ("commands.run:run", "Serve a real tenant on one machine."),
+    "serve": (
+        "commands.serve:serve",
+        "Serve the webhook: verify, append to the log, keep the registration right.",
+    ),
+    "worker": ("commands.worker:worker", "Run the handlers of the installed plugins."),
+    "simulator": ("commands.simulator:simulator", "Serve a tenant in a box."),
+    "explain": (
+        "commands.explain:explain",
+        "Explain what happened to an event, or to an entity such as session:4711.",
+    ),
+    "events": ("commands.events:events", "Inspect the events in the log."),
+    "handlers": ("commands.handlers:handlers", "List handlers, and change their position in the log."),
+    "dead": ("commands.dead:dead", "Inspect dead letters, and retry or discard them."),
+    "settings": ("commands.settings:settings", "Show the resolved settings; secrets are masked."),
 }
 
 
@@ -48,69 +58,42 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
-    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
-        kwargs["standalone_mode"] = False
-        if (found := foreign_file()) is not None:
-            sys.exit(_fail(2, found))
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Be the program: the same as `main`, and the process ends after it."""
         try:
-            code = super().main(*args, **kwargs)
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
-            code = 2
-        except click.UsageError as error:
-            where = error.ctx.command_path if error.ctx else "ampeco-receiver"
-            code = _fail(2, f"{error.format_message()} See {where} --help.")
-        except click.ClickException as error:
-            code = _fail(error.exit_code, error.format_message())
-        except (click.Abort, KeyboardInterrupt):
-            code = 130
-        except Exception as error:  # noqa: BLE001 - unknown errors are raised again
-            code = _fail(_exit_code(error), _line_of(error))
-        sys.exit(code if isinstance(code, int) else 0)
+            self.main(*args, **kwargs)
+        finally:
+            interruption.end_at_once()
 
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> NoReturn:
+        try:
+            code = self._run(sys.argv[1:] if args is None else args, *rest, **kwargs)
+            code = failures.written_out(code)
+        except KeyboardInterrupt:
+            code = failures.INTERRUPTED
+        sys.exit(code)
 
-def _exit_code(error: Exception) -> int:
-    """Return the exit code of an error; an unknown error is raised again."""
-    from redis.exceptions import AskError, ConnectionError, RedisError, TimeoutError  # noqa: A004
-
-    import ampeco.errors
-    from eventlog.connection.reasons import REFUSED, UNCLEAR, reason_of
-    from eventlog.errors import ChangeRefused, LogMismatch, UnknownName
-    from receiver.errors import SettingsError, Unreachable
-
-    if isinstance(error, (SettingsError, LogMismatch, UnknownName, AskError)):
-        return 2
-    if isinstance(error, ChangeRefused):
-        return 1
-    if isinstance(error, RedisError) and (slug := reason_of(error).slug) not in UNCLEAR:
-        return 2 if slug in REFUSED else 3
-    if isinstance(error, (Unreachable, ConnectionError, TimeoutError, ampeco.errors.Unreachable)):
-        return 3
-    raise error
-
-
-def _line_of(error: Exception) -> str:
-    """Return the one line that a user reads."""
-    from redis.exceptions import AskError, RedisError
-
-    from eventlog.connection.reasons import UNCLEAR, reason_of
-    from eventlog.ownership import one_node
-
-    if isinstance(error, AskError):  # MOVED and ASK, which only a client that follows no slot sees
-        return str(one_node())
-    if isinstance(error, RedisError) and (reason := reason_of(error)).slug not in UNCLEAR:
-        lacking = f" ({reason.permission})" if reason.permission else ""
-        return f"AWR_REDIS_URL: {reason.slug}{lacking}; {reason.hint}"
-    return str(error)
-
-
-def _fail(code: int, message: str) -> int:
-    click.echo(f"ampeco-receiver: {message}", err=True)
-    return code
+    def _run(self, words: Sequence[str], *rest: Any, **kwargs: Any) -> int:
+        failures.speak_any_text()
+        if (found := foreign_file() or failures.unreadable(words)) is not None:
+            return failures.fail(2, found)
+        try:
+            code = super().main([*words], *rest, **{**kwargs, "standalone_mode": False})
+        except SystemExit as end:
+            code = end.code
+        except click.Abort:
+            code = failures.INTERRUPTED
+        except Exception as error:  # noqa: BLE001 - an error ends the command with one line
+            code = failures.failed(error)
+        return code if isinstance(code, int) else 0
 
 
 @click.group(
@@ -123,22 +106,45 @@ def main() -> None:
     """Entry point of `ampeco-receiver` and `awr`."""
 
 
-def prepare(*, need: Iterable[str] = (), defaults: Mapping[str, str] | None = None) -> Settings:
+def prepare(
+    *, need: Iterable[str] = (), defaults: Mapping[str, str] | None = None, logs: bool = True
+) -> Settings:
     """Read the settings, set up logging, and set the prefix of RQ's keys. Every command calls it first.
 
     Args:
         need: settings the command cannot do without.
         defaults: defaults of this command that differ from the general ones.
+        logs: False for a command that logs nothing of its own. Then structlog is imported for a library's first line.
     """
-    from receiver import logging
     from receiver.settings import load
 
     settings = load(os.environ, need=need, defaults=defaults)
-    logging.configure(settings.log_format, settings.log_level)
+    if logs:
+        _set_up_logging(settings)
+    else:
+        logging.basicConfig(handlers=[_LogsLater(settings)], level=settings.log_level.upper(), force=True)
     # RQ reads this once, when it is imported.
     os.environ["RQ_KEY_PREFIX"] = f"{settings.key_prefix}rq"
     _use_login(settings)
     return settings
+
+
+def _set_up_logging(settings: Settings) -> None:
+    from receiver.logging import configure
+
+    configure(settings.log_format, settings.log_level)
+
+
+class _LogsLater(logging.Handler):
+    """Sets up logging when the first line is logged."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _set_up_logging(self._settings)
+        logging.getLogger().handle(record)
 
 
 def _use_login(settings: Settings) -> None:
@@ -190,3 +196,6 @@ def print_fields(fields: Mapping[str, object]) -> None:
 
 def _text(value: object) -> str:
     return "-" if value in (None, "") else str(value)
+
+
+interruption.raise_again()

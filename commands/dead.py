@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from eventlog.operation.dead_letters import DeadEntry, DeadFilter
 
 _SHOWN = 5
+_STREAM_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _SINCE = "Given up since this time; RFC 3339, or '2h ago'."
 
 
@@ -49,7 +51,7 @@ def list_(limit: int, before: str | None, as_json: bool, **wanted: Any) -> None:
     from eventlog.operation.dead_letters import newest
 
     selected, place = _filter(wanted), _place(before)
-    found = on_log(prepare(), lambda log: newest(log, selected, limit=limit, before=place))
+    found = on_log(prepare(logs=False), lambda log: newest(log, selected, limit=limit, before=place))
     if as_json:
         print_json([_row(entry) for entry in found])
     else:
@@ -64,7 +66,7 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
     """Show one dead letter by its id, or all dead letters of an event."""
     from eventlog.operation.dead_letters import by_id
 
-    found = [_details(entry, with_body) for entry in on_log(prepare(), lambda log: by_id(log, id))]
+    found = [_details(entry, with_body) for entry in on_log(prepare(logs=False), lambda log: by_id(log, id))]
     if as_json:
         print_json(found)
         return
@@ -132,7 +134,7 @@ def _decide(
             found = await matching(log, _filter(wanted))
         return found, await act(log, found) if found and (yes or ids) else None
 
-    found, result = on_log(prepare(), decide)
+    found, result = on_log(prepare(logs=False), decide)
     reasons = Counter(f"{entry.handler}: {entry.letter.reason}" for entry in found)
     if as_json:
         plan = {"count": len(found), "reasons": reasons, "first": [_row(entry) for entry in found[:_SHOWN]]}
@@ -159,8 +161,7 @@ def _place(id: str | None) -> tuple[str, str] | None:
     if id is None:
         return None
     handler, _, stream_id = id.rpartition("/")
-    ms, dash, seq = stream_id.partition("-")
-    if not (handler and dash and ms.isdecimal() and seq.isdecimal()):
+    if not (handler and _STREAM_ID.fullmatch(stream_id)):
         raise click.BadParameter(f"{id!r} is not the id of a dead letter; `dead list` shows the ids")
     return handler, stream_id
 

@@ -15,6 +15,7 @@ from commands.demo_counts import shortfalls
 from commands.demo_stack import Stuck, scratch
 from commands.demo_story import HANDLERS, Plan, Story
 from commands.demo_view import shown, summary
+from commands.options import Finite
 from commands.processes import until_signal
 from receiver.errors import Unreachable
 
@@ -40,7 +41,7 @@ _INTERRUPTED = 130
     "--rate",
     default=50.0,
     show_default=True,
-    type=click.FloatRange(1, 100_000),
+    type=Finite(1, 100_000),
     help="Notifications per second.",
 )
 def demo(seconds: int, charge_points: int, rate: float) -> None:

@@ -17,6 +17,7 @@ from ampeco.simulator.fleet.announcements import ANNOUNCED
 from commands.child_output import lines_to
 from commands.demo_stack import DemoStack, demo_stack, scratch
 from commands.dev_view import DevView
+from commands.options import Finite
 from commands.processes import until_signal
 from receiver.registration import subscribable
 from workers.process.supervisor import Child, running
@@ -51,7 +52,7 @@ def _python_files(ctx: click.Context, parameter: click.Parameter, files: Sequenc
     "--rate",
     default=2.0,
     show_default=True,
-    type=click.FloatRange(0.01, 1_000),
+    type=Finite(0.01, 1_000),
     help="Notifications per second.",
 )
 def dev(files: tuple[Path, ...], charge_points: int, rate: float) -> None:

@@ -86,7 +86,7 @@ def list_(limit: int, type_: str | None, key: str | None, as_json: bool) -> None
     async def read(log: EventLog) -> tuple[list[StoredEvent], Standing | None]:
         return await list_events(log, limit=limit, type=type_, key=key), await standing(log)
 
-    found, stands = on_log(prepare(), read)
+    found, stands = on_log(prepare(logs=False), read)
     if as_json:
         print_json([row(event) for event in found])
         return
@@ -106,7 +106,7 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
 
     Shows where it came from and the shape of its body, without values.
     """
-    known, body = on_log(prepare(), lambda log: _one(log, id))
+    known, body = on_log(prepare(logs=False), lambda log: _one(log, id))
     if as_json:
         text = {"body": body.decode(errors="replace")} if with_body else {}
         print_json({**known, "shape": shape(body), **text})
@@ -159,7 +159,7 @@ def tail(lines: int, follow: bool, type_: str | None, key: str | None, as_json: 
                     for event in some:
                         show(event)
 
-    settings = prepare()
+    settings = prepare(logs=False)
     try:
         with contextlib.suppress(asyncio.CancelledError):
             asyncio.run(until_signal(show_all()))

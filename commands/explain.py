@@ -138,7 +138,7 @@ def explain(asked: str, handler: str | None, as_json: bool) -> None:
         found = await find_out(log, asked, handler=handler, now_ms=now_ms())
         return found, await _misfits(log, found)
 
-    found, misfits = on_log(prepare(), read)
+    found, misfits = on_log(prepare(logs=False), read)
     if as_json:
         print_json(document(found, misfits))
     else:

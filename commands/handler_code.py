@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options, prepare, print_json, print_table
-from commands.options import stored_log
+from commands.options import Finite, stored_log
+from commands.plugin_check import check_plugins
 from eventlog.clock import now_ms
 from receiver.errors import SettingsError
 
@@ -26,33 +28,33 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("files", nargs=-1, metavar="[MODULE|FILE]...")
+@click.option(
+    "--time-limit",
+    "time_limit_s",
+    metavar="SECONDS",
+    default=60.0,
+    show_default=True,
+    type=Finite(0.1, 3_600),
+    help="How long one module or file may take to load.",
+)
 @options.as_json
-def check(files: Sequence[str], as_json: bool) -> None:
+def check(files: Sequence[str], time_limit_s: float, as_json: bool) -> None:
     """Load handlers and show what each declares, or what is wrong with it.
 
-    Without files, check the installed plugins.
+    Without files, check the installed plugins. They are loaded in a process of their own, which prints to stderr.
     """
-    from handlers.declaration import HandlerError
-    from handlers.discovery import Discovery, Fault, discover
-
     prepare()
     sys.path.insert(0, "")
-    try:
-        found = discover(load=files)
-    except HandlerError as error:
-        found = Discovery((), (Fault("handlers", str(error)),))
-    named = [item for item in found.found if not files or item.source in files]
-    rows = [_declared(item) for item in named]
+    found = check_plugins(files, _declared, time_limit_s)
     if as_json:
-        faults = [{"source": fault.source, "error": fault.message} for fault in found.faults]
-        print_json({"handlers": rows, "faults": faults})
+        print_json({"handlers": found.handlers, "faults": found.faults})
     else:
         heads = ("name", "source", "version", "order", "start", "queue", "calls", "types")
-        print_table(heads, [[_cell(row[head]) for head in heads] for row in rows])
+        print_table(heads, [[_cell(row[head]) for head in heads] for row in found.handlers])
         for fault in found.faults:
-            click.echo(f"{fault.source}: {fault.message}", err=True)
+            click.echo(f"{fault['source']}: {fault['error']}", err=True)
     if found.faults:
-        sys.exit(1)
+        raise click.exceptions.Exit(1)
 
 
 @click.command()
@@ -101,16 +103,16 @@ def the_handler(settings: Settings, name: str, load: Sequence[str]) -> Found:
     from handlers.discovery import discover
 
     sys.path.insert(0, "")
-    discovery = discover(load=load, allow=settings.handlers_allow)
-    for fault in discovery.faults:
-        click.echo(f"{fault.source}: {fault.message}", err=True)
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result
+        discovery = discover(load=load, allow=settings.handlers_allow)
     for item in discovery.found:
         if item.handler.name == name:
             return item
     known = ", ".join(item.handler.name for item in discovery.found) or "none"
+    faults = "".join(f"; faulty: {fault.source}: {fault.message}" for fault in discovery.faults)
     raise SettingsError(
-        name,
-        f"no such handler is installed here (there are: {known})",
+        name or "NAME",
+        f"no such handler is installed here (there are: {known}{faults})",
         "install it, or name its file with --load",
     )
 

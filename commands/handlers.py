@@ -49,7 +49,7 @@ def list_(as_json: bool) -> None:
     `waiting` counts the events that a handler wants, `oldest` is the age of the oldest unsettled one. A number with ≤
     is an upper bound: the log still counts.
     """
-    found, paused, pairs = on_log(prepare(), _read)
+    found, paused, pairs = on_log(prepare(logs=False), _read)
     if as_json:
         print_json(
             [
@@ -70,7 +70,7 @@ def pause(name: str, reason: str, as_json: bool) -> None:
     """Pause a handler: running events finish, and new ones wait."""
     from eventlog.operation import handlers as positions
 
-    on_log(prepare(), lambda log: positions.pause(log, name, reason=reason, now_ms=now_ms()))
+    on_log(prepare(logs=False), lambda log: positions.pause(log, name, reason=reason, now_ms=now_ms()))
     _say(as_json, f"{name} is paused", handler=name, state="paused", reason=reason)
 
 
@@ -81,7 +81,7 @@ def resume(name: str, as_json: bool) -> None:
     """Resume a paused handler at its position."""
     from eventlog.operation import handlers as positions
 
-    changed = on_log(prepare(), lambda log: positions.resume(log, name))
+    changed = on_log(prepare(logs=False), lambda log: positions.resume(log, name))
     text = f"{name} is running again" if changed else f"{name} was not paused"
     _say(as_json, text, handler=name, state="running", changed=changed)
 
@@ -155,7 +155,7 @@ def _planned(name: str, yes: bool, change: Callable[[EventLog], Awaitable[None]]
                 return found
         raise await unknown_handler(log, name)
 
-    return on_log(prepare(), plan)
+    return on_log(prepare(logs=False), plan)
 
 
 def _cells(handler: HandlerPosition, paused: Pause | None, pairs: Mapping[str, int]) -> tuple[object, ...]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
+import keyword
 import re
+import sys
 from pathlib import Path
 
 import click
@@ -86,8 +89,7 @@ def test_handles_a_session_that_has_ended() -> None:
 )
 def new(name: str, folder: Path) -> None:
     """Write the code of a new handler, and a passing test."""
-    function = re.sub(r"[.-]+", "_", name).strip("_")
-    function = function if function[0].isalpha() else f"handle_{function}"
+    function = _function_name(name)
     module = f"{function}_handler"
     files = {folder / f"{module}.py": _HANDLER, folder / f"test_{module}.py": _TEST}
     for path in files:
@@ -98,3 +100,13 @@ def new(name: str, folder: Path) -> None:
         path.write_text(text.format(name=name, function=function, module=module))
         click.echo(str(path))
     click.echo(f"try it: ampeco-receiver dev {folder / module}.py", err=True)
+
+
+def _function_name(name: str) -> str:
+    """Return a name for the function that Python takes, that hides nothing, and that pytest does not collect."""
+    function = re.sub(r"[.-]+", "_", name).strip("_")
+    taken = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *sys.stdlib_module_names}
+    used = set(re.findall(r"\w+", _HANDLER + _TEST))
+    if not function[0].isalpha() or function in taken | used or function.startswith("test"):
+        return f"handle_{function}"
+    return function

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -31,24 +32,28 @@ limit = click.option(
 only_type = click.option("--type", "type_", metavar="TYPE", help="Only this notification type.")
 only_key = click.option("--key", metavar="ENTITY", help="Only this entity, e.g. session:4711.")
 
-_AGO = re.compile(r"(?:-\s*(\d+)\s*([smhd])|(\d+)\s*([smhd])\s*ago)")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_AGO = re.compile(r"(?:-\s*([0-9]{1,12})\s*([smhd])|([0-9]{1,12})\s*([smhd])\s*ago)")
+_LAST_MS = 253_402_300_799_999  # the end of the year 9999
+_UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def moment_ms(text: str, *, now_ms: int) -> int:
-    """Return the Unix ms of an RFC 3339 moment, or of one so long ago (`2h ago`, `-30m`); else raise ValueError."""
+    """Return the Unix ms of an RFC 3339 moment, or of one so long ago (`2h ago`, `-30m`); else raise ValueError.
+
+    A moment before 1970 counts as 1970: no event is older.
+    """
     if found := _AGO.fullmatch(text.strip()):
         number, unit = found[1] or found[3], found[2] or found[4]
-        return now_ms - round(timedelta(**{_UNITS[unit]: int(number)}).total_seconds() * 1000)
+        return max(0, now_ms - int(number) * _UNITS_MS[unit])
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         at = None
     if at is None or at.tzinfo is None:
         raise ValueError(
-            f"{text!r} is not a time; write it like 2026-11-24T06:00:00Z, or like '2h ago' (s, m, h, d)"
+            f"{text[:40]!r} is not a time; write it like 2026-11-24T06:00:00Z, or like '2h ago' (s, m, h, d)"
         )
-    return round(at.timestamp() * 1000)
+    return min(max(0, round(at.timestamp() * 1000)), _LAST_MS)
 
 
 class Moment(click.ParamType[int]):
@@ -61,8 +66,18 @@ class Moment(click.ParamType[int]):
             return value
         try:
             return moment_ms(str(value), now_ms=now_ms())
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Finite(click.FloatRange):
+    """A number in a range. `nan` lies in every range that only compares, and `inf` in every open one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
 
 
 class HandlerName(click.ParamType[str]):

@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+_DEEPEST = 50  # a body may not be deeper than what JSON writers take
+
 
 class PathError(Exception):
     """A path=value that cannot be applied; the message says why."""
@@ -31,7 +33,7 @@ def change(body: dict[str, Any], changes: Iterable[str]) -> None:
     """
     for text in changes:
         path, equals, value = text.partition("=")
-        if not equals or not all(path.split(".")):
+        if not equals or not all(path.split(".")) or path.count(".") > _DEEPEST:
             raise PathError(f"{text!r} is not path=value, as in session.status=finished")
         *way, last = path.split(".")
         place: Any = body
@@ -39,7 +41,7 @@ def change(body: dict[str, Any], changes: Iterable[str]) -> None:
             place = _inside(place, name, path)
         if isinstance(place, dict):
             place[last] = _value(value)
-        elif isinstance(place, list) and last.isdecimal() and int(last) < len(place):
+        elif isinstance(place, list) and last in map(str, range(len(place))):
             place[int(last)] = _value(value)
         else:
             raise PathError(f"{path!r} leads nowhere")
@@ -48,13 +50,18 @@ def change(body: dict[str, Any], changes: Iterable[str]) -> None:
 def _inside(place: Any, name: str, path: str) -> Any:
     if isinstance(place, dict):
         return place.setdefault(name, {})
-    if isinstance(place, list) and name.isdecimal() and int(name) < len(place):
+    if isinstance(place, list) and name in map(str, range(len(place))):
         return place[int(name)]
     raise PathError(f"{path!r} leads nowhere")
 
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return json.loads(text, parse_constant=_no_json)
+    except (ValueError, RecursionError):
         return text
+
+
+def _no_json(name: str) -> None:
+    """Refuse NaN and Infinity: Python reads them, and no message may hold them."""
+    raise ValueError(name)

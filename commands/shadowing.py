@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 ROOMS = ("ampeco", "eventlog", "handlers", "receiver", "workers")
 _DISTRIBUTION = "ampeco-receiver"
+_FIRST_FILES = frozenset(f"{room}/__init__.py" for room in ROOMS)
 
 
 def foreign_file() -> str | None:
@@ -26,24 +31,41 @@ def foreign_file() -> str | None:
             return f"the package {room} is missing; install {_DISTRIBUTION} again"
         if origin != ours / room / "__init__.py":
             return f"{origin} replaces our package {room}; rename it, or start in another folder"
-    try:
-        return overwritten_file(distribution(_DISTRIBUTION))
-    except PackageNotFoundError:
+    record = next(ours.glob(f"{_DISTRIBUTION.replace('-', '_')}-*.dist-info/RECORD"), None)
+    if record is None or all(map(_is_unchanged, _recorded(record))):
         return None
+    from importlib.metadata import distribution
+
+    return overwritten_file(distribution(_DISTRIBUTION))
+
+
+def _recorded(record: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the first file of each package as installed, and its recorded digest."""
+    for line in record.read_text().splitlines():
+        name, _, rest = line.partition(",")
+        if name in _FIRST_FILES:
+            yield record.parents[1] / name, rest.partition(",")[0]
+
+
+def _is_unchanged(recorded: tuple[Path, str]) -> bool:
+    file, digest = recorded
+    method, _, value = digest.partition("=")
+    return not value or _digest(file.read_bytes(), method) == value
+
+
+def _digest(content: bytes, method: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.new(method, content).digest()).rstrip(b"=").decode()
 
 
 def overwritten_file(installed: Distribution) -> str | None:
     """The same for a file that changed since it was installed; compares the packages' first files with RECORD."""
+    from importlib.metadata import distributions
+
     for file in installed.files or ():
-        if (
-            file.hash is None
-            or file.name != "__init__.py"
-            or file.parts[:-1] not in {(room,) for room in ROOMS}
-        ):
+        if file.hash is None or file.as_posix() not in _FIRST_FILES:
             continue
         content = Path(str(file.locate())).read_bytes()
-        digest = base64.urlsafe_b64encode(hashlib.new(file.hash.mode, content).digest()).rstrip(b"=").decode()
-        if digest != file.hash.value:
+        if _digest(content, file.hash.mode) != file.hash.value:
             owners = [
                 other.name
                 for other in distributions()

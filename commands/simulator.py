@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ampeco.simulator.fleet.scenario_files import ScenarioError, load, load_file, names
+from commands.options import Finite
 from commands.processes import child_option, end_with_parent, say_ready, stop_on_signals
 from commands.sample_bodies import PathError, change, charge_point_of
 
@@ -41,7 +42,7 @@ DEFAULT_SCENARIO = "default"
     "retry_pauses_s",
     metavar="SECONDS",
     multiple=True,
-    type=click.FloatRange(0),
+    type=Finite(0),
     help="Pause before each further attempt; give it several times. After the last the delivery is given up. "
     "[default: as in the scenario, else 1, 5, 30, 120]",
 )
@@ -49,7 +50,7 @@ DEFAULT_SCENARIO = "default"
     "--resend-every",
     "resend_every_s",
     metavar="SECONDS",
-    type=click.FloatRange(0),
+    type=Finite(0),
     help="How often Resend Failed Notifications is accepted. [default: as in the scenario, else 900]",
 )
 @child_option

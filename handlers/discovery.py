@@ -10,7 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from handlers.declaration import Handler, HandlerError
 
 GROUP = "ampeco_receiver.handlers"
+_MOST = 1_000  # characters of a fault
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,17 @@ class Discovery:
     faults: tuple[Fault, ...]
 
 
-def discover(*, load: Sequence[str] = (), allow: Iterable[str] | None = None) -> Discovery:
+def discover(
+    *,
+    load: Sequence[str] = (),
+    allow: Iterable[str] | None = None,
+    loading: Callable[[str], None] = lambda _: None,
+) -> Discovery:
     """Find every handler of the installed plugins and of `load`: modules (`package.module`) or files (`x.py`).
 
     Args:
         allow: names of the handlers to keep; None keeps all.
+        loading: called with each source before it is imported.
 
     Raises:
         HandlerError: two handlers have one name.
@@ -58,17 +65,24 @@ def discover(*, load: Sequence[str] = (), allow: Iterable[str] | None = None) ->
     found: list[Found] = []
     faults: list[Fault] = []
     for entry_point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        source = f"{entry_point.name} = {entry_point.value}"
+        loading(source)
         try:
             found += _from_entry_point(entry_point)
-        except Exception as error:  # noqa: BLE001 - plugin code may raise anything while it is imported
-            faults.append(Fault(f"{entry_point.name} = {entry_point.value}", _told(error)))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - plugin code may raise anything while it is imported
+            faults.append(Fault(source, told(error)))
     if load and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # last, so that nothing in it replaces a module of ours
     for name in load:
+        loading(name)
         try:
             found += _from_name(name)
-        except Exception as error:  # noqa: BLE001 - the same for a module named by hand
-            faults.append(Fault(name, _told(error)))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the same for a module named by hand
+            faults.append(Fault(name, told(error)))
     once: dict[int, Found] = {}
     for item in found:
         once.setdefault(id(item.handler), item)  # a module may import another's handler
@@ -89,10 +103,12 @@ def _from_entry_point(entry_point: EntryPoint) -> list[Found]:
 
 
 def _from_name(name: str) -> list[Found]:
-    path = Path(name)
-    if path.suffix == ".py":
-        module = _imported_file(path)
+    if name.endswith(".py"):
+        path = Path(name).resolve()  # a plugin may change the current folder
+        if not path.is_file():
+            raise HandlerError(f"no such file: {name}")
         version = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        module = _imported_file(path)
     else:
         module = importlib.import_module(name)
         origin = module.__spec__.origin if module.__spec__ else None
@@ -101,9 +117,7 @@ def _from_name(name: str) -> list[Found]:
 
 
 def _imported_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise HandlerError(f"no such file: {path}")
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
     name = f"_handlers_from_file_{path.stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -142,7 +156,11 @@ def missing_settings(error: ValidationError) -> str:
     return f"{error.title}: {told}"
 
 
-def _told(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return missing_settings(error)
-    return f"{type(error).__name__}: {error}"
+def told(error: BaseException) -> str:
+    """Describe what a plugin raised at import in one bounded line; its `__str__` may itself be faulty."""
+    try:
+        text = missing_settings(error) if isinstance(error, ValidationError) else str(error)
+    except Exception:  # noqa: BLE001 - plugin code too
+        text = "(it cannot be described)"
+    named = text if isinstance(error, ValidationError) else f"{type(error).__name__}: {text}"
+    return " ".join(named.split())[:_MOST].rstrip(": ")

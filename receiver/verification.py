@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 from ampeco.errors import SignatureError
 from ampeco.signature import SCHEMES, TIMESTAMP_HEADER, Headers, SigningKey, signed_at, verify
-from receiver.logging import get_logger
 
 AUTO = "auto"
 CHOICES: Final = (*SCHEMES, AUTO)
@@ -21,7 +20,6 @@ STALE_AFTER_S: Final = 300
 
 _PROOF: Final = object()
 _UNSIGNED: Final = "body"
-_log = get_logger(__name__)
 
 
 class RawDelivery(NamedTuple):
@@ -160,7 +158,10 @@ class _Auto:
         # Two subscriptions of one token may alternate between schemes: log each only once.
         if (key_id, scheme) not in self._logged:
             self._logged.add((key_id, scheme))
-            _log.info("signature.scheme_pinned", key_id=key_id, scheme=scheme)
+            # Every command imports this module with the settings; most of them log nothing.
+            from receiver.logging import get_logger
+
+            get_logger(__name__).info("signature.scheme_pinned", key_id=key_id, scheme=scheme)
 
 
 _NOT_THIS_ONE: Final = frozenset(("signature-mismatch", "timestamp-missing", "timestamp-malformed"))

@@ -23,8 +23,8 @@ from eventlog.record import id_order
 from eventlog.subscription import SubscriptionStore
 from eventlog.usage import Standing, standing
 
-_EVENT = re.compile(r"(\d{1,4})-(\d{1,19}-\d{1,19})")
-_QUARANTINED = re.compile(r"\d{1,19}-\d{1,19}")
+_EVENT = re.compile(r"([0-9]{1,4})-([0-9]{1,19}-[0-9]{1,19})")
+_QUARANTINED = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _SHOWN_GAPS = 5
 _NEAR_MS = 86_400_000
 
