@@ -8,12 +8,14 @@ import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Protocol
 
 import httpx2
 
+from ampeco.answer_body import ACCEPTED, AnswerBody
 from ampeco.errors import ApiError, NoAnswer, NotSent, RateLimited, Unreachable
 from ampeco.operations import Operation
 from ampeco.rate_limits import RateLimit
@@ -97,8 +99,10 @@ class Tenant:
             "headers": {
                 "Authorization": f"Bearer {self.token}",
                 "Accept": "application/json",
+                "Accept-Encoding": ACCEPTED,
                 "User-Agent": f"ampeco-receiver/{_version()}",
             },
+            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),  # else each answer could add some
             "timeout": timeout_s,
             "follow_redirects": False,
             "trust_env": not _is_local(httpx2.URL(self.url).host),  # no proxy for the simulator
@@ -114,14 +118,15 @@ class Tenant:
             "headers": {"Content-Type": "application/json"} if request.body else None,
         }
 
-    def decipher(self, request: WireRequest, response: httpx2.Response) -> Any:
+    def decipher(self, request: WireRequest, response: httpx2.Response, body: AnswerBody) -> Any:
         """Decipher as `wire.decipher` does; an error does not hold a token that the answer echoes."""
+        content, status = body.whole(), response.status_code
         with contextlib.suppress(ApiError):
-            return decipher(request, response.status_code, response.headers, response.content)
+            return decipher(request, status, response.headers, content, body.fault)
         headers = {
             name: self._without_token(value.encode()).decode() for name, value in response.headers.items()
         }
-        return decipher(request, response.status_code, headers, self._without_token(response.content))
+        return decipher(request, status, headers, self._without_token(content), body.fault)
 
     def _without_token(self, said: bytes) -> bytes:
         for spelling in (self.token, self.token.replace("/", r"\/")):
@@ -165,9 +170,16 @@ def unreachable(request: WireRequest, error: httpx2.HTTPError) -> Unreachable:
     """Our error for one of the transport: was the request certainly not sent, or is its outcome unknown?"""
     kind = NotSent if isinstance(error, _NOT_SENT) else NoAnswer
     said = one_line(str(error))
+    if "@" in said:  # it may quote a URL with a password, as that of a proxy
+        said = ""
     return kind(
         request.operation.name, None, f"{type(error).__name__}: {said}" if said else type(error).__name__
     )
+
+
+def late(request: WireRequest, answer_s: float) -> NoAnswer:
+    """Our error for an exchange that was not over in time."""
+    return NoAnswer(request.operation.name, None, f"no whole answer within {answer_s:g} s")
 
 
 @cache
