@@ -4,7 +4,6 @@ Knows httpx2, and nothing about operations. The token leaves this module in the 
 """
 
 import contextlib
-import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 import httpx2
 
+from ampeco import base_url, key_text
 from ampeco.answer_body import ACCEPTED, AnswerBody
 from ampeco.errors import ApiError, NoAnswer, NotSent, RateLimited, Unreachable
 from ampeco.operations import Operation
@@ -80,17 +80,14 @@ class Tenant:
     @classmethod
     def of(cls, url: str, token: str) -> "Tenant":
         """Check both; a ValueError says what is wrong without quoting the token."""
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise ValueError("the API token is empty or holds characters that no HTTP header can carry")
+        if (fault := key_text.fault_of(token)) is not None:
+            raise ValueError(f"the API token {fault}")
+        if (fault := base_url.fault_of(url)) is not None:
+            raise ValueError(f"the tenant URL {fault}")
         try:
-            parts = httpx2.URL(url)
-            parts.host.encode("idna")  # as the socket will: a label of it may be empty or too long
-        except (httpx2.InvalidURL, UnicodeError):
+            httpx2.URL(url)
+        except httpx2.InvalidURL:
             raise ValueError("the tenant URL is no URL") from None
-        if parts.scheme not in ("http", "https") or not parts.host or "%" in parts.host:
-            raise ValueError("the tenant URL must start with https:// (or http://) and name a host")
-        if parts.userinfo or parts.query or parts.fragment:
-            raise ValueError("the tenant URL must hold no user, query or fragment")
         return cls(url.rstrip("/").removesuffix("/public-api"), token)
 
     def http_options(self, timeout_s: float) -> dict[str, Any]:
@@ -105,7 +102,7 @@ class Tenant:
             "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),  # else each answer could add some
             "timeout": timeout_s,
             "follow_redirects": False,
-            "trust_env": not _is_local(httpx2.URL(self.url).host),  # no proxy for the simulator
+            "trust_env": not base_url.is_loopback(httpx2.URL(self.url).host),  # no proxy for the simulator
         }
 
     def arguments(self, request: WireRequest) -> dict[str, Any]:
@@ -188,10 +185,3 @@ def _version() -> str:
         return version("ampeco-receiver")
     except PackageNotFoundError:
         return "0"
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

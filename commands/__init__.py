@@ -158,13 +158,15 @@ def store_url(settings: Settings) -> str:
         return settings.redis_url.get_secret_value()
     from eventlog.connection.embedded import EmbeddedServer
     from receiver.errors import SettingsError
+    from receiver.settings_checks import data_folder
 
-    url = EmbeddedServer(settings.data_dir).url
+    folder = data_folder(settings)
+    url = EmbeddedServer(folder).url
     if Path(url.removeprefix("unix://")).exists():
         return url
     raise SettingsError(
         "AWR_REDIS_URL",
-        f"is not set, and no `run` is active in {settings.data_dir}",
+        f"is not set, and no `run` is active in {folder}",
         "set it, or start `ampeco-receiver run` first",
     )
 
