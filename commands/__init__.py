@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from commands.shadowing import foreign_file
+from commands.standard_streams import open_missing
 
 if TYPE_CHECKING:
     from receiver.settings import Settings
@@ -53,6 +54,7 @@ class LazyGroup(click.Group):
         return command
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        open_missing()
         kwargs["standalone_mode"] = False
         if (found := foreign_file()) is not None:
             sys.exit(_fail(2, found))

@@ -73,11 +73,13 @@ def listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
 
 def _refusal(host: str, port: int, setting: str, error: OSError | UnicodeError) -> SettingsError:
     """Name the setting that is at fault: the port, or the address."""
-    if isinstance(error, UnicodeError | socket.gaierror) or error.errno in _NO_ADDRESS:
+    # `create_server` raises a plain OSError for the error of a name that has no address.
+    unresolved = isinstance(error.__context__, socket.gaierror)
+    if isinstance(error, UnicodeError) or unresolved or error.errno in _NO_ADDRESS:
         return SettingsError(
             setting.replace("_PORT", "_HOST"),
             f"{host} is no address of this machine",
             "use 127.0.0.1, 0.0.0.0 for all, or one that this machine has",
         )
     fix = "choose one above 1023" if error.errno == errno.EACCES else "free it or choose another"
-    return SettingsError(setting, f"{host}:{port} cannot be opened ({error.strerror})", fix)
+    return SettingsError(setting, f"{host}:{port} cannot be opened ({os.strerror(error.errno or 0)})", fix)

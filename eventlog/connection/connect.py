@@ -36,12 +36,12 @@ def check_url(url: str) -> None:
     """
     if url.partition("://")[0].lower() not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
+    guide = _guide(url)
+    (guide or server_url).check(url)
     if not url.isprintable() or " " in url:
         raise ValueError("holds a blank or a character that is not printable; percent-encode it")
-    if guide := _guide(url):
-        guide.check(url)
+    if guide:
         return
-    server_url.check(url)
     try:
         pool = redis.ConnectionPool.from_url(url)
         pool.make_connection()
