@@ -13,7 +13,6 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -158,14 +157,17 @@ def store_url(settings: Settings) -> str:
     """Return the URL of the configured Redis, else of the embedded server of a running `run`."""
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
-    from eventlog.connection.embedded import EmbeddedServer
+    from eventlog.connection.embedded import EmbeddedServer, EmbeddedServerError
     from receiver.errors import SettingsError
     from receiver.settings_checks import data_folder
 
     folder = data_folder(settings)
-    url = EmbeddedServer(folder).url
-    if Path(url.removeprefix("unix://")).exists():
-        return url
+    server = EmbeddedServer(folder)
+    try:
+        if server.runs:
+            return server.url
+    except EmbeddedServerError as error:
+        raise SettingsError("AWR_DATA_DIR", str(error), "choose a folder of this user") from None
     raise SettingsError(
         "AWR_REDIS_URL",
         f"is not set, and no `run` is active in {folder}",

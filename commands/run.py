@@ -76,7 +76,7 @@ def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | None]]:
         server.start()
     except EmbeddedServerError as error:
         raise SettingsError(
-            "AWR_DATA_DIR", str(error), "stop the process that uses it, or choose another folder"
+            "AWR_DATA_DIR", str(error), "stop what uses it, or choose a folder of this user"
         ) from error
     except OSError as error:
         raise SettingsError(

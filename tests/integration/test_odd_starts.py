@@ -106,3 +106,23 @@ def test_a_command_without_standard_streams_ends_with_its_exit_code(
     done = subprocess.run(["/bin/sh", "-c", command], env=environ, capture_output=True, timeout=60)
     assert done.returncode == (2 if words == "nonsense" else 0)
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("run",), ("events", "list"), ("dead", "list")])
+@pytest.mark.parametrize("home", ["", "relative"])
+def test_without_a_home_no_store_is_looked_for(words: tuple[str, ...], home: str) -> None:
+    environ = {**OFF, "HOME": home, "XDG_STATE_HOME": "", "STATE_DIRECTORY": ""}
+    done = awr(*words, environ=environ)
+    assert (done.code, done.out) == (2, "")
+    (line,) = done.err.splitlines()
+    assert line.startswith("ampeco-receiver: AWR_DATA_DIR: is not set, and without HOME")
+
+
+def test_a_store_in_a_folder_of_others_is_not_talked_to(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "valkey.sock").touch()
+    done = awr("events", "list", environ={**OFF, "AWR_DATA_DIR": str(tmp_path)})
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert line.startswith("ampeco-receiver: AWR_DATA_DIR: ")
+    assert "is open to other users" in line
