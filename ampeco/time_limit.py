@@ -63,7 +63,8 @@ class _Stream:
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return _within(self._inner.read, max_bytes, timeout=timeout)
+        read: bytes = _within(self._inner.read, max_bytes, timeout=timeout)
+        return read
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         _within(self._inner.write, buffer, timeout=timeout)

@@ -81,7 +81,7 @@ def test_usual_urls_are_fine(url: str) -> None:
     ],
 )
 def test_an_odd_url_is_refused_with_the_fix(url: str, fault: str) -> None:
-    with pytest.raises(ValueError, match="^") as caught:
+    with pytest.raises(ValueError) as caught:
         check_url(url)
     assert fault in str(caught.value)
     assert PASSWORD not in str(caught.value)
