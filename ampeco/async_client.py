@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import httpx2
 
 from ampeco import calls
+from ampeco.answer_body import AnswerBody
 from ampeco.async_endpoints import AsyncNotifications, AsyncNotificationsV1
 from ampeco.budget import AsyncBudget
 from ampeco.calls import Call
-from ampeco.connection import AsyncThrough, Gate, Passage, Tenant, unreachable
+from ampeco.connection import AsyncThrough, Gate, Passage, Tenant, late, unreachable
 from ampeco.errors import ApiError
 from ampeco.listing import Listing
 from ampeco.operations import Method
@@ -43,6 +44,7 @@ class AsyncLine:
     budget: AsyncBudget | None
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
+    answer_s: float
 
 
 class AsyncClient:
@@ -52,6 +54,7 @@ class AsyncClient:
         tenant_url: `https://<tenant>`, without `/public-api`.
         token: API token.
         timeout_s: for each phase of a request (connecting, each read, each write).
+        answer_s: for all of a request, from connecting to the last byte of the answer.
         retry: what is repeated, and when.
         budget: asked before each send.
         transport: replaces the network, for tests.
@@ -65,6 +68,7 @@ class AsyncClient:
         token: str,
         *,
         timeout_s: float = 10.0,
+        answer_s: float = 30.0,
         retry: RetryPolicy = _USUAL,
         budget: AsyncBudget | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
@@ -73,7 +77,7 @@ class AsyncClient:
     ) -> None:
         tenant = Tenant.of(tenant_url, token)
         http = httpx2.AsyncClient(transport=transport, **tenant.http_options(timeout_s))
-        self._line = AsyncLine(tenant, http, retry, budget, clock, sleep)
+        self._line = AsyncLine(tenant, http, retry, budget, clock, sleep, answer_s)
         self._gate: Gate | None = None
         self._through: AsyncThrough | None = None
         self._owner = True
@@ -204,8 +208,18 @@ class AsyncClient:
             await budget.acquire(request.operation)
         with Passage(self._gate, request, budget) as passage:
             try:
-                response = await self._line.http.request(**self._line.tenant.arguments(request))
+                async with (
+                    asyncio.timeout(self._line.answer_s),
+                    self._line.http.stream(**self._line.tenant.arguments(request)) as response,
+                ):
+                    body = AnswerBody.of(response)
+                    if not response.is_stream_consumed:  # by a transport of a test
+                        async for piece in response.aiter_raw():
+                            if not body.add(piece):
+                                break
+            except TimeoutError:
+                raise late(request, self._line.answer_s) from None
             except httpx2.HTTPError as error:
                 raise unreachable(request, error) from error
             passage.answered(response)
-            return self._line.tenant.decipher(request, response)
+            return self._line.tenant.decipher(request, response, body)

@@ -4,16 +4,18 @@ Knows httpx2, and nothing about operations. The token leaves this module in the 
 """
 
 import contextlib
-import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Protocol
 
 import httpx2
 
+from ampeco import base_url, key_text
+from ampeco.answer_body import ACCEPTED, AnswerBody
 from ampeco.errors import ApiError, NoAnswer, NotSent, RateLimited, Unreachable
 from ampeco.operations import Operation
 from ampeco.rate_limits import RateLimit
@@ -78,17 +80,14 @@ class Tenant:
     @classmethod
     def of(cls, url: str, token: str) -> "Tenant":
         """Check both; a ValueError says what is wrong without quoting the token."""
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise ValueError("the API token is empty or holds characters that no HTTP header can carry")
+        if (fault := key_text.fault_of(token)) is not None:
+            raise ValueError(f"the API token {fault}")
+        if (fault := base_url.fault_of(url)) is not None:
+            raise ValueError(f"the tenant URL {fault}")
         try:
-            parts = httpx2.URL(url)
-            parts.host.encode("idna")  # as the socket will: a label of it may be empty or too long
-        except (httpx2.InvalidURL, UnicodeError):
+            httpx2.URL(url)
+        except httpx2.InvalidURL:
             raise ValueError("the tenant URL is no URL") from None
-        if parts.scheme not in ("http", "https") or not parts.host or "%" in parts.host:
-            raise ValueError("the tenant URL must start with https:// (or http://) and name a host")
-        if parts.userinfo or parts.query or parts.fragment:
-            raise ValueError("the tenant URL must hold no user, query or fragment")
         return cls(url.rstrip("/").removesuffix("/public-api"), token)
 
     def http_options(self, timeout_s: float) -> dict[str, Any]:
@@ -97,11 +96,13 @@ class Tenant:
             "headers": {
                 "Authorization": f"Bearer {self.token}",
                 "Accept": "application/json",
+                "Accept-Encoding": ACCEPTED,
                 "User-Agent": f"ampeco-receiver/{_version()}",
             },
+            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),  # else each answer could add some
             "timeout": timeout_s,
             "follow_redirects": False,
-            "trust_env": not _is_local(httpx2.URL(self.url).host),  # no proxy for the simulator
+            "trust_env": not base_url.is_loopback(httpx2.URL(self.url).host),  # no proxy for the simulator
         }
 
     def arguments(self, request: WireRequest) -> dict[str, Any]:
@@ -114,14 +115,15 @@ class Tenant:
             "headers": {"Content-Type": "application/json"} if request.body else None,
         }
 
-    def decipher(self, request: WireRequest, response: httpx2.Response) -> Any:
+    def decipher(self, request: WireRequest, response: httpx2.Response, body: AnswerBody) -> Any:
         """Decipher as `wire.decipher` does; an error does not hold a token that the answer echoes."""
+        content, status = body.whole(), response.status_code
         with contextlib.suppress(ApiError):
-            return decipher(request, response.status_code, response.headers, response.content)
+            return decipher(request, status, response.headers, content, body.fault)
         headers = {
             name: self._without_token(value.encode()).decode() for name, value in response.headers.items()
         }
-        return decipher(request, response.status_code, headers, self._without_token(response.content))
+        return decipher(request, status, headers, self._without_token(content), body.fault)
 
     def _without_token(self, said: bytes) -> bytes:
         for spelling in (self.token, self.token.replace("/", r"\/")):
@@ -165,9 +167,16 @@ def unreachable(request: WireRequest, error: httpx2.HTTPError) -> Unreachable:
     """Our error for one of the transport: was the request certainly not sent, or is its outcome unknown?"""
     kind = NotSent if isinstance(error, _NOT_SENT) else NoAnswer
     said = one_line(str(error))
+    if "@" in said:  # it may quote a URL with a password, as that of a proxy
+        said = ""
     return kind(
         request.operation.name, None, f"{type(error).__name__}: {said}" if said else type(error).__name__
     )
+
+
+def late(request: WireRequest, answer_s: float) -> NoAnswer:
+    """Our error for an exchange that was not over in time."""
+    return NoAnswer(request.operation.name, None, f"no whole answer within {answer_s:g} s")
 
 
 @cache
@@ -176,10 +185,3 @@ def _version() -> str:
         return version("ampeco-receiver")
     except PackageNotFoundError:
         return "0"
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import httpx2
 
 from ampeco import calls
+from ampeco.answer_body import AnswerBody
 from ampeco.budget import Budget
 from ampeco.calls import Call
-from ampeco.connection import Gate, Passage, Tenant, Through, unreachable
+from ampeco.connection import Gate, Passage, Tenant, Through, late, unreachable
 from ampeco.endpoints import Notifications, NotificationsV1
 from ampeco.errors import ApiError
 from ampeco.listing import Listing
 from ampeco.operations import Method
 from ampeco.repeating import Attempts, RetryPolicy
+from ampeco.time_limit import limited, time_limit
 from ampeco.wire import WireRequest
 
 if TYPE_CHECKING:  # imported when first used: long modules, and a process seldom needs both of a kind
@@ -41,6 +43,7 @@ class Line:
     budget: Budget | None
     clock: Callable[[], float]
     sleep: Callable[[float], None]
+    answer_s: float
 
 
 class Client:
@@ -50,6 +53,7 @@ class Client:
         tenant_url: `https://<tenant>`, without `/public-api`.
         token: API token.
         timeout_s: for each phase of a request (connecting, each read, each write).
+        answer_s: for all of a request, from connecting to the last byte of the answer.
         retry: what is repeated, and when.
         budget: asked before each send.
         transport: replaces the network, for tests.
@@ -63,6 +67,7 @@ class Client:
         token: str,
         *,
         timeout_s: float = 10.0,
+        answer_s: float = 30.0,
         retry: RetryPolicy = _USUAL,
         budget: Budget | None = None,
         transport: httpx2.BaseTransport | None = None,
@@ -70,8 +75,8 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         tenant = Tenant.of(tenant_url, token)
-        http = httpx2.Client(transport=transport, **tenant.http_options(timeout_s))
-        self._line = Line(tenant, http, retry, budget, clock, sleep)
+        http = limited(httpx2.Client(transport=transport, **tenant.http_options(timeout_s)))
+        self._line = Line(tenant, http, retry, budget, clock, sleep, answer_s)
         self._gate: Gate | None = None
         self._through: Through | None = None
         self._owner = True
@@ -201,8 +206,18 @@ class Client:
             budget.acquire_blocking(request.operation)
         with Passage(self._gate, request, budget) as passage:
             try:
-                response = self._line.http.request(**self._line.tenant.arguments(request))
+                with (
+                    time_limit(self._line.answer_s),
+                    self._line.http.stream(**self._line.tenant.arguments(request)) as response,
+                ):
+                    body = AnswerBody.of(response)
+                    if not response.is_stream_consumed:  # by a transport of a test
+                        for piece in response.iter_raw():
+                            if not body.add(piece):
+                                break
+            except TimeoutError:
+                raise late(request, self._line.answer_s) from None
             except httpx2.HTTPError as error:
                 raise unreachable(request, error) from error
             passage.answered(response)
-            return self._line.tenant.decipher(request, response)
+            return self._line.tenant.decipher(request, response, body)

@@ -89,8 +89,13 @@ def build_at(
     return WireRequest(operation_at(method, path), normal_path(path), tuple(query), _json(body))
 
 
-def decipher(request: WireRequest, status: int, headers: Mapping[str, str], body: bytes) -> Any:
+def decipher(
+    request: WireRequest, status: int, headers: Mapping[str, str], body: bytes, fault: str | None = None
+) -> Any:
     """The decoded document of a successful answer, envelope included; None when the answer is empty.
+
+    Args:
+        fault: why the body could not be read; `body` is then empty.
 
     Raises:
         ApiError: a subclass of it, whenever the operation did not succeed.
@@ -98,6 +103,8 @@ def decipher(request: WireRequest, status: int, headers: Mapping[str, str], body
     operation = request.operation
     if not 200 <= status < 300:
         raise _failure(operation.name, status, headers, body)
+    if fault is not None:
+        raise ServerFault(operation.name, status, fault, request_id=_request_id(headers))
     if not body.strip():
         return None
     try:

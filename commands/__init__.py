@@ -16,13 +16,13 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from commands import failures
 from commands.shadowing import foreign_file
+from commands.standard_streams import open_missing
 
 if TYPE_CHECKING:
     from receiver.settings import Settings
@@ -74,6 +74,7 @@ class LazyGroup(click.Group):
             interruption.end_at_once()
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> NoReturn:
+        open_missing()
         try:
             code = self._run(sys.argv[1:] if args is None else args, *rest, **kwargs)
             code = failures.written_out(code)
@@ -162,15 +163,20 @@ def store_url(settings: Settings) -> str:
     """Return the URL of the configured Redis, else of the embedded server of a running `run`."""
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
-    from eventlog.connection.embedded import EmbeddedServer
+    from eventlog.connection.embedded import EmbeddedServer, EmbeddedServerError
     from receiver.errors import SettingsError
+    from receiver.settings_checks import data_folder
 
-    url = EmbeddedServer(settings.data_dir).url
-    if Path(url.removeprefix("unix://")).exists():
-        return url
+    folder = data_folder(settings)
+    server = EmbeddedServer(folder)
+    try:
+        if server.runs:
+            return server.url
+    except EmbeddedServerError as error:
+        raise SettingsError("AWR_DATA_DIR", str(error), "choose a folder of this user") from None
     raise SettingsError(
         "AWR_REDIS_URL",
-        f"is not set, and no `run` is active in {settings.data_dir}",
+        f"is not set, and no `run` is active in {folder}",
         "set it, or start `ampeco-receiver run` first",
     )
 

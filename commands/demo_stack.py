@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import random
+import secrets
 import shutil
 import socket
 import tempfile
@@ -22,7 +23,7 @@ import click
 import httpx2
 
 from commands.processes import own_command
-from commands.simulator import TOKEN
+from commands.simulator import TOKEN_VARIABLE
 from commands.simulator_control import SimulatorControl
 from eventlog.connection.connect import connect
 from eventlog.connection.embedded import EmbeddedServer, EmbeddedServerError, server_binary
@@ -113,13 +114,14 @@ async def demo_stack(folder: Path, simulator: Sequence[str] = ()) -> AsyncIterat
         Stuck: a part does not start.
     """
     tenant_port, receiver_port = free_port(), free_port()
+    token = secrets.token_urlsafe(24)  # in the environment only: every user can read a command line
     tenant_url = f"http://127.0.0.1:{tenant_port}"
     receiver_url = f"http://127.0.0.1:{receiver_port}"
     with _store(folder / "store") as store, (folder / "simulator.log").open("ab") as output:
         environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
             "AWR_TENANT_URL": tenant_url,
-            "AWR_API_TOKEN": TOKEN,
+            "AWR_API_TOKEN": token,
             "AWR_PUBLIC_URL": receiver_url,
             "AWR_PORT": str(receiver_port),
             "AWR_ADMIN_PORT": "0",
@@ -129,7 +131,8 @@ async def demo_stack(folder: Path, simulator: Sequence[str] = ()) -> AsyncIterat
             "PYTHONUNBUFFERED": "1",  # what a handler prints is seen at once
         }
         command = own_command("simulator", "--child", "--port", str(tenant_port), *simulator)
-        child = Child(command, environ, name="simulator", grace_s=GRACE_S, output=output.fileno())
+        ours = {**environ, TOKEN_VARIABLE: token}
+        child = Child(command, ours, name="simulator", grace_s=GRACE_S, output=output.fileno())
         async with (
             running(child) as keeping,
             SimulatorControl(tenant_url) as tenant,

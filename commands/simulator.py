@@ -1,18 +1,25 @@
 """`simulator`: a simulated tenant on a port of its own, and notifications sent by hand.
 
-Its token is not secret: anyone who reaches the port may control the simulation.
+Every program that reaches the port may control the simulation. Its token comes from a file or the environment, never
+from the command line, which every user of the machine can read.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
-from collections.abc import Awaitable, Callable
+import os
+import re
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ampeco import key_text
 from ampeco.simulator.fleet.scenario_files import ScenarioError, load, load_file, names
 from commands.options import Finite
 from commands.processes import child_option, end_with_parent, say_ready, stop_on_signals
@@ -22,7 +29,8 @@ if TYPE_CHECKING:
     from ampeco.simulator.tenant import Tenant
 
 PORT = 8090
-TOKEN = "demo-token"  # noqa: S105 - of a simulated tenant
+TOKEN = "simulated-tenant-token"  # noqa: S105 - known to everybody
+TOKEN_VARIABLE = "SIMULATOR_TOKEN"  # noqa: S105 - its name
 DEFAULT_SCENARIO = "default"
 
 
@@ -31,7 +39,19 @@ DEFAULT_SCENARIO = "default"
 @click.option(
     "--port", default=PORT, show_default=True, type=click.IntRange(0, 65535), help="0 = a free one."
 )
-@click.option("--token", default=TOKEN, show_default=True, help="The API token it knows.")
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    help=f"File with the API token that it knows; - is standard input. [default: ${TOKEN_VARIABLE}, else {TOKEN}]",
+)
+@click.option("--token", hidden=True, help="Refused.")
+@click.option(
+    "--allow-host",
+    "hosts",
+    metavar="NAME",
+    multiple=True,
+    help="A name under which its control endpoints may be reached, in addition to localhost and IP addresses.",
+)
 @click.option(
     "--scenario",
     metavar="NAME|FILE",
@@ -59,7 +79,9 @@ def simulator(
     ctx: click.Context,
     host: str,
     port: int,
-    token: str,
+    token_file: str | None,
+    token: str | None,
+    hosts: tuple[str, ...],
     scenario: str | None,
     retry_pauses_s: tuple[float, ...],
     resend_every_s: float | None,
@@ -78,8 +100,10 @@ def simulator(
     from receiver import logging
 
     logging.configure()
-    if not token.isascii() or not token.isprintable() or " " in token or not token:
-        raise click.BadParameter("must be printable ASCII without blanks", param_hint="--token")
+    if token is not None:
+        fault = f"other users could read it in the list of processes; use --token-file or ${TOKEN_VARIABLE}"
+        raise click.BadParameter(fault, param_hint="--token")
+    known = _token(token_file)
     plan = None if scenario is None else _plan(scenario)
     given = {"retry_pauses_s": list(retry_pauses_s) or None, "resend_every_s": resend_every_s}
     wished = {**(plan or {}).get("habits", {}), **{k: v for k, v in given.items() if v is not None}}
@@ -96,21 +120,42 @@ def simulator(
         if child:
             say_ready()
         else:
-            _introduce(url, token)
+            _introduce(url, known)
 
     try:
-        asyncio.run(_serve(Tenant([token], habits=habits), host, port, ready))
-    except OSError as error:
+        asyncio.run(_serve(Tenant([known], habits=habits), host, port, hosts, ready))
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, UnicodeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise click.BadParameter("is no address of this machine", param_hint="--host") from None
         fault = f"{host}:{port} cannot be opened ({error.strerror}); free it or choose another"
         raise click.BadParameter(fault, param_hint="--port") from None
 
 
-async def _serve(tenant: Tenant, host: str, port: int, ready: Callable[[str], Awaitable[None]]) -> None:
+def _token(file: str | None) -> str:
+    """Return the token of the file, else of the environment, else the usual one."""
+    if file is None:
+        hint, token = TOKEN_VARIABLE, os.environ.get(TOKEN_VARIABLE, TOKEN)
+    else:
+        hint = "--token-file"
+        try:
+            read = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "no name of a file"
+            raise click.BadParameter(f"cannot be read ({why})", param_hint=hint) from None
+        token = re.sub(r"\r?\n\Z", "", read.decode(errors="surrogateescape"))
+    if (fault := key_text.fault_of(token)) is not None:
+        raise click.BadParameter(f"the token {fault}", param_hint=hint)
+    return token
+
+
+async def _serve(
+    tenant: Tenant, host: str, port: int, hosts: Sequence[str], ready: Callable[[str], Awaitable[None]]
+) -> None:
     from ampeco.simulator.server import serving
 
     stop = asyncio.Event()
     stop_on_signals(stop, insist=False)
-    async with serving(tenant, host, port) as url:
+    async with serving(tenant, host, port, hosts=hosts) as url:
         await ready(url)
         await stop.wait()
 
@@ -127,12 +172,13 @@ def _plan(scenario: str) -> dict[str, Any]:
 
 
 def _introduce(url: str, token: str) -> None:
-    click.echo(f"The simulator is at {url}, its API token is {token}. Ctrl-C ends it.")
+    shown = token if token == TOKEN else "the one that it was given"
+    click.echo(f"The simulator is at {url}, its API token is {shown}. Ctrl-C ends it.")
     click.echo("Point a receiver at it:")
-    click.echo(f"  AWR_TENANT_URL={url} AWR_API_TOKEN={token} \\")
+    click.echo(f"  AWR_TENANT_URL={url} AWR_API_TOKEN={shown if token == TOKEN else '...'} \\")
     click.echo("  AWR_PUBLIC_URL=http://127.0.0.1:8080 ampeco-receiver run")
     click.echo("Let charge points live, or send one notification by hand:")
-    click.echo(f"  curl -X POST {url}/simulator/start")
+    click.echo(f"  curl --json '{{}}' {url}/simulator/start")
     click.echo(f"  ampeco-receiver simulator send HardwareStatusNotification --url {url}")
     click.echo(f"What it sent and which actions were called: {url}/simulator/state")
 

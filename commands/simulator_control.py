@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import quote
 
 import click
 import httpx2
+from pydantic_core import from_json
 
+from ampeco import base_url
+from ampeco.answer_body import AnswerBody
+from ampeco.wire import one_line
 from receiver.errors import Unreachable
 
 _TIMEOUT_S = 10.0
@@ -18,6 +23,12 @@ class SimulatorControl:
     """The simulator at a URL."""
 
     def __init__(self, url: str) -> None:
+        """
+        Raises:
+            click.BadParameter: it is no URL of a simulator; it may hold a password and is not repeated.
+        """
+        if (fault := base_url.fault_of(url)) is not None:
+            raise click.BadParameter(fault, param_hint="--url")
         self.url = url.rstrip("/")
         # No proxy stands before a simulator.
         self._client = httpx2.AsyncClient(timeout=_TIMEOUT_S, trust_env=False)
@@ -32,7 +43,7 @@ class SimulatorControl:
 
     async def stop(self) -> None:
         """Make no new notifications; what is on its way goes on."""
-        await self._ask("POST", "stop")
+        await self._ask("POST", "stop", {})
 
     async def sample(self, notification: str) -> dict[str, Any]:
         """A notification of this type that names things which its API knows."""
@@ -49,10 +60,20 @@ class SimulatorControl:
             Unreachable: no simulator answers there.
             click.ClickException: it refuses.
         """
+        where = f"{self.url}/simulator/{what}"
         try:
-            response = await self._client.request(method, f"{self.url}/simulator/{what}", json=body)
-            answer = response.json()
-        except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+            async with (
+                asyncio.timeout(_TIMEOUT_S),
+                self._client.stream(
+                    method, where, json=body, headers={"Accept-Encoding": "identity"}
+                ) as response,
+            ):
+                answered = AnswerBody.of(response)
+                async for piece in response.aiter_raw():
+                    if not answered.add(piece):
+                        break
+            answer = from_json(answered.whole())
+        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, ValueError) as error:
             raise Unreachable(f"no simulator answers at {self.url} ({type(error).__name__})") from error
         if response.is_success and isinstance(answer, dict):
             return answer
@@ -68,5 +89,7 @@ class SimulatorControl:
 def _said(answer: Any) -> str:
     if not isinstance(answer, dict):
         return "it says nothing readable"
-    faults = [fault for found in answer.get("errors", {}).values() for fault in found]
-    return " ".join(faults) or str(answer.get("message"))
+    errors = answer.get("errors")
+    lists = errors.values() if isinstance(errors, dict) else ()
+    faults = [fault for found in lists if isinstance(found, list) for fault in found]
+    return one_line(" ".join(map(str, faults)) or str(answer.get("message")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,14 +49,9 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
     from commands.processes import beats, end_with_parent, keep_what_is_loaded, say_ready
     from handlers.declaration import HandlerError
     from receiver.claim import rules_of
-    from receiver.settings import load as load_settings
     from workers.config import WorkerConfig
     from workers.process.isolated import IsolatedProcess
     from workers.process.worker import RECYCLED, WorkerProcess
-
-    def token() -> str | None:
-        secret = load_settings(os.environ).api_token
-        return secret.get_secret_value() if secret else None
 
     assert settings.redis_url is not None  # noqa: S101 - demanded above
     config = WorkerConfig(
@@ -64,7 +60,7 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
         lanes=settings.lanes,
         queue=queue,
         tenant_url=settings.tenant_url,
-        api_token=token,
+        api_token=token_source(),
         rules_version=rules_of(settings).version,
         load=load,
         allow=settings.handlers_allow,
@@ -98,6 +94,31 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def token_source() -> Callable[[], str | None]:
+    """Return a function that reads the API token again; None while the settings are refused, which is logged once."""
+    from receiver.errors import SettingsError
+    from receiver.logging import get_logger
+    from receiver.settings import load as load_settings
+
+    logged = ""
+
+    def read() -> str | None:
+        nonlocal logged
+        try:
+            secret = load_settings(os.environ).api_token
+        except SettingsError as error:
+            if str(error) != logged:
+                logged = str(error)
+                get_logger(__name__).error(
+                    "settings.change_refused", setting=error.setting, fault=error.fault, fix=error.fix
+                )
+            return None
+        logged = ""
+        return secret.get_secret_value() if secret else None
+
+    return read
 
 
 async def _supervise(settings: Settings, arguments: list[str], processes: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eventlog.connection.cluster import is_followed
+from eventlog.connection.credentials import without_login
 from eventlog.errors import LogMismatch
 from eventlog.lag import count_waiting
 from eventlog.registry import handler_names, handlers
@@ -33,7 +34,7 @@ async def claim(log: EventLog, tenant_url: str, rules_version: str) -> None:
     if tenant_url and known["url"] != tenant_url:
         raise LogMismatch(
             "AWR_TENANT_URL",
-            f"the log under prefix {log.prefix!r} belongs to {known['url']}, not to {tenant_url}",
+            f"the log under prefix {log.prefix!r} belongs to {without_login(known['url'])}, not to {tenant_url}",
             "set AWR_KEY_PREFIX or AWR_REDIS_URL to a log of its own",
         )
     if known["lanes"] != str(log.lanes):

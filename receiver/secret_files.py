@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from ampeco.key_text import SHORT_CHARS
 from receiver.errors import SettingsError
 from receiver.logging import get_logger
 from receiver.settings import Settings
@@ -19,6 +20,7 @@ from receiver.settings_source import PREFIX
 POLL_S = 2.0
 
 Fingerprint: TypeAlias = tuple[tuple[str, int, int, int], ...]
+_warned: set[int] = set()
 _log = get_logger(__name__)
 
 
@@ -63,10 +65,21 @@ class SecretFiles:
         now = fingerprint(self._folder)
         if now == self._seen:
             return
-        self._seen = now
+        first, self._seen = self._seen is None, now
         try:
             settings = self._reload()
         except SettingsError as error:
             _log.error("settings.change_refused", setting=error.setting, fault=error.fault, fix=error.fix)
         else:
+            if not first:
+                warn_of_short_keys(settings)
             self._changed(settings)
+
+
+def warn_of_short_keys(settings: Settings) -> None:
+    """Warn of keys that could be guessed, once in this process for each value."""
+    for name in settings.short_keys:
+        held = hash((name, settings.api_token, settings.signing_keys))
+        if held not in _warned:
+            _warned.add(held)
+            _log.warning("settings.short_key", setting=name, shorter_than=SHORT_CHARS)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from ampeco import base_url, key_text
 from ampeco.signature import SigningKey
 from eventlog.connection import cluster, credentials
 from eventlog.connection.connect import check_url
@@ -22,6 +23,7 @@ from eventlog.durability import check_durability
 from eventlog.retention import Keep
 from receiver import settings_source
 from receiver.errors import SettingsError
+from receiver.settings_checks import refuse_odd_proxy, refuse_plain_http
 from receiver.settings_source import PREFIX, Given, state_folder
 from receiver.verification import CHOICES
 
@@ -42,18 +44,22 @@ def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _base_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must look like https://host")
-    if parts.query or parts.fragment or parts.username:
-        raise ValueError("must be a bare URL, without user, query or fragment")
+    if (fault := base_url.fault_of(value)) is not None:
+        raise ValueError(fault)
     return value.rstrip("/")
 
 
 def _tenant_url(value: str) -> str:
-    if "/public-api" in urlsplit(value).path:
+    bare = _base_url(value)
+    if "/public-api" in urlsplit(bare).path:
         raise ValueError("must end before /public-api")
-    return _base_url(value)
+    return bare
+
+
+def _host(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?", value):
+        raise ValueError("must be an address or a host name alone, such as 0.0.0.0 or ::1")
+    return value
 
 
 def _path(value: str) -> str:
@@ -80,9 +86,16 @@ def _credentials(value: str) -> str:
 
 
 def _token(value: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
-        raise ValueError("contains a blank, a line end or a character that an HTTP header cannot carry")
+    if (fault := key_text.fault_of(value.get_secret_value())) is not None:
+        raise ValueError(fault)
     return value
+
+
+def _keys(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    for value in values:
+        if (fault := key_text.fault_of(value.get_secret_value(), sendable=False)) is not None:
+            raise ValueError(f"a key {fault}")
+    return values
 
 
 def _prefix(value: str) -> str:
@@ -93,7 +106,9 @@ def _prefix(value: str) -> str:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_some)]
-Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_split), AfterValidator(_some)]
+Secrets = Annotated[
+    tuple[SecretStr, ...], BeforeValidator(_split), AfterValidator(_some), AfterValidator(_keys)
+]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -118,6 +133,10 @@ class Settings(BaseModel):
     )
     public_url: Annotated[str, AfterValidator(_base_url)] | None = Field(
         None, description="base URL under which AMPECO reaches this service"
+    )
+    allow_plain_http: bool = Field(
+        False,
+        description="whether tenant and public URL may be http beyond this machine, readable on the way",
     )
     webhook_path: Annotated[str, AfterValidator(_path)] = Field(
         "/webhooks/ampeco", description="path of the webhook endpoint on the public port"
@@ -165,9 +184,10 @@ class Settings(BaseModel):
         "awr:",
         description="prefix of every Redis key, including RQ's; on a cluster `awr:` means `{awr}:`, one hash slot",
     )
-    data_dir: Path = Field(
+    data_dir: Path | None = Field(
         Path("~/.local/state/ampeco-receiver"),
-        description="folder of the embedded store; `$STATE_DIRECTORY` or `$XDG_STATE_HOME` changes the default",
+        description="folder of the embedded store, of this user alone; `$STATE_DIRECTORY` or `$XDG_STATE_HOME` "
+        "changes the default",
     )
     lanes: int = Field(16, ge=1, le=1024, description="number of lanes, fixed for the life of a log")
     durability: Annotated[str, AfterValidator(check_durability)] = Field(
@@ -202,9 +222,13 @@ class Settings(BaseModel):
     isolated_memory_mb: int = Field(
         256, ge=16, le=1 << 20, description="memory limit of an isolated handler's attempt, in MiB"
     )
-    host: str = Field("127.0.0.1", description="address of the public port: webhook and `/health/*`")
+    host: Annotated[str, AfterValidator(_host)] = Field(
+        "127.0.0.1", description="address of the public port: webhook and `/health/*`"
+    )
     port: Port = Field(8080, description="the public port")
-    admin_host: str = Field("127.0.0.1", description="address of the admin port: metrics and detailed health")
+    admin_host: Annotated[str, AfterValidator(_host)] = Field(
+        "127.0.0.1", description="address of the admin port: metrics and detailed health"
+    )
     admin_port: Port = Field(9090, description="the admin port")
     max_body_bytes: int = Field(
         1048576, ge=1024, le=32 * 1048576, description="largest accepted body, in bytes"
@@ -240,6 +264,16 @@ class Settings(BaseModel):
         secrets = self.signing_keys or ((self.api_token,) if self.api_token else ())
         return tuple(SigningKey.of(secret.get_secret_value()) for secret in secrets)
 
+    @property
+    def short_keys(self) -> tuple[str, ...]:
+        """The names of the settings that hold a key which is short enough to be guessed."""
+        held = {"AWR_API_TOKEN": (self.api_token,), "AWR_SIGNING_KEYS": self.signing_keys or ()}
+        return tuple(
+            name
+            for name, keys in held.items()
+            if any(key and len(key.get_secret_value()) < key_text.SHORT_CHARS for key in keys)
+        )
+
     def summary(self) -> dict[str, object]:
         """Describe every setting for the log: its value, or for a secret only whether it is set."""
         return {
@@ -274,11 +308,13 @@ def load(
     values = {name: given.text for name, given in given_values(environ).items()}
     try:
         settings = Settings.model_validate(
-            {"AWR_DATA_DIR": str(state_folder(environ)), **(defaults or {}), **values}
+            {"AWR_DATA_DIR": state_folder(environ), **(defaults or {}), **values}
         )
     except ValidationError as error:
         raise _first_fault(error) from None
     settings = _in_one_slot(settings)
+    refuse_plain_http(settings)
+    refuse_odd_proxy(settings, environ)
     if settings.signature_tolerance_s is not None and settings.signature_scheme == "body":
         raise SettingsError(
             "AWR_SIGNATURE_TOLERANCE_S",

@@ -12,10 +12,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ampeco.key_text import unseen_character
 from receiver.errors import SettingsError
+from receiver.settings_checks import expanded, home_of
 
 PREFIX = "AWR_"
 SECRETS_DIR = "AWR_SECRETS_DIR"
+_FILE_PATHS = ("AWR_DATA_DIR", "AWR_ENTITY_KEYS_FILE", SECRETS_DIR)
 
 _LINKED_NAME = re.compile(
     r"AWR(_\w+)?(_SERVICE_(HOST|PORT(_\w+)?)|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
@@ -40,27 +43,37 @@ def read(environ: Mapping[str, str], known: Collection[str]) -> dict[str, Given]
     given: dict[str, Given] = {}
     for name, text in environ.items():
         if name.startswith(PREFIX) and _is_setting(name, text, known):
-            given[name] = Given(text, "env")
+            given[name] = Given(_usable(name, text, environ), "env")
     if SECRETS_DIR in given:
         for name, text in _read_files(Path(given[SECRETS_DIR].text), known).items():
             if name in given:
                 raise SettingsError(
                     name, f"is set in the environment and in {SECRETS_DIR}", "remove one of them"
                 )
-            given[name] = Given(text, "file")
-    for name, value in given.items():
-        if not value.text.strip():
-            raise SettingsError(name, "is empty", "give it a value or unset it")
+            given[name] = Given(_usable(name, text, environ), "file")
     return given
 
 
-def state_folder(environ: Mapping[str, str]) -> Path:
-    """Return the default folder for data: systemd's, else the one of the XDG specification."""
+def _usable(name: str, text: str, environ: Mapping[str, str]) -> str:
+    """Return a value; refuse what no setting can be, before anything else is made of it."""
+    if not text.strip():
+        raise SettingsError(name, "is empty", "give it a value or unset it")
+    if (fault := unseen_character(text, allowed="\t\r\n")) is not None:
+        raise SettingsError(name, fault, "type the value again; save a file as UTF-8 without BOM")
+    bare = text.strip()
+    if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
+        raise SettingsError(name, "is in quotes, which are part of the value here", "leave them out")
+    return expanded(name, text, environ) if name in _FILE_PATHS else text
+
+
+def state_folder(environ: Mapping[str, str]) -> Path | None:
+    """Return the default folder for data: systemd's, else the one of the XDG specification; None without HOME."""
     if environ.get("STATE_DIRECTORY"):  # systemd may name several
         return Path(environ["STATE_DIRECTORY"].split(":")[0])
     if environ.get("XDG_STATE_HOME"):
         return Path(environ["XDG_STATE_HOME"]) / "ampeco-receiver"
-    return Path(environ.get("HOME", "/tmp")) / ".local/state/ampeco-receiver"  # noqa: S108
+    home = home_of(environ)
+    return None if home is None else Path(home) / ".local/state/ampeco-receiver"
 
 
 def _is_setting(name: str, text: str, known: Collection[str]) -> bool:
@@ -80,13 +93,14 @@ def _is_setting(name: str, text: str, known: Collection[str]) -> bool:
 
 
 def _read_files(folder: Path, known: Collection[str]) -> dict[str, str]:
+    texts: dict[str, str] = {}
     try:
-        paths = [path for path in sorted(folder.iterdir()) if path.name.startswith(PREFIX) and path.is_file()]
-        texts = {path.name: path.read_bytes().decode() for path in paths}
-    except (OSError, UnicodeDecodeError) as error:
-        fault = error.strerror if isinstance(error, OSError) else "a file is not UTF-8"
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith(PREFIX) and path.is_file():
+                texts[path.name] = path.read_bytes().decode(errors="surrogateescape")
+    except OSError as error:
         raise SettingsError(
-            SECRETS_DIR, f"cannot be read ({fault})", "make it a folder of readable text files"
+            SECRETS_DIR, f"cannot be read ({error.strerror})", "make it a folder of readable text files"
         ) from None
     for name, text in texts.items():
         _is_setting(name, text, known)

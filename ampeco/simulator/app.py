@@ -1,7 +1,7 @@
 """The pretend tenant as a web application: its API, the control endpoints, and the sender that delivers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 
 from starlette.applications import Starlette
@@ -20,8 +20,12 @@ from ampeco.simulator.store import Store
 from ampeco.simulator.tenant import Tenant
 
 
-def create_app(tenant: Tenant) -> Starlette:
-    """The API and the control endpoints; its lifespan runs the sender, without it deliveries stay pending."""
+def create_app(tenant: Tenant, hosts: Collection[str] | None = None) -> Starlette:
+    """The API and the control endpoints; its lifespan runs the sender, without it deliveries stay pending.
+
+    Args:
+        hosts: as those of `Control`; None for an app that listens at no port.
+    """
     scenario = Scenario(tenant)
     api = Api(tenant, scenario, Store(World(lambda: scenario.fleet)))
 
@@ -43,7 +47,7 @@ def create_app(tenant: Tenant) -> Starlette:
     return Starlette(
         routes=[
             Route("/public-api/{path:path}", api.endpoint, methods=list(METHODS)),
-            *Control(tenant, scenario).routes(),
+            *Control(tenant, scenario, hosts).routes(),
         ],
         exception_handlers={Refused: refuse, HTTPException: _no_such_path},
         lifespan=lifespan,

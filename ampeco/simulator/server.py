@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
@@ -19,11 +19,14 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(tenant: Tenant, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+async def serving(
+    tenant: Tenant, host: str = "127.0.0.1", port: int = 0, *, hosts: Iterable[str] = ()
+) -> AsyncIterator[str]:
     """Serve in the running loop as long as the block lasts.
 
     Args:
         port: 0 = any free one.
+        hosts: further names under which the control endpoints may be reached.
 
     Yields:
         The base URL, to be used as tenant URL.
@@ -32,7 +35,7 @@ async def serving(tenant: Tenant, host: str = "127.0.0.1", port: int = 0) -> Asy
         OSError: the address cannot be had.
     """
     config = uvicorn.Config(
-        create_app(tenant),
+        create_app(tenant, {host, *hosts}),
         lifespan="on",
         ws="none",
         log_config=None,

@@ -115,11 +115,15 @@ class Box:
         *,
         params: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        answer = self._http.request(method, f"/simulator/{what}", json=body, params=params)
+        answer = self._http.request(method, f"/simulator/{what}", json=_json(method, body), params=params)
         if not answer.is_success:
             raise ValueError(f"the simulator refuses {what}: {answer.text}")
         found: dict[str, Any] = answer.json()
         return found
+
+
+def _json(method: str, body: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return {} if body is None and method in ("POST", "PATCH") else body
 
 
 @contextmanager

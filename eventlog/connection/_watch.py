@@ -13,6 +13,7 @@ import threading
 def main() -> int:
     # A terminal's Ctrl-C goes to the starting process, which stops the server in its own order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.umask(0o077)  # what the server writes is for this user alone
     server = subprocess.Popen(  # noqa: S603 - the command is our caller's own
         sys.argv[1:],
         stdin=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from eventlog.connection import cluster, credentials, sentinel, tls
+from eventlog.connection import cluster, credentials, sentinel, server_url, tls
 from eventlog.connection.packing import Packed
 
 MAX_CONNECTIONS = 5  # what happens often goes through the one connection of a Channel
@@ -25,7 +25,7 @@ MAX_CONNECTIONS = 5  # what happens often goes through the one connection of a C
 # Schemes whose clients find their server themselves.
 _GUIDED: dict[str, Any] = {scheme: guide for guide in (sentinel, cluster) for scheme in guide.SCHEMES}
 
-SCHEMES = ("redis", "rediss", "unix", *_GUIDED)
+SCHEMES = (*server_url.SCHEMES, *_GUIDED)
 
 
 def check_url(url: str) -> None:
@@ -36,8 +36,11 @@ def check_url(url: str) -> None:
     """
     if url.partition("://")[0].lower() not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}")
-    if guide := _guide(url):
-        guide.check(url)
+    guide = _guide(url)
+    (guide or server_url).check(url)
+    if not url.isprintable() or " " in url:
+        raise ValueError("holds a blank or a character that is not printable; percent-encode it")
+    if guide:
         return
     try:
         pool = redis.ConnectionPool.from_url(url)

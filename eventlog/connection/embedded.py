@@ -24,6 +24,8 @@ from typing import IO, Self
 
 import redis
 
+from eventlog.connection.private_folder import NotPrivate, check_private, make_private
+
 _START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 20.0
 _LOCK_TIMEOUT_S = 3.0  # a server whose starter was just killed needs some time to end
@@ -31,7 +33,7 @@ _MAX_SOCKET_PATH = 100  # sun_path holds 104 bytes on macOS and 108 on Linux
 
 
 class EmbeddedServerError(Exception):
-    """The embedded server could not be started: no binary, a locked folder, or an early exit."""
+    """The embedded server cannot be used: no binary, a locked folder, one of other users, or an early exit."""
 
 
 def server_binary() -> Path:
@@ -66,7 +68,23 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
+        """Return the URL of the server, running or not."""
         return f"unix://{self._socket}"
+
+    @property
+    def runs(self) -> bool:
+        """Return whether a server seems to run.
+
+        Raises:
+            EmbeddedServerError: another user could have put something else in its place.
+        """
+        try:
+            check_private(self._socket.parent)
+        except NotPrivate as error:
+            raise EmbeddedServerError(str(error)) from None
+        except OSError:
+            return False
+        return self._socket.exists()
 
     @property
     def pid(self) -> int:
@@ -82,12 +100,11 @@ class EmbeddedServer:
         """Start the server and wait until it answers.
 
         Raises:
-            EmbeddedServerError: another process uses the folder, or the server did not come up.
+            EmbeddedServerError: another process uses the folder, it is not ours alone, or the server did not come up.
         """
         binary = server_binary()
-        self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._make_folders()
         self._lock = _locked(self._data_dir / "lock")
-        self._socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._socket.unlink(missing_ok=True)
         options = {
             "port": "0",
@@ -112,6 +129,16 @@ class EmbeddedServer:
             start_new_session=True,
         )
         self._wait_until_answering()
+
+    def _make_folders(self) -> None:
+        try:
+            make_private(self._data_dir)
+            if self._socket.parent != self._data_dir:  # in a folder where every user may make one
+                with contextlib.suppress(FileExistsError):
+                    self._socket.parent.mkdir(mode=0o700)
+                check_private(self._socket.parent)
+        except NotPrivate as error:
+            raise EmbeddedServerError(str(error)) from None
 
     def stop(self) -> None:
         """Shut the server down cleanly; it saves its data first."""

@@ -50,6 +50,7 @@ _HINTS: Final = {
     "redis-no-permission": "grant the ACL user the command; deploy/README.md has the least that is needed",
     "redis-login-refused": "check user and password in AWR_REDIS_URL",
     "redis-tls": "check the scheme (rediss:// or redis://), ssl_ca_certs and the names in the certificate",
+    "redis-no-database": "the server has no database of the number in AWR_REDIS_URL; use /0",
     "redis-loading": "the server reads its data after a start; wait",
     "redis-read-only": "the server is a replica; use the address of the master",
     "redis-not-persisting": "the server cannot write its data to disk; check its disk and log",
@@ -60,7 +61,7 @@ _HINTS: Final = {
     "redis-refused": "the server refused a command; its log may say why",
 }
 SLUGS: Final = tuple(_HINTS)
-REFUSED: Final = ("redis-no-permission", "redis-login-refused", "redis-tls")
+REFUSED: Final = ("redis-no-permission", "redis-login-refused", "redis-tls", "redis-no-database")
 """Reasons that no waiting helps against: the configuration is wrong."""
 UNCLEAR: Final = ("redis-unreachable", "redis-refused")
 """Reasons of errors that no other reason fits; their own text says more."""
@@ -87,6 +88,7 @@ _BY_CLASS: Final = (
     (BusyLoadingError, "redis-loading"),
 )
 _TOO_MANY: Final = "max number of clients"
+_NO_DATABASE: Final = ("DB index is out of range", "invalid DB index", "SELECT is not allowed")
 _FORBIDDEN: Final = ("The user executing the script can't", "ACL failure in script")  # without NOPERM
 _A_KEY: Final = re.compile(r"access (a|at least one of the) key|permissions to access .*key")
 _NAMED: Final = re.compile(r"(?:run|execute) the '([^']+)' command|permissions? to run the '([^']+)'")
@@ -117,6 +119,8 @@ def _slug(error: BaseException) -> str | None:
         return "redis-tls"
     if _TOO_MANY in text:
         return "redis-too-many-clients"
+    if isinstance(error, ResponseError) and any(words in text for words in _NO_DATABASE):
+        return "redis-no-database"
     if any(words in text for words in _FORBIDDEN):
         return "redis-no-permission"
     for kind, slug in _BY_CLASS:

@@ -66,8 +66,12 @@ def parse(url: str) -> Watched:
         ValueError: the text says what to fix. It repeats no part of the URL, since any could be part of a password.
     """
     scheme, _, rest = url.partition("://")
+    if "#" in rest:
+        raise ValueError("has a '#'; percent-encode special characters in a password")
     rest, _, query = rest.partition("?")
     authority, _, path = rest.partition("/")
+    if "@" in path:
+        raise ValueError("has an '@' after a '/'; percent-encode special characters in a password")
     login, _, hosts = authority.rpartition("@")
     username, _, password = login.partition(":")
     service, db = _service(path)

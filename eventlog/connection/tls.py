@@ -35,9 +35,6 @@ def check(options: Mapping[str, Any]) -> None:
     Raises:
         ValueError: it cannot; the text names no part of the URL.
     """
-    unknown = sorted(name for name in options if name.startswith("ssl_") and name not in OPTIONS)
-    if unknown:
-        raise ValueError(f"has an unknown TLS option; what can be given is {', '.join(OPTIONS)}")
     if options.get("ssl_cert_reqs", "required") not in _VERIFY:
         raise ValueError(f"must give ssl_cert_reqs as one of {', '.join(_VERIFY)}")
     try:

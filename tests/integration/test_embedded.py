@@ -79,3 +79,72 @@ def test_a_long_path_leaves_no_folder_behind(tmp_path: Path, monkeypatch: pytest
         with EmbeddedServer(tmp_path / ("long" * 30)) as server:
             assert server.url.startswith(f"unix://{short}/awr-")
         assert list(Path(short).iterdir()) == []
+
+
+def _mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_what_the_server_writes_is_for_this_user_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o755)
+    before = os.umask(0)
+    try:
+        with EmbeddedServer(folder, appendfsync="always") as server:
+            assert _mode(folder) == 0o700
+            with redis.Redis.from_url(server.url) as client:
+                client.set("a", "b")
+                client.bgrewriteaof()
+                soon(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0)
+            written = [path for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
+            assert len(written) > 2
+            assert {path.name: _mode(path) & 0o077 for path in written} == {path.name: 0 for path in written}
+    finally:
+        os.umask(before)
+
+
+@pytest.fixture
+def far_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder whose name is too long for a socket, and a temporary folder of all users."""
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.mkdtemp(dir="/tmp"))
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    return folder
+
+
+def test_a_socket_folder_that_is_open_to_others_is_not_used(far_away: Path) -> None:
+    server = EmbeddedServer(far_away)
+    socket_folder = Path(server.url.removeprefix("unix://")).parent
+    socket_folder.mkdir(mode=0o700)
+    socket_folder.chmod(0o755)
+    for attempt in (server.start, lambda: server.runs):
+        with pytest.raises(EmbeddedServerError, match="open to other users"):
+            attempt()
+
+
+def test_a_link_in_place_of_the_socket_folder_is_not_followed(far_away: Path, tmp_path: Path) -> None:
+    server = EmbeddedServer(far_away)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    (elsewhere / "valkey.sock").touch()
+    Path(server.url.removeprefix("unix://")).parent.symlink_to(elsewhere)
+    for attempt in (server.start, lambda: server.runs):
+        with pytest.raises(EmbeddedServerError, match="is no folder"):
+            attempt()
+
+
+def test_a_folder_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = EmbeddedServer(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    for attempt in (server.start, lambda: server.runs):
+        with pytest.raises(EmbeddedServerError, match="belongs to another user"):
+            attempt()
+
+
+def test_a_socket_folder_of_ours_serves(far_away: Path) -> None:
+    server = EmbeddedServer(far_away)
+    assert not server.runs
+    with server:
+        assert server.runs
+        assert _mode(Path(server.url.removeprefix("unix://")).parent) == 0o700
+    assert not server.runs

@@ -1,16 +1,21 @@
 """The control endpoints under /simulator: drive the simulation, and read what was sent, answered and called.
 
-They ask for no token: every client that reaches this port may drive the simulation.
+They ask for no token: every program that reaches this port may drive the simulation. A web page may not, although
+the browser that shows it reaches the port: it can send no JSON to another origin, and a name of its own that leads
+here (DNS rebinding) is none of our hosts.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import ipaddress
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from ampeco import key_text
 from ampeco.simulator.api import answers
 from ampeco.simulator.api.requests import read_letter
 from ampeco.simulator.fleet.announcements import encode
@@ -28,14 +33,36 @@ MAX_PER_PAGE = 1000
 
 
 class Control:
-    """The control endpoints."""
+    """The control endpoints.
 
-    def __init__(self, tenant: Tenant, scenario: Scenario) -> None:
+    Args:
+        hosts: names under which they may be reached, in addition to localhost and every IP address; None for all.
+    """
+
+    def __init__(self, tenant: Tenant, scenario: Scenario, hosts: Collection[str] | None = None) -> None:
         self._tenant = tenant
         self._scenario = scenario
+        self._hosts = None if hosts is None else {host.lower() for host in hosts}
 
     def routes(self) -> list[BaseRoute]:
         """What is where."""
+        return [
+            Route(route.path, self._guarded(route.endpoint), methods=list(route.methods or ()))
+            for route in self._routes()
+        ]
+
+    def _guarded(self, endpoint: Callable[[Request], Awaitable[Response]]) -> Any:
+        async def guarded(request: Request) -> Response:
+            if self._hosts is not None and not _is_among(request.headers.getlist("host"), self._hosts):
+                raise Refused(403, "This host is none of the simulator's; --allow-host adds one.")
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if request.method in ("POST", "PATCH") and kind != "application/json":
+                raise Refused(415, "The body must be application/json; {} will do.")
+            return await endpoint(request)
+
+        return guarded
+
+    def _routes(self) -> list[Route]:
         return [
             Route("/simulator/state", self._state, methods=["GET"]),
             Route("/simulator/actions", self._actions, methods=["GET"]),
@@ -141,8 +168,9 @@ class Control:
     async def _add_token(self, request: Request) -> Response:
         given = await _json(request)
         token = given.get("token") if isinstance(given, dict) else None
-        if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
-            raise Refused(422, "The given data was invalid.", errors={"token": ["must be printable ASCII"]})
+        fault = key_text.fault_of(token) if isinstance(token, str) else "must be a text"
+        if not isinstance(token, str) or fault is not None:
+            raise Refused(422, "The given data was invalid.", errors={"token": [f"token {fault}"]})
         self._tenant.add_token(token, read_only=bool(isinstance(given, dict) and given.get("read_only")))
         return await self._tokens(request)
 
@@ -168,6 +196,18 @@ class Control:
             raise Refused(
                 422, "The given data was invalid.", errors={"concurrency": [f"concurrency {fault}"]}
             )
+
+
+def _is_among(said: list[str], hosts: Collection[str]) -> bool:
+    try:
+        (host,) = said
+        name = urlsplit(f"//{host}").hostname or ""
+        if name == "localhost" or name in hosts:
+            return True
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 async def _json(request: Request) -> object:

@@ -198,7 +198,7 @@ def test_deliveries_are_read_by_page_and_counters_start_anew() -> None:
         rest = (await s.client.get("/simulator/deliveries", params={"after": first["next"]})).json()
         assert [made["answers"] for made in rest["deliveries"]] == [["200"], ["200"]]
         assert rest["next"] is None
-        assert (await s.client.post("/simulator/reset-counters")).json()["sent"] == 0
+        assert (await s.client.post("/simulator/reset-counters", json={})).json()["sent"] == 0
 
     serve(story)
 

@@ -313,11 +313,11 @@ def test_a_disabled_subscription_cannot_be_resent_until_it_is_enabled() -> None:
     async def scene(client: httpx2.AsyncClient) -> None:
         subscription = await subscribe(client, HOOK)
         wish = {"notifications": ["BootNotification"]}
-        disabled = await client.post(f"/simulator/subscriptions/{subscription}/disable")
+        disabled = await client.post(f"/simulator/subscriptions/{subscription}/disable", json={})
         assert disabled.json()["subscription"]["enabled"] is False
         resend = f"{ACTIONS}/notifications/v1.0/{subscription}/resend"
         assert (await client.post(resend, json=wish)).status_code == 422
-        await client.post(f"/simulator/subscriptions/{subscription}/enable")
+        await client.post(f"/simulator/subscriptions/{subscription}/enable", json={})
         assert (await client.post(resend, json=wish)).status_code == 202
 
     play(scene)

@@ -357,12 +357,12 @@ def test_stop_makes_no_new_ones_and_retries_go_on() -> None:
         await s.start(charge_points=5, rate=200)
         assert (await s.client.post("/simulator/start", json={})).status_code == 409
         await until(lambda: s.tenant.attempts >= 10)
-        stopped = (await s.client.post("/simulator/stop")).json()["scenario"]
+        stopped = (await s.client.post("/simulator/stop", json={})).json()["scenario"]
         assert not stopped["running"]
         s.receiver.status = 200
         counts = await s.settled(stopped["made"])
         assert counts["delivered"] == stopped["made"]
-        assert (await s.client.post("/simulator/stop")).status_code == 200
+        assert (await s.client.post("/simulator/stop", json={})).status_code == 200
 
     play(story, Habits(retry_pauses_s=(0.05,) * 100))
 
