@@ -9,10 +9,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 Redis or AMPECO 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -55,7 +54,8 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs["standalone_mode"] = False
         if (found := foreign_file()) is not None:
-            sys.exit(_fail(2, found))
+            click.echo(f"ampeco-receiver: {found}", err=True)  # before anything of our rooms is imported
+            sys.exit(2)
         try:
             code = super().main(*args, **kwargs)
         except click.exceptions.NoArgsIsHelpError as error:
@@ -109,7 +109,9 @@ def _line_of(error: Exception) -> str:
 
 
 def _fail(code: int, message: str) -> int:
-    click.echo(f"ampeco-receiver: {message}", err=True)
+    from commands.output import print_line
+
+    print_line(f"ampeco-receiver: {message}", err=True)
     return code
 
 
@@ -167,26 +169,3 @@ def store_url(settings: Settings) -> str:
         f"is not set, and no `run` is active in {settings.data_dir}",
         "set it, or start `ampeco-receiver run` first",
     )
-
-
-def print_json(document: object) -> None:
-    """Print one JSON document to stdout."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as aligned columns to stdout; `-` stands for an empty cell."""
-    texts = [list(heads), *([_text(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    for row in texts:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def print_fields(fields: Mapping[str, object]) -> None:
-    """Print one `name: value` per line to stdout; `-` stands for an empty value."""
-    for name, value in fields.items():
-        click.echo(f"{name + ':':<13} {_text(value)}")
-
-
-def _text(value: object) -> str:
-    return "-" if value in (None, "") else str(value)

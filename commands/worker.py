@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options, prepare
+from commands.output import print_line
 from commands.processes import child_option, own_command
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
     try:
         code = process.run()
     except HandlerError as error:
-        click.echo(f"ampeco-receiver: {error}", err=True)
+        print_line(f"ampeco-receiver: {error}", err=True)
         return 2
     if code == RECYCLED:
         # A handler's thread never returned; a polite exit would wait for it.

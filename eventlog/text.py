@@ -11,6 +11,7 @@ from typing import Final
 
 REASON_CHARS: Final = 1_000
 LINE_COLUMNS: Final = 10_000
+CELL_COLUMNS: Final = 120
 CUT: Final = "…"
 
 _MARKS_IN_A_ROW = 3  # on one character; more of them would cover the rows above and below
