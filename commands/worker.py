@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ampeco.names import fault_of_queue
 from commands import options, prepare
 from commands.output import print_line
 from commands.processes import child_option, own_command
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 @click.option("--isolated", is_flag=True, hidden=True, help="The child for isolated handlers.")
 def worker(queue: str, processes: int, load: tuple[str, ...], child: bool, isolated: bool) -> None:
     """Run the handlers of the installed plugins."""
+    if fault := fault_of_queue(queue):
+        raise click.BadParameter(fault, param_hint="--queue")
     if queue.endswith(".isolated"):
         raise click.UsageError("--queue: the worker of the queue before .isolated serves both.")
     settings = prepare(need=("AWR_REDIS_URL",))

@@ -29,7 +29,10 @@ _PLAIN = (int, float, type(None))
 
 def bound_fields(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Bound names, values and number of the fields of a line."""
-    fields = {bounded(name, _NAME_CHARS): _bounded(name, value) for name, value in event.items()}
+    fields = {
+        name if len(name) <= _NAME_CHARS else bounded(name, _NAME_CHARS): _bounded(name, value)
+        for name, value in event.items()
+    }
     if len(fields) <= _MOST_FIELDS:
         return fields
     kept = dict(islice(fields.items(), _MOST_FIELDS))
@@ -43,7 +46,7 @@ def for_terminal(logger: WrappedLogger, method: str, event: EventDict) -> EventD
 
 
 def _bounded(name: str, value: object) -> Any:
-    if isinstance(value, _PLAIN):
+    if isinstance(value, _PLAIN) or (type(value) is str and len(value) <= REASON_CHARS and value.isascii()):
         return value
     if isinstance(value, str):
         return _without_middle(value) if name in _TRACES else bounded(value)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from ampeco.names import fault_of_type
 from ampeco.signature import SigningKey
 from eventlog.connection import cluster, credentials
 from eventlog.connection.connect import check_url
@@ -38,6 +39,13 @@ def _split(value: object) -> object:
 def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if not values:
         raise ValueError("has no entry")
+    return values
+
+
+def _types(values: tuple[str, ...]) -> tuple[str, ...]:
+    for number, name in enumerate(values, 1):
+        if fault := fault_of_type(name):
+            raise ValueError(f"type {number} {fault}")
     return values
 
 
@@ -143,7 +151,7 @@ class Settings(BaseModel):
         alias="AWR_REGISTER",
         description="`auto`, `ephemeral` (subscribes at start, unsubscribes at exit; default of `run`) or `off`",
     )
-    notifications: Names | None = Field(
+    notifications: Annotated[Names, AfterValidator(_types)] | None = Field(
         None, description="the types to subscribe (unset: those that the handlers want)"
     )
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(

@@ -202,16 +202,23 @@ if two_since then
   remember('HSET', part(copies_name, bucket), new_copies, window_s)
 end
 if accepted > 0 then counts.accepted = accepted end
-for name, by in pairs(by_name) do counts['accepted:' .. name] = by end
-for name, by in pairs(counts) do
-  call('HINCRBY', prefix .. 'counts', name, by)
+local all_counts = prefix .. 'counts'
+for name, by in pairs(counts) do call('HINCRBY', all_counts, name, by) end
+-- Senders choose the names of types, so only so many are counted by name, and those that a handler wants.
+local MOST_NAMES, OTHERS = 1000, '(other)'
+for name, by in pairs(by_name) do
+  local is_new = call('HINCRBY', all_counts, 'accepted:' .. name, by) == by
+  if is_new and call('HLEN', all_counts) > MOST_NAMES and call('HEXISTS', prefix .. 'routes', name) == 0 then
+    call('HDEL', all_counts, 'accepted:' .. name)
+    call('HINCRBY', all_counts, 'accepted:' .. OTHERS, by)
+  end
 end
 -- In two calls, since a batch touches many lanes and types; the entry without a type counts all of a lane.
 local added = {}
 for lane, names in pairs(touched) do
   local all = 0
   for name, by in pairs(names) do
-    added[#added + 1] = {lane .. '|' .. name, by}
+    added[#added + 1] = {lane .. '|' .. name, by, name}
     all = all + by
   end
   added[#added + 1] = {lane .. '|', all}
@@ -220,13 +227,20 @@ if #added > 0 then
   local fields, values = {}, {}
   for i, entry in ipairs(added) do fields[i] = entry[1] end
   for i, before in ipairs(call('HMGET', prefix .. 'added', unpack(fields))) do
-    values[2 * i - 1], values[2 * i] = fields[i], (before or 0) + added[i][2]
+    local name = added[i][3]
+    if not before and name and call('HEXISTS', all_counts, 'accepted:' .. name) == 0 then
+      call('HINCRBY', prefix .. 'added', string.match(fields[i], '^%d+|') .. OTHERS, added[i][2])
+    else
+      values[#values + 1] = fields[i]
+      values[#values + 1] = (before or 0) + added[i][2]
+    end
   end
   call('HSET', prefix .. 'added', unpack(values))
 end
 
--- One mark per lane and type, however many handlers want it: spread_fresh() makes the pairs due. A queue is woken when
--- a mark is new and one of its handlers, not paused, wants the type.
+-- One mark per lane and type, however many handlers want it: spread_fresh() makes the pairs due. A type that only
+-- handlers of everything want is marked as theirs, so that marks are bounded. A queue is woken when a mark is new and
+-- one of its handlers, not paused, wants the type.
 local marks, wanting, paused, routes = {}, {}, paused_handlers(), {}
 local queues = accepted > 0 and call('SMEMBERS', prefix .. 'queues') or {}
 local function serves(queue, name)
@@ -250,7 +264,7 @@ for lane, names in pairs(touched) do
       end
     end
     if #wanted_by[name] > 0 then
-      marks[#marks + 1] = lane .. '|' .. name
+      marks[#marks + 1] = lane .. '|' .. (routes[name] ~= '' and name or '*')
       for _, queue in ipairs(wanted_by[name]) do wanting[queue] = true end
     end
   end
