@@ -213,31 +213,6 @@ for name, by in pairs(by_name) do
     call('HINCRBY', all_counts, 'accepted:' .. OTHERS, by)
   end
 end
--- In two calls, since a batch touches many lanes and types; the entry without a type counts all of a lane.
-local added = {}
-for lane, names in pairs(touched) do
-  local all = 0
-  for name, by in pairs(names) do
-    added[#added + 1] = {lane .. '|' .. name, by, name}
-    all = all + by
-  end
-  added[#added + 1] = {lane .. '|', all}
-end
-if #added > 0 then
-  local fields, values = {}, {}
-  for i, entry in ipairs(added) do fields[i] = entry[1] end
-  for i, before in ipairs(call('HMGET', prefix .. 'added', unpack(fields))) do
-    local name = added[i][3]
-    if not before and name and call('HEXISTS', all_counts, 'accepted:' .. name) == 0 then
-      call('HINCRBY', prefix .. 'added', string.match(fields[i], '^%d+|') .. OTHERS, added[i][2])
-    else
-      values[#values + 1] = fields[i]
-      values[#values + 1] = (before or 0) + added[i][2]
-    end
-  end
-  call('HSET', prefix .. 'added', unpack(values))
-end
-
 -- One mark per lane and type, however many handlers want it: spread_fresh() makes the pairs due. A type that only
 -- handlers of everything want is marked as theirs, so that marks are bounded. A queue is woken when a mark is new and
 -- one of its handlers, not paused, wants the type.
@@ -274,5 +249,25 @@ if #marks > 0 and call('SADD', prefix .. 'fresh', unpack(marks)) > 0 then
   for queue in pairs(wanting) do
     if call('SET', prefix .. 'wake:' .. queue, '1', 'NX', 'PX', throttle_ms) then wake[#wake + 1] = queue end
   end
+end
+-- What was added, in two calls, since a batch touches many lanes and types. The entry without a type counts all of a
+-- lane. The lag needs the types that handlers name; all others are one entry.
+local fields, by_field = {}, {}
+local function add(field, by)
+  if not by_field[field] then fields[#fields + 1] = field end
+  by_field[field] = (by_field[field] or 0) + by
+end
+for lane, names in pairs(touched) do
+  for name, by in pairs(names) do
+    add(lane .. '|' .. ((routes[name] or '') ~= '' and name or OTHERS), by)
+    add(lane .. '|', by)
+  end
+end
+if #fields > 0 then
+  local values = {}
+  for i, before in ipairs(call('HMGET', prefix .. 'added', unpack(fields))) do
+    values[2 * i - 1], values[2 * i] = fields[i], (before or 0) + by_field[fields[i]]
+  end
+  call('HSET', prefix .. 'added', unpack(values))
 end
 return {answers, wake}
