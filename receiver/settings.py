@@ -190,8 +190,8 @@ class Settings(BaseModel):
     log_max_bytes: int = Field(
         1 << 30,
         ge=1 << 20,
-        description="bytes that the log may use in Redis: events, open deliveries, dead letters, the quarantine and "
-        "the last event of each entity",
+        description="bytes that the log may use in Redis: events, open deliveries, dead letters, the quarantine, the "
+        "duplicate window, the history, once-only steps and counters",
     )
     history_days: int = Field(7, ge=1, le=365, description="days for which the outcome of an event is kept")
     ledger_days: int = Field(
