@@ -34,6 +34,7 @@ from eventlog.wake_up_job import NAME, Refused, take
 
 _WORKER_TTL_S = 25
 _JOB_TTL_S = 60  # by then the ticker has sent another one
+_MOST_JOBS = 1_000
 _MAX_WAITING = 1_000
 _MAINTENANCE_S = 30
 _WAIT_S = 2  # for a wake-up: less than the socket's time-out, and than a worker may take to stop
@@ -79,6 +80,8 @@ def enqueue(client: redis.Redis, queues: Iterable[str]) -> None:
             job_id=uuid.uuid4().hex,
         )
         try:
+            if client.llen(target.key) >= _MOST_JOBS:  # without a worker nothing takes them, and they are hints
+                client.delete(target.key)
             target.enqueue_many([job])
         except redis.ResponseError as error:
             if _is_wrong_type(error):  # another client made a key of RQ unusable; what lies in them is a hint
