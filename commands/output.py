@@ -20,7 +20,7 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7e]")
 
 def print_line(text: str, *, err: bool = False) -> None:
     """Print one line to stdout, or to stderr."""
-    click.echo(printable(text), err=err)
+    _echo(printable(text), err=err)
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -29,7 +29,7 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     widths = [max(map(columns_of, column)) for column in zip(*texts, strict=True)]
     for row in texts:
         cells = (cell + " " * (width - columns_of(cell)) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        _echo("  ".join(cells).rstrip())
 
 
 def print_fields(fields: Mapping[str, object]) -> None:
@@ -66,7 +66,14 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def _has_unicode() -> bool:
-    return (sys.stdout.encoding or "").lower().startswith("utf")
+    return (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
+
+
+def _echo(text: str, *, err: bool = False) -> None:
+    try:
+        click.echo(text, err=err)
+    except UnicodeEncodeError:  # an encoding that lacks a character
+        click.echo(text.encode("ascii", "backslashreplace").decode(), err=err)
 
 
 def _text(value: object) -> str:

@@ -80,7 +80,9 @@ def enqueue(client: redis.Redis, queues: Iterable[str]) -> None:
             job_id=uuid.uuid4().hex,
         )
         try:
-            if client.llen(target.key) >= _MOST_JOBS:  # without a worker nothing takes them, and they are hints
+            if (
+                client.llen(target.key) >= _MOST_JOBS
+            ):  # without a worker nothing takes them, and they are hints
                 client.delete(target.key)
             target.enqueue_many([job])
         except redis.ResponseError as error:
