@@ -206,7 +206,7 @@ def encode_open(record: OpenRecord) -> bytes:
         "attempts": record.attempts,
         "crashes": record.crashes,
         "first": record.first_ms,
-        "error": bounded(record.last_error),
+        "error": kept_text(record.last_error),
         "key_id": event.key_id,
         "marks": event.marks if at_us is None else (*event.marks, f"{_OCCURRED}{at_us}"),
         "traceparent": event.traceparent,
@@ -247,7 +247,7 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
             attempts=head["attempts"],
             crashes=head["crashes"],
             first_ms=head["first"],
-            last_error=bounded(head["error"]),
+            last_error=kept_text(head["error"]),
             replayed=head.get("replayed", False),
             log=notes_of(head.get("log", ())),
         )
@@ -259,8 +259,15 @@ def kept_note(note: AttemptNote) -> AttemptNote:
     """Return what the log keeps of a note: bounded and valid texts, and the first actions."""
     actions = tuple(bounded(action, ACTION_CHARS) for action in note.actions[:KEPT_ACTIONS])
     if len(note.actions) > KEPT_ACTIONS:
-        actions = (*actions, f"{CUT} {len(note.actions) - KEPT_ACTIONS} more")
-    return AttemptNote(note.at_ms, bounded(note.outcome), bounded(note.detail), actions)
+        actions = (*actions[:-1], f"{CUT} {len(note.actions) - KEPT_ACTIONS + 1} more")
+    return AttemptNote(note.at_ms, kept_text(note.outcome), kept_text(note.detail), actions)
+
+
+def kept_text(value: object) -> str:
+    """Return what the log keeps of a text. Older code also stored what else JSON has, where an author gave it."""
+    if isinstance(value, str):
+        return bounded(value)
+    return "" if value is None else bounded(json.dumps(value))
 
 
 def notes_of(log: Any) -> tuple[AttemptNote, ...]:
