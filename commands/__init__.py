@@ -11,7 +11,6 @@ from __future__ import annotations
 from commands import interruption  # isort: split
 
 import importlib
-import json
 import logging
 import os
 import sys
@@ -84,7 +83,10 @@ class LazyGroup(click.Group):
 
     def _run(self, words: Sequence[str], *rest: Any, **kwargs: Any) -> int:
         failures.speak_any_text()
-        if (found := foreign_file() or failures.unreadable(words)) is not None:
+        if (found := foreign_file()) is not None:
+            click.echo(f"ampeco-receiver: {found}", err=True)  # before anything of our rooms is imported
+            return 2
+        if (found := failures.unreadable(words)) is not None:
             return failures.fail(2, found)
         try:
             code = super().main([*words], *rest, **{**kwargs, "standalone_mode": False})
@@ -179,29 +181,6 @@ def store_url(settings: Settings) -> str:
         f"is not set, and no `run` is active in {folder}",
         "set it, or start `ampeco-receiver run` first",
     )
-
-
-def print_json(document: object) -> None:
-    """Print one JSON document to stdout."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as aligned columns to stdout; `-` stands for an empty cell."""
-    texts = [list(heads), *([_text(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    for row in texts:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def print_fields(fields: Mapping[str, object]) -> None:
-    """Print one `name: value` per line to stdout; `-` stands for an empty value."""
-    for name, value in fields.items():
-        click.echo(f"{name + ':':<13} {_text(value)}")
-
-
-def _text(value: object) -> str:
-    return "-" if value in (None, "") else str(value)
 
 
 interruption.raise_again()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands import options, prepare, print_fields, print_json, print_table
+from commands import options, prepare
 from commands.options import Moment, on_log
+from commands.output import print_fields, print_json, print_line, print_table
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -71,9 +72,9 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
         print_json(found)
         return
     for row in found:
-        row["log"] = "".join(f"\n    {_attempt(item)}" for item in row["log"])
+        row["log"] = [line for item in row["log"] for line in _attempt(item)]
         for name in {"trace", "body"} & row.keys():
-            row[name] = "".join(f"\n    {line}" for line in str(row[name]).splitlines())
+            row[name] = row[name].split("\n")
         print_fields(row)
 
 
@@ -91,9 +92,11 @@ def retry(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
 
     async def act(log: EventLog, found: list[DeadEntry]) -> dict[str, int]:
         result = await try_again(log, found)
-        return {name: result.get(name, 0) for name in ("put", "open", "gone", "full")}
+        return {"put": 0, "open": 0, "gone": 0, "full": 0, **result}
 
     result = _decide(ids, wanted, yes, as_json, "retry", act)
+    if result and "unreadable" in result:
+        raise click.ClickException(f"{result['unreadable']} were not retried: this version cannot read them")
     if result and result["full"]:
         raise click.ClickException(
             f"{result['full']} were not retried: the handler has too many open events; try again later"
@@ -140,9 +143,9 @@ def _decide(
         plan = {"count": len(found), "reasons": reasons, "first": [_row(entry) for entry in found[:_SHOWN]]}
         print_json({"plan": plan, "done": result is not None, "result": result})
         return result
-    click.echo(
-        f"{len(found)} to {verb}" + "".join(f"\n  {n} of {name}" for name, n in sorted(reasons.items()))
-    )
+    print_line(f"{len(found)} to {verb}")
+    for name, n in sorted(reasons.items()):
+        print_line(f"  {n} of {name}")
     if result is not None:
         click.echo(", ".join(f"{name} {n}" for name, n in result.items()))
     elif found:
@@ -203,9 +206,9 @@ def _details(entry: DeadEntry, with_body: bool) -> dict[str, Any]:
     }
 
 
-def _attempt(note: dict[str, Any]) -> str:
-    called = "".join(f"\n      called {action}" for action in note["actions"])
-    return f"{note['at']} {note['outcome']} {note['detail']}".rstrip() + called
+def _attempt(note: dict[str, Any]) -> list[str]:
+    called = [f"  called {action}" for action in note["actions"]]
+    return [f"{note['at']} {note['outcome']} {note['detail']}".rstrip(), *called]
 
 
 def _print_rows(entries: Sequence[DeadEntry]) -> None:

@@ -13,9 +13,9 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-import click
-
 from commands.demo_counts import HandlerTally, Tally, within_ms
+from commands.output import print_line
+from eventlog.text import printable
 
 _SHOWN_PER_KIND = 2
 _LAST_FACTS = 6
@@ -43,7 +43,7 @@ class PlainView:
         self._told: Counter[str] = Counter()
 
     def say(self, text: str) -> None:
-        click.echo(f"{time.monotonic() - self._began_s:5.1f} s  {text}")
+        print_line(f"{time.monotonic() - self._began_s:5.1f} s  {text}")
         sys.stdout.flush()
 
     def show(self, tally: Tally) -> None:
@@ -71,7 +71,7 @@ class LiveView:
         from rich.text import Text
 
         stamp = f"{time.monotonic() - self._began_s:5.1f} s  "
-        self._live.console.print(Text.assemble((stamp, "dim"), text))
+        self._live.console.print(Text.assemble((stamp, "dim"), printable(text)))
 
     def show(self, tally: Tally) -> None:
         from rich.console import Group
@@ -100,7 +100,7 @@ class LiveView:
     def tell(self, facts: Mapping[str, Any]) -> None:
         text = _sentence(facts)
         if text is not None:
-            self._last.append(text)
+            self._last.append(printable(text))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ from typing import Any
 import click
 
 from commands.child_output import facts_of
+from commands.output import print_line
+from eventlog.text import printable
 from workers.delivery import outcomes
 
 _TRACE_LINES = 5
@@ -43,13 +45,13 @@ class DevView:
         facts = facts_of(line)
         if facts is None:
             if line.strip():
-                click.echo(f"          {line}")
+                print_line(f"          {line}")
             return
         shown = self._row(facts)
         if shown is not None:
             self._print(*shown)
             for place in _places(facts):
-                click.echo(f"          {click.style(place, dim=True)}")
+                click.echo(f"          {click.style(printable(place), dim=True)}")
 
     def _row(self, facts: Mapping[str, Any]) -> tuple[str, str] | None:
         """Return the first word and the rest of the line, or None to leave it out."""
@@ -66,7 +68,7 @@ class DevView:
     def _print(self, word: str, text: str) -> None:
         stamp = datetime.now().astimezone().strftime("%H:%M:%S")
         shown = click.style(f"{word:<8}", fg=_COLOURS.get(word), bold=word != "log")
-        click.echo(f"{click.style(stamp, dim=True)}  {shown} {text.rstrip()}")
+        click.echo(f"{click.style(stamp, dim=True)}  {shown} {printable(text.rstrip())}")
 
 
 def _who(facts: Mapping[str, Any]) -> str:

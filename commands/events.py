@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -12,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands import options, prepare, print_fields, print_json, print_table
+from commands import options, prepare
 from commands.body_shape import shape
 from commands.options import on_log, stored_log
+from commands.output import json_text, print_fields, print_json, print_line, print_table
 from eventlog.clock import rfc3339
 from eventlog.duplicates import repeat_reason
+from eventlog.text import printable
 
 if TYPE_CHECKING:
     from eventlog.duplicates import RepeatReason
@@ -92,13 +93,16 @@ def list_(limit: int, type_: str | None, key: str | None, as_json: bool) -> None
         return
     print_table(_HEADS, map(cells, found))
     if stands is not None:
-        click.echo(_kept(stands), err=True)
+        print_line(_kept(stands), err=True)
 
 
 @events.command()
 @click.argument("id", metavar="ID")
 @click.option(
-    "--body", "with_body", is_flag=True, help="Print only the body, byte by byte; it may hold personal data."
+    "--body",
+    "with_body",
+    is_flag=True,
+    help="Print only the body: byte by byte into a pipe, escaped on a terminal; it may hold personal data.",
 )
 @options.as_json
 def show(id: str, with_body: bool, as_json: bool) -> None:
@@ -112,9 +116,11 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
         print_json({**known, "shape": shape(body), **text})
         return
     if with_body:
-        click.echo(body, nl=False)
         if sys.stdout.isatty():
-            click.echo()
+            for line in body.decode(errors="backslashreplace").split("\n"):
+                print_line(line)
+        else:
+            click.echo(body, nl=False)
         return
     if "marks" in known:
         known["marks"] = ",".join(known["marks"])
@@ -122,7 +128,7 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
     print_fields(known)
     click.echo("shape:" + ("" if shape(body) else f"        {len(body)} bytes that are not JSON"))
     for path, kind in shape(body).items():
-        click.echo(f"    {path}  {kind}")
+        print_line(f"    {path}  {kind}")
 
 
 @events.command()
@@ -140,7 +146,7 @@ def tail(lines: int, follow: bool, type_: str | None, key: str | None, as_json: 
     def show(event: StoredEvent) -> None:
         if type_ in (None, event.type) and key in (None, event.key):
             texts = ("-" if cell in (None, "") else str(cell) for cell in cells(event))
-            said = json.dumps(row(event), ensure_ascii=False) if as_json else "  ".join(texts)
+            said = json_text(row(event)) if as_json else printable("  ".join(texts))
             print(said, flush=True)
 
     async def show_all() -> None:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands import options, prepare, print_json
+from commands import options, prepare
 from commands.explain_text import is_one_event, lines, with_lag
 from commands.options import on_log
+from commands.output import print_json, print_line
 from eventlog.clock import now_ms, rfc3339
 from eventlog.duplicates import repeat_reason
 
@@ -143,7 +144,7 @@ def explain(asked: str, handler: str | None, as_json: bool) -> None:
         print_json(document(found, misfits))
     else:
         for line in lines(found, misfits):
-            click.echo(line)
+            print_line(line)
     if not found.is_known:
         raise click.exceptions.Exit(1)
 

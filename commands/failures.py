@@ -20,16 +20,15 @@ import click
 INTERRUPTED = 130
 _ESCAPE = "json-escape"
 _OURS = Path(__file__).resolve().parents[1]
-_MOST = 2_000  # characters of a line
+_MOST = 2_000  # columns of a line
 
 
 def fail(code: int, message: str) -> int:
     """Print one line to stderr, and return the exit code."""
-    line = "".join(
-        char if char.isprintable() else " " if char in "\n\t" else ascii(char)[1:-1] for char in message
-    )
+    from eventlog.text import printable
+
     with contextlib.suppress(OSError, ValueError):  # nobody reads it
-        click.echo(f"ampeco-receiver: {line if len(line) <= _MOST else line[:_MOST] + ' ...'}", err=True)
+        click.echo(printable(f"ampeco-receiver: {' '.join(message.split())}", _MOST), err=True)
     return code
 
 

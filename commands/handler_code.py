@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands import options, prepare, print_json, print_table
+from commands import options, prepare
 from commands.options import Finite, stored_log
+from commands.output import print_json, print_line, print_table
 from commands.plugin_check import check_plugins
 from eventlog.clock import now_ms
 from receiver.errors import SettingsError
@@ -52,7 +53,7 @@ def check(files: Sequence[str], time_limit_s: float, as_json: bool) -> None:
         heads = ("name", "source", "version", "order", "start", "queue", "calls", "types")
         print_table(heads, [[_cell(row[head]) for head in heads] for row in found.handlers])
         for fault in found.faults:
-            click.echo(f"{fault['source']}: {fault['error']}", err=True)
+            print_line(f"{fault['source']}: {fault['error']}", err=True)
     if found.faults:
         raise click.exceptions.Exit(1)
 
@@ -105,6 +106,8 @@ def the_handler(settings: Settings, name: str, load: Sequence[str]) -> Found:
     sys.path.insert(0, "")
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result
         discovery = discover(load=load, allow=settings.handlers_allow)
+    for fault in discovery.faults:
+        print_line(f"{fault.source}: {fault.message}", err=True)
     for item in discovery.found:
         if item.handler.name == name:
             return item
@@ -167,15 +170,15 @@ def print_trial(event: StoredEvent, trial: Trial) -> None:
     """One run as lines: the event, then one per action."""
     outcome = trial.outcome
     said = ": ".join(part for part in (outcome.kind, outcome.reason, outcome.detail) if part)
-    click.echo(f"{event.event_id}  {event.type}  {event.key or '-'}  {said}")
+    print_line(f"{event.event_id}  {event.type}  {event.key or '-'}  {said}")
     for action in trial.actions:
-        click.echo(
+        print_line(
             f"  would call {action.operation} {action.path} {action.body.decode(errors='replace')}".rstrip()
         )
     for step in trial.steps:
-        click.echo(f"  would do once: {step}")
+        print_line(f"  would do once: {step}")
     for called in trial.called:
-        click.echo(f"  called {called}")
+        print_line(f"  called {called}")
 
 
 def _declared(item: Found) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from commands import options, prepare, print_json
+from commands import options, prepare
 from commands.handler_code import print_trial, ready_handler, the_handler, trial_row
 from commands.options import Moment, stored_log
+from commands.output import print_json, print_line
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
@@ -105,9 +106,9 @@ async def _replay(settings: Settings, select: Select, repeat_steps: bool, yes: b
     if as_json:
         print_json({"plan": plan, "done": result is not None, "result": result})
         return
-    click.echo(f"{found.total} events of {selection.handler} between {plan['from']} and {plan['to']}")
+    print_line(f"{found.total} events of {selection.handler} between {plan['from']} and {plan['to']}")
     for type_name, count in found.by_type.items():
-        click.echo(f"  {count} {type_name}")
+        print_line(f"  {count} {type_name}")
     if found.total:
         click.echo(f"  the first of {plan['first']}, the last of {plan['last']}")
     if "kept_since" in plan:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commands import options, prepare, print_json, print_table
+from commands import options, prepare
 from commands.handler_code import check, run
 from commands.handler_replay import replay
 from commands.new_handler import new
 from commands.options import HandlerName, on_log
+from commands.output import print_json, print_line, print_table
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
@@ -103,9 +104,9 @@ def rename(old: str, new_name: str, yes: bool, as_json: bool) -> None:
     if as_json:
         print_json({"plan": plan, "done": yes})
         return
-    click.echo(f"{old} -> {new_name}: {_amounts(found)}")
-    click.echo(f"deploy the code with the new name: until a worker declares {new_name}, its events wait")
-    click.echo(f"workers that still declare {old} are ignored")
+    print_line(f"{old} -> {new_name}: {_amounts(found)}")
+    print_line(f"deploy the code with the new name: until a worker declares {new_name}, its events wait")
+    print_line(f"workers that still declare {old} are ignored")
     _conclude(yes, "renamed")
 
 
@@ -122,7 +123,7 @@ def retire(name: str, yes: bool, as_json: bool) -> None:
         plan = {"handler": name, **_standing(found), "last_seen_at": rfc3339(found.last_seen_ms)}
         print_json({"plan": plan, "done": yes})
         return
-    click.echo(
+    print_line(
         f"{name}: {_amounts(found)}; all of it is deleted, and so are the results of its once-only steps"
     )
     click.echo("types that no other handler wants leave the notification subscription")
@@ -235,7 +236,7 @@ def _say(as_json: bool, text: str, **document: object) -> None:
     if as_json:
         print_json(document)
     else:
-        click.echo(text)
+        print_line(text)
 
 
 def _conclude(done: bool, verb: str) -> None:

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from commands import print_json, print_table
+from commands.output import print_json, print_table
 
 
 @click.command()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import os
 import re
 import socket
@@ -22,6 +21,7 @@ import click
 from ampeco import key_text
 from ampeco.simulator.fleet.scenario_files import ScenarioError, load, load_file, names
 from commands.options import Finite
+from commands.output import print_json, print_line
 from commands.processes import child_option, end_with_parent, say_ready, stop_on_signals
 from commands.sample_bodies import PathError, change, charge_point_of
 
@@ -206,9 +206,9 @@ def send(notification: str, changes: tuple[str, ...], url: str, show: bool) -> N
     except PathError as error:
         raise click.BadParameter(str(error), param_hint="--set") from None
     if show:
-        click.echo(json.dumps(body, indent=2, ensure_ascii=False))
+        print_json(body)
     if not made:
         raise click.ClickException(
             f"no notification subscription includes {notification}, so nothing was sent"
         )
-    click.echo(f"{notification} is on its way to {made} notification subscription(s)")
+    print_line(f"{notification} is on its way to {made} notification subscription(s)")

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ampeco.names import fault_of_queue
 from commands import options, prepare
+from commands.output import print_line
 from commands.processes import child_option, own_command
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 @click.option("--isolated", is_flag=True, hidden=True, help="The child for isolated handlers.")
 def worker(queue: str, processes: int, load: tuple[str, ...], child: bool, isolated: bool) -> None:
     """Run the handlers of the installed plugins."""
+    if fault := fault_of_queue(queue):
+        raise click.BadParameter(fault, param_hint="--queue")
     if queue.endswith(".isolated"):
         raise click.UsageError("--queue: the worker of the queue before .isolated serves both.")
     settings = prepare(need=("AWR_REDIS_URL",))
@@ -87,7 +91,7 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
     try:
         code = process.run()
     except HandlerError as error:
-        click.echo(f"ampeco-receiver: {error}", err=True)
+        print_line(f"ampeco-receiver: {error}", err=True)
         return 2
     if code == RECYCLED:
         # A handler's thread never returned; a polite exit would wait for it.

@@ -43,8 +43,8 @@ def repeat_reason(marks: Sequence[str]) -> RepeatReason | None:
     return next((cast("RepeatReason", mark) for mark in marks if mark in _REASONS), "unknown")
 
 
-def counted_keys(duplicate_hours: int, two_since: str | None, now_ms: int) -> list[str]:
-    """Return the names (without the prefix) of the keys of the duplicate window that the byte budget counts.
+def window_parts(duplicate_hours: int, two_since: str | None, now_ms: int) -> list[list[str]]:
+    """Return the names (without the prefix) of the keys of the duplicate window, by part, the newest first.
 
     Args:
         duplicate_hours: length of the window.
@@ -53,5 +53,11 @@ def counted_keys(duplicate_hours: int, two_since: str | None, now_ms: int) -> li
     part_hours = max(1, math.ceil(duplicate_hours / 6))
     newest = now_ms // 3_600_000 // part_hours
     hours = [(newest - back) * part_hours for back in range(math.ceil(duplicate_hours / part_hours) + 1)]
-    names = ["last", *([f"copies:{two_since}"] if two_since else [])]
-    return [f"{name}:{hour}" for name in names for hour in hours]
+    names = ["seen", "last", *([f"copies:{two_since}"] if two_since else [])]
+    return [[f"{name}:{hour}" for name in names] for hour in hours]
+
+
+def own_keys(now_ms: int) -> list[str]:
+    """Return the names (without the prefix) of the keys that hold our own nonces."""
+    newest = now_ms // 240_000
+    return [f"own:{newest}", f"own:{newest - 1}"]

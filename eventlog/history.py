@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from eventlog.record import AttemptNote, UnknownRecord, notes_of
+from eventlog.record import AttemptNote, UnknownRecord, kept_note, kept_text, notes_of
 
 OUTCOMES = ("done", "skipped", "filtered", "not-wanted", "superseded", "dead")
 
@@ -73,7 +73,7 @@ def encode(deliveries: Iterable[Settled]) -> bytes:
         eventful = reason or attempts
         packed += _HEAD.pack(int(ms) << _SEQ_BITS | int(seq), key_hash, code | _DETAIL if eventful else code)
         if eventful:
-            detail = {"reason": reason, "attempts": attempts}
+            detail = {"reason": kept_text(reason), "attempts": [kept_note(note) for note in attempts]}
             text = json.dumps({k: v for k, v in detail.items() if v}, separators=(",", ":")).encode()
             packed += _LENGTH.pack(len(text)) + text
     return bytes(packed)
@@ -106,7 +106,7 @@ def _unpacked(data: bytes) -> Iterator[Settled]:
             stream_id=f"{number >> _SEQ_BITS}-{number & (1 << _SEQ_BITS) - 1}",
             key_hash=key_hash,
             outcome=_outcome(code & ~_DETAIL),
-            reason=detail.get("reason", ""),
+            reason=kept_text(detail.get("reason")),
             attempts=notes_of(detail.get("attempts", ())),
         )
 

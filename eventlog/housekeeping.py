@@ -81,5 +81,7 @@ async def _keep(log: EventLog, rules: Keep) -> None:
     found = await keep(log, rules)
     if found.given_up:
         _log.warning("log.trimmed_early", events=found.given_up, bytes=found.bytes, max_bytes=found.max_bytes)
+    if found.forgotten:
+        _log.warning("duplicates.forgotten", parts=found.forgotten, max_bytes=rules.max_bytes)
     if found.is_tight:
         await elect_sooner(log, KEEP_SOON_S, "keeper")

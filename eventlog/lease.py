@@ -25,6 +25,7 @@ from eventlog.history import Settled
 from eventlog.history import encode as encode_history
 from eventlog.log import EventLog
 from eventlog.record import (
+    TRACE_CHARS,
     DeadLetter,
     OpenRecord,
     StoredEvent,
@@ -33,6 +34,7 @@ from eventlog.record import (
     encode_open,
     id_order,
 )
+from eventlog.text import bounded
 
 TTL_S = 6.0
 MARGIN_S = 1.0
@@ -107,8 +109,8 @@ class Settlement:
         arguments.append(len(self.dead))
         for letter in self.dead:
             event = letter.record.event
-            arguments += (event.stream_id, event.type, event.key or "", letter.reason, letter.trace)
-            arguments.append(encode_open(letter.record))
+            arguments += (event.stream_id, event.type, event.key or "", bounded(letter.reason))
+            arguments += (bounded(letter.trace, TRACE_CHARS), encode_open(letter.record))
         arguments.append(len(self.stats))
         for name, by in self.stats.items():
             arguments += (name, by)

@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+from eventlog.text import CUT, bounded
+
 VERSION = 2
 KEPT_ATTEMPTS = 10
+KEPT_ACTIONS = 50  # of one attempt
+ACTION_CHARS = 300
+TRACE_CHARS = 5_000
 OPEN_QUOTA = 10_000  # records that `open` of one (handler, lane) may hold
 _AS_WRITTEN = [b"v", b"t", b"k", b"b", b"r", b"s", b"m"]  # fields of an event without a traceparent
 _VALUES = 7  # of an answer of the step script that leaves the names of these fields out
@@ -225,12 +230,12 @@ def encode_open(record: OpenRecord) -> bytes:
         "attempts": record.attempts,
         "crashes": record.crashes,
         "first": record.first_ms,
-        "error": record.last_error,
+        "error": kept_text(record.last_error),
         "key_id": event.key_id,
         "marks": event.marks if at_us is None else (*event.marks, f"{_OCCURRED}{at_us}"),
         "traceparent": event.traceparent,
         "replayed": record.replayed or record.state == "replay",
-        "log": record.log[-KEPT_ATTEMPTS:],
+        "log": [kept_note(note) for note in record.log[-KEPT_ATTEMPTS:]],
     }
     return json.dumps(head, separators=(",", ":")).encode() + b"\n" + event.body
 
@@ -266,7 +271,7 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
             attempts=head["attempts"],
             crashes=head["crashes"],
             first_ms=head["first"],
-            last_error=head["error"],
+            last_error=kept_text(head["error"]),
             replayed=head.get("replayed", False),
             log=notes_of(head.get("log", ())),
         )
@@ -274,14 +279,30 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
         raise UnknownRecord(f"open record of {stream_id!r} cannot be read") from error
 
 
+def kept_note(note: AttemptNote) -> AttemptNote:
+    """Return what the log keeps of a note: bounded and valid texts, and the first actions."""
+    actions = tuple(bounded(action, ACTION_CHARS) for action in note.actions[:KEPT_ACTIONS])
+    if len(note.actions) > KEPT_ACTIONS:
+        actions = (*actions[:-1], f"{CUT} {len(note.actions) - KEPT_ACTIONS + 1} more")
+    return AttemptNote(note.at_ms, kept_text(note.outcome), kept_text(note.detail), actions)
+
+
+def kept_text(value: object) -> str:
+    """Return what the log keeps of a text. Older code also stored what else JSON has, where an author gave it."""
+    if isinstance(value, str):
+        return bounded(value)
+    return "" if value is None else bounded(json.dumps(value))
+
+
 def notes_of(log: Any) -> tuple[AttemptNote, ...]:
-    """Notes as they were written to JSON.
+    """Notes as they were written to JSON. Those of older code may be long, and hold half a surrogate pair.
 
     Raises:
         TypeError, ValueError: they have another shape.
     """
     return tuple(
-        AttemptNote(at_ms, outcome, detail, tuple(actions)) for at_ms, outcome, detail, actions in log
+        kept_note(AttemptNote(at_ms, outcome, detail, tuple(actions)))
+        for at_ms, outcome, detail, actions in log
     )
 
 

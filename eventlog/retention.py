@@ -13,14 +13,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from eventlog.clock import rfc3339
-from eventlog.duplicates import TWO_SINCE, counted_keys
+from eventlog.duplicates import TWO_SINCE, window_parts
 from eventlog.log import EventLog
 from eventlog.record import id_order
 from eventlog.registry import handler_names
+from eventlog.sizes import Sizes, bytes_of_parts, count_ledgers, measure
 from eventlog.usage import ROOM_FOR_DRAINING, Standing, write_down
 
 _QUARANTINE_TIMES = 7  # as long as events
 _QUARANTINE_SHARE = 0.1  # of the budget
+_HISTORY_SHARE = 0.1
+_DUPLICATES_SHARE = 0.5
+_GAPS = 1_000
 _GIVE_UP_TO = 0.95  # of the budget, so that not every run has to remove some
 _MOST = 10_000  # events that one script may remove
 _NODE = 128  # more than a node of a stream holds; only whole nodes go early
@@ -34,8 +38,8 @@ class Keep:
 
     Attributes:
         hours: minimum time that an event is kept.
-        max_bytes: limit for lanes, open events, dead letters, the quarantine and the last event of each entity
-            together.
+        max_bytes: limit for all that grows: lanes, open events, dead letters, the quarantine, the duplicate window,
+            the history, once-only steps and counters.
         history_days: time that the history of deliveries is kept.
         duplicate_hours: length of the duplicate window.
     """
@@ -58,20 +62,6 @@ class _Lap(NamedTuple):
     length: int
 
 
-class _Sizes(NamedTuple):
-    events: int
-    open: int
-    dead: int
-    quarantine: int
-    duplicates: int
-    used_memory: int
-    max_memory: int
-
-    @property
-    def taken(self) -> int:
-        return self.events + self.open + self.dead + self.quarantine + self.duplicates
-
-
 async def keep(log: EventLog, rules: Keep) -> Standing:
     """Remove what is past its time and measure the room that is left. One process at a time does this."""
     at_ms = await _now_ms(log)
@@ -79,9 +69,15 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
     laps = [await _age(log, lane, rules.hours * _HOUR_MS) for lane in range(log.lanes)]
     await _trim_history(log, handlers, at_ms - rules.history_days * 24 * _HOUR_MS)
     await _trim_quarantine(log, rules, at_ms)
+    await _trim_gaps(log)
     two_since = await log.redis.hget(log.key("subscription"), TWO_SINCE)
-    known = counted_keys(rules.duplicate_hours, two_since.decode() if two_since else None, at_ms)
-    sizes = await _measure(log, handlers, known)
+    window = window_parts(rules.duplicate_hours, two_since.decode() if two_since else None, at_ms)
+    forgotten = await _forget_duplicates(log, rules, window)
+    ledgers = await count_ledgers(log)
+    sizes = await measure(log, handlers, window, steps=ledgers.bytes, at_ms=at_ms)
+    if sizes.history > (history_bytes := _HISTORY_SHARE * rules.max_bytes):
+        await _shorten_history(log, handlers, history_bytes / sizes.history)
+        sizes = await measure(log, handlers, window, steps=ledgers.bytes, at_ms=at_ms)
     given_up, least = 0, 1
     while (excess := _excess(sizes, rules)) > 0 and sizes.events and least <= _NODE:
         share = min(1.0, excess / sizes.events)
@@ -89,7 +85,7 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
         laps = [await _give_up(log, lap.lane, count) for lap, count in zip(laps, most, strict=True)]
         if removed := sum(lap.removed for lap in laps):
             given_up += removed
-            sizes = await _measure(log, handlers, known)
+            sizes = await measure(log, handlers, window, steps=ledgers.bytes, at_ms=at_ms)
         else:
             least *= _NODE
     oldest = [id_order(lap.oldest)[0] for lap in laps if lap.oldest]
@@ -104,8 +100,12 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
         quarantine=sizes.quarantine,
         given_up=given_up,
         duplicates=sizes.duplicates,
+        history=sizes.history,
+        steps=sizes.steps,
+        tables=sizes.tables,
+        forgotten=forgotten,
     )
-    await write_down(log, standing)
+    await write_down(log, standing, ledgers.fields)
     return standing
 
 
@@ -142,6 +142,38 @@ async def _trim_history(log: EventLog, handlers: Sequence[str], before_ms: int) 
         await changes.execute()
 
 
+async def _shorten_history(log: EventLog, handlers: Sequence[str], share: float) -> None:
+    """Remove the oldest entries, so that about this share is left."""
+    streams = [log.key("history", name, lane) for name in handlers for lane in range(log.lanes)]
+    async with log.redis.pipeline(transaction=False) as asked:
+        for stream in streams:
+            asked.xlen(stream)
+        lengths = await asked.execute()
+    async with log.redis.pipeline(transaction=False) as changes:
+        for stream, length in zip(streams, lengths, strict=True):
+            changes.xtrim(stream, maxlen=int(_GIVE_UP_TO * share * length), approximate=False)
+        await changes.execute()
+
+
+async def _forget_duplicates(log: EventLog, rules: Keep, window: Sequence[Sequence[str]]) -> int:
+    """Remove the oldest parts of the duplicate window that go beyond its share of the budget; return how many."""
+    taken, forgotten = 0, 0
+    for part, size in zip(window, await bytes_of_parts(log, window), strict=True):
+        taken += size
+        if size and taken > _DUPLICATES_SHARE * rules.max_bytes:
+            await log.redis.unlink(*map(log.key, part))
+            forgotten += 1
+    return forgotten
+
+
+async def _trim_gaps(log: EventLog) -> None:
+    """Remove the oldest gaps beyond a number."""
+    gaps = log.key("gaps")
+    if await log.redis.hlen(gaps) > _GAPS:
+        oldest = sorted(map(int, await log.redis.hkeys(gaps)))[:-_GAPS]
+        await log.redis.hdel(gaps, *oldest)
+
+
 async def _trim_quarantine(log: EventLog, rules: Keep, at_ms: int) -> None:
     stream = log.key("quarantine")
     before_ms = at_ms - _QUARANTINE_TIMES * rules.hours * _HOUR_MS
@@ -152,35 +184,7 @@ async def _trim_quarantine(log: EventLog, rules: Keep, at_ms: int) -> None:
         await log.redis.xtrim(stream, maxlen=int(kept), approximate=False)
 
 
-async def _measure(log: EventLog, handlers: Sequence[str], known: Sequence[str]) -> _Sizes:
-    """Measure the bytes of each kind. Streams are counted in full, node by node, since their ends can differ.
-
-    Args:
-        known: names of the hashes that recognize duplicates; their fields all have one size.
-    """
-    kinds = {
-        "events": [log.key("events", lane) for lane in range(log.lanes)],
-        "open": [log.key("open", name, lane) for name in handlers for lane in range(log.lanes)],
-        "dead": [log.key("dead", name) for name in handlers],
-        "quarantine": [log.key("quarantine")],
-        "duplicates": [log.key(name) for name in known],
-    }
-    async with log.redis.pipeline(transaction=False) as asked:
-        for kind, keys in kinds.items():
-            for key in keys:
-                asked.memory_usage(key, samples=20 if kind in ("open", "duplicates") else 0)
-        asked.info("memory")
-        *taken, memory = await asked.execute()
-    sizes, at = [], 0
-    for keys in kinds.values():
-        sizes.append(sum(size or 0 for size in taken[at : at + len(keys)]))
-        at += len(keys)
-    events, opened, dead, quarantine, duplicates = sizes
-    used, most = int(memory["used_memory"]), int(memory.get("maxmemory", 0))
-    return _Sizes(events, opened, dead, quarantine, duplicates, used, most)
-
-
-def _excess(sizes: _Sizes, rules: Keep) -> float:
+def _excess(sizes: Sizes, rules: Keep) -> float:
     """Return the number of bytes to remove."""
     over = sizes.taken - _GIVE_UP_TO * rules.max_bytes if sizes.taken > rules.max_bytes else 0.0
     limit = ROOM_FOR_DRAINING * sizes.max_memory
@@ -189,13 +193,14 @@ def _excess(sizes: _Sizes, rules: Keep) -> float:
     return over
 
 
-def _why_full(sizes: _Sizes, rules: Keep, laps: Sequence[_Lap]) -> str:
+def _why_full(sizes: Sizes, rules: Keep, laps: Sequence[_Lap]) -> str:
     """Explain why the log is full, for people; empty when there is room."""
     if sizes.taken > rules.max_bytes:
         why = (
             f"{_mib(sizes.taken)} of {_mib(rules.max_bytes)} (AWR_LOG_MAX_BYTES) are taken: events "
             f"{_mib(sizes.events)}, open {_mib(sizes.open)}, dead letters {_mib(sizes.dead)}, "
-            f"last event of each entity {_mib(sizes.duplicates)}"
+            f"quarantine {_mib(sizes.quarantine)}, duplicate window {_mib(sizes.duplicates)}, "
+            f"history {_mib(sizes.history)}, once-only steps {_mib(sizes.steps)}, tables {_mib(sizes.tables)}"
         )
     elif sizes.max_memory and sizes.used_memory > ROOM_FOR_DRAINING * sizes.max_memory:
         why = (

@@ -5,6 +5,7 @@ Reading costs one round trip for a log of any size.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from eventlog.log import EventLog
 
 ROOM_FOR_DRAINING = 0.8  # share of Redis's own limit that may be taken; settling needs the rest
 _FULL_FOR_MS = 60_000
+_LATER = ("duplicates", "history", "steps", "tables")  # earlier versions did not count them
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,9 @@ class Standing:
         oldest_ms: when the oldest kept event arrived; None without events.
         full: why the log accepts no events; empty when there is room.
         events, open, dead, quarantine: bytes of each.
-        duplicates: bytes of the records of the last event per entity and of the copies per key.
+        duplicates, history, steps, tables: as in `sizes.Sizes`.
         given_up: settled events that this count removed early.
+        forgotten: parts of the duplicate window that this count removed early.
     """
 
     at_ms: int
@@ -37,10 +40,15 @@ class Standing:
     quarantine: int
     given_up: int = 0
     duplicates: int = 0
+    history: int = 0
+    steps: int = 0
+    tables: int = 0
+    forgotten: int = 0
 
     @property
     def bytes(self) -> int:
-        return self.events + self.open + self.dead + self.quarantine + self.duplicates
+        growing = self.duplicates + self.history + self.steps + self.tables
+        return self.events + self.open + self.dead + self.quarantine + growing
 
     @property
     def age_s(self) -> float:
@@ -71,12 +79,16 @@ async def standing(log: EventLog) -> Standing | None:
         open=fields["open"],
         dead=fields["dead"],
         quarantine=fields["quarantine"],
-        duplicates=fields.get("duplicates", 0),  # earlier versions did not count them
+        **{name: fields.get(name, 0) for name in _LATER},
     )
 
 
-async def write_down(log: EventLog, found: Standing) -> None:
-    """Store a count. While it says that the log is full, the receivers refuse events."""
+async def write_down(log: EventLog, found: Standing, next_count: Mapping[str, int]) -> None:
+    """Store a count. While it says that the log is full, the receivers refuse events.
+
+    Args:
+        next_count: more fields, from which the next count goes on.
+    """
     fields = {
         "at_ms": found.at_ms,
         "max_bytes": found.max_bytes,
@@ -85,7 +97,8 @@ async def write_down(log: EventLog, found: Standing) -> None:
         "open": found.open,
         "dead": found.dead,
         "quarantine": found.quarantine,
-        "duplicates": found.duplicates,
+        **{name: getattr(found, name) for name in _LATER},
+        **next_count,
     }
     pairs = [part for pair in fields.items() for part in pair]
     await log.scripts.standing(args=[log.prefix, found.full, _FULL_FOR_MS, *pairs])
@@ -101,6 +114,9 @@ def describe(found: Standing) -> dict[str, Any]:
         "dead_bytes": found.dead,
         "quarantine_bytes": found.quarantine,
         "duplicates_bytes": found.duplicates,
+        "history_bytes": found.history,
+        "steps_bytes": found.steps,
+        "tables_bytes": found.tables,
         "oldest_event_at": None if found.oldest_ms is None else rfc3339(found.oldest_ms, timespec="seconds"),
         "full": found.full or None,
     }

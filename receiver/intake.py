@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ampeco.errors import PayloadError
+from ampeco.names import NAME_MAX_BYTES
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, recognize
 from eventlog.log import Answer, Element, NewEvent, Unreadable
 from eventlog.record import written_mark
@@ -74,6 +75,8 @@ class Intake:
             return _unreadable(delivery, "parser-failed")
         if found.type.startswith(RESERVED):
             return _unreadable(delivery, "reserved-type")
+        if len(found.type) * 4 > NAME_MAX_BYTES and len(found.type.encode()) > NAME_MAX_BYTES:
+            return _unreadable(delivery, "type-too-long")
         return NewEvent(
             found.type,
             found.key,

@@ -1,6 +1,7 @@
 """Set-up of logging: structlog on stderr, with library logs through the same formatter.
 
-It replaces the value of every field whose name suggests a body, a key or a URL with a password.
+It replaces the value of every field whose name suggests a body, a key or a URL with a password. `log_texts.py` bounds
+and escapes the texts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from receiver.log_texts import bound_fields, for_terminal, text_of
 
 LogFormat = Literal["auto", "json", "pretty"]
 
@@ -67,7 +70,12 @@ def configure(log_format: LogFormat = "auto", level: str = "info", *, stream: Te
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(pretty)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                bound_fields,
+                *_rendering(pretty),
+            ],
         )
     )
     root = logging.getLogger()
@@ -80,8 +88,11 @@ def configure(log_format: LogFormat = "auto", level: str = "info", *, stream: Te
 def _rendering(pretty: bool) -> list[Processor]:
     if pretty:
         # structlog's default, the rich traceback, prints local variables. Those hold bodies and keys.
-        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+        return [
+            for_terminal,
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
+    return [structlog.processors.JSONRenderer(default=text_of)]
 
 
 def get_logger(name: str) -> Any:

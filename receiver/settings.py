@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from ampeco import base_url, key_text
+from ampeco.names import fault_of_type
 from ampeco.signature import SigningKey
 from eventlog.connection import cluster, credentials
 from eventlog.connection.connect import check_url
@@ -40,6 +41,13 @@ def _split(value: object) -> object:
 def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if not values:
         raise ValueError("has no entry")
+    return values
+
+
+def _types(values: tuple[str, ...]) -> tuple[str, ...]:
+    for number, name in enumerate(values, 1):
+        if fault := fault_of_type(name):
+            raise ValueError(f"type {number} {fault}")
     return values
 
 
@@ -162,7 +170,7 @@ class Settings(BaseModel):
         alias="AWR_REGISTER",
         description="`auto`, `ephemeral` (subscribes at start, unsubscribes at exit; default of `run`) or `off`",
     )
-    notifications: Names | None = Field(
+    notifications: Annotated[Names, AfterValidator(_types)] | None = Field(
         None, description="the types to subscribe (unset: those that the handlers want)"
     )
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
@@ -202,8 +210,8 @@ class Settings(BaseModel):
     log_max_bytes: int = Field(
         1 << 30,
         ge=1 << 20,
-        description="bytes that the log may use in Redis: events, open deliveries, dead letters, the quarantine and "
-        "the last event of each entity",
+        description="bytes that the log may use in Redis: events, open deliveries, dead letters, the quarantine, the "
+        "duplicate window, the history, once-only steps and counters",
     )
     history_days: int = Field(7, ge=1, le=365, description="days for which the outcome of an event is kept")
     ledger_days: int = Field(

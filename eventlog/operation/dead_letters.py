@@ -15,20 +15,28 @@ from eventlog.errors import UnknownName
 from eventlog.log import EventLog
 from eventlog.operation.handlers import unknown_handler
 from eventlog.operation.reopen import BATCH, Again, reopen
-from eventlog.record import DeadLetter, OpenRecord, decode_open, id_order
+from eventlog.record import TRACE_CHARS, DeadLetter, OpenRecord, StoredEvent, decode_open, id_order
 from eventlog.registry import handler_names
+from eventlog.text import bounded
 
 _PAGE = 200
 _STREAM_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+_EVENT_ID = re.compile(r"([0-9]{1,4})-([0-9]{1,19}-[0-9]{1,19})")
 
 
 @dataclass(frozen=True, slots=True)
 class DeadEntry:
-    """A dead letter and its id."""
+    """A dead letter and its id.
+
+    Attributes:
+        is_readable: False for a letter whose record another version wrote, or that is damaged. Then `letter` holds
+            only what lies beside the record, without a body, and the letter cannot be retried.
+    """
 
     handler: str
     stream_id: str
     letter: DeadLetter
+    is_readable: bool = True
 
     @property
     def id(self) -> str:
@@ -128,13 +136,17 @@ async def retry(log: EventLog, entries: Sequence[DeadEntry]) -> Mapping[str, int
     """Retry letters: move them back into `open`, as if they were never tried.
 
     Returns:
-        How many were `put`, were `open` already, were `gone` (another command took them), or found `open` `full`.
+        How many were `put`, were `open` already, were `gone` (another command took them), found `open` `full`, or
+        are `unreadable`.
 
     Raises:
         UnknownName: a handler is no longer registered.
     """
+    readable = [entry for entry in entries if entry.is_readable]
     answered: Counter[str] = Counter()
-    ordered = sorted(entries, key=lambda entry: entry.place)
+    if unreadable := len(entries) - len(readable):
+        answered["unreadable"] = unreadable
+    ordered = sorted(readable, key=lambda entry: entry.place)
     for (handler, lane), group in groupby(ordered, key=lambda entry: entry.place[:2]):
         for some in _batches(list(group)):
             batch = [Again(_as_new(entry.letter), entry.stream_id) for entry in await _fetch(log, some)]
@@ -217,10 +229,25 @@ async def _fetch(log: EventLog, entries: Sequence[DeadEntry]) -> list[DeadEntry]
 
 
 def _entry(handler: str, raw_id: bytes, fields: Mapping[bytes, bytes]) -> DeadEntry:
-    lane, _, event = fields[b"event"].decode().partition("-")
-    record = decode_open(int(lane), event.encode(), fields[b"record"])
-    letter = DeadLetter(record, fields[b"reason"].decode(), fields[b"trace"].decode())
-    return DeadEntry(handler, raw_id.decode(), letter)
+    texts = {
+        name.decode(): value.decode(errors="replace") for name, value in fields.items() if name != b"record"
+    }
+    reason, trace = bounded(texts.get("reason", "")), bounded(texts.get("trace", ""), TRACE_CHARS)
+    try:
+        lane, _, event = texts["event"].partition("-")
+        record = decode_open(int(lane), event.encode(), fields[b"record"])
+    except (KeyError, ValueError):  # one letter must not hide the others
+        bare = _beside_the_record(raw_id, texts)
+        return DeadEntry(handler, raw_id.decode(), DeadLetter(bare, reason, trace), is_readable=False)
+    return DeadEntry(handler, raw_id.decode(), DeadLetter(record, reason, trace))
+
+
+def _beside_the_record(raw_id: bytes, texts: Mapping[str, str]) -> OpenRecord:
+    found = _EVENT_ID.fullmatch(texts.get("event", ""))
+    lane, stream_id = (int(found[1]), found[2]) if found else (-1, "0-0")
+    at_ms = id_order(raw_id.decode())[0]
+    event = StoredEvent(lane, stream_id, texts.get("t", ""), texts.get("k") or None, b"", at_ms)
+    return OpenRecord(event, "running", last_error="this version cannot read the record")
 
 
 def _without_body(entry: DeadEntry) -> DeadEntry:

@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 from eventlog.errors import ChangeRefused, LogError, UnknownName
 from eventlog.log import EventLog
 from eventlog.registry import handler_names
+from eventlog.text import bounded
 
 GIVE_BACK_S = 45.0
 
@@ -44,7 +45,7 @@ async def pauses(log: EventLog) -> dict[str, Pause]:
     found = await log.redis.hgetall(log.key("paused"))
     records = {name.decode(): json.loads(value) for name, value in found.items()}
     return {
-        name: Pause(record["since_ms"], record.get("reason") or "", record.get("ends_in", ""))
+        name: Pause(record["since_ms"], bounded(record.get("reason") or ""), record.get("ends_in", ""))
         for name, record in records.items()
     }
 
@@ -57,7 +58,7 @@ async def pause(log: EventLog, name: str, *, reason: str, now_ms: int) -> None:
         ChangeRefused: it is being renamed or retired.
     """
     await _refuse_while_moving(log, name)
-    await _write_pause(log, name, {"since_ms": now_ms, "reason": reason})
+    await _write_pause(log, name, {"since_ms": now_ms, "reason": bounded(reason)})
 
 
 async def resume(log: EventLog, name: str) -> bool:

@@ -202,31 +202,20 @@ if two_since then
   remember('HSET', part(copies_name, bucket), new_copies, window_s)
 end
 if accepted > 0 then counts.accepted = accepted end
-for name, by in pairs(by_name) do counts['accepted:' .. name] = by end
-for name, by in pairs(counts) do
-  call('HINCRBY', prefix .. 'counts', name, by)
-end
--- In two calls, since a batch touches many lanes and types; the entry without a type counts all of a lane.
-local added = {}
-for lane, names in pairs(touched) do
-  local all = 0
-  for name, by in pairs(names) do
-    added[#added + 1] = {lane .. '|' .. name, by}
-    all = all + by
+local all_counts = prefix .. 'counts'
+for name, by in pairs(counts) do call('HINCRBY', all_counts, name, by) end
+-- Senders choose the names of types, so only so many are counted by name, and those that a handler wants.
+local MOST_NAMES, OTHERS = 1000, '(other)'
+for name, by in pairs(by_name) do
+  local is_new = call('HINCRBY', all_counts, 'accepted:' .. name, by) == by
+  if is_new and call('HLEN', all_counts) > MOST_NAMES and call('HEXISTS', prefix .. 'routes', name) == 0 then
+    call('HDEL', all_counts, 'accepted:' .. name)
+    call('HINCRBY', all_counts, 'accepted:' .. OTHERS, by)
   end
-  added[#added + 1] = {lane .. '|', all}
 end
-if #added > 0 then
-  local fields, values = {}, {}
-  for i, entry in ipairs(added) do fields[i] = entry[1] end
-  for i, before in ipairs(call('HMGET', prefix .. 'added', unpack(fields))) do
-    values[2 * i - 1], values[2 * i] = fields[i], (before or 0) + added[i][2]
-  end
-  call('HSET', prefix .. 'added', unpack(values))
-end
-
--- One mark per lane and type, however many handlers want it: spread_fresh() makes the pairs due. A queue is woken when
--- a mark is new and one of its handlers, not paused, wants the type.
+-- One mark per lane and type, however many handlers want it: spread_fresh() makes the pairs due. A type that only
+-- handlers of everything want is marked as theirs, so that marks are bounded. A queue is woken when a mark is new and
+-- one of its handlers, not paused, wants the type.
 local marks, wanting, paused, routes = {}, {}, paused_handlers(), {}
 local queues = accepted > 0 and call('SMEMBERS', prefix .. 'queues') or {}
 local function serves(queue, name)
@@ -250,7 +239,7 @@ for lane, names in pairs(touched) do
       end
     end
     if #wanted_by[name] > 0 then
-      marks[#marks + 1] = lane .. '|' .. name
+      marks[#marks + 1] = lane .. '|' .. (routes[name] ~= '' and name or '*')
       for _, queue in ipairs(wanted_by[name]) do wanting[queue] = true end
     end
   end
@@ -260,5 +249,25 @@ if #marks > 0 and call('SADD', prefix .. 'fresh', unpack(marks)) > 0 then
   for queue in pairs(wanting) do
     if call('SET', prefix .. 'wake:' .. queue, '1', 'NX', 'PX', throttle_ms) then wake[#wake + 1] = queue end
   end
+end
+-- What was added, in two calls, since a batch touches many lanes and types. The entry without a type counts all of a
+-- lane. The lag needs the types that handlers name; all others are one entry.
+local fields, by_field = {}, {}
+local function add(field, by)
+  if not by_field[field] then fields[#fields + 1] = field end
+  by_field[field] = (by_field[field] or 0) + by
+end
+for lane, names in pairs(touched) do
+  for name, by in pairs(names) do
+    add(lane .. '|' .. ((routes[name] or '') ~= '' and name or OTHERS), by)
+    add(lane .. '|', by)
+  end
+end
+if #fields > 0 then
+  local values = {}
+  for i, before in ipairs(call('HMGET', prefix .. 'added', unpack(fields))) do
+    values[2 * i - 1], values[2 * i] = fields[i], (before or 0) + by_field[fields[i]]
+  end
+  call('HSET', prefix .. 'added', unpack(values))
 end
 return {answers, wake}

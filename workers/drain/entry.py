@@ -74,7 +74,8 @@ def tie_of(order: Order, event: StoredEvent) -> str | None:
     """
     if order == "none" or event.key is None:
         return None
-    return event.key if order == "entity" else f"{event.type} {event.key}"
+    # A type may be any text; its length tells where it ends.
+    return event.key if order == "entity" else f"{len(event.type)} {event.type} {event.key}"
 
 
 def newest_of(entries: Collection[Entry]) -> Entry:

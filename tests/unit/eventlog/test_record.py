@@ -183,3 +183,24 @@ def test_older_code_reads_an_open_record_with_a_time(at_us):
         "v", "state", "type", "key", "received", "due", "attempts", "crashes", "first", "error", "key_id",
         "marks", "traceparent", "replayed", "log",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [(None, ""), (5, "5"), (["a"], '["a"]'), ("half \ud83d", r"half \ud83d"), ("r" * 5_000, "r" * 999 + "…")],
+)
+def test_whatever_reason_older_code_stored_is_read_as_short_and_valid_text(stored, read):
+    record = OpenRecord(StoredEvent(0, "1-0", "t", None, b"{}", 1), "retry")
+    head, _, body = encode_open(record).partition(b"\n")
+    old = json.loads(head) | {"error": stored, "log": [[1, "error", stored, ["x" * 1_000]] * 1]}
+    found = decode_open(0, b"1-0", json.dumps(old).encode() + b"\n" + body)
+    assert (found.last_error, found.log[0].detail) == (read, read)
+    assert len(found.log[0].actions[0]) == 300
+
+
+def test_what_authors_said_is_bounded_in_an_open_record():
+    note = AttemptNote(1, "error", "r" * 2_000_000, tuple("a" * 1_000 for _ in range(100)))
+    event = StoredEvent(0, "1-0", "t", None, b"{}", 1)
+    record = OpenRecord(event, "retry", last_error="r" * 2_000_000, log=(note,) * 10)
+    assert len(encode_open(record)) < 200_000
+    assert decode_open(0, b"1-0", encode_open(record)).log[0].actions[-1] == "… 51 more"

@@ -95,12 +95,21 @@ def test_a_known_type_that_does_not_fit_is_an_event_like_any_other() -> None:
         (b"", "not-json"),
         (b'{"a": "\\ud800"}', "lone-surrogate"),
         (b'{"notification": "receiver.gap.closed"}', "reserved-type"),
+        (b'{"notification": "%s"}' % (b"x" * 201), "type-too-long"),
+        (b'{"notification": "%s"}' % ("\u6f22" * 67).encode(), "type-too-long"),
     ],
 )
 def test_what_cannot_be_read_is_quarantined_with_its_reason(body: bytes, reason: str) -> None:
     element = read(body)
     assert isinstance(element, Unreadable)
     assert (element.body, element.reason) == (body, reason)
+
+
+@pytest.mark.parametrize("name", ["x" * 200, "\u6f22" * 66, "a\tb\n|,", "*"])
+def test_a_type_may_be_any_short_text(name: str) -> None:
+    element = read({"notification": name})
+    assert isinstance(element, NewEvent)
+    assert element.type == name
 
 
 class BrokenRules(EntityKeyRules):

@@ -2,8 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import unicodedata
+
+import pytest
 
 SCRIPT = """
 import logging
@@ -52,3 +56,49 @@ def test_no_format_shows_a_secret_or_the_values_of_variables() -> None:
         out, err = _written(log_format)
         assert "event.failed" in err
         assert "hush" not in out + err
+
+
+ODD = r"""
+import io, json, logging, sys
+from receiver import logging as ours
+ours.configure({format!r}, "info", stream=sys.stdout)
+log = ours.get_logger("x")
+evil = "\x1b[2J\x1b]0;t\x07\r\n2026-11-29 [info] forged\x9b\u202e\u200b" + json.loads('"\\ud83d"')
+class Odd:
+    def __repr__(self): return evil
+    def __str__(self): raise RuntimeError
+log.info(evil, reason=evil, many=[evil, Odd()], odd=Odd(), error=ValueError(evil), **{{evil: 1}})
+logging.getLogger(evil).warning("library " + evil)
+try:
+    raise ValueError(evil)
+except ValueError:
+    log.exception("event.failed")
+long = "r" * 2_000_000
+log.info(long, reason=long, error=ValueError(long), many=[long] * 3, where=long, **{{long: 1}})
+log.info("many.fields", **{{f"f{{n}}": long for n in range(1000)}})
+try:
+    raise ValueError(long)
+except ValueError:
+    log.exception("event.failed")
+"""
+
+
+@pytest.mark.parametrize("log_format", ["json", "pretty"])
+def test_a_line_passes_no_control_character_on_and_is_bounded(log_format: str) -> None:
+    out = subprocess.run(
+        [sys.executable, "-c", ODD.format(format=log_format)],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "NO_COLOR": "1", "PYTHONUTF8": "1"},
+    )
+    text = re.sub(r"\x1b\[[0-9]+m", "", out.stdout.decode())  # colours of the renderer
+    assert out.stderr == b""
+    assert not [c for c in text if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
+    assert not [line for line in text.split("\n") if line.startswith("2026-11-29 [info] forged")]
+    assert len(text) < 250_000
+    if log_format == "json":
+        lines = [json.loads(line) for line in text.splitlines()]
+        assert len(lines) == 6
+        assert lines[-1]["exception"].startswith("Traceback")
+        assert lines[-2]["event"] == "many.fields"
+        assert lines[-3]["reason"] == "r" * 999 + "…"

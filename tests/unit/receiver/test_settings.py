@@ -80,6 +80,8 @@ def test_something_like_a_service_link_by_hand_is_still_unknown() -> None:
         ("AWR_WEBHOOK_PATH", "webhooks", "plain path"),
         ("AWR_WEBHOOK_PATH", "/health/live", "outside /health"),
         ("AWR_WEBHOOK_PATH", "/{x}", "plain path"),
+        ("AWR_NOTIFICATIONS", "cdr.received,a|b", "type 2 has '|' (U+007C) at place 2"),
+        ("AWR_NOTIFICATIONS", "a\tb", "type 1 has '\\t' (U+0009) at place 2"),
         (
             "AWR_SIGNATURE_SCHEME",
             "timestamp-body",

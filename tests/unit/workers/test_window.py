@@ -233,9 +233,12 @@ def test_what_ties_events_together():
     assert (tie_of("none", event), tie_of("entity", event), tie_of("latest", event)) == (
         None,
         "session:1",
-        "t session:1",
+        "1 t session:1",
     )
     assert tie_of("latest", stored(1, None)) is None
+    one = event._replace(type="t session:1", key="session:2")
+    other = event._replace(type="t", key="session:1 session:2")
+    assert tie_of("latest", one) != tie_of("latest", other)
 
 
 def test_latest_compares_the_stored_time_without_reading_the_body():
