@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from handlers.declaration import Handler, HandlerError
 
 GROUP = "ampeco_receiver.handlers"
+_TOLD_CHARS = 1_000
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def _handlers_in(loaded: object, where: str) -> list[Handler]:
     if isinstance(loaded, Handler):
         return [loaded]
     if isinstance(loaded, ModuleType):
-        found = list(dict.fromkeys(item for item in vars(loaded).values() if isinstance(item, Handler)))
+        # By type(): isinstance also asks the object, and some raise then, such as one that stands for another.
+        found = list(dict.fromkeys(item for item in vars(loaded).values() if issubclass(type(item), Handler)))
         if found:
             return found
     raise HandlerError(f"{where} is not a handler and has none in it; decorate a function with @handler")
@@ -145,4 +147,8 @@ def missing_settings(error: ValidationError) -> str:
 def _told(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return missing_settings(error)
-    return f"{type(error).__name__}: {error}"
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - the author's code
+        text = ""
+    return f"{type(error).__name__}: {text[:_TOLD_CHARS]}" if text else type(error).__name__
