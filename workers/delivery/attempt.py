@@ -123,7 +123,11 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
 
 def _is_wanted(answer: object) -> bool:
     """Read the answer of a `where=`: whatever counts as true, but no coroutine, which always does."""
+    if answer is True or answer is False:
+        return answer
     if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()  # it was never begun, so nothing of it runs
         raise TypeError("where= must not be async")
     return bool(answer)
 
