@@ -29,7 +29,7 @@ def said(fate: Fate) -> str:
         case "running":
             return f"at work{_by(fate)}{tries}{deaths}"
         case "retry":
-            return f"tried again at {at}{tries}{deaths}{why}"
+            return f"tried again {f'at {at}' if at else 'at once'}{tries}{deaths}{why}"
         case "parked":
             behind = f" behind {fate.behind}" if fate.behind else ""
             return f"parked{behind}" + (f", which is tried again at {at}" if at else "")
@@ -139,6 +139,8 @@ def _event(found: Explanation, story: Story, misfits: tuple[str, ...]) -> Iterat
             yield from _attempt(note)
         if fate.letter:
             yield f"    `dead show {fate.letter}` shows where it failed"
+        if _waits(fate):
+            yield f"    `events hurry {event.event_id} --handler {fate.handler}` ends this wait now"
     if event.type is not None and not any(handler.wants(event.type) for handler in found.handlers):
         yield f"no registered handler wants {event.type}"
 
@@ -155,6 +157,13 @@ def _entity(found: Explanation) -> Iterator[str]:
         yield f"{rfc3339(event.received_at_ms)}  {event.event_id}  {event.type or '-'}{lost}{again}"
         for fate in story.fates:
             yield f"    {fate.handler}: {with_lag(found, fate)}"
+    if any(_waits(fate) for story in found.stories for fate in story.fates):
+        yield f"`events hurry {found.asked}` ends these waits now"
+
+
+def _waits(fate: Fate) -> bool:
+    """Return whether an event waits for a time: that of its own retry, or of the one it is parked behind."""
+    return fate.state in ("retry", "parked") and bool(fate.at_ms)
 
 
 def _attempt(note: AttemptNote) -> Iterator[str]:

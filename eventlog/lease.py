@@ -33,8 +33,9 @@ from eventlog.record import (
     encode_open,
     id_order,
 )
+from eventlog.schedule import LEASE_MS
 
-TTL_S = 6.0
+TTL_S = LEASE_MS / 1000
 MARGIN_S = 1.0
 _RETRY_PAUSE_S = 0.05
 _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -99,7 +100,9 @@ class Settlement:
     def arguments(self) -> list[Any]:
         arguments: list[Any] = [len(self.puts)]
         for record in self.puts:
-            due = "" if record.due_ms is None else record.due_ms
+            due: str | int = "" if record.due_ms is None else record.due_ms
+            if record.wait_ms is not None:
+                due = f"{due} {record.wait_ms}"
             arguments += (record.event.stream_id, due, encode_open(record))
         arguments.append(len(self.dels))
         arguments += self.dels
@@ -148,6 +151,7 @@ class Read:
         paused: the handler is paused, so none of its events may start.
         changed: another process changed `open` or the wanted types since the lease was taken, so the taken records
             are incomplete.
+        hurried: stream ids of retries whose wait an operator ended.
     """
 
     events: Sequence[StoredEvent] = ()
@@ -159,6 +163,7 @@ class Read:
     newest: str = ""
     paused: bool = False
     changed: bool = False
+    hurried: Sequence[str] = ()
 
 
 @lru_cache(4096)
@@ -285,7 +290,7 @@ class Lease:
             self.deadline_s = 0.0
             return Read(asleep=True)
         self._extend(sent)
-        _, scanned, exhausted, entries, newest, paused, changed, wants = reply
+        _, scanned, exhausted, entries, newest, paused, changed, wants, hurried = reply
         if claimed := entries is None:
             assert claim is not None  # noqa: S101
             found, exhausted = claim.events, claim.exhausted
@@ -304,6 +309,7 @@ class Lease:
             newest=newest.decode(),
             paused=bool(paused),
             changed=bool(changed),
+            hurried=hurried.decode().split() if hurried else (),
         )
 
     def _extend(self, sent_s: float) -> None:

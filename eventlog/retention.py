@@ -26,6 +26,7 @@ _MOST = 10_000  # events that one script may remove
 _NODE = 128  # more than a node of a stream holds; only whole nodes go early
 _LAPS = 8
 _HOUR_MS = 3_600_000
+_HISTORY_STEPS = 1_000_000  # entries of one pair; a step settles many deliveries
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,11 @@ async def _lap(log: EventLog, lane: int, keep_ms: int | str, most: int) -> _Lap:
 
 
 async def _trim_history(log: EventLog, handlers: Sequence[str], before_ms: int) -> None:
+    streams = [log.key("history", name, lane) for name in handlers for lane in range(log.lanes)]
     async with log.redis.pipeline(transaction=False) as changes:
-        for name in handlers:
-            for lane in range(log.lanes):
-                changes.xtrim(log.key("history", name, lane), minid=max(0, before_ms), approximate=False)
+        for stream in streams:
+            changes.xtrim(stream, minid=max(0, before_ms), approximate=False)
+            changes.xtrim(stream, maxlen=_HISTORY_STEPS)  # ids ahead of a clock that went back never age
         await changes.execute()
 
 

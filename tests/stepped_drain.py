@@ -37,7 +37,7 @@ def as_earlier_code(log: EventLog) -> EventLog:
         if script is not earlier.scripts.step:
             return await call(script, arguments, **options)
         reply = await call(script, [*arguments[:12], *arguments[15:]], **options)
-        return [*reply, b""] if reply[0] == b"ok" else reply
+        return [*reply, b"", b""] if reply[0] == b"ok" else reply
 
     earlier.channel.call = as_before  # type: ignore[method-assign]
     return earlier

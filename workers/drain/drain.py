@@ -241,6 +241,8 @@ class Drain:
             # What runs may finish. Paused, nothing goes on here; changed, the next take sees all of it.
             self._log.info("lane.released", reason="paused" if read.paused else "changed")
             self.stop()
+        if read.hurried:
+            self._window.hurry(frozenset(read.hurried))
         if not read.scanned:
             return read
         events, self._window.pos = self._reader.ours(read, before)
