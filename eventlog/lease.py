@@ -83,6 +83,7 @@ class Settlement:
         wanted_passed: wanted events that the cursor passes with this step.
         beyond: wanted events after the cursor that are settled or open.
         oldest: id of the oldest event that this drain knows and that is not settled; None when there is none.
+        wakes_in_ms: for a step that falls asleep, when the first retry is due by the clock of the drain.
     """
 
     cur: str | None = None
@@ -96,6 +97,7 @@ class Settlement:
     wanted_passed: int = 0
     beyond: int = 0
     oldest: str | None = None
+    wakes_in_ms: int | None = None
 
     def arguments(self) -> list[Any]:
         arguments: list[Any] = [len(self.puts)]
@@ -275,6 +277,7 @@ class Lease:
             self.wants,
             "\n".join(others),
             *settlement.arguments(),
+            "" if settlement.wakes_in_ms is None else settlement.wakes_in_ms,
         ]
         sent = clock_s()
 

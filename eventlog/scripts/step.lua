@@ -10,6 +10,8 @@
 --   three for the lag, counted only where the cursor is given: wanted events that the cursor passes with this step,
 --   those after it that are settled or open, id of the oldest unsettled one ('-' = none); last,
 --   one entry of the history ('' = nothing was settled)
+-- After that, when a drain that falls asleep has its first retry to start, in ms: the clock of Redis may have gone back
+-- since that was written ('' = it has none).
 -- Returns last, in a step that goes on: ids of retries whose wait an operator ended (hurry.lua)
 prefix = take()
 local handler, lane, queue, token, seq, ttl_ms = take(), take(), take(), take(), take(), take_number()
@@ -149,7 +151,11 @@ if mode == 'sleep' and exhausted == 1 and own == 0 and paused + changed == 0 the
     -- Nothing waits, so the count is known, even if older code left events out.
     call('HSET', passed, 'n', wanted_sum((wanted_set(wants)), lane), 'cur', scanned, 'beyond', 0)
     call('HDEL', passed, 'pos', 'counted')
-    if head[1] then call('ZADD', due, head[2], pair) else call('ZREM', due, pair) end
+    if head[1] then
+      call('ZADD', due, math.min(tonumber(head[2]), now + (tonumber(ARGV[#ARGV]) or math.huge)), pair)
+    else
+      call('ZREM', due, pair)
+    end
     call('DEL', lease)
     return {'asleep'}
   end
