@@ -79,9 +79,7 @@ async def _waits(log: EventLog, asked: str, handler: str | None) -> list[Wait]:
         raise UnknownName(f"the log has no trace of {asked}; `explain {asked}` says how far back it goes")
     waits = _waits_in(found)
     behind = {wait.event for wait in waits} - {story.event.event_id for story in found.stories}
-    for event_id in sorted(
-        behind
-    ):  # a parked event was asked for: what it waits for is told in its own words
+    for event_id in sorted(behind):  # so that its own attempts and words are shown
         blocker = await explain(log, event_id, handler=handler, now_ms=now_ms())
         own = {(wait.handler, wait.event): wait for wait in _waits_in(blocker)}
         waits = [own.get((wait.handler, wait.event), wait) for wait in waits]
@@ -108,6 +106,4 @@ async def _end(log: EventLog, found: list[Wait]) -> int:
     for wait in found:
         lane, _, stream_id = wait.event.partition("-")
         together.setdefault((wait.handler, int(lane)), []).append(stream_id)
-    return sum(
-        [sum(await end_waits(log, handler, lane, ids)) for (handler, lane), ids in together.items()],
-    )
+    return sum([sum(await end_waits(log, *pair, ids)) for pair, ids in together.items()])

@@ -7,6 +7,8 @@ import math
 import re
 from typing import Any
 
+from ampeco.operations import OPERATIONS, check_address
+
 LONGEST_TIMEOUT_S = 86_400.0
 LONGEST_PATIENCE_S = 365 * 86_400.0
 MOST = 1_000_000  # attempts, or events at the same time
@@ -74,6 +76,18 @@ def calls(named: object) -> str | None:
     if isinstance(named, list | tuple | set | frozenset) and all(isinstance(each, str) for each in named):
         return None
     return f'calls must be a list of operations, as calls=["charge-point.reset"]; it is {shown(named)}'
+
+
+def operations(named: frozenset[str]) -> str | None:
+    """Check that `calls` names actions that exist, or addresses that may be called."""
+    for address in sorted(entry for entry in named if " " in entry):
+        try:
+            check_address(address)
+        except ValueError as error:
+            return f"calls has {address!r}: {error}"
+    known = {operation.name for operation in OPERATIONS.values() if operation.kind != "read"}
+    unknown = sorted({entry for entry in named if " " not in entry} - known)
+    return f"calls names unknown operations: {', '.join(unknown)}" if unknown else None
 
 
 def function(made: Any) -> str | None:

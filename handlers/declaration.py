@@ -13,7 +13,6 @@ from pydantic_settings import BaseSettings
 from typing_extensions import Unpack
 
 from ampeco.notifications import Payload
-from ampeco.operations import OPERATIONS, check_address
 from handlers import checks
 from handlers.annotation import payload_models
 from handlers.context import Context, S, SyncContext, T
@@ -244,19 +243,5 @@ def _fault(made: Any) -> str | None:
         or checks.queue(made.queue)
         or checks.where(made.where)
         or checks.lifespan(made.lifespan, 0 if settings is None else 1)
-        or _fault_of_calls(made.calls)
+        or checks.operations(made.calls)
     )
-
-
-def _fault_of_calls(calls: frozenset[str]) -> str | None:
-    for address in sorted(entry for entry in calls if " " in entry):
-        try:
-            check_address(address)
-        except ValueError as error:
-            return f"calls has {address!r}: {error}"
-    unknown = sorted({entry for entry in calls if " " not in entry} - _callable_operations())
-    return f"calls names unknown operations: {', '.join(unknown)}" if unknown else None
-
-
-def _callable_operations() -> set[str]:
-    return {operation.name for operation in OPERATIONS.values() if operation.kind != "read"}

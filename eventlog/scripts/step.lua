@@ -5,7 +5,8 @@
 --   read after, count, max bytes, claim (last id of a range to hand out instead of reading, '' = read), wants (as the
 --   drain knows them; the claimed range was chosen by them), types to read for other handlers (one a line),
 --   then six lists, each after its length:
---   puts (id, due ms and longest wait in ms or '', record), dels (id), dead (id, type, key, reason, trace, record), stats (field, by),
+--   puts (id, due ms and longest wait in ms or '', record), dels (id),
+--   dead (id, type, key, reason, trace, record), stats (field, by),
 --   ahead (id: settled although the cursor is not there yet), passed (id: the cursor is there now); then
 --   three for the lag, counted only where the cursor is given: wanted events that the cursor passes with this step,
 --   those after it that are settled or open, id of the oldest unsettled one ('-' = none); last,
@@ -73,8 +74,8 @@ if holder[2] ~= seq then
   call('HSET', lease, 'seq', seq)
   if holder[4] or holder[5] then
     told = holder[4] or ''
-    call('HDEL', lease, 'hurry')
-    call('HSET', lease, 'told', told)
+    call('HDEL', lease, 'hurry', 'told')
+    if told ~= '' then call('HSET', lease, 'told', told) end
   end
 end
 
