@@ -1,4 +1,4 @@
-"""`events`: list, show and follow the events in the log."""
+"""`events`: list, show and follow the events in the log; `hurry` is in a file of its own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 
 from commands import options, prepare
 from commands.body_shape import shape
+from commands.hurry import hurry
 from commands.options import on_log, stored_log
 from commands.output import json_text, print_fields, print_json, print_line, print_table
 from eventlog.clock import rfc3339
@@ -172,6 +173,9 @@ def tail(lines: int, follow: bool, type_: str | None, key: str | None, as_json: 
     except BrokenPipeError:
         # The reader closed the pipe. The interpreter must not flush stdout again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+events.add_command(hurry)
 
 
 async def _one(log: EventLog, id: str) -> tuple[dict[str, Any], bytes]:

@@ -30,7 +30,7 @@ def said(fate: Fate) -> str:
         case "running":
             return f"at work{_by(fate)}{tries}{deaths}"
         case "retry":
-            return f"tried again at {at}{tries}{deaths}{why}"
+            return f"tried again {f'at {at}' if at else 'at once'}{tries}{deaths}{why}"
         case "parked":
             behind = f" behind {fate.behind}" if fate.behind else ""
             return f"parked{behind}" + (f", which is tried again at {at}" if at else "")
@@ -140,6 +140,8 @@ def _event(found: Explanation, story: Story, misfits: tuple[str, ...]) -> Iterat
             yield from _attempt(note)
         if fate.letter:
             yield f"    `dead show {fate.letter}` shows where it failed"
+        if _waits(fate):
+            yield f"    `events hurry {event.event_id} --handler {fate.handler}` ends this wait now"
     if event.type is not None and not any(handler.wants(event.type) for handler in found.handlers):
         yield f"no registered handler wants {event.type}"
 
@@ -159,6 +161,13 @@ def _entity(found: Explanation) -> Iterator[str]:
     for gap in found.gaps:
         if gap.reason and found.may_be_missing_by(gap):
             yield f"{gap_words(gap)}; events of this entity may be among them"
+    if any(_waits(fate) for story in found.stories for fate in story.fates):
+        yield f"`events hurry {found.asked}` ends these waits now"
+
+
+def _waits(fate: Fate) -> bool:
+    """Return whether an event waits for a time: that of its own retry, or of the one it is parked behind."""
+    return fate.state in ("retry", "parked") and bool(fate.at_ms)
 
 
 def _attempt(note: AttemptNote) -> Iterator[str]:

@@ -34,9 +34,10 @@ from eventlog.record import (
     encode_open,
     id_order,
 )
+from eventlog.schedule import LEASE_MS
 from eventlog.text import bounded
 
-TTL_S = 6.0
+TTL_S = LEASE_MS / 1000
 MARGIN_S = 1.0
 _RETRY_PAUSE_S = 0.05
 _FRESH_S = 0.5  # after a renewal, a step leaves the lease as it is: a third of what a small step costs Redis
@@ -85,6 +86,7 @@ class Settlement:
         wanted_passed: wanted events that the cursor passes with this step.
         beyond: wanted events after the cursor that are settled or open.
         oldest: id of the oldest event that this drain knows and that is not settled; None when there is none.
+        wakes_in_ms: for a step that falls asleep, when the first retry is due by the clock of the drain.
     """
 
     cur: str | None = None
@@ -98,11 +100,14 @@ class Settlement:
     wanted_passed: int = 0
     beyond: int = 0
     oldest: str | None = None
+    wakes_in_ms: int | None = None
 
     def arguments(self) -> list[Any]:
         arguments: list[Any] = [len(self.puts)]
         for record in self.puts:
-            due = "" if record.due_ms is None else record.due_ms
+            due: str | int = "" if record.due_ms is None else record.due_ms
+            if record.wait_ms is not None:
+                due = f"{due} {record.wait_ms}"
             arguments += (record.event.stream_id, due, encode_open(record))
         arguments.append(len(self.dels))
         arguments += self.dels
@@ -151,6 +156,7 @@ class Read:
         paused: the handler is paused, so none of its events may start.
         changed: another process changed `open` or the wanted types since the lease was taken, so the taken records
             are incomplete.
+        hurried: stream ids of retries whose wait an operator ended.
     """
 
     events: Sequence[StoredEvent] = ()
@@ -162,6 +168,7 @@ class Read:
     newest: str = ""
     paused: bool = False
     changed: bool = False
+    hurried: Sequence[str] = ()
 
 
 @lru_cache(4096)
@@ -275,6 +282,7 @@ class Lease:
             self.wants,
             "\n".join(others),
             *settlement.arguments(),
+            "" if settlement.wakes_in_ms is None else settlement.wakes_in_ms,
         ]
 
         def step(within_s: float) -> Awaitable[Any]:
@@ -290,7 +298,7 @@ class Lease:
             return Read(asleep=True)
         if renews:
             self._extend(sent)
-        _, scanned, exhausted, entries, newest, paused, changed, wants = reply
+        _, scanned, exhausted, entries, newest, paused, changed, wants, hurried = reply
         if claimed := entries is None:
             assert claim is not None  # noqa: S101
             found, exhausted = claim.events, claim.exhausted
@@ -309,6 +317,7 @@ class Lease:
             newest=newest.decode(),
             paused=bool(paused),
             changed=bool(changed),
+            hurried=hurried.decode().split() if hurried else (),
         )
 
     def _extend(self, sent_s: float) -> None:

@@ -101,6 +101,7 @@ class OpenRecord:
     Attributes:
         state: `running` (was passed by the cursor while at work), `retry` (waits for `due_ms`),
             `parked` (waits behind an earlier event of its key), `replay` (an operator asked for it; due at once).
+        wait_ms: in `retry`, how long it was to wait, by any clock; None in records of older code.
         attempts: attempts that were started and counted.
         crashes: times a worker died while this was running.
         first_ms: when it was first tried, for the age limit of attempts that do not count.
@@ -117,6 +118,7 @@ class OpenRecord:
     last_error: str = ""
     replayed: bool = False
     log: tuple[AttemptNote, ...] = ()
+    wait_ms: int | None = None
 
 
 def id_order(stream_id: str) -> tuple[int, int]:
@@ -237,6 +239,8 @@ def encode_open(record: OpenRecord) -> bytes:
         "replayed": record.replayed or record.state == "replay",
         "log": [kept_note(note) for note in record.log[-KEPT_ATTEMPTS:]],
     }
+    if record.wait_ms is not None:
+        head["wait"] = record.wait_ms  # older code reads records with names that it does not know
     return json.dumps(head, separators=(",", ":")).encode() + b"\n" + event.body
 
 
@@ -274,6 +278,7 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
             last_error=kept_text(head["error"]),
             replayed=head.get("replayed", False),
             log=notes_of(head.get("log", ())),
+            wait_ms=head.get("wait"),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnknownRecord(f"open record of {stream_id!r} cannot be read") from error

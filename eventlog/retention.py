@@ -30,6 +30,8 @@ _MOST = 10_000  # events that one script may remove
 _NODE = 128  # more than a node of a stream holds; only whole nodes go early
 _LAPS = 8
 _HOUR_MS = 3_600_000
+_HISTORY_STEPS = 10_000  # entries of a pair that are kept where their age is not known
+_AHEAD_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
     handlers = await handler_names(log)
     laps = [await _age(log, lane, rules.hours * _HOUR_MS) for lane in range(log.lanes)]
     await _trim_history(log, handlers, at_ms - rules.history_days * 24 * _HOUR_MS)
+    await _bound_undatable(log, handlers, at_ms)
     await _trim_quarantine(log, rules, at_ms)
     await _trim_gaps(log)
     two_since = await log.redis.hget(log.key("subscription"), TWO_SINCE)
@@ -172,6 +175,18 @@ async def _trim_gaps(log: EventLog) -> None:
     if await log.redis.hlen(gaps) > _GAPS:
         oldest = sorted(map(int, await log.redis.hkeys(gaps)))[:-_GAPS]
         await log.redis.hdel(gaps, *oldest)
+
+
+async def _bound_undatable(log: EventLog, handlers: Sequence[str], at_ms: int) -> None:
+    """Bound the history of lanes whose ids are ahead of a clock that went back: those never age."""
+    async with log.redis.pipeline(transaction=False) as asked:
+        for lane in range(log.lanes):
+            asked.xrevrange(log.key("events", lane), count=1)
+        newest = await asked.execute()
+    for lane, found in enumerate(newest):
+        if found and id_order(found[0][0].decode())[0] > at_ms + _AHEAD_MS:
+            for name in handlers:
+                await log.redis.xtrim(log.key("history", name, lane), maxlen=_HISTORY_STEPS)
 
 
 async def _trim_quarantine(log: EventLog, rules: Keep, at_ms: int) -> None:

@@ -12,11 +12,16 @@ if TYPE_CHECKING:
     from eventlog.log import EventLog
 
 Role = Literal["ticker", "keeper"]
+LEASE_MS = 6_000  # life of a lease
 
 
 async def sweep(log: EventLog) -> list[str]:
-    """Return the queues to wake: each has a due pair without a drain and was not woken recently."""
-    return [queue.decode() for queue in await log.scripts.sweep(args=[log.prefix, log.wake_throttle_ms])]
+    """Return the queues to wake: each has a due pair without a drain and was not woken recently.
+
+    Where the clock of Redis went back since the last sweep, it also ends what would last until that time comes again.
+    """
+    asked = [log.prefix, log.wake_throttle_ms, LEASE_MS, log.lanes]
+    return [queue.decode() for queue in await log.scripts.sweep(args=asked)]
 
 
 async def spread(log: EventLog) -> None:

@@ -83,6 +83,7 @@ class Scripts:
         self.elect = bound("elect")
         self.find = bound("find")
         self.find_open = bound("find_open")
+        self.hurry = bound("hurry")
         self.lag = bound("lag")
         self.ledger_begin = bound("ledger_begin")
         self.ledger_clear = bound("ledger_clear")

@@ -63,7 +63,10 @@ class SubscriptionStore:
 
     async def lock(self, token: str, ttl_ms: int) -> bool:
         """Take the lock around changes of the subscription, for at most `ttl_ms`; False when it is held."""
-        return bool(await self._redis.set(self._lock_key, token, nx=True, px=ttl_ms))
+        taken = bool(await self._redis.set(self._lock_key, token, nx=True, px=ttl_ms))
+        if not taken and await self._redis.pttl(self._lock_key) > ttl_ms:
+            await self._redis.pexpire(self._lock_key, ttl_ms)  # the clock of Redis went back
+        return taken
 
     async def unlock(self, token: str) -> None:
         """Release the lock, unless another process holds it by now."""

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings
 from typing_extensions import Unpack
 
 from ampeco.notifications import Payload
-from ampeco.operations import OPERATIONS, check_address
+from handlers import checks
 from handlers.annotation import payload_models
 from handlers.context import Context, S, SyncContext, T
 from handlers.event import Event, Raw
@@ -97,7 +97,8 @@ class Handler:
 
     def model_of(self, notification_type: str) -> type[Payload] | type[Raw] | None:
         """The declared payload of a type; None when the handler does not want it."""
-        return self.models.get(notification_type) or self.models.get(EVERYTHING)
+        found = self.models.get(notification_type)
+        return self.models.get(EVERYTHING) if found is None else found
 
     def __call__(self, event: Event[Any], ctx: Any) -> Any:
         return self.function(event, ctx)
@@ -172,71 +173,75 @@ def handler(
     """
 
     if unknown := sorted(options.keys() - Options.__annotations__.keys()):
-        raise TypeError(f"handler() got an unexpected keyword: {', '.join(unknown)}")
+        raise TypeError(f"handler({name!r}) got an unexpected keyword: {', '.join(unknown)}")
 
     def declare(function: Any) -> Handler:
-        chosen: dict[str, Any] = {**options, "calls": frozenset(options.get("calls", ()))}
-        on = chosen.pop("on", None)
-        if not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise HandlerError(
-                f"handler {name!r}: a name is lower case letters, digits, dots and dashes, at most 64"
+                f"handler {checks.shown(name)}: a name is lower case letters, digits, dots and dashes, at most 64"
             )
         try:
-            models = payload_models(function, on)
-        except ValueError as error:
-            raise HandlerError(f"handler {name!r}: {error}") from error
-        made = Handler(
-            name=name,
-            function=function,
-            models=models,
-            settings=settings,
-            lifespan=lifespan,
-            is_async=inspect.iscoroutinefunction(function),
-            **chosen,
-        )
-        if fault := _fault(made):
+            made, fault = _made(name, function, settings, lifespan, options)
+        except Exception as error:  # an argument of which no check knows
+            raise HandlerError(f"handler {name!r}: {' '.join(str(error).split())}") from error
+        if made is None or fault:
             raise HandlerError(f"handler {name!r}: {fault}")
         return made
 
     return declare
 
 
-def _fault(made: Handler) -> str | None:
+def _made(
+    name: str, function: Any, settings: Any, lifespan: Lifespan | None, options: Options
+) -> tuple[Handler | None, str | None]:
+    """Return the handler, and what is wrong with it."""
+    chosen: dict[str, Any] = dict(options)
+    on, calls = chosen.pop("on", None), chosen.pop("calls", ())
+    if fault := checks.function(function) or checks.types(on) or checks.calls(calls):
+        return None, fault
+    made = Handler(
+        name=name,
+        function=function,
+        models=payload_models(function, on),
+        settings=settings,
+        lifespan=lifespan,
+        is_async=inspect.iscoroutinefunction(function),
+        calls=frozenset(calls),
+        **chosen,
+    )
+    return made, _fault(made)
+
+
+def _fault(made: Any) -> str | None:
     """Say what contradicts itself in a declaration, and what to change."""
-    backoff = made.backoff
-    if made.order not in get_args(Order):
-        return f"order must be one of {', '.join(get_args(Order))}"
-    if made.start not in get_args(Start):
-        return f"start must be one of {', '.join(get_args(Start))}"
-    if made.max_attempts < 1 or made.timeout_s <= 0 or made.concurrency < 1:
-        return "max_attempts, timeout_s and concurrency must be positive"
-    if made.where is not None and (not callable(made.where) or inspect.iscoroutinefunction(made.where)):
-        return "where must be a plain function of the event"
-    if not isinstance(backoff, Backoff) or not 0 < backoff.base_s <= backoff.cap_s <= LONGEST_WAIT_S:
-        return f"backoff must be a Backoff with 0 < base_s <= cap_s <= {LONGEST_WAIT_S:.0f}"
-    if made.not_yet_for_s <= 0:
-        return "not_yet_for_s must be positive"
+    choices = (("order", made.order, get_args(Order)), ("start", made.start, get_args(Start)))
+    for name, value, known in choices:
+        if value not in known:
+            return f"{name} must be one of {', '.join(known)}; it is {checks.shown(value)}"
     if made.isolation not in (None, *get_args(Isolation)):
         return "isolation must be None or 'process'"
-    if made.strict not in (True, False):
+    if type(made.strict) is not bool:
         return "strict must be True or False"
-    if made.queue.endswith(ISOLATED):
-        return f"queue must not end with {ISOLATED!r}; use isolation='process'"
-    prefix = "" if made.settings is None else str(made.settings.model_config.get("env_prefix", ""))
+    if type(made.backoff) is not Backoff:
+        return "backoff must be a Backoff, as Backoff(base_s=2, cap_s=900)"
+    backoff, settings = made.backoff, made.settings
+    if settings is not None and not (isinstance(settings, type) and issubclass(settings, BaseSettings)):
+        return (
+            f"settings must be a class made of pydantic_settings.BaseSettings; it is {checks.shown(settings)}"
+        )
+    prefix = "" if settings is None else str(settings.model_config.get("env_prefix", ""))
     if prefix.upper().startswith("AWR_"):
         return "its settings need a prefix of their own, not AWR_"
-    return _fault_of_calls(made.calls)
-
-
-def _fault_of_calls(calls: frozenset[str]) -> str | None:
-    for address in sorted(entry for entry in calls if " " in entry):
-        try:
-            check_address(address)
-        except ValueError as error:
-            return f"calls has {address!r}: {error}"
-    unknown = sorted({entry for entry in calls if " " not in entry} - _callable_operations())
-    return f"calls names unknown operations: {', '.join(unknown)}" if unknown else None
-
-
-def _callable_operations() -> set[str]:
-    return {operation.name for operation in OPERATIONS.values() if operation.kind != "read"}
+    if isinstance(made.queue, str) and made.queue.endswith(ISOLATED):
+        return f"queue must not end with {ISOLATED!r}; use isolation='process'"
+    return (
+        checks.number("max_attempts", made.max_attempts, checks.MOST, whole=True)
+        or checks.number("timeout_s", made.timeout_s, checks.LONGEST_TIMEOUT_S)
+        or checks.number("concurrency", made.concurrency, checks.MOST, whole=True)
+        or checks.number("not_yet_for_s", made.not_yet_for_s, checks.LONGEST_PATIENCE_S)
+        or checks.backoff(backoff.base_s, backoff.cap_s, backoff.jitter, LONGEST_WAIT_S)
+        or checks.queue(made.queue)
+        or checks.where(made.where)
+        or checks.lifespan(made.lifespan, 0 if settings is None else 1)
+        or checks.operations(made.calls)
+    )

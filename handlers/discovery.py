@@ -132,7 +132,8 @@ def _handlers_in(loaded: object, where: str) -> list[Handler]:
     if isinstance(loaded, Handler):
         return [loaded]
     if isinstance(loaded, ModuleType):
-        found = list(dict.fromkeys(item for item in vars(loaded).values() if isinstance(item, Handler)))
+        # By type(): isinstance also asks the object, and some raise then, such as one that stands for another.
+        found = list(dict.fromkeys(item for item in vars(loaded).values() if issubclass(type(item), Handler)))
         if found:
             return found
     raise HandlerError(f"{where} is not a handler and has none in it; decorate a function with @handler")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 LONGEST_WAIT_S = 30 * 86_400.0
+"""The longest wait between two attempts: a longer one is cut to this."""
 
 
 class Skip(Exception):
@@ -22,14 +23,13 @@ class Retry(Exception):
 
     Args:
         reason: a few words, no personal data.
-        after_s: seconds to wait; None leaves it to the retry policy.
+        after_s: seconds to wait, at most `LONGEST_WAIT_S`; None leaves it to the retry policy. What is no number of
+            seconds does so too, and the outcome says why.
         counts: False when nothing failed and it is only too early: no attempt is spent.
     """
 
     def __init__(self, reason: str, *, after_s: float | None = None, counts: bool = True) -> None:
         super().__init__(reason)
-        if after_s is not None and not 0 <= after_s <= LONGEST_WAIT_S:
-            raise ValueError(f"after_s must be between 0 and {LONGEST_WAIT_S:.0f} seconds")
         self.reason = str(reason)
         self.after_s = after_s
         self.counts = counts
@@ -65,7 +65,7 @@ class StepRefused(GiveUp):
     """A once-only step that cannot be used as the handler uses it.
 
     Args:
-        slug: `step-name`, `step-repeated`, `step-without-key` or `step-result`.
+        slug: `step-name`, `step-options`, `step-repeated`, `step-without-key` or `step-result`.
     """
 
     def __init__(self, slug: str, reason: str) -> None:

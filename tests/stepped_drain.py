@@ -39,7 +39,7 @@ def as_earlier_code(log: EventLog) -> EventLog:
         *names, ttl_ms = arguments[:7]
         sent = [*names, ttl_ms or int(TTL_S * 1000), *arguments[7:12], *arguments[15:]]
         reply = await call(script, sent, **options)
-        return [*reply, b""] if reply[0] == b"ok" else reply
+        return [*reply, b"", b""] if reply[0] == b"ok" else reply
 
     earlier.channel.call = as_before  # type: ignore[method-assign]
     return earlier

@@ -50,6 +50,11 @@ local all = call('HGETALL', registry)
 for i = 1, #all, 2 do
   local name, version = string.match(all[i], '^(.-)|(.*)$')
   local record = cjson.decode(all[i + 1])
+  -- Times from the future are from before the clock of Redis went back. Such a version would stay the newest.
+  if record.last_seen > now or record.first_seen > now then
+    record.last_seen, record.first_seen = math.min(record.last_seen, now), math.min(record.first_seen, now - 1)
+    call('HSET', registry, all[i], cjson.encode(record))
+  end
   -- A version that is gone (rolled back) stops being the newest, but not at once: it may only be restarting.
   local live = record.last_seen >= now - keep_ms
   records[#records + 1] = {name = name, version = version, record = record, field = all[i], live = live}

@@ -24,6 +24,10 @@ if found then
       record.left, record.until_ms = true, math.min(record.until_ms, now + grace_ms)
       call('HSET', ledger, step, cjson.encode(record))
     end
+    if record.until_ms > now + hold_ms then -- the clock of Redis went back, or the attempt had a longer time limit
+      record.until_ms = now + hold_ms
+      call('HSET', ledger, step, cjson.encode(record))
+    end
     if now < record.until_ms then return {'held', record.until_ms - now} end
     record.state = 'uncertain'
     call('HSET', ledger, step, cjson.encode(record))

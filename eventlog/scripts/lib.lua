@@ -106,7 +106,9 @@ local function is_at_end(state, cur) return state.last == '' or not later(state.
 -- two times.
 local SPREAD_PER_MS, SPREAD_PAUSE_MS = 200, 20
 local function spread_fresh()
-  if call('EXISTS', prefix .. 'fresh') == 0 or call('EXISTS', prefix .. 'spread') == 1 then return end
+  if call('EXISTS', prefix .. 'fresh') == 0 then return end
+  local pauses_ms = call('PTTL', prefix .. 'spread') -- for longer only if the clock of Redis went back meanwhile
+  if pauses_ms >= 0 and pauses_ms <= SPREAD_PAUSE_MS then return end
   local marks = call('SMEMBERS', prefix .. 'fresh')
   call('DEL', prefix .. 'fresh')
   local now, paused, wanting, by_queue, count = now_ms(), paused_handlers(), {}, {}, 0

@@ -8,9 +8,12 @@ prefix = take()
 local queue, process, life_ms, says = take(), take(), take_number(), take()
 local beats, said, member = prefix .. 'workers:beats', prefix .. 'workers', queue .. '|' .. process
 local now = now_ms()
-for _, gone in ipairs(call('ZRANGEBYSCORE', beats, '-inf', now - life_ms)) do
-  call('ZREM', beats, gone)
-  call('HDEL', said, gone)
+-- A beat from the future is one from before the clock of Redis went back; a live process beats again within a second.
+for _, span in ipairs({{'-inf', now - life_ms}, {now + life_ms, '+inf'}}) do
+  for _, gone in ipairs(call('ZRANGEBYSCORE', beats, span[1], span[2])) do
+    call('ZREM', beats, gone)
+    call('HDEL', said, gone)
+  end
 end
 if says == '' then
   call('ZREM', beats, member)

@@ -5,13 +5,17 @@
 --   read after, count, max bytes, claim (last id of a range to hand out instead of reading, '' = read), wants (as the
 --   drain knows them; the claimed range was chosen by them), types to read for other handlers (one a line),
 --   then six lists, each after its length:
---   puts (id, due ms or '', record), dels (id), dead (id, type, key, reason, trace, record), stats (field, by),
+--   puts (id, due ms and longest wait in ms or '', record), dels (id),
+--   dead (id, type, key, reason, trace, record), stats (field, by),
 --   ahead (id: settled although the cursor is not there yet), passed (id: the cursor is there now); then
 --   three for the lag, counted only where the cursor is given: wanted events that the cursor passes with this step,
 --   those after it that are settled or open, id of the oldest unsettled one ('-' = none); last,
 --   one entry of the history ('' = nothing was settled)
 -- Events are answered as (id, type, key, body, received, key id, marks), and as (id, fields) where they hold anything
 -- else: half of what a read costs is the number of values in the answer.
+-- After that, when a drain that falls asleep has its first retry to start, in ms: the clock of Redis may have gone back
+-- since that was written ('' = it has none).
+-- Returns last, in a step that goes on: ids of retries whose wait an operator ended (hurry.lua)
 prefix = take()
 local handler, lane, queue, token, seq, ttl_ms = take(), take(), take(), take(), take(), take_number()
 local mode, new_cur, after, count, max_bytes = take(), take(), take(), take_number(), take_number()
@@ -23,13 +27,14 @@ local open_due = prefix .. 'opendue:' .. handler .. ':' .. lane
 local ahead = prefix .. 'ahead:' .. handler .. ':' .. lane
 local due = prefix .. 'due:' .. queue
 
-local holder = call('HMGET', lease, 'token', 'seq', 'gen')
+local holder = call('HMGET', lease, 'token', 'seq', 'gen', 'hurry', 'told')
 if holder[1] ~= token then return {'lost'} end
 local wants = call('HGET', prefix .. 'wants', handler)
 if not wants then return {'lost'} end
 
 local changed = (call('HGET', prefix .. 'gen', pair) or '0') ~= (holder[3] or '0') and 1 or 0
 local passed = passed_key(handler, lane)
+local told = holder[5] or '' -- a repeated call gets the same answer again
 if holder[2] ~= seq then
   if tonumber(holder[2]) + 1 ~= tonumber(seq) then return {'lost'} end
   local old_cur = call('HGET', prefix .. 'cur', pair)
@@ -37,7 +42,13 @@ if holder[2] ~= seq then
   for _ = 1, take_number() do
     local id, due_ms, record = take(), take(), take()
     call('HSET', open, id, record)
-    if due_ms == '' then call('ZREM', open_due, id) else call('ZADD', open_due, due_ms, id) end
+    if due_ms == '' then
+      call('ZREM', open_due, id)
+    else
+      local at_ms, wait_ms = string.match(due_ms, '^(%d+) (%d+)$')
+      if at_ms then due_ms = math.min(at_ms, now_ms() + wait_ms) end -- two clocks: that of the worker may be ahead
+      call('ZADD', open_due, string.format('%d', due_ms), id)
+    end
   end
   for _ = 1, take_number() do
     local id = take()
@@ -69,6 +80,11 @@ if holder[2] ~= seq then
   local history = take()
   if history ~= '' then call('XADD', prefix .. 'history:' .. handler .. ':' .. lane, '*', 'd', history) end
   call('HSET', lease, 'seq', seq)
+  if holder[4] or holder[5] then
+    told = holder[4] or ''
+    call('HDEL', lease, 'hurry', 'told')
+    if told ~= '' then call('HSET', lease, 'told', told) end
+  end
 end
 
 local paused = call('HEXISTS', prefix .. 'paused', handler)
@@ -157,10 +173,14 @@ if mode == 'sleep' and exhausted == 1 and own == 0 and paused + changed == 0 the
     -- Nothing waits, so the count is known, even if older code left events out.
     call('HSET', passed, 'n', wanted_sum((wanted_set(wants)), lane), 'cur', scanned, 'beyond', 0)
     call('HDEL', passed, 'pos', 'counted')
-    if head[1] then call('ZADD', due, head[2], pair) else call('ZREM', due, pair) end
+    if head[1] then
+      call('ZADD', due, math.min(tonumber(head[2]), now_ms() + (tonumber(ARGV[#ARGV]) or math.huge)), pair)
+    else
+      call('ZREM', due, pair)
+    end
     call('DEL', lease)
     return {'asleep'}
   end
 end
 return {'ok', scanned, exhausted, entries, call('HGET', prefix .. 'newest', handler) or '', paused, changed,
-  wants == known_wants and '' or wants}
+  wants == known_wants and '' or wants, told}

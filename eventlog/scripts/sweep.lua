@@ -1,8 +1,30 @@
 #!lua flags=allow-oom
 -- Queues to wake: each has a due pair without a drain, is not paused, and was not woken recently.
--- ARGV: prefix, wake throttle (ms)
+-- ARGV: prefix, wake throttle (ms), life of a lease (ms), lanes
 prefix = take()
-local throttle_ms, now, paused, wake = take_number(), now_ms(), paused_handlers(), {}
+local throttle_ms, lease_ms, lanes = take_number(), take_number(), take_number()
+local now, paused, wake = now_ms(), paused_handlers(), {}
+
+-- The clock of Redis went back: leases of dead workers would last for as long as it did, and times that pairs are due
+-- at mean nothing. A pair that is due too early wakes a drain, which waits for as long as its events have to.
+local swept_ms = tonumber(call('HGET', prefix .. 'tenant', 'swept') or 0)
+call('HSET', prefix .. 'tenant', 'swept', string.format('%d', now))
+if swept_ms > now + 1000 then
+  for _, name in ipairs(call('HKEYS', prefix .. 'newest')) do
+    for lane = 0, lanes - 1 do
+      local lease = prefix .. 'lease:' .. name .. ':' .. lane
+      if call('PTTL', lease) > lease_ms then call('PEXPIRE', lease, lease_ms) end
+    end
+  end
+  for _, queue in ipairs(call('SMEMBERS', prefix .. 'queues')) do
+    local due = prefix .. 'due:' .. queue
+    for _, pair in ipairs(call('ZRANGEBYSCORE', due, '(' .. now, '+inf')) do
+      call('ZADD', due, is_leased(string.match(pair, '^(.*)|(%d+)$')) and now + lease_ms or now, pair)
+    end
+    call('DEL', prefix .. 'wake:' .. queue)
+  end
+end
+
 spread_fresh()
 for _, queue in ipairs(call('SMEMBERS', prefix .. 'queues')) do
   for _, pair in ipairs(call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now)) do

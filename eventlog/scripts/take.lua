@@ -8,6 +8,7 @@ local lease = prefix .. 'lease:' .. handler .. ':' .. lane
 local now = now_ms()
 local holder = call('HMGET', lease, 'token', 'seq')
 if holder[1] and not (holder[1] == token and holder[2] == '0') then
+  if call('PTTL', lease) > tonumber(ttl_ms) then call('PEXPIRE', lease, ttl_ms) end -- the clock of Redis went back
   call('ZADD', due, 'XX', now + math.max(0, call('PTTL', lease)), pair)
   return {'busy'}
 end

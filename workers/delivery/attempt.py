@@ -6,6 +6,7 @@ Catches everything a handler raises; no other module does.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -93,36 +94,45 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
     model = handler.model_of(attempt.event.type)
     if model is None:
         return NOT_WANTED
-    failure: Exception | None = None
+    said: object
     steps = LazySteps(handler, attempt)
     try:
         event = typed_event(attempt, model, strict=handler.strict)
-        if handler.where is not None and not handler.where(event):
+        if handler.where is not None and not _is_wanted(handler.where(event)):
             return FILTERED
         if handler.is_async:
-            await _in_loop(runtime, event, attempt, steps)
+            said = await _in_loop(runtime, event, attempt, steps)
         else:
-            await _in_thread(runtime, event, attempt, steps)
+            said = await _in_thread(runtime, event, attempt, steps)
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        failure = HandlerEnded("it was cancelled from within")
-    except DeliveryRevoked:
-        raise
-    except Exception as error:  # noqa: BLE001 - handlers may raise anything; outcomes.py knows what it means
-        failure = error
-    except BaseException as error:  # noqa: BLE001 - SystemExit and others that would end more than this attempt
-        failure = HandlerEnded(type(error).__name__)
-    outcome = outcome_of(
-        failure, handler, attempt=attempt.number, age_s=attempt.age_s, uniform=random.uniform
-    )
+        said = HandlerEnded("it was cancelled from within")
+    except DeliveryRevoked as error:
+        if not attempt.allowed():
+            raise
+        said = error  # of another attempt: handlers may share what they wait for
+    except BaseException as error:  # noqa: BLE001 - handlers may raise anything; outcomes.py knows what it means
+        said = error
+    outcome = outcome_of(said, handler, attempt=attempt.number, age_s=attempt.age_s, uniform=random.uniform)
     if steps.made is not None and outcome.kind in ("done", "skipped"):
         await steps.made.settled()
     return outcome
 
 
-def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: LazySteps) -> Awaitable[None]:
+def _is_wanted(answer: object) -> bool:
+    """Read the answer of a `where=`: whatever counts as true, but no coroutine, which always does."""
+    if answer is True or answer is False:
+        return answer
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()  # it was never begun, so nothing of it runs
+        raise TypeError("where= must not be async")
+    return bool(answer)
+
+
+def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: LazySteps) -> Awaitable[object]:
     context: Context[Any, Any] = Context(
         ampeco=lambda: gated(runtime.client, runtime.handler, attempt, steps.through),
         once=steps.once,
@@ -131,7 +141,7 @@ def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: LazyS
     return time_limited(runtime.handler.function(event, context), runtime.alarms, attempt.overdue)
 
 
-async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: LazySteps) -> None:
+async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: LazySteps) -> object:
     context: SyncContext[Any, Any] = SyncContext(
         ampeco=lambda: gated(runtime.sync_client, runtime.handler, attempt, steps.through_in_thread),
         once=steps.once_in_thread,
@@ -146,18 +156,18 @@ async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, step
     if not done:
         # The thread cannot be ended, so its entity must wait until it returns; what it returns then, counts.
         attempt.overdue()
-    raised = await running
-    if raised is not None:
-        raise raised
+    said = await running
+    if type(said) is DeliveryRevoked:
+        raise said
+    return said
 
 
-def _caught(function: Callable[..., Any], *arguments: Any) -> BaseException | None:
-    """Call it and return what it raised: a StopIteration, for one, cannot be set on a future."""
+def _caught(function: Callable[..., Any], *arguments: Any) -> object:
+    """Call it and return what it returned or raised: a StopIteration, for one, cannot be set on a future."""
     try:
-        function(*arguments)
-    except BaseException as error:  # noqa: BLE001 - raised again in the event loop
+        return function(*arguments)
+    except BaseException as error:  # noqa: BLE001 - outcomes.py knows what it means
         return error
-    return None
 
 
 def _shared(runtime: Runtime, attempt: Attempt) -> dict[str, Any]:

@@ -5,15 +5,29 @@ It also holds the ends without an attempt: not wanted, or superseded by a newer 
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Literal
 
 from ampeco.errors import FieldMisfit, NotSupported, RateLimited
 from eventlog.record import AttemptNote
 from handlers import GiveUp, Retry, Skip
 from handlers.declaration import Backoff, Handler
+from workers.delivery.said import (
+    MOST_CHARS,
+    errors_in,
+    first_behind,
+    is_a,
+    is_false,
+    name_of,
+    plain,
+    read,
+    seconds_in,
+    slug_in,
+    text_in,
+    where,
+)
 
 
 def delay_s(attempt: int, backoff: Backoff, uniform: Callable[[float, float], float]) -> float:
@@ -22,11 +36,12 @@ def delay_s(attempt: int, backoff: Backoff, uniform: Callable[[float, float], fl
     return uniform(0.0, longest_s) if backoff.jitter else longest_s
 
 
-_TRACE_FRAMES = 12
-
-
 class PayloadMismatch(Exception):
     """The payload does not fit the type the handler declares; trying again cannot help."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class AttemptTimedOut(Exception):
@@ -64,88 +79,116 @@ SUPERSEDED = Outcome("superseded")
 PAYLOAD_MISMATCH = "payload-mismatch"
 
 
+# In a group of errors one decides: of these classes the first that is there, then any other error. `Skip` and
+# `Retry(counts=False)` say that nothing went wrong, so they decide only where nothing else is in the group.
+_FINAL = (GiveUp, NotSupported, PayloadMismatch, FieldMisfit, Retry, RateLimited)
+_NEVER_AWAITED = (CoroutineType, GeneratorType, AsyncGeneratorType)
+
+
 def outcome_of(
-    error: Exception | None,
+    said: object,
     handler: Handler,
     *,
     attempt: int,
     age_s: float,
     uniform: Callable[[float, float], float],
 ) -> Outcome:
-    """Decide what becomes of a delivery after what the handler raised; None when it returned.
+    """Decide what becomes of a delivery after what the handler raised or returned; an error counts as raised.
+
+    It raises nothing, whatever that object is.
 
     Args:
         attempt: number of this attempt, 1 for the first.
         age_s: seconds since the first attempt.
     """
-    match error:
-        case None:
-            return DONE
-        case Skip():
-            return Outcome("skipped", "skipped", error.reason)
-        case GiveUp():
-            return Outcome("dead", error.slug, error.reason, trace=where(error))
-        case PayloadMismatch():
-            return Outcome("dead", PAYLOAD_MISMATCH, str(error))
-        case Retry(counts=False):
-            if age_s > handler.not_yet_for_s:
-                return Outcome("dead", "too-early-for-too-long", error.reason)
-            wait_s = delay_s(1, handler.backoff, uniform) if error.after_s is None else error.after_s
-            wait_s = _within_patience(wait_s, handler, age_s)
-            return Outcome("retry", "not-yet", error.reason, wait_s, counts=False)
-        case NotSupported():
-            return Outcome("dead", error.reason, error.operation, trace=where(error))
-        case Retry():
-            reason, detail, least_s = "retry-asked", error.reason, error.after_s
-        case AttemptTimedOut():
-            reason, detail, least_s = "timed-out", "", None
-        case MemoryError():
-            reason, detail, least_s = "out-of-memory", "", None
-        case RateLimited():
-            reason, detail, least_s = "rate-limited", "", error.retry_after_s
-            if least_s is not None:
-                least_s = _within_patience(least_s, handler, age_s)
-        case _:
-            misfit = misfit_in(error)
-            if misfit is not None:  # the next attempt would read the same field
-                return Outcome("dead", PAYLOAD_MISMATCH, misfit.field, trace=where(error))
-            reason, detail, least_s = "error", type(error).__name__, None
+    if said is None:
+        return DONE
+    if not is_a(said, BaseException):
+        return _returned(said)
+    try:
+        return _raised(said, handler, attempt, age_s, uniform)  # type: ignore[arg-type]
+    except BaseException as error:  # noqa: BLE001 - a case that said.py does not know must not end the drain
+        return Outcome("dead", "unreadable-outcome", name_of(type(error)))
+
+
+def _raised(
+    said: BaseException,
+    handler: Handler,
+    attempt: int,
+    age_s: float,
+    uniform: Callable[[float, float], float],
+) -> Outcome:
+    error = min(errors_in(said), key=_rank)
+    kind = type(error)
+    if issubclass(kind, Skip):
+        return Outcome("skipped", "skipped", text_in(error, "reason"))
+    if issubclass(kind, GiveUp):
+        slug = slug_in(error, "slug", GiveUp.slug)
+        return Outcome("dead", slug, text_in(error, "reason"), trace=where(error))
+    if issubclass(kind, PayloadMismatch):
+        return Outcome("dead", PAYLOAD_MISMATCH, text_in(error, "reason"))
+    if issubclass(kind, NotSupported):
+        return Outcome("dead", NotSupported.reason, text_in(error, "operation"), trace=where(error))
+    least_s: float | None = None
+    if issubclass(kind, Retry):
+        least_s, fault = seconds_in(error, "after_s")
+        detail = text_in(error, "reason")
+        if fault:
+            detail = f"{plain(detail, MOST_CHARS - len(fault) - 2)}; {fault}"
+        if is_false(read(error, "counts")):
+            return _not_yet(detail, least_s, handler, age_s, uniform)
+        reason = "retry-asked"
+    elif issubclass(kind, AttemptTimedOut):
+        reason, detail = "timed-out", ""
+    elif issubclass(kind, MemoryError):
+        reason, detail = "out-of-memory", ""
+    elif issubclass(kind, RateLimited):
+        reason, detail = "rate-limited", ""
+        least_s, _ = seconds_in(error, "retry_after_s")
+        if least_s is not None:
+            least_s = _within_patience(least_s, handler, age_s)
+    else:
+        misfit = first_behind(said, FieldMisfit)
+        if misfit is not None:  # the next attempt would read the same field
+            return Outcome("dead", PAYLOAD_MISMATCH, text_in(misfit, "field"), trace=where(error))
+        reason, detail = "error", name_of(kind)
     if attempt >= handler.max_attempts:
         return Outcome("dead", "attempts-exhausted", detail or reason, trace=where(error))
     wait_s = delay_s(attempt, handler.backoff, uniform) if least_s is None else least_s
     return Outcome("retry", reason, detail, wait_s, trace=where(error))
 
 
-def misfit_in(error: BaseException | None) -> FieldMisfit | None:
-    """The misfit that an error is, holds in a group, or was raised from.
+def _rank(error: BaseException) -> int:
+    """Return the place of an error among those of its group: the least one decides."""
+    for place, kind in enumerate(_FINAL):
+        if is_a(error, kind):
+            too_early = kind is Retry and is_false(read(error, "counts"))
+            return len(_FINAL) + 1 if too_early else place
+    return len(_FINAL) + (2 if is_a(error, Skip) else 0)
 
-    What was raised while a misfit was handled (`__context__`) is an error of its own: it may well go away.
-    """
-    seen: set[int] = set()  # causes may form a ring
-    waiting = [error]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, FieldMisfit):
-            return each
-        if each is None or id(each) in seen:
-            continue
-        seen.add(id(each))
-        waiting.append(each.__cause__)
-        if isinstance(each, BaseExceptionGroup):
-            waiting.extend(each.exceptions)
-    return None
+
+def _returned(said: object) -> Outcome:
+    """Return the outcome of a handler that returned this: done, unless its work was never begun."""
+    if not is_a(said, _NEVER_AWAITED):
+        return DONE
+    if type(said) is CoroutineType:
+        said.close()  # it was never begun, so nothing of it runs
+    return Outcome("dead", "never-awaited", f"it returned a {name_of(type(said))} that nothing awaits")
+
+
+def _not_yet(
+    detail: str,
+    least_s: float | None,
+    handler: Handler,
+    age_s: float,
+    uniform: Callable[[float, float], float],
+) -> Outcome:
+    if age_s > handler.not_yet_for_s:
+        return Outcome("dead", "too-early-for-too-long", detail)
+    wait_s = delay_s(1, handler.backoff, uniform) if least_s is None else least_s
+    return Outcome("retry", "not-yet", detail, _within_patience(wait_s, handler, age_s), counts=False)
 
 
 def _within_patience(asked_s: float, handler: Handler, age_s: float) -> float:
     """The wait that AMPECO asks for, but no longer than until the handler gives up saying "not yet"."""
     return min(asked_s, max(handler.not_yet_for_s - age_s, handler.backoff.base_s))
-
-
-def where(error: BaseException) -> str:
-    """Class of the error and the lines it passed, innermost last. No messages, no values: both may be personal."""
-    frames = traceback.extract_tb(error.__traceback__)[-_TRACE_FRAMES:]
-    lines = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
-    cause = error.__cause__ or error.__context__
-    head = type(error).__qualname__ + (f" from {type(cause).__qualname__}" if cause else "")
-    # A file name can hold bytes that are no text, and the record can hold only text.
-    return "\n".join([head, *lines]).encode("utf-8", "backslashreplace").decode()

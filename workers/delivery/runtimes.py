@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -73,7 +73,8 @@ async def without_clients(item: Found, exits: contextlib.AsyncExitStack) -> Runt
     handler, settings, state = item.handler, _settings(item), None
     if handler.lifespan is not None:
         arguments = () if handler.settings is None else (settings,)
-        state = await exits.enter_async_context(handler.lifespan(*arguments))
+        own = await exits.enter_async_context(_end_quietly(handler.name))
+        state = await own.enter_async_context(handler.lifespan(*arguments))
     return Runtime(handler, item.version, settings, state)
 
 
@@ -91,11 +92,35 @@ def _settings(item: Found) -> BaseSettings | None:
     return None if item.handler.settings is None else item.handler.settings()
 
 
+@contextlib.asynccontextmanager
+async def _end_quietly(name: str) -> AsyncIterator[contextlib.AsyncExitStack]:
+    """What is entered here may raise at its end, and the others are closed all the same."""
+    own = contextlib.AsyncExitStack()
+    try:
+        yield own
+    finally:
+        try:
+            await own.aclose()
+        except BaseException as error:
+            if _is_cancelled():
+                raise
+            _log.error(
+                "handler.faulty", source=name, error=f"{type(error).__name__} at the end of its lifespan"
+            )
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 @contextlib.contextmanager
 def _faults_told(item: Found, *, strict: bool) -> Iterator[None]:
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            raise
         told = missing_settings(error) if isinstance(error, ValidationError) else type(error).__name__
         if strict:
             raise HandlerError(f"handler {item.handler.name!r}: {told}") from error

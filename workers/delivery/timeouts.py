@@ -60,17 +60,17 @@ class Timeouts:
 
 @types.coroutine
 def time_limited(
-    handling: Coroutine[Any, Any, None], alarms: Timeouts, overdue: Callable[[], None]
-) -> Generator[Any, Any, None]:
-    """Run a handler up to its time limit, which begins to count when it waits for the first time.
+    handling: Coroutine[Any, Any, object], alarms: Timeouts, overdue: Callable[[], None]
+) -> Generator[Any, Any, object]:
+    """Return what a handler returns, within its time limit, which begins to count when it waits for the first time.
 
     Until then nothing else can run in this loop, so no limit could end it; and most events never get that far.
     For the rest of its way this does what `await` does, and what asyncio.timeout does at many times the price.
     """
     try:
         awaited = handling.send(None)
-    except StopIteration:
-        return
+    except StopIteration as end:
+        return end.value
     limit = _TimeLimit(overdue)
     alarms.set(limit, limit.loop)
     try:
@@ -85,8 +85,8 @@ def time_limited(
                 thrown = error
             # Outside of that clause, or all that the handler raises from here on would count as caused by it.
             awaited = handling.send(sent) if thrown is None else handling.throw(thrown)
-    except StopIteration:
-        return
+    except StopIteration as end:
+        return end.value
     except asyncio.CancelledError:
         if limit.alone_cancelled:
             raise AttemptTimedOut from None

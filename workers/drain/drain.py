@@ -217,6 +217,8 @@ class Drain:
         settlement = self._settlement(clock_s())
         if mode == "sleep" and len(window):
             mode = "work"  # asleep, the cursor stands at the end of what was read
+        if mode == "sleep" and (due_ms := window.next_due_ms()) is not None:
+            settlement.wakes_in_ms = max(0, due_ms - now_ms())
         read = await self._read_on(settlement, mode, count)
         window.confirm(settled)
         window.marked(marks)
@@ -241,6 +243,8 @@ class Drain:
             # What runs may finish. Paused, nothing goes on here; changed, the next take sees all of it.
             self._log.info("lane.released", reason="paused" if read.paused else "changed")
             self.stop()
+        if read.hurried:
+            self._window.hurry(frozenset(read.hurried))
         if not read.scanned:
             return read
         events, self._window.pos = self._reader.ours(read, before)

@@ -14,6 +14,7 @@ from handlers.declaration import Order
 
 State = Literal["waiting", "ready", "running", "retry", "settled"]
 _UNREAD = -1
+_AHEAD_MS = 300_000  # two clocks may differ a little
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +25,7 @@ class Entry:
         tie: what ties it to other events, or None.
         attempts, crashes, first_ms, last_error, replayed, log: as in its OpenRecord.
         due_ms: when a retry is due, Unix time in milliseconds.
+        wait_ms: how long it was to wait, which bounds `due_ms` when a clock changes.
         ahead: settled in Redis although the cursor is not there yet.
         beyond: the cursor is not there yet.
         in_open: in `open`, or on its way there with the next step.
@@ -41,6 +43,7 @@ class Entry:
     replayed: bool = False
     log: tuple[AttemptNote, ...] = ()
     due_ms: int | None = None
+    wait_ms: int | None = None
     ahead: bool = False
     beyond: bool = False
     in_open: bool = False
@@ -64,7 +67,8 @@ class Entry:
         """What `open` holds of it in this state."""
         due_ms = self.due_ms if state == "retry" else None
         counted = (self.attempts, self.crashes, self.first_ms, self.last_error, self.replayed, self.log)
-        return OpenRecord(self.event, state, due_ms, *counted)
+        wait_ms = self.wait_ms if state == "retry" else None
+        return OpenRecord(self.event, state, due_ms, *counted, wait_ms)
 
 
 def tie_of(order: Order, event: StoredEvent) -> str | None:
@@ -96,7 +100,10 @@ def newest_of(entries: Collection[Entry]) -> Entry:
 
 
 def own_ms_of(event: StoredEvent) -> int | None:
-    """The time of change that the payload itself states, Unix time in milliseconds; None when it states none."""
+    """The time of change that the payload itself states, Unix time in milliseconds; None when it states none.
+
+    Nothing changes after it is announced: by a clock that is ahead, every later event would be the older one.
+    """
     if event.occurred_at_us is not None:
         at = event.occurred_at
     else:  # a record of older code, which stored no time
@@ -104,4 +111,7 @@ def own_ms_of(event: StoredEvent) -> int | None:
             at = occurred_at(event.type, read(event.body), event.received_at)
         except PayloadError:
             return None
-    return None if at is None else round(at.timestamp() * 1000)
+    if at is None:
+        return None
+    own_ms = round(at.timestamp() * 1000)
+    return None if own_ms > event.received_at_ms + _AHEAD_MS else own_ms

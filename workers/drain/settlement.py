@@ -72,7 +72,8 @@ class PendingOutcomes:
         spent = outcome.counts if retried else outcome.kind == "dead"
         window.conclude(entry, outcome.detail or outcome.reason, spent=spent)
         if retried:
-            window.retry(entry, self._now_ms() + round(outcome.delay_s * 1000))
+            wait_ms = round(outcome.delay_s * 1000)
+            window.retry(entry, self._now_ms() + wait_ms, wait_ms)
             self._stats["retried"] += 1
             self._report(entry, outcome, number)
             self._settle_within(SETTLE_S)

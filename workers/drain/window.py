@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from eventlog.lease import Settlement
 from eventlog.record import KEPT_ATTEMPTS, AttemptNote, OpenRecord, OpenState, StoredEvent
 from handlers.declaration import Order
+from handlers.outcomes import LONGEST_WAIT_S
 from workers.drain.entry import Entry, newest_of, tie_of
+
+_LONGEST_WAIT_MS = int(LONGEST_WAIT_S * 1000)
 
 
 class Window:
@@ -50,6 +53,7 @@ class Window:
         self._closed: list[Entry] = []  # since the last changes
         self._queues: dict[str, deque[Entry]] = {}
         self._retries: list[tuple[int, tuple[int, int], Entry]] = []
+        self._now_ms: float = float("inf")
         self._recalled: dict[str, Entry] = {}
         self._puts: dict[str, OpenRecord] = {}
         self._dels: list[str] = []
@@ -69,7 +73,7 @@ class Window:
         entry.attempts, entry.crashes = record.attempts, record.crashes
         entry.first_ms, entry.last_error = record.first_ms, record.last_error
         entry.replayed, entry.log = record.replayed, record.log
-        entry.was, entry.due_ms = record.state, record.due_ms
+        entry.was, entry.due_ms, entry.wait_ms = record.state, record.due_ms, record.wait_ms
         entry.in_open = True
         self.open_count += 1
         heapq.heappush(self._opened, (entry.order, entry))
@@ -125,12 +129,26 @@ class Window:
         if entry.state == "waiting":
             self._place(entry)
 
+    def hurry(self, stream_ids: Collection[str]) -> None:
+        """The waits of these were ended from outside, where they still wait."""
+        for entry in [entry for _, _, entry in self._retries if entry.event.stream_id in stream_ids]:
+            if entry.state == "retry":
+                self._wait_until(entry, 0)
+        for stream_id in self._recalled.keys() & stream_ids:
+            self._recalled[stream_id].due_ms = 0
+
     def start_due(self, now_ms: int) -> None:
-        """Retries whose time has come are ready."""
+        """Retries whose time has come are ready.
+
+        No clock that changed, and none of another machine, makes a wait longer than it was to be.
+        """
+        if now_ms < self._now_ms:
+            self._bound_waits(now_ms)
+        self._now_ms = now_ms
         while self._retries and self._retries[0][0] <= now_ms:
-            _, _, entry = heapq.heappop(self._retries)
-            if entry.state != "retry":
-                continue  # superseded meanwhile
+            due_ms, _, entry = heapq.heappop(self._retries)
+            if entry.state != "retry" or entry.due_ms != due_ms:
+                continue  # superseded or hurried meanwhile
             entry.state = "waiting"  # behind an earlier event, if one was put there again
             if self.is_first(entry):
                 self._make_ready(entry)
@@ -157,7 +175,7 @@ class Window:
     def begin(self, entry: Entry, now_ms: int) -> None:
         """An attempt of it begins."""
         entry.state = "running"
-        entry.first_ms = entry.first_ms or now_ms
+        entry.first_ms = min(entry.first_ms or now_ms, now_ms)  # in the future only if a clock went back
         self.running.add(entry)
 
     def count_crash(self, entry: Entry, note: AttemptNote) -> None:
@@ -180,9 +198,14 @@ class Window:
         entry.suspect = False
         entry.attempts += spent
 
-    def retry(self, entry: Entry, due_ms: int) -> None:
-        """It runs again later, and what is tied to it waits."""
+    def retry(self, entry: Entry, due_ms: int, wait_ms: int | None = None) -> None:
+        """It runs again later, and what is tied to it waits.
+
+        Args:
+            wait_ms: how long that is from now.
+        """
         entry.crashes = 0  # it ran to an end and no worker died
+        entry.wait_ms = wait_ms
         self._wait_until(entry, due_ms)
         self._put(entry, "retry")
         if entry.tie is None:
@@ -329,22 +352,31 @@ class Window:
         entry.state, entry.due_ms = "retry", due_ms
         heapq.heappush(self._retries, (due_ms, entry.order, entry))
 
+    def _bound_waits(self, now_ms: int) -> None:
+        for entry in [entry for _, _, entry in self._retries if entry.state == "retry"]:
+            latest_ms = now_ms + (_LONGEST_WAIT_MS if entry.wait_ms is None else entry.wait_ms)
+            if (entry.due_ms or 0) > latest_ms:
+                self._wait_until(entry, latest_ms)
+                self._put(entry, "retry")
+
     def _keep_newest(self, queue: deque[Entry]) -> None:
         """What has not started and is not the newest is superseded; if it waited for a retry, the newest does now."""
         if len(queue) == 1:
             return
         newest = newest_of(queue)
         older = [e for e in queue if e is not newest and e.state in ("waiting", "retry")]
-        due_ms = max((e.due_ms or 0 for e in older if e.state == "retry"), default=None)
+        waits = [e for e in older if e.state == "retry"]
+        last = max(waits, key=lambda e: e.due_ms or 0, default=None)
         for entry in older:
             queue.remove(entry)
             entry.suspect = False
             self._close(entry)
             self.superseded.append(entry)
         started = newest.suspect and newest.was == "running"
-        if due_ms is not None and newest.state == "waiting" and not started:
+        if last is not None and newest.state == "waiting" and not started:
             newest.suspect = False
-            self._wait_until(newest, due_ms)
+            newest.wait_ms = last.wait_ms
+            self._wait_until(newest, last.due_ms or 0)
             self._put(newest, "retry")
 
     def _close(self, entry: Entry) -> None:

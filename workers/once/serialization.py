@@ -6,8 +6,7 @@ import json
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic import BaseModel, TypeAdapter
 
 from handlers.outcomes import StepRefused
 
@@ -30,9 +29,9 @@ def pack(result: Any, returns: Any) -> tuple[str, str]:
             text, fault = result.model_dump_json(by_alias=True), "typed"
         else:
             text, fault = json.dumps(result, allow_nan=False, separators=(",", ":")), ""
-    except (TypeError, ValueError, RecursionError, PydanticSerializationError):
+        return ("", "too-large") if len(text.encode()) > MAX_BYTES else (text, fault)
+    except BaseException:  # noqa: BLE001 - a result is an object of the author's: reading it may raise anything
         return "", "not-json"
-    return ("", "too-large") if len(text.encode()) > MAX_BYTES else (text, fault)
 
 
 def unpack(step: str, text: str, fault: str, returns: Any) -> Any:
@@ -43,8 +42,20 @@ def unpack(step: str, text: str, fault: str, returns: Any) -> Any:
         return json.loads(text)
     try:
         return _adapter(returns).validate_json(text)
-    except ValidationError:
+    except Exception:  # noqa: BLE001 - validators are code of the author's
         raise _refused(step, "changed") from None
+
+
+def check_returns(step: str, returns: Any) -> None:
+    """Refuse a `returns=` that no result could be read as, before anything is called."""
+    if returns is not None:
+        try:
+            _adapter(returns)
+        except Exception:  # noqa: BLE001 - pydantic asks classes of the author's
+            raise StepRefused(
+                "step-result",
+                f"step {step!r} was not called: its returns=... is no type that pydantic can read",
+            ) from None
 
 
 def _refused(step: str, fault: str) -> StepRefused:

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from redis.exceptions import RedisError
 
@@ -21,7 +21,7 @@ from eventlog.errors import LeaseLost
 from eventlog.step_ledger import Scope, StepLedger
 from handlers.context import OnUncertain, Per
 from handlers.outcomes import Retry, StepRefused, StepUncertain
-from workers.once.serialization import pack, unpack
+from workers.once.serialization import check_returns, pack, unpack
 from workers.once.step import DeliveryRevoked, Step, current_step, noted, within
 
 MAX_NAME_CHARS = 200
@@ -104,6 +104,12 @@ class Steps:
         try:
             with within(step):
                 result = call()
+                if inspect.iscoroutine(result):
+                    result.close()  # it was never begun
+                    raise StepRefused(
+                        "step-result",
+                        f"step {step.name!r} was not called: its call is async, and its handler is not",
+                    )
         except BaseException as error:
             if self._wait(self._failed(step, error)):
                 raise _uncertain(step) from error
@@ -124,8 +130,13 @@ class Steps:
     # What both say to the ledger
 
     def _named(self, name: str, per: Per, on_uncertain: OnUncertain, returns: Any) -> Step:
-        if not name or len(name) > MAX_NAME_CHARS:
-            raise StepRefused("step-name", f"the name of a step has 1 to {MAX_NAME_CHARS} characters")
+        if not issubclass(type(name), str) or not 0 < len(name) <= MAX_NAME_CHARS or not _is_text(name):
+            raise StepRefused("step-name", f"the name of a step is text of 1 to {MAX_NAME_CHARS} characters")
+        if per not in get_args(Per) or on_uncertain not in get_args(OnUncertain):
+            raise StepRefused(
+                "step-options", f'step {name!r}: per is "event" or "entity", on_uncertain "dead" or "retry"'
+            )
+        check_returns(name, returns)
         if per == "event":
             scope = Scope(self._event_id)
         elif self._key is not None:
@@ -176,12 +187,17 @@ class Steps:
             await self._ledger.clear(step.scope, step.name, step.nonce)
             return False
         await self._ledger.doubt(step.scope, step.name, step.nonce)
-        return step.on_uncertain == "dead" and isinstance(error, Exception)
+        return step.on_uncertain == "dead" and issubclass(type(error), Exception)
 
     async def _done(self, step: Step, result: Any) -> Any:
         text, fault = pack(result, step.returns)
         await self._ledger.finish(step.scope, step.name, step.nonce, text, fault)
         return unpack(step.name, text, fault, step.returns)
+
+
+def _is_text(name: str) -> bool:
+    """Return whether a name can be stored: one half of a character cannot."""
+    return name.encode("utf-8", "ignore").decode() == name
 
 
 def _uncertain(step: Step) -> StepUncertain:

@@ -55,7 +55,7 @@ class WorkerProcess:
         self._config = config
         self._on_ready = on_ready
         self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
+        self._thread = threading.Thread(target=_run_forever, args=(self._loop,), name="loop", daemon=True)
         self._serving = Serving(lambda: wakeups.WakeUpWorker(config.redis_url, config.queue))
         self._stopping = self._serving.stopping
         self._exits = contextlib.AsyncExitStack()
@@ -244,6 +244,21 @@ class WorkerProcess:
         self._closing_handlers = True  # the exits close the lifespans before the connection
         await self._exits.aclose()
         self._closing_handlers = False
+
+
+def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the loop until it is stopped.
+
+    A SystemExit or KeyboardInterrupt of any task ends `run_forever`, too, such as one that a handler started. That
+    task has it as its error, and all others go on.
+    """
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException as error:  # noqa: BLE001
+            _log.warning("worker.exit_ignored", error=type(error).__name__)
+        else:
+            return
 
 
 async def _recycle_when_asked(dispatcher: Dispatcher) -> None:

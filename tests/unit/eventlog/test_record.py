@@ -57,6 +57,7 @@ events = st.builds(
         crashes=st.integers(0, 3),
         first_ms=st.integers(0, 2**45),
         last_error=texts,
+        wait_ms=st.none() | st.integers(0, 2**45),
     )
 )
 def test_an_open_record_comes_back_as_it_went(record):

@@ -1,0 +1,132 @@
+"""Checks of single arguments of a declaration: each says in one line what is wrong, and what to write instead."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from typing import Any
+
+from ampeco.operations import OPERATIONS, check_address
+
+LONGEST_TIMEOUT_S = 86_400.0
+LONGEST_PATIENCE_S = 365 * 86_400.0
+MOST = 1_000_000  # attempts, or events at the same time
+
+_SHOWN = 80
+_QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", re.ASCII)
+_TYPE_BYTES = 200
+
+
+def shown(value: object) -> str:
+    """Return a value as a line may show it; some values cannot be shown."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - the author's code
+        return f"of the type {type(value).__name__}"
+    cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    return cut.encode("ascii", "backslashreplace").decode()
+
+
+def number(name: str, value: object, most: float, *, whole: bool = False) -> str | None:
+    """Check a positive number."""
+    kind = int if whole else (int, float)
+    # bool is a number to Python, and never what an author means.
+    if type(value) is not bool and isinstance(value, kind) and 0 < value <= most:
+        return None
+    unit = "whole number" if whole else "number of seconds"
+    return f"{name} must be positive, a {unit} of at most {most:,.0f}; it is {shown(value)}"
+
+
+def backoff(base_s: object, cap_s: object, jitter: object, longest_s: float) -> str | None:
+    """Check the pauses between attempts."""
+    for value in (base_s, cap_s):
+        if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
+            return f"backoff needs 0 < base_s <= cap_s as numbers of seconds; one is {shown(value)}"
+    if not 0 < base_s <= cap_s <= longest_s:  # type: ignore[operator]
+        return f"backoff must be a Backoff with 0 < base_s <= cap_s <= {longest_s:.0f}"
+    return None if type(jitter) is bool else f"backoff needs jitter=True or False; it is {shown(jitter)}"
+
+
+def queue(name: object) -> str | None:
+    """Check the name of an RQ queue."""
+    if isinstance(name, str) and _QUEUE.fullmatch(name):
+        return None
+    return f"queue must be letters, digits, dots, colons, dashes, at most 100, as 'bulk'; it is {shown(name)}"
+
+
+def types(on: object) -> str | None:
+    """Check the notification types of `on`."""
+    if on is None:
+        return None
+    if isinstance(on, str | bytes) or not isinstance(on, list | tuple | set | frozenset):
+        return f'on must be a list of notification types, as on=["cdr.received"]; it is {shown(on)}'
+    for name in on:
+        is_name = isinstance(name, str) and name.isprintable() and not re.search(r"[\s|]", name)
+        if not is_name or not 0 < len(name.encode()) <= _TYPE_BYTES:
+            return (
+                f"on has {shown(name)}: a type is printable text without spaces or '|', "
+                f"at most {_TYPE_BYTES} bytes"
+            )
+    return None
+
+
+def calls(named: object) -> str | None:
+    """Check that `calls` is a list of text; what the text says is checked elsewhere."""
+    if isinstance(named, list | tuple | set | frozenset) and all(isinstance(each, str) for each in named):
+        return None
+    return f'calls must be a list of operations, as calls=["charge-point.reset"]; it is {shown(named)}'
+
+
+def operations(named: frozenset[str]) -> str | None:
+    """Check that `calls` names actions that exist, or addresses that may be called."""
+    for address in sorted(entry for entry in named if " " in entry):
+        try:
+            check_address(address)
+        except ValueError as error:
+            return f"calls has {address!r}: {error}"
+    known = {operation.name for operation in OPERATIONS.values() if operation.kind != "read"}
+    unknown = sorted({entry for entry in named if " " not in entry} - known)
+    return f"calls names unknown operations: {', '.join(unknown)}" if unknown else None
+
+
+def function(made: Any) -> str | None:
+    """Check that calling the handler begins its work."""
+    if not callable(made):
+        return f"it must be a function; it is {shown(made)}"
+    if inspect.isasyncgenfunction(made) or inspect.isgeneratorfunction(made):
+        return "it has a `yield`, so nothing would run it; remove the `yield`"
+    return None
+
+
+def where(made: Any) -> str | None:
+    """Check a filter."""
+    if made is None:
+        return None
+    called = getattr(type(made), "__call__", None)  # noqa: B004 - an object may be a filter, too
+    odd = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+    if callable(made) and not any(is_odd(each) for is_odd in odd for each in (made, called)):
+        return None
+    return "where must be a plain function of the event: a `def` that returns True or False"
+
+
+def lifespan(made: Any, arguments: int) -> str | None:
+    """Check a lifespan, which gets as many arguments."""
+    if made is None:
+        return None
+    if not callable(made):
+        return f"lifespan must be a function; it is {shown(made)}"
+    if inspect.isasyncgenfunction(made) or inspect.isgeneratorfunction(made):
+        return "lifespan needs @asynccontextmanager of contextlib above its `async def`"
+    if inspect.iscoroutinefunction(made):
+        return "lifespan must be an async context manager: `yield` once in it, with @asynccontextmanager above it"
+    if inspect.isgeneratorfunction(inspect.unwrap(made)):
+        return "lifespan must be async: `async def` with @asynccontextmanager, not @contextmanager"
+    try:
+        inspect.signature(made).bind(*[None] * arguments)
+    except TypeError:
+        takes = "the settings alone" if arguments else "no argument, since settings= is not given"
+        return f"lifespan must take {takes}"
+    except ValueError:
+        pass  # it has no signature that can be read
+    return None
