@@ -6,8 +6,10 @@ body that cannot be read goes to the quarantine with its reason. It knows nothin
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
@@ -21,6 +23,9 @@ from receiver.verification import VerifiedDelivery
 
 RESERVED = "receiver."
 """Prefix of our own types. A request with such a type goes to the quarantine."""
+
+LARGE_BYTES: Final = 1 << 16
+"""Size above which a body is read without garbage collections."""
 
 _NOT_OURS: Final = Answer("refused", reason="log-unavailable")
 _EVICTING: Final = Answer("refused", reason="redis-evicts")
@@ -64,6 +69,12 @@ class Intake:
 
     def read(self, delivery: VerifiedDelivery) -> Element:
         """Return the element for the log: an event, or an entry for the quarantine. Never raises."""
+        if len(delivery.body) <= LARGE_BYTES:
+            return self._read(delivery)
+        with _no_collections():
+            return self._read(delivery)
+
+    def _read(self, delivery: VerifiedDelivery) -> Element:
         try:
             arrived = datetime.fromtimestamp(delivery.received_at_ms / 1000, UTC)
             found = recognize(delivery.body, rules=self._rules, received_at=arrived)
@@ -84,6 +95,22 @@ class Intake:
             mark=written_mark("stale" if delivery.stale else "", found.occurred_at),
             nonce=os.urandom(12),
         )
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """Stop the cyclic garbage collector for a moment.
+
+    A body of 1 MiB can hold half a million arrays. The collector would visit them again and again while they are
+    made: 0.4 s of processor time, in which no other request is answered, instead of 0.1 s. They hold no cycles.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def _unreadable(delivery: VerifiedDelivery, reason: str) -> Unreadable:

@@ -1,8 +1,10 @@
 """Intake: what a verified body is called in the log, and that none is ever lost."""
 
 import asyncio
+import gc
 import json
 from collections.abc import Mapping, Sequence
+from time import process_time
 from typing import Any
 
 import pytest
@@ -101,6 +103,17 @@ def test_what_cannot_be_read_is_quarantined_with_its_reason(body: bytes, reason:
     element = read(body)
     assert isinstance(element, Unreadable)
     assert (element.body, element.reason) == (body, reason)
+
+
+def test_the_dearest_body_of_the_largest_size_costs_less_than_a_second() -> None:
+    """Arrays in arrays; `python -m benchmarks.worst_bodies` has the others, and the figures."""
+    deep = b"[" * 190 + b"]" * 190
+    body = b'{"notification":"x","a":[' + b",".join([deep] * ((1 << 20) // len(deep))) + b',"\\ud800"]}'
+    before = process_time()
+    element = read(body)
+    assert process_time() - before < 1.0
+    assert isinstance(element, Unreadable)
+    assert gc.isenabled()
 
 
 class BrokenRules(EntityKeyRules):
