@@ -125,6 +125,12 @@ class Connection(asyncio.Transport):
         if not self.closed and not self._protocol.eof_received():
             self.close()
 
+    def held(self) -> list[str]:
+        """Return what an idle connection holds of requests that were answered."""
+        request = getattr(self._protocol, "_request", None)
+        bodies = {"bytes of a body": getattr(request, "body", b""), "early bytes": getattr(self._protocol, "_early", b"")}
+        return [f"{len(held)} {what}" for what, held in bodies.items() if held]
+
     def lose(self) -> None:
         """Reset the connection."""
         if not self.closed:

@@ -55,6 +55,7 @@ class HttpFuzzer:
         self._seed = seed
         self._loop = SteppedLoop()
         self._crashes = _Crashes()
+        self._held: list[str] = []
         self.figures = Figures("http")
 
     def run(self, more: Callable[[], bool], first: int = 0) -> Figures:
@@ -112,6 +113,8 @@ class HttpFuzzer:
             connection.send(honest(number))
             self._loop.settle()
             following = bytes(connection.written[len(written) :])
+        if following:
+            self._held += connection.held()
         self._finish(connection, sent.ends)
         return Seen(written, tuple(taken), closed, following)
 
@@ -134,6 +137,8 @@ class HttpFuzzer:
         yield from crashes
         faults, self._loop.faults = self._loop.faults, []
         yield from faults
+        held, self._held = self._held, []
+        yield from (f"an idle connection holds {what}" for what in held)
         for end, who in ((self._ours, "ours"), (self._plain, "uvicorn's")):
             yield from (f"{who} left {what}" for what in end.left_behind())
         if timers := self._loop.timers():
