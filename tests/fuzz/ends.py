@@ -65,7 +65,9 @@ class End:
         )
         self.endpoint.taken = []
         app = create_app(self.endpoint, PATH, list)
-        config = Config(app, log_config=None, lifespan="off", ws="none", proxy_headers=False, access_log=False)
+        config = Config(
+            app, log_config=None, lifespan="off", ws="none", proxy_headers=False, access_log=False
+        )
         config.timeout_keep_alive = KEEP_ALIVE_S
         config.load()
         self._config = config
@@ -128,7 +130,10 @@ class Connection(asyncio.Transport):
     def held(self) -> list[str]:
         """Return what an idle connection holds of requests that were answered."""
         request = getattr(self._protocol, "_request", None)
-        bodies = {"bytes of a body": getattr(request, "body", b""), "early bytes": getattr(self._protocol, "_early", b"")}
+        bodies = {
+            "bytes of a body": getattr(request, "body", b""),
+            "early bytes": getattr(self._protocol, "_early", b""),
+        }
         return [f"{len(held)} {what}" for what, held in bodies.items() if held]
 
     def lose(self) -> None:

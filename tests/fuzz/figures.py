@@ -36,7 +36,7 @@ class Figures:
         name: `http`, `sockets` or `payload`.
         outcomes: statuses, and other outcomes that are counted.
         allowed: name of a wanted difference -> how often something differed for it.
-        warm_bytes: memory of this process when it was warm; 0 before.
+        warm_bytes: memory when it was warm; 0 before.
     """
 
     name: str
@@ -53,13 +53,13 @@ class Figures:
         """Note a finding."""
         self.findings.append(Finding(number, what, sent))
 
-    def warm(self) -> None:
-        """Take the memory of this process as the start."""
-        self.warm_bytes = resident_bytes()
+    def warm(self, pid: int | str = "self") -> None:
+        """Take the memory of a process as the start."""
+        self.warm_bytes = resident_bytes(pid)
 
-    def end(self) -> None:
-        """Take the memory of this process as the end."""
-        self.end_bytes = resident_bytes()
+    def end(self, pid: int | str = "self") -> None:
+        """Take the memory of a process as the end."""
+        self.end_bytes = resident_bytes(pid)
         if self.warm_bytes and self.end_bytes - self.warm_bytes > GROWTH_BYTES:
             self.found(-1, f"memory grew from {self.warm_bytes >> 20} to {self.end_bytes >> 20} MiB", b"")
 
@@ -80,9 +80,9 @@ class Figures:
         return lines
 
 
-def resident_bytes() -> int:
-    """Return the resident memory of this process; 0 where the system does not say."""
+def resident_bytes(pid: int | str) -> int:
+    """Return the resident memory of a process; 0 where the system does not say."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0

@@ -21,7 +21,7 @@ from tests.fuzz.wanted import wanted_difference
 
 WARM_ROUNDS = 300
 
-_STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 _ALL_TIMERS_S = 300.0
 _TASKS_EVERY = 100
 _SHORT = 600
@@ -45,7 +45,7 @@ class Seen:
 
     @property
     def statuses(self) -> list[str]:
-        return [found.decode() for found in _STATUS.findall(self.written + self.next)]
+        return [found.decode() for found in STATUS.findall(self.written + self.next)]
 
 
 class HttpFuzzer:
@@ -60,10 +60,9 @@ class HttpFuzzer:
 
     def run(self, more: Callable[[], bool], first: int = 0) -> Figures:
         """Run rounds, beginning with a given number, while `more` returns true."""
-        for name in ("uvicorn.error", "receiver"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         logging.getLogger("uvicorn.error").addHandler(self._crashes)
-        with self._loop.running():
+        with self._loop.active():
             self._ours, self._plain = End(self._loop, plain=False), End(self._loop, plain=True)
             number = first
             while more():

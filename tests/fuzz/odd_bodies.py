@@ -16,10 +16,10 @@ _TOUCHED = 0.07  # of the bodies get a change of bytes in addition
 _HOLE = "\x00hole\x00"
 _HOLE_TEXT = json.dumps(_HOLE).encode()
 
-_LONG = "x" * 20_000
+_LONG, _VERY_LONG = "x" * 1_500, "a" * 70_000
 _TEXTS = (
     "", " ", "0", "-1", "none", "null", "true", "12,5", "12.5 kWh", "1_0", "1e400", "NaN", "Infinity", "0x10", "+1", "½",
-    "9223372036854775807", "-9223372036854775808", "9" * 300, "a" * 70_000, "\u202egnp.exe", "\u0000", "\x1b[2J\x1b]0;t\x07",
+    "9223372036854775807", "-9223372036854775808", "9" * 300, "\u202egnp.exe", "\u0000", "\x1b[2J\x1b]0;t\x07",
     "a\r\nb", "a\tb|c", "\u0085\u009b31m", "\ufeffx", "\u2028", "e\u0301", "😀", "漢" * 100, "'; DROP TABLE", "%s%n{0}", "session:1",
     "*", "receiver.gap.closed", "receiver.", "untyped", "SessionUpdateNotification", "İ", "ß" * 80,
 )  # fmt: skip
@@ -36,8 +36,8 @@ _NUMBERS = (
 )  # fmt: skip
 _SHAPES = (
     b"null", b"true", b"false", b"[]", b"{}", b"[[]]", b"[null]", b"[{}]", b'{"":""}', b'{"id":null}', b'{"0":{"id":1}}', b"[1,\"a\",null,{}]",
-    b'{"a":1,"a":2}', b'{"id":1,"id":{}}', b"[" * 150 + b"]" * 150, b"[" * 198 + b"]" * 198, b"[" * 199 + b"]" * 199, b"[" * 3000 + b"]" * 3000,
-    b'{"a":' * 150 + b"1" + b"}" * 150, b"[" + b"0," * 5000 + b"0]", b"{" + b",".join(b'"%d":%d' % (n, n) for n in range(3000)) + b"}",
+    b'{"a":1,"a":2}', b'{"id":1,"id":{}}', b"[" * 150 + b"]" * 150, b"[" * 198 + b"]" * 198, b"[" * 199 + b"]" * 199, b"[" * 1000 + b"]" * 1000,
+    b'{"a":' * 150 + b"1" + b"}" * 150, b"[" + b"0," * 500 + b"0]", b"{" + b",".join(b'"%d":%d' % (n, n) for n in range(300)) + b"}",
     b'{"notification":"x"}', b'{"data":{}}',
 )  # fmt: skip
 _NO_JSON = (
@@ -47,7 +47,7 @@ _NO_JSON = (
 )  # fmt: skip
 _NAMES = (
     "", "\ud800", "__class__", "__proto__", "model_fields", "model_extra", "_body", "_unset", "notification", "data", "id", "session", "copy", "self",
-    "a.b", "a[0]", "x" * 5000, "\x1b[31m", "\n", "Notification", "session_id", "sessionId", "chargePoint", "lastUpdatedAt", "dict", "json",
+    "a.b", "a[0]", "x" * 500, "\x1b[31m", "\n", "Notification", "session_id", "sessionId", "chargePoint", "lastUpdatedAt", "dict", "json",
 )  # fmt: skip
 
 
@@ -81,17 +81,22 @@ def _with_odd_part(document: Any, holder: Any, at: Any, dice: Random) -> bytes:
             odd = dice.choice(_SHAPES)
         case 8:
             odd = dice.choice(_NO_JSON)
-        case 9:  # text instead of a number, a number instead of text, one instead of many, many instead of one
+        case (
+            9
+        ):  # text instead of a number, a number instead of text, one instead of many, many instead of one
             odd = json.dumps(dice.choice((str(before), [before], {"id": before}, {"0": before}))).encode()
         case 10 if isinstance(at, str):
             return _renamed(document, holder, at, dice)
         case _:
-            odd = json.dumps(dice.choice((_LONG, [_LONG] * 3, {_LONG: _LONG}))).encode()
+            text = _VERY_LONG if dice.random() < 0.05 else _LONG
+            odd = json.dumps(dice.choice((text, [text] * 3, {text: text}))).encode()
     odd = odd.replace(_HOLE_TEXT, b"null")
     changed = _replaced(document, holder, at, _HOLE)
     if dice.random() < 0.1:
         changed = {"data": changed}
-    text = json.dumps(changed, ensure_ascii=dice.random() < 0.5, separators=dice.choice(((",", ":"), (", ", ": "))))
+    text = json.dumps(
+        changed, ensure_ascii=dice.random() < 0.5, separators=dice.choice(((",", ":"), (", ", ": ")))
+    )
     return text.encode(errors="surrogatepass").replace(_HOLE_TEXT, odd)
 
 

@@ -16,7 +16,8 @@ from eventlog.connection.connect import connect
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.inspection.events import stored_event
 from eventlog.inspection.explain import quarantined
-from eventlog.log import Answer, AppendReply, Element, EventLog, NewEvent
+from eventlog.log import Answer, AppendReply, Element, EventLog, NewEvent, Unreadable
+from eventlog.record import StoredEvent
 from receiver.endpoint import Reply, WebhookEndpoint
 from receiver.endpoint_log import EndpointLog
 from receiver.group_commit import GroupCommit
@@ -45,7 +46,10 @@ class PayloadFuzzer:
 
     def run(self, more: Callable[[], bool], first: int = 0) -> Figures:
         """Run batches, beginning with a given number, while `more` returns true."""
-        with tempfile.TemporaryDirectory(prefix="awr-fuzz-") as folder, EmbeddedServer(Path(folder)) as server:
+        with (
+            tempfile.TemporaryDirectory(prefix="awr-fuzz-") as folder,
+            EmbeddedServer(Path(folder)) as server,
+        ):
             asyncio.run(self._run(server.url, more, first))
         return self.figures
 
@@ -90,12 +94,35 @@ class PayloadFuzzer:
                 figures.found(number, f"answered {reply.status}", body)
         if self._commit.waiting_bytes or len(self._appended) != len(sent):
             figures.found(number, "something was left in the group commit", b"")
+        stored = await self._stored()
         for place, (element, answer) in enumerate(self._appended):
             figures.outcomes[answer.outcome] += 1
+            explained = place < EXPLAINED_OF_A_BATCH
             try:
-                await self._read_back(element, answer, explained=place < EXPLAINED_OF_A_BATCH)
+                if not isinstance(element, NewEvent):
+                    await self._read_quarantined(element, answer.event_id or "", explained=explained)
+                elif answer.event_id is not None:
+                    await self._read_event(element, stored[answer.event_id], explained=explained)
             except Exception as error:
-                figures.found(number, f"reading back: {type(error).__name__}: {str(error)[:300]}", element.body)
+                figures.found(
+                    number, f"reading back: {type(error).__name__}: {str(error)[:300]}", element.body
+                )
+
+    async def _stored(self) -> dict[str, StoredEvent]:
+        """Read the accepted events of the batch, in one round trip."""
+        places = [
+            answer.event_id.split("-", 1)
+            for _, answer in self._appended
+            if answer.outcome == "accepted" and answer.event_id
+        ]
+        async with self._log.redis.pipeline(transaction=False) as asked:
+            for lane, stream_id in places:
+                asked.xrange(self._log.key("events", lane), stream_id, stream_id)
+            found = [
+                stored_event(int(lane), *page[0])
+                for (lane, _), page in zip(places, await asked.execute(), strict=True)
+            ]
+        return {event.event_id: event for event in found}
 
     async def _answers(self, bodies: Sequence[bytes]) -> list[Reply]:
         loop = asyncio.get_running_loop()
@@ -105,25 +132,20 @@ class PayloadFuzzer:
         async with asyncio.timeout(30):
             return await asyncio.gather(*answers)
 
-    async def _read_back(self, element: Element, answer: Answer, *, explained: bool) -> None:
-        if not isinstance(element, NewEvent):
-            assert element.reason != "parser-failed", "our parser failed"
-            self.figures.outcomes[f"quarantined: {element.reason}"] += 1
-            found = await quarantined(self._log, answer.event_id or "")
+    async def _read_quarantined(self, element: Unreadable, entry_id: str, *, explained: bool) -> None:
+        assert element.reason != "parser-failed", "our parser failed"
+        self.figures.outcomes[f"quarantined: {element.reason}"] += 1
+        if explained:
+            found = await quarantined(self._log, entry_id)
             assert found is not None, "it is not in the quarantine"
             assert (found.body, found.reason) == (element.body, element.reason)
-            if explained:
-                await explain_it(self._log, answer.event_id or "")
-            return
-        if answer.event_id is None:
-            return
-        lane, _, stream_id = answer.event_id.partition("-")
-        ((raw_id, fields),) = await self._log.redis.xrange(self._log.key("events", lane), stream_id, stream_id)
-        stored = stored_event(int(lane), raw_id, fields)
+            await explain_it(self._log, entry_id)
+
+    async def _read_event(self, element: NewEvent, stored: StoredEvent, *, explained: bool) -> None:
         assert (stored.body, stored.type, stored.key) == (element.body, element.type, element.key)
         self.figures.outcomes.update(read_as_worker(stored))
         show(stored)
         if explained:
-            await explain_it(self._log, answer.event_id)
+            await explain_it(self._log, stored.event_id)
             if stored.key is not None:
                 await explain_it(self._log, stored.key)

@@ -58,6 +58,9 @@ def _use(event: Event[Any]) -> None:
             repr(getattr(payload, name)).encode()
         except FieldMisfit as misfit:
             assert misfit.field in event.misfits or field.is_required()  # noqa: PT017
+    for name in sorted(type(payload).model_fields)[
+        len(event.raw) % 7 :: 7
+    ]:  # each of them reads the body again
         payload.raw_value(name)
         try:
             payload.exact(name)

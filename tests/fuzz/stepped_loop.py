@@ -56,14 +56,13 @@ class SteppedLoop(asyncio.SelectorEventLoop):
         return [timer for timer in self._scheduled if not timer.cancelled()]
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def active(self) -> Iterator[None]:
         """Make it the running loop of this thread."""
         events._set_running_loop(self)
         try:
             yield
         finally:
             events._set_running_loop(None)
-            self.close()
 
 
 class _NoSelector(selectors.SelectSelector):

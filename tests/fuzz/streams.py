@@ -156,13 +156,30 @@ def _framed(body: bytes, dice: Random) -> tuple[bytes, list[tuple[bytes, bytes]]
         case 3:
             return body, [length, (length[0], b"%d" % (len(body) + 1))]
         case 4:
-            odd = (b"+%d", b"%d ", b" %d", b"0x%x", b"-%d", b"%d,%d", b"00000000000000000000000%d", b"%d.0", b"%d\t")
+            odd = (
+                b"+%d",
+                b"%d ",
+                b" %d",
+                b"0x%x",
+                b"-%d",
+                b"%d,%d",
+                b"00000000000000000000000%d",
+                b"%d.0",
+                b"%d\t",
+            )
             form = dice.choice(odd)
             return body, [(length[0], form % ((len(body),) * form.count(b"%")))]
         case 5:
-            return body, [(length[0], dice.choice((b"", b"99999999999999999999", b"1e3", b"abc", b"18446744073709551617")))]
+            return body, [
+                (
+                    length[0],
+                    dice.choice((b"", b"99999999999999999999", b"1e3", b"abc", b"18446744073709551617")),
+                )
+            ]
         case 6:
-            coding = dice.choice((b"gzip, chunked", b"chunked, chunked", b"identity", b"Chunked", b" chunked ", b"xchunked"))
+            coding = dice.choice(
+                (b"gzip, chunked", b"chunked, chunked", b"identity", b"Chunked", b" chunked ", b"xchunked")
+            )
             return _chunks(body, dice), [(b"Transfer-Encoding", coding)]
         case 7:
             return _chunks(body, dice), [(b"Transfer-Encoding", b"chunked"), length]
@@ -181,7 +198,12 @@ def _chunks(body: bytes, dice: Random) -> bytes:
         parts.append(b"%x%b\r\n%b\r\n" % (max(claimed, 0), extension, part))
         at += size
     trailers = b"" if dice.random() < 0.8 else dice.choice(_TRAILERS)
-    return b"".join(parts) + dice.choice((b"0\r\n", b"0\r\n", b"0\r\n", b"00\r\n", b"0;x\r\n", b"")) + trailers + b"\r\n"
+    return (
+        b"".join(parts)
+        + dice.choice((b"0\r\n", b"0\r\n", b"0\r\n", b"00\r\n", b"0;x\r\n", b""))
+        + trailers
+        + b"\r\n"
+    )
 
 
 _SIGNATURES: tuple[Callable[[bytes, Random], list[tuple[bytes, bytes]]], ...] = (
@@ -190,8 +212,12 @@ _SIGNATURES: tuple[Callable[[bytes, Random], list[tuple[bytes, bytes]]], ...] = 
     lambda body, dice: [],
     lambda body, dice: [(b"x-signature", sign(body + b" ", KEY).encode())],
     lambda body, dice: [(b"X-SIGNATURE", sign(body, KEY, encoding=dice.choice(ENCODINGS)).encode())],
-    lambda body, dice: [(b"X-Signature", sign(body, KEY, prefix="sha256=").encode() + dice.choice((b"", b" ", b"\t")))],
-    lambda body, dice: [(b"X-Signature", dice.choice((b"", b"\xff\xfe", b"0" * 64, b"a" * 500, b"=", b"\x00")))],
+    lambda body, dice: [
+        (b"X-Signature", sign(body, KEY, prefix="sha256=").encode() + dice.choice((b"", b" ", b"\t")))
+    ],
+    lambda body, dice: [
+        (b"X-Signature", dice.choice((b"", b"\xff\xfe", b"0" * 64, b"a" * 500, b"=", b"\x00")))
+    ],
     lambda body, dice: [_signed(body), _signed(body)],
     lambda body, dice: [_signed(body), (b"X-Signature", b"0" * 64)],
     lambda body, dice: [(b"X-Signature ", _signed(body)[1])],
@@ -199,7 +225,12 @@ _SIGNATURES: tuple[Callable[[bytes, Random], list[tuple[bytes, bytes]]], ...] = 
 _TYPES: tuple[Callable[[Random], list[tuple[bytes, bytes]]], ...] = (
     lambda dice: [],
     lambda dice: [(b"Content-Type", b"application/json; charset=utf-8")],
-    lambda dice: [(b"content-type", dice.choice((b"text/plain", b"application/x+json", b"", b";", b"\xe9", b"text/json")))],
+    lambda dice: [
+        (
+            b"content-type",
+            dice.choice((b"text/plain", b"application/x+json", b"", b";", b"\xe9", b"text/json")),
+        )
+    ],
     lambda dice: [(b"Content-Type", b"application/json"), (b"Content-Type", b"text/plain")],
     lambda dice: [(b"Content-Type", b"application/json"), (b"Content-Type", b"application/json")],
 )
@@ -241,7 +272,21 @@ _TRAILERS = (
     b"X-Trailer: value\r\n",
     b"broken trailer\r\n",
 )
-_METHODS = (b"GET", b"HEAD", b"PUT", b"OPTIONS", b"DELETE", b"PATCH", b"CONNECT", b"TRACE", b"post", b"PRI", b"M-SEARCH", b"XYZZY", b"")
+_METHODS = (
+    b"GET",
+    b"HEAD",
+    b"PUT",
+    b"OPTIONS",
+    b"DELETE",
+    b"PATCH",
+    b"CONNECT",
+    b"TRACE",
+    b"post",
+    b"PRI",
+    b"M-SEARCH",
+    b"XYZZY",
+    b"",
+)
 _TARGETS = (
     b"/health/live", b"/health/ready", b"/", b"*", b"", b"/webhooks", PATH.encode() + b"/", PATH.encode() + b"?a=b",
     PATH.encode() + b"#f", b"//webhooks/ampeco", b"/webhooks/%61mpeco", b"http://x" + PATH.encode(), b"x:443",
