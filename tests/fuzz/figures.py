@@ -66,10 +66,10 @@ class Figures:
     def lines(self) -> list[str]:
         """Return the figures for people."""
         seconds = time.monotonic() - self.started_s
+        per_s = self.requests / max(seconds, 0.001)
         counted = ", ".join(f"{name}: {many:,}" for name, many in sorted(self.outcomes.items()))
         lines = [
-            f"{self.name}: {self.requests:,} requests in {self.rounds:,} rounds, "
-            f"{self.requests / max(seconds, 0.001):,.0f} a second",
+            f"{self.name}: {self.requests:,} requests in {self.rounds:,} rounds, {per_s:,.0f} a second",
             f"  outcomes   {counted}",
             f"  memory     {self.warm_bytes >> 20} MiB when warm, {self.end_bytes >> 20} MiB at the end",
         ]

@@ -1,4 +1,4 @@
-"""Differences from plain uvicorn that are wanted. Each has a name; a stream that one applies to is judged less strictly.
+"""Differences from plain uvicorn that are wanted: a stream to which one applies is judged less strictly.
 
 Such a stream must still be answered without a crash, without a 5xx other than 503, and leave nothing behind.
 """
