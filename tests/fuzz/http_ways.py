@@ -71,6 +71,7 @@ class HttpFuzzer:
                 if number - first == WARM_ROUNDS:
                     self.figures.warm()
             self.figures.end()
+        self._loop.close()
         logging.getLogger("uvicorn.error").removeHandler(self._crashes)
         return self.figures
 

@@ -12,7 +12,7 @@ from tests.contract.bodies import CALLBACKS, bodies
 from tests.fuzz.odd_values import DATES, LONG, NAMES, NO_JSON, NUMBERS, SHAPES, TEXTS, VERY_LONG
 from tests.fuzz.streams import mutated
 
-_KEPT_OF_EACH_TYPE = 40
+_KEPT_OF_EACH_TYPE = 12
 _TOUCHED = 0.07  # of the bodies get a change of bytes in addition
 _HOLE = "\x00hole\x00"
 _HOLE_TEXT = json.dumps(_HOLE).encode()

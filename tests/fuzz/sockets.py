@@ -10,6 +10,7 @@ import contextlib
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -43,8 +44,7 @@ class SocketFuzzer:
             tempfile.TemporaryDirectory(prefix="awr-fuzz-") as folder,
             EmbeddedServer(Path(folder)) as server,
         ):
-            self._expected = Expected()
-            with door(server.url, "fuzz:", environ) as receiver:
+            with closing(Expected()) as self._expected, door(server.url, "fuzz:", environ) as receiver:
                 self._run(receiver, more, first)
         return self.figures
 
@@ -139,3 +139,7 @@ class Expected:
             connection.lose()
             self._loop.pass_time(300)
             return [found.decode() for found in STATUS.findall(written)]
+
+    def close(self) -> None:
+        """Close its loop."""
+        self._loop.close()
