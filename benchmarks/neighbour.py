@@ -78,9 +78,7 @@ def _sending(port: int, request: bytes, connections: int) -> Iterator[list[int]]
         with socket.create_connection(("127.0.0.1", port)) as connection:
             while not over.is_set():
                 connection.sendall(request)
-                if not connection.recv(4096).startswith(b"HTTP/1.1 202"):
-                    raise ConnectionError("a dear body was refused")
-                answered[0] += 1
+                answered[0] += connection.recv(4096).startswith(b"HTTP/1.1 202")
 
     threads = [threading.Thread(target=send) for _ in range(connections)]
     for thread in threads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -50,7 +51,8 @@ class Figures:
     end_bytes: int = 0
 
     def found(self, number: int, what: str, sent: bytes) -> None:
-        """Note a finding."""
+        """Note a finding, and say so at once."""
+        print(f"{self.name}, round {number}: {what[:500]}", file=sys.stderr, flush=True)
         self.findings.append(Finding(number, what, sent))
 
     def warm(self, pid: int | str = "self") -> None:

@@ -43,9 +43,10 @@ class SocketFuzzer:
         with (
             tempfile.TemporaryDirectory(prefix="awr-fuzz-") as folder,
             EmbeddedServer(Path(folder)) as server,
+            closing(Expected()) as self._expected,
+            door(server.url, "fuzz:", environ) as receiver,
         ):
-            with closing(Expected()) as self._expected, door(server.url, "fuzz:", environ) as receiver:
-                self._run(receiver, more, first)
+            self._run(receiver, more, first)
         return self.figures
 
     def _run(self, receiver: Door, more: Callable[[], bool], first: int) -> None:
