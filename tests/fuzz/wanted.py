@@ -10,6 +10,12 @@ from collections.abc import Callable, Mapping
 
 from tests.fuzz.streams import Stream
 
+IN_ORDER = "requests before a broken one are answered first"
+"""Needs no leniency: then our end must do what uvicorn does when the sender waits for each answer."""
+
+ONE_ANSWER = "a request that was answered early gets no second answer when its body is broken"
+"""Needs no leniency, too: uvicorn writes a 400 more, and everything else is the same."""
+
 MOST_WAITING = 16
 """Requests of one connection that may wait for their answers."""
 HEAD_BYTES = 8_192
@@ -25,6 +31,7 @@ def _says(word: bytes) -> Callable[[Stream], bool]:
 
 WANTED: Mapping[str, Callable[[Stream], bool]] = {
     "upgrade is ignored": _says(b"upgrade"),
+    "CONNECT is refused": _says(b"connect "),
     "trailers never replace headers": lambda stream: bool(_TRAILER.search(stream.data)),
     "a sender that closes its half is answered": lambda stream: stream.ends == "end",
     "a head has a limit": lambda stream: len(stream.data) > HEAD_BYTES,
