@@ -16,7 +16,7 @@ from random import Random
 from tests.fuzz.ends import Connection, End
 from tests.fuzz.figures import Figures
 from tests.fuzz.stepped_loop import SteppedLoop
-from tests.fuzz.streams import Stream, honest, pieces, stream
+from tests.fuzz.streams import Stream, bytewise, honest, pieces, stream
 from tests.fuzz.wanted import IN_ORDER, ONE_ANSWER, wanted_difference
 
 WARM_ROUNDS = 300
@@ -102,8 +102,8 @@ class HttpFuzzer:
 
         uvicorn parses what follows a request before its answer, and may refuse it first. Here answers keep the order.
         """
-        parts = _bytes(sent.data)
-        waited = self._send(self._plain, sent, parts, number, patient=True, bytewise=True)
+        parts = bytewise(sent.data)
+        waited = self._send(self._plain, sent, parts, number, patient=True, drip=True)
         if waited == ours:
             self.figures.allowed[IN_ORDER] += 1
         elif replace(ours, written=ours.written + _BROKEN) in (plain, waited) and ours.closed:
@@ -120,7 +120,7 @@ class HttpFuzzer:
         number: int,
         *,
         patient: bool,
-        bytewise: bool = False,
+        drip: bool = False,
     ) -> Seen:
         end.log_dice = Random(number)
         end.endpoint.taken = taken = []
@@ -136,7 +136,7 @@ class HttpFuzzer:
         following = b""
         if not closed and len(written) and sent.ends == "idle":
             after = honest(number)
-            for part in _bytes(after) if bytewise else [after]:
+            for part in bytewise(after) if drip else [after]:
                 connection.send(part)
                 self._loop.settle()
             following = bytes(connection.written[len(written) :])
@@ -184,11 +184,7 @@ def _ways(sent: Stream, dice: Random) -> Iterator[tuple[str, list[bytes], bool]]
     yield "in pieces", cut, True
     yield "in pieces without a pause", cut, False
     if len(data) <= _SHORT or dice.random() < _LONG_ONES:
-        yield "byte by byte", _bytes(data), True
-
-
-def _bytes(data: bytes) -> list[bytes]:
-    return [data[at : at + 1] for at in range(len(data))]
+        yield "byte by byte", bytewise(data), True
 
 
 def _without_text(written: bytes) -> bytes:

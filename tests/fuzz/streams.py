@@ -124,6 +124,11 @@ def mutated(data: bytes, dice: Random) -> bytes:
             return data[:at] + dice.choice(WORDS) + data[until:]
 
 
+def bytewise(data: bytes) -> list[bytes]:
+    """Cut at every place."""
+    return [data[at : at + 1] for at in range(len(data))]
+
+
 def pieces(data: bytes, dice: Random) -> list[bytes]:
     """Cut at a few random places, or at line ends."""
     if dice.random() < 0.3:
