@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from redis.exceptions import ConnectionError as RedisIsAway
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -31,6 +30,9 @@ BODY_LIMIT = 1024
 LIMITS = Limits(body_bytes=BODY_LIMIT, read_timeout_s=20.0, unfinished_bytes=8 * BODY_LIMIT, linger_s=1.0)
 KEY = SigningKey.of(TOKEN)
 
+_ACCEPTED = Answer("accepted", "0-1-0")
+_FULL = Answer("refused", reason="log-full")
+
 
 class Recorder(WebhookEndpoint):
     """The endpoint, which also writes down what is handed over to it.
@@ -52,7 +54,9 @@ class End:
     def __init__(self, loop: SteppedLoop, *, plain: bool) -> None:
         """Serve with uvicorn's own protocol if `plain`, else with ours."""
         self.loop = loop
-        self.log_dice: Random | None = None  # None: every append is quick and succeeds
+        self.round: int | None = (
+            None  # decides which bodies the log refuses; None: none, and it answers at once
+        )
         counted = EndpointLog(Metrics(), lambda queues: None, log=_Silent())
         self.commit = GroupCommit(self._append, counted)
         self.endpoint = Recorder(
@@ -77,12 +81,12 @@ class End:
         self.state = ServerState()
 
     async def _append(self, elements: Sequence[Element]) -> AppendReply:
-        if self.log_dice is not None:
-            for _ in range(self.log_dice.randrange(3)):
-                await asyncio.sleep(0)
-            if self.log_dice.random() < 0.02:
-                raise RedisIsAway("for a moment")
-        return AppendReply([Answer("accepted", "0-1-0")] * len(elements), [])
+        if self.round is None:
+            return AppendReply([_ACCEPTED] * len(elements), [])
+        dice = [Random(b"%d %b" % (self.round, one.body)) for one in elements]
+        for _ in range(dice[0].randrange(3)):
+            await asyncio.sleep(0)
+        return AppendReply([_FULL if each.random() < 0.02 else _ACCEPTED for each in dice], [])
 
     def connect(self) -> Connection:
         """Open a connection."""

@@ -122,7 +122,7 @@ class HttpFuzzer:
         patient: bool,
         drip: bool = False,
     ) -> Seen:
-        end.log_dice = Random(number)
+        end.round = number
         end.endpoint.taken = taken = []
         connection = end.connect()
         for part in parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 from collections.abc import Iterator
@@ -67,6 +68,9 @@ def _use(event: Event[Any]) -> None:
         except FieldMisfit:
             pass
     json.dumps(payload.model_extra).encode()
+    assert copy.deepcopy(payload) == payload
+    payload.model_dump_json().encode()
+    json.dumps(payload.model_dump(mode="json", by_alias=True)).encode()
 
 
 def _attempt(stored: StoredEvent) -> Attempt:

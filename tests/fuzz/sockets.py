@@ -132,7 +132,7 @@ class Expected:
     def statuses(self, parts: Sequence[bytes]) -> list[str]:
         """Return the statuses; the sender waits for answers between the parts."""
         with self._loop.active():
-            self._end.log_dice = None
+            self._end.round = None
             connection = self._end.connect()
             for part in parts:
                 connection.send(part)
