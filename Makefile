@@ -6,10 +6,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # In "compat" mode the packages are links that editors and type checkers follow; the default is an import hook.
 EDITABLE := --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 
-.PHONY: demo test check bench chaos generate lock clean help
+.PHONY: demo test check bench chaos fuzz generate lock clean help
 
 help:
-	@echo "make demo | test | check | bench | chaos | generate | lock"
+	@echo "make demo | test | check | bench | chaos | fuzz | generate | lock"
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +43,10 @@ bench: $(VENV)/.ready
 # SECONDS=n, SEED=n: a whole deployment under random faults, then a judge over what was recorded.
 chaos: $(VENV)/.ready
 	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+# SECONDS=n, SEED=n: odd requests and odd payloads; see tests/fuzz/README.md.
+fuzz: $(VENV)/.ready
+	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 # Rewrites what is made from the facts, and the tables between <!-- generated: ... --> marks in the documents;
 # make check only compares them.

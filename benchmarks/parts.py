@@ -4,6 +4,7 @@ flat: whether a log that is a hundred times as long drains as fast, and what a w
 slow: what a handler that takes a second gets done, and whether another one in the same worker notices.
 poison: whether an entity whose events always fail holds back the others.
 grow: what many handlers and several worker processes cost and bring (see `grow.py`).
+neighbour: what a sender notices while another one sends the dearest bodies (see `neighbour.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import redis
 from benchmarks import logs, workers
 from benchmarks.bodies import body, session
 from benchmarks.grow import grow
+from benchmarks.neighbour import neighbour
 from benchmarks.report import Bound, Ratio, Series
 
 Part = tuple[list[Series], list[Ratio | Bound], list[str]]
@@ -123,5 +125,11 @@ def _done_per_s(url: str, prefix: str, name: str, events: int) -> float:
     return asyncio.run(logs.settled_per_s(url, prefix, name, events, _TIME_LIMIT_S))
 
 
-PARTS = {"flat": (flat, 1_000_000), "slow": (slow, 0), "poison": (poison, 60_000), "grow": (grow, 60_000)}
+PARTS = {
+    "flat": (flat, 1_000_000),
+    "slow": (slow, 0),
+    "poison": (poison, 60_000),
+    "grow": (grow, 60_000),
+    "neighbour": (neighbour, 0),
+}
 """Name -> what measures it, and how many events it wants."""

@@ -17,6 +17,7 @@ from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, recognize
 from eventlog.log import Answer, Element, NewEvent, Unreadable
 from eventlog.record import written_mark
 from receiver.group_commit import Answered, GroupCommit
+from receiver.large_bodies import LARGE_BYTES, Turns
 from receiver.logging import get_logger
 from receiver.verification import VerifiedDelivery
 
@@ -25,6 +26,7 @@ RESERVED = "receiver."
 
 _NOT_OURS: Final = Answer("refused", reason="log-unavailable")
 _EVICTING: Final = Answer("refused", reason="redis-evicts")
+_TOO_MUCH: Final = Answer("refused", reason="too-much-at-once")
 _log = get_logger(__name__)
 
 
@@ -49,6 +51,7 @@ class Intake:
         self._rules = rules
         self._is_open = is_open
         self._evicts = evicts
+        self._turns = Turns()
 
     def accept(self, delivery: VerifiedDelivery, answered: Answered) -> None:
         """Read a delivery and append it.
@@ -60,8 +63,12 @@ class Intake:
             answered(_NOT_OURS)
         elif self._evicts():
             answered(_EVICTING)
-        else:
+        elif len(delivery.body) <= LARGE_BYTES:
             self._commit.append(self.read(delivery), answered)
+        elif not self._turns.add(
+            len(delivery.body), lambda: self._commit.append(self.read(delivery), answered)
+        ):
+            answered(_TOO_MUCH)
 
     def read(self, delivery: VerifiedDelivery) -> Element:
         """Return the element for the log: an event, or an entry for the quarantine. Never raises."""

@@ -35,6 +35,9 @@ class FreeObject(dict[str, Any]):
     def __deepcopy__(self, memo: object) -> "FreeObject":
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:  # pickle would fill an empty one, which refuses it
+        return FreeObject, (dict(self),)
+
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(_read_object)

@@ -9,9 +9,9 @@ import structlog
 
 from ampeco.operations import Operation, is_declared
 from ampeco.wire import WireRequest
+from eventlog.text import bounded
 from handlers.declaration import Handler
 from handlers.outcomes import CallNotDeclared, GiveUp
-from workers.delivery.said import plain
 from workers.once.step import DeliveryRevoked, Stepping, current_step
 
 if TYPE_CHECKING:
@@ -93,6 +93,6 @@ class _Gate:
     def called(self, operation: Operation, path: str, outcome: str, status: int | None) -> None:
         if operation.kind != "read":
             if len(self._attempt.actions) < _KEPT_ACTIONS:
-                self._attempt.actions.append(plain(f"{operation.name} {path} {outcome} {status}"))
+                self._attempt.actions.append(bounded(f"{operation.name} {path} {outcome} {status}"))
             log = bound_log(self._handler, self._attempt)
             log.info("action.called", operation=operation.name, path=path, outcome=outcome, status=status)

@@ -12,16 +12,15 @@ from typing import Literal
 
 from ampeco.errors import FieldMisfit, NotSupported, RateLimited
 from eventlog.record import AttemptNote
+from eventlog.text import REASON_CHARS, bounded
 from handlers import GiveUp, Retry, Skip
 from handlers.declaration import Backoff, Handler
 from workers.delivery.said import (
-    MOST_CHARS,
     errors_in,
     first_behind,
     is_a,
     is_false,
     name_of,
-    plain,
     read,
     seconds_in,
     slug_in,
@@ -134,7 +133,7 @@ def _raised(
         least_s, fault = seconds_in(error, "after_s")
         detail = text_in(error, "reason")
         if fault:
-            detail = f"{plain(detail, MOST_CHARS - len(fault) - 2)}; {fault}"
+            detail = f"{bounded(detail, REASON_CHARS - len(fault) - 2)}; {fault}"
         if is_false(read(error, "counts")):
             return _not_yet(detail, least_s, handler, age_s, uniform)
         reason = "retry-asked"

@@ -1,8 +1,10 @@
 """Intake: what a verified body is called in the log, and that none is ever lost."""
 
 import asyncio
+import gc
 import json
 from collections.abc import Mapping, Sequence
+from time import process_time
 from typing import Any
 
 import pytest
@@ -110,6 +112,41 @@ def test_a_type_may_be_any_short_text(name: str) -> None:
     element = read({"notification": name})
     assert isinstance(element, NewEvent)
     assert element.type == name
+
+
+def test_the_dearest_body_of_the_largest_size_costs_less_than_a_second() -> None:
+    """Arrays in arrays; `python -m benchmarks.worst_bodies` has the others, and the figures."""
+    deep = b"[" * 190 + b"]" * 190
+    body = b'{"notification":"x","a":[' + b",".join([deep] * ((1 << 20) // len(deep))) + b',"\\ud800"]}'
+
+    async def check() -> None:
+        taking, log = intake(Answer("quarantined", "1-0"))
+        before, answers = process_time(), list[Answer]()
+        taking.accept(verified(body), answers.append)
+        while not answers:
+            await asyncio.sleep(0)
+        assert process_time() - before < 1.0
+        assert isinstance(log.elements[0], Unreadable)
+
+    asyncio.run(check())
+    assert gc.isenabled()
+
+
+def test_more_large_bodies_than_can_wait_are_refused() -> None:
+    body = b'{"notification":"x","a":"%b"}' % (b"a" * (1 << 20))
+
+    async def check() -> None:
+        taking, _ = intake()
+        answers: list[Answer] = []
+        for _ in range(20):  # the first is read at once, and 15 can wait
+            taking.accept(verified(body), answers.append)
+        assert [answer.reason for answer in answers] == ["too-much-at-once"] * 4
+        taking.accept(verified(b"{}"), answers.append)
+        while len(answers) < 21:
+            await asyncio.sleep(0.01)
+        assert {answer.outcome for answer in answers[4:]} == {"accepted"}
+
+    asyncio.run(check())
 
 
 class BrokenRules(EntityKeyRules):

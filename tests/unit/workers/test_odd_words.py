@@ -15,11 +15,11 @@ from ampeco.errors import FieldMisfit, NotSupported, RateLimited
 from eventlog.history import Settled, decode, encode
 from eventlog.record import DeadLetter, OpenRecord, StoredEvent, decode_open, encode_open
 from eventlog.step_ledger import Scope
+from eventlog.text import REASON_CHARS
 from handlers import GiveUp, Retry, Skip
 from handlers.declaration import Handler
 from handlers.outcomes import LONGEST_WAIT_S
 from workers.delivery.outcomes import AttemptTimedOut, Outcome, PayloadMismatch, outcome_of
-from workers.delivery.said import MOST_CHARS
 from workers.once.step import DeliveryRevoked, Step
 
 HANDLER = Handler("h", print, {}, max_attempts=3)
@@ -116,9 +116,9 @@ def kept(outcome: Outcome) -> None:
     for text in (outcome.reason, outcome.detail, outcome.trace):
         assert type(text) is str
         text.encode()
-        assert len(text) <= 12 * MOST_CHARS
+        assert len(text) <= 12 * REASON_CHARS
         assert "4111" not in text
-    assert len(outcome.detail) <= MOST_CHARS + 10
+    assert len(outcome.detail) <= REASON_CHARS + 10
     assert 0 <= outcome.delay_s <= LONGEST_WAIT_S
     note = outcome.note(1, ())
     record = OpenRecord(EVENT, "retry", 1, last_error=outcome.detail or outcome.reason, log=(note,))

@@ -1,0 +1,1 @@
+"""Two fuzzers: HTTP requests against plain uvicorn, and payloads with one odd value."""
