@@ -14,49 +14,78 @@ A connection changes its path only between two requests. Each path has a parser 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from receiver.endpoint import Reply, WebhookEndpoint
+from receiver.answers import TOO_MANY_WAITING, Headers, Reply, rendered
+from receiver.bounded_http import BoundedProtocol
+from receiver.connections import Connections
+from receiver.endpoint import WebhookEndpoint
 from receiver.errors import Refused
 
 
-def protocol_for(endpoint: WebhookEndpoint, path: str) -> Callable[..., HttpToolsProtocol]:
+def protocol_for(
+    endpoint: WebhookEndpoint, path: str, connections: Connections | None = None
+) -> Callable[..., HttpToolsProtocol]:
     """Return uvicorn's factory of protocols. Only requests for exactly this path take the fast path."""
-    url, wire = path.encode(), _Wire()
-    return lambda **given: FastPathProtocol(endpoint, url, wire, **given)
+    url, wire, connections = path.encode(), _Wire(), connections or Connections()
+    return lambda **given: FastPathProtocol(endpoint, url, wire, connections, **given)
 
 
-class FastPathProtocol(HttpToolsProtocol):
+class FastPathProtocol(BoundedProtocol):
     """The protocol of one connection."""
 
-    def __init__(self, endpoint: WebhookEndpoint, url: bytes, wire: _Wire, **given: Any) -> None:
+    def __init__(
+        self, endpoint: WebhookEndpoint, url: bytes, wire: _Wire, connections: Connections, **given: Any
+    ) -> None:
+        super().__init__(connections, **given)
         self._endpoint = endpoint
         self._url = url
         self._wire = wire
         self._request = _WholeRequest(endpoint.used_headers)
         self._answering = False  # whether a request on the fast path waits for its answer
-        self._receiving = False  # whether a request on the slow path has not arrived completely
         self._early = b""  # bytes that arrived before the answer was sent
         self._last = False
-        self._answered_s = 0.0
-        super().__init__(**given)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the sender."""
         if self._answering:
-            self._early += data
-            self.flow.pause_reading()
+            self._wait(data)
         elif not (self._is_between_requests() and self._took(data)):
             super().data_received(data)
 
+    def _wait(self, data: bytes) -> None:
+        if self._refusal:
+            return
+        self._early += data
+        self.flow.pause_reading()
+        if len(self._early) > self._limits.early_bytes:
+            self._early = b""
+            self._refuse(TOO_MANY_WAITING)
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Keep the connection for an open answer, although the sender sends nothing more."""
+        if not self._answering:
+            return super().eof_received()
+        self._last = True
+        return True
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a request has arrived completely and waits for its answer."""
+        return self._answering or super().is_at_work
+
     def _is_between_requests(self) -> bool:
-        return not self._receiving and (self.cycle is None or self.cycle.response_complete)
+        return not (self._receiving or self._refusal) and (self.cycle is None or self.cycle.response_complete)
 
     def _took(self, data: bytes) -> bool:
         request = self._request
+        head = data.find(b"\r\n\r\n", 0, self._limits.head_bytes)
+        if head < 0 or data.count(b"\n", 0, head) > self._limits.headers:
+            return False
         if not request.read(data) or request.url != self._url or self.flow.write_paused:
             return False
         try:
@@ -65,6 +94,7 @@ class FastPathProtocol(HttpToolsProtocol):
             return False
         body, request.body = request.body, b""  # do not hold it while the connection is idle
         self._answering = True
+        self.due_s = inf
         self._endpoint.take(body, signature, request.headers, self._answer)
         return True
 
@@ -77,7 +107,10 @@ class FastPathProtocol(HttpToolsProtocol):
         if self._last:
             self.transport.close()
             return
-        self._answered_s = self.loop.time()
+        self.answered_s = self.loop.time()
+        if self._refusal:
+            self._send_refusal()
+            return
         if self.timeout_keep_alive_task is None:
             self._close_when_idle_for(self.timeout_keep_alive)
         if self._early:
@@ -96,7 +129,7 @@ class FastPathProtocol(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         """Close the connection if it was idle; else set the timer again."""
-        left_s = self._answered_s + self.timeout_keep_alive - self.loop.time()
+        left_s = self.answered_s + self.timeout_keep_alive - self.loop.time()
         if self._answering or left_s > 0:
             self._close_when_idle_for(self.timeout_keep_alive if self._answering else left_s)
         else:
@@ -104,16 +137,6 @@ class FastPathProtocol(HttpToolsProtocol):
 
     def _close_when_idle_for(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
-
-    # Callbacks of uvicorn's parser, on the slow path
-
-    def on_message_begin(self) -> None:
-        self._receiving = True
-        super().on_message_begin()
-
-    def on_message_complete(self) -> None:
-        self._receiving = False
-        super().on_message_complete()
 
 
 class _WholeRequest:
@@ -185,7 +208,7 @@ class _Wire:
         self._added: object = None
         self._rendered: dict[tuple[Reply, bool], bytes] = {}
 
-    def of(self, reply: Reply, added: list[tuple[bytes, bytes]], *, last: bool) -> bytes:
+    def of(self, reply: Reply, added: Headers, *, last: bool) -> bytes:
         """Render a reply.
 
         Args:
@@ -196,7 +219,6 @@ class _Wire:
             self._added, self._rendered = added, {}
         found = self._rendered.get((reply, last))
         if found is None:
-            headers = [*added, *reply.headers, *([(b"connection", b"close")] if last else [])]
-            lines = [b"%b: %b\r\n" % header for header in headers]
-            found = self._rendered[reply, last] = b"".join([STATUS_LINE[reply.status], *lines, b"\r\n"])
+            headers = (*reply.headers, (b"connection", b"close")) if last else reply.headers
+            found = self._rendered[reply, last] = rendered(Reply(reply.status, headers), added)
         return found
