@@ -150,7 +150,7 @@ class _WholeRequest:
     def __init__(self, used_headers: frozenset[bytes]) -> None:
         self._used_headers = used_headers
         self._parser: Any = None
-        self._begun = 0
+        self._begun = False
         self._usual = self._whole = False
         self.method = self.url = self.body = b""
         self.headers: list[tuple[bytes, bytes]] = []
@@ -159,12 +159,12 @@ class _WholeRequest:
         """Return whether these bytes are such a request. If so, the attributes hold its parts."""
         if self._parser is None:
             self._parser = httptools.HttpRequestParser(self)
-        self._begun, self._whole = 0, False
+        self._begun = self._whole = False
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._whole = False
-        if not self._whole or self._begun != 1:
+        if not self._whole:
             # The parser may be inside a request that the slow path continues.
             self._parser, self.body = None, b""
             return False
@@ -173,7 +173,9 @@ class _WholeRequest:
     # Callbacks of the parser
 
     def on_message_begin(self) -> None:
-        self._begun += 1
+        if self._begun:
+            raise _MoreThanOne  # do not parse the rest of what may be thousands
+        self._begun = True
         self._usual, self._whole = True, False
         self.url = self.body = b""
         self.headers = []
@@ -196,6 +198,10 @@ class _WholeRequest:
         self.method = parser.get_method()
         lasting = parser.should_keep_alive() and not parser.should_upgrade()
         self._whole = self._usual and lasting and parser.get_http_version() == "1.1"
+
+
+class _MoreThanOne(Exception):
+    """Stops the parser inside a callback."""
 
 
 _UNUSUAL = frozenset((b"expect", b"transfer-encoding"))
