@@ -4,6 +4,7 @@ flat: whether a log that is a hundred times as long drains as fast, and what a w
 slow: what a handler that takes a second gets done, and whether another one in the same worker notices.
 poison: whether an entity whose events always fail holds back the others.
 grow: what many handlers cost (see `grow.py`).
+attacks: how long an honest sender waits during attacks of senders without a signature (see `under_attack.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from benchmarks import logs, workers
 from benchmarks.bodies import body, session
 from benchmarks.grow import grow
 from benchmarks.report import Bound, Ratio, Series
+from benchmarks.under_attack import attacked
 
 Part = tuple[list[Series], list[Ratio | Bound]]
 
@@ -114,5 +116,11 @@ def _done_per_s(url: str, prefix: str, name: str, events: int) -> float:
     return asyncio.run(logs.settled_per_s(url, prefix, name, events, _TIME_LIMIT_S))
 
 
-PARTS = {"flat": (flat, 1_000_000), "slow": (slow, 0), "poison": (poison, 60_000), "grow": (grow, 60_000)}
+PARTS = {
+    "flat": (flat, 1_000_000),
+    "slow": (slow, 0),
+    "poison": (poison, 60_000),
+    "grow": (grow, 60_000),
+    "attacks": (attacked, 250),
+}
 """Name -> what measures it, and how many events it wants."""
