@@ -75,6 +75,11 @@ def dripping(port: int) -> None:
     _hold(port, _HEAD + b"x: ", b"a")
 
 
+def large_heads(port: int) -> None:
+    """Hold 1,000 connections with heads of 16,000 bytes that are not complete."""
+    _hold(port, _HEAD + b"x: " + b"a" * 16_000, b"")
+
+
 ATTACKS: dict[str, Callable[[int], None]] = {
     "headers": headers,
     "url": url,
@@ -83,6 +88,7 @@ ATTACKS: dict[str, Callable[[int], None]] = {
     "pipelining": pipelining,
     "silence": silence,
     "dripping": dripping,
+    "large heads": large_heads,
 }
 
 

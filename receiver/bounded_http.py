@@ -92,7 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
             at += len(piece)
             if not self._parsed(piece):
                 return
-        if self.due_s == _NEVER and (self._bare or self._receiving) and not self._in_body:
+        if self.due_s == _NEVER and (self._bare or self._is_in_head) and not self._in_body:
             self.due_s = self.loop.time() + self._limits.head_s
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
@@ -113,9 +113,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """Go on with a sender that reads its answers again."""
         super().resume_writing()
-        self.due_s = _NEVER
+        self.due_s = self.loop.time() + self._limits.head_s if self._is_in_head else _NEVER
 
     # Limits
+
+    @property
+    def _is_in_head(self) -> bool:
+        return self._receiving and not self._in_body and not self._refusal
 
     @property
     def is_at_work(self) -> bool:
@@ -128,10 +132,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Close the connection, since its time is over."""
         if self.flow.write_paused:
             self.end("answer-not-read")
-        elif self._in_body:
-            self.end("body-too-slow")
-        elif self._receiving:
+        elif self._is_in_head:
             self._refuse(HEAD_TOO_SLOW)
+        elif self._receiving:
+            self.end("body-too-slow")
         else:
             self.end("silent")
 
@@ -269,6 +273,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._moved = True
         self.due_s = _NEVER
         super().on_message_complete()
+        self._forget()
 
     # Callback of a request that was answered
 
@@ -282,6 +287,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if is_last and self._refusal:
             self._send_refusal()
+        elif not self._receiving:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Keep nothing of a request while the connection is idle."""
+        if self.cycle is not None and self.cycle.response_complete:
+            self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
+            self.url = b""
 
 
 class _Refused(Exception):

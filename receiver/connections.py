@@ -38,7 +38,7 @@ class ConnectionLimits:
             closed with unread bytes is reset, and the sender might never see the answer.
     """
 
-    head_bytes: int = 32 << 10
+    head_bytes: int = 16 << 10
     headers: int = 100
     head_s: float = 10.0
     open: int = 128

@@ -55,6 +55,7 @@ class FastPathProtocol(BoundedProtocol):
         if self._answering:
             self._wait(data)
         elif not (self._is_between_requests() and self._took(data)):
+            self._request.forget()
             super().data_received(data)
 
     def _wait(self, data: bytes) -> None:
@@ -92,10 +93,12 @@ class FastPathProtocol(BoundedProtocol):
             signature = self._endpoint.gate(request.method, request.headers)
         except Refused:
             return False
-        body, request.body = request.body, b""  # do not hold it while the connection is idle
+        # Do not hold them while the connection is idle.
+        body, request.body = request.body, b""
+        headers, request.headers = request.headers, []
         self._answering = True
         self.due_s = inf
-        self._endpoint.take(body, signature, request.headers, self._answer)
+        self._endpoint.take(body, signature, headers, self._answer)
         return True
 
     def _answer(self, reply: Reply) -> None:
@@ -153,7 +156,7 @@ class _WholeRequest:
         self._begun = False
         self._usual = self._whole = False
         self.method = self.url = self.body = b""
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: Headers = []
 
     def read(self, data: bytes) -> bool:
         """Return whether these bytes are such a request. If so, the attributes hold its parts."""
@@ -166,9 +169,14 @@ class _WholeRequest:
             self._whole = False
         if not self._whole:
             # The parser may be inside a request that the slow path continues.
-            self._parser, self.body = None, b""
+            self._parser = None
             return False
         return True
+
+    def forget(self) -> None:
+        """Keep nothing while the connection is idle, or the slow path has the request."""
+        self.url = self.body = b""
+        self.headers = []
 
     # Callbacks of the parser
 
@@ -177,8 +185,7 @@ class _WholeRequest:
             raise _MoreThanOne  # do not parse the rest of what may be thousands
         self._begun = True
         self._usual, self._whole = True, False
-        self.url = self.body = b""
-        self.headers = []
+        self.url = b""
 
     def on_url(self, url: bytes) -> None:
         self.url += url

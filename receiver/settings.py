@@ -210,7 +210,7 @@ class Settings(BaseModel):
         1048576, ge=1024, le=32 * 1048576, description="largest accepted body, in bytes"
     )
     max_head_bytes: int = Field(
-        32768,
+        16384,
         ge=4096,
         le=1048576,
         description="largest request line with headers, in bytes; also of what a chunked body has in addition to its "

@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +97,20 @@ def test_the_admin_port_of_a_worker_answers_others_and_stays_small(
         while time.monotonic() < deadline:
             assert ask(receiver, port) == 200
     assert peak_mib(process.pid) <= MOST_MIB
+
+
+def test_where_few_files_may_be_open_the_reserve_keeps_the_admin_port_and_redis(
+    valkey: EmbeddedServer, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f'#!/bin/sh\nulimit -n 400\nexec {sys.executable} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with door(valkey.url, prefix) as front:
+        monkeypatch.undo()
+        limited = front.line("connections.limited")
+        assert (limited["wanted"], limited["limit"]) == (2048, 400 - limited["reserved"])
+        with under("silence", front.port):
+            front.line("connections.closed", within_s=60)
+            for _ in range(5):
+                honest(front)
