@@ -121,6 +121,6 @@ PARTS = {
     "slow": (slow, 0),
     "poison": (poison, 60_000),
     "grow": (grow, 60_000),
-    "attacks": (attacked, 250),
+    "attacks": (attacked, 100),
 }
 """Name -> what measures it, and how many events it wants."""

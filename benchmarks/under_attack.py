@@ -12,7 +12,7 @@ from benchmarks.attacks import ATTACKS, peak_mib, under
 from benchmarks.bodies import SECRET, signed_requests
 from benchmarks.report import Bound, Ratio, Series
 
-RATE_PER_S = 50.0
+RATE_PER_S = 20.0
 _AT_MOST_MS = 250.0
 _AT_MOST_MIB = 128.0
 

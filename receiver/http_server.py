@@ -16,6 +16,7 @@ from receiver.connections import Connections
 from receiver.sockets import BACKLOG
 
 GRACE_S = 5  # for open requests at the stop; the whole process has 8
+_ACCEPTED_AT_ONCE = 8
 KEEP_ALIVE_S = 75  # longer than common proxies keep a connection, so that the proxy closes it, not we
 
 
@@ -40,9 +41,19 @@ class HttpServer(uvicorn.Server):
                 proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=GRACE_S,
-                backlog=BACKLOG,
+                backlog=_ACCEPTED_AT_ONCE,
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept, a few connections at a time, while the kernel keeps many.
+
+        asyncio accepts as many at once as the backlog it is given. A flood would then push out a connection whose
+        request has arrived, before it is read.
+        """
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(BACKLOG)
 
     async def on_tick(self, counter: int) -> bool:
         """Close overdue connections once a second. uvicorn calls this ten times a second."""
