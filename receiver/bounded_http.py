@@ -97,7 +97,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Keep the connection for open answers, although the sender sends nothing more."""
-        if self._is_refusal_sent or not self.is_at_work:
+        complete = self._waiting - self._in_body
+        if self._is_refusal_sent or complete <= 0:
             return None
         if self._receiving and not self._refusal:
             self._refuse(MALFORMED)  # its rest will never come
@@ -201,7 +202,7 @@ class BoundedProtocol(HttpToolsProtocol):
             arriving.disconnected = True
             arriving.message_event.set()
         else:
-            waits = self.is_at_work
+            waits = self._waiting > 0
         if waits:
             self.flow.pause_reading()
         else:
@@ -242,6 +243,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _waiting(self) -> int:
+        """Number of requests that have no answer yet, without one whose head is not complete."""
         return len(self.pipeline) + (self.cycle is not None and not self.cycle.response_complete)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -280,7 +282,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request."""
         self.answered_s = self.loop.time()
-        if self._receiving and not self.pipeline:
+        if self._in_body and not self.pipeline:
             # The application did not want the rest of the body; it may not arrive for ever.
             self.due_s = self.answered_s + self._limits.head_s
         is_last = not self.pipeline

@@ -79,6 +79,10 @@ class FastPathProtocol(BoundedProtocol):
         """Whether a request has arrived completely and waits for its answer."""
         return self._answering or super().is_at_work
 
+    @property
+    def _waiting(self) -> int:
+        return self._answering + super()._waiting
+
     def _is_between_requests(self) -> bool:
         return not (self._receiving or self._refusal) and (self.cycle is None or self.cycle.response_complete)
 
