@@ -5,6 +5,7 @@ slow: what a handler that takes a second gets done, and whether another one in t
 poison: whether an entity whose events always fail holds back the others.
 grow: what many handlers and several worker processes cost and bring (see `grow.py`).
 neighbour: what a sender notices while another one sends the dearest bodies (see `neighbour.py`).
+attacks: how long an honest sender waits during attacks of senders without a signature (see `under_attack.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from benchmarks.bodies import body, session
 from benchmarks.grow import grow
 from benchmarks.neighbour import neighbour
 from benchmarks.report import Bound, Ratio, Series
+from benchmarks.under_attack import attacked
 
 Part = tuple[list[Series], list[Ratio | Bound], list[str]]
 """Rows, what is expected of them, and notes for people."""
@@ -131,5 +133,6 @@ PARTS = {
     "poison": (poison, 60_000),
     "grow": (grow, 60_000),
     "neighbour": (neighbour, 0),
+    "attacks": (attacked, 100),
 }
 """Name -> what measures it, and how many events it wants."""

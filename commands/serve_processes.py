@@ -23,6 +23,7 @@ from commands.processes import PARENT_STOP_S, limit_stop, own_command, stop_on_s
 from receiver import shared_counts
 from receiver.app import create_admin_app
 from receiver.claim import claim
+from receiver.connections import Connections, limits_of
 from receiver.errors import SettingsError
 from receiver.health import together
 from receiver.http_server import serve_until
@@ -68,7 +69,11 @@ async def serve_together(settings: Settings, processes: int) -> int:
         shutting = asyncio.create_task(stop.wait())
         shutting.add_done_callback(lambda _: public.close())
         all_ended = asyncio.Event()
-        answering = asyncio.create_task(serve_until(_admin(parts, folder, stop), admin, all_ended))
+        # The children count connections; a second count here would name the same metric twice.
+        connections = Connections("admin", limits_of(settings))
+        answering = asyncio.create_task(
+            serve_until(_admin(parts, folder, stop), admin, all_ended, connections)
+        )
         code = 0
         for task in asyncio.as_completed(running):
             code = max(code, await task)

@@ -145,6 +145,7 @@ async def _supervise(settings: Settings, arguments: list[str], processes: int) -
 
 async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event) -> int:
     """Health and metrics of this worker, until `stop`."""
+    from prometheus_client import CollectorRegistry, generate_latest
     from redis.exceptions import RedisError
     from starlette.exceptions import HTTPException
 
@@ -153,14 +154,17 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     from eventlog.log import EventLog
     from eventlog.readiness import ready_to_drain
     from receiver.app import create_admin_app
+    from receiver.connections import Connections, limits_of
     from receiver.http_server import serve_until
-    from receiver.metrics import LogExposition
+    from receiver.metrics import ConnectionMetrics, LogExposition
     from receiver.sockets import listening
 
     assert settings.redis_url is not None  # noqa: S101
     redis = connect(settings.redis_url.get_secret_value(), max_connections=4)
     log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
     exposition = LogExposition(log)
+    registry = CollectorRegistry()
+    connections = Connections("admin", limits_of(settings), metrics=ConnectionMetrics(registry))
 
     async def report() -> dict[str, Any]:
         reasons = [] if all(child.ready.is_set() for child in children) else ["worker-not-started"]
@@ -173,13 +177,13 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
 
     async def metrics() -> bytes:
         try:
-            return await exposition()
+            return await exposition() + generate_latest(registry)
         except (RedisError, OSError):
             raise HTTPException(503, "redis does not answer") from None
 
     try:
         with listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as listener:
-            await serve_until(create_admin_app(report, metrics), listener, stop)
+            await serve_until(create_admin_app(report, metrics), listener, stop, connections)
     finally:
         await redis.aclose()
     return 0

@@ -15,7 +15,6 @@ import json
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 from eventlog.record import AttemptNote, UnknownRecord, kept_note, kept_text, notes_of
@@ -47,7 +46,6 @@ class Settled(NamedTuple):
     attempts: tuple[AttemptNote, ...] = ()
 
 
-@lru_cache(4096)  # few entities make most events
 def hash_of(key: str | None) -> int:
     """Return the hash of an entity key in the history; two keys may share it."""
     return 0 if key is None else zlib.crc32(key.encode()) or 1

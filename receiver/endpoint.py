@@ -1,7 +1,7 @@
 """The webhook endpoint: checks method, content type and size, and maps outcomes to HTTP statuses.
 
 It handles requests before they are verified, and does not know what a body means. `verification.py` verifies a
-body and `intake.py` stores it; one table turns their errors into statuses.
+body and `intake.py` stores it; the table in `answers.py` turns their errors into statuses.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from starlette.types import Message, Receive, Scope, Send
 
 from ampeco.errors import SignatureError
 from ampeco.signature import SIGNATURE_HEADER
 from eventlog.log import Answer
+from receiver.answers import Reply, refusal, reply_of
 from receiver.endpoint_log import EndpointLog
 from receiver.errors import Refused
 from receiver.intake import Intake
@@ -23,23 +24,6 @@ from receiver.logging import get_logger
 from receiver.request_body import BodyReader, Limits, SenderGone
 from receiver.verification import RawDelivery, Verifier
 
-RETRY_AFTER_S = 5
-
-STATUS: Final = {
-    "method-not-allowed": 405,
-    "content-type-not-json": 415,
-    "body-too-large": 413,
-    "body-too-slow": 408,
-    "signature-missing": 401,
-    "signature-malformed": 401,
-    "signature-mismatch": 401,
-    "signature-stale": 401,
-    "timestamp-missing": 401,
-    "timestamp-malformed": 401,
-}
-"""Reason of a refusal -> HTTP status. All other reasons are our own faults: 503, the sender tries again."""
-
-_UNAVAILABLE = 503
 _SIGNATURE = SIGNATURE_HEADER.lower().encode()
 _TYPE, _LENGTH = b"content-type", b"content-length"
 _LENGTH_DIGITS: Final = 20  # HTTP parsers allow any number of leading zeros, int() does not
@@ -47,13 +31,6 @@ _USED: Final = frozenset((_SIGNATURE, _TYPE, _LENGTH))
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 _log = get_logger(__name__)
-
-
-class Reply(NamedTuple):
-    """An answer. None of ours has a body."""
-
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...]
 
 
 class WebhookEndpoint:
@@ -81,7 +58,7 @@ class WebhookEndpoint:
         self._max_body_bytes = limits.body_bytes
         self._bodies = BodyReader(limits)
         self._now_ms = now_ms
-        self._accepted = _reply(accept_status)
+        self._accepted = reply_of(accept_status)
         self.used_headers = _USED | verifier.headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,17 +88,22 @@ class WebhookEndpoint:
             headers: at least those of `used_headers`, names in lower case.
 
         Raises:
-            Refused: with a reason of `STATUS`. It is not counted yet.
+            Refused: with a reason of `answers.STATUS`. It is not counted yet.
         """
         if method != b"POST":
             raise Refused("method-not-allowed")
-        signature = None
+        signature = content_type = None
         for name, value in headers:
             if name == _SIGNATURE:
+                if signature is not None:  # a proxy might check the one, and we the other
+                    raise Refused("signature-malformed")
                 signature = value
             elif name == _TYPE:
-                if not _is_json(value):
+                if value not in _USUAL_TYPES and not _is_json(value):
                     raise Refused("content-type-not-json")
+                if content_type is not None and value != content_type:
+                    raise Refused("content-type-not-json")
+                content_type = value
             elif name == _LENGTH and (len(value) > _LENGTH_DIGITS or int(value) > self._max_body_bytes):
                 raise Refused("body-too-large")
         return signature
@@ -151,7 +133,7 @@ class WebhookEndpoint:
 
     def _refused(self, reason: str, *, close: bool = False) -> Reply:
         self._endpoint_log.refused(reason)
-        return _refusal(reason, close=close)
+        return refusal(reason, close=close)
 
     async def _refuse_unread(self, reason: str, receive: Receive, send: Send) -> None:
         """Refuse and close the connection, since the rest of the body is not read."""
@@ -166,28 +148,13 @@ _MORE: Final[Message] = {"type": "http.response.body", "body": b"", "more_body":
 
 
 @lru_cache(maxsize=64)
-def _refusal(reason: str, *, close: bool) -> Reply:
-    status = STATUS.get(reason, _UNAVAILABLE)
-    headers: list[tuple[bytes, bytes]] = []
-    if status == 405:
-        headers.append((b"allow", b"POST"))
-    if status == _UNAVAILABLE:
-        headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
-    if close:
-        headers.append((b"connection", b"close"))
-    return _reply(status, *headers)
-
-
-def _reply(status: int, *headers: tuple[bytes, bytes]) -> Reply:
-    return Reply(status, headers if status == 204 else ((b"content-length", b"0"), *headers))
-
-
-@lru_cache(maxsize=64)
 def _start(reply: Reply) -> Message:
     return {"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)}
 
 
-@lru_cache(maxsize=256)
+_USUAL_TYPES: Final = frozenset((b"application/json", b"application/json; charset=utf-8"))
+
+
 def _is_json(content_type: bytes) -> bool:
     """Accept any JSON type with any parameters: AMPECO does not document which one it sends."""
     media_type = content_type.split(b";", 1)[0].strip().lower()

@@ -82,6 +82,7 @@ class Metrics:
             multiprocess_mode="livemin",
         )
         self.gaps = counter("awr_gaps_closed", "Outages of the receiver that were detected")
+        self.connections = ConnectionMetrics(self.registry)
 
     def refused(self, reason: str) -> None:
         """Count a refused request. A reason is a slug from our code, never text of a request."""
@@ -100,6 +101,25 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)
+
+
+class ConnectionMetrics:
+    """Metrics of the HTTP connections; of both ports, or of a worker's admin port."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.open = Gauge(
+            "awr_connections_open",
+            "Open connections of senders (public) or operators (admin)",
+            ["port"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.closed = Counter(
+            "awr_connections_closed",
+            "Connections that this process closed, by reason",
+            ["port", "reason"],
+            registry=registry,
+        )
 
 
 _OUTCOMES = ("done", "skipped", "dead", "retried")

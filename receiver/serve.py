@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -30,8 +31,10 @@ from eventlog.server import server
 from eventlog.subscription import SubscriptionStore
 from eventlog.usage import standing
 from eventlog.wakeups import Waker
+from receiver import descriptors
 from receiver.app import create_admin_app, create_app
 from receiver.claim import rules_of
+from receiver.connections import Connections, limits_of
 from receiver.endpoint import WebhookEndpoint
 from receiver.endpoint_log import EndpointLog
 from receiver.fast_path import protocol_for
@@ -157,11 +160,14 @@ class Receiver:
 
     async def _serve(self, public: socket.socket, admin: socket.socket, stop: asyncio.Event) -> None:
         path = self._settings.webhook_path
+        senders, operators = self._connections()
         servers = [
             HttpServer(
-                create_app(self._endpoint, path, self._health.reasons), protocol_for(self._endpoint, path)
+                create_app(self._endpoint, path, self._health.reasons),
+                senders,
+                protocol_for(self._endpoint, path, senders),
             ),
-            HttpServer(create_admin_app(self._report, self._exposition)),
+            HttpServer(create_admin_app(self._report, self._exposition), operators),
         ]
         pairs = zip(servers, (public, admin), strict=True)
         serving = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in pairs]
@@ -191,6 +197,20 @@ class Receiver:
             await asyncio.gather(*serving, return_exceptions=True)
         for task in ended:
             task.result()
+
+    def _connections(self) -> tuple[Connections, Connections]:
+        """Return the limits of the public port and of the admin port."""
+        wanted = self._settings.max_connections
+        most = descriptors.for_senders(wanted)
+        if most < wanted:
+            _log.warning("connections.limited", wanted=wanted, limit=most, reserved=descriptors.RESERVED)
+        limits, metrics = limits_of(self._settings), self._metrics.connections
+        return (
+            Connections(
+                "public", replace(limits, open=most), metrics=metrics, refused=self._endpoint_log.refused
+            ),
+            Connections("admin", limits, metrics=metrics),
+        )
 
     async def _report(self) -> dict[str, Any]:
         return self._health.report(self._verifier.key_ids)

@@ -241,6 +241,32 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(
         1048576, ge=1024, le=32 * 1048576, description="largest accepted body, in bytes"
     )
+    max_head_bytes: int = Field(
+        16384,
+        ge=4096,
+        le=1048576,
+        description="largest request line with headers, in bytes; also of what a chunked body has in addition to its "
+        "data; this and the next three hold on both ports",
+    )
+    max_headers: int = Field(
+        100, ge=20, le=10_000, description="most headers of a request; also most trailers of a chunked body"
+    )
+    head_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        le=3600,
+        description="time for a head to arrive, in seconds, from the connection or from its first byte",
+    )
+    max_pipelined: int = Field(
+        16, ge=1, le=1000, description="most requests of one connection that wait for their answers"
+    )
+    max_connections: int = Field(
+        2048,
+        ge=16,
+        le=1_000_000,
+        description="most open connections of a process on the public port; a new one closes those that were silent "
+        "longest (the admin port has 128)",
+    )
     log_format: Literal["auto", "json", "pretty"] = Field(
         "auto", description="`json`, `pretty`, or `auto` (`pretty` on a terminal, else `json`)"
     )

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator
 from typing import TypeAlias
 
+from receiver import descriptors
 from receiver.errors import SettingsError
 from receiver.logging import get_logger
 from receiver.secret_files import warn_of_short_keys
@@ -55,9 +56,12 @@ def inherited_listeners(public_fd: int, admin_fd: int) -> Iterator[tuple[socket.
 def listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
     """Open a listening TCP socket that closes when the block ends; port 0 chooses a free one.
 
+    It also raises the limit of open files, since each connection is one.
+
     Raises:
         SettingsError: it cannot be opened; the error names `setting`.
     """
+    descriptors.raise_limit()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
     try:

@@ -103,10 +103,18 @@ class Verifier:
         if self._scheme == _UNSIGNED:
             key, stale = verify(body, signature, self.keys), False
         else:
-            headers = dict(pairs)
+            headers = self._headers(pairs)
             key, scheme = self._signed_by(body, signature, headers)
             stale = scheme != _UNSIGNED and self._is_stale(headers, received_at_ms)
         return VerifiedDelivery(body, key.key_id, received_at_ms, stale, proof=_PROOF)
+
+    def _headers(self, pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
+        found: dict[bytes, bytes] = {}
+        for name, value in pairs:
+            if name in self.headers and name in found:
+                raise SignatureError("timestamp-malformed")
+            found[name] = value
+        return found
 
     def _signed_by(self, body: bytes, signature: bytes | None, headers: Headers) -> tuple[SigningKey, str]:
         if self._auto is not None:

@@ -90,7 +90,9 @@ class BootPayload(LiberalPayload):
         """A decoded body in the contract's shape."""
         found = super().arranged(data)
         if type(found) is dict and found.get("bootNotification") is None:
-            flat = {name: value for name, value in found.items() if snake(name) in _BOOT_FIELDS}
+            # `snake` remembers names, and a sender could choose long ones.
+            short = (item for item in found.items() if len(item[0]) <= _LONGEST)
+            flat = {name: value for name, value in short if snake(name) in _BOOT_FIELDS}
             return {**found, "bootNotification": flat} if flat else found
         return found
 
@@ -99,6 +101,7 @@ _BOOT_FIELDS = frozenset({
     "model", "vendor", "firmware_version", "iccid", "imsi", "meter_serial_number", "meter_type", "reason",
     "charge_box_serial_number", "charge_point_serial_number",
 })  # fmt: skip
+_LONGEST = max(map(len, _BOOT_FIELDS))
 
 
 @dataclass(frozen=True, slots=True)

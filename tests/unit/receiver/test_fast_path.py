@@ -69,6 +69,9 @@ class Wire(asyncio.Transport):
     def close(self) -> None:
         self.closed = True
 
+    def abort(self) -> None:
+        self.closed = True
+
     def is_closing(self) -> bool:
         return self.closed
 
@@ -153,6 +156,15 @@ CASES = {
     "too large": (request(b"x" * (LIMIT + 1)), 413),
     "a length after many zeros": (request(body(), Content_Length=f"{len(body()):025}"), 413),
     "another method": (request(b"", method="GET"), 405),
+    "two signatures": (request(body()).replace(b"Host: x", b"X-Signature: 00"), 401),
+    "two content types": (
+        request(body(), Content_Type="text/json").replace(b"Host: x", b"Content-Type: application/json"),
+        415,
+    ),
+    "an upgrade": (request(body(), Connection="Upgrade", Upgrade="h2c"), 202),
+    "an upgrade, chunked": (chunked(request(body(), Connection="keep-alive, upgrade", Upgrade="x")), 202),
+    "a trailer": (chunked(request(body()))[:-2] + b"X-Signature: 00\r\n\r\n", 202),
+    "many headers": (request(body()).replace(b"Host: x\r\n", b"a: b\r\n" * 101), 431),
     "another path": (request(b"", method="GET", path="/elsewhere"), 404),
     "a path that only starts alike": (request(body(), path=f"{PATH}/more"), 404),
     "the same path spelled otherwise": (request(body(), path="/h%6fok"), 202),
@@ -373,5 +385,65 @@ def test_the_date_is_that_of_the_answer() -> None:
             door.connection.data_received(request(body()))
             await door.answered(1)
             assert b"date: " + date in door.wire.written
+
+    play(scenario)
+
+
+def test_many_bytes_before_the_answer_are_refused_after_it() -> None:
+    async def scenario() -> None:
+        door = Door()
+        door.log_is_quick.clear()
+        door.connection.data_received(request(body(1)))
+        door.connection.data_received(request(b"x" * 20_000))
+        assert not door.wire.reading
+        door.log_is_quick.set()
+        assert await door.answered(2) == [202, 429]
+        assert door.bodies == [body(1)]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("first", ["good", "asks first"])
+def test_a_request_that_is_refused_waits_for_the_answers_before_it(first: str) -> None:
+    """On the fast path, and on the slow path."""
+
+    async def scenario() -> None:
+        door = Door()
+        door.log_is_quick.clear()
+        door.connection.data_received(CASES[first][0])
+        await asyncio.sleep(0)
+        door.connection.data_received(b"nonsense\r\n\r\n")
+        await asyncio.sleep(0)
+        assert not door.wire.statuses or door.wire.statuses == [100]
+        door.log_is_quick.set()
+        await until(lambda: [status for status in door.wire.statuses if status != 100] == [202, 400])
+        assert door.wire.closed
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("kept", ["good", "asks first"])
+def test_a_sender_that_half_closes_gets_its_answer_and_then_the_end(kept: str) -> None:
+    async def scenario() -> None:
+        door = Door()
+        door.log_is_quick.clear()
+        door.connection.data_received(CASES[kept][0])
+        await asyncio.sleep(0)
+        assert door.connection.eof_received()
+        assert not door.wire.closed
+        door.log_is_quick.set()
+        await until(lambda: door.wire.closed)
+        assert door.wire.statuses[-1] == 202
+        assert b"connection: close" in door.wire.written
+
+    play(scenario)
+
+
+def test_of_many_requests_in_one_piece_sixteen_are_parsed() -> None:
+    async def scenario() -> None:
+        door = Door()
+        door.connection.data_received(request(method="GET", path="/elsewhere") * 10_000)
+        assert len(door.connection.pipeline) == 15
+        assert await door.answered(17) == [404] * 16 + [429]
 
     play(scenario)
