@@ -25,7 +25,7 @@ from eventlog.registry import Declaration
 HANDLERS = (1, 10, 50, 200)
 
 _LIMIT_S = 600.0  # no further round begins
-_LEAST_EVENTS = 1_000
+_LEAST_SHARE = 60  # of `many`: so many events at least, where handlers are many
 _FIRST = 0.05  # of all deliveries: start-up, which does not count
 _TIME_LIMIT_S = 180.0
 _PREFIX = "grow:"
@@ -45,7 +45,7 @@ def grow(redis_url: str, rounds: int, many: int) -> tuple[list[Series], list[Rat
     def round_() -> dict[str, Used]:
         used = {}
         for number, title in _DELIVERIES.items():
-            used[title] = deliveries(url, number, max(_LEAST_EVENTS, many // number))
+            used[title] = deliveries(url, number, many // min(number, _LEAST_SHARE))
         for number, title in _APPENDS.items():
             used[title] = asyncio.run(appends(url, number))
         return used | second_worker(f"{redis_url}?db=10") | ten_workers.measure(f"{redis_url}?db=11")

@@ -53,7 +53,7 @@ def worker(url: str) -> Iterator[int]:
         **{name: value for name, value in os.environ.items() if not name.startswith("AWR_")},
         "AWR_REDIS_URL": url,
         "AWR_REGISTER": "off",
-        "AWR_KEYPREFIX": PREFIX,
+        "AWR_KEY_PREFIX": PREFIX,
         "AWR_HANDLERS_ALLOW": BUSY,
         "AWR_LOG_LEVEL": "error",
     }

@@ -20,7 +20,7 @@ STARVED, OVER = "ten workers: settled nothing", "ten workers: over share + 1"
 
 _WORKERS, _LANES = 10, 16
 _BACKLOG = 80_000
-_START_S = 90.0
+_START_S = 120.0
 _WATCH_S = 12.0
 _LOOK_S = 0.25
 
