@@ -161,7 +161,11 @@ def test_reasons_are_cut_before_they_reach_redis(with_lane):
     with_lane(check)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(reason=st.text(st.characters(exclude_categories=()), max_size=40))
 def test_any_reason_can_be_stored_listed_and_tried_again(cli, valkey, reason):
     filled(valkey, os.environ["AWR_KEY_PREFIX"], reason)
