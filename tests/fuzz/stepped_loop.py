@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+_STEP_S = 0.001
+
 
 class SteppedLoop(asyncio.SelectorEventLoop):
     """Runs what is ready, and nothing else.
@@ -46,7 +48,8 @@ class SteppedLoop(asyncio.SelectorEventLoop):
             due = min(timer.when() for timer in timers)
             if due > until:
                 break
-            self._seconds = max(self._seconds, due)
+            # A timer that is set again for what a float cannot express must not end at the same moment for ever.
+            self._seconds = max(self._seconds, due) + _STEP_S
             self._run_once()  # type: ignore[attr-defined]
             self.settle()
         self._seconds = until

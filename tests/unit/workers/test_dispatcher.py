@@ -93,7 +93,7 @@ class FakeLog:
         )
         scanned = b"1-0" if count else after.encode()
         exhausted = int(self._ends or not found)
-        return [b"ok", scanned, exhausted, [(b"1-0", event)] * found, self.newest.encode(), 0, 0, b""]
+        return [b"ok", scanned, exhausted, [(b"1-0", event)] * found, self.newest.encode(), 0, 0, b"", b""]
 
 
 class Blocked:
