@@ -141,6 +141,7 @@ def test_an_endless_answer_ends_at_the_limit(ask: Callable[..., Any], head: byte
         (b"{}", "gzip", "damaged"),
         (gzip.compress(b'{"data": []}')[:-9], "gzip", "incomplete"),
     ],
+    ids=["brotli", "zstd", "gzip twice", "damaged", "incomplete"],
 )
 def test_an_answer_that_cannot_be_unpacked_is_a_fault_of_the_server(
     ask: Callable[..., Any], packed: bytes, encoding: str, fault: str
