@@ -187,7 +187,7 @@ def _ways(sent: Stream, dice: Random) -> Iterator[tuple[str, list[bytes], bool]]
 
 
 def _is_cut_short(ours: Seen, plain: Seen, waited: Seen) -> bool:
-    """Return whether our end answered as if the sender waited, until the broken request that uvicorn refused at once."""
+    """Return whether our end answered as if the sender waited, until the request that uvicorn refused at once."""
     before = ours.written.removesuffix(_BROKEN)
     return (
         ours.written != before
