@@ -22,8 +22,8 @@ from eventlog.usage import ROOM_FOR_DRAINING, Standing, write_down
 
 _QUARANTINE_TIMES = 7  # as long as events
 _QUARANTINE_SHARE = 0.1  # of the budget
-_HISTORY_SHARE = 0.1
 _DUPLICATES_SHARE = 0.5
+_PARTS_NEVER_FORGOTTEN = 2  # of the duplicate window: the part that is written now, and the one before
 _GAPS = 1_000
 _GIVE_UP_TO = 0.95  # of the budget, so that not every run has to remove some
 _MOST = 10_000  # events that one script may remove
@@ -44,12 +44,14 @@ class Keep:
             the history, once-only steps and counters.
         history_days: time that the history of deliveries is kept.
         duplicate_hours: length of the duplicate window.
+        history_share: share of `max_bytes` that the history may take; the oldest of it goes first.
     """
 
     hours: int = 24
     max_bytes: int = 1 << 30
     history_days: int = 7
     duplicate_hours: int = 24
+    history_share: float = 0.1
 
 
 class _Lap(NamedTuple):
@@ -78,7 +80,7 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
     forgotten = await _forget_duplicates(log, rules, window)
     ledgers = await count_ledgers(log)
     sizes = await measure(log, handlers, window, steps=ledgers.bytes, at_ms=at_ms)
-    if sizes.history > (history_bytes := _HISTORY_SHARE * rules.max_bytes):
+    if sizes.history > (history_bytes := rules.history_share * rules.max_bytes):
         await _shorten_history(log, handlers, history_bytes / sizes.history)
         sizes = await measure(log, handlers, window, steps=ledgers.bytes, at_ms=at_ms)
     given_up, least = 0, 1
@@ -159,11 +161,15 @@ async def _shorten_history(log: EventLog, handlers: Sequence[str], share: float)
 
 
 async def _forget_duplicates(log: EventLog, rules: Keep, window: Sequence[Sequence[str]]) -> int:
-    """Remove the oldest parts of the duplicate window that go beyond its share of the budget; return how many."""
+    """Remove the oldest parts of the duplicate window that go beyond its share of the budget; return how many.
+
+    The newest parts stay whatever they take: senders try again within hours, and an event must not come twice. Then
+    the log is full instead.
+    """
     taken, forgotten = 0, 0
-    for part, size in zip(window, await bytes_of_parts(log, window), strict=True):
+    for number, (part, size) in enumerate(zip(window, await bytes_of_parts(log, window), strict=True)):
         taken += size
-        if size and taken > _DUPLICATES_SHARE * rules.max_bytes:
+        if size and number >= _PARTS_NEVER_FORGOTTEN and taken > _DUPLICATES_SHARE * rules.max_bytes:
             await log.redis.unlink(*map(log.key, part))
             forgotten += 1
     return forgotten

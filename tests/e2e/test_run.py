@@ -46,7 +46,7 @@ def configured(tenant_url: str, tmp: Path, **changes: str) -> dict[str, str]:
     port = free_port()
     return {
         "AWR_TENANT_URL": tenant_url,
-        "AWR_API_TOKEN": "demo-token",
+        "AWR_API_TOKEN": "simulated-tenant-token",
         "AWR_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "AWR_PORT": str(port),
         "AWR_ADMIN_PORT": str(free_port()),

@@ -15,6 +15,7 @@ import click
 import pytest
 
 from commands import main
+from commands.failures import unreadable
 from eventlog.clock import now_ms
 from eventlog.log import Unreadable
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
@@ -176,6 +177,8 @@ class Runner:
 
 def parse(command: click.Command, words: list[str]) -> None:
     """Only parse the arguments of a command that goes on until a signal."""
+    if unreadable(words) is not None:
+        return  # refused before they are parsed
     try:
         found = command.make_context("command", [*words]).params
     except (click.ClickException, click.exceptions.Exit):

@@ -21,7 +21,7 @@ PLUGINS = {
     "raise SystemExit(3)": "SystemExit: 3",
     "raise KeyboardInterrupt": "KeyboardInterrupt",
     "class Odd(BaseException):\n    def __str__(self): raise ValueError\nraise Odd": "Odd: (it cannot be described)",
-    "raise ValueError('two\\nlines \\udcff')": "ValueError: two lines \udcff",
+    "raise ValueError('two\\nlines \\udcff')": r"ValueError: two lines \udcff",
     "def f(): f()\nf()": "RecursionError: maximum recursion depth exceeded",
     "def (": "SyntaxError: invalid syntax (plugin.py, line 1)",
     "import no_such_module": "ModuleNotFoundError: No module named 'no_such_module'",
