@@ -350,7 +350,7 @@ def test_the_last_event_of_each_entity_counts_against_the_budget(log_url, prefix
             await log.append([undated("b", f"evse:{n}") for n in range(250)])
             assert (await keep(log, Keep())).duplicates > before
             full = await keep(log, Keep(max_bytes=before // 2))
-            assert "last event of each entity" in full.full
+            assert "duplicate window" in full.full
 
     asyncio.run(check())
 
