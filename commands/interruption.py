@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
-import threading
-from typing import Any
+
+TYPE_CHECKING = False  # importing `typing` takes a moment in which Ctrl-C still prints a traceback
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def end_at_once() -> None:
@@ -18,9 +20,11 @@ def raise_again() -> None:
 
 
 def _exchange(old: Any, new: Any) -> None:
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread and signal.getsignal(signal.SIGINT) == old:
-        signal.signal(signal.SIGINT, new)
+    if signal.getsignal(signal.SIGINT) == old:
+        try:
+            signal.signal(signal.SIGINT, new)
+        except ValueError:  # not in the main thread
+            pass
 
 
 end_at_once()

@@ -8,6 +8,7 @@ import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -135,7 +136,7 @@ def test_order_holds_per_charge_point_as_long_as_the_receiver_accepts() -> None:
         for moments in times.values():
             assert all(earlier <= later for earlier, later in pairwise(moments))
 
-    play(story)
+    play(story, replace(IMPATIENT, timeout_s=20.0))  # a delivery that times out comes again, after later ones
 
 
 def test_no_more_are_in_flight_than_the_tenant_allows() -> None:
