@@ -75,6 +75,7 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
         isolated_command=own_command(*_child_arguments(queue, load), "--isolated"),
         isolated_environ=os.environ,
         catch_up_per_s=settings.catch_up_per_s,
+        calls_per_s=settings.api_calls_per_s,
         isolated_memory_mb=settings.isolated_memory_mb,
     )
     if isolated:

@@ -79,6 +79,7 @@ class Scripts:
         self.count = bound("count")
         self.dead_discard = bound("dead_discard")
         self.declare = bound("declare")
+        self.draw = bound("draw")
         self.due = bound("due")
         self.elect = bound("elect")
         self.find = bound("find")

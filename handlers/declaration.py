@@ -85,6 +85,7 @@ class Handler:
     not_yet_for_s: float = NOT_YET_FOR_S
     isolation: Isolation | None = None
     strict: bool = False
+    urgent: bool = False
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -120,6 +121,7 @@ class Options(TypedDict, total=False):
     not_yet_for_s: float
     isolation: Isolation | None
     strict: bool
+    urgent: bool
 
 
 @overload
@@ -167,6 +169,7 @@ def handler(
             time, and may crash or run out of memory without harm to anything else.
         strict: refuse a payload of which any field does not fit: its delivery is dead (`payload-mismatch`). Else
             only reading a required field that does not fit ends that way.
+        urgent: all its calls to AMPECO draw on the share of the rate budget that is kept for actions.
 
     Raises:
         HandlerError: the declaration contradicts itself.
@@ -222,6 +225,8 @@ def _fault(made: Any) -> str | None:
         return "isolation must be None or 'process'"
     if type(made.strict) is not bool:
         return "strict must be True or False"
+    if type(made.urgent) is not bool:
+        return "urgent must be True or False"
     if type(made.backoff) is not Backoff:
         return "backoff must be a Backoff, as Backoff(base_s=2, cap_s=900)"
     backoff, settings = made.backoff, made.settings

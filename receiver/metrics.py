@@ -14,10 +14,12 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from eventlog.call_budget import budget_standing
 from eventlog.log import EventLog
 from eventlog.presence import pairs_by_process
 from eventlog.registry import MISFIT, HandlerPosition
 from eventlog.usage import Standing, standing
+from receiver.budget_metrics import BudgetMetrics
 
 KEPT_S = 2.0
 READY = ("awr_ready", "1 when the endpoint is open and can write to the log")
@@ -199,6 +201,7 @@ async def exposition(log: EventLog) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Positions(await log.handlers(), await standing(log)))
     registry.register(_Pairs(await pairs_by_process(log)))
+    registry.register(BudgetMetrics(await budget_standing(log)))
     return generate_latest(registry)
 
 
