@@ -46,3 +46,7 @@ class LimitNews:
         for name in ("limit", "remaining"):
             if name in told:
                 self._told.setdefault(name, told[name])
+        if self._resets_at_s is None and "reset_ms" in told:
+            self._resets_at_s = self._clock() + told["reset_ms"] / 1000
+        if self._paused_until_s is None and "pause_ms" in told:
+            self._paused_until_s = self._clock() + told["pause_ms"] / 1000
