@@ -12,6 +12,7 @@ from eventlog.lag import NO_LAG, lags_of
 if TYPE_CHECKING:
     from eventlog.log import EventLog
 
+LOOP_GUARD = "loop-guard"  # `stats` counter of deliveries that wait because of it, and why they say they do
 MISFIT = "misfit:"  # prefix of the `stats` counters that end with a notification type
 
 _KEEP_VERSION_MS = 600_000

@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from eventlog.call_budget import budget_standing
 from eventlog.log import EventLog
 from eventlog.presence import pairs_by_process
-from eventlog.registry import MISFIT, HandlerPosition
+from eventlog.registry import LOOP_GUARD, MISFIT, HandlerPosition
 from eventlog.usage import Standing, standing
 from receiver.budget_metrics import BudgetMetrics
 
@@ -162,7 +162,12 @@ class _Positions:
             "Settled deliveries whose payload had fields of a wrong kind",
             labels=["handler", "type"],
         )
+        guarded = CounterMetricFamily(
+            "awr_loop_guarded", "Attempts whose action the loop guard held back", labels=["handler"]
+        )
         for position in self._positions:
+            if LOOP_GUARD in position.stats:
+                guarded.add_metric([position.name], position.stats[LOOP_GUARD])
             waiting.add_metric([position.name], position.waiting)
             opened.add_metric([position.name], position.open)
             age.add_metric([position.name], position.oldest_age_s or 0.0)
@@ -173,7 +178,7 @@ class _Positions:
             for name, count in position.stats.items():
                 if name.startswith(MISFIT):
                     misfits.add_metric([position.name, name.removeprefix(MISFIT)], count)
-        yield from (deliveries, waiting, waiting_exact, opened, age, age_exact, misfits)
+        yield from (deliveries, waiting, waiting_exact, opened, age, age_exact, misfits, guarded)
         if self._stands is not None:
             yield GaugeMetricFamily(*_LOG_BYTES, self._stands.bytes)
             yield GaugeMetricFamily(*_LOG_FULL, bool(self._stands.full))

@@ -15,6 +15,7 @@ from eventlog.record import AttemptNote
 from eventlog.text import REASON_CHARS, bounded
 from handlers import GiveUp, Retry, Skip
 from handlers.declaration import Backoff, Handler
+from handlers.outcomes import LoopGuarded
 from workers.delivery.said import (
     errors_in,
     first_behind,
@@ -135,7 +136,8 @@ def _raised(
         if fault:
             detail = f"{bounded(detail, REASON_CHARS - len(fault) - 2)}; {fault}"
         if is_false(read(error, "counts")):
-            return _not_yet(detail, least_s, handler, age_s, uniform)
+            slug = LoopGuarded.slug if issubclass(kind, LoopGuarded) else "not-yet"
+            return _not_yet(detail, least_s, handler, age_s, uniform, reason=slug)
         reason = "retry-asked"
     elif issubclass(kind, AttemptTimedOut):
         reason, detail = "timed-out", ""

@@ -14,6 +14,7 @@ from ampeco.models.reading import lacks_id, read_payload
 from ampeco.notifications import Payload, read
 from eventlog.record import StoredEvent
 from handlers.event import Event, Raw
+from workers.delivery.echoes import echo_of
 from workers.delivery.outcomes import PayloadMismatch
 from workers.delivery.shared_event import SharedEvent
 
@@ -81,6 +82,7 @@ def _made(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) -
         maybe_repeat="maybe_repeat" in stored.marks,
         replayed=attempt.replayed,
         misfits=misfits,
+        echo_of=echo_of(stored, data) if stored.acts else None,
     )
 
 

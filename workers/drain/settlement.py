@@ -17,7 +17,7 @@ from eventlog import clock
 from eventlog.history import Settled, hash_of
 from eventlog.lease import Settlement, clock_s
 from eventlog.record import DeadLetter
-from eventlog.registry import MISFIT
+from eventlog.registry import LOOP_GUARD, MISFIT
 from workers.delivery.outcomes import SUPERSEDED, Outcome
 from workers.drain.entry import Entry
 from workers.drain.window import Window
@@ -75,6 +75,8 @@ class PendingOutcomes:
             wait_ms = round(outcome.delay_s * 1000)
             window.retry(entry, self._now_ms() + wait_ms, wait_ms)
             self._stats["retried"] += 1
+            if outcome.reason == LOOP_GUARD:
+                self._stats[LOOP_GUARD] += 1
             self._report(entry, outcome, number)
             self._settle_within(SETTLE_S)
         else:

@@ -131,6 +131,7 @@ class IsolatedProcess:
                 watchdog=True,
                 alone=True,
                 catch_up_per_s=self._config.catch_up_per_s,
+                loop_depth=self._config.loop_depth,
             )
             self._opened = dispatcher
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop_fork, dispatcher)

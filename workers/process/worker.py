@@ -192,6 +192,7 @@ class WorkerProcess:
             runtimes.by_name,
             watchdog=True,
             catch_up_per_s=self._config.catch_up_per_s,
+            loop_depth=self._config.loop_depth,
         )
         self._dispatcher = dispatcher
         dispatcher.stopping = self._stopping.is_set()
