@@ -1,4 +1,4 @@
-"""What answers said about AMPECO's rate limit since the bucket of all processes was told last."""
+"""What answers said about AMPECO's rate limit since the bucket of all processes drew last."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,7 +6,7 @@ from ampeco.rate_limits import RateLimit
 
 
 class LimitNews:
-    """What answers said since the last draw. Moments are kept by our clock, and told as milliseconds from then."""
+    """What answers said since the last draw. Moments are kept by our clock, and reported as milliseconds from then."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -40,7 +40,7 @@ class LimitNews:
         return told
 
     def again(self, told: Mapping[str, int]) -> None:
-        """Keep what could not be told. Counts are added, and anything said since then wins."""
+        """Keep what could not be reported. Counts are added, and anything said since then wins."""
         for name in ("used_reserved", "used", "refused"):
             self._told[name] = self._told.get(name, 0) + told.get(name, 0)
         for name in ("limit", "remaining"):

@@ -98,12 +98,20 @@ def scenarios() -> str:
     return markdown_table()
 
 
+def echoes() -> str:
+    """Which notifications show what a call has done."""
+    from ampeco.reflections import markdown_table
+
+    return markdown_table()
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "habits": habits,
     "scenarios": scenarios,
     "settings": settings,
     "commands": commands,
     "errors": errors,
+    "echoes": echoes,
 }
 
 
