@@ -6,7 +6,7 @@ from ampeco.rate_limits import RateLimit
 
 
 class LimitNews:
-    """What answers said since the last draw. Moments are kept by our clock, and reported as milliseconds from then."""
+    """What answers said since the last draw. Moments are kept by our clock, and reported as ms from then."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

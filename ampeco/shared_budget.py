@@ -167,7 +167,7 @@ class SharedBudget:
         finally:
             self._serving = None
             for turn, _ in (*self._waiting[True], *self._waiting[False]):
-                turn.cancel()  # nobody serves them any more
+                turn.cancel()  # nothing serves them any more
             self._waiting = {True: deque(), False: deque()}
 
     def _give_turns(self, reserved: bool, drawn: Drawn) -> None:
