@@ -86,7 +86,9 @@ if limit or remaining then
     state.period = math.min(86400000, math.max(1000, state.period or 0, reset_ms))
     state.reset = resets
   end
-  if remaining then
+  if not remaining and not per_s then
+    tokens = state.limit
+  elseif remaining then
     local jump = state.left and remaining > state.left + math.max(2, state.limit / 4)
     -- Without a known limit before, tokens say nothing.
     if is_new or jump or not per_s then tokens = remaining else tokens = math.min(tokens, remaining) end
@@ -152,7 +154,7 @@ else
   wait_reserved_ms, wait_ms = until_there_are(1), until_there_are(kept + 1)
 end
 
-state.tokens, state.at = tokens, now
+state.tokens, state.at = per_s and tokens or nil, now
 local fields = {}
 for name, value in pairs(state) do
   fields[#fields + 1] = name
