@@ -21,6 +21,7 @@ from ampeco.token_chunk import CHUNK_S, TokenChunk
 
 _LOOK_S = 1.0
 _SHORTEST_S = 0.005
+_REPORT_S = 1.0
 _LEAST_PAUSE_S = 1.0  # of a call that was refused its turn
 _AWAY_S = 1.0  # until a bucket that did not answer is asked again
 
@@ -134,7 +135,7 @@ class SharedBudget:
 
     def _report_within(self, seconds: float) -> None:
         if self._reporting is not None:
-            if seconds:
+            if self._reporting.when() <= self._loop.time() + seconds:
                 return
             self._reporting.cancel()
         self._reporting = self._loop.call_later(seconds, self._report)
@@ -200,6 +201,8 @@ class SharedBudget:
         if drawn is None:
             drawn = self._own.draw(wanted[True], wanted[False])
         self._chunk.fill(drawn)
+        if any(wanted.values()):
+            self._report_within(_REPORT_S)  # what is used of it, if no other draw does
         return drawn
 
     async def _asked(self, reserved: int, ordinary: int, news: Mapping[str, int]) -> Drawn | None:

@@ -110,6 +110,11 @@ class BudgetStanding(NamedTuple):
     seen_at_ms: int | None
 
     @property
+    def calls(self) -> int:
+        """Return how many calls were made."""
+        return self.reserved + self.ordinary
+
+    @property
     def sentence(self) -> str:
         """Say in one line what is known, for people."""
         if self.limit is not None:
@@ -118,12 +123,12 @@ class BudgetStanding(NamedTuple):
             known = f"limit {self.limit} calls{per}; {self.left if self.left is not None else '?'} left{seen}"
         elif self.learnt_per_s is not None:
             known = f"no limit named, {self.learnt_per_s:.1f} calls/s after refusals"
-        elif self.reserved + self.ordinary:
+        elif self.calls:
             known = "no limit seen"
         else:
             known = "no call was made yet"
         pause = f"; no calls for {self.paused_s:.0f} s" if self.paused_s else ""
-        calls = f"; {self.reserved + self.ordinary:,} calls, {self.refused:,} refused for their rate"
+        calls = f"; {self.calls:,} calls, {self.refused:,} refused for their rate"
         return known + pause + calls
 
     def row(self) -> dict[str, object]:

@@ -143,6 +143,10 @@ async def _waiting(log: EventLog, name: str) -> list[OpenRecord]:
     return [record for record in found if record.state == "retry"]
 
 
+async def _both_wait(log: EventLog, *names: str) -> bool:
+    return len([record for name in names for record in await _waiting(log, name)]) == 2
+
+
 def _guarded(log: EventLog, *names: str) -> Callable[[], Awaitable[bool]]:
     async def one_waits() -> bool:
         records = [record for name in names for record in await _waiting(log, name)]
@@ -181,6 +185,7 @@ def test_two_handlers_that_undo_each_other_make_five_calls(on_each_server, undoi
             # Everything else goes on: other charge points at both handlers, and this one at the third.
             await log.append([status("available", 8), status("faulted", 7)])
             await eventually(lambda: _long([call for call in tenant.calls if call[0] == 8], 5))
+            await eventually(lambda: _both_wait(log, "off", undoing.name))
             await eventually(_holds(lambda: any(word == "faulted" for word, _, _ in seen)))
         assert len([call for call in tenant.calls if call[0] == 7]) == 5
         waits = [*await _waiting(log, "off"), *await _waiting(log, undoing.name)]
@@ -312,13 +317,12 @@ def test_a_chain_has_so_many_calls_in_any_ten_minutes(on_each_server):
 def test_a_call_about_two_entities_counts_for_both(on_each_server):
     async def check(log: EventLog) -> None:
         both = ("charge-point:1", "session:2")
-        for number in range(2):
-            await _remember(log, nonce=f"n{number}", depth=2, echo_at_ms=now_ms() - 1, entities=both[1:])
+        await _remember(log, nonce="n0", depth=2, echo_at_ms=now_ms() - 1, entities=both[1:])
         held = await _remember(log, nonce="more", depth=2, echo_at_ms=now_ms() - 1, entities=both)
         assert held is not None
         assert held.entity == "session:2"
         assert not await log.redis.exists(log.key("chain", "charge-point:1")), "nothing was remembered"
-        await forget(log, both, nonce="n1")
+        await forget(log, both, nonce="n0")
         assert await _remember(log, nonce="more", depth=2, echo_at_ms=now_ms() - 1, entities=both) is None
 
     on_each_server(check)
