@@ -64,7 +64,8 @@ class SharedBudget:
         self._own = OwnRate(clock)
         self._away_until_s = float("-inf")
         self._serving: asyncio.Task[None] | None = None
-        self._reporting: asyncio.TimerHandle | None = None
+        self._reporting: asyncio.Handle | None = None
+        self._report_at_s = 0.0
         self.urgent = UrgentBudget(self)
 
     async def acquire(self, operation: Operation, /) -> None:
@@ -135,9 +136,10 @@ class SharedBudget:
 
     def _report_within(self, seconds: float) -> None:
         if self._reporting is not None:
-            if self._reporting.when() <= self._loop.time() + seconds:
+            if self._report_at_s <= self._loop.time() + seconds:
                 return
             self._reporting.cancel()
+        self._report_at_s = self._loop.time() + seconds
         self._reporting = self._loop.call_later(seconds, self._report)
 
     def _report(self) -> None:

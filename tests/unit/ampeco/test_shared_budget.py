@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import uvloop
 
 from ampeco.client import AsyncClient, Client, RetryPolicy
 from ampeco.errors import RateLimited
@@ -48,11 +49,14 @@ class FakeBucket:
 
 
 def in_loop(check: Callable[[], Awaitable[None]]) -> None:
+    """Run a check in the kind of loop that workers have."""
+
     async def limited() -> None:
         async with asyncio.timeout(20):
             await check()
 
-    asyncio.run(limited())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(limited())
 
 
 def test_calls_of_one_chunk_draw_once():
