@@ -26,7 +26,7 @@ class Declaration:
         types: notification types it wants; `*` for all.
         start: where a handler that is new to this log begins.
         isolation: `process` when it runs in processes of its own.
-        serves: whether the declaring worker runs it; otherwise it only has the code, and other workers serve its queue.
+        serves: whether the declaring worker runs it; otherwise it only has the code.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Declared:
 
     Attributes:
         ignored: names that were not registered, because they are retired or were renamed.
-        elsewhere: handler -> queue, where another worker declared the same version for another queue, and that one counts.
+        elsewhere: handler -> queue that counts, because another worker declared the same version for it.
     """
 
     ignored: frozenset[str]
@@ -129,7 +129,7 @@ async def declared(
 
 
 def served_ms(record: Mapping[str, Any]) -> int:
-    """Return when a worker that runs a handler declared it last, by its record; earlier releases kept one time only."""
+    """Return when a worker that runs a handler declared it last. Earlier releases recorded one time only."""
     return int(record.get("served", record.get("last_seen", 0)))
 
 

@@ -240,8 +240,8 @@ class Settings(BaseModel):
     handlers_allow: Names | None = Field(None, description="the only handlers that may run (unset: all)")
     queue_of: Annotated[Names, AfterValidator(_queues)] | None = Field(
         None,
-        description="`handler=queue,...`: queues of handlers in this deployment, where not the declared ones; the same "
-        "for all workers",
+        description="`handler=queue,...`: queues of handlers in this deployment, where not the declared ones; "
+        "the same for all workers",
     )
     plugins_strict: bool = Field(False, description="whether a faulty plugin prevents the start")
     catch_up_per_s: float | None = Field(

@@ -59,7 +59,7 @@ class Scene:
 
     def append(self, *types: str) -> None:
         self.in_log(
-            lambda log: log.append([event(type, f"session:{n}", n=n) for n, type in enumerate(types)])
+            lambda log: log.append([event(name, f"session:{n}", n=n) for n, name in enumerate(types)])
         )
 
     def done(self, name: str) -> int:
