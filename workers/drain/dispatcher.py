@@ -201,6 +201,8 @@ class Dispatcher:
         await asyncio.gather(
             leaving, *(task for _, task in list(self._drains.values())), return_exceptions=True
         )
+        for shared in self._shared.values():
+            shared.failures.write_rest()
 
     async def _start_due(self) -> None:
         if self.recycling.is_set() or not self._runtimes:

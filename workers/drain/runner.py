@@ -20,6 +20,7 @@ from eventlog.step_ledger import StepLedger
 from workers.delivery.attempt import Attempt, HandlerEnded, Runtime, run
 from workers.delivery.outcomes import AttemptTimedOut, Outcome, outcome_of
 from workers.drain.entry import Entry
+from workers.drain.failure_lines import FailureLines
 from workers.drain.pace import Pace
 from workers.drain.settlement import PendingOutcomes
 from workers.drain.turns import Turns
@@ -72,6 +73,7 @@ class Shared:
         overdue: called when an attempt outlives its time and nothing can end it.
         turns: of the event loop, for all handlers of the process.
         pace: of events that waited long.
+        failures: log lines of its attempts that failed.
     """
 
     slots: Slots
@@ -79,6 +81,7 @@ class Shared:
     overdue: Callable[[], None]
     turns: Turns = field(default_factory=Turns)
     pace: Pace = field(default_factory=lambda: Pace(None))
+    failures: FailureLines = field(default_factory=FailureLines)
 
 
 class Runner:
