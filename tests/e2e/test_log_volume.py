@@ -1,4 +1,4 @@
-"""A handler that fails for everything does not fill the disk with log lines, and the lines say how often it failed."""
+"""A handler that fails for everything does not fill the disk with log lines, and they say how often it failed."""
 
 from __future__ import annotations
 
