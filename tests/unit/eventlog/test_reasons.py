@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
+from redis import exceptions
+from redis.exceptions import AuthenticationError, ResponseError
 
 from eventlog.connection.reasons import reason_of, said_by_redis
 
@@ -29,11 +30,11 @@ def test_the_words_of_redis_are_logged_without_arguments(error: ResponseError, s
 
 
 def test_an_error_around_it_has_the_same_words():
-    outer = ConnectionError("Error 111 connecting to redis.example:6379")
+    outer = exceptions.ConnectionError("Error 111 connecting to redis.example:6379")
     outer.__cause__ = AuthenticationError("WRONGPASS invalid username-password pair or user is disabled.")
     assert said_by_redis(outer).startswith("WRONGPASS")
 
 
 def test_a_connection_that_broke_has_no_words_of_redis():
-    error = ConnectionError("no route")
+    error = exceptions.ConnectionError("no route")
     assert "said" not in reason_of(error).fields(error)
