@@ -23,6 +23,7 @@ from workers.drain.entry import Entry
 from workers.drain.failure_lines import FailureLines
 from workers.drain.pace import Pace
 from workers.drain.settlement import PendingOutcomes
+from workers.drain.steps_at_once import StepsAtOnce
 from workers.drain.turns import Turns
 from workers.drain.window import Window
 from workers.once.step import DeliveryRevoked
@@ -74,6 +75,7 @@ class Shared:
         turns: of the event loop, for all handlers of the process.
         pace: of events that waited long.
         failures: log lines of its attempts that failed.
+        steps: under way, of all handlers of the process.
     """
 
     slots: Slots
@@ -82,6 +84,7 @@ class Shared:
     turns: Turns = field(default_factory=Turns)
     pace: Pace = field(default_factory=lambda: Pace(None))
     failures: FailureLines = field(default_factory=FailureLines)
+    steps: StepsAtOnce = field(default_factory=StepsAtOnce)
 
 
 class Runner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -25,13 +26,13 @@ DEAD = Outcome("dead", "attempts-exhausted", "ValueError", trace="ValueError\nf.
 class Drain:
     """A window with running events, and what is pending of them."""
 
-    def __init__(self, *events: StoredEvent, order: Any = "entity") -> None:
+    def __init__(self, *events: StoredEvent, order: Any = "entity", least: int = logging.DEBUG) -> None:
         self.now_s = 50.0
         self.woken = 0
         self.window = Window(order, "0-0")
         self.pending = PendingOutcomes(
             self.window,
-            structlog.get_logger(),
+            structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(least)),
             self._wake,
             FailureLines(clock_s=lambda: self.now_s),
             now_ms=lambda: NOW_MS,
@@ -239,7 +240,7 @@ def test_what_was_handed_to_a_step_is_not_handed_out_again():
 
 
 def test_a_handler_that_fails_for_everything_writes_one_line_a_second():
-    d = Drain(*(stored(n, key=f"session:{n}") for n in range(1, 51)))
+    d = Drain(*(stored(n, key=f"session:{n}") for n in range(1, 51)), least=logging.INFO)
 
     async def fail() -> None:
         for n in range(50):
@@ -255,7 +256,7 @@ def test_a_handler_that_fails_for_everything_writes_one_line_a_second():
 
 
 def test_words_of_an_author_do_not_make_causes():
-    d = Drain(*(stored(n, key=f"session:{n}") for n in range(1, 11)))
+    d = Drain(*(stored(n, key=f"session:{n}") for n in range(1, 11)), least=logging.INFO)
 
     async def fail() -> None:
         for n in range(10):
