@@ -72,6 +72,7 @@ class Scripts:
         def bound(name: str) -> Script:
             return Script(client, name, route)
 
+        self.announce = bound("announce")
         self.append = bound("append")
         self.beat = bound("beat")
         self.claim = bound("claim")

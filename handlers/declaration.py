@@ -16,7 +16,7 @@ from ampeco.notifications import Payload
 from handlers import checks
 from handlers.annotation import payload_models
 from handlers.context import Context, S, SyncContext, T
-from handlers.event import Event, Raw
+from handlers.event import INTERNAL, Event, Raw
 from handlers.outcomes import LONGEST_WAIT_S
 
 Order = Literal["entity", "none", "latest"]
@@ -96,9 +96,11 @@ class Handler:
         return self.queue if self.isolation is None else self.queue + ISOLATED
 
     def model_of(self, notification_type: str) -> type[Payload] | type[Raw] | None:
-        """The declared payload of a type; None when the handler does not want it."""
+        """The declared payload of a type; None when the handler does not want it. `*` leaves internal types out."""
         found = self.models.get(notification_type)
-        return self.models.get(EVERYTHING) if found is None else found
+        if found is None and not notification_type.startswith(INTERNAL):
+            found = self.models.get(EVERYTHING)
+        return found
 
     def __call__(self, event: Event[Any], ctx: Any) -> Any:
         return self.function(event, ctx)

@@ -14,15 +14,13 @@ from typing import Final
 from ampeco.errors import PayloadError
 from ampeco.names import NAME_MAX_BYTES
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, recognize
+from eventlog.internal import is_internal
 from eventlog.log import Answer, Element, NewEvent, Unreadable
 from eventlog.record import written_mark
 from receiver.group_commit import Answered, GroupCommit
 from receiver.large_bodies import LARGE_BYTES, Turns
 from receiver.logging import get_logger
 from receiver.verification import VerifiedDelivery
-
-RESERVED = "receiver."
-"""Prefix of our own types. A request with such a type goes to the quarantine."""
 
 _NOT_OURS: Final = Answer("refused", reason="log-unavailable")
 _EVICTING: Final = Answer("refused", reason="redis-evicts")
@@ -80,7 +78,7 @@ class Intake:
         except Exception as error:  # noqa: BLE001 - our own fault must not lose a verified event
             _log.error("event.unreadable", error=type(error).__name__)
             return _unreadable(delivery, "parser-failed")
-        if found.type.startswith(RESERVED):
+        if is_internal(found.type):
             return _unreadable(delivery, "reserved-type")
         if len(found.type) * 4 > NAME_MAX_BYTES and len(found.type.encode()) > NAME_MAX_BYTES:
             return _unreadable(delivery, "type-too-long")

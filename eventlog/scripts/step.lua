@@ -152,9 +152,9 @@ elseif count > 0 then
       scanned = entry[1]
       local fields = entry[2]
       local type_name, body = type_and_body(fields)
-      if wanted[type_name] or wanted['*'] then
+      if is_wanted(wanted, type_name) then
         entries[#entries + 1] = is_plain(fields) and values_of(entry[1], fields) or entry
-        if ours[type_name] or ours['*'] then own = own + 1 end
+        if is_wanted(ours, type_name) then own = own + 1 end
         bytes = bytes + #body
         if bytes >= max_bytes then full = true break end
       end
