@@ -17,6 +17,7 @@ from handlers import checks
 from handlers.annotation import payload_models
 from handlers.context import Context, S, SyncContext, T
 from handlers.event import INTERNAL, Event, Raw
+from handlers.internal import unknown_internal
 from handlers.outcomes import LONGEST_WAIT_S
 
 Order = Literal["entity", "none", "latest"]
@@ -199,7 +200,7 @@ def _made(
     """Return the handler, and what is wrong with it."""
     chosen: dict[str, Any] = dict(options)
     on, calls = chosen.pop("on", None), chosen.pop("calls", ())
-    if fault := checks.function(function) or checks.types(on) or checks.calls(calls):
+    if fault := checks.function(function) or checks.types(on) or unknown_internal(on) or checks.calls(calls):
         return None, fault
     made = Handler(
         name=name,
