@@ -23,7 +23,7 @@ from eventlog.connection.pipeline import ANSWER_S
 from eventlog.errors import LeaseLost
 from eventlog.history import Settled
 from eventlog.history import encode as encode_history
-from eventlog.internal import is_wanted
+from eventlog.internal import is_wanted, key_of_handler
 from eventlog.log import EventLog
 from eventlog.record import (
     TRACE_CHARS,
@@ -199,6 +199,7 @@ class Lease:
         self.handler = handler
         self.lane = lane
         self._names = [log.prefix, handler, lane, queue]
+        self._announced_in = log.lane_of(key_of_handler(handler), b"")
         self._token = secrets.token_hex(8)
         self._seq = 0
         self.wants = ""
@@ -290,6 +291,7 @@ class Lease:
             claim.until if claim else "",
             self.wants,
             "\n".join(others),
+            self._announced_in,
             *settlement.arguments(),
             "" if settlement.wakes_in_ms is None else settlement.wakes_in_ms,
         ]

@@ -75,6 +75,7 @@ class Scripts:
         self.announce = bound("announce")
         self.append = bound("append")
         self.beat = bound("beat")
+        self.behind = bound("behind")
         self.claim = bound("claim")
         self.close_gap = bound("close_gap")
         self.count = bound("count")

@@ -30,14 +30,12 @@ class Started(InternalPayload):
     """A receiver has started, and accepts notifications.
 
     Attributes:
-        replica: name of the process.
-        version: version of this service.
+        replica: name of the process: host, process id and a random part.
     """
 
     notification_types: ClassVar[tuple[str, ...]] = ("receiver.started",)
 
     replica: str
-    version: str
 
 
 class GapOpened(InternalPayload):
