@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from eventlog.heartbeat import Hole
-from eventlog.internal import DOOR, STARTED, announce, internal_event
+from eventlog.internal import DOOR, STARTED, internal_event
 from eventlog.log import EventLog
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
@@ -55,7 +55,7 @@ class Heartbeat:
             await self._close(hole)
         if not self._announced:
             started = internal_event(STARTED, DOOR, {"replica": self._replica})
-            self._wake(await announce(self._log, started))
+            self._wake(await self._log.announce(started))
             self._announced = True
 
     async def _close(self, hole: Hole) -> None:

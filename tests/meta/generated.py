@@ -98,12 +98,25 @@ def scenarios() -> str:
     return markdown_table()
 
 
+def internal_events() -> str:
+    """Every internal event with the fields of its payload."""
+    from handlers.internal import PAYLOADS, InternalPayload
+
+    rows = ["| type | payload | fields | when |", "|---|---|---|---|"]
+    for name, payload in PAYLOADS.items():
+        own = [field for field in payload.model_fields if field not in InternalPayload.model_fields]
+        said = (payload.__doc__ or "").partition("\n\n")[0].replace("\n    ", " ").rstrip(".")
+        rows.append(f"| `{name}` | `{payload.__name__}` | {', '.join(f'`{one}`' for one in own)} | {said} |")
+    return "\n".join(rows) + "\n"
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "habits": habits,
     "scenarios": scenarios,
     "settings": settings,
     "commands": commands,
     "errors": errors,
+    "internal-events": internal_events,
 }
 
 
