@@ -111,6 +111,8 @@ def the_handler(settings: Settings, name: str, load: Sequence[str]) -> Found:
     for item in discovery.found:
         if item.handler.name == name:
             return item
+    if name in discovery.off:
+        raise SettingsError(name, "is switched off", "configure it; handlers/README.md says how")
     known = ", ".join(item.handler.name for item in discovery.found) or "none"
     faults = "".join(f"; faulty: {fault.source}: {fault.message}" for fault in discovery.faults)
     raise SettingsError(

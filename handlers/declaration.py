@@ -86,6 +86,7 @@ class Handler:
     not_yet_for_s: float = NOT_YET_FOR_S
     isolation: Isolation | None = None
     strict: bool = False
+    enabled: bool = True
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -123,6 +124,7 @@ class Options(TypedDict, total=False):
     not_yet_for_s: float
     isolation: Isolation | None
     strict: bool
+    enabled: bool
 
 
 @overload
@@ -170,6 +172,8 @@ def handler(
             time, and may crash or run out of memory without harm to anything else.
         strict: refuse a payload of which any field does not fit: its delivery is dead (`payload-mismatch`). Else
             only reading a required field that does not fit ends that way.
+        enabled: False leaves the handler out, as if it were not installed: for one that is off until its module
+            finds that it is configured.
 
     Raises:
         HandlerError: the declaration contradicts itself.
@@ -223,8 +227,9 @@ def _fault(made: Any) -> str | None:
             return f"{name} must be one of {', '.join(known)}; it is {checks.shown(value)}"
     if made.isolation not in (None, *get_args(Isolation)):
         return "isolation must be None or 'process'"
-    if type(made.strict) is not bool:
-        return "strict must be True or False"
+    for name in ("strict", "enabled"):
+        if type(getattr(made, name)) is not bool:
+            return f"{name} must be True or False"
     if type(made.backoff) is not Backoff:
         return "backoff must be a Backoff, as Backoff(base_s=2, cap_s=900)"
     backoff, settings = made.backoff, made.settings
