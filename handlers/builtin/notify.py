@@ -62,8 +62,8 @@ class NotifySettings(BaseSettings, env_prefix="RECEIVER_NOTIFY_", env_ignore_emp
     @field_validator("templates")
     @classmethod
     def _readable(cls, templates: dict[str, str]) -> dict[str, str]:
-        for type, template in templates.items():
-            if fault := notify_texts.fault_of(type, template):
+        for name, template in templates.items():
+            if fault := notify_texts.fault_of(name, template):
                 raise ValueError(fault)
         return templates
 

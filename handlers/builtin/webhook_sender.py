@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import httpx2
@@ -52,7 +53,9 @@ def fault_of(url: str, *, plain_http: bool = False) -> str | None:
     Args:
         plain_http: whether http is accepted beyond this machine.
     """
-    if (fault := base_url.fault_of(url.replace("?", "/", 1))) is not None:
+    if "@" in url or "#" in url:
+        return "must hold no user, no password and no fragment"
+    if (fault := base_url.fault_of(url.replace("?", "/"))) is not None:
         return fault
     try:
         httpx2.URL(url)
@@ -88,7 +91,7 @@ class WebhookSender:
         """
         url = self._url()
         if (fault := fault_of(url, plain_http=self._plain_http)) is not None:
-            raise Refused(f"the URL of the target {fault}")
+            raise Away(f"the URL of the target {fault}")  # it may come from a file that is being replaced
         client = self._client(base_url.is_loopback(urlsplit(url).hostname or ""))
         sent = {"Content-Type": "application/json", **(headers or {})}
         try:
@@ -115,6 +118,7 @@ class WebhookSender:
                 timeout=self._within_s,
                 follow_redirects=False,
                 trust_env=not is_loopback,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
                 headers={"User-Agent": "ampeco-receiver", "Accept-Encoding": "identity"},
             )
         return self._clients[is_loopback]
