@@ -16,12 +16,13 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from handlers import Backoff, Context, Event, GiveUp, Raw, Retry, handler
-from handlers.builtin import notify_texts
+from handlers.builtin import notify_texts, secret_text
 from handlers.builtin.grouping import Messages, TooSoon
 from handlers.builtin.notify_texts import DEFAULT_TEMPLATES, line_of
 from handlers.builtin.webhook_sender import Away, Refused, WebhookSender, fault_of, opened
 from handlers.internal import PAYLOADS
 
+_URL = "RECEIVER_NOTIFY_URL"
 GATHER_S = 1.0
 MOST = 50  # events in a message
 GIVE_UP_AFTER_S = 86_400.0
@@ -69,12 +70,12 @@ class NotifySettings(BaseSettings, env_prefix="RECEIVER_NOTIFY_", env_ignore_emp
 
     @model_validator(mode="after")
     def _one_target(self) -> NotifySettings:
-        if self.url is not None and self.url_file is not None:
-            raise ValueError("set RECEIVER_NOTIFY_URL or RECEIVER_NOTIFY_URL_FILE, not both")
-        if self.url is not None:
+        fault = secret_text.fault_of(_URL, self.url, self.url_file)
+        if fault is None and self.url is not None:
             fault = fault_of(self.url.get_secret_value(), plain_http=self.plain_http)
-            if fault is not None:
-                raise ValueError(f"RECEIVER_NOTIFY_URL {fault}")
+            fault = fault and f"{_URL} {fault}"
+        if fault is not None:
+            raise ValueError(fault)
         return self
 
     @property
@@ -88,12 +89,7 @@ class NotifySettings(BaseSettings, env_prefix="RECEIVER_NOTIFY_", env_ignore_emp
         Raises:
             Away: its file cannot be read.
         """
-        if self.url is not None:
-            return self.url.get_secret_value()
-        try:
-            return "" if self.url_file is None else self.url_file.read_text("utf-8").strip()
-        except (OSError, ValueError) as error:
-            raise Away(f"RECEIVER_NOTIFY_URL_FILE cannot be read: {type(error).__name__}") from None
+        return secret_text.read(_URL, self.url, self.url_file)
 
 
 class Outbox:
