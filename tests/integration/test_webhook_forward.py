@@ -85,7 +85,7 @@ def test_what_the_target_refuses_is_dead_and_can_be_sent_again(with_lane, there)
         there.answers.append(Answer(400))
         await log.append([event("A", n=1)])
         await work(log, there)
-        letters = [letter async for letter in matching(log, DeadFilter(handler=NAME))]
+        letters = await matching(log, DeadFilter(handler=NAME))
         assert len(letters) == 1
         await retry(log, letters)
         await recompute(log)

@@ -14,6 +14,7 @@ from tests.meta.repository import ROOT
 
 if TYPE_CHECKING:
     import click
+    from pydantic_settings import BaseSettings
 
 _MARK = re.compile(r"^<!-- (?:generated: (?P<name>\S+)|(?P<end>end)) -->\n", re.MULTILINE)
 
@@ -110,6 +111,35 @@ def internal_events() -> str:
     return "\n".join(rows) + "\n"
 
 
+def notify_settings() -> str:
+    """The settings of the built-in handler `notify`."""
+    from handlers.builtin.notify import NotifySettings
+
+    return _of_plugin(NotifySettings)
+
+
+def forward_settings() -> str:
+    """The settings of the built-in handler `webhook-forward`."""
+    from handlers.builtin.webhook_forward import ForwardSettings
+
+    return _of_plugin(ForwardSettings)
+
+
+def _of_plugin(settings: type[BaseSettings]) -> str:
+    prefix = str(settings.model_config.get("env_prefix"))
+    rows = ["| name | default | meaning |", "|---|---|---|"]
+    for name, field in settings.model_fields.items():
+        if field.validation_alias is not None:
+            continue  # a setting of the service
+        default = field.default
+        if isinstance(default, tuple):
+            default = "all but `receiver.started`" if default else ""
+        shown = default if isinstance(default, str) and default.startswith("all") else f"`{default}`"
+        shown = "-" if default in (None, "", {}, ()) else shown
+        rows.append(f"| `{prefix}{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "habits": habits,
     "scenarios": scenarios,
@@ -117,6 +147,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "commands": commands,
     "errors": errors,
     "internal-events": internal_events,
+    "notify-settings": notify_settings,
+    "forward-settings": forward_settings,
 }
 
 
