@@ -17,7 +17,7 @@ from ampeco.encodings import MOST_BYTES, decoded
 from ampeco.errors import PayloadError
 from ampeco.names import NAME_MAX_BYTES
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, recognize
-from eventlog.log import Element, NewEvent, Unreadable, digest_of
+from eventlog.log import NewEvent, Unreadable, digest_of
 from eventlog.record import encoding_mark, written_mark
 from receiver.logging import get_logger
 
@@ -50,24 +50,24 @@ class ElementReader:
     """Reads verified bytes.
 
     Args:
-        rules: name the payload field with the entity key.
+        rules: name the payload field with the entity key; also an attribute.
         most_bytes: how much of a packed body is unpacked.
     """
 
     def __init__(self, rules: EntityKeyRules = DEFAULT_RULES, *, most_bytes: int = MOST_BYTES) -> None:
-        self._rules = rules
+        self.rules = rules
         self._most_bytes = most_bytes
 
-    def read(self, delivery: Verified) -> Element:
+    def read(self, delivery: Verified) -> NewEvent | Unreadable:
         """Return the element for the log: an event, or an entry for the quarantine. Never raises."""
         try:
             arrived = datetime.fromtimestamp(delivery.received_at_ms / 1000, UTC)
             try:
-                found = recognize(delivery.body, rules=self._rules, received_at=arrived)
+                found = recognize(delivery.body, rules=self.rules, received_at=arrived)
                 encoding, digest = "", b""
             except PayloadError as error:
                 text, encoding = self._decoded(delivery, error)
-                found = recognize(text, rules=self._rules, received_at=arrived)
+                found = recognize(text, rules=self.rules, received_at=arrived)
                 digest = digest_of(text)
         except PayloadError as error:
             return _unreadable(delivery, error.reason)
