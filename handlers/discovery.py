@@ -43,8 +43,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class Discovery:
+    """What there is.
+
+    Attributes:
+        off: names of handlers that are installed and not enabled.
+    """
+
     found: tuple[Found, ...]
     faults: tuple[Fault, ...]
+    off: tuple[str, ...] = ()
 
 
 def discover(
@@ -94,7 +101,9 @@ def discover(
         found = [item for item in found if item.handler.name in wanted]
     _refuse_clashes(found)
     found = [_moved(item, queue_of) for item in found]
-    return Discovery(tuple(sorted(found, key=lambda item: item.handler.name)), tuple(faults))
+    ready = sorted((item for item in found if item.handler.enabled), key=lambda item: item.handler.name)
+    off = sorted(item.handler.name for item in found if not item.handler.enabled)
+    return Discovery(tuple(ready), tuple(faults), tuple(off))
 
 
 def _moved(item: Found, queue_of: Mapping[str, str]) -> Found:
