@@ -151,7 +151,7 @@ class PendingOutcomes:
 
     def _report_failure(self, entry: Entry, outcome: Outcome, number: int) -> None:
         """Write about a retry or a dead event, at most once a second for each cause."""
-        fields = {
+        fields: dict[str, object] = {
             "event_id": entry.event.event_id,
             "notification": entry.event.type,
             "key": entry.event.key,
