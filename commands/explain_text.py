@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from commands.events import REPEAT_WORDS
 from eventlog.clock import rfc3339
 from eventlog.duplicates import repeat_reason
+from eventlog.internal import is_internal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,8 @@ def _reason(fate: Fate, at: str) -> str:
         case "held":
             return f"{fate.holder} holds the lane and will run it"
         case "no-worker":
-            return f"no worker runs this handler; the last one declared it at {at}"
+            since = f"since {at}" if at else "so far"
+            return f"no worker serves queue {fate.words} with this handler {since}"
         case _:
             return "no worker holds the lane yet; one takes it within seconds"
 
@@ -99,6 +101,7 @@ def lines(found: Explanation, misfits: tuple[str, ...]) -> Iterator[str]:
         yield f"{found.asked} is in quarantine: {body.reason}"
         yield f"  arrived {rfc3339(body.received_at_ms)}, {len(body.body)} bytes, verified by key {body.key_id}"
         yield f"  `events show {found.asked}` shows its shape"
+        yield f"  `quarantine show {found.asked}` says whether it can be read now, `quarantine retry` appends it"
         return
     if not found.is_known:
         yield from _unknown(found)
@@ -213,6 +216,6 @@ def gap_words(gap: Gap) -> str:
 
 
 def _subscribed(found: Explanation, type: str) -> str:
-    if found.subscribed is None or type.startswith("receiver."):
+    if found.subscribed is None or is_internal(type):
         return ""
     return " (subscribed)" if type in found.subscribed else " (not among the subscribed types now)"

@@ -73,8 +73,10 @@ class Scripts:
             return Script(client, name, route)
 
         self.act = bound("act")
+        self.announce = bound("announce")
         self.append = bound("append")
         self.beat = bound("beat")
+        self.behind = bound("behind")
         self.claim = bound("claim")
         self.close_gap = bound("close_gap")
         self.count = bound("count")

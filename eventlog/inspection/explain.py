@@ -18,8 +18,10 @@ from eventlog.inspection.moment import at_once
 from eventlog.inspection.timeline import Story, of_entity, of_event
 from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses, unknown_handler
+from eventlog.operation.quarantine import Quarantined, quarantined
 from eventlog.presence import settled_per_s
 from eventlog.record import id_order
+from eventlog.registry import served_ms
 from eventlog.subscription import SubscriptionStore
 from eventlog.usage import Standing, standing
 
@@ -27,17 +29,6 @@ _EVENT = re.compile(r"([0-9]{1,4})-([0-9]{1,19}-[0-9]{1,19})")
 _QUARANTINED = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _SHOWN_GAPS = 5
 _NEAR_MS = 86_400_000
-
-
-@dataclass(frozen=True)
-class Quarantined:
-    """A verified body that could not be read."""
-
-    stream_id: str
-    reason: str
-    received_at_ms: int
-    key_id: str
-    body: bytes
 
 
 @dataclass(frozen=True)
@@ -145,21 +136,6 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
     )
 
 
-async def quarantined(log: EventLog, stream_id: str) -> Quarantined | None:
-    """Return a quarantined body by its id; None when there is none."""
-    if not _QUARANTINED.fullmatch(stream_id):
-        return None
-    for raw_id, fields in await log.redis.xrange(log.key("quarantine"), min=stream_id, max=stream_id):
-        return Quarantined(
-            raw_id.decode(),
-            fields[b"reason"].decode(),
-            int(fields[b"r"]),
-            fields[b"s"].decode(),
-            fields[b"b"],
-        )
-    return None
-
-
 async def registered(log: EventLog) -> list[HandlerFacts]:
     """Return the registered handlers, sorted by name."""
     hashes = await at_once(log, *(("HGETALL", name) for name in ("newest", "wants", "handlers", "since")))
@@ -173,8 +149,9 @@ async def registered(log: EventLog) -> list[HandlerFacts]:
                 name.decode(),
                 frozenset(wants[name].decode().split("\n")),
                 int(since.get(name, record["first_seen"])),
-                int(record["last_seen"]),
+                served_ms(record),
                 paused.get(name.decode()),
+                record["declaration"]["queue"],
             )
         )
     return found

@@ -24,7 +24,7 @@ def act_behind(stored: StoredEvent, data: Mapping[str, Any] | None = None) -> Ac
         return None
     if data is None:
         try:
-            data = read(stored.body)
+            data = read(stored.body, stored.encoding)
         except PayloadError:
             return None
     shown = (act for act in stored.acts if reflects(act.operation, act.word, stored.type, data))
