@@ -28,6 +28,9 @@ NOT_SUBSCRIBED: Reason = "not-subscribed"
 ROLLED_BACK: Reason = "redis-rolled-back"
 """Redis lost events that were answered with 2xx. A resend brings nothing."""
 
+RESENDER = "resend-failed"
+"""Name of the handler that asks AMPECO for a resend."""
+
 RESENDABLE = frozenset({NO_RECEIVER})
 
 
@@ -59,6 +62,24 @@ class Gaps:
         """
         return await record_gap(self._log, "", reason, since_ms, until_ms, types, callback_url)
 
+    async def replace(self, id: str, before: str, after: str) -> bool:
+        """Replace the text of a record; False when it changed since `before` was read."""
+        return bool(await self._log.scripts.change_gap(args=[self._log.prefix, id, before, after]))
+
+    async def lock(self, token: str, ttl_ms: int) -> bool:
+        """Take the lock of the process that looks after open gaps, or renew it; False when another one holds it."""
+        key = self._log.key("lock", "gaps")
+        if await self._log.redis.set(key, token, nx=True, px=ttl_ms):
+            return True
+        holder, left_ms = await self._log.redis.get(key), await self._log.redis.pttl(key)
+        if holder == token.encode() or left_ms > ttl_ms:  # longer only if the clock of Redis went back
+            await self._log.redis.pexpire(key, ttl_ms)
+        return bool(holder == token.encode())
+
+    async def unlock(self, token: str) -> None:
+        """Release the lock, unless another process holds it by now."""
+        await self._log.scripts.unlock(args=[self._log.key("lock", "gaps"), token])
+
 
 async def record_gap(
     log: EventLog,
@@ -85,11 +106,25 @@ async def record_gap(
         "types": list(types),
         "callbackUrl": callback_url,
     }
-    text = json.dumps(body, separators=(",", ":"))
+    gap = {**body, "state": "open"}
     lane = log.lane_of(GAP_KEY, b"")
     reply = await log.scripts.close_gap(
-        args=[log.prefix, replica, from_ms, to_ms, reason, lane, GAP_CLOSED, GAP_KEY, text, text]
+        args=[
+            log.prefix,
+            replica,
+            from_ms,
+            to_ms,
+            reason,
+            lane,
+            GAP_CLOSED,
+            GAP_KEY,
+            *map(_json, (body, gap)),
+        ]
     )
     if reply is None:
         return None
     return f"{lane}-{reply[0].decode()}", [queue.decode() for queue in reply[1]]
+
+
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(document, separators=(",", ":"))

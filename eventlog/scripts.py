@@ -74,6 +74,7 @@ class Scripts:
 
         self.append = bound("append")
         self.beat = bound("beat")
+        self.change_gap = bound("change_gap")
         self.claim = bound("claim")
         self.close_gap = bound("close_gap")
         self.count = bound("count")

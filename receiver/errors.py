@@ -3,7 +3,8 @@
 ReceiverError
 ├── SettingsError   the configuration is wrong: the process refuses to start (exit 2)
 ├── Refused         a request is refused; its reason decides the HTTP status
-└── Unreachable     Redis or AMPECO does not answer: a retry may help (exit 3)
+├── Unreachable     Redis or AMPECO does not answer: a retry may help (exit 3)
+└── NotComparable   a backfill cannot say what is missing; the text says why
 """
 
 
@@ -37,3 +38,9 @@ class Unreachable(ReceiverError):
     """A command needs Redis or AMPECO, and it does not answer."""
 
     reason = "unreachable"
+
+
+class NotComparable(ReceiverError):
+    """What changed at AMPECO cannot be compared with what arrived."""
+
+    reason = "not-comparable"

@@ -81,6 +81,9 @@ class Metrics:
             "1 when our notification subscription exists at AMPECO",
             multiprocess_mode="livemin",
         )
+        self.reconstructed = counter(
+            "awr_events_reconstructed", "Events that a backfill made from the state of a resource"
+        )
         self.gaps = counter("awr_gaps_closed", "Outages of the receiver that were detected")
         self.connections = ConnectionMetrics(self.registry)
 
