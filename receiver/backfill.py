@@ -77,7 +77,7 @@ class Backfill:
     def __init__(
         self,
         log: EventLog,
-        api: Callable[[], Api | None],
+        api: Callable[[], Api],
         wake: Callable[[Sequence[str]], None],
         *,
         rules: EntityKeyRules = DEFAULT_RULES,
@@ -137,18 +137,13 @@ class Backfill:
         leading = {"cursor": ""} if source.listing.paging == "empty-cursor" else {}
         for _ in range(MOST_PAGES):
             await between()
-            document = await self._called(source.listing.path, {**kept, **leading})
+            document = await self._api().call("GET", source.listing.path, query={**kept, **leading})
             found = page(source.listing, document)
             yield found.items
             if found.following is None:
                 return
             leading = dict(found.following)
         raise NotComparable(f"more than {MOST_PAGES * PER_PAGE:,} resources changed")
-
-    async def _called(self, path: str, query: Mapping[str, str]) -> Any:
-        api = self._api()
-        assert api is not None  # noqa: S101 - without a client there is no backfill
-        return await api.call("GET", path, query=query)
 
     def _change(self, type: str, document: Any, window: Window) -> _Change | None:
         body = reconstructed(type, document, window.since)

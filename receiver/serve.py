@@ -279,7 +279,9 @@ class Receiver:
     def _make_gap_keeper(self, rules: EntityKeyRules) -> GapKeeper:
         settings, backfill = self._settings, None
         if self._backfill_client is not None:
-            backfill = Backfill(self._log, lambda: self._backfill_client, self._waker.wake, rules=rules)
+            backfill = Backfill(
+                self._log, lambda: _needed(self._backfill_client), self._waker.wake, rules=rules
+            )
         return GapKeeper(
             self._log,
             backfill,

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from ampeco import base_url, key_text
+from ampeco.listed_types import LISTED_TYPES
 from ampeco.names import fault_of_type
-from ampeco.reconstruction import SOURCES
 from ampeco.signature import SigningKey
 from eventlog.connection import cluster, credentials
 from eventlog.connection.connect import check_url
@@ -54,8 +54,8 @@ def _types(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _backfilled(values: tuple[str, ...]) -> tuple[str, ...]:
     for name in values:
-        if name not in SOURCES:
-            raise ValueError(f"{name[:80]!r} is in no listing; possible are {', '.join(SOURCES)}")
+        if name not in LISTED_TYPES:
+            raise ValueError(f"{name[:80]!r} is in no listing; possible are {', '.join(LISTED_TYPES)}")
     return values
 
 
@@ -184,7 +184,7 @@ class Settings(BaseModel):
     backfill: Annotated[Names, AfterValidator(_backfilled)] | None = Field(
         None,
         description="types that are compared with AMPECO's listings after a gap; what is missing is appended, marked "
-        f"`reconstructed` (unset: none; possible: {', '.join(f'`{name}`' for name in SOURCES)})",
+        f"`reconstructed` (unset: none; possible: {', '.join(f'`{name}`' for name in LISTED_TYPES)})",
     )
     backfill_after_s: float = Field(
         300.0,
