@@ -69,7 +69,7 @@ def test_what_did_not_arrive_is_appended_once_and_what_arrived_is_not(on_each_se
     async def scenario(log: EventLog) -> None:
         times = [ago(60 * n) for n in range(1, 4)]
         await log.append([arrived(1, times[0])])
-        api = Api([session(id, at) for id, at in enumerate(times, 1)])
+        api = Api([session(number, at) for number, at in enumerate(times, 1)])
         assert await check(log, api) == Check(3, 1, 2)
         assert await check(log, Api(*api.pages)) == Check(3, 3, 0)
         made = [found for found in await list_events(log) if "reconstructed" in found.marks]
