@@ -185,18 +185,18 @@ class GapKeeper:
         rest = {name: unproven.get(name) or self._why_not(name) for name in gap.types if name not in proven}
         state = "unproven" if rest else "closed"
         await self._write(gap, state=state, checks=proven, unproven=rest, done=self._clock(), waits="")
-        level = _log.warning if rest else _log.info
-        level(
-            "gap.checked",
-            state=state,
-            reason=gap.reason,
-            since=rfc3339(gap.from_ms),
-            until=rfc3339(gap.to_ms),
-            changed=sum(check.changed for check in proven.values()),
-            seen=sum(check.seen for check in proven.values()),
-            reconstructed=sum(check.reconstructed for check in proven.values()),
-            unproven=sorted(rest),
-        )
+        facts = {
+            "reason": gap.reason,
+            "since": rfc3339(gap.from_ms),
+            "until": rfc3339(gap.to_ms),
+            "changed": sum(check.changed for check in proven.values()),
+            "seen": sum(check.seen for check in proven.values()),
+            "reconstructed": sum(check.reconstructed for check in proven.values()),
+        }
+        if rest:
+            _log.warning("gap.unproven", types=sorted(rest), **facts)
+        else:
+            _log.info("gap.proven", **facts)
 
     def _why_not(self, name: str) -> str:
         if name not in SOURCES:
