@@ -31,7 +31,8 @@ ROLLED_BACK: Reason = "redis-rolled-back"
 RESENDER = "resend-failed"
 """Name of the handler that asks AMPECO for a resend."""
 
-RESENDABLE = frozenset({NO_RECEIVER})
+NEVER_SENT: frozenset[str] = frozenset({NOT_SUBSCRIBED, ROLLED_BACK})
+"""Reasons of gaps of which AMPECO has no failed delivery, so that a resend brings nothing."""
 
 
 class Gaps:

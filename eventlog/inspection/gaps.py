@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from eventlog.gap_records import NO_RECEIVER, RESENDABLE
+from eventlog.gap_records import NEVER_SENT, NO_RECEIVER
 from eventlog.log import EventLog
 
 State = Literal["open", "closed", "unproven"]
@@ -68,7 +68,7 @@ class Gap:
     @property
     def is_final(self) -> bool:
         """Return whether no resend of AMPECO brings what is missing."""
-        return self.reason not in RESENDABLE
+        return self.reason in NEVER_SENT
 
     def covers(self, ms: int) -> bool:
         """Return whether it includes a moment."""
