@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
-from redis.exceptions import ResponseError
-
 from ampeco.budget import AsyncBudget, TokenBucket
 from ampeco.errors import PayloadError
 from ampeco.listing import PER_PAGE, page
@@ -27,7 +25,7 @@ from eventlog.inspection.arrivals import TooManyArrivals, arrivals, reaches_back
 from eventlog.inspection.gaps import Check
 from eventlog.log import EventLog, NewEvent
 from eventlog.record import RECONSTRUCTED, written_mark
-from receiver.errors import NotComparable
+from receiver.errors import NoRoom, NotComparable
 
 MOST_PAGES = 200
 CALLS_PER_S = 2.0
@@ -102,7 +100,8 @@ class Backfill:
         Raises:
             NotComparable: nothing can be said of this type; with the reason.
             ApiError: AMPECO did not answer, or refused.
-            redis.RedisError, OSError: Redis did not answer, or the log is full.
+            NoRoom: the log is full.
+            redis.RedisError, OSError: Redis did not answer.
         """
         source = SOURCES[type]
         if await reaches_back_to(self._log) > window.since_ms:
@@ -162,8 +161,8 @@ class Backfill:
             part = missing[first : first + _APPEND_AT]
             reply = await self._log.append([_event(type, each) for each in part])
             self._wake(reply.wake)
-            if refused := [answer.reason for answer in reply.answers if answer.outcome == "refused"]:
-                raise ResponseError(f"the log refused {len(refused)} events: {refused[0]}")
+            if any(answer.outcome == "refused" for answer in reply.answers):
+                raise NoRoom
             made += sum(answer.outcome == "accepted" for answer in reply.answers)
         return made
 

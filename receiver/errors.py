@@ -4,7 +4,8 @@ ReceiverError
 ├── SettingsError   the configuration is wrong: the process refuses to start (exit 2)
 ├── Refused         a request is refused; its reason decides the HTTP status
 ├── Unreachable     Redis or AMPECO does not answer: a retry may help (exit 3)
-└── NotComparable   a backfill cannot say what is missing; the text says why
+├── NotComparable   a backfill cannot say what is missing; the text says why
+└── NoRoom          a backfill cannot append what is missing
 """
 
 
@@ -44,3 +45,9 @@ class NotComparable(ReceiverError):
     """What changed at AMPECO cannot be compared with what arrived."""
 
     reason = "not-comparable"
+
+
+class NoRoom(ReceiverError):
+    """The log takes no more events."""
+
+    reason = "log-full"

@@ -25,7 +25,7 @@ from eventlog.inspection.resends import resend_of
 from eventlog.log import EventLog
 from eventlog.text import bounded
 from receiver.backfill import Backfill, Window
-from receiver.errors import NotComparable
+from receiver.errors import NoRoom, NotComparable
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
 
@@ -96,7 +96,10 @@ class GapKeeper:
         while True:
             try:
                 await self.check()
-            except (RedisError, OSError, _LockLost) as error:
+            except _LockLost:
+                _log.debug("gap.postponed", error="lock-lost")
+            except (RedisError, OSError) as error:
+                self._pause(None)
                 _log.debug("gap.postponed", error=type(error).__name__)
             except Exception as error:  # noqa: BLE001 - nothing that AMPECO answers may stop the endpoint
                 self._pause(None)
@@ -114,24 +117,27 @@ class GapKeeper:
         if not await self._gaps.lock(self._token, LOCK_MS):
             return
         try:
-            found = [gap for gap in await recorded_gaps(self._log) if gap.state == "open"]
-            ready = [gap for gap in found if await self._is_ready(gap)]
+            ready = []
+            for gap in await recorded_gaps(self._log):
+                if gap.state == "open" and (found := await self._awaited(gap)) is not None:
+                    ready.append(found)
             for together in _merged(ready):
                 await self._close(together)
         finally:
             await self._gaps.unlock(self._token)
 
-    async def _is_ready(self, gap: Gap) -> bool:
-        """Return whether nothing more is awaited before the gap is compared."""
+    async def _awaited(self, gap: Gap) -> Gap | None:
+        """Return the gap as it is recorded then, if nothing more is awaited before it is compared; else None."""
         now = self._clock()
         if gap.ready_ms is None:
             resend = None if gap.is_final else await resend_of(self._log, gap, now_ms=now)
             if resend is not None and resend.is_under_way and not self._is_out_of_patience(gap, now):
                 await self._write(gap, waits=bounded(f"the resend {resend.words}", _WORDS))
-                return False
+                return None
             words = "what is on its way" if self._compared(gap) else ""
             gap = await self._write(gap, ready=now, waits=words)
-        return not self._compared(gap) or now - (gap.ready_ms or now) >= self._after_ms
+        waits = self._compared(gap) and now - max(gap.ready_ms or now, gap.to_ms) < self._after_ms
+        return None if waits else gap
 
     def _is_out_of_patience(self, gap: Gap, now_ms: int) -> bool:
         return bool(self._compared(gap)) and now_ms - gap.to_ms >= PATIENCE_MS
@@ -159,12 +165,13 @@ class GapKeeper:
                 unproven[name] = str(error)
             except (KeyRefused, RequestRefused) as error:
                 unproven[name] = f"AMPECO refuses the listing ({error.reason})"
-            except ApiError as error:
+            except (ApiError, NoRoom) as error:
                 self._pause(error)
                 _log.warning("gap.not_checked", reason=error.reason, notification=name, retry_s=self._pause_s)
+                words = f"the comparison of {name}: {error.reason}"
                 for gap in gaps:
                     of_gap = {of: check for of, check in checks.items() if of in gap.types}
-                    await self._write(gap, checks=of_gap, waits=f"the listing for {name}: {error.reason}")
+                    await self._write(gap, checks=of_gap, waits=words)
                 return
         self._failures = 0
         for gap in gaps:
@@ -214,7 +221,7 @@ class GapKeeper:
     def _pause_s(self) -> float:
         return (self._not_before_ms - self._clock()) / 1000
 
-    def _pause(self, error: ApiError | None) -> None:
+    def _pause(self, error: Exception | None) -> None:
         """Wait before the next try, longer after each failure."""
         pause_ms = min(_FIRST_PAUSE_MS * 2**self._failures, MAX_PAUSE_MS)
         if isinstance(error, RateLimited) and error.retry_after_s:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from redis.exceptions import RedisError
 
 from ampeco.errors import ServerFault
 from ampeco.simulator.fleet.charging import moment
@@ -19,7 +18,7 @@ from eventlog.log import EventLog, NewEvent
 from eventlog.record import written_mark
 from handlers import Context, Event, Raw, handler
 from receiver.backfill import MOST_PAGES, Backfill, Window
-from receiver.errors import NotComparable
+from receiver.errors import NoRoom, NotComparable
 from tests.harness import declaration, drained
 
 SESSION, CDR, USER = "SessionUpdateNotification", "cdr.received", "UserChangedNotification"
@@ -178,7 +177,7 @@ def test_a_list_that_does_not_end_and_entries_without_identity_prove_nothing(on_
 def test_a_full_log_takes_nothing_and_the_check_says_so(on_each_server) -> None:
     async def scenario(log: EventLog) -> None:
         await log.redis.set(log.key("full"), "1")
-        with pytest.raises(RedisError, match="log-full"):
+        with pytest.raises(NoRoom):
             await check(log, Api([session(1, ago(60))]))
 
     on_each_server(scenario)

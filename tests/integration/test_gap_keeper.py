@@ -15,7 +15,7 @@ from eventlog.inspection.gaps import Check, Gap, recorded_gaps
 from eventlog.log import EventLog
 from handlers import Context, Event, Raw, Retry, handler
 from receiver.backfill import Window
-from receiver.errors import NotComparable
+from receiver.errors import NoRoom, NotComparable
 from receiver.gap_keeper import MARGIN_MS, PATIENCE_MS, GapKeeper
 from receiver.metrics import Metrics
 from tests.harness import declaration, drained
@@ -191,6 +191,7 @@ def test_gaps_of_nearly_the_same_time_are_compared_together_and_distant_ones_apa
     [
         (ServerFault("resources.cdrs.list", 502, "Bad Gateway"), 10),
         (RateLimited("resources.cdrs.list", 429, "", retry_after_s=120), 120),
+        (NoRoom(), 10),
     ],
 )
 def test_a_failing_ampeco_leaves_the_gap_open_and_is_asked_again_later(
@@ -204,7 +205,7 @@ def test_a_failing_ampeco_leaves_the_gap_open_and_is_asked_again_later(
         await keeping.gap()
         gap = await keeping.gap(300)
         assert gap.state == "open"
-        assert gap.waits.startswith(f"the listing for {CDR}")
+        assert gap.waits.startswith(f"the comparison of {CDR}")
         await keeping.gap(pause_s / 2)
         assert len(listings.asked) == 2, "no hammering"
         await keeping.gap(pause_s / 2)

@@ -81,7 +81,7 @@ def test_with_the_clock_of_the_wall_a_listing_shows_what_changed_since_a_moment(
         box.start(charge_points=3, rate=200, wall_clock=True)
         box.wait(lambda state: state["sent"] >= 3)
         box.stop()
-        updated = {json.loads(sent["body"])["session"]["id"] for sent in box.deliveries()}
+        updated = {sent["body"]["session"]["id"] for sent in box.deliveries()}
         changed = {found.id for found in client.resources.sessions.list(filters={"lastUpdatedAfter": before})}
         assert updated <= changed
         earlier = {"lastUpdatedBefore": before - timedelta(days=1)}
