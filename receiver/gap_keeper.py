@@ -117,11 +117,9 @@ class GapKeeper:
         if not await self._gaps.lock(self._token, LOCK_MS):
             return
         try:
-            ready = []
-            for gap in await recorded_gaps(self._log):
-                if gap.state == "open" and (found := await self._awaited(gap)) is not None:
-                    ready.append(found)
-            for together in _merged(ready):
+            gaps = [gap for gap in await recorded_gaps(self._log) if gap.state == "open"]
+            found = [await self._awaited(gap) for gap in gaps]
+            for together in _merged(gap for gap in found if gap is not None):
                 await self._close(together)
         finally:
             await self._gaps.unlock(self._token)
