@@ -209,7 +209,7 @@ def test_a_failing_ampeco_leaves_the_gap_open_and_is_asked_again_later(
         await keeping.gap(pause_s / 2)
         assert len(listings.asked) == 2, "no hammering"
         await keeping.gap(pause_s / 2)
-        await keeping.gap(pause_s)
+        await keeping.gap(5)
         assert len(listings.asked) == 3
         gap = await keeping.gap(600)
         assert (gap.state, len(gap.checks), len(listings.asked)) == ("closed", 2, 4), "the first type once"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from eventlog.clock import now_ms
 from eventlog.housekeeping import _listen
@@ -123,14 +124,20 @@ def test_events_that_were_reconstructed_end_no_silence(on_each_server) -> None:
     on_each_server(scenario)
 
 
-def test_it_is_a_warning_and_calls_nothing(on_each_server, capsys) -> None:
+def test_it_is_a_warning_and_calls_nothing(on_each_server) -> None:
     async def scenario(log: EventLog) -> None:
         await usual(log, expected=19)
         await _listen(log)
         await log.append([event(n=1)])
         await _listen(log)
 
-    on_each_server(scenario)
-    said = capsys.readouterr().out
-    assert said.count("notifications.stopped") == 1
-    assert said.count("notifications.resumed") == 1
+    with capture_logs() as said:
+        on_each_server(scenario)
+    stopped, resumed = said
+    assert (stopped["event"], stopped["log_level"], stopped["usually"]) == (
+        "notifications.stopped",
+        "warning",
+        29,
+    )
+    assert 1_799 <= stopped["silent_s"] <= 1_805
+    assert (resumed["event"], resumed["log_level"]) == ("notifications.resumed", "info")

@@ -16,7 +16,16 @@ from ampeco.reconstruction import SOURCES, reconstructed
 SINCE = datetime(2026, 11, 24, 10, tzinfo=UTC)
 AT = "2026-11-24T10:05:00Z"
 RESOURCES: dict[str, dict[str, Any]] = {
-    "SessionUpdateNotification": {"id": 4711, "status": "active", "energy": 12_000, "lastUpdatedAt": AT},
+    "SessionUpdateNotification": {
+        "id": 4711,
+        "chargePointId": 12,
+        "evseId": 121,
+        "status": "active",
+        "startedAt": "2026-11-24T09:00:00Z",
+        "energy": 12_000,
+        "energyConsumption": {"total": 12_000, "grid": 12_000},
+        "lastUpdatedAt": AT,
+    },
     "UserChangedNotification": {"id": 5, "firstName": "Erika", "lastUpdatedAt": AT},
     "cdr.received": {"id": 9, "roamingId": "NL-1", "receivedAt": AT},
     "chargePoint.changed": {"id": 12, "name": "Gate", "lastUpdatedAt": AT},
