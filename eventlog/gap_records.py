@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from eventlog.clock import rfc3339
+from eventlog.internal import DOOR, GAP_CLOSED, internal_event
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
-
-GAP_CLOSED = "receiver.gap.closed"
-GAP_KEY = "receiver:door"
 
 Reason = Literal["no-receiver", "not-subscribed", "redis-rolled-back"]
 NO_RECEIVER: Reason = "no-receiver"
@@ -99,33 +97,18 @@ async def record_gap(
     Returns:
         The event's id and the queues to wake, or None when the gap is recorded already.
     """
-    body: dict[str, Any] = {
-        "notification": GAP_CLOSED,
+    fields = {
         "reason": reason,
         "from": rfc3339(from_ms),
         "to": rfc3339(to_ms),
         "types": list(types),
         "callbackUrl": callback_url,
     }
-    gap = {**body, "state": "open"}
-    lane = log.lane_of(GAP_KEY, b"")
+    event = internal_event(GAP_CLOSED, DOOR, fields)
+    gap = json.dumps({**json.loads(event.body), "state": "open"}, separators=(",", ":"))
     reply = await log.scripts.close_gap(
-        args=[
-            log.prefix,
-            replica,
-            from_ms,
-            to_ms,
-            reason,
-            lane,
-            GAP_CLOSED,
-            GAP_KEY,
-            *map(_json, (body, gap)),
-        ]
+        args=[log.prefix, replica, from_ms, to_ms, reason, gap, *event.arguments(log)]
     )
     if reply is None:
         return None
-    return f"{lane}-{reply[0].decode()}", [queue.decode() for queue in reply[1]]
-
-
-def _json(document: dict[str, Any]) -> str:
-    return json.dumps(document, separators=(",", ":"))
+    return f"{log.lane_of(DOOR, b'')}-{reply[0].decode()}", [queue.decode() for queue in reply[1]]

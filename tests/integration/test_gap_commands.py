@@ -12,9 +12,10 @@ import pytest
 from ampeco.client import Client
 from ampeco.simulator.testing import Box, tenant_in_a_box
 from eventlog.clock import now_ms, rfc3339
-from eventlog.gap_records import GAP_CLOSED, NOT_SUBSCRIBED, RESENDER, Gaps
+from eventlog.gap_records import NOT_SUBSCRIBED, RESENDER, Gaps
 from eventlog.heartbeat import Hole
 from eventlog.inspection.gaps import changed, recorded_gaps
+from eventlog.internal import GAP_CLOSED
 from eventlog.subscription import SubscriptionStore
 from handlers import Context, Event, Raw, Retry, handler
 from tests.cli import Cli

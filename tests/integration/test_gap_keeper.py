@@ -9,9 +9,10 @@ import pytest
 
 from ampeco.errors import Forbidden, RateLimited, ServerFault
 from eventlog.clock import now_ms
-from eventlog.gap_records import GAP_CLOSED, NOT_SUBSCRIBED, RESENDER, Gaps
+from eventlog.gap_records import NOT_SUBSCRIBED, RESENDER, Gaps
 from eventlog.heartbeat import Hole
 from eventlog.inspection.gaps import Check, Gap, recorded_gaps
+from eventlog.internal import GAP_CLOSED
 from eventlog.log import EventLog
 from handlers import Context, Event, Raw, Retry, handler
 from receiver.backfill import Window

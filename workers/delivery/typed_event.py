@@ -50,9 +50,10 @@ def typed_event(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: b
 def _made(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) -> Event[Any]:
     """Read the payload of an event; raises as `typed_event` does."""
     stored = attempt.event
+    encoding = stored.encoding
     misfits: tuple[str, ...] = ()
     try:
-        data = read(stored.body)
+        data = read(stored.body, encoding)
     except PayloadError as error:
         raise PayloadMismatch(error.reason) from None
     payload: Payload | Raw
@@ -82,6 +83,7 @@ def _made(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) -
         replayed=attempt.replayed,
         reconstructed=RECONSTRUCTED in stored.marks,
         misfits=misfits,
+        encoding=encoding,
     )
 
 
