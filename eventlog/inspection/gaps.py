@@ -79,7 +79,7 @@ async def recorded_gaps(log: EventLog) -> list[Gap]:
     """Return all gaps, the oldest first. A record that cannot be read is left out."""
     found = (await log.redis.hgetall(log.key("gaps"))).items()
     gaps = (_read(name.decode(errors="replace"), text.decode(errors="replace")) for name, text in found)
-    return sorted((gap for gap in gaps if gap is not None), key=lambda gap: gap.from_ms)
+    return sorted((gap for gap in gaps if gap is not None), key=lambda gap: (gap.from_ms, gap.id))
 
 
 def _read(name: str, text: str) -> Gap | None:
