@@ -44,6 +44,10 @@ COMMANDS = {
     "events": ("commands.events:events", "Inspect the events in the log."),
     "handlers": ("commands.handlers:handlers", "List handlers, and change their position in the log."),
     "dead": ("commands.dead:dead", "Inspect dead letters, and retry or discard them."),
+    "doctor": (
+        "commands.doctor.command:doctor",
+        "Check Redis, tenant, registration, callback URL and workers: one line each, with the fix.",
+    ),
     "settings": ("commands.settings:settings", "Show the resolved settings; secrets are masked."),
 }
 
@@ -122,6 +126,12 @@ def prepare(
     from receiver.settings import load
 
     settings = load(os.environ, need=need, defaults=defaults)
+    set_up(settings, logs=logs)
+    return settings
+
+
+def set_up(settings: Settings, *, logs: bool = True) -> None:
+    """Set up what depends on the settings; `logs` as for `prepare`."""
     if logs:
         _set_up_logging(settings)
     else:
@@ -129,7 +139,6 @@ def prepare(
     # RQ reads this once, when it is imported.
     os.environ["RQ_KEY_PREFIX"] = f"{settings.key_prefix}rq"
     _use_login(settings)
-    return settings
 
 
 def _set_up_logging(settings: Settings) -> None:

@@ -71,6 +71,13 @@ async def lanes_kept(log: EventLog) -> int | None:
     return int(found) if found else None
 
 
+async def recorded(log: EventLog) -> dict[str, str]:
+    """Return the facts that the first claim recorded: `url` of the tenant, `lanes`, `key_rules`; empty before it."""
+    names = ("url", "lanes", _KEY_RULES)
+    found = await log.redis.hmget(log.key("tenant"), names)
+    return {name: value.decode() for name, value in zip(names, found, strict=True) if value is not None}
+
+
 async def _check_server(log: EventLog) -> None:
     found = await server(log)
     if found.is_cluster and not is_followed(log.redis):
