@@ -76,7 +76,7 @@ def doctor(acl: bool, as_json: bool) -> None:
 
 def _print(checked: Checked) -> None:
     finding = checked.finding
-    fix = f"; {finding.fix}" if finding.fix else ""
+    fix = f"; fix: {finding.fix}" if finding.fix else ""
     print_line(f"{_MARKS[finding.status]:<8} {checked.name:<23} {finding.what}{fix}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from commands.doctor.finding import Finding, fault, ok, warn
@@ -46,20 +46,14 @@ async def settings(about: Deployment) -> Finding:
     if not wrong:
         given = sum(1 for name in about.environ if name.startswith("AWR_"))
         return ok(f"{given} are set in the environment; `settings` shows all")
-    return fault(
-        "; ".join(f"{error.setting} {error.fault}" for error in wrong),
-        "; ".join(f"{error.setting}: {error.fix}" for error in wrong),
-    )
+    return _refused(wrong)
 
 
 async def keys(about: Deployment) -> Finding:
     """Is there a key, is each one free of quotes, blanks, BOM and the word Bearer, and too long to be guessed?"""
     wrong = [error for error in about.refused if error.setting in _KEYS]
     if wrong:
-        return fault(
-            "; ".join(f"{error.setting} {error.fault}" for error in wrong),
-            "; ".join(f"{error.setting}: {error.fix}" for error in wrong),
-        )
+        return _refused(wrong)
     accepted = [key.key_id for key in about.settings.accepted_keys]
     if not accepted:
         return fault(
@@ -77,3 +71,12 @@ async def keys(about: Deployment) -> Finding:
             "use a token that AMPECO generated",
         )
     return ok(f"accepted: {listed}")
+
+
+def _refused(wrong: Sequence[SettingsError]) -> Finding:
+    if len(wrong) == 1:
+        return fault(f"{wrong[0].setting} {wrong[0].fault}", wrong[0].fix)
+    return fault(
+        "; ".join(f"{error.setting} {error.fault}" for error in wrong),
+        "; ".join(f"{error.setting}: {error.fix}" for error in wrong),
+    )
