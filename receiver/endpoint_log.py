@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eventlog.log import Answer
+from eventlog.log import Answer, Element
+from receiver.endpoint_notes import EndpointNotes
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
 
@@ -39,16 +40,24 @@ class EndpointLog:
         self._counts: Counter[str] = Counter()
         self._duplicates: Counter[str] = Counter()
         self._append_errors: Counter[str] = Counter()
+        self.notes = EndpointNotes()
         self._second = 0.0
         self._written = 0
         self._unwritten = 0
 
-    def appended(self, answers: Sequence[Answer], wake: Sequence[str], seconds: float) -> None:
+    def appended(
+        self,
+        answers: Sequence[Answer],
+        wake: Sequence[str],
+        seconds: float,
+        elements: Callable[[], Sequence[Element]] = tuple,
+    ) -> None:
         """Count a batch that is in the log, and wake its queues.
 
         Args:
             wake: queues that the batch made due.
             seconds: duration of the append.
+            elements: returns those of the answers; only called if there are duplicates.
         """
         if wake:
             self._wake(wake)
@@ -58,6 +67,8 @@ class EndpointLog:
         metrics.accepted.inc(counts["accepted"])
         if counts["duplicate"]:
             metrics.duplicates.inc(counts["duplicate"])
+            if those := elements():
+                self.notes.dropped(those, answers)
             for answer in answers:
                 if answer.outcome == "duplicate" and answer.reason:
                     metrics.duplicate(answer.reason)
@@ -75,6 +86,7 @@ class EndpointLog:
     def refused(self, reason: str) -> None:
         """Count a refused request; log it unless there were many in this second."""
         self._metrics.refused(reason)
+        self.notes.refused(reason)
         now = self._clock()
         if now - self._second >= 1.0:
             self._second, self._written = now, 0

@@ -226,6 +226,9 @@ class Receiver:
                     if await self._recollection.check():
                         await self._check_durability()
                     await self._heartbeat.beat()
+            if self._health.redis == "ok":
+                with contextlib.suppress(RedisError, OSError):
+                    await self._endpoint_log.notes.write(self._log)
             self._endpoint_log.flush()
             # For the shared counts of several processes.
             self._metrics.waiting_bytes.set(self._commit.waiting_bytes)
