@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from eventlog.log import EventLog
 
 GAP_CLOSED = "receiver.gap.closed"
+ALIVE_MS = 5_000  # receivers beat once a second
 
 
 class Hole(NamedTuple):
@@ -59,3 +60,13 @@ async def close_gap(
     if reply is None:
         return None
     return f"{lane}-{reply[0].decode()}", [queue.decode() for queue in reply[1]]
+
+
+async def receivers(log: EventLog, now_ms: int, *, within_ms: int = ALIVE_MS) -> list[str]:
+    """Return the names of the receivers that beat lately, sorted.
+
+    Args:
+        now_ms: by the clock of Redis.
+    """
+    beats = await log.redis.hgetall(log.key("door"))
+    return sorted(name.decode() for name, at_ms in beats.items() if abs(now_ms - int(at_ms)) <= within_ms)

@@ -48,6 +48,7 @@ TRIES: Final[tuple[tuple[Any, ...], ...]] = (
     ("SMEMBERS", _SET),
     ("SREM", _SET, "m"),
     ("ZADD", _SORTED, 1, "m"),
+    ("ZCARD", _SORTED),
     ("ZSCORE", _SORTED, "m"),
     ("ZMSCORE", _SORTED, "m"),
     ("ZRANGE", _SORTED, 0, -1),

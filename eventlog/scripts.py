@@ -102,6 +102,7 @@ class Scripts:
         self.reopen = bound("reopen")
         self.resume = bound("resume")
         self.retire = bound("retire")
+        self.sample = bound("sample")
         self.spread = bound("spread")
         self.standing = bound("standing")
         self.step = bound("step")
