@@ -30,7 +30,8 @@ async def reachable(about: Deployment) -> Finding:
     url = _url(about)
     is_here = base_url.is_loopback(urlsplit(url).hostname or "")
     try:
-        async with httpx2.AsyncClient(timeout=_WAIT_S, trust_env=not is_here) as http:
+        trusted = httpx2.create_ssl_context()  # also with a CA of the environment's
+        async with httpx2.AsyncClient(timeout=_WAIT_S, trust_env=not is_here, verify=trusted) as http:
             answer = await http.get(url)
     except (httpx2.HTTPError, OSError) as error:
         return await _not_reached(about, type(error).__name__)
