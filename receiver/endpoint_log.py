@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eventlog.log import Answer, Element
+from eventlog.log import Answer
 from receiver.endpoint_notes import EndpointNotes
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
@@ -45,19 +45,12 @@ class EndpointLog:
         self._written = 0
         self._unwritten = 0
 
-    def appended(
-        self,
-        answers: Sequence[Answer],
-        wake: Sequence[str],
-        seconds: float,
-        elements: Callable[[], Sequence[Element]] = tuple,
-    ) -> None:
+    def appended(self, answers: Sequence[Answer], wake: Sequence[str], seconds: float) -> None:
         """Count a batch that is in the log, and wake its queues.
 
         Args:
             wake: queues that the batch made due.
             seconds: duration of the append.
-            elements: returns those of the answers; only called if there are duplicates.
         """
         if wake:
             self._wake(wake)
@@ -67,8 +60,6 @@ class EndpointLog:
         metrics.accepted.inc(counts["accepted"])
         if counts["duplicate"]:
             metrics.duplicates.inc(counts["duplicate"])
-            if those := elements():
-                self.notes.dropped(those, answers)
             for answer in answers:
                 if answer.outcome == "duplicate" and answer.reason:
                     metrics.duplicate(answer.reason)

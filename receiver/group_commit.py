@@ -132,10 +132,7 @@ class GroupCommit:
             return False
         for waiting, answer in zip(batch, reply.answers, strict=True):
             self._answer(waiting, answer)
-        seconds = time.perf_counter() - started
-        self._endpoint_log.appended(
-            reply.answers, reply.wake, seconds, lambda: [one.element for one in batch]
-        )
+        self._endpoint_log.appended(reply.answers, reply.wake, time.perf_counter() - started)
         return True
 
     async def _one_by_one(self, batch: list[_Waiting]) -> bool:

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from redis.exceptions import ResponseError
+
 from commands.doctor.finding import NotChecked
 
 if TYPE_CHECKING:
@@ -157,7 +159,7 @@ class Deployment:
             redis, prefix=settings.key_prefix, lanes=settings.lanes, may_evict=settings.may_evict
         )
         await redis.ping()
-        with contextlib.suppress(ValueError):  # the record is garbage: the check of the log says so
+        with contextlib.suppress(ResponseError, ValueError):  # forbidden, or garbage: there are checks for that
             log.lanes = await lanes_kept(log) or settings.lanes
         return log
 

@@ -179,13 +179,13 @@ def test_the_permissions_it_prints_are_those_of_the_operators_page(
         ("\ufeffabcdefghijklmnop", "U+FEFF"),
         ("Bearer abcdefghijklmnop", "Bearer"),
         ("abcdefgh ijklmnop", "blank"),
-        ("abcdefghijklmnop\n\n", "blank"),
+        ("abcdefghijklmnop\n\n", "U+000A"),
     ],
 )
 @pytest.mark.parametrize("name", ["AWR_API_TOKEN", "AWR_SIGNING_KEYS"])
 def test_a_key_that_was_copied_badly_is_a_fault(tmp_path: Path, name: str, token: str, said: str) -> None:
-    if name == "AWR_SIGNING_KEYS" and said == "blank":
-        pytest.skip("blanks at the ends and line ends separate keys")
+    if name == "AWR_SIGNING_KEYS" and said == "U+000A":
+        pytest.skip("line ends separate keys")
     (tmp_path / name).write_text(token)
     seen = found({"AWR_SECRETS_DIR": str(tmp_path)}, "keys")
     assert seen.status == "fault"
@@ -328,9 +328,7 @@ def test_the_tenants_clock_is_compared(ahead_s: int, status: str) -> None:
         assert found({"AWR_TENANT_URL": tenant}, "tenant-clock").status == status
 
 
-@pytest.mark.parametrize(
-    "date", ["", "yesterday", "Mon, 99 Foo 9999 99:99:99 GMT", "Thu, 01 Jan 0000 00:00:00 GMT"]
-)
+@pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Foo 9999 99:99:99 GMT"])
 def test_a_date_that_is_none_is_unknown(date: str) -> None:
     with answering(lambda *_: (200, {"date": date} if date else {}, b"")) as tenant:
         assert found({"AWR_TENANT_URL": tenant}, "tenant-clock").status == "unknown"
