@@ -159,7 +159,9 @@ class Deployment:
             redis, prefix=settings.key_prefix, lanes=settings.lanes, may_evict=settings.may_evict
         )
         await redis.ping()
-        with contextlib.suppress(ResponseError, ValueError):  # forbidden, or garbage: there are checks for that
+        with contextlib.suppress(
+            ResponseError, ValueError
+        ):  # forbidden, or garbage: there are checks for that
             log.lanes = await lanes_kept(log) or settings.lanes
         return log
 
