@@ -17,7 +17,7 @@ _AT_MOST_MS = 250.0
 _AT_MOST_MIB = 128.0
 
 
-def attacked(redis_url: str, rounds: int, many: int) -> tuple[list[Series], list[Ratio | Bound]]:
+def attacked(redis_url: str, rounds: int, many: int) -> tuple[list[Series], list[Ratio | Bound], list[str]]:
     """Send events to one receiver, each on a new connection, during each attack in turn and during none.
 
     Args:
@@ -53,7 +53,7 @@ def attacked(redis_url: str, rounds: int, many: int) -> tuple[list[Series], list
     return list(found.values()), [
         Bound("p99 of the honest sender, worst attack, ms", worst, _AT_MOST_MS),
         Bound("most memory of the receiver, MiB", peaks, _AT_MOST_MIB),
-    ]
+    ], []
 
 
 def _measure(port: int, first: int, many: int, series: Series) -> None:
