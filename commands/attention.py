@@ -42,7 +42,7 @@ def _of_the_endpoint(found: Overview) -> Iterator[str]:
         if gap.reason and found.at_ms - gap.to_ms < _DAY_MS:
             yield f"{gap_words(gap)}: `explain` names the entities that are concerned"
     if found.quarantined:
-        yield f"{found.quarantined:,} bodies are in quarantine: `quarantine list` shows why, `quarantine retry` tries again"
+        yield f"{found.quarantined:,} bodies are in quarantine: `quarantine list` shows why; then `quarantine retry`"
 
 
 def _of_handlers(found: Overview) -> Iterator[str]:
