@@ -21,6 +21,7 @@ _LIVES_MS: Final = 60_000
 TRIES: Final[tuple[tuple[Any, ...], ...]] = (
     ("SET", _STRING, "1", "PX", _LIVES_MS),
     ("GET", _STRING),
+    ("MGET", _STRING),
     ("INCR", _STRING),
     ("EXISTS", _STRING),
     ("TYPE", _STRING),
@@ -54,6 +55,8 @@ TRIES: Final[tuple[tuple[Any, ...], ...]] = (
     ("ZMSCORE", _SORTED, "m"),
     ("ZRANGE", _SORTED, 0, -1),
     ("ZRANGEBYSCORE", _SORTED, 0, 1),
+    ("ZCOUNT", _SORTED, 0, 1),
+    ("ZREMRANGEBYSCORE", _SORTED, 2, 3),
     ("ZREM", _SORTED, "m"),
     ("RPUSH", _LIST, "e"),
     ("LLEN", _LIST),
