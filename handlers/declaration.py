@@ -17,6 +17,7 @@ from handlers import checks
 from handlers.annotation import payload_models
 from handlers.context import Context, S, SyncContext, T
 from handlers.event import Event, Raw
+from handlers.names import CallName, TypeName
 from handlers.outcomes import LONGEST_WAIT_S
 
 Order = Literal["entity", "none", "latest"]
@@ -107,8 +108,8 @@ class Handler:
 class Options(TypedDict, total=False):
     """The keywords of `@handler` that do not depend on its settings and lifespan."""
 
-    on: Sequence[str] | None
-    calls: Sequence[str]
+    on: Sequence[TypeName] | None
+    calls: Sequence[CallName]
     order: Order
     start: Start
     max_attempts: int
