@@ -21,6 +21,6 @@ _NOT_OURS = (
 )
 
 
-def copy_to(folder: Path) -> Path:
-    """Copy what belongs to the repository into the folder, which must not exist yet; returns it."""
-    return shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*_NOT_OURS))
+def copy_to(folder: Path, source: Path = ROOT) -> Path:
+    """Copy what belongs to the repository, or a part of it, into the folder, which must not exist yet; returns it."""
+    return shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*_NOT_OURS))
