@@ -18,8 +18,10 @@ from typing import Any
 
 import pytest
 
+from ampeco.notifications import HardwareStatus, SessionUpdate
 from ampeco.simulator.testing import Box
 from commands.demo_stack import free_port
+from handlers.testing import event_of
 from tests.harness import soon
 from tests.meta.repository import ROOMS, copy_to
 from tests.plugins.installed import Installed, installed
@@ -42,7 +44,8 @@ def test_its_own_tests_pass_where_it_is_installed(environment: Installed, tmp_pa
     (copy / "src").rename(copy / "elsewhere")
     done = environment.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=copy)
     assert done.returncode == 0, done.stdout[-5_000:] + done.stderr[-2_000:]
-    found = environment.run("python", "-c", "import handlers, acme_charging.handlers as a; print(handlers.__file__, a.__file__)", cwd=tmp_path)  # fmt: skip
+    program = "import handlers, acme_charging.handlers as plugin; print(handlers.__file__, plugin.__file__)"
+    found = environment.run("python", "-c", program, cwd=tmp_path)
     assert all("/venv/lib/" in file for file in found.stdout.split()), found
 
 
@@ -140,13 +143,12 @@ def test_it_works_from_end_to_end(environment: Installed, tmp_path: Path) -> Non
             box.seed("charge-points", 12, hardware_status="faulted")
             box.seed("evses", 121, hardware_status="finishing")
             box.seed("users", 5001, balance=100)
-            box.send("HardwareStatusNotification", {"notification": "HardwareStatusNotification", "chargePointId": 12, "evseId": 121, "timestamp": "2026-11-24T09:00:00Z", "hardwareStatus": "faulted"})  # fmt: skip
-            session = json.loads((Path(__file__).parents[2] / "ampeco/contract/bodies/SessionUpdateNotification.full.json").read_text())  # fmt: skip
-            session["session"] |= {"id": "7", "userId": 5001, "evseId": 121, "energy": 500}
-            box.send("SessionUpdateNotification", session)
-            box.send(
-                "SessionUpdateNotification", {**session, "session": {**session["session"], "energy": 501}}
-            )
+            fault = event_of(HardwareStatus, charge_point_id=12, evse_id=121, hardware_status="faulted")
+            box.send(fault.type, json.loads(fault.raw))
+            for energy in (500, 501):
+                session = {"id": "7", "user_id": 5001, "evse_id": 121, "energy": energy}
+                finished = event_of(SessionUpdate, session=session)
+                box.send(finished.type, json.loads(finished.raw))
             wanted = ["charge-point.reset", "user.apply-custom-fee"]
             soon(lambda: sorted(each["operation"] for each in box.actions()) == wanted, within_s=20)
             soon(lambda: rows(database) == {"7": 501.0}, within_s=20)
