@@ -121,7 +121,7 @@ def test_an_action_that_is_not_declared_is_told_also_where_the_handler_hides_it(
         except Exception:
             ctx.log.info("hidden")
 
-    with pytest.raises(UndeclaredCall, match="charge-point.reset"):
+    with pytest.raises(UndeclaredCall, match=r"charge-point\.reset"):
         run(handler_that(ends), EVENT)
 
 

@@ -105,7 +105,7 @@ def test_a_newer_operation_is_answered_by_its_path(fake_ampeco):
 
 
 def test_a_misspelled_operation_or_error_is_told(fake_ampeco):
-    with pytest.raises(LookupError, match="did you mean 'charge-point.reset'"):
+    with pytest.raises(LookupError, match=r"did you mean 'charge-point\.reset'"):
         fake_ampeco.fail("charge-point.rest", 500)
     with pytest.raises(TypeError, match="ApiError"):
         fake_ampeco.fail("charge-point.reset", ApiError)
