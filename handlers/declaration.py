@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict, get_args, overload
 
 from pydantic_settings import BaseSettings
-from typing_extensions import Unpack
+from typing_extensions import TypeVar, Unpack
 
 from ampeco.notifications import Payload
 from handlers import checks
@@ -51,9 +51,11 @@ class Backoff:
     jitter: bool = True
 
 
+W = TypeVar("W", bound=Payload | Raw)
 Function: TypeAlias = (
-    Callable[[Event[Any], Context[S, T]], Awaitable[None]] | Callable[[Event[Any], SyncContext[S, T]], None]
+    Callable[[Event[W], Context[S, T]], Awaitable[None]] | Callable[[Event[W], SyncContext[S, T]], None]
 )
+Where: TypeAlias = Callable[[Event[W]], bool]
 Lifespan: TypeAlias = Callable[..., AbstractAsyncContextManager[Any]]
 
 
@@ -106,7 +108,7 @@ class Handler:
 
 
 class Options(TypedDict, total=False):
-    """The keywords of `@handler` that do not depend on its settings and lifespan."""
+    """The keywords of `@handler` that do not depend on its event, settings and lifespan."""
 
     on: Sequence[TypeName] | None
     calls: Sequence[CallName]
@@ -116,23 +118,39 @@ class Options(TypedDict, total=False):
     timeout_s: float
     concurrency: int
     queue: str
-    where: Callable[[Event[Any]], bool] | None
     backoff: Backoff
     not_yet_for_s: float
     isolation: Isolation | None
     strict: bool
 
 
+# Two of each: a `where` has to accept the event of its handler; without one there is nothing to compare.
 @overload
-def handler(name: str, **options: Unpack[Options]) -> Callable[[Function[None, None]], Handler]: ...
+def handler(name: str, **options: Unpack[Options]) -> Callable[[Function[Any, None, None]], Handler]: ...
+@overload
+def handler(
+    name: str, *, where: Where[W], **options: Unpack[Options]
+) -> Callable[[Function[W, None, None]], Handler]: ...
 @overload
 def handler(
     name: str, *, settings: type[S], **options: Unpack[Options]
-) -> Callable[[Function[S, None]], Handler]: ...
+) -> Callable[[Function[Any, S, None]], Handler]: ...
+@overload
+def handler(
+    name: str, *, settings: type[S], where: Where[W], **options: Unpack[Options]
+) -> Callable[[Function[W, S, None]], Handler]: ...
 @overload
 def handler(
     name: str, *, lifespan: Callable[[], AbstractAsyncContextManager[T]], **options: Unpack[Options]
-) -> Callable[[Function[None, T]], Handler]: ...
+) -> Callable[[Function[Any, None, T]], Handler]: ...
+@overload
+def handler(
+    name: str,
+    *,
+    lifespan: Callable[[], AbstractAsyncContextManager[T]],
+    where: Where[W],
+    **options: Unpack[Options],
+) -> Callable[[Function[W, None, T]], Handler]: ...
 @overload
 def handler(
     name: str,
@@ -140,9 +158,23 @@ def handler(
     settings: type[S],
     lifespan: Callable[[S], AbstractAsyncContextManager[T]],
     **options: Unpack[Options],
-) -> Callable[[Function[S, T]], Handler]: ...
+) -> Callable[[Function[Any, S, T]], Handler]: ...
+@overload
 def handler(
-    name: str, *, settings: Any = None, lifespan: Lifespan | None = None, **options: Unpack[Options]
+    name: str,
+    *,
+    settings: type[S],
+    lifespan: Callable[[S], AbstractAsyncContextManager[T]],
+    where: Where[W],
+    **options: Unpack[Options],
+) -> Callable[[Function[W, S, T]], Handler]: ...
+def handler(
+    name: str,
+    *,
+    settings: Any = None,
+    lifespan: Lifespan | None = None,
+    where: Any = None,
+    **options: Unpack[Options],
 ) -> Callable[[Any], Handler]:
     """Declare a handler.
 
@@ -182,7 +214,7 @@ def handler(
                 f"handler {checks.shown(name)}: a name is lower case letters, digits, dots and dashes, at most 64"
             )
         try:
-            made, fault = _made(name, function, settings, lifespan, options)
+            made, fault = _made(name, function, settings, lifespan, where, options)
         except Exception as error:  # an argument of which no check knows
             raise HandlerError(f"handler {name!r}: {' '.join(str(error).split())}") from error
         if made is None or fault:
@@ -193,7 +225,7 @@ def handler(
 
 
 def _made(
-    name: str, function: Any, settings: Any, lifespan: Lifespan | None, options: Options
+    name: str, function: Any, settings: Any, lifespan: Lifespan | None, where: Any, options: Options
 ) -> tuple[Handler | None, str | None]:
     """Return the handler, and what is wrong with it."""
     chosen: dict[str, Any] = dict(options)
@@ -206,6 +238,7 @@ def _made(
         models=payload_models(function, on),
         settings=settings,
         lifespan=lifespan,
+        where=where,
         is_async=inspect.iscoroutinefunction(function),
         calls=frozenset(calls),
         **chosen,
