@@ -55,7 +55,7 @@ def test_actions_and_writes_have_their_effect(fake_ampeco):
 def test_a_body_that_the_contract_does_not_allow_is_refused(fake_ampeco):
     with pytest.raises(Invalid):
         fake_ampeco.sync_client().call(
-            "POST", "/public-api/actions/user/v1.0/7/add-balance", body={"amount": "much"}
+            "POST", "/public-api/actions/users/v1.0/7/add-balance", body={"amount": "much"}
         )
 
 
