@@ -240,7 +240,7 @@ def _made(
         lifespan=lifespan,
         where=where,
         is_async=inspect.iscoroutinefunction(function),
-        calls=frozenset(calls),
+        calls=frozenset(map(str, calls)),
         **chosen,
     )
     return made, _fault(made)

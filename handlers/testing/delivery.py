@@ -18,9 +18,9 @@ from eventlog.record import NO_TIME, StoredEvent
 from handlers.declaration import Handler
 from handlers.discovery import Found
 from handlers.event import Event
-from handlers.testing.fake_ampeco import FakeAmpeco
+from handlers.testing.fake_ampeco import FakeAmpeco, UndeclaredCall
 from handlers.testing.memory import Memory
-from handlers.testing.outcome import Outcome, UndeclaredCall, outcome_from
+from handlers.testing.outcome import Outcome, outcome_from
 from workers.delivery.attempt import Attempt, Runtime, run
 from workers.delivery.manual_run import try_out
 from workers.delivery.runtimes import without_clients

@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from ampeco.client import AsyncClient, Client
 from ampeco.errors import ApiError, NoAnswer, NotSent
-from ampeco.operations import OPERATIONS, VERSIONS
+from ampeco.operations import OPERATIONS, VERSIONS, Operation, is_declared, operation_at
 from ampeco.simulator.api.call import Call
 from ampeco.simulator.api.operation_answers import OperationAnswers
 from ampeco.simulator.api.routing import Routes
@@ -24,6 +24,7 @@ from ampeco.simulator.fleet.scenario import Scenario
 from ampeco.simulator.model import Refused
 from ampeco.simulator.store import Document, Store
 from ampeco.simulator.tenant import Tenant
+from handlers.names import CallName
 from handlers.testing.canned import Canned, CannedAnswers, status_of
 from handlers.testing.clock import Clock
 from handlers.testing.fields import plain
@@ -32,6 +33,10 @@ TOKEN = "token-of-the-fake"  # noqa: S105 - of a pretend tenant
 _URL = "http://127.0.0.1"  # an address that no proxy setting of the environment applies to
 
 Unknown = Literal["404", "example"]
+
+
+class UndeclaredCall(AssertionError):
+    """A handler called an action that its declaration, or the fake's `calls`, does not name."""
 
 
 class Called(NamedTuple):
@@ -64,13 +69,22 @@ class FakeAmpeco:
     Args:
         clock: its time; moved where a client would wait before it repeats a request.
         unknown: what reading an object that was not seeded answers: `404`, or an `example` of the contract.
+        calls: the actions that may be called; any other raises `UndeclaredCall`. None leaves it to `deliver`, which
+            checks the declaration of the handler.
 
     Attributes:
         calls: every request, oldest first.
     """
 
-    def __init__(self, *, clock: Clock | None = None, unknown: Unknown = "404") -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        unknown: Unknown = "404",
+        calls: Sequence[CallName] | None = None,
+    ) -> None:
         self.clock = clock or Clock()
+        self._declared = calls
         self.calls: list[Called] = []
         self._canned = CannedAnswers()
         self._store = Store(_Examples() if unknown == "example" else _Nothing())
@@ -152,9 +166,11 @@ class FakeAmpeco:
         try:
             match = _routes().match(request.method, path)
         except Refused as refusal:
+            self._check_declared(operation_at(request.method, path), path)
             canned = self._canned.next(plain_name)
             return self._said(plain_name, path, raw, canned or _refused(refusal))
         name = match.operation.name
+        self._check_declared(match.operation, path)
         canned = self._canned.next(plain_name) or self._canned.next(name)
         if canned is None:
             pairs = tuple(request.url.params.multi_items())
@@ -165,6 +181,11 @@ class FakeAmpeco:
             except Refused as refusal:
                 canned = _refused(refusal)
         return self._said(name, path, raw, canned)
+
+    def _check_declared(self, operation: Operation, path: str) -> None:
+        if self._declared is None or operation.kind == "read" or is_declared(self._declared, operation, path):
+            return
+        raise UndeclaredCall(f"{operation.name} was called, and calls=[...] does not name it")
 
     def _said(self, name: str, path: str, raw: bytes, canned: Canned) -> httpx2.Response:
         body = json.loads(raw) if raw else None

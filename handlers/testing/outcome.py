@@ -16,10 +16,6 @@ _IN_WORDS = frozenset({"skipped", "retry-asked", "not-yet", "gave-up"})
 """Reasons that say no more than their kind: what the author said is more."""
 
 
-class UndeclaredCall(AssertionError):
-    """The handler called an action that its declaration does not name, and caught the error."""
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one attempt ended.

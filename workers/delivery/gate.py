@@ -55,17 +55,16 @@ def _note(attempt: Attempt, operation: Operation, path: str, outcome: str, statu
 class LazySteps:
     """The once-only steps of an attempt. `made` stays None until the handler needs them: most never do."""
 
-    __slots__ = ("_attempt", "_handler", "_make", "made")
+    __slots__ = ("_attempt", "_handler", "made")
 
     def __init__(self, handler: Handler, attempt: Attempt) -> None:
         self._attempt = attempt
         self._handler = handler
-        self._make = attempt.steps
         self.made: Stepping | None = None
 
     def _get(self) -> Stepping:
         if self.made is None:
-            self.made = self._make()
+            self.made = self._attempt.steps()
         return self.made
 
     async def once(self, step: str, call: Callable[[], Any], **how: Any) -> Any:

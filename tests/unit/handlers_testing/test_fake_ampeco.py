@@ -18,7 +18,7 @@ from ampeco.errors import (
     ServerFault,
 )
 from handlers import Context, SyncContext
-from handlers.testing import FakeAmpeco
+from handlers.testing import FakeAmpeco, UndeclaredCall
 
 
 def test_what_was_seeded_exists_and_nothing_else(fake_ampeco):
@@ -131,3 +131,12 @@ def test_a_context_can_be_made_by_hand(fake_ampeco):
     asyncio.run(use())
     threaded = SyncContext(ampeco=fake_ampeco.sync_client, settings=None, state=None)
     assert threaded.ampeco.resources.users.read(7).id == "7"
+
+
+def test_a_fake_that_knows_the_declared_actions_fails_on_others():
+    client = FakeAmpeco(calls=["charge-point.reset"]).sync_client()
+    client.actions.charge_point.reset(12, "soft")
+    with pytest.raises(UndeclaredCall, match=r"user\.add-balance"):
+        client.actions.user.add_balance(7, amount=2.0, reason="refund")
+    with pytest.raises(UndeclaredCall, match="wash"):
+        client.call("POST", "/public-api/actions/session/v9.0/7/wash")
