@@ -51,11 +51,9 @@ class Backoff:
     jitter: bool = True
 
 
-W = TypeVar("W", bound=Payload | Raw)
-Function: TypeAlias = (
-    Callable[[Event[W], Context[S, T]], Awaitable[None]] | Callable[[Event[W], SyncContext[S, T]], None]
-)
-Where: TypeAlias = Callable[[Event[W]], bool]
+E = TypeVar("E", bound=Event[Any])
+Function: TypeAlias = Callable[[E, Context[S, T]], Awaitable[None]] | Callable[[E, SyncContext[S, T]], None]
+Where: TypeAlias = Callable[[E], bool]
 Lifespan: TypeAlias = Callable[..., AbstractAsyncContextManager[Any]]
 
 
@@ -124,50 +122,32 @@ class Options(TypedDict, total=False):
     strict: bool
 
 
-# Two of each: a `where` has to accept the event of its handler; without one there is nothing to compare.
-@overload
-def handler(name: str, **options: Unpack[Options]) -> Callable[[Function[Any, None, None]], Handler]: ...
+# `where` has to accept the event that its handler accepts.
 @overload
 def handler(
-    name: str, *, where: Where[W], **options: Unpack[Options]
-) -> Callable[[Function[W, None, None]], Handler]: ...
+    name: str, *, where: Where[E] | None = ..., **options: Unpack[Options]
+) -> Callable[[Function[E, None, None]], Handler]: ...
 @overload
 def handler(
-    name: str, *, settings: type[S], **options: Unpack[Options]
-) -> Callable[[Function[Any, S, None]], Handler]: ...
-@overload
-def handler(
-    name: str, *, settings: type[S], where: Where[W], **options: Unpack[Options]
-) -> Callable[[Function[W, S, None]], Handler]: ...
-@overload
-def handler(
-    name: str, *, lifespan: Callable[[], AbstractAsyncContextManager[T]], **options: Unpack[Options]
-) -> Callable[[Function[Any, None, T]], Handler]: ...
+    name: str, *, settings: type[S], where: Where[E] | None = ..., **options: Unpack[Options]
+) -> Callable[[Function[E, S, None]], Handler]: ...
 @overload
 def handler(
     name: str,
     *,
     lifespan: Callable[[], AbstractAsyncContextManager[T]],
-    where: Where[W],
+    where: Where[E] | None = ...,
     **options: Unpack[Options],
-) -> Callable[[Function[W, None, T]], Handler]: ...
+) -> Callable[[Function[E, None, T]], Handler]: ...
 @overload
 def handler(
     name: str,
     *,
     settings: type[S],
     lifespan: Callable[[S], AbstractAsyncContextManager[T]],
+    where: Where[E] | None = ...,
     **options: Unpack[Options],
-) -> Callable[[Function[Any, S, T]], Handler]: ...
-@overload
-def handler(
-    name: str,
-    *,
-    settings: type[S],
-    lifespan: Callable[[S], AbstractAsyncContextManager[T]],
-    where: Where[W],
-    **options: Unpack[Options],
-) -> Callable[[Function[W, S, T]], Handler]: ...
+) -> Callable[[Function[E, S, T]], Handler]: ...
 def handler(
     name: str,
     *,

@@ -54,8 +54,8 @@ def test_two_boxes_know_nothing_of_each_other() -> None:
         assert two.state()["scenario"]["running"] is False
 
 
-def test_objects_exist_that_were_seeded(tenant_in_a_box):
-    box = tenant_in_a_box
+def test_objects_exist_that_were_seeded(ampeco_tenant):
+    box = ampeco_tenant
     assert box.seed("users", 7, balance=12.5)["id"] == 7
     assert box.seed("users", 7, first_name="Ada") == {"id": 7, "balance": 12.5, "firstName": "Ada"}
     box.seed("users/7/notes", 1, note="Pays late")
@@ -65,6 +65,6 @@ def test_objects_exist_that_were_seeded(tenant_in_a_box):
         assert [user.id for user in client.resources.users.list()] == ["7"]
 
 
-def test_a_seed_that_names_no_object_is_refused(tenant_in_a_box):
+def test_a_seed_that_names_no_object_is_refused(ampeco_tenant):
     with pytest.raises(ValueError, match="refuses objects/users"):
-        tenant_in_a_box._ask("PUT", "objects/users", {})
+        ampeco_tenant._ask("PUT", "objects/users", {})
