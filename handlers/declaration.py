@@ -51,7 +51,7 @@ class Backoff:
     jitter: bool = True
 
 
-E = TypeVar("E", bound=Event[Any])
+E = TypeVar("E", bound=Event[Any], default=Event[Any])
 Function: TypeAlias = Callable[[E, Context[S, T]], Awaitable[None]] | Callable[[E, SyncContext[S, T]], None]
 Where: TypeAlias = Callable[[E], bool]
 Lifespan: TypeAlias = Callable[..., AbstractAsyncContextManager[Any]]
