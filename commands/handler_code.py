@@ -121,21 +121,24 @@ def the_handler(settings: Settings, name: str, load: Sequence[str]) -> Found:
 
 
 def _from_file(settings: Settings, path: Path) -> StoredEvent | None:
+    from ampeco.encodings import decoded
     from ampeco.errors import PayloadError
     from ampeco.notifications import parse
-    from eventlog.record import StoredEvent
+    from eventlog.record import StoredEvent, encoding_mark
     from receiver.claim import rules_of
 
     if not path.is_file():
         return None
     body = path.read_bytes()
     try:
-        found = parse(body, rules=rules_of(settings))
+        text, encoding = decoded(body)
+        found = parse(text, rules=rules_of(settings))
     except PayloadError as error:
         fault = f"{path}: {error.reason}; the file must hold a JSON object as AMPECO sends it"
         raise click.ClickException(fault) from None
     at_ms = now_ms()
-    return StoredEvent(0, f"{at_ms}-0", found.type, found.key, body, at_ms)
+    marks = (encoding_mark(encoding),) if encoding else ()
+    return StoredEvent(0, f"{at_ms}-0", found.type, found.key, body, at_ms, marks=marks)
 
 
 async def _from_log(settings: Settings, id: str) -> StoredEvent:

@@ -9,6 +9,7 @@ from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
+from ampeco.encodings import plain
 from ampeco.models.frozen import FreeObject, freeze
 from ampeco.models.payload import keep_body
 from ampeco.notifications import Payload
@@ -65,6 +66,7 @@ class Event(Generic[P]):
         occurred_at: the payload's own time (UTC), or None where it carries none.
         payload: typed as declared.
         raw: the bytes that AMPECO signed.
+        encoding: how `raw` stands for JSON text, e.g. `gzip` or `utf-16` (`ampeco.encodings`); empty for plain UTF-8.
         misfits: fields of the payload that do not fit their type, by dotted wire name, e.g. `session.energy`. An
             optional one is None; reading a required one raises `FieldMisfit`.
         maybe_repeat: an equal body was accepted before, and this may be the same event or another one.
@@ -83,7 +85,8 @@ class Event(Generic[P]):
     replayed: bool = False
     reconstructed: bool = False
     misfits: tuple[str, ...] = ()
+    encoding: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.payload, Raw):
-            keep_body(self.payload, self.raw)
+            keep_body(self.payload, plain(self.raw, self.encoding) if self.encoding else self.raw)

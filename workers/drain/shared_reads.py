@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from ampeco.encodings import plain_size
 from eventlog.lease import Claim, Read, wanted_types
-from eventlog.record import id_order
+from eventlog.record import StoredEvent, id_order
 from workers.delivery.shared_event import SharedEvent
 
 LANE_BYTES, TOTAL_BYTES = 16 << 20, 128 << 20
@@ -204,7 +205,7 @@ class DrainReads:
             return read
         events = [SharedEvent.of(event) for event in read.all_events]
         until = id_order(read.scanned)
-        weight = sum(_EVENT_BYTES + _PARSED * len(event.body) for event in events)
+        weight = sum(_EVENT_BYTES + _PARSED * _text_bytes(event) for event in events)
         new = _Range(id_order(after), until, read.scanned, read.types, events, read.exhausted, weight)
         self._reads.put(self.lane, new)
         return replace(read, events=_wanted(events, wanted_types(self.wants)))
@@ -238,6 +239,10 @@ class DrainReads:
                     return Claim(events[count - 1].stream_id, events[:count], exhausted=False)
                 return Claim(each.until_id, events, exhausted=each.exhausted and bool(events))
         return None
+
+
+def _text_bytes(event: StoredEvent) -> int:
+    return plain_size(event.body) if event.marks else len(event.body)  # an encoded body has a mark
 
 
 def _wanted(events: Sequence[SharedEvent], types: frozenset[str]) -> Sequence[SharedEvent]:
