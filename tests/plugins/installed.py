@@ -38,7 +38,7 @@ class Installed:
         return {**kept, "PATH": f"{self.bin}{os.pathsep}{kept.get('PATH', os.defpath)}", "NO_COLOR": "1"}
 
     def run(
-        self, *command: str, cwd: Path, environ: Mapping[str, str] | None = None, timeout_s: float = 60
+        self, *command: str, cwd: Path, environ: Mapping[str, str] | None = None, timeout_s: float = 240
     ) -> subprocess.CompletedProcess[str]:
         """Run one of its programs to the end."""
         return subprocess.run(
