@@ -26,10 +26,15 @@ _END_S = 1.0
 
 @dataclass(frozen=True)
 class Checked:
-    """The handlers that were found, as documents, and the faults: a source and what is wrong with it."""
+    """The handlers that were found, as documents, and the faults: a source and what is wrong with it.
+
+    Attributes:
+        off: names of installed handlers that are not enabled.
+    """
 
     handlers: tuple[dict[str, Any], ...]
     faults: tuple[dict[str, str], ...]
+    off: tuple[str, ...] = ()
 
 
 def check_plugins(
@@ -68,7 +73,7 @@ def check_plugins(
             os.waitpid(child, 0)
     for kind, value in said:
         if kind == "checked":
-            return Checked(tuple(value["handlers"]), tuple(value["faults"]))
+            return Checked(tuple(value["handlers"]), tuple(value["faults"]), tuple(value["off"]))
     source = next((value for kind, value in reversed(said) if kind == "loading"), "plugins")
     raised = next((value for kind, value in said if kind == "raised"), None)
     if raised is None:
@@ -147,7 +152,11 @@ def _found(
         for item in asked
         if (said := fault_of(item)) is not None
     ]
-    return {"handlers": [describe(item) for item in asked], "faults": faults}
+    return {
+        "handlers": [describe(item) for item in asked],
+        "faults": faults,
+        "off": [] if files else found.off,
+    }
 
 
 def _ended_by_itself(child: int) -> int | None:

@@ -72,8 +72,10 @@ class Scripts:
         def bound(name: str) -> Script:
             return Script(client, name, route)
 
+        self.announce = bound("announce")
         self.append = bound("append")
         self.beat = bound("beat")
+        self.behind = bound("behind")
         self.claim = bound("claim")
         self.close_gap = bound("close_gap")
         self.count = bound("count")
@@ -90,6 +92,7 @@ class Scripts:
         self.ledger_finish = bound("ledger_finish")
         self.lost = bound("lost")
         self.match = bound("match")
+        self.note = bound("note")
         self.pause = bound("pause")
         self.present = bound("present")
         self.probe = bound("probe")
@@ -101,6 +104,7 @@ class Scripts:
         self.reopen = bound("reopen")
         self.resume = bound("resume")
         self.retire = bound("retire")
+        self.sample = bound("sample")
         self.spread = bound("spread")
         self.standing = bound("standing")
         self.step = bound("step")

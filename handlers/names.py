@@ -22,8 +22,24 @@ def other(name: str) -> Other:
     return Other(name)
 
 
-TypeName: TypeAlias = NotificationName | Literal["*", "receiver.gap.closed"] | Other
-"""What `on=` may hold: a notification type, an event of this service, or `*` for everything."""
+InternalName: TypeAlias = Literal[
+    "receiver.delivery.dead",
+    "receiver.gap.closed",
+    "receiver.gap.opened",
+    "receiver.handler.behind",
+    "receiver.handler.faulty",
+    "receiver.handler.paused",
+    "receiver.log.full",
+    "receiver.quarantine.added",
+    "receiver.registration.changed",
+    "receiver.registration.failed",
+    "receiver.shape.drifted",
+    "receiver.started",
+]
+"""An event that this service makes itself."""
+
+TypeName: TypeAlias = NotificationName | InternalName | Literal["*"] | Other
+"""What `on=` may hold: a notification type, an event of this service, or `*` for everything of AMPECO's."""
 
 CallName: TypeAlias = ActionName | Other
 """What `calls=` may hold."""

@@ -243,7 +243,7 @@ for lane, names in pairs(touched) do
     if not wanted_by[name] then
       wanted_by[name] = {}
       for _, queue in ipairs(queues) do
-        if serves(queue, name) or serves(queue, '*') then table.insert(wanted_by[name], queue) end
+        if serves(queue, name) or (not is_internal(name) and serves(queue, '*')) then table.insert(wanted_by[name], queue) end
       end
     end
     if #wanted_by[name] > 0 then
@@ -269,6 +269,7 @@ for lane, names in pairs(touched) do
   for name, by in pairs(names) do
     add(lane .. '|' .. ((routes[name] or '') ~= '' and name or OTHERS), by)
     add(lane .. '|', by)
+    if is_internal(name) then add(lane .. '|' .. INTERNAL, by) end
   end
 end
 if #fields > 0 then

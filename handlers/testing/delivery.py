@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from eventlog.record import NO_TIME, StoredEvent
+from eventlog.record import NO_TIME, StoredEvent, encoding_mark
 from handlers.declaration import Handler
 from handlers.discovery import Found
 from handlers.event import Event
@@ -88,6 +88,8 @@ def stored_event(event: Event[Any]) -> StoredEvent:
     """Return an event as it lies in the log."""
     lane, _, stream_id = event.id.partition("-")
     at = event.occurred_at
+    marks = ["maybe_repeat"] if event.maybe_repeat else []
+    marks += [encoding_mark(event.encoding)] if event.encoding else []
     return StoredEvent(
         int(lane),
         stream_id,
@@ -95,7 +97,7 @@ def stored_event(event: Event[Any]) -> StoredEvent:
         event.key,
         event.raw,
         round(event.received_at.timestamp() * 1000),
-        marks=("maybe_repeat",) if event.maybe_repeat else (),
+        marks=tuple(marks),
         occurred_at_us=NO_TIME if at is None else round((at - _EPOCH).total_seconds() * 1_000_000),
     )
 

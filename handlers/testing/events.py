@@ -16,7 +16,8 @@ from ampeco.literals import NotificationName
 from ampeco.models.reading import read_payload
 from ampeco.notifications import KNOWN_TYPES, MODELS, UNCONFIRMED_TYPES, Payload, read, spellings
 from handlers.event import Event, Raw
-from handlers.names import Other
+from handlers.internal import PAYLOADS
+from handlers.names import InternalName, Other
 from handlers.testing.clock import Clock
 from handlers.testing.fields import write
 
@@ -38,7 +39,7 @@ def event_of(
 ) -> Event[P]: ...
 @overload
 def event_of(
-    of: NotificationName | Other,
+    of: NotificationName | InternalName | Other,
     *,
     sample: Sample = ...,
     clock: Clock | None = ...,
@@ -74,13 +75,15 @@ def event_of(
     return event_from(json.dumps(body).encode(), type=name, model=model, clock=clock)
 
 
-def samples_of(of: NotificationName | Other | type[Payload]) -> list[Event[Any]]:
+def samples_of(of: NotificationName | InternalName | Other | type[Payload]) -> list[Event[Any]]:
     """Make an event of each sample of a type, the fullest first."""
     name, model = _type_of(of)
     return [event_from(each.raw, type=name, model=model) for each in samples(name)]
 
 
-def variants_of(of: NotificationName | Other | type[Payload]) -> Iterator[tuple[str, Event[Any]]]:
+def variants_of(
+    of: NotificationName | InternalName | Other | type[Payload],
+) -> Iterator[tuple[str, Event[Any]]]:
     """Make an event of each body that the contract allows for a type, and say what is special about it.
 
     In one of them each optional field is absent, in one each nullable field is null, and each known word of a state
@@ -113,7 +116,7 @@ def event_from(
     received_at: datetime = (clock or Clock()).now()
     payload: Payload | Raw = Raw(data)
     misfits: tuple[str, ...] = ()
-    model = model or MODELS.get(name)
+    model = model or _model_of(name)
     if model is not None:
         payload, misfits = read_payload(model, data)
     return Event(
@@ -135,11 +138,13 @@ def known_types() -> tuple[str, ...]:
 
 def _type_of(of: Any) -> tuple[str, type[Payload] | None]:
     if isinstance(of, str):
-        if of in MODELS or samples(of):
-            return of, MODELS.get(of)
+        if (model := _model_of(of)) is not None or samples(of):
+            return of, model
         if isinstance(of, Other):
             return str(of), None
-        near = difflib.get_close_matches(of, {**KNOWN_TYPES, **UNCONFIRMED_TYPES}, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(
+            of, {**KNOWN_TYPES, **UNCONFIRMED_TYPES, **PAYLOADS}, n=1, cutoff=0.5
+        )
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise LookupError(f"there is no sample of {of!r}: {hint}a newer type is written as other({of!r})")
     names: tuple[str, ...] = of.notification_types
@@ -147,6 +152,10 @@ def _type_of(of: Any) -> tuple[str, type[Payload] | None]:
         raise LookupError(f"{of.__name__} names no notification types")
     preferred = spellings(names[0])[0]
     return (preferred if preferred in names else names[0]), of
+
+
+def _model_of(name: str) -> type[Payload] | None:
+    return MODELS.get(name) or PAYLOADS.get(name)
 
 
 def _sample_body(name: str, sample: Sample) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import pytest
 
 from ampeco.notifications import KNOWN_TYPES, HardwareStatus, Payload, SessionStartStop, SessionUpdate
 from ampeco.states import Hardware
 from handlers import other
+from handlers.internal import PAYLOADS
+from handlers.names import InternalName
 from handlers.testing import ABSENT, Clock, event_from, event_of, known_types, samples_of, variants_of
 
 
@@ -32,6 +34,15 @@ def test_there_is_an_event_of_every_type(name):
 def test_every_variant_is_an_event_without_misfits(name):
     for about, event in variants_of(name):
         assert (event.type, event.misfits) == (name, ()), about
+
+
+@pytest.mark.parametrize("name", get_args(InternalName))
+def test_events_of_this_service_can_be_made_too(name):
+    assert isinstance(event_of(name).payload, PAYLOADS[name])
+
+
+def test_every_event_of_this_service_is_a_name_for_type_checkers():
+    assert set(get_args(InternalName)) == PAYLOADS.keys()
 
 
 def test_fields_are_changed_by_their_names_in_python_or_on_the_wire():
