@@ -94,6 +94,7 @@ class Scripts:
         self.present = bound("present")
         self.probe = bound("probe")
         self.pulse = bound("pulse")
+        self.put_shape = bound("put_shape")
         self.read_at_once = bound("read_at_once")
         self.recompute = bound("recompute")
         self.remembers = bound("remembers")

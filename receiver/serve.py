@@ -50,6 +50,7 @@ from receiver.registrar import Access, Registrar
 from receiver.request_body import Limits
 from receiver.secret_files import SecretFiles
 from receiver.settings import Settings
+from receiver.shape_watch import ShapeWatch
 from receiver.sockets import Listeners, open_listeners
 from receiver.verification import Verifier
 
@@ -97,6 +98,9 @@ class Receiver:
             may_evict=settings.may_evict,
         )
         self._recollection = Recollection(self._log, self._waker.wake, self._metrics)
+        self._shapes = ShapeWatch(
+            self._log, self._recollection.accepted_since, self._waker.wake, self._metrics
+        )
         self._commit = GroupCommit(self._recollection.append, self._endpoint_log)
         self._metrics.waiting_bytes.set_function(lambda: self._commit.waiting_bytes)
         self._verifier = Verifier(
@@ -227,6 +231,7 @@ class Receiver:
                     if await self._recollection.check():
                         await self._check_durability()
                     await self._heartbeat.beat()
+                    await self._shapes.look()
             self._endpoint_log.flush()
             # For the shared counts of several processes.
             self._metrics.waiting_bytes.set(self._commit.waiting_bytes)
