@@ -176,10 +176,10 @@ def has_news(before: Shape, now: Shape) -> bool:
 
 def _named(value: Mapping[str, Any], known: Known) -> Iterable[tuple[str, Any]]:
     """Yield the fields of an object; `*` stands for each name that may be data."""
-    unknown = [name for name in value if not known(name)]
-    is_map = len(unknown) > _MOST_UNKNOWN
-    hidden = {name for name in unknown if is_map or not _is_field(name)}
-    return ((MAP if name in hidden else name, inner) for name, inner in value.items())
+    unknown = {name for name in value if not known(name)}
+    if unknown and (len(unknown) > _MOST_UNKNOWN or not all(map(_is_field, unknown))):
+        return ((MAP if name in unknown else name, inner) for name, inner in value.items())
+    return value.items()
 
 
 def _is_field(name: str) -> bool:
@@ -188,18 +188,22 @@ def _is_field(name: str) -> bool:
 
 
 def _fold_maps(shape: Shape, known: Known) -> None:
-    """Turn objects with too many names into maps, here and in what was seen before, so that the names go."""
+    """Put `*` for all unknown names of an object that has many of them, or had, so that those names go."""
+    while maps := _maps(shape, known):
+        before, shape.paths = shape.paths, {}
+        for path, place in before.items():
+            _add(shape, _folded(path, maps, known), place)
+
+
+def _maps(shape: Shape, known: Known) -> set[str]:
     unknown: Counter[str] = Counter()
     for path in shape.paths:
         parent, name = split(path)
         if name and name != MAP and not known(name):
             unknown[parent] += 1
-    maps = {parent for parent, number in unknown.items() if number > _MOST_UNKNOWN}
-    if not maps:
-        return
-    before, shape.paths = shape.paths, {}
-    for path, place in before.items():
-        _add(shape, _folded(path, maps, known), place)
+    return {
+        parent for parent, n in unknown.items() if n > _MOST_UNKNOWN or joined(parent, MAP) in shape.paths
+    }
 
 
 def _folded(path: str, maps: set[str], known: Known) -> str:

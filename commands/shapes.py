@@ -116,12 +116,12 @@ def _print(name: str, shape: Shape) -> None:
     print_table(_HEADS, [_cells(each) for each in document["fields"]])
     for drift in document["drifts"]:
         print_line(
-            f"  {drift['at']} {drift['path']}: {drift['what']}, against {_AGAINST.get(drift['against'], drift['against'])}"
+            f"  {drift['at']} {drift['path']}: {drift['what']}, against {_WORDS.get(drift['against'], '?')}"
         )
     print_line("")
 
 
-_AGAINST = {"contract": "the contract", "seen": "what was seen before"}
+_WORDS = {"seen": "what was seen before", "contract": "the contract"}
 
 
 def _cells(each: dict[str, Any]) -> tuple[object, ...]:
