@@ -1,4 +1,4 @@
-"""The watch over the structure of what arrives: shared by receivers, written rarely, told once, and shown by a command."""
+"""The watch over the structure of what arrives: shared by receivers, written rarely, told once, and shown."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ class Watched:
         """Accept one body in each check, and look."""
         for body in bodies:
             self.accepted.append((self.now_s, event(body)))
+            self.now_s += 1
             await self.watch.look()
             self.now_s += CHECK_S
 
@@ -245,7 +246,7 @@ def test_the_command_shows_fields_as_a_table_as_json_and_as_json_schema(cli, val
     assert "no receiver has looked" in cli("events", "shapes")[1]
     assert cli.json("events", "shapes") == []
     assert json.loads(cli("events", "shapes", "--json-schema")[1]).keys() == {"$schema"}
-    odd = session(newOne=1, **{f"{SECRET}@x.de": 1})
+    odd = {**session(newOne=1), "people": {f"{SECRET}@x.de": 1}}
 
     async def fill(log: EventLog) -> None:
         one = Watched(log)
@@ -266,7 +267,8 @@ def test_the_command_shows_fields_as_a_table_as_json_and_as_json_schema(cli, val
     assert (document["in_contract"], document["complete"], document["samples"]) == (True, True, 2)
     assert fields["session.id"]["kinds"] == {"string": 2}
     assert (fields["session.id"]["optional"], fields["session.id"]["contract"]) == (False, "fits")
-    assert (fields["session.*"]["optional"], fields["session.*"]["contract"]) == (False, "not-documented")
+    assert (fields["people.*"]["kinds"], fields["people.*"]["contract"]) == ({"integer": 1}, "not-documented")
+    assert (fields["people"]["optional"], fields["session.newOne"]["optional"]) == (True, True)
     assert fields["session.id"]["last_seen_at"].endswith("Z")
     assert "Mustermann" not in json.dumps(document)
 
