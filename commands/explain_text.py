@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from commands.events import REPEAT_WORDS
 from eventlog.clock import rfc3339
 from eventlog.duplicates import repeat_reason
+from eventlog.internal import is_internal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -214,6 +215,6 @@ def gap_words(gap: Gap) -> str:
 
 
 def _subscribed(found: Explanation, type: str) -> str:
-    if found.subscribed is None or type.startswith("receiver."):
+    if found.subscribed is None or is_internal(type):
         return ""
     return " (subscribed)" if type in found.subscribed else " (not among the subscribed types now)"

@@ -48,10 +48,12 @@ def check(files: Sequence[str], time_limit_s: float, as_json: bool) -> None:
     sys.path.insert(0, "")
     found = check_plugins(files, _declared, time_limit_s)
     if as_json:
-        print_json({"handlers": found.handlers, "faults": found.faults})
+        print_json({"handlers": found.handlers, "faults": found.faults, "off": found.off})
     else:
         heads = ("name", "source", "version", "order", "start", "queue", "calls", "types")
         print_table(heads, [[_cell(row[head]) for head in heads] for row in found.handlers])
+        if found.off:
+            print_line(f"off, until they are configured: {', '.join(found.off)}", err=True)
         for fault in found.faults:
             print_line(f"{fault['source']}: {fault['error']}", err=True)
     if found.faults:
@@ -111,6 +113,8 @@ def the_handler(settings: Settings, name: str, load: Sequence[str]) -> Found:
     for item in discovery.found:
         if item.handler.name == name:
             return item
+    if name in discovery.off:
+        raise SettingsError(name, "is switched off", "configure it; handlers/README.md says how")
     known = ", ".join(item.handler.name for item in discovery.found) or "none"
     faults = "".join(f"; faulty: {fault.source}: {fault.message}" for fault in discovery.faults)
     raise SettingsError(

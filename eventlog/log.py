@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import redis.asyncio
 
-from eventlog import heartbeat, ownership, readiness, registry, schedule
+from eventlog import heartbeat, internal, ownership, readiness, registry, schedule
 from eventlog.connection.pipeline import Channel
 from eventlog.duplicates import hash_of_entity
 from eventlog.scripts import ROUTE, Scripts
@@ -144,6 +144,7 @@ class EventLog:
     ready = readiness.ready
     beat = heartbeat.beat
     close_gap = heartbeat.close_gap
+    announce = internal.announce
 
     def key(self, *parts: object) -> str:
         """Return the full name of a key."""
@@ -180,8 +181,8 @@ class EventLog:
             elif isinstance(element, Unreadable):
                 lanes.append(-1)
                 arguments += (
-                    "q", "", element.reason, element.encoding, element.body, element.received_at_ms,
-                    element.key_id, element.mark, "", "", "", "", "",
+                    "q", self.lane_of(internal.QUARANTINE, b""), element.reason, element.encoding, element.body,
+                    element.received_at_ms, element.key_id, element.mark, "", "", "", "", "",
                 )  # fmt: skip
             else:
                 event = element.event

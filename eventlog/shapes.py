@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from eventlog.internal import SHAPE_DRIFTED, internal_event
+from eventlog.internal import SHAPE_DRIFTED, internal_event, key_of_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ async def put_shape(
     """
     arguments = [log.prefix, type, before, after, _NO_LIMIT if is_known else MOST_TYPES]
     if drifted:
-        event = internal_event(SHAPE_DRIFTED, f"shape:{type}", {"eventType": type, "paths": list(drifted)})
+        event = internal_event(SHAPE_DRIFTED, key_of_shape(type), {"eventType": type, "paths": list(drifted)})
         arguments += event.arguments(log)
     outcome, wake = await log.scripts.put_shape(args=arguments)
     return Put(outcome.decode(), [queue.decode() for queue in wake])

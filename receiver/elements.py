@@ -17,12 +17,10 @@ from ampeco.encodings import MOST_BYTES, decoded
 from ampeco.errors import PayloadError
 from ampeco.names import NAME_MAX_BYTES
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, recognize
+from eventlog.internal import is_internal
 from eventlog.log import NewEvent, Unreadable, digest_of
 from eventlog.record import encoding_mark, written_mark
 from receiver.logging import get_logger
-
-RESERVED: Final = "receiver."
-"""Prefix of our own types. A request with such a type goes to the quarantine."""
 
 ENCODING_HEADER: Final = b"content-encoding"
 _PLAIN: Final = frozenset(("", "identity"))
@@ -74,7 +72,7 @@ class ElementReader:
         except Exception as error:  # noqa: BLE001 - our own fault must not lose a verified event
             _log.error("event.unreadable", error=type(error).__name__)
             return _unreadable(delivery, "parser-failed")
-        if found.type.startswith(RESERVED):
+        if is_internal(found.type):
             return _unreadable(delivery, "reserved-type")
         if len(found.type) * 4 > NAME_MAX_BYTES and len(found.type.encode()) > NAME_MAX_BYTES:
             return _unreadable(delivery, "type-too-long")
