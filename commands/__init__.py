@@ -48,6 +48,7 @@ COMMANDS = {
         "commands.quarantine:quarantine",
         "Inspect signed bodies that could not be read, and retry or discard them.",
     ),
+    "audit": ("commands.audit:audit", "Show who changed what by hand."),
     "settings": ("commands.settings:settings", "Show the resolved settings; secrets are masked."),
 }
 

@@ -74,6 +74,8 @@ class Scripts:
 
         self.announce = bound("announce")
         self.append = bound("append")
+        self.audit = bound("audit")
+        self.audit_untold = bound("audit_untold")
         self.beat = bound("beat")
         self.behind = bound("behind")
         self.claim = bound("claim")
