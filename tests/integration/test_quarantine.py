@@ -170,10 +170,7 @@ def test_a_selection_is_planned_first_and_what_cannot_be_read_stays(cli, site):
     found = cli.json("quarantine", "retry", "--since", "2h ago", "--yes")
     assert found["plan"]["unreadable"] == {"not-json": 1, "not-an-object": 1}
     assert (found["result"]["events"], found["result"]["unreadable"]) == (2, 2)
-    assert [event.key for event in sorted(site.events, key=lambda event: event.order)] == [
-        "session:1",
-        "session:2",
-    ]
+    assert sorted(event.key or "" for event in site.events) == ["session:1", "session:2"]
     assert site.left == [ids[3], ids[1]]
     assert cli("quarantine", "retry")[0] == 2
     assert cli("quarantine", "retry", "1-1", "--reason", "x")[0] == 2
@@ -328,7 +325,7 @@ def retry_by_hand(site: Site, stream_id: str) -> None:
 
 
 def test_killed_at_any_line_a_retry_makes_one_event(site):
-    """Every third line, from before the connection until after the answer."""
+    """Every fifth line, from before the connection until after the answer."""
     line, killed, early, late = 1, True, 0, 0
     while killed:
         (stream_id,) = site.put(unreadable(packed(line)))
@@ -339,16 +336,16 @@ def test_killed_at_any_line_a_retry_makes_one_event(site):
         retry_by_hand(site, stream_id)
         assert sum(event.key == f"session:{line}" for event in site.events) == 1
         assert site.left == []
-        line += 3
-    assert early > 20
-    assert late > 5
+        line += 5
+    assert early > 12
+    assert late > 3
 
 
 def test_two_retries_at_the_same_time_make_one_event_of_each(site):
     from commands.quarantine_plan import carried_out, planned
     from receiver.elements import ElementReader
 
-    ids = site.put(*(unreadable(packed(n)) for n in range(100)))
+    ids = site.put(*(unreadable(packed(n)) for n in range(1, 101)))
 
     async def retry(log: EventLog) -> dict[str, int]:
         plan = await planned(log, ElementReader(), ids, QuarantineFilter())
@@ -361,5 +358,5 @@ def test_two_retries_at_the_same_time_make_one_event_of_each(site):
     one, two = site.on_log(both)
     assert one["events"] + two["events"] == 100
     assert sorted(event.key for event in site.on_log(lambda log: list_events(log, limit=500))) == sorted(
-        f"session:{n}" for n in range(100)
+        f"session:{n}" for n in range(1, 101)
     )

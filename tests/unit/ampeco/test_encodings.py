@@ -82,7 +82,7 @@ def test_a_body_that_is_cut_off_or_changed_or_followed_by_something_is_damaged()
 
 def test_text_in_gzip_twice_is_no_json() -> None:
     with pytest.raises(PayloadError, match="not-json"):
-        read(*decoded(gzip.compress(gzip.compress(TEXT.encode()))))
+        read(decoded(gzip.compress(gzip.compress(TEXT.encode())))[0])
 
 
 @pytest.mark.parametrize(
