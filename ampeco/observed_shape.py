@@ -209,6 +209,8 @@ def _maps(shape: Shape, known: Known) -> set[str]:
 def _folded(path: str, maps: set[str], known: Known) -> str:
     """Return a path with `*` for each unknown name within one of these maps."""
     here, new = "", ""
+    if not path:
+        return path
     for step in path.replace("[]", ".[]").split("."):
         if step == "[]":
             here, new = here + step, new + step

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from eventlog.record import id_order
 from eventlog.text import bounded
@@ -25,7 +26,8 @@ _ITEMS: Final = 20  # of a list in a plan, and names in it
 _UNREADABLE: Final = "(written by another version)"
 
 
-class Act(NamedTuple):
+@dataclass(frozen=True)
+class Act:
     """One act.
 
     Attributes:
@@ -112,9 +114,11 @@ def _read(id: str, text: bytes) -> Act:
         if found["v"] != _VERSION:
             raise ValueError("another version")
         plan = found["plan"] if isinstance(found["plan"], dict) else {}
-        words = [bounded(str(found[name]), _TEXT_CHARS) for name in ("user", "host", "via", "what")]
-        count = found["count"]
-        return Act(*words, _bounded_plan(plan), count if type(count) is int else None, id)
+        user, host, via, what = (
+            bounded(str(found[name]), _TEXT_CHARS) for name in ("user", "host", "via", "what")
+        )
+        count = found["count"] if type(found["count"]) is int else None
+        return Act(user, host, via, what, _bounded_plan(plan), count, id)
     except (KeyError, RecursionError, TypeError, ValueError):
         return Act("", "", "", _UNREADABLE, {}, None, id)
 
@@ -128,5 +132,5 @@ def _bounded_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
 def _bounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         shown = [_bounded(item) for item in value[:_ITEMS]]
-        return shown if len(value) <= _ITEMS else [*shown, f"and {len(value) - _ITEMS} more"]
+        return shown if len(value) <= _ITEMS else [*shown[:-1], f"and {len(value) - _ITEMS + 1} more"]
     return value if isinstance(value, bool | int | float) else bounded(str(value), _TEXT_CHARS)

@@ -126,7 +126,7 @@ def test_what_is_kept_is_bounded(site, monkeypatch):
         assert len(acts) == 5
         assert len(acts[0].what) == 200
         assert len(acts[0].plan["text"]) == 200
-        assert acts[0].plan["ids"] == ["6"] * 20 + ["and 980 more"]
+        assert acts[0].plan["ids"] == ["6"] * 19 + ["and 981 more"]
         assert "none" not in acts[0].plan
 
     site.on_log(check)
