@@ -6,12 +6,13 @@ import hmac
 import json
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from ampeco.encodings import decoded
 from ampeco.simulator.delivery.sender import Sender
-from ampeco.simulator.switches import Habits
+from ampeco.simulator.switches import BodyEncoding, Habits
 from tests.unit.ampeco_simulator.listening import TOKEN, subscribe, until
 from tests.unit.ampeco_simulator.test_delivery import IMPATIENT, Scene, play
 
@@ -142,6 +143,19 @@ def test_bodies_can_be_wrapped_snake_case_and_with_other_ids() -> None:
         }
 
     play(story, with_habits(wrapped_payloads=True, payload_case="snake", payload_ids="text"))
+
+
+@pytest.mark.parametrize("encoding", get_args(BodyEncoding))
+def test_bodies_can_be_encoded_and_the_signature_covers_what_is_sent(encoding: str) -> None:
+    async def story(s: Scene) -> None:
+        await subscribe(s.client, s.receiver.url, "BootNotification")
+        await s.send("BootNotification", {"notification": "BootNotification", "chargePointId": 7})
+        await until(lambda: s.receiver.bodies)
+        text, found = decoded(s.receiver.bodies[0])
+        assert found == ("" if encoding == "utf-8" else encoding)
+        assert json.loads(text) == {"notification": "BootNotification", "chargePointId": 7}
+
+    play(story, with_habits(body_encoding=encoding))
 
 
 @pytest.mark.parametrize(
