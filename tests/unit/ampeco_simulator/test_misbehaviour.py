@@ -172,7 +172,8 @@ def test_the_time_is_signed_when_it_was_asked_for(order: str, separator: str) ->
         made = await s.client.post("/public-api/notifications/v2.0", json=wish)
         assert made.json()["data"]["includeTimestampInSignature"] is True
         await s.send("BootNotification", "x")
-        signed = Sender(s.tenant)._headers(s.tenant.deliveries[-1], s.tenant.habits)
+        sent = s.tenant.deliveries[-1]
+        signed = Sender(s.tenant)._headers(sent, sent.body, s.tenant.habits)
         parts = [signed["X-Timestamp"], "x"][:: 1 if order == "timestamp-body" else -1]
         message = separator.join(parts).encode()
         assert signed["X-Signature"] == hmac.digest(TOKEN.encode(), message, hashlib.sha256).hex()
@@ -183,7 +184,7 @@ def test_the_time_is_signed_when_it_was_asked_for(order: str, separator: str) ->
 
 def headers_of(s: Scene, notification: str) -> dict[str, str]:
     sent = next(made for made in reversed(s.tenant.deliveries) if made.notification == notification)
-    return Sender(s.tenant)._headers(sent, s.tenant.habits)
+    return Sender(s.tenant)._headers(sent, sent.body, s.tenant.habits)
 
 
 def test_each_delivery_has_the_documented_headers() -> None:
