@@ -34,18 +34,25 @@ QUIET = frozenset({"receiver.started"})
 class NotifySettings(BaseSettings, env_prefix="RECEIVER_NOTIFY_", env_ignore_empty=True):
     """Where to send which events."""
 
-    url: SecretStr | None = Field(None, description="where to POST; a secret")
-    url_file: Path | None = Field(None, description="file with that URL instead; read for each message")
+    url: SecretStr | None = Field(default=None, description="where to POST; a secret")
+    url_file: Path | None = Field(
+        default=None, description="file with that URL instead; read for each message"
+    )
     events: Annotated[tuple[str, ...], NoDecode] = Field(
-        tuple(sorted(PAYLOADS.keys() - QUIET)), description="the internal events to send, comma separated"
+        default=tuple(sorted(PAYLOADS.keys() - QUIET)),
+        description="the internal events to send, comma separated",
     )
     templates: dict[str, str] = Field(
-        {}, description='JSON object of templates, as `{"receiver.log.full": "Full: {reason}"}`'
+        default={}, description='JSON object of templates, as `{"receiver.log.full": "Full: {reason}"}`'
     )
-    field: str = Field("text", description="name of the JSON field with the text, as `content` for Discord")
-    name: str = Field("", description="name of this deployment; begins the text")
-    every_s: float = Field(30.0, ge=1.0, le=3_600.0, description="seconds between two messages of a process")
-    plain_http: bool = Field(False, validation_alias="AWR_ALLOW_PLAIN_HTTP")
+    field: str = Field(
+        default="text", description="name of the JSON field with the text, as `content` for Discord"
+    )
+    name: str = Field(default="", description="name of this deployment; begins the text")
+    every_s: float = Field(
+        default=30.0, ge=1.0, le=3_600.0, description="seconds between two messages of a process"
+    )
+    plain_http: bool = Field(default=False, validation_alias="AWR_ALLOW_PLAIN_HTTP")
 
     @field_validator("events", mode="before")
     @classmethod
@@ -55,8 +62,9 @@ class NotifySettings(BaseSettings, env_prefix="RECEIVER_NOTIFY_", env_ignore_emp
     @field_validator("events")
     @classmethod
     def _known(cls, events: tuple[str, ...]) -> tuple[str, ...]:
-        if not events or (unknown := sorted(set(events) - PAYLOADS.keys())):
-            named = f"has {unknown[0]!r}" if events else "is empty"
+        unknown = sorted(set(events) - PAYLOADS.keys())
+        if unknown or not events:
+            named = f"has {unknown[0]!r}" if unknown else "is empty"
             raise ValueError(f"{named}; the internal events are: {', '.join(sorted(PAYLOADS))}")
         return events
 

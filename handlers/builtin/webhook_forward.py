@@ -17,6 +17,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
+from ampeco.encodings import plain
 from handlers import Backoff, Context, Event, GiveUp, Raw, Retry, handler
 from handlers.builtin import secret_text
 from handlers.builtin.standard_webhooks import headers_of, keys_of
@@ -28,17 +29,19 @@ _URL, _SECRET = "RECEIVER_FORWARD_URL", "RECEIVER_FORWARD_SECRET"
 class ForwardSettings(BaseSettings, env_prefix="RECEIVER_FORWARD_", env_ignore_empty=True):
     """Where to send which events, and how to sign them."""
 
-    url: SecretStr | None = Field(None, description="where to POST; a secret")
-    url_file: Path | None = Field(None, description="file with that URL instead; read for each event")
+    url: SecretStr | None = Field(default=None, description="where to POST; a secret")
+    url_file: Path | None = Field(default=None, description="file with that URL instead; read for each event")
     secret: SecretStr | None = Field(
-        None,
+        default=None,
         description="`whsec_` and 24 to 64 bytes in base64; several, separated by commas, while it changes",
     )
-    secret_file: Path | None = Field(None, description="file with the secret instead; read for each event")
-    events: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="the types to send, comma separated; `*` for all but internal ones"
+    secret_file: Path | None = Field(
+        default=None, description="file with the secret instead; read for each event"
     )
-    plain_http: bool = Field(False, validation_alias="AWR_ALLOW_PLAIN_HTTP")
+    events: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="the types to send, comma separated; `*` for all but internal ones"
+    )
+    plain_http: bool = Field(default=False, validation_alias="AWR_ALLOW_PLAIN_HTTP")
 
     @field_validator("events", mode="before")
     @classmethod
@@ -123,13 +126,8 @@ def body_of(event: Event[Raw]) -> bytes:
 
 
 def _json_of(event: Event[Raw]) -> bytes:
-    """Return the bytes that AMPECO sent, so that no digit of a number is lost; other encodings as UTF-8."""
-    try:
-        if isinstance(json.loads(event.raw.decode("utf-8")), dict):
-            return event.raw
-    except ValueError:  # another encoding, which the log can read
-        pass
-    return json.dumps(event.payload.data, separators=(",", ":"), ensure_ascii=False).encode()
+    """Return the text that AMPECO sent, as UTF-8, so that no digit of a number is lost."""
+    return plain(event.raw, event.encoding) if event.encoding else event.raw
 
 
 @asynccontextmanager

@@ -472,7 +472,7 @@ def test_a_handler_that_is_behind_is_announced_unless_it_is_paused_or_only_waits
         assert await announce_behind(log, names, after_s=0.001) == []
         await log.append([event("B", "session:1"), event("A", "session:1")])
         assert await announce_behind(log, names, after_s=600) == []
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         assert await announce_behind(log, names, after_s=0.001) == ["default"]
         assert await announce_behind(log, names, after_s=0.001) == [], "once an hour"
         await drained(log, news)
