@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Replace what is stored of the structure of one type, if nobody else has, and announce drifts together with it.
 -- ARGV: prefix, type, the record as it was read ('' = there was none), the new one, most types, then the event that
 --   announces it (4 values), if there is one
