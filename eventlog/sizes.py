@@ -17,7 +17,7 @@ _LEDGER_PAGE = 2_000  # keys of Redis that one count looks at
 _TABLES = (
     "added", "audit", "counted", "counts", "cur", "door", "dropped", "fresh", "gaps", "gen", "handlers", "left",
     "minutes", "newest", "paused", "queues", "released", "replays", "retired", "routes", "runto", "shapes", "since",
-    "subscription", "tenant", "wants", "workers", "workers:beats",
+    "subscription", "tenant", "usual", "wants", "workers", "workers:beats",
 )  # fmt: skip
 
 
