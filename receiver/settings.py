@@ -7,7 +7,7 @@ This module opens no connection and knows nothing of handlers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from ampeco import base_url, key_text
+from ampeco.listed_types import LISTED_TYPES
 from ampeco.names import fault_of_queue, fault_of_type
 from ampeco.signature import SigningKey
 from eventlog.connection import cluster, credentials
@@ -49,6 +50,13 @@ def _types(values: tuple[str, ...]) -> tuple[str, ...]:
     for number, name in enumerate(values, 1):
         if fault := fault_of_type(name):
             raise ValueError(f"type {number} {fault}")
+    return values
+
+
+def _backfilled(values: tuple[str, ...]) -> tuple[str, ...]:
+    for name in values:
+        if name not in LISTED_TYPES:
+            raise ValueError(f"{name[:80]!r} is in no listing; possible are {', '.join(LISTED_TYPES)}")
     return values
 
 
@@ -189,6 +197,17 @@ class Settings(BaseModel):
     )
     notifications: Annotated[Names, AfterValidator(_types)] | None = Field(
         None, description="the types to subscribe (unset: those that the handlers want)"
+    )
+    backfill: Annotated[Names, AfterValidator(_backfilled)] | None = Field(
+        None,
+        description="types that are compared with AMPECO's listings after a gap; what is missing is appended, marked "
+        f"`reconstructed` (unset: none; possible: {', '.join(f'`{name}`' for name in LISTED_TYPES)})",
+    )
+    backfill_after_s: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="seconds after the resend until a gap is compared, for what is still on its way",
     )
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
         None,
@@ -355,18 +374,24 @@ def is_secret(name: str) -> bool:
 
 
 def load(
-    environ: Mapping[str, str], *, need: Iterable[str] = (), defaults: Mapping[str, str] | None = None
+    environ: Mapping[str, str],
+    *,
+    need: Iterable[str] = (),
+    defaults: Mapping[str, str] | None = None,
+    without: Collection[str] = (),
 ) -> Settings:
     """Read and check all settings.
 
     Args:
         need: names that the command demands; the API token satisfies `AWR_SIGNING_KEYS`.
         defaults: defaults of this command that differ from the general ones.
+        without: names that are read as if they were not set.
 
     Raises:
         SettingsError: the first fault found.
     """
-    values = {name: given.text for name, given in given_values(environ).items()}
+    environ = {name: text for name, text in environ.items() if name not in without}
+    values = {name: given.text for name, given in given_values(environ, without).items()}
     try:
         settings = Settings.model_validate(
             {"AWR_DATA_DIR": state_folder(environ), **(defaults or {}), **values}
@@ -418,9 +443,9 @@ def demand(settings: Settings, need: Iterable[str]) -> None:
             )
 
 
-def given_values(environ: Mapping[str, str]) -> dict[str, Given]:
+def given_values(environ: Mapping[str, str], without: Collection[str] = ()) -> dict[str, Given]:
     """Return what is set, unparsed: name -> text and source. Raises what `settings_source.read` raises."""
-    return settings_source.read(environ, FIELDS)
+    return settings_source.read(environ, FIELDS, without)
 
 
 def _first_fault(error: ValidationError) -> SettingsError:

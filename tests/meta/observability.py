@@ -32,9 +32,10 @@ class Family(NamedTuple):
 def families() -> list[Family]:
     """Every metric that a process of ours exposes, sorted by name."""
     from eventlog.registry import HandlerPosition
+    from eventlog.silence import Quiet
     from eventlog.usage import Standing
     from receiver.log_metrics import LogState
-    from receiver.metrics import Metrics, _Pairs, _Positions
+    from receiver.metrics import Metrics, _Missing, _Pairs, _Positions
 
     position = HandlerPosition("h", "1", ("t",), "default", "entity", 0, 0, 0, 0, stats={"misfit:t": 1})
     standing = Standing(0, 1, None, "", 0, 0, 0, 0)
@@ -48,7 +49,12 @@ def families() -> list[Family]:
     own = [_family(found, False, metrics) for found in metrics.registry.collect()]
     of_log = [
         _family(found, True, metrics)
-        for source in (_Positions([position], standing), _Pairs({"h": {"host:1": 1}}), state)
+        for source in (
+            _Positions([position], standing),
+            _Pairs({"h": {"host:1": 1}}),
+            _Missing([], Quiet(0, False)),
+            state,
+        )
         for found in source.collect()
     ]
     by_name = {family.name: family for family in (*of_log, *own)}
