@@ -19,7 +19,7 @@ class BudgetMetrics:
         """Yield the metrics. What no answer of AMPECO said is left out."""
         found = self._found
         calls = CounterMetricFamily(
-            "awr_api_calls", "Calls to AMPECO, by the share of the rate budget", labels=["share"]
+            "awr_api_calls", "Calls to AMPECO, by share of the rate budget", labels=["share"]
         )
         calls.add_metric(["reserved"], found.reserved)
         calls.add_metric(["ordinary"], found.ordinary)
@@ -31,10 +31,16 @@ class BudgetMetrics:
             "awr_api_paused_seconds", "Time for which AMPECO is not called, since it said so", found.paused_s
         )
         said = {
-            "awr_api_limit": ("Calls in one period, as AMPECO's last answers say", found.limit),
-            "awr_api_left": ("Calls left in this period, as AMPECO's last answers say", found.left),
+            "awr_api_limit": (
+                "Calls in one period, as AMPECO's answers say; absent while none does",
+                found.limit,
+            ),
+            "awr_api_left": (
+                "Calls left in this period; absent while no answer of AMPECO says so",
+                found.left,
+            ),
             "awr_api_learnt_calls_per_second": (
-                "Calls per second that refusals without a limit have left",
+                "Calls per second after 429s that name no limit; absent without",
                 found.learnt_per_s,
             ),
         }

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from ampeco.wire import WireRequest
 from eventlog.errors import LeaseLost
-from eventlog.step_ledger import Scope, StepLedger
+from eventlog.step_ledger import Scope, Standing
 from handlers.context import OnUncertain, Per
 from handlers.outcomes import Retry, StepRefused, StepUncertain
 from workers.once.serialization import check_returns, pack, unpack
@@ -29,6 +29,18 @@ MAX_NAME_CHARS = 200
 
 _LOOP_LOOK_S = 1.0
 R = TypeVar("R")
+
+
+class Ledger(Protocol):
+    """Where steps are recorded, as `eventlog.step_ledger.StepLedger` does in Redis."""
+
+    @property
+    def alive(self) -> bool: ...
+    async def begin(self, scope: Scope, step: str, nonce: str, *, again: bool) -> Standing: ...
+    async def finish(self, scope: Scope, step: str, nonce: str, result: str, fault: str) -> bool: ...
+    async def doubt(self, scope: Scope, step: str, nonce: str) -> bool: ...
+    async def clear(self, scope: Scope, step: str, nonce: str) -> bool: ...
+    async def keep(self, event_id: str) -> None: ...
 
 
 class Recorded(NamedTuple):
@@ -49,7 +61,7 @@ class Steps:
 
     def __init__(
         self,
-        ledger: StepLedger,
+        ledger: Ledger,
         event_id: str,
         key: str | None,
         loop: asyncio.AbstractEventLoop,
