@@ -16,8 +16,8 @@ _SAMPLES = 20  # for tables whose fields all have about one size
 _LEDGER_PAGE = 2_000  # keys of Redis that one count looks at
 _TABLES = (
     "added", "counted", "counts", "cur", "door", "fresh", "gaps", "gen", "handlers", "newest", "paused",
-    "queues", "released", "replays", "retired", "routes", "runto", "since", "subscription", "tenant", "wants",
-    "workers", "workers:beats",
+    "heard", "queues", "registration", "released", "replays", "replicas", "retired", "rotation", "routes", "runto",
+    "since", "subscription", "tenant", "wants", "workers", "workers:beats",
 )  # fmt: skip
 
 

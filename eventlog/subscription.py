@@ -1,35 +1,115 @@
-"""Store our notification subscription at AMPECO, and lock changes to it.
+"""Store our notification subscription at AMPECO, what AMPECO last confirmed of it, and the lock around changes.
 
-It also records whether two subscriptions of ours exist. The append script reads that: each notification then comes
-twice, signed with two keys.
+`subscription` holds the subscription itself, as releases before this one wrote it, and whether two of ours exist:
+the append script reads that, since each notification then comes twice, signed with two keys. `registration` holds
+what was seen at the last check. Earlier releases never touch it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
 
 from eventlog.duplicates import TWO_SINCE
+from eventlog.gap_records import Gaps, Reason
 from eventlog.log import EventLog
+from eventlog.text import bounded
+
+_MADE = 20  # subscriptions of ours whose key is remembered
+_DROPPED = 20
+_DETAIL_CHARS = 300
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Types that our notification subscription did not bring for a time.
+
+    Attributes:
+        since_ms: when they were last known to be delivered, or first known to be missing.
+    """
+
+    since_ms: int
+    types: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What the last check found.
+
+    Attributes:
+        now_ms: the clock of Redis, when this was read.
+        state: one word, such as `registered`, `removed` or `failed:unauthorized`; empty before the first check.
+        detail: what AMPECO said, for people.
+        key_id: the API token with which that was found.
+        confirmed_ms: when AMPECO last showed that all wanted types are subscribed.
+        looked_ms: the last check, successful or not.
+        retry_ms: when to try again after a failure.
+        covers: the types that AMPECO confirmed.
+        missing: by reason of a gap that is still open, the types that it costs.
+        removed_ms: since when the subscription is removed on request; nothing but `apply` makes a new one.
+        made: subscriptions that this log made, and the id of the key that each signs with.
+    """
+
+    now_ms: int
+    state: str = ""
+    detail: str = ""
+    key_id: str = ""
+    confirmed_ms: int | None = None
+    looked_ms: int | None = None
+    retry_ms: int | None = None
+    covers: frozenset[str] = frozenset()
+    missing: Mapping[Reason, Missing] = field(default_factory=dict)
+    removed_ms: int | None = None
+    made: Mapping[str, str] = field(default_factory=dict)
+
+
+class Closed(NamedTuple):
+    """The gaps that a confirmation closed: ids of their events, and the queues whose workers to wake."""
+
+    events: tuple[str, ...]
+    wake: tuple[str, ...]
 
 
 class SubscriptionStore:
-    """The `subscription` record of one log."""
+    """The `subscription` and `registration` records of one log."""
 
     def __init__(self, log: EventLog) -> None:
+        self._gaps = Gaps(log)
         self._redis = log.redis
         self._key = log.key("subscription")
+        self._registration = log.key("registration")
         self._lock_key = log.key("lock", "registration")
         self._unlock = log.scripts.unlock
 
     async def read(self) -> dict[str, str]:
-        """Return the stored fields, without `two_since`; empty when there are none."""
-        found = await self._redis.hgetall(self._key)
-        fields = {name.decode(): value.decode() for name, value in found.items()}
+        """Return the stored fields of the subscription, without `two_since`; empty when there are none."""
+        fields = _texts(await self._redis.hgetall(self._key))
         fields.pop(TWO_SINCE, None)
         return fields
 
+    async def registration(self) -> Registration:
+        """Return what the last check found."""
+        async with self._redis.pipeline(transaction=False) as asked:
+            asked.hgetall(self._registration)
+            asked.time()
+            found, (seconds, micros) = await asked.execute()
+        fields, now_ms = _texts(found), int(seconds) * 1000 + int(micros) // 1000
+        return Registration(
+            now_ms,
+            fields.get("state", ""),
+            fields.get("detail", ""),
+            fields.get("by", ""),
+            *(_number(fields.get(name)) for name in ("confirmed_ms", "looked_ms", "retry_ms")),
+            frozenset(filter(None, fields.get("covers", "").split(","))),
+            _missing(fields.get("lost", "")),
+            _number(fields.get("removed_ms")),
+            _object(fields.get("made", "")),
+        )
+
     async def remember(self, fields: Mapping[str, str]) -> None:
-        """Replace the stored fields, except `two_since`. Call it under the lock."""
+        """Replace the stored fields of the subscription, except `two_since`. Call it under the lock."""
         stale = (await self.read()).keys() - fields.keys()
         async with self._redis.pipeline(transaction=True) as changes:
             if stale:
@@ -38,8 +118,104 @@ class SubscriptionStore:
             await changes.execute()
 
     async def forget(self) -> None:
-        """Delete all fields, including `two_since`."""
-        await self._redis.delete(self._key)
+        """Delete the subscription, including `two_since`, and what AMPECO confirmed of it."""
+        async with self._redis.pipeline(transaction=True) as changes:
+            changes.delete(self._key)
+            changes.hdel(self._registration, "confirmed_ms", "covers", "lost", "state", "detail")
+            await changes.execute()
+
+    async def confirm(
+        self, subscription: Mapping[str, str], *, state: str, key_id: str, covers: Iterable[str]
+    ) -> Closed:
+        """Write down that AMPECO has our subscription, and close the gaps of what was missing until now.
+
+        A gap is recorded once, however often this is repeated after an interruption. Call it under the lock.
+
+        Args:
+            subscription: `id`, `callback_url`, `types` and `key_id`.
+            key_id: of the API token with which it was found.
+        """
+        before = await self.registration()
+        at = str(before.now_ms)
+        facts = {"state": state, "detail": "", "by": key_id, "covers": ",".join(sorted(covers))}
+        async with self._redis.pipeline(transaction=True) as changes:
+            changes.hset(self._key, mapping=dict(subscription))
+            changes.hset(self._registration, mapping={**facts, "confirmed_ms": at, "looked_ms": at})
+            changes.hdel(self._registration, "retry_ms")
+            await changes.execute()
+        closed: list[tuple[str, list[str]]] = []
+        for reason, found in before.missing.items():
+            until_ms = max(before.now_ms, found.since_ms)
+            noted = await self._gaps.note(
+                reason, found.since_ms, until_ms, sorted(found.types), callback_url=subscription["callback_url"]
+            )
+            closed += [noted] if noted else []
+        if before.missing:
+            await self._redis.hdel(self._registration, "lost")
+        return Closed(
+            tuple(event_id for event_id, _ in closed),
+            tuple({queue for _, queues in closed for queue in queues}),
+        )
+
+    async def note_missing(self, reason: Reason, types: Iterable[str], since_ms: int) -> None:
+        """Note that types are not delivered; `confirm` closes the gap. Call it under the lock.
+
+        What was noted before stays: the earliest moment, and all types.
+        """
+        before = (await self.registration()).missing
+        old = before.get(reason, Missing(since_ms, frozenset()))
+        now: dict[Reason, Missing] = {
+            **before,
+            reason: Missing(min(old.since_ms, since_ms), old.types.union(types)),
+        }
+        text = json.dumps({name: [one.since_ms, sorted(one.types)] for name, one in now.items()})
+        await self._redis.hset(self._registration, "lost", text)
+
+    async def note_state(
+        self, state: str, *, key_id: str, detail: str = "", retry_in_ms: int | None = None
+    ) -> None:
+        """Write down the outcome of a check that confirmed nothing, so that the other replicas need none of their own."""
+        now_ms = (await self.registration()).now_ms
+        fields = {
+            "state": state,
+            "detail": bounded(detail, _DETAIL_CHARS),
+            "by": key_id,
+            "looked_ms": str(now_ms),
+        }
+        async with self._redis.pipeline(transaction=True) as changes:
+            if retry_in_ms is None:
+                changes.hdel(self._registration, "retry_ms")
+            else:
+                fields["retry_ms"] = str(now_ms + retry_in_ms)
+            changes.hset(self._registration, mapping=fields)
+            await changes.execute()
+
+    async def note_made(self, subscription_id: str, key_id: str) -> None:
+        """Remember that we made a subscription, and the key that it signs with."""
+        made = {**(await self.registration()).made, subscription_id: key_id}
+        text = json.dumps(dict([*made.items()][-_MADE:]))
+        await self._redis.hset(self._registration, "made", text)
+
+    async def set_removed(self) -> None:
+        """Note that the subscription is removed on request. Nothing but `lift_removed` ends this."""
+        now_ms = (await self.registration()).now_ms
+        async with self._redis.pipeline(transaction=True) as changes:
+            changes.hdel(self._registration, "confirmed_ms", "covers", "lost", "retry_ms")
+            changes.hset(
+                self._registration,
+                mapping={"removed_ms": str(now_ms), "looked_ms": str(now_ms), "state": "removed", "detail": ""},
+            )
+            await changes.execute()
+
+    async def lift_removed(self) -> None:
+        """Let the subscription be made again."""
+        await self._redis.hdel(self._registration, "removed_ms", "looked_ms", "state")
+
+    async def drop_key(self, key_id: str) -> None:
+        """Note that receivers need no longer accept a key that was rotated away, unless their settings name it."""
+        raw = await self._redis.hget(self._registration, "dropped")
+        before = [name for name in (raw.decode() if raw else "").split(",") if name and name != key_id]
+        await self._redis.hset(self._registration, "dropped", ",".join([*before, key_id][-_DROPPED:]))
 
     async def set_two(self, now_ms: int) -> None:
         """Record that two subscriptions of ours exist, each with its own key. Call it before creating the second.
@@ -71,3 +247,23 @@ class SubscriptionStore:
     async def unlock(self, token: str) -> None:
         """Release the lock, unless another process holds it by now."""
         await self._unlock(args=[self._lock_key, token])
+
+
+def _texts(found: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in found.items()}
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text else None
+
+
+def _object(text: str) -> dict[str, Any]:
+    found = json.loads(text) if text else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _missing(text: str) -> dict[Reason, Missing]:
+    return {
+        cast("Reason", reason): Missing(since_ms, frozenset(types))
+        for reason, (since_ms, types) in _object(text).items()
+    }
