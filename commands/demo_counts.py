@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eventlog.heartbeat import GAP_CLOSED
+from eventlog.gap_records import GAP_CLOSED
 from eventlog.inspection.events import LogCounts
 from eventlog.registry import HandlerPosition
 

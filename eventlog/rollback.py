@@ -14,10 +14,11 @@ import structlog
 
 from eventlog.clock import rfc3339
 from eventlog.data_loss import Remembered, remembered
+from eventlog.gap_records import ROLLED_BACK
 from eventlog.log import EventLog
 from eventlog.record import id_order
 
-REASON = "redis-rolled-back"
+REASON = ROLLED_BACK
 SETTLE_MS = 3_000
 
 _log = structlog.get_logger()

@@ -11,11 +11,14 @@ from ampeco.notifications import Payload
 
 
 class GapClosed(Payload):
-    """The receiver was away for a while and is back: what failed meanwhile can be asked for.
+    """A time is over of which events may be missing, such as an outage of the receiver.
 
     Attributes:
-        from_at: last moment at which the endpoint was known to be open (UTC).
-        to_at: first moment at which it was known to be open again (UTC).
+        reason: why: `no-receiver` (AMPECO could not deliver), `not-subscribed` (nothing was subscribed),
+            `redis-rolled-back` (Redis lost what was accepted). Events of older receivers have none, and mean
+            `no-receiver`.
+        from_at: last moment before it, such as the last at which the endpoint was known to be open (UTC).
+        to_at: first moment after it (UTC).
         types: notification types that were subscribed.
         callback_url: where AMPECO delivers to, which identifies our notification subscription; None when the
             service does not register itself.
@@ -23,6 +26,7 @@ class GapClosed(Payload):
 
     notification_types: ClassVar[tuple[str, ...]] = ("receiver.gap.closed",)
 
+    reason: str = "no-receiver"
     from_at: datetime = Field(alias="from")
     to_at: datetime = Field(alias="to")
     types: tuple[str, ...] = ()

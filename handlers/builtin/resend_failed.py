@@ -30,6 +30,9 @@ INTERVAL = timedelta(minutes=15, seconds=30)
 
 MARGIN = timedelta(minutes=2)
 GIVE_UP_AFTER_S = 86_400.0
+RESENDABLE = frozenset({"no-receiver"})
+"""Reasons of gaps in which AMPECO tried to deliver, and recorded that it failed."""
+
 TOO_EARLY = frozenset({409, 422, 429})
 
 _UNUSED: dict[str, Any] = {}  # the record of a slot in which nothing was asked
@@ -49,6 +52,8 @@ async def clock() -> AsyncIterator[Clock]:
 async def resend_failed(event: Event[GapClosed], ctx: Context[None, Clock]) -> None:
     """Resend what failed since the start of the gap, with a margin for clocks that differ."""
     gap = event.payload
+    if gap.reason not in RESENDABLE:
+        raise Skip("AMPECO has no failed delivery of this time, so a resend brings nothing")
     if gap.callback_url is None:
         raise Skip("this service does not register itself, so it does not know its notification subscription")
     if not gap.types:
