@@ -71,7 +71,11 @@ class Heard:
 
 
 async def publish(
-    log: EventLog, replica: Replica, *, types: Mapping[tuple[str, str], int], subscriptions: Iterable[tuple[str, str, int]]
+    log: EventLog,
+    replica: Replica,
+    *,
+    types: Mapping[tuple[str, str], int],
+    subscriptions: Iterable[tuple[str, str, int]],
 ) -> Noted:
     """Say what a receiver accepts, and when events came.
 
@@ -80,7 +84,8 @@ async def publish(
         subscriptions: (notification subscription, key id, Unix ms).
     """
     says = json.dumps(
-        {"keys": sorted(replica.accepted), "api_key": replica.api_key, "url": replica.url}, separators=(",", ":")
+        {"keys": sorted(replica.accepted), "api_key": replica.api_key, "url": replica.url},
+        separators=(",", ":"),
     )
     heard: list[str | int] = []
     for (key_id, type_), at_ms in types.items():

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, cast
 from eventlog.duplicates import TWO_SINCE
 from eventlog.gap_records import Gaps, Reason
 from eventlog.log import EventLog
+from eventlog.replicas import Heard, Replica, heard, replicas
+from eventlog.rotation import Rotation, rotation
 from eventlog.text import bounded
 
 _MADE = 20  # subscriptions of ours whose key is remembered
@@ -64,18 +66,33 @@ class Registration:
     removed_ms: int | None = None
     made: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether AMPECO's last answer showed a subscription that brings all wanted types."""
+        return self.confirmed_ms is not None and not self.missing and self.removed_ms is None
+
+
+class ClosedGap(NamedTuple):
+    """A gap that ended with a confirmation."""
+
+    event_id: str
+    reason: Reason
+    duration_ms: int
+    types: frozenset[str]
+
 
 class Closed(NamedTuple):
-    """The gaps that a confirmation closed: ids of their events, and the queues whose workers to wake."""
+    """The gaps that a confirmation closed, and the queues whose workers to wake."""
 
-    events: tuple[str, ...]
-    wake: tuple[str, ...]
+    gaps: tuple[ClosedGap, ...] = ()
+    wake: tuple[str, ...] = ()
 
 
 class SubscriptionStore:
     """The `subscription` and `registration` records of one log."""
 
     def __init__(self, log: EventLog) -> None:
+        self._log = log
         self._gaps = Gaps(log)
         self._redis = log.redis
         self._key = log.key("subscription")
@@ -107,6 +124,18 @@ class SubscriptionStore:
             _number(fields.get("removed_ms")),
             _object(fields.get("made", "")),
         )
+
+    async def replicas(self) -> list[Replica]:
+        """Return the live receivers of this log."""
+        return await replicas(self._log)
+
+    async def heard(self) -> Heard:
+        """Return when events came last, by key."""
+        return await heard(self._log)
+
+    async def rotation(self) -> Rotation | None:
+        """Return the rotation of the API token that is under way."""
+        return await rotation(self._log)
 
     async def remember(self, fields: Mapping[str, str]) -> None:
         """Replace the stored fields of the subscription, except `two_since`. Call it under the lock."""
@@ -143,19 +172,23 @@ class SubscriptionStore:
             changes.hset(self._registration, mapping={**facts, "confirmed_ms": at, "looked_ms": at})
             changes.hdel(self._registration, "retry_ms")
             await changes.execute()
-        closed: list[tuple[str, list[str]]] = []
+        closed: list[ClosedGap] = []
+        wake: set[str] = set()
         for reason, found in before.missing.items():
             until_ms = max(before.now_ms, found.since_ms)
             noted = await self._gaps.note(
-                reason, found.since_ms, until_ms, sorted(found.types), callback_url=subscription["callback_url"]
+                reason,
+                found.since_ms,
+                until_ms,
+                sorted(found.types),
+                callback_url=subscription["callback_url"],
             )
-            closed += [noted] if noted else []
+            if noted is not None:
+                closed.append(ClosedGap(noted[0], reason, until_ms - found.since_ms, found.types))
+                wake.update(noted[1])
         if before.missing:
             await self._redis.hdel(self._registration, "lost")
-        return Closed(
-            tuple(event_id for event_id, _ in closed),
-            tuple({queue for _, queues in closed for queue in queues}),
-        )
+        return Closed(tuple(closed), tuple(wake))
 
     async def note_missing(self, reason: Reason, types: Iterable[str], since_ms: int) -> None:
         """Note that types are not delivered; `confirm` closes the gap. Call it under the lock.
@@ -203,7 +236,12 @@ class SubscriptionStore:
             changes.hdel(self._registration, "confirmed_ms", "covers", "lost", "retry_ms")
             changes.hset(
                 self._registration,
-                mapping={"removed_ms": str(now_ms), "looked_ms": str(now_ms), "state": "removed", "detail": ""},
+                mapping={
+                    "removed_ms": str(now_ms),
+                    "looked_ms": str(now_ms),
+                    "state": "removed",
+                    "detail": "",
+                },
             )
             await changes.execute()
 

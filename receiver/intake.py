@@ -40,17 +40,20 @@ class Intake:
         rules: EntityKeyRules = DEFAULT_RULES,
         is_open: Callable[[], bool] = lambda: True,
         evicts: Callable[[], bool] = lambda: False,
+        heard: Callable[[str, str, int], None] = lambda key_id, type_, at_ms: None,
     ) -> None:
         """
         Args:
             rules: name the payload field with the entity key.
             is_open: returns whether the log is known to be ours.
             evicts: returns whether Redis might delete what is appended.
+            heard: called with the key and the type of each verified body, and when it arrived (Unix ms).
         """
         self._commit = commit
         self._rules = rules
         self._is_open = is_open
         self._evicts = evicts
+        self._heard = heard
         self._turns = Turns()
 
     def accept(self, delivery: VerifiedDelivery, answered: Answered) -> None:
@@ -80,6 +83,7 @@ class Intake:
         except Exception as error:  # noqa: BLE001 - our own fault must not lose a verified event
             _log.error("event.unreadable", error=type(error).__name__)
             return _unreadable(delivery, "parser-failed")
+        self._heard(delivery.key_id, found.type, delivery.received_at_ms)
         if found.type.startswith(RESERVED):
             return _unreadable(delivery, "reserved-type")
         if len(found.type) * 4 > NAME_MAX_BYTES and len(found.type.encode()) > NAME_MAX_BYTES:
