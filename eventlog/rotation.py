@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Step = Literal["begun", "subscribing", "subscribed", "delivering", "removed"]
 """How far a rotation is.
 
-`begun`: it waits until every receiver accepts the new key. `subscribing`: a second subscription is being made, or was.
+`begun`: it waits until every receiver accepts the new key. `subscribing`: a second subscription is made, or was made.
 `subscribed`: it exists. `delivering`: an event signed with the new key came, or the operator says so. `removed`: the
 first subscription is gone, and the new token has to take the place of the old one in the settings.
 """

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from eventlog.duplicates import TWO_SINCE
 from eventlog.gap_records import Gaps, Reason
 from eventlog.log import EventLog
+from eventlog.registration_record import Missing, Registration, packed, registration_of, texts
 from eventlog.replicas import Heard, Replica, heard, replicas
 from eventlog.rotation import Rotation, rotation
 from eventlog.text import bounded
@@ -22,54 +22,6 @@ from eventlog.text import bounded
 _MADE = 20  # subscriptions of ours whose key is remembered
 _DROPPED = 20
 _DETAIL_CHARS = 300
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Types that our notification subscription did not bring for a time.
-
-    Attributes:
-        since_ms: when they were last known to be delivered, or first known to be missing.
-    """
-
-    since_ms: int
-    types: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Registration:
-    """What the last check found.
-
-    Attributes:
-        now_ms: the clock of Redis, when this was read.
-        state: one word, such as `registered`, `removed` or `failed:unauthorized`; empty before the first check.
-        detail: what AMPECO said, for people.
-        key_id: the API token with which that was found.
-        confirmed_ms: when AMPECO last showed that all wanted types are subscribed.
-        looked_ms: the last check, successful or not.
-        retry_ms: when to try again after a failure.
-        covers: the types that AMPECO confirmed.
-        missing: by reason of a gap that is still open, the types that it costs.
-        removed_ms: since when the subscription is removed on request; nothing but `apply` makes a new one.
-        made: subscriptions that this log made, and the id of the key that each signs with.
-    """
-
-    now_ms: int
-    state: str = ""
-    detail: str = ""
-    key_id: str = ""
-    confirmed_ms: int | None = None
-    looked_ms: int | None = None
-    retry_ms: int | None = None
-    covers: frozenset[str] = frozenset()
-    missing: Mapping[Reason, Missing] = field(default_factory=dict)
-    removed_ms: int | None = None
-    made: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether AMPECO's last answer showed a subscription that brings all wanted types."""
-        return self.confirmed_ms is not None and not self.missing and self.removed_ms is None
 
 
 class ClosedGap(NamedTuple):
@@ -102,7 +54,7 @@ class SubscriptionStore:
 
     async def read(self) -> dict[str, str]:
         """Return the stored fields of the subscription, without `two_since`; empty when there are none."""
-        fields = _texts(await self._redis.hgetall(self._key))
+        fields = texts(await self._redis.hgetall(self._key))
         fields.pop(TWO_SINCE, None)
         return fields
 
@@ -112,18 +64,7 @@ class SubscriptionStore:
             asked.hgetall(self._registration)
             asked.time()
             found, (seconds, micros) = await asked.execute()
-        fields, now_ms = _texts(found), int(seconds) * 1000 + int(micros) // 1000
-        return Registration(
-            now_ms,
-            fields.get("state", ""),
-            fields.get("detail", ""),
-            fields.get("by", ""),
-            *(_number(fields.get(name)) for name in ("confirmed_ms", "looked_ms", "retry_ms")),
-            frozenset(filter(None, fields.get("covers", "").split(","))),
-            _missing(fields.get("lost", "")),
-            _number(fields.get("removed_ms")),
-            _object(fields.get("made", "")),
-        )
+        return registration_of(found, int(seconds) * 1000 + int(micros) // 1000)
 
     async def replicas(self) -> list[Replica]:
         """Return the live receivers of this log."""
@@ -201,13 +142,13 @@ class SubscriptionStore:
             **before,
             reason: Missing(min(old.since_ms, since_ms), old.types.union(types)),
         }
-        text = json.dumps({name: [one.since_ms, sorted(one.types)] for name, one in now.items()})
+        text = packed(now)
         await self._redis.hset(self._registration, "lost", text)
 
     async def note_state(
         self, state: str, *, key_id: str, detail: str = "", retry_in_ms: int | None = None
     ) -> None:
-        """Write down the outcome of a check that confirmed nothing, so that the other replicas need none of their own."""
+        """Write down the outcome of a check that confirmed nothing, so that no other replica has to check."""
         now_ms = (await self.registration()).now_ms
         fields = {
             "state": state,
@@ -285,23 +226,3 @@ class SubscriptionStore:
     async def unlock(self, token: str) -> None:
         """Release the lock, unless another process holds it by now."""
         await self._unlock(args=[self._lock_key, token])
-
-
-def _texts(found: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in found.items()}
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text else None
-
-
-def _object(text: str) -> dict[str, Any]:
-    found = json.loads(text) if text else {}
-    return found if isinstance(found, dict) else {}
-
-
-def _missing(text: str) -> dict[Reason, Missing]:
-    return {
-        cast("Reason", reason): Missing(since_ms, frozenset(types))
-        for reason, (since_ms, types) in _object(text).items()
-    }

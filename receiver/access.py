@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
+
 from ampeco.client import AsyncClient
 from ampeco.signature import SigningKey
+from eventlog.log import EventLog
+from eventlog.operation.handlers import released_types
+from eventlog.registry import wants_by_handler
+from eventlog.subscription import SubscriptionStore
 from receiver.notification_api import NotificationApi
-from receiver.reconciler import Access
+from receiver.reconciler import Reconciler
+from receiver.registration_check import Access
 from receiver.settings import Settings
 
 
@@ -35,3 +43,19 @@ class Clients:
         """Close all connections."""
         for client in self._open.values():
             await client.aclose()
+
+
+def make_reconciler(
+    settings: Settings, clients: Clients, log: EventLog, accepted_key_ids: Callable[[], Iterable[str]]
+) -> Reconciler:
+    """Return what checks the registration, for settings that name a tenant, an API token and a public URL."""
+    assert settings.callback_url is not None  # noqa: S101 - demanded
+    return Reconciler(
+        clients.access(settings),
+        SubscriptionStore(log),
+        settings.callback_url,
+        wants=partial(wants_by_handler, log),
+        accepted_key_ids=accepted_key_ids,
+        pinned=settings.notifications,
+        released_types=partial(released_types, log),
+    )

@@ -7,18 +7,15 @@ nothing. `registration.py` makes the plan.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
 
 from ampeco.errors import ApiError, Invalid
 from eventlog.gap_records import NO_RECEIVER, NOT_SUBSCRIBED
+from eventlog.registration_record import Registration
 from eventlog.replicas import Heard, Replica
 from eventlog.rotation import Rotation
-from eventlog.subscription import Closed, Registration, SubscriptionStore
+from eventlog.subscription import SubscriptionStore
 from receiver.registration import (
-    Existing,
     Known,
-    Plan,
     apply,
     one_spelling,
     other_spellings,
@@ -27,90 +24,17 @@ from receiver.registration import (
     same_url,
     subscribable,
 )
-
-REGISTERED = "registered"
-NOTHING_WANTED = "nothing-wanted"
-REMOVED = "removed"
-TWO_URLS = "two-urls"
-
-
-class Notifications(Protocol):
-    """The calls to AMPECO that a check makes; `key_id` names the token that made a subscription."""
-
-    async def list(self) -> Sequence[Existing]: ...
-    async def subscribe(self, notifications: Sequence[str], *, callback_url: str) -> Existing: ...
-    async def update(
-        self, id: str, notifications: Sequence[str], *, callback_url: str, key_id: str = ""
-    ) -> object: ...
-    async def unsubscribe(self, id: str, *, key_id: str = "") -> object: ...
-
-
-@dataclass(frozen=True)
-class Access:
-    """How to reach AMPECO, and the id of the key that AMPECO will sign with."""
-
-    notifications: Notifications
-    key_id: str
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be subscribed.
-
-    Attributes:
-        handlers: the types of each registered handler, by its name.
-        types: the types to subscribe.
-        released: types that are given up, unless they are wanted.
-    """
-
-    handlers: Mapping[str, frozenset[str]]
-    types: frozenset[str]
-    released: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a check found, before anything is changed.
-
-    Attributes:
-        existing: all notification subscriptions that AMPECO shows.
-        stored: ours, as the log has it.
-        foreign: live receivers of this log with the URL that our subscription has, which is not ours. While there
-            are any, nothing is changed.
-    """
-
-    existing: tuple[Existing, ...]
-    stored: Mapping[str, str]
-    registration: Registration
-    heard: Heard
-    known: Known
-    wanted: Wanted
-    plan: Plan
-    foreign: tuple[Replica, ...]
-    rotation: Rotation | None
-
-    @property
-    def is_adopted(self) -> bool:
-        """Whether the subscription that is kept was not made by this log, as far as it knows."""
-        kept = self.plan.keep
-        return kept is not None and kept not in self.known.keys and kept != self.stored.get("id")
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a check left.
-
-    Attributes:
-        state: one word.
-        kept: id of our subscription, if there is one.
-        key_id: the key that it signs with; empty if unknown.
-        closed: the gaps that ended with it.
-    """
-
-    state: str
-    kept: str | None = None
-    key_id: str = ""
-    closed: Closed = Closed()
+from receiver.registration_check import (
+    NOTHING_WANTED,
+    REGISTERED,
+    REMOVED,
+    TWO_URLS,
+    Access,
+    Done,
+    KeyedCalls,
+    Look,
+    Wanted,
+)
 
 
 class Reconciler:
@@ -235,7 +159,9 @@ class Reconciler:
             return Done(TWO_URLS)  # the others keep it right
         await self._note_lost(look)
         try:
-            kept = await apply(look.plan, _Keyed(self.access.notifications, look.known), self.callback_url)
+            kept = await apply(
+                look.plan, KeyedCalls(self.access.notifications, look.known), self.callback_url
+            )
         except ApiError as error:
             await self._note_never_had(look)
             if isinstance(error, Invalid):
@@ -296,33 +222,3 @@ class Reconciler:
     def refused_types(self) -> frozenset[str]:
         """Types that AMPECO refused."""
         return self._refused
-
-
-class _Keyed:
-    """Calls that change a subscription, each with the token that made it."""
-
-    def __init__(self, notifications: Notifications, known: Known) -> None:
-        self._calls = notifications
-        self._known = known
-
-    async def list(self) -> Sequence[Existing]:
-        return await self._calls.list()
-
-    async def subscribe(self, notifications: Sequence[str], *, callback_url: str) -> Existing:
-        return await self._calls.subscribe(notifications, callback_url=callback_url)
-
-    async def update(self, id: str, notifications: Sequence[str], *, callback_url: str) -> Any:
-        return await self._calls.update(id, notifications, callback_url=callback_url, key_id=self._key(id))
-
-    async def unsubscribe(self, id: str) -> Any:
-        return await self._calls.unsubscribe(id, key_id=self._key(id))
-
-    def _key(self, id: str) -> str:
-        return min(self._known.keys.get(id, frozenset()), default="")
-
-
-def foreign_words(look: Look) -> str:
-    """Name the receivers that have another URL."""
-    names = ", ".join(one.name for one in look.foreign)
-    urls = ", ".join(sorted({one.url for one in look.foreign}))
-    return f"receivers of the same log have the URL {urls}: {names}"

@@ -16,23 +16,14 @@ from typing import Literal
 from redis.exceptions import RedisError
 
 from ampeco.errors import ApiError, Invalid, KeyRefused, NotFound, RateLimited, ServerFault
-from eventlog.clock import rfc3339
-from eventlog.subscription import Registration, SubscriptionStore
+from eventlog.registration_record import Registration
+from eventlog.subscription import SubscriptionStore
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
-from receiver.reconciler import (
-    NOTHING_WANTED,
-    REGISTERED,
-    REMOVED,
-    TWO_URLS,
-    Access,
-    Done,
-    Look,
-    Reconciler,
-    Wanted,
-)
-from receiver.reconciler import foreign_words as words_of
+from receiver.reconciler import Reconciler
 from receiver.registration import same_url
+from receiver.registration_check import NOTHING_WANTED, REGISTERED, REMOVED, Access, Wanted
+from receiver.registration_report import RegistrationReport
 
 POLL_S = 2.0
 CHECK_S = 60.0
@@ -44,7 +35,6 @@ WORK_S = 45.0  # shorter than the lock, so that two replicas never work at the s
 CLOSE_S = 10.0
 FAILED = "failed:"
 
-_SETTLED = frozenset({REGISTERED, NOTHING_WANTED, REMOVED, TWO_URLS})
 _WAITS_LONG = (KeyRefused, NotFound)  # a person has to change something first
 
 _log = get_logger(__name__)
@@ -85,7 +75,7 @@ class Registrar:
         self._reconciler = reconciler
         self._store = store
         self._metrics = metrics
-        self._accepted_key_ids = accepted_key_ids
+        self._report = RegistrationReport(metrics, reconciler.callback_url, accepted_key_ids)
         self._is_open = is_open
         self._wake = wake
         self._mode = mode
@@ -95,7 +85,6 @@ class Registrar:
         self._due_at = 0.0
         self._failures = 0
         self._subscription_id: str | None = None
-        self._said: frozenset[tuple[str, ...]] = frozenset()
         self.settled = False
         self.state = "pending"
         self.detail = ""
@@ -174,92 +163,19 @@ class Registrar:
                 self._is(NOTHING_WANTED, wanted, await self._store.registration())
                 return
             look = await self._reconciler.look(wanted)
-            self._warn_before(look)
+            self._report.found(look)
             before = self._reconciler.refused_types
             try:
                 done = await self._reconciler.carry_out(look)
             finally:
-                if more := self._reconciler.refused_types - before:
-                    _log.error("notification_subscription.types_refused", types=sorted(more))
-            self._report(look, done)
+                self._report.refused(self._reconciler.refused_types - before)
+            self._subscription_id = done.kept
+            self._report.done(look, done)
+            if done.closed.wake:
+                self._wake(done.closed.wake)
             self._is(done.state, wanted, await self._store.registration())
         finally:
             await self._store.unlock(token)
-
-    def _warn_before(self, look: Look) -> None:
-        if look.plan.lost and not look.foreign and look.registration.removed_ms is None:
-            confirmed_ms = look.registration.confirmed_ms
-            self._metrics.lost_subscriptions.inc()
-            _log.warning(
-                "notification_subscription.lost",
-                subscription_id=look.stored.get("id"),
-                types=sorted(look.plan.lost),
-                confirmed_at=rfc3339(confirmed_ms) if confirmed_ms else None,
-                callback_url_there=look.plan.moved_from,
-            )
-
-    def _report(self, look: Look, done: Done) -> None:
-        plan, first = look.plan, self._done_for is None
-        self._subscription_id = done.kept
-        if done.kept is not None and (plan.changes or first):
-            _log.info(
-                "notification_subscription.reconciled",
-                action=plan.action,
-                subscription_id=done.kept,
-                types=len(plan.types),
-                removed=len(plan.extras),
-                unwanted=list(plan.unwanted),
-            )
-        for gap in done.closed.gaps:
-            self._metrics.gaps.inc()
-            _log.warning(
-                "gap.closed",
-                event_id=gap.event_id,
-                reason=gap.reason,
-                duration_s=gap.duration_ms / 1000,
-                types=len(gap.types),
-            )
-        if done.closed.wake:
-            self._wake(done.closed.wake)
-        self._warn(look, done)
-
-    def _warn(self, look: Look, done: Done) -> None:
-        """Warn of what a person has to decide: once, and again when it has changed."""
-        now: set[tuple[str, ...]] = set()
-        if done.state == TWO_URLS:
-            now.add(("two_urls", words_of(look)))
-        if done.kept is not None and look.plan.left and look.rotation is None:
-            now.add(("second", ",".join(look.plan.left), look.known.held))
-        if done.kept is not None and look.is_adopted:
-            now.add(("adopted", done.kept))
-        if done.key_id and done.key_id not in self._accepted_key_ids():
-            now.add(("key", str(done.kept), done.key_id))
-        for found in sorted(now - self._said):
-            match found:
-                case ("two_urls", words):
-                    _log.warning("notification_subscription.two_urls", receivers=words)
-                case ("second", ids, held):
-                    why = (
-                        held or "no record says that its key is not in use; `registration apply --remove ID`"
-                    )
-                    _log.warning(
-                        "notification_subscription.second",
-                        subscription_ids=ids.split(","),
-                        kept=done.kept,
-                        why=why,
-                    )
-                case ("adopted", kept):
-                    _log.warning(
-                        "notification_subscription.adopted",
-                        subscription_id=kept,
-                        callback_url=self._reconciler.callback_url,
-                        why="this log did not make it: another deployment or an earlier log has the same URL",
-                    )
-                case ("key", kept, key_id):
-                    _log.warning(
-                        "notification_subscription.key_not_accepted", subscription_id=kept, key_id=key_id
-                    )
-        self._said = frozenset(now)
 
     def _is(self, state: str, wanted: Wanted, found: Registration, *, left_s: float | None = None) -> None:
         self.state, self.settled, self._failures = state, True, 0

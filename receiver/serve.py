@@ -24,16 +24,14 @@ from eventlog.connection.connect import connect, end_tasks
 from eventlog.durability import DurabilityUnknown, replicas_of, shortfall, unguarded_master
 from eventlog.housekeeping import tick_forever
 from eventlog.log import EventLog
-from eventlog.operation.handlers import released_types
 from eventlog.readiness import try_append
-from eventlog.registry import wants_by_handler
 from eventlog.replicas import Replica
 from eventlog.server import server
 from eventlog.subscription import SubscriptionStore
 from eventlog.usage import standing
 from eventlog.wakeups import Waker
 from receiver import descriptors
-from receiver.access import Clients
+from receiver.access import Clients, make_reconciler
 from receiver.app import create_admin_app, create_app
 from receiver.claim import rules_of
 from receiver.connections import Connections, limits_of
@@ -49,7 +47,6 @@ from receiver.intake import Intake
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
 from receiver.recollection import Recollection
-from receiver.reconciler import Reconciler
 from receiver.registrar import Registrar
 from receiver.request_body import Limits
 from receiver.secret_files import SecretFiles
@@ -236,6 +233,8 @@ class Receiver:
                     if await self._recollection.check():
                         await self._check_durability()
                     await self._heartbeat.beat()
+            if self._health.redis == "ok":  # a full log, too
+                with contextlib.suppress(RedisError, OSError):
                     await self._announcement.check()
             self._endpoint_log.flush()
             # For the shared counts of several processes.
@@ -266,15 +265,7 @@ class Receiver:
         settings = self._settings
         if settings.registration == "off":
             return None
-        reconciler = Reconciler(
-            self._clients.access(settings),
-            self._store,
-            _needed(settings.callback_url),
-            wants=partial(wants_by_handler, self._log),
-            accepted_key_ids=lambda: self._verifier.key_ids,
-            pinned=settings.notifications,
-            released_types=partial(released_types, self._log),
-        )
+        reconciler = make_reconciler(settings, self._clients, self._log, lambda: self._verifier.key_ids)
         registrar = Registrar(
             reconciler,
             self._store,
@@ -313,14 +304,11 @@ class Receiver:
         if keys != list(self._verifier.keys):
             self._verifier.replace(keys)
             _log.info("signing_keys.changed", accepted_key_ids=list(self._verifier.key_ids))
-        tokens = fresh.api_token, fresh.api_token_next
-        if self._registrar is not None and tokens != (
-            self._settings.api_token,
-            self._settings.api_token_next,
-        ):
-            if fresh.api_token is not None:
-                self._registrar.use(self._clients.access(fresh))
+        if self._registrar is not None and fresh.api_token is not None:
+            if fresh.api_token != self._settings.api_token:
                 _log.info("api_token.changed")
+            if _tokens(fresh) != _tokens(self._settings):
+                self._registrar.use(self._clients.access(fresh))
         before, now = (
             each.redis_url.get_secret_value() if each.redis_url else "" for each in (self._settings, fresh)
         )
@@ -329,6 +317,10 @@ class Receiver:
         elif now != before:
             _log.info("redis.login_changed")
         self._settings = fresh
+
+
+def _tokens(settings: Settings) -> tuple[object, object]:
+    return settings.api_token, settings.api_token_next
 
 
 def _needed(value: _T | None) -> _T:
