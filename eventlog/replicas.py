@@ -17,6 +17,7 @@ PUBLISH_S = 5.0
 LIVE_MS = 20_000  # of what a receiver wrote
 RECENT_MS = 600_000  # a key that verified an event since then is in use
 _MOST_HEARD = 2_000
+_BEATS_MS = 5_000
 _SUBSCRIPTION = "#"  # separates key id and notification subscription in `heard`; `|` key id and type
 
 
@@ -110,6 +111,15 @@ async def replicas(log: EventLog) -> list[Replica]:
         if abs(now_ms - int(at_ms)) <= LIVE_MS:
             alive.append(_replica(name, json.loads(says)))
     return sorted(alive, key=lambda one: one.name)
+
+
+async def silent_receivers(log: EventLog, alive: Iterable[Replica]) -> list[str]:
+    """Return the receivers that beat and say nothing of their keys: those of earlier releases."""
+    now_ms, beats = await _with_time(log, "door")
+    known = {one.name for one in alive}
+    return sorted(
+        name for name, at_ms in beats.items() if now_ms - int(at_ms) <= _BEATS_MS and name not in known
+    )
 
 
 async def heard(log: EventLog) -> Heard:

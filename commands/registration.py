@@ -1,0 +1,233 @@
+"""`registration`: our notification subscription at AMPECO, compared with what the handlers want."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from commands import options, prepare
+from commands.options import stored_log
+from commands.output import print_json, print_line
+
+if TYPE_CHECKING:
+    from eventlog.log import EventLog
+    from eventlog.subscription import SubscriptionStore
+    from receiver.reconciler import Reconciler
+    from receiver.registration_check import Look
+    from receiver.settings import Settings
+
+_T = TypeVar("_T")
+NEEDS = ("AWR_TENANT_URL", "AWR_API_TOKEN", "AWR_PUBLIC_URL")
+_UNCHANGED = "nothing was changed; add --yes to make the change"
+
+
+@click.group()
+def registration() -> None:
+    """Show, change and remove our notification subscription at AMPECO."""
+
+
+@registration.command()
+@options.as_json
+def show(as_json: bool) -> None:
+    """Show what exists at AMPECO, what is wanted and by which handlers, and when events came last."""
+    from commands import registration_view as view
+
+    found, error = on_registration(_read)
+    if as_json:
+        print_json(view.document(found))
+    else:
+        view.print_all(found)
+    if error is not None:
+        raise error
+
+
+@registration.command()
+@click.option("--exit-code", is_flag=True, help="End with 1 if there is something to change.")
+@options.as_json
+def plan(exit_code: bool, as_json: bool) -> None:
+    """Show what `apply` would change at AMPECO."""
+    from commands import registration_view as view
+
+    async def work(parts: Parts) -> Look:
+        return await parts.reconciler.look(await parts.reconciler.wanted(), shrink=True)
+
+    look = on_registration(work)
+    if as_json:
+        print_json({"plan": view.plan_document(look)})
+    else:
+        view.print_plan(look)
+    if exit_code and view.has_changes(look):
+        raise click.exceptions.Exit(1)
+
+
+@registration.command()
+@click.option(
+    "--remove", multiple=True, metavar="ID", help="Also remove this further subscription for our URL."
+)
+@options.confirm
+@options.as_json
+def apply(remove: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Make the subscription what the handlers want, and give up types that no handler wants.
+
+    After `registration remove` it makes a new subscription.
+    """
+    from commands import registration_view as view
+    from eventlog.errors import ChangeRefused
+    from receiver.registration import same_url
+
+    async def work(parts: Parts) -> tuple[Look, str | None]:
+        look = await parts.reconciler.look(await parts.reconciler.wanted(), shrink=True, remove=remove)
+        ours = {one.id for one in look.existing if same_url(one.callback_url, parts.reconciler.callback_url)}
+        if unknown := sorted(set(remove) - ours):
+            raise ChangeRefused(
+                f"AMPECO shows no notification subscription for our URL with the id {unknown[0]}"
+            )
+        if look.foreign:
+            raise ChangeRefused(view.foreign_line(look))
+        if not yes:
+            return look, None
+        await parts.store.lift_removed()
+        return look, (await parts.reconciler.carry_out(parts.without_tombstone(look))).state
+
+    look, state = on_registration(work, changes=yes)
+    if as_json:
+        print_json({"plan": view.plan_document(look), "done": yes, "state": state})
+        return
+    view.print_plan(look)
+    _conclude(yes, "applied")
+
+
+@registration.command("remove")
+@options.confirm
+@options.as_json
+def remove_(yes: bool, as_json: bool) -> None:
+    """Remove the subscription for our URL, and make no new one until `registration apply`."""
+    from eventlog.errors import ChangeRefused
+    from receiver.registration import same_url
+
+    async def work(parts: Parts) -> list[dict[str, Any]]:
+        if yes and await parts.store.rotation() is not None:
+            raise ChangeRefused(
+                "a rotation of the API token is open; `rotate-token --continue` or --abandon first"
+            )
+        api, url = parts.reconciler.access.notifications, parts.reconciler.callback_url
+        ours = [one for one in await api.list() if one.via == "webhook" and same_url(one.callback_url, url)]
+        if yes:
+            await parts.store.set_removed()  # first, so that no receiver makes a new one in between
+            for one in ours:
+                await api.unsubscribe(one.id)
+            await parts.store.forget()
+            await parts.store.set_removed()
+        return [
+            {"id": one.id, "callback_url": one.callback_url, "types": len(one.notifications)} for one in ours
+        ]
+
+    found = on_registration(work, changes=yes)
+    if as_json:
+        print_json({"plan": {"remove": found}, "done": yes})
+        return
+    for one in found:
+        print_line(f"remove {one['id']}: {one['types']} types to {one['callback_url']}")
+    if not found:
+        print_line("AMPECO shows no notification subscription for our URL")
+    print_line("receivers make no new one until `registration apply --yes`")
+    _conclude(yes, "removed")
+
+
+class Parts:
+    """What a command works with.
+
+    Attributes:
+        settings: with tenant, API token and public URL.
+    """
+
+    def __init__(
+        self, settings: Settings, log: EventLog, store: SubscriptionStore, reconciler: Reconciler
+    ) -> None:
+        self.settings = settings
+        self.log = log
+        self.store = store
+        self.reconciler = reconciler
+
+    @staticmethod
+    def without_tombstone(look: Look) -> Look:
+        """Return a look as if the subscription had never been removed."""
+        from dataclasses import replace
+
+        return replace(look, registration=replace(look.registration, removed_ms=None))
+
+
+def on_registration(
+    work: Callable[[Parts], Awaitable[_T]],
+    *,
+    changes: bool = False,
+    change: Callable[[Settings], Settings] = lambda settings: settings,
+) -> _T:
+    """Open the log and a client for AMPECO, and return what `work` makes of them.
+
+    Args:
+        changes: `work` changes something, so it runs while no receiver checks or changes the registration.
+        change: replaces settings by options of the command.
+    """
+    settings = change(prepare(need=NEEDS, logs=False))
+
+    async def run() -> _T:
+        from eventlog.ownership import claim
+        from eventlog.subscription import SubscriptionStore
+        from receiver.access import Clients, make_reconciler
+        from receiver.registration_lock import held
+
+        clients = Clients()
+        key_ids = [key.key_id for key in settings.accepted_keys]
+        async with stored_log(settings) as log:
+            await claim(log, settings.tenant_url or "", "")
+            store = SubscriptionStore(log)
+            parts = Parts(settings, log, store, make_reconciler(settings, clients, log, lambda: key_ids))
+            try:
+                if not changes:
+                    return await work(parts)
+                async with held(store):
+                    return await work(parts)
+            finally:
+                await clients.close()
+
+    return asyncio.run(run())
+
+
+async def _read(parts: Parts) -> tuple[Any, Exception | None]:
+    from ampeco.errors import ApiError
+    from commands.registration_view import Shown
+
+    wanted = await parts.reconciler.wanted()
+    look, error = None, None
+    try:
+        look = await parts.reconciler.look(wanted)
+    except ApiError as found:
+        error = found
+    shown = Shown(
+        parts.reconciler.callback_url,
+        await parts.store.read(),
+        await parts.store.registration(),
+        wanted,
+        await parts.store.replicas(),
+        await parts.store.heard(),
+        await parts.store.rotation(),
+        look,
+    )
+    return shown, error
+
+
+def _conclude(done: bool, verb: str) -> None:
+    if done:
+        click.echo(verb)
+    else:
+        click.echo(_UNCHANGED, err=True)
+
+
+# It imports this module, whose parts it works with.
+from commands.token_rotation import rotate_token  # noqa: E402
+
+registration.add_command(rotate_token)
