@@ -136,7 +136,8 @@ def _known(error: Exception) -> tuple[int, str] | None:
     if isinstance(error, (Unreachable, ConnectionError, TimeoutError, ampeco.errors.Unreachable)):
         return 3, str(error)
     if isinstance(error, ampeco.errors.ApiError):
-        return _by_ampeco(error), f"AMPECO: {error} ({error.reason})"
+        who = "AWR_API_TOKEN" if isinstance(error, ampeco.errors.KeyRefused) else "AMPECO"
+        return _by_ampeco(error), f"{who}: {error} ({error.reason})"
     if isinstance(error, OSError):  # of a connection, since what the system refuses is handled before
         return 3, f"{type(error).__name__}: {error}"
     if isinstance(error, UnknownRecord):

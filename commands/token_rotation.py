@@ -9,7 +9,7 @@ import click
 
 from commands import options
 from commands.output import print_json, print_line
-from commands.registration import Parts, on_registration
+from commands.registration_parts import Parts, on_registration
 
 if TYPE_CHECKING:
     from eventlog.rotation import Rotation
@@ -46,6 +46,7 @@ _MOVE = (
     type=options.Finite(min=0),
     help="Seconds with two subscriptions.",
 )
+@click.option("--yes", is_flag=True, hidden=True, help="Without --dry-run the rotation begins in any case.")
 @options.as_json
 def rotate_token(
     dry_run: bool,
@@ -55,6 +56,7 @@ def rotate_token(
     token_file: Path | None,
     wait: float,
     overlap: float,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Rotate to the API token in AWR_API_TOKEN_NEXT, or in a file.
@@ -112,7 +114,7 @@ def rotate(
                 f"a rotation to the key {state.new_key} is open (step {state.step}); --continue goes on, "
                 "--abandon ends it"
             )
-        line = _rotation_of(parts, state, say, patience)
+        line = _rotation_of(parts, state, say, patience, needs_new=not abandon)
         if dry_run:
             return await _plan(parts, line.new_key, line, state)
         if abandon and state is not None:
@@ -133,7 +135,7 @@ class _Line:
         self.new_key = new_key
 
 
-def _rotation_of(parts: Parts, state: Rotation | None, say: Say, patience: Any) -> _Line:
+def _rotation_of(parts: Parts, state: Rotation | None, say: Say, patience: Any, *, needs_new: bool) -> _Line:
     """Find out which token is which: at the last step the new one has taken the place of the old one."""
     from ampeco.signature import SigningKey
     from receiver.errors import SettingsError
@@ -146,11 +148,11 @@ def _rotation_of(parts: Parts, state: Rotation | None, say: Say, patience: Any) 
         fault = "is not set" if len(ids) < 2 else "is the token that is in use already"
         raise SettingsError(NEXT, fault, "set it to the token to rotate to, or use --token-file")
     old_key, new_key = (ids[0], ids[1]) if state is None else (state.old_key, state.new_key)
-    if new_key not in ids:
+    if needs_new and new_key not in ids:
         raise SettingsError(
             NEXT,
             f"is not the token that the open rotation goes to (key {new_key})",
-            "set it to that one, or --abandon",
+            "set it to that one, or use --abandon",
         )
     api = parts.reconciler.access.notifications
     rotation = TokenRotation(

@@ -173,8 +173,7 @@ class TokenRotation:
         return await self._reach(state.at("delivering", seen_by=seen_by))
 
     async def _remove_old(self, state: Rotation) -> Rotation:
-        while (left_ms := await self._overlap_left_ms(state)) > 0:
-            await asyncio.sleep(min(POLL_S, left_ms / 1000))
+        await asyncio.sleep(max(0.0, await self._overlap_left_ms(state)) / 1000)
         async with held(self._store):
             ours = await self._ours()
             new = next((one for one in ours if one.id == state.new_id), None)
@@ -182,7 +181,8 @@ class TokenRotation:
                 before = tuple(one.id for one in ours)
                 await self._reach(state.at("subscribing", before=before, new_id=""))
                 raise ChangeRefused(
-                    f"the new subscription {state.new_id} is gone; `registration rotate-token --continue` makes it again"
+                    f"the new subscription {state.new_id} is gone; "
+                    "`registration rotate-token --continue` makes it again"
                 )
             url, types = self._reconciler.callback_url, await self._types(ours)
             if not set(types) <= set(new.notifications):
@@ -206,7 +206,7 @@ class TokenRotation:
         return state.subscribed_ms + self._patience.overlap * 1000 - now_ms
 
     async def _old_ones(self, ours: Sequence[Existing], state: Rotation) -> list[Existing]:
-        """Return what the new subscription replaces: ours as the log has it, and what the old key is known to sign."""
+        """Return what the new one replaces: ours as the log has it, and what the old key is known to sign."""
         stored_id, heard = (await self._store.read()).get("id"), (await self._store.heard()).subscriptions
         made = (await self._store.registration()).made
         return [
