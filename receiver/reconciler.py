@@ -163,9 +163,9 @@ class Reconciler:
                 look.plan, KeyedCalls(self.access.notifications, look.known), self.callback_url
             )
         except ApiError as error:
-            await self._note_never_had(look)
             if isinstance(error, Invalid):
                 self._leave_out(look, error)
+            await self._note_never_had(look)
             raise
         assert kept is not None  # noqa: S101 - something is wanted
         return await self._confirm(look, kept)
@@ -180,8 +180,9 @@ class Reconciler:
             )
 
     async def _note_never_had(self, look: Look) -> None:
-        missing = look.wanted.types - look.registration.covers
-        if missing:
+        """Note types that are wanted by now and could not be added. Before the first success nothing is missed."""
+        missing = look.wanted.types - look.registration.covers - self._refused
+        if missing and look.registration.confirmed_ms is not None:
             await self._store.note_missing(NOT_SUBSCRIBED, missing, look.registration.now_ms)
 
     async def _confirm(self, look: Look, kept: str) -> Done:
