@@ -6,6 +6,7 @@ Every receiver writes this down every few seconds. Only ids of keys are stored, 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,7 @@ RECENT_MS = 600_000  # a key that verified an event since then is in use
 _MOST_HEARD = 2_000
 _BEATS_MS = 5_000
 _SUBSCRIPTION = "#"  # separates key id and notification subscription in `heard`; `|` key id and type
+_ENTRY = re.compile(r"([^|#]*)([|#])(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,12 @@ async def heard(log: EventLog) -> Heard:
     types: dict[tuple[str, str], int] = {}
     subscriptions: dict[str, dict[str, int]] = {}
     for name, text in found.items():
-        key_id, mark, rest = name[:8], name[8:9], name[9:]
-        if mark == _SUBSCRIPTION:
-            subscriptions.setdefault(rest, {})[key_id] = int(text)
-        else:
-            types[key_id, rest] = int(text)
+        if entry := _ENTRY.fullmatch(name):
+            key_id, mark, rest = entry.groups()
+            if mark == _SUBSCRIPTION:
+                subscriptions.setdefault(rest, {})[key_id] = int(text)
+            else:
+                types[key_id, rest] = int(text)
     return Heard(now_ms, types, subscriptions)
 
 

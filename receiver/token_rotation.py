@@ -221,18 +221,24 @@ class TokenRotation:
         ]
 
     async def _finish(self, state: Rotation) -> None:
-        alive = await self._store.replicas()
-        if behind := [one.name for one in alive if one.api_key not in ("", state.new_key)]:
-            raise ChangeRefused(
-                f"these receivers do not call AMPECO with the key {state.new_key} yet: {', '.join(behind)}; "
-                "give it to them as AWR_API_TOKEN, then `registration rotate-token --continue`"
-            )
+        deadline = self._clock() + self._patience.receivers
+        while behind := await self._behind(state):
+            if self._clock() >= deadline:
+                raise ChangeRefused(
+                    f"these receivers do not call AMPECO with the key {state.new_key} yet: {', '.join(behind)}; "
+                    "give it to them as AWR_API_TOKEN, then `registration rotate-token --continue`"
+                )
+            await asyncio.sleep(POLL_S)
         async with held(self._store):
             await self._store.drop_key(state.old_key)
             self._say(
                 "dropped", f"receivers stop accepting the key {state.old_key}, unless their settings name it"
             )
             await end_rotation(self._log)
+
+    async def _behind(self, state: Rotation) -> list[str]:
+        """Return the receivers that call AMPECO with another token than the new one."""
+        return [one.name for one in await self._store.replicas() if one.api_key not in ("", state.new_key)]
 
     async def abandon(self, state: Rotation) -> None:
         """Remove the new subscription and end the rotation.

@@ -1,4 +1,4 @@
-"""Calls about notification subscriptions: two tokens during a rotation, and version 1.0 where there is nothing else."""
+"""Calls about notification subscriptions: two tokens during a rotation, and version 1.0 where there is no other."""
 
 from __future__ import annotations
 
