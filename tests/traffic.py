@@ -1,4 +1,4 @@
-"""A simulated tenant that announces without a pause, a receiver process that takes it, and what arrived in the log."""
+"""A simulated tenant that announces without a pause, a receiver process that takes it, and what arrived."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ampeco.simulator.server import serving
 from ampeco.simulator.switches import Habits
 from ampeco.simulator.tenant import Tenant
 from commands.demo_stack import free_port
+from eventlog.duplicates import MARK
 from eventlog.inspection.events import stored_event
 from eventlog.log import EventLog
 from eventlog.registry import Declaration
@@ -48,6 +49,13 @@ class Traffic:
         raw = json.dumps(body).encode()
         made = self._tenant.announce(name, None, raw, as_it_is=True)
         (self.sent if made else self.unsent).append(raw)
+
+    def dropped(self) -> set[bytes]:
+        """Bodies that AMPECO dropped together with a subscription, and sent by no other."""
+        book = list(self._tenant.deliveries)
+        return {one.body for one in book if one.state == "dropped"}.difference(
+            one.body for one in book if one.state != "dropped"
+        )
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -90,7 +98,7 @@ async def arrived(log: EventLog) -> tuple[Counter[bytes], set[bytes]]:
             if event.type.startswith("receiver."):
                 continue
             found[event.body] += 1
-            if event.maybe_repeat:
+            if MARK in event.marks:
                 marked.add(event.body)
     return found, marked
 
@@ -130,7 +138,7 @@ async def deployment(
     secrets = folder / "secrets"
     secrets.mkdir()
     (secrets / "AWR_API_TOKEN").write_text(token)
-    tenant, port = Tenant([token], habits), free_port()
+    tenant, port = Tenant([token], habits=habits), free_port()
     async with opened(url, prefix) as log:
         await log.declare([Declaration("h", "v1", (DATED, UNDATED), "default", "none", "now")])
     async with serving(tenant) as tenant_url:
