@@ -16,6 +16,7 @@ from typing import Literal
 from redis.exceptions import RedisError
 
 from ampeco.errors import ApiError, Invalid, KeyRefused, NotFound, RateLimited, ServerFault
+from eventlog.clock import rfc3339
 from eventlog.registration_record import Registration
 from eventlog.subscription import SubscriptionStore
 from receiver.logging import get_logger
@@ -178,6 +179,11 @@ class Registrar:
             await self._store.unlock(token)
 
     def _is(self, state: str, wanted: Wanted, found: Registration, *, left_s: float | None = None) -> None:
+        if state == REMOVED != self.state and found.removed_ms is not None:
+            removed_at = rfc3339(found.removed_ms)
+            _log.warning(
+                "notification_subscription.stays_removed", since=removed_at, fix="registration apply"
+            )
         self.state, self.settled, self._failures = state, True, 0
         self.detail, self.confirmed_ms = found.detail, found.confirmed_ms
         self._done_for = wanted.types

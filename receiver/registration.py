@@ -66,7 +66,7 @@ class Known:
     held: str = ""
 
     def is_mute(self, subscription_id: str) -> bool:
-        """Return whether all that a subscription delivers is refused: it is tied to keys that nobody accepts."""
+        """Return whether all that a subscription delivers is refused: its keys are accepted by no receiver."""
         keys = self.keys.get(subscription_id, frozenset())
         return bool(keys) and bool(self.accepted) and not keys & self.accepted
 

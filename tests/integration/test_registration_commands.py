@@ -47,7 +47,11 @@ class World:
     def there(self) -> list[tuple[str, set[str]]]:
         """Id and types of what the tenant has for our URL."""
         found = self.tenant.state()["subscriptions"]
-        return [(str(one["id"]), set(one["notifications"])) for one in found if one["callback_url"] == URL]
+        return [
+            (str(one["id"]), set(one["notifications"]))
+            for one in found
+            if one["webhook"]["callbackUrl"] == URL
+        ]
 
 
 @pytest.fixture
