@@ -137,7 +137,8 @@ def _known(error: Exception) -> tuple[int, str] | None:
         return 3, str(error)
     if isinstance(error, ampeco.errors.ApiError):
         who = "AWR_API_TOKEN" if isinstance(error, ampeco.errors.KeyRefused) else "AMPECO"
-        return _by_ampeco(error), f"{who}: {error} ({error.reason})"
+        fields = ", ".join(error.errors) if isinstance(error, ampeco.errors.Invalid) else ""
+        return _by_ampeco(error), f"{who}: {error} ({error.reason}{': ' if fields else ''}{fields})"
     if isinstance(error, OSError):  # of a connection, since what the system refuses is handled before
         return 3, f"{type(error).__name__}: {error}"
     if isinstance(error, UnknownRecord):

@@ -45,7 +45,7 @@ def plan(exit_code: bool, as_json: bool) -> None:
     from commands import registration_view as view
 
     async def work(parts: Parts) -> Look:
-        return await parts.reconciler.look(await parts.reconciler.wanted(), shrink=True)
+        return await parts.look()
 
     look = on_registration(work)
     if as_json:
@@ -72,7 +72,7 @@ def apply(remove: tuple[str, ...], yes: bool, as_json: bool) -> None:
     from receiver.registration import same_url
 
     async def work(parts: Parts) -> tuple[Look, str | None]:
-        look = await parts.reconciler.look(await parts.reconciler.wanted(), shrink=True, remove=remove)
+        look = await parts.look(remove=remove)
         ours = {one.id for one in look.existing if same_url(one.callback_url, parts.reconciler.callback_url)}
         if unknown := sorted(set(remove) - ours):
             raise ChangeRefused(
@@ -83,7 +83,7 @@ def apply(remove: tuple[str, ...], yes: bool, as_json: bool) -> None:
         if not yes:
             return look, None
         await parts.store.lift_removed()
-        return look, (await parts.reconciler.carry_out(parts.without_tombstone(look))).state
+        return look, (await parts.carry_out(look, remove=remove)).state
 
     look, state = on_registration(work, changes=yes)
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from commands import prepare
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from eventlog.log import EventLog
     from eventlog.subscription import SubscriptionStore
     from receiver.reconciler import Reconciler
-    from receiver.registration_check import Look
+    from receiver.registration_check import Done, Look
     from receiver.settings import Settings
 
 _T = TypeVar("_T")
@@ -35,12 +35,26 @@ class Parts:
         self.store = store
         self.reconciler = reconciler
 
-    @staticmethod
-    def without_tombstone(look: Look) -> Look:
-        """Return a look as if the subscription had never been removed."""
+    async def look(self, *, remove: Iterable[str] = ()) -> Look:
+        """Ask AMPECO, and plan what `apply` does."""
+        return await self.reconciler.look(await self.reconciler.wanted(), shrink=True, remove=remove)
+
+    async def carry_out(self, look: Look, *, remove: Iterable[str] = ()) -> Done:
+        """Carry a plan out, as if the subscription had never been removed; leave out types that AMPECO refuses."""
         from dataclasses import replace
 
-        return replace(look, registration=replace(look.registration, removed_ms=None))
+        from ampeco.errors import Invalid
+
+        while True:
+            refused = self.reconciler.refused_types
+            try:
+                return await self.reconciler.carry_out(
+                    replace(look, registration=replace(look.registration, removed_ms=None))
+                )
+            except Invalid:
+                if self.reconciler.refused_types == refused:
+                    raise
+            look = await self.look(remove=remove)
 
 
 def on_registration(
@@ -58,7 +72,7 @@ def on_registration(
     settings = change(prepare(need=NEEDS, logs=False))
 
     async def run() -> _T:
-        from eventlog.ownership import claim
+        from eventlog.ownership import check_tenant
         from eventlog.subscription import SubscriptionStore
         from receiver.access import Clients, make_reconciler
         from receiver.registration_lock import held
@@ -66,7 +80,7 @@ def on_registration(
         clients = Clients()
         key_ids = [key.key_id for key in settings.accepted_keys]
         async with stored_log(settings) as log:
-            await claim(log, settings.tenant_url or "", "")
+            await check_tenant(log, settings.tenant_url or "")
             store = SubscriptionStore(log)
             parts = Parts(settings, log, store, make_reconciler(settings, clients, log, lambda: key_ids))
             try:

@@ -185,7 +185,7 @@ def print_all(found: Shown) -> None:
         ],
     )
     print_line("")
-    keys = found.heard.keys()
+    keys = found.heard.by_key
     print_table(["key", "last event"], [(key_id, rfc3339(keys[key_id])) for key_id in sorted(keys)])
     print_line("")
     print_table(

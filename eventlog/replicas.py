@@ -18,6 +18,7 @@ PUBLISH_S = 5.0
 LIVE_MS = 20_000  # of what a receiver wrote
 RECENT_MS = 600_000  # a key that verified an event since then is in use
 _MOST_HEARD = 2_000
+_KEEP_HEARD_MS = 7 * 86_400_000  # of what is heard, once there is so much
 _BEATS_MS = 5_000
 _SUBSCRIPTION = "#"  # separates key id and notification subscription in `heard`; `|` key id and type
 _ENTRY = re.compile(r"([^|#]*)([|#])(.*)", re.DOTALL)
@@ -54,23 +55,18 @@ class Heard:
     Attributes:
         now_ms: the clock of Redis, when this was read.
         types: by id of the key and notification type.
+        by_key: by id of the key.
         subscriptions: by notification subscription (from `X-Webhook-Id`) and id of the key.
     """
 
     now_ms: int
     types: Mapping[tuple[str, str], int]
     subscriptions: Mapping[str, Mapping[str, int]]
-
-    def keys(self) -> dict[str, int]:
-        """Return when each key last verified an event."""
-        found: dict[str, int] = {}
-        for (key_id, _), at_ms in self.types.items():
-            found[key_id] = max(at_ms, found.get(key_id, 0))
-        return found
+    by_key: Mapping[str, int]
 
     def recent_keys(self) -> frozenset[str]:
         """Return the keys that verified an event in the last ten minutes."""
-        return frozenset(key_id for key_id, at_ms in self.keys().items() if self.now_ms - at_ms < RECENT_MS)
+        return frozenset(key_id for key_id, at_ms in self.by_key.items() if self.now_ms - at_ms < RECENT_MS)
 
 
 async def publish(
@@ -91,17 +87,27 @@ async def publish(
         separators=(",", ":"),
     )
     heard: list[str | int] = []
+    keys: dict[str, int] = {}
+    for (key_id, _), at_ms in types.items():
+        keys[key_id] = max(at_ms, keys.get(key_id, 0))
+    for key_id, at_ms in keys.items():
+        heard += [f"{key_id}|", at_ms]
     for (key_id, type_), at_ms in types.items():
         heard += [f"{key_id}|{type_}", at_ms]
     for subscription, key_id, at_ms in subscriptions:
         heard += [f"{key_id}{_SUBSCRIPTION}{subscription}", at_ms]
-    reply = await log.scripts.publish(args=[log.prefix, replica.name, LIVE_MS, says, _MOST_HEARD, *heard])
+    reply = await _publish(log, replica.name, says, *heard)
     return Noted(int(reply[0]), frozenset(filter(None, reply[1].decode().split(","))))
 
 
 async def leave(log: EventLog, name: str) -> None:
     """Note that a receiver stops."""
-    await log.scripts.publish(args=[log.prefix, name, LIVE_MS, "", _MOST_HEARD])
+    await _publish(log, name, "")
+
+
+async def _publish(log: EventLog, name: str, says: str, *heard: str | int) -> Any:
+    limits = _MOST_HEARD, _KEEP_HEARD_MS
+    return await log.scripts.publish(args=[log.prefix, name, LIVE_MS, says, *limits, *heard])
 
 
 async def replicas(log: EventLog) -> list[Replica]:
@@ -129,14 +135,17 @@ async def heard(log: EventLog) -> Heard:
     now_ms, found = await _with_time(log, "heard")
     types: dict[tuple[str, str], int] = {}
     subscriptions: dict[str, dict[str, int]] = {}
+    by_key: dict[str, int] = {}
     for name, text in found.items():
         if entry := _ENTRY.fullmatch(name):
             key_id, mark, rest = entry.groups()
             if mark == _SUBSCRIPTION:
                 subscriptions.setdefault(rest, {})[key_id] = int(text)
-            else:
+            elif rest:
                 types[key_id, rest] = int(text)
-    return Heard(now_ms, types, subscriptions)
+            else:
+                by_key[key_id] = int(text)
+    return Heard(now_ms, types, subscriptions, by_key)
 
 
 async def keys_in_use(log: EventLog) -> frozenset[str]:

@@ -15,7 +15,7 @@ from eventlog.duplicates import TWO_SINCE
 from eventlog.gap_records import Gaps, Reason
 from eventlog.log import EventLog
 from eventlog.registration_record import Missing, Registration, packed, registration_of, texts
-from eventlog.replicas import Heard, Replica, heard, replicas
+from eventlog.replicas import Heard, Replica, heard, replicas, silent_receivers
 from eventlog.rotation import Rotation, rotation
 from eventlog.text import bounded
 
@@ -69,6 +69,10 @@ class SubscriptionStore:
     async def replicas(self) -> list[Replica]:
         """Return the live receivers of this log."""
         return await replicas(self._log)
+
+    async def silent_receivers(self, alive: Iterable[Replica]) -> list[str]:
+        """Return the live receivers that do not say what they accept."""
+        return await silent_receivers(self._log, alive)
 
     async def heard(self) -> Heard:
         """Return when events came last, by key."""

@@ -94,8 +94,10 @@ class Reconciler:
         stored, registration = await self._store.read(), await self._store.registration()
         heard, rotation = await self._store.heard(), await self._store.rotation()
         replicas = await self._store.replicas()
+        # A receiver of an earlier release does not say what it accepts, so no key is known to be out of use.
+        is_complete = not await self._store.silent_receivers(replicas)
         existing = tuple(await self.access.notifications.list())
-        known = self._known(stored, registration, heard, rotation, replicas)
+        known = self._known(stored, registration, heard, rotation, replicas if is_complete else None)
         released = wanted.released
         if shrink:
             released |= frozenset(name for one in existing for name in one.notifications)
@@ -121,13 +123,13 @@ class Reconciler:
         registration: Registration,
         heard: Heard,
         rotation: Rotation | None,
-        replicas: Sequence[Replica],
+        replicas: Sequence[Replica] | None,
     ) -> Known:
         keys = {id_: frozenset(found) for id_, found in heard.subscriptions.items()}
         for id_, key_id in (*registration.made.items(), (stored.get("id"), stored.get("key_id"))):
             if id_ and key_id:
                 keys[id_] = keys.get(id_, frozenset()) | {key_id}
-        accepted = frozenset(self._accepted_key_ids()).union(*(one.accepted for one in replicas))
+        accepted = frozenset(self._accepted_key_ids()).union(*(one.accepted for one in replicas or ()))
         held = ""
         if rotation is not None:
             held = "a rotation of the API token is open"
@@ -139,7 +141,7 @@ class Reconciler:
             registration.covers,
             keys,
             # A subscription that we could make now would be refused as well, so none counts as mute.
-            accepted if self.access.key_id in accepted else frozenset(),
+            accepted if replicas is not None and self.access.key_id in accepted else frozenset(),
             held,
         )
 

@@ -29,7 +29,8 @@ class RegistrationReport:
 
     def found(self, look: Look) -> None:
         """Warn that our subscription is gone or was changed, before it is restored."""
-        if not look.plan.lost or look.foreign or look.registration.removed_ms is not None:
+        noted = frozenset[str]().union(*(one.types for one in look.registration.missing.values()))
+        if look.plan.lost <= noted or look.foreign or look.registration.removed_ms is not None:
             return
         confirmed_ms = look.registration.confirmed_ms
         self._metrics.lost_subscriptions.inc()

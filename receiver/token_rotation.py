@@ -15,7 +15,7 @@ from typing import Protocol
 
 from eventlog.errors import ChangeRefused
 from eventlog.log import EventLog
-from eventlog.replicas import Replica, silent_receivers
+from eventlog.replicas import Replica
 from eventlog.rotation import Rotation, end_rotation, write_rotation
 from eventlog.subscription import SubscriptionStore
 from receiver.notification_api import NotificationApi
@@ -134,7 +134,7 @@ class TokenRotation:
     async def receivers_without(self, key_id: str) -> list[str]:
         """Return the live receivers that do not accept a key; a note if there is no receiver at all."""
         alive = await self._store.replicas()
-        silent = [f"{name} (an earlier release)" for name in await silent_receivers(self._log, alive)]
+        silent = [f"{name} (an earlier release)" for name in await self._store.silent_receivers(alive)]
         if not alive and not silent:
             return ["no receiver is running"]
         return [one.name for one in alive if key_id not in one.accepted] + silent
@@ -160,7 +160,7 @@ class TokenRotation:
         deadline = self._clock() + self._patience.event
         seen_by = "operator"
         while not delivered:
-            last_ms = (await self._store.heard()).keys().get(self._new_key, 0)
+            last_ms = (await self._store.heard()).by_key.get(self._new_key, 0)
             if last_ms >= state.subscribed_ms - _CLOCKS_MS:
                 seen_by = "event"
                 break

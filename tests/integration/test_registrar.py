@@ -750,3 +750,28 @@ def test_a_gap_of_a_log_that_is_closed_twice_is_recorded_once(run: Run) -> None:
         assert json.loads(raw) == {"not-subscribed": [1_000, [A]]}
 
     run(scenario)
+
+
+def test_while_an_earlier_release_runs_no_key_counts_as_out_of_use(run: Run) -> None:
+    async def scenario(world: World) -> None:
+        await world.look_after(0)
+        world.tenant.existing["hand"] = One("hand", (A,))
+        world.accepted = ["key-2"]
+        world.registrar = world.restarted("key-2")
+        await world.log.beat("earlier-release", hole_after_ms=3_000)
+        assert await world.look_after(CHECK_S) == ["list"]
+        assert len(world.tenant.existing) == 2
+
+    run(scenario)
+
+
+def test_a_loss_is_counted_once_however_often_restoring_it_fails(run: Run) -> None:
+    async def scenario(world: World) -> None:
+        await world.look_after(0)
+        world.tenant.existing.clear()
+        for _ in range(3):
+            world.tenant.fails = "subscribe"
+            await world.look_after(CHECK_S)
+        assert world.metric("awr_registration_lost_total") == 1
+
+    run(scenario)

@@ -212,7 +212,7 @@ def test_an_unreachable_tenant_ends_with_3_and_shows_what_the_log_knows(
 
 def test_another_tenants_log_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.wants(A)
-    world.cli("registration", "plan")
+    world.log(lambda log: log.claim("https://first.example", ""))
     monkeypatch.setenv("AWR_TENANT_URL", "https://other.example")
     code, _, err = world.cli("registration", "apply", "--yes")
     assert (code, "AWR_TENANT_URL" in err) == (2, True)
@@ -229,3 +229,20 @@ def subscribe(world: World, types: list[str], callback_url: str) -> None:
     """Someone else subscribes with the same token."""
     with Client(world.tenant.url, world.tenant.token) as client:
         client.notifications.subscribe(types, callback_url=callback_url)
+
+
+def test_looking_ties_a_log_to_nothing(world: World) -> None:
+    for command in ("show", "plan"):
+        assert world.cli("registration", command)[0] == 0
+
+    async def tied(log: EventLog) -> bool:
+        return bool(await log.redis.exists(log.key("tenant")))
+
+    assert world.log(tied) is False
+
+
+def test_a_type_that_ampeco_refuses_is_left_out(world: World) -> None:
+    world.wants(A, "not.a.type.of.ampeco")
+    code, _, err = world.cli("registration", "apply", "--yes")
+    assert code == 0, err
+    assert [types for _, types in world.there()] == [{A}]

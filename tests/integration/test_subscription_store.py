@@ -191,7 +191,7 @@ def test_what_was_heard_goes_forward_only_and_is_bounded(on_each_server) -> None
         await publish(log, replica, types={(key, "A"): 8_000, (key, "B|#"): 2}, subscriptions=[])
         found = await heard(log)
         assert found.types == {(key, "A"): 9_000, (key, "B|#"): 2}
-        assert (found.subscriptions, found.keys()) == ({"17": {key: 5_000}}, {key: 9_000})
+        assert (found.subscriptions, found.by_key) == ({"17": {key: 5_000}}, {key: 9_000})
         assert found.recent_keys() == frozenset()
         await publish(log, replica, types={(key, "A"): 9_999_999_999_999}, subscriptions=[])
         found = await heard(log)
@@ -201,6 +201,9 @@ def test_what_was_heard_goes_forward_only_and_is_bounded(on_each_server) -> None
             types = {(key, f"t{number}"): 1 for number in range(start, start + 500)}
             await publish(log, replica, types=types, subscriptions=[])
         assert await log.redis.hlen(log.key("heard")) == 2_000
+        await publish(log, replica, types={("89abcdef", "late"): found.now_ms}, subscriptions=[])
+        found = await heard(log)
+        assert found.by_key["89abcdef"] == found.types["89abcdef", "late"]
 
     on_each_server(check)
 
