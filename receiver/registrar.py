@@ -131,20 +131,20 @@ class Registrar:
             return True
         if found.looked_ms is None or found.key_id != self._reconciler.access.key_id:
             return False
-        if not same_url(stored.get("callback_url"), self._reconciler.callback_url):
-            return False
-        if found.state.startswith(FAILED):
+        is_ours = same_url(stored.get("callback_url"), self._reconciler.callback_url)
+        if found.state.startswith(FAILED) and (is_ours or not stored):
             if found.retry_ms is None or found.retry_ms <= found.now_ms or self._failures:
                 return False
             self.state, self.detail, self.confirmed_ms = found.state, found.detail, found.confirmed_ms
-            self.settled = True
+            self.settled = self.settled or is_ours
             self._metrics.confirmed(found.is_confirmed, found.confirmed_ms)
             self._due_at = self._clock() + (found.retry_ms - found.now_ms) / 1000
             return True
         for_s = self._check_s if self._done_for is not None else min(TOGETHER_S, self._check_s)
         age_s = abs(found.now_ms - found.looked_ms) / 1000
         if (
-            found.state != REGISTERED
+            not is_ours
+            or found.state != REGISTERED
             or age_s >= for_s
             or not wanted.types <= found.covers
             or not wanted.types

@@ -218,11 +218,18 @@ def test_another_tenants_log_is_refused(world: World, monkeypatch: pytest.Monkey
     assert (code, "AWR_TENANT_URL" in err) == (2, True)
 
 
-def test_a_hostile_subscription_reaches_no_terminal_as_it_is(world: World) -> None:
+def test_what_ampeco_said_reaches_no_terminal_as_it_is(world: World) -> None:
     world.wants(A)
-    subscribe(world, [A], "https://them.example/\x1b[31m")
-    code, out, _ = world.cli("registration", "show")
-    assert (code, "\x1b" in out) == (0, False)
+
+    async def said(log: EventLog) -> None:
+        await SubscriptionStore(log).note_state("failed:forbidden", key_id=KEY, detail="no \x1b[31m\u202e")
+
+    world.log(said)
+    for options in ((), ("--json",)):
+        code, out, _ = world.cli("registration", "show", *options)
+        assert code == 0
+        assert "no " in out
+        assert not {"\x1b", "\u202e"} & {*out}
 
 
 def subscribe(world: World, types: list[str], callback_url: str) -> None:
