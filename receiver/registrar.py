@@ -28,7 +28,6 @@ from receiver.registration_report import RegistrationReport
 
 POLL_S = 2.0
 CHECK_S = 60.0
-TOGETHER_S = 5.0  # of several replicas that start together, the first one checks for all
 MAX_BACKOFF_S = 60.0
 MAX_PAUSE_S = 300.0
 LOCK_S = 60.0
@@ -85,6 +84,7 @@ class Registrar:
         self._done_for: frozenset[str] | None = None
         self._due_at = 0.0
         self._failures = 0
+        self._started_ms: int | None = None
         self._subscription_id: str | None = None
         self.settled = False
         self.state = "pending"
@@ -129,6 +129,8 @@ class Registrar:
         if found.removed_ms is not None and found.state == REMOVED:
             self._is(REMOVED, wanted, found, left_s=POLL_S)
             return True
+        # Of replicas that start together, the first one checks for all. One that starts later checks by itself.
+        self._started_ms = self._started_ms or found.now_ms
         if found.looked_ms is None or found.key_id != self._reconciler.access.key_id:
             return False
         is_ours = same_url(stored.get("callback_url"), self._reconciler.callback_url)
@@ -140,12 +142,13 @@ class Registrar:
             self._metrics.confirmed(found.is_confirmed, found.confirmed_ms)
             self._due_at = self._clock() + (found.retry_ms - found.now_ms) / 1000
             return True
-        for_s = self._check_s if self._done_for is not None else min(TOGETHER_S, self._check_s)
         age_s = abs(found.now_ms - found.looked_ms) / 1000
+        is_first = self._done_for is None
         if (
             not is_ours
             or found.state != REGISTERED
-            or age_s >= for_s
+            or age_s >= self._check_s
+            or (is_first and found.looked_ms < self._started_ms)
             or not wanted.types <= found.covers
             or not wanted.types
         ):

@@ -21,7 +21,7 @@ from eventlog.registry import Declaration
 from tests.door import Door, door
 from tests.harness import eventually, opened
 
-DATED, UNDATED = "BootNotification", "issue.changed"
+DATED, UNDATED = "BootNotification", "cdr.received"
 
 
 class Traffic:
@@ -45,7 +45,7 @@ class Traffic:
             name, about = DATED, {"chargePointId": self._number % 40, "timestamp": _moment()}
             body = {"notification": name, **about, "bootNotification": {"model": str(self._number)}}
         else:
-            name, body = UNDATED, {"notification": UNDATED, "issueId": self._number}
+            name, body = UNDATED, {"notification": UNDATED, "cdrId": self._number}
         raw = json.dumps(body).encode()
         made = self._tenant.announce(name, None, raw, as_it_is=True)
         (self.sent if made else self.unsent).append(raw)
