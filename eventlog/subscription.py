@@ -22,6 +22,7 @@ from eventlog.text import bounded
 _MADE = 20  # subscriptions of ours whose key is remembered
 _DROPPED = 20
 _DETAIL_CHARS = 300
+_MOST_LOCKED_MS = 60_000
 
 
 class ClosedGap(NamedTuple):
@@ -223,9 +224,14 @@ class SubscriptionStore:
     async def lock(self, token: str, ttl_ms: int) -> bool:
         """Take the lock around changes of the subscription, for at most `ttl_ms`; False when it is held."""
         taken = bool(await self._redis.set(self._lock_key, token, nx=True, px=ttl_ms))
-        if not taken and await self._redis.pttl(self._lock_key) > ttl_ms:
-            await self._redis.pexpire(self._lock_key, ttl_ms)  # the clock of Redis went back
+        if not taken and await self._redis.pttl(self._lock_key) > (most_ms := max(ttl_ms, _MOST_LOCKED_MS)):
+            await self._redis.pexpire(self._lock_key, most_ms)  # the clock of Redis went back
         return taken
+
+    async def renew(self, token: str, ttl_ms: int) -> None:
+        """Hold the lock for longer, unless another process holds it by now."""
+        if await self._redis.get(self._lock_key) == token.encode():
+            await self._redis.pexpire(self._lock_key, ttl_ms)
 
     async def unlock(self, token: str) -> None:
         """Release the lock, unless another process holds it by now."""

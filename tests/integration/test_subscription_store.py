@@ -56,6 +56,20 @@ def test_the_lock_has_one_holder_who_alone_gives_it_back(log_url: str, prefix: s
     asyncio.run(scenario())
 
 
+def test_a_short_lock_shortens_no_longer_one_and_only_its_holder_renews_it(log_url: str, prefix: str) -> None:
+    async def scenario() -> None:
+        async with opened(log_url, prefix) as log:
+            store, key = SubscriptionStore(log), log.key("lock", "registration")
+            assert await store.lock("mine", 60_000)
+            assert not await store.lock("yours", 5_000)
+            await store.renew("yours", 5_000)
+            assert await log.redis.pttl(key) > 30_000
+            await store.renew("mine", 5_000)
+            assert await log.redis.pttl(key) <= 5_000
+
+    asyncio.run(scenario())
+
+
 def test_a_lock_whose_holder_died_is_free_again(log_url: str, prefix: str) -> None:
     async def scenario() -> None:
         async with opened(log_url, prefix) as log:
