@@ -16,8 +16,8 @@ from redis.exceptions import RedisError
 from eventlog.errors import ChangeRefused
 from eventlog.subscription import SubscriptionStore
 
-LIFE_S = 12.0
-RENEW_S = 3.0
+LIFE_S = 8.0
+RENEW_S = 2.0
 WAIT_S = 50.0
 _POLL_S = 0.2
 
