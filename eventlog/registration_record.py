@@ -63,14 +63,16 @@ def registration_of(found: Mapping[bytes, bytes], now_ms: int) -> Registration:
     fields = texts(found)
     return Registration(
         now_ms,
-        fields.get("state", ""),
-        fields.get("detail", ""),
-        fields.get("by", ""),
-        *(_number(fields.get(name)) for name in ("confirmed_ms", "looked_ms", "retry_ms")),
-        frozenset(filter(None, fields.get("covers", "").split(","))),
-        _missing(fields.get("lost", "")),
-        _number(fields.get("removed_ms")),
-        _object(fields.get("made", "")),
+        state=fields.get("state", ""),
+        detail=fields.get("detail", ""),
+        key_id=fields.get("by", ""),
+        confirmed_ms=_number(fields.get("confirmed_ms")),
+        looked_ms=_number(fields.get("looked_ms")),
+        retry_ms=_number(fields.get("retry_ms")),
+        covers=frozenset(filter(None, fields.get("covers", "").split(","))),
+        missing=_missing(fields.get("lost", "")),
+        removed_ms=_number(fields.get("removed_ms")),
+        made=_object(fields.get("made", "")),
     )
 
 

@@ -105,7 +105,8 @@ class TokenRotation:
             ApiError, RedisError, OSError: one of them failed. It is safe to go on later.
         """
         if state.step == "removed":
-            return await self._finish(state)
+            await self._finish(state)
+            return None
         if state.step == "begun":
             await self._wait_for_receivers()
         if state.step in ("begun", "subscribing"):
