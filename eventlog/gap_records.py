@@ -6,17 +6,14 @@ one script.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from eventlog.clock import rfc3339
+from eventlog.internal import DOOR, GAP_CLOSED, internal_event
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
-
-GAP_CLOSED = "receiver.gap.closed"
-GAP_KEY = "receiver:door"
 
 Reason = Literal["no-receiver", "not-subscribed", "redis-rolled-back"]
 NO_RECEIVER: Reason = "no-receiver"
@@ -77,18 +74,17 @@ async def record_gap(
     Returns:
         The event's id and the queues to wake, or None when the gap is recorded already.
     """
-    body: dict[str, Any] = {
-        "notification": GAP_CLOSED,
+    fields: dict[str, Any] = {
         "reason": reason,
         "from": rfc3339(from_ms),
         "to": rfc3339(to_ms),
         "types": list(types),
         "callbackUrl": callback_url,
     }
-    text = json.dumps(body, separators=(",", ":"))
-    lane = log.lane_of(GAP_KEY, b"")
+    event = internal_event(GAP_CLOSED, DOOR, fields)
+    lane = log.lane_of(DOOR, b"")
     reply = await log.scripts.close_gap(
-        args=[log.prefix, replica, from_ms, to_ms, reason, lane, GAP_CLOSED, GAP_KEY, text, text]
+        args=[log.prefix, replica, from_ms, to_ms, reason, event.body, *event.arguments(log)]
     )
     if reply is None:
         return None

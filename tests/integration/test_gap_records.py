@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 from eventlog.clock import now_ms
-from eventlog.gap_records import GAP_CLOSED, NO_RECEIVER, NOT_SUBSCRIBED, Gaps
+from eventlog.gap_records import NO_RECEIVER, NOT_SUBSCRIBED, Gaps
 from eventlog.heartbeat import Hole
 from eventlog.inspection.events import list_events, read_event
 from eventlog.inspection.gaps import recorded_gaps
+from eventlog.internal import GAP_CLOSED
 from eventlog.log import EventLog
 from eventlog.registry import Declaration
 

@@ -27,6 +27,7 @@ from eventlog.log import EventLog
 from eventlog.replicas import Replica, publish
 from eventlog.rotation import Rotation, write_rotation
 from eventlog.subscription import SubscriptionStore
+from handlers.internal import PAYLOADS
 from receiver.metrics import Metrics
 from receiver.reconciler import Reconciler
 from receiver.registrar import CHECK_S, Registrar
@@ -160,7 +161,7 @@ def test_nothing_is_called_until_something_changes_or_minutes_pass(run: Run) -> 
 
 def test_our_own_types_and_an_empty_registry_call_nobody(run: Run) -> None:
     async def scenario(world: World) -> None:
-        world.wanted = frozenset({"receiver.gap.closed"})
+        world.wanted = frozenset(PAYLOADS)
         assert await world.look_after(0) == []
         assert (world.registrar.settled, world.registrar.state) == (True, "nothing-wanted")
 
