@@ -13,6 +13,13 @@ from typing import NamedTuple
 
 from eventlog.duplicates import TWO_SINCE
 from eventlog.gap_records import Gaps, Reason
+from eventlog.internal import (
+    REGISTRATION,
+    REGISTRATION_CHANGED,
+    REGISTRATION_FAILED,
+    announce,
+    internal_event,
+)
 from eventlog.log import EventLog
 from eventlog.registration_record import Missing, Registration, packed, registration_of, texts
 from eventlog.replicas import Heard, Replica, heard, replicas, silent_receivers
@@ -200,6 +207,23 @@ class SubscriptionStore:
         raw = await self._redis.hget(self._registration, "dropped")
         before = [name for name in (raw.decode() if raw else "").split(",") if name and name != key_id]
         await self._redis.hset(self._registration, "dropped", ",".join([*before, key_id][-_DROPPED:]))
+
+    async def announce_change(
+        self, action: str, subscription_id: str | None, types: Iterable[str], reason: str
+    ) -> list[str]:
+        """Append `receiver.registration.changed` if a handler wants it; return the queues to wake."""
+        fields = {
+            "action": action,
+            "subscriptionId": subscription_id,
+            "types": sorted(types),
+            "reason": reason,
+        }
+        return await announce(self._log, internal_event(REGISTRATION_CHANGED, REGISTRATION, fields))
+
+    async def announce_failure(self, reason: str, status: int | None, detail: str) -> list[str]:
+        """Append `receiver.registration.failed` if a handler wants it; return the queues to wake."""
+        fields = {"reason": reason, "status": status, "detail": detail}
+        return await announce(self._log, internal_event(REGISTRATION_FAILED, REGISTRATION, fields))
 
     async def set_two(self, now_ms: int) -> None:
         """Record that two subscriptions of ours exist, each with its own key. Call it before creating the second.

@@ -76,7 +76,6 @@ class GapClosed(InternalPayload):
     to_at: datetime = Field(alias="to")
     types: tuple[str, ...] = ()
     callback_url: str | None = None
-    reason: str = ""
 
 
 class RegistrationChanged(InternalPayload):

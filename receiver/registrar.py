@@ -23,7 +23,7 @@ from receiver.logging import get_logger
 from receiver.metrics import Metrics
 from receiver.reconciler import Reconciler
 from receiver.registration import same_url
-from receiver.registration_check import NOTHING_WANTED, REGISTERED, REMOVED, Access, Wanted
+from receiver.registration_check import NOTHING_WANTED, REGISTERED, REMOVED, Access, Done, Look, Wanted
 from receiver.registration_report import RegistrationReport
 
 POLL_S = 2.0
@@ -177,9 +177,20 @@ class Registrar:
             self._report.done(look, done)
             if done.closed.wake:
                 self._wake(done.closed.wake)
+            await self._announce(look, done)
             self._is(done.state, wanted, await self._store.registration())
         finally:
             await self._store.unlock(token)
+
+    async def _announce(self, look: Look, done: Done) -> None:
+        plan = look.plan
+        if done.kept is None or not plan.changes:
+            return
+        action, reason = plan.action, "it differed from what the handlers want"
+        if plan.lost:
+            action, reason = "restore", f"AMPECO had no subscription of ours for {len(plan.lost)} types"
+        if queues := await self._store.announce_change(action, done.kept, plan.types, reason):
+            self._wake(queues)
 
     def _is(self, state: str, wanted: Wanted, found: Registration, *, left_s: float | None = None) -> None:
         if state == REMOVED != self.state and found.removed_ms is not None:
@@ -219,6 +230,9 @@ class Registrar:
                 retry_in_ms=int(pause_s * 1000),
             )
             await self._trust_what_was()
+            status = error.status if isinstance(error, ApiError) else None
+            if queues := await self._store.announce_failure(reason, status, self.detail):
+                self._wake(queues)
         except (RedisError, OSError):
             return
 

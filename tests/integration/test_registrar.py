@@ -22,8 +22,11 @@ from ampeco.errors import (
     ServerFault,
     Unauthorized,
 )
+from eventlog.inspection.events import list_events
 from eventlog.inspection.gaps import recorded_gaps
+from eventlog.internal import REGISTRATION_CHANGED, REGISTRATION_FAILED
 from eventlog.log import EventLog
+from eventlog.registry import Declaration
 from eventlog.replicas import Replica, publish
 from eventlog.rotation import Rotation, write_rotation
 from eventlog.subscription import SubscriptionStore
@@ -774,5 +777,33 @@ def test_a_loss_is_counted_once_however_often_restoring_it_fails(run: Run) -> No
             world.tenant.fails = "subscribe"
             await world.look_after(CHECK_S)
         assert world.metric("awr_registration_lost_total") == 1
+
+    run(scenario)
+
+
+def test_handlers_that_want_it_hear_of_changes_and_failures(run: Run) -> None:
+    async def scenario(world: World) -> None:
+        wants = Declaration("h", "v1", (REGISTRATION_CHANGED, REGISTRATION_FAILED), "alarms", "none", "now")
+        await world.log.declare([wants])
+        await world.look_after(0)
+        world.tenant.existing.clear()
+        await world.look_after(CHECK_S)
+        world.tenant.fails = "list"
+        await world.look_after(CHECK_S)
+        # A failure that comes again within minutes is counted and not announced again.
+        world.tenant.fails = "list"
+        await world.look_after(CHECK_S)
+        found = [
+            (event.type, json.loads(event.body))
+            for event in reversed(await list_events(world.log))
+            if event.type != "receiver.gap.closed"
+        ]
+        assert [type_ for type_, _ in found] == [REGISTRATION_CHANGED] * 2 + [REGISTRATION_FAILED]
+        created, restored, failed = (body for _, body in found)
+        assert (created["action"], created["types"]) == ("create", [A])
+        (one,) = world.tenant.existing
+        assert (restored["action"], restored["subscriptionId"]) == ("restore", one)
+        assert (failed["reason"], failed["status"]) == ("server-fault", 500)
+        assert ["alarms"] in world.woken
 
     run(scenario)
