@@ -83,7 +83,12 @@ def apply(remove: tuple[str, ...], yes: bool, as_json: bool) -> None:
         if not yes:
             return look, None
         await parts.store.lift_removed()
-        return look, (await parts.carry_out(look, remove=remove)).state
+        done = await parts.carry_out(look, remove=remove)
+        if look.plan.changes:
+            await parts.store.announce_change(
+                look.plan.action, done.kept, look.plan.types, "an operator applied it"
+            )
+        return look, done.state
 
     look, state = on_registration(work, changes=yes)
     if as_json:
@@ -114,6 +119,7 @@ def remove_(yes: bool, as_json: bool) -> None:
                 await api.unsubscribe(one.id)
             await parts.store.forget()
             await parts.store.set_removed()
+            await parts.store.announce_change("remove", None, (), "an operator removed it")
         return [
             {"id": one.id, "callback_url": one.callback_url, "types": len(one.notifications)} for one in ours
         ]
