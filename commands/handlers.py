@@ -54,12 +54,15 @@ def list_(as_json: bool) -> None:
     if as_json:
         print_json(
             [
-                {**_row(handler, paused.get(handler.name)), "pairs": pairs.get(handler.name, {})}
+                {
+                    **_row(handler, paused.get(handler.name), is_live=_is_live(handler, pairs)),
+                    "pairs": pairs.get(handler.name, {}),
+                }
                 for handler in found
             ]
         )
         return
-    rows = [_cells(handler, paused.get(handler.name), pairs.get(handler.name, {})) for handler in found]
+    rows = [_cells(handler, paused.get(handler.name), pairs) for handler in found]
     print_table(_HEADS, rows)
 
 
@@ -159,16 +162,19 @@ def _planned(name: str, yes: bool, change: Callable[[EventLog], Awaitable[None]]
     return on_log(prepare(logs=False), plan)
 
 
-def _cells(handler: HandlerPosition, paused: Pause | None, pairs: Mapping[str, int]) -> tuple[object, ...]:
+def _cells(
+    handler: HandlerPosition, paused: Pause | None, pairs: Mapping[str, Mapping[str, int]]
+) -> tuple[object, ...]:
     waiting = _bounded(str(handler.waiting), handler.waiting_is_exact)
     counts = (waiting, _age(handler), handler.open, handler.dead, handler.stats.get("done", 0))
     versions, types = ",".join(handler.versions), ",".join(handler.types)
     seen = rfc3339(handler.last_seen_ms)
-    lanes = " ".join(f"{process}={n}" for process, n in pairs.items()) or "-"
-    return handler.name, _state(paused), *counts, lanes, handler.order, handler.queue, versions, seen, types
+    lanes = " ".join(f"{process}={n}" for process, n in pairs.get(handler.name, {}).items()) or "-"
+    state = _state(handler, paused, is_live=_is_live(handler, pairs))
+    return handler.name, state, *counts, lanes, handler.order, handler.queue, versions, seen, types
 
 
-def _row(handler: HandlerPosition, paused: Pause | None) -> dict[str, object]:
+def _row(handler: HandlerPosition, paused: Pause | None, *, is_live: bool) -> dict[str, object]:
     from eventlog.registry import MISFIT
 
     return {
@@ -179,7 +185,9 @@ def _row(handler: HandlerPosition, paused: Pause | None) -> dict[str, object]:
         "queue": handler.queue,
         "order": handler.order,
         "isolation": handler.isolation,
+        "state": "paused" if paused else "running" if is_live else "gone",
         "last_seen_at": rfc3339(handler.last_seen_ms),
+        "served_at": rfc3339(handler.served_ms) if handler.served_ms else None,
         "paused": None if paused is None else {"since": rfc3339(paused.since_ms), "reason": paused.reason},
         **_standing(handler),
         "outcomes": {
@@ -226,9 +234,20 @@ def _amounts(handler: HandlerPosition) -> str:
     return f"{waiting} events waiting, {handler.open} open, {handler.dead} dead"
 
 
-def _state(paused: Pause | None) -> str:
+def _is_live(handler: HandlerPosition, pairs: Mapping[str, object]) -> bool:
+    """Return whether a worker serves it. An isolated handler has a process only while there is work."""
+    from eventlog.inspection.delivery_state import UNSEEN_MS
+
+    declared_lately = handler.served_ms >= now_ms() - UNSEEN_MS
+    return handler.name in pairs or (handler.isolation is not None and declared_lately)
+
+
+def _state(handler: HandlerPosition, paused: Pause | None, *, is_live: bool) -> str:
     if paused is None:
-        return "running"
+        if is_live:
+            return "running"
+        gone = f"gone since {rfc3339(handler.served_ms)}" if handler.served_ms else "not started yet"
+        return f"{gone}: no worker serves queue {handler.queue}"
     return f"paused since {rfc3339(paused.since_ms)}" + (f": {paused.reason}" if paused.reason else "")
 
 
