@@ -10,6 +10,8 @@ from eventlog.gap_records import NO_RECEIVER, record_gap
 if TYPE_CHECKING:
     from eventlog.log import EventLog
 
+ALIVE_MS = 5_000  # receivers beat once a second
+
 
 class Hole(NamedTuple):
     """No receiver could accept events between these moments (Unix ms, the clock of Redis)."""
@@ -41,3 +43,13 @@ async def close_gap(
         The event's id and the queues to wake, or None when another replica closed this gap.
     """
     return await record_gap(log, replica, NO_RECEIVER, hole.from_ms, hole.to_ms, types, callback_url)
+
+
+async def receivers(log: EventLog, now_ms: int, *, within_ms: int = ALIVE_MS) -> list[str]:
+    """Return the names of the receivers that beat lately, sorted.
+
+    Args:
+        now_ms: by the clock of Redis.
+    """
+    beats = await log.redis.hgetall(log.key("door"))
+    return sorted(name.decode() for name, at_ms in beats.items() if abs(now_ms - int(at_ms)) <= within_ms)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from eventlog.clock import now_ms
 from eventlog.duplicates import TWO_SINCE
 from eventlog.gap_records import Gaps, Reason
 from eventlog.internal import (
@@ -57,6 +58,7 @@ class SubscriptionStore:
         self._redis = log.redis
         self._key = log.key("subscription")
         self._registration = log.key("registration")
+        self._left_key = log.key("left")
         self._lock_key = log.key("lock", "registration")
         self._unlock = log.scripts.unlock
 
@@ -92,17 +94,21 @@ class SubscriptionStore:
 
     async def remember(self, fields: Mapping[str, str]) -> None:
         """Replace the stored fields of the subscription, except `two_since`. Call it under the lock."""
-        stale = (await self.read()).keys() - fields.keys()
+        before = await self.read()
+        stale = before.keys() - fields.keys()
         async with self._redis.pipeline(transaction=True) as changes:
             if stale:
                 changes.hdel(self._key, *stale)
             changes.hset(self._key, mapping=dict(fields))
+            self._note_types(changes, _types(before), _types(fields))
             await changes.execute()
 
     async def forget(self) -> None:
         """Delete the subscription, including `two_since`, and what AMPECO confirmed of it."""
+        before = await self.read()
         async with self._redis.pipeline(transaction=True) as changes:
             changes.delete(self._key)
+            self._note_types(changes, _types(before), frozenset())
             changes.hdel(self._registration, "confirmed_ms", "covers", "lost", "state", "detail")
             await changes.execute()
 
@@ -117,13 +123,14 @@ class SubscriptionStore:
             subscription: `id`, `callback_url`, `types` and `key_id`.
             key_id: of the API token with which it was found.
         """
-        before = await self.registration()
+        before, stored, types = await self.registration(), await self.read(), frozenset(covers)
         at = str(before.now_ms)
-        facts = {"state": state, "detail": "", "by": key_id, "covers": ",".join(sorted(covers))}
+        facts = {"state": state, "detail": "", "by": key_id, "covers": ",".join(sorted(types))}
         async with self._redis.pipeline(transaction=True) as changes:
             changes.hset(self._key, mapping=dict(subscription))
             changes.hset(self._registration, mapping={**facts, "confirmed_ms": at, "looked_ms": at})
             changes.hdel(self._registration, "retry_ms")
+            self._note_types(changes, _types(stored), types)
             await changes.execute()
         closed: list[ClosedGap] = []
         wake: set[str] = set()
@@ -225,6 +232,13 @@ class SubscriptionStore:
         fields = {"reason": reason, "status": status, "detail": detail}
         return await announce(self._log, internal_event(REGISTRATION_FAILED, REGISTRATION, fields))
 
+    def _note_types(self, changes: Any, before: frozenset[str], now: frozenset[str]) -> None:
+        """Note since when a type is not subscribed any more."""
+        if gone := before - now:
+            changes.hset(self._left_key, mapping=dict.fromkeys(gone, now_ms()))
+        if now:
+            changes.hdel(self._left_key, *now)
+
     async def set_two(self, now_ms: int) -> None:
         """Record that two subscriptions of ours exist, each with its own key. Call it before creating the second.
 
@@ -260,3 +274,13 @@ class SubscriptionStore:
     async def unlock(self, token: str) -> None:
         """Release the lock, unless another process holds it by now."""
         await self._unlock(args=[self._lock_key, token])
+
+
+async def left_types(log: EventLog) -> dict[str, int]:
+    """Return the types that were subscribed and are no longer, and since when (Unix ms)."""
+    found = await log.redis.hgetall(log.key("left"))
+    return {name.decode(): int(since) for name, since in found.items()}
+
+
+def _types(fields: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(fields["types"].split(",")) if fields.get("types") else frozenset()
