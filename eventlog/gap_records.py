@@ -6,8 +6,9 @@ one script.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from eventlog.clock import rfc3339
 from eventlog.internal import DOOR, GAP_CLOSED, internal_event
@@ -25,7 +26,11 @@ NOT_SUBSCRIBED: Reason = "not-subscribed"
 ROLLED_BACK: Reason = "redis-rolled-back"
 """Redis lost events that were answered with 2xx. A resend brings nothing."""
 
-RESENDABLE = frozenset({NO_RECEIVER})
+RESENDER = "resend-failed"
+"""Name of the handler that asks AMPECO for a resend."""
+
+NEVER_SENT: frozenset[str] = frozenset({NOT_SUBSCRIBED, ROLLED_BACK})
+"""Reasons of gaps of which AMPECO has no failed delivery, so that a resend brings nothing."""
 
 
 class Gaps:
@@ -56,6 +61,24 @@ class Gaps:
         """
         return await record_gap(self._log, "", reason, since_ms, until_ms, types, callback_url)
 
+    async def replace(self, id: str, before: str, after: str) -> bool:
+        """Replace the text of a record; False when it changed since `before` was read."""
+        return bool(await self._log.scripts.change_gap(args=[self._log.prefix, id, before, after]))
+
+    async def lock(self, token: str, ttl_ms: int) -> bool:
+        """Take the lock of the process that looks after open gaps, or renew it; False when another one holds it."""
+        key = self._log.key("lock", "gaps")
+        if await self._log.redis.set(key, token, nx=True, px=ttl_ms):
+            return True
+        holder, left_ms = await self._log.redis.get(key), await self._log.redis.pttl(key)
+        if holder == token.encode() or left_ms > ttl_ms:  # longer only if the clock of Redis went back
+            await self._log.redis.pexpire(key, ttl_ms)
+        return bool(holder == token.encode())
+
+    async def unlock(self, token: str) -> None:
+        """Release the lock, unless another process holds it by now."""
+        await self._log.scripts.unlock(args=[self._log.key("lock", "gaps"), token])
+
 
 async def record_gap(
     log: EventLog,
@@ -74,7 +97,7 @@ async def record_gap(
     Returns:
         The event's id and the queues to wake, or None when the gap is recorded already.
     """
-    fields: dict[str, Any] = {
+    fields = {
         "reason": reason,
         "from": rfc3339(from_ms),
         "to": rfc3339(to_ms),
@@ -82,10 +105,10 @@ async def record_gap(
         "callbackUrl": callback_url,
     }
     event = internal_event(GAP_CLOSED, DOOR, fields)
-    lane = log.lane_of(DOOR, b"")
+    gap = json.dumps({**json.loads(event.body), "state": "open"}, separators=(",", ":"))
     reply = await log.scripts.close_gap(
-        args=[log.prefix, replica, from_ms, to_ms, reason, event.body, *event.arguments(log)]
+        args=[log.prefix, replica, from_ms, to_ms, reason, gap, *event.arguments(log)]
     )
     if reply is None:
         return None
-    return f"{lane}-{reply[0].decode()}", [queue.decode() for queue in reply[1]]
+    return f"{log.lane_of(DOOR, b'')}-{reply[0].decode()}", [queue.decode() for queue in reply[1]]

@@ -100,6 +100,7 @@ class RollbackWatch:
             "types": types,
             "reason": REASON,
             "events": missing,
+            "state": "open",
         }
         arguments = [self._events.prefix, seen_ms, since_ms, json.dumps(gap, separators=(",", ":"))]
         if await self._events.channel.call(self._events.scripts.rolled_back, arguments):

@@ -17,7 +17,8 @@ _LEDGER_PAGE = 2_000  # keys of Redis that one count looks at
 _TABLES = (
     "added", "counted", "counts", "cur", "door", "dropped", "fresh", "gaps", "gen", "handlers", "heard", "left",
     "minutes", "newest", "paused", "queues", "registration", "released", "replays", "replicas", "retired",
-    "rotation", "routes", "runto", "since", "subscription", "tenant", "wants", "workers", "workers:beats",
+    "rotation", "routes", "runto", "since", "subscription", "tenant", "usual", "wants", "workers",
+    "workers:beats",
 )  # fmt: skip
 
 

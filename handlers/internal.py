@@ -43,7 +43,7 @@ class GapOpened(InternalPayload):
 
     Attributes:
         from_at: since when (UTC).
-        reason: why, as a slug, e.g. `receiver-away` or `not-subscribed`.
+        reason: why, as a slug, e.g. `no-receiver` or `not-subscribed`.
         types: notification types that may be missed.
     """
 
@@ -66,16 +66,15 @@ class GapClosed(InternalPayload):
         types: notification types that were subscribed.
         callback_url: where AMPECO delivers to, which identifies our notification subscription; None when the
             service does not register itself.
-        reason: why there was a gap, as in `GapOpened`; empty in events of earlier versions.
     """
 
     notification_types: ClassVar[tuple[str, ...]] = ("receiver.gap.closed",)
 
-    reason: str = "no-receiver"
     from_at: datetime = Field(alias="from")
     to_at: datetime = Field(alias="to")
     types: tuple[str, ...] = ()
     callback_url: str | None = None
+    reason: str = "no-receiver"
 
 
 class RegistrationChanged(InternalPayload):

@@ -22,6 +22,7 @@ class Clients:
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str], AsyncClient] = {}
+        self._others: list[AsyncClient] = []
 
     def access(self, settings: Settings) -> Access:
         """Return how to reach AMPECO with these settings, which name a tenant and an API token."""
@@ -39,9 +40,13 @@ class Clients:
         api = NotificationApi(clients)
         return Access(api, api.key_id)
 
+    def add(self, client: AsyncClient) -> None:
+        """Close another client at the end, too."""
+        self._others.append(client)
+
     async def close(self) -> None:
         """Close all connections."""
-        for client in self._open.values():
+        for client in (*self._open.values(), *self._others):
             await client.aclose()
 
 

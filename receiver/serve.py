@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
+from ampeco.client import AsyncClient
+from ampeco.notifications import EntityKeyRules
 from ampeco.signature import SigningKey
 from eventlog.clock import now_ms, rfc3339
 from eventlog.connection import credentials
@@ -33,11 +35,13 @@ from eventlog.wakeups import Waker
 from receiver import descriptors
 from receiver.access import Clients, make_reconciler
 from receiver.app import create_admin_app, create_app
+from receiver.backfill import Backfill, budget
 from receiver.claim import rules_of
 from receiver.connections import Connections, limits_of
 from receiver.endpoint import WebhookEndpoint
 from receiver.endpoint_log import EndpointLog
 from receiver.fast_path import protocol_for
+from receiver.gap_keeper import GapKeeper
 from receiver.gaps import Heartbeat
 from receiver.group_commit import GroupCommit
 from receiver.health import Health
@@ -135,6 +139,8 @@ class Receiver:
         self._announcement = Announcement(self._log, heard, lambda: self._announced(replica), self._drop_keys)
         self._clients = Clients()
         self._registrar = self._make_registrar()
+        self._backfill_client = self._make_backfill_client(settings)
+        self._gap_keeper = self._make_gap_keeper(rules)
 
     async def run(
         self,
@@ -180,6 +186,7 @@ class Receiver:
         background: list[asyncio.Task[Any]] = [
             asyncio.create_task(self._pulse()),
             asyncio.create_task(tick_forever(self._log, self._waker, stop, self._settings.keep)),
+            asyncio.create_task(self._gap_keeper.run()),
         ]
         if self._registrar is not None:
             background.append(asyncio.create_task(self._registrar.run()))
@@ -304,6 +311,28 @@ class Receiver:
             self._verifier.replace(keys)
             _log.info("signing_keys.changed", accepted_key_ids=list(self._verifier.key_ids))
 
+    def _make_gap_keeper(self, rules: EntityKeyRules) -> GapKeeper:
+        settings, backfill = self._settings, None
+        if self._backfill_client is not None:
+            backfill = Backfill(
+                self._log, lambda: _needed(self._backfill_client), self._waker.wake, rules=rules
+            )
+        return GapKeeper(
+            self._log,
+            backfill,
+            settings.backfill or (),
+            after_s=settings.backfill_after_s,
+            metrics=self._metrics,
+            is_open=lambda: self._health.claimed,
+        )
+
+    def _make_backfill_client(self, settings: Settings) -> AsyncClient | None:
+        if not settings.backfill or settings.tenant_url is None or settings.api_token is None:
+            return None
+        client = AsyncClient(settings.tenant_url, settings.api_token.get_secret_value(), budget=budget())
+        self._clients.add(client)
+        return client
+
     def _secrets_changed(self, fresh: Settings) -> None:
         keys = list(fresh.accepted_keys)
         if fresh.signing_keys is None:
@@ -317,6 +346,8 @@ class Receiver:
                 _log.info("api_token.changed")
             if _tokens(fresh) != _tokens(self._settings):
                 self._registrar.use(self._clients.access(fresh))
+        if fresh.api_token != self._settings.api_token and self._backfill_client is not None:
+            self._backfill_client = self._make_backfill_client(fresh) or self._backfill_client
         before, now = (
             each.redis_url.get_secret_value() if each.redis_url else "" for each in (self._settings, fresh)
         )
