@@ -1,6 +1,6 @@
 """A third party's plugin: built, installed into a clean environment, tested and run there from end to end."""
 
-from __future__ import annotations
+from __future__ import os
 
 import contextlib
 import json
@@ -218,6 +218,7 @@ def test_its_tests_fail_when_the_handler_is_wrong(wrong: str, tmp_path: Path) ->
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/test_handlers.py"],
         cwd=copy,
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
         capture_output=True,
         text=True,
         timeout=240,
