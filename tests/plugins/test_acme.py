@@ -1,9 +1,10 @@
 """A third party's plugin: built, installed into a clean environment, tested and run there from end to end."""
 
-from __future__ import os
+from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import sqlite3
