@@ -47,7 +47,7 @@ def check(files: Sequence[str], time_limit_s: float, as_json: bool) -> None:
     """
     prepare()
     sys.path.insert(0, "")
-    found = check_plugins(files, _declared, time_limit_s)
+    found = check_plugins(files, _declared, time_limit_s, _fault)
     if as_json:
         print_json({"handlers": found.handlers, "faults": found.faults, "off": found.off})
     else:
@@ -193,6 +193,12 @@ def print_trial(event: StoredEvent, trial: Trial) -> None:
         print_line(f"  would do once: {step}")
     for called in trial.called:
         print_line(f"  called {called}")
+
+
+def _fault(item: Found) -> str | None:
+    from workers.delivery.filter_check import filter_fault
+
+    return filter_fault(item.handler)
 
 
 def _declared(item: Found) -> dict[str, Any]:
