@@ -10,7 +10,11 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
+
+from eventlog.text import bounded
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -42,15 +46,19 @@ class Process:
 
     Attributes:
         name: `host:pid:random`.
+        queue: the RQ queue that it serves.
         age_ms: time since that beat.
         free: further pairs that it can work on at the same time.
         parts: by the name of each handler that it serves.
+        release: version of this program; empty if an earlier one beats.
     """
 
     name: str
     age_ms: int
     free: int
     parts: Mapping[str, Part]
+    queue: str = ""
+    release: str = ""
 
     @property
     def label(self) -> str:
@@ -82,7 +90,8 @@ async def beat(
         process: `host:pid:random`.
         versions: of the code, by the name of each handler that it serves.
     """
-    says = json.dumps({"free": free, "parts": {name: _packed(part) for name, part in parts.items()}})
+    said = {name: _packed(part) for name, part in parts.items()}
+    says = json.dumps({"free": free, "parts": said, "release": _release()})
     asked: list[str | int] = [log.prefix, queue, process, LIFE_MS, says]
     for item in versions.items():
         asked += item
@@ -92,7 +101,7 @@ async def beat(
         name, _, lane = pair.decode().rpartition("|")
         due[name].add(int(lane))
     return View(
-        [_process(raw_name.decode(), age_ms, raw) for raw_name, age_ms, raw in there],
+        [_process(queue, raw_name.decode(), age_ms, raw) for raw_name, age_ms, raw in there],
         {name: frozenset(lanes) for name, lanes in due.items()},
         frozenset(name.decode() for name in outdated),
     )
@@ -113,7 +122,7 @@ async def present(log: EventLog) -> list[Process]:
     said = await log.redis.hmget(log.key("workers"), [member for member, _ in beats]) if beats else []
     return sorted(
         (
-            _process(member.decode().rpartition("|")[2], now_ms - int(at_ms), raw)
+            _process(*_names_of(member), now_ms - int(at_ms), raw)
             for (member, at_ms), raw in zip(beats, said, strict=True)
             if raw is not None
         ),
@@ -143,11 +152,24 @@ def _packed(part: Part) -> list[object]:
     return [sorted(part.held), sorted(part.ending), int(part.outdated), round(part.per_s, 1)]
 
 
-def _process(name: str, age_ms: int, raw: bytes) -> Process:
+def _names_of(member: bytes) -> tuple[str, str]:
+    queue, _, name = member.decode().rpartition("|")
+    return queue, name
+
+
+def _process(queue: str, name: str, age_ms: int, raw: bytes) -> Process:
     said = json.loads(raw)
     parts = {
         # What a later release adds to a part is ignored.
         handler: Part(frozenset(part[0]), frozenset(part[1]), bool(part[2]), part[3])
         for handler, part in said["parts"].items()
     }
-    return Process(name, age_ms, said["free"], parts)
+    return Process(name, age_ms, said["free"], parts, queue, bounded(str(said.get("release", ""))))
+
+
+@cache
+def _release() -> str:
+    try:
+        return version("ampeco-receiver")
+    except PackageNotFoundError:
+        return ""

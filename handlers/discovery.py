@@ -10,11 +10,11 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
 from pydantic import ValidationError
 
@@ -58,12 +58,14 @@ def discover(
     *,
     load: Sequence[str] = (),
     allow: Iterable[str] | None = None,
+    queue_of: Mapping[str, str] = MappingProxyType({}),
     loading: Callable[[str], None] = lambda _: None,
 ) -> Discovery:
     """Find every handler of the installed plugins and of `load`: modules (`package.module`) or files (`x.py`).
 
     Args:
         allow: names of the handlers to keep; None keeps all.
+        queue_of: handler -> queue, instead of the declared one.
         loading: called with each source before it is imported.
 
     Raises:
@@ -98,9 +100,15 @@ def discover(
         wanted = set(allow)
         found = [item for item in found if item.handler.name in wanted]
     _refuse_clashes(found)
+    found = [_moved(item, queue_of) for item in found]
     ready = sorted((item for item in found if item.handler.enabled), key=lambda item: item.handler.name)
     off = sorted(item.handler.name for item in found if not item.handler.enabled)
     return Discovery(tuple(ready), tuple(faults), tuple(off))
+
+
+def _moved(item: Found, queue_of: Mapping[str, str]) -> Found:
+    queue = queue_of.get(item.handler.name)
+    return item if queue is None else replace(item, handler=replace(item.handler, queue=queue))
 
 
 def _from_entry_point(entry_point: EntryPoint) -> list[Found]:
@@ -108,7 +116,7 @@ def _from_entry_point(entry_point: EntryPoint) -> list[Found]:
     distribution = entry_point.dist
     source = distribution.name if distribution else entry_point.value
     version = distribution.version if distribution else "0"
-    return [Found(item, source, version) for item in _handlers_in(loaded, entry_point.value)]
+    return [Found(item, source, version) for item in handlers_in(loaded, entry_point.value)]
 
 
 def _from_name(name: str) -> list[Found]:
@@ -122,7 +130,7 @@ def _from_name(name: str) -> list[Found]:
         module = importlib.import_module(name)
         origin = module.__spec__.origin if module.__spec__ else None
         version = hashlib.sha256(Path(origin).read_bytes()).hexdigest()[:12] if origin else "0"
-    return [Found(item, name, version) for item in _handlers_in(module, name)]
+    return [Found(item, name, version) for item in handlers_in(module, name)]
 
 
 def _imported_file(path: Path) -> ModuleType:
@@ -137,7 +145,15 @@ def _imported_file(path: Path) -> ModuleType:
     return module
 
 
-def _handlers_in(loaded: object, where: str) -> list[Handler]:
+def handlers_in(loaded: object, where: str) -> list[Handler]:
+    """Return the handlers of a module, or the one that an entry point names.
+
+    Args:
+        where: names it in the error.
+
+    Raises:
+        HandlerError: there is none.
+    """
     if isinstance(loaded, Handler):
         return [loaded]
     if isinstance(loaded, ModuleType):

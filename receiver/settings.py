@@ -7,7 +7,7 @@ This module opens no connection and knows nothing of handlers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from ampeco import base_url, key_text
-from ampeco.names import fault_of_type
+from ampeco.listed_types import LISTED_TYPES
+from ampeco.names import fault_of_queue, fault_of_type
 from ampeco.signature import SigningKey
 from eventlog.connection import cluster, credentials
 from eventlog.connection.connect import check_url
@@ -28,6 +29,7 @@ from receiver.settings_checks import refuse_odd_proxy, refuse_plain_http
 from receiver.settings_source import PREFIX, Given, state_folder
 from receiver.verification import CHOICES
 
+_HANDLER_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 _SCHEME_NAMES = {"timestamp": "timestamp.body"}
 
 
@@ -48,6 +50,29 @@ def _types(values: tuple[str, ...]) -> tuple[str, ...]:
     for number, name in enumerate(values, 1):
         if fault := fault_of_type(name):
             raise ValueError(f"type {number} {fault}")
+    return values
+
+
+def _backfilled(values: tuple[str, ...]) -> tuple[str, ...]:
+    for name in values:
+        if name not in LISTED_TYPES:
+            raise ValueError(f"{name[:80]!r} is in no listing; possible are {', '.join(LISTED_TYPES)}")
+    return values
+
+
+def _queues(values: tuple[str, ...]) -> tuple[str, ...]:
+    named: set[str] = set()
+    for number, entry in enumerate(values, 1):
+        handler, equals, queue = entry.partition("=")
+        if not equals or not _HANDLER_NAME.fullmatch(handler):
+            raise ValueError(f"entry {number} is not HANDLER=QUEUE")
+        if fault := fault_of_queue(queue):
+            raise ValueError(f"the queue of entry {number} {fault}")
+        if queue.endswith(".isolated"):
+            raise ValueError(f"the queue of entry {number} ends with .isolated; name the queue before it")
+        if handler in named:
+            raise ValueError(f"entry {number} names {handler} again")
+        named.add(handler)
     return values
 
 
@@ -173,6 +198,17 @@ class Settings(BaseModel):
     notifications: Annotated[Names, AfterValidator(_types)] | None = Field(
         None, description="the types to subscribe (unset: those that the handlers want)"
     )
+    backfill: Annotated[Names, AfterValidator(_backfilled)] | None = Field(
+        None,
+        description="types that are compared with AMPECO's listings after a gap; what is missing is appended, marked "
+        f"`reconstructed` (unset: none; possible: {', '.join(f'`{name}`' for name in LISTED_TYPES)})",
+    )
+    backfill_after_s: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="seconds after the resend until a gap is compared, for what is still on its way",
+    )
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
         None,
         description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://host:port,.../SERVICE` or "
@@ -221,6 +257,11 @@ class Settings(BaseModel):
         None, description="JSON file that names, for each type, the payload field with the entity key"
     )
     handlers_allow: Names | None = Field(None, description="the only handlers that may run (unset: all)")
+    queue_of: Annotated[Names, AfterValidator(_queues)] | None = Field(
+        None,
+        description="`handler=queue,...`: queues of handlers in this deployment, where not the declared ones; "
+        "the same for all workers",
+    )
     plugins_strict: bool = Field(False, description="whether a faulty plugin prevents the start")
     catch_up_per_s: float | None = Field(
         None,
@@ -283,6 +324,11 @@ class Settings(BaseModel):
         return Keep(self.keep_hours, self.log_max_bytes, self.history_days, self.duplicate_hours)
 
     @property
+    def queues(self) -> dict[str, str]:
+        """The queues of `AWR_QUEUE_OF`, by the name of the handler."""
+        return dict(entry.split("=", 1) for entry in self.queue_of or ())
+
+    @property
     def may_evict(self) -> bool:
         """Whether the operator accepts a Redis that may delete events."""
         return self.evicting_redis is not None
@@ -328,18 +374,24 @@ def is_secret(name: str) -> bool:
 
 
 def load(
-    environ: Mapping[str, str], *, need: Iterable[str] = (), defaults: Mapping[str, str] | None = None
+    environ: Mapping[str, str],
+    *,
+    need: Iterable[str] = (),
+    defaults: Mapping[str, str] | None = None,
+    without: Collection[str] = (),
 ) -> Settings:
     """Read and check all settings.
 
     Args:
         need: names that the command demands; the API token satisfies `AWR_SIGNING_KEYS`.
         defaults: defaults of this command that differ from the general ones.
+        without: names that are read as if they were not set.
 
     Raises:
         SettingsError: the first fault found.
     """
-    values = {name: given.text for name, given in given_values(environ).items()}
+    environ = {name: text for name, text in environ.items() if name not in without}
+    values = {name: given.text for name, given in given_values(environ, without).items()}
     try:
         settings = Settings.model_validate(
             {"AWR_DATA_DIR": state_folder(environ), **(defaults or {}), **values}
@@ -391,9 +443,9 @@ def demand(settings: Settings, need: Iterable[str]) -> None:
             )
 
 
-def given_values(environ: Mapping[str, str]) -> dict[str, Given]:
+def given_values(environ: Mapping[str, str], without: Collection[str] = ()) -> dict[str, Given]:
     """Return what is set, unparsed: name -> text and source. Raises what `settings_source.read` raises."""
-    return settings_source.read(environ, FIELDS)
+    return settings_source.read(environ, FIELDS, without)
 
 
 def _first_fault(error: ValidationError) -> SettingsError:

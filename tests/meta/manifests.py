@@ -18,13 +18,22 @@ Document = dict[str, Any]
 Check = Callable[[list[Document]], Iterator[str]]
 
 WORKLOADS = ("Deployment", "StatefulSet")
+WITH_PODS = (*WORKLOADS, "Job")
+# Fields that have to be there; no schema of these kinds is at hand, and nothing here has run them.
+CUSTOM: dict[str, tuple[str, ...]] = {
+    "HTTPRoute": ("parentRefs", "rules"),
+    "PodMonitor": ("selector", "podMetricsEndpoints"),
+    "PrometheusRule": ("groups",),
+    "ScaledObject": ("scaleTargetRef", "triggers"),
+}
+_VERSIONS = 3
 
 
 def written(folder: Path) -> list[Document]:
     """The documents of a kustomization, from its files alone."""
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
     unknown = set(kustomization) - {
-        *("apiVersion", "kind", "namespace", "resources", "replicas", "images"),
+        *("apiVersion", "kind", "namespace", "resources", "components", "replicas", "images"),
         *("configMapGenerator", "secretGenerator"),
     }
     if unknown:
@@ -32,7 +41,7 @@ def written(folder: Path) -> list[Document]:
             f"{folder}/kustomization.yaml: cannot read {', '.join(sorted(unknown))} without kubectl"
         )
     documents: list[Document] = []
-    for resource in kustomization["resources"]:
+    for resource in [*kustomization["resources"], *kustomization.get("components", [])]:
         path = folder / resource
         documents += written(path) if path.is_dir() else documents_of(path.read_text())
     for kind, generator in (("ConfigMap", "configMapGenerator"), ("Secret", "secretGenerator")):
@@ -85,20 +94,37 @@ def name_of(document: Document) -> str:
     return f"{document['kind']}/{document['metadata']['name']}"
 
 
-def pods(documents: Iterable[Document]) -> Iterator[tuple[str, Document]]:
-    """Every pod template with the name of its workload."""
+def pods(documents: Iterable[Document], kinds: tuple[str, ...] = WITH_PODS) -> Iterator[tuple[str, Document]]:
+    """Every pod template with the name of its workload or Job."""
     for document in documents:
-        if document["kind"] in WORKLOADS:
+        if document["kind"] in kinds:
             yield name_of(document), document["spec"]["template"]
 
 
 def schema_faults(documents: list[Document]) -> Iterator[str]:
-    """What the newest Kubernetes schema refuses, unknown fields included."""
+    """What the schemas of the newest Kubernetes versions refuse; of custom kinds, what is missing."""
     for document in documents:
-        try:
-            kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
-        except kubernetes_validate.ValidationError as error:
-            yield f"{name_of(document)}: {'.'.join(map(str, error.path))}: {error.message}"
+        if (needed := CUSTOM.get(document["kind"])) is not None:
+            yield from (
+                f"{name_of(document)}: spec.{field} is missing"
+                for field in needed
+                if not document["spec"].get(field)
+            )
+            continue
+        for version in newest_versions():
+            try:
+                kubernetes_validate.validate(document, version, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                yield f"{name_of(document)} in {version}: {'.'.join(map(str, error.path))}: {error.message}"
+
+
+def newest_versions() -> list[str]:
+    """Return the newest patch of each of the newest minor versions, newest first."""
+    newest: dict[tuple[int, int], tuple[int, ...]] = {}
+    for text in kubernetes_validate.utils.all_versions():
+        version = tuple(map(int, text.split(".")))
+        newest[version[:2]] = max(version, newest.get(version[:2], version))  # type: ignore[index]
+    return [".".join(map(str, newest[minor])) for minor in sorted(newest, reverse=True)[:_VERSIONS]]
 
 
 def selector_faults(documents: list[Document]) -> Iterator[str]:
@@ -127,10 +153,65 @@ def selector_faults(documents: list[Document]) -> Iterator[str]:
                 yield f"{name}: its selector {selector} matches the pods of {len(matched)} workloads"
 
 
+def budget_faults(documents: list[Document]) -> Iterator[str]:
+    """Pods that no disruption budget covers, or two: then the drain of their node fails."""
+    budgets = [d for d in documents if d["kind"] == "PodDisruptionBudget"]
+    for name, pod in pods(documents, WORKLOADS):  # a Job's pod may be evicted
+        if name.startswith("StatefulSet/"):  # the Redis of a trial, which has one replica
+            continue
+        labels = pod["metadata"]["labels"].items()
+        covering = [name_of(b) for b in budgets if b["spec"]["selector"]["matchLabels"].items() <= labels]
+        if len(covering) != 1:
+            yield f"{name}: {len(covering)} disruption budgets cover its pods: {', '.join(covering)}"
+
+
+def traffic_faults(documents: list[Document]) -> Iterator[str]:
+    """Find routes, policies, monitors and autoscalers that name something that is not there."""
+    names = {name_of(document) for document in documents}
+    templates = [pod for _, pod in pods(documents)]
+    for document in documents:
+        name, kind, spec = name_of(document), document["kind"], document.get("spec", {})
+        if kind in ("HorizontalPodAutoscaler", "ScaledObject"):
+            target = spec["scaleTargetRef"]
+            scaled = f"{target.get('kind', 'Deployment')}/{target['name']}"
+            if scaled not in names:
+                yield f"{name}: scales {scaled}, which is not there"
+            if any(name_of(d) == scaled and "replicas" in d["spec"] for d in documents):
+                yield f"{name}: {scaled} sets replicas, too, so each rollout undoes the scaling"
+        for service, port in _backends(document):
+            found = next((d for d in documents if name_of(d) == f"Service/{service}"), None)
+            if found is None:
+                yield f"{name}: sends to Service/{service}, which is not there"
+            elif not any(port in (p["name"], p["port"]) for p in found["spec"]["ports"]):
+                yield f"{name}: sends to port {port} of Service/{service}, which it has not"
+        if kind in ("NetworkPolicy", "PodMonitor"):
+            selector = spec["podSelector" if kind == "NetworkPolicy" else "selector"]["matchLabels"]
+            chosen = [p for p in templates if selector.items() <= p["metadata"]["labels"].items()]
+            if not chosen:
+                yield f"{name}: its selector {selector} matches no pod"
+            offered = {p["name"] for pod in chosen for c in pod["spec"]["containers"] for p in c["ports"]}
+            asked = [p["port"] for rule in spec.get("ingress", []) for p in rule.get("ports", [])]
+            asked += [endpoint["port"] for endpoint in spec.get("podMetricsEndpoints", [])]
+            yield from (f"{name}: no chosen pod has a port {port}" for port in asked if port not in offered)
+
+
+def _backends(document: Document) -> Iterator[tuple[str, str | int]]:
+    spec = document.get("spec", {})
+    if document["kind"] == "Ingress":
+        for rule in spec["rules"]:
+            for path in rule["http"]["paths"]:
+                service = path["backend"]["service"]
+                yield service["name"], service["port"].get("name") or service["port"]["number"]
+    if document["kind"] == "HTTPRoute":
+        for rule in spec["rules"]:
+            for backend in rule["backendRefs"]:
+                yield backend["name"], backend["port"]
+
+
 def port_faults(documents: list[Document]) -> Iterator[str]:
     """Find ports on which nothing listens, admin ports in a Service, and Services that would set AWR_ variables."""
     offered: dict[str, list[Document]] = {}
-    for name, pod in pods(documents):
+    for name, pod in pods(documents, WORKLOADS):
         for container in pod["spec"]["containers"]:
             ports = container["ports"]
             offered.setdefault(name, []).extend(ports)
@@ -150,7 +231,7 @@ def port_faults(documents: list[Document]) -> Iterator[str]:
             yield f"{name}: a Service of this name makes Kubernetes write AWR_ variables into pods"
         behind = [
             port
-            for workload, pod in pods(documents)
+            for workload, pod in pods(documents, WORKLOADS)
             if spec["selector"].items() <= pod["metadata"]["labels"].items()
             for port in offered[workload]
         ]
@@ -182,7 +263,10 @@ def pod_faults(documents: list[Document]) -> Iterator[str]:
                 f"{label} allowPrivilegeEscalation: false": own.get("allowPrivilegeEscalation") is False,
                 f"{label} capabilities drop ALL": own.get("capabilities") == {"drop": ["ALL"]},
                 f"{label} runs as the pod's user": not own.keys() & {"runAsUser", "runAsNonRoot"},
-                f"{label} memory limit": "memory" in container.get("resources", {}).get("limits", {}),
+                **{
+                    f"{label} {resource} limit": resource in container.get("resources", {}).get("limits", {})
+                    for resource in ("memory", "ephemeral-storage")
+                },
             }
         yield from (f"{name}: lacks {what}" for what, there in wanted.items() if not there)
         for volume in spec.get("volumes", []):
@@ -212,7 +296,7 @@ def reference_faults(documents: list[Document], *, elsewhere: frozenset[str] = f
                 used.add(f"ConfigMap/{source['configMap']['name']}")
         yield from (f"{name}: refers to {missing}, which is not there" for missing in sorted(used - known))
     for document in documents:
-        if document["kind"] not in WORKLOADS:
+        if document["kind"] not in WITH_PODS:
             continue
         spec = document["spec"]
         claims = {claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])}
@@ -223,4 +307,11 @@ def reference_faults(documents: list[Document], *, elsewhere: frozenset[str] = f
                     yield f"{name_of(document)}: mounts {mount['name']}, which is no volume of it"
 
 
-CHECKS: tuple[Check, ...] = (schema_faults, selector_faults, port_faults, pod_faults)
+CHECKS: tuple[Check, ...] = (
+    schema_faults,
+    selector_faults,
+    port_faults,
+    pod_faults,
+    budget_faults,
+    traffic_faults,
+)

@@ -25,6 +25,7 @@ from workers.drain.drain import Drain
 from workers.drain.pace import Pace
 from workers.drain.runner import Shared, Slots
 from workers.drain.shared_reads import SharedReads
+from workers.drain.steps_at_once import StepsAtOnce
 from workers.drain.turns import Turns
 
 MAX_DRAINS = 256
@@ -79,7 +80,7 @@ class Dispatcher:
         self._runtimes = runtimes
         self._watchdog = watchdog
         self._max_drains = 1 if alone else MAX_DRAINS
-        suspects_turn, turns = asyncio.Lock(), Turns()
+        suspects_turn, turns, steps = asyncio.Lock(), Turns(), StepsAtOnce()
         self._shared = {
             name: Shared(
                 Slots(1 if alone else r.handler.concurrency),
@@ -87,6 +88,7 @@ class Dispatcher:
                 self._attempt_is_overdue,
                 turns,
                 Pace(catch_up_per_s),
+                steps=steps,
             )
             for name, r in runtimes.items()
         }
@@ -201,6 +203,8 @@ class Dispatcher:
         await asyncio.gather(
             leaving, *(task for _, task in list(self._drains.values())), return_exceptions=True
         )
+        for shared in self._shared.values():
+            shared.failures.write_rest()
 
     async def _start_due(self) -> None:
         if self.recycling.is_set() or not self._runtimes:

@@ -20,8 +20,10 @@ from eventlog.step_ledger import StepLedger
 from workers.delivery.attempt import Attempt, HandlerEnded, Runtime, run
 from workers.delivery.outcomes import AttemptTimedOut, Outcome, outcome_of
 from workers.drain.entry import Entry
+from workers.drain.failure_lines import FailureLines
 from workers.drain.pace import Pace
 from workers.drain.settlement import PendingOutcomes
+from workers.drain.steps_at_once import StepsAtOnce
 from workers.drain.turns import Turns
 from workers.drain.window import Window
 from workers.once.step import DeliveryRevoked
@@ -72,6 +74,8 @@ class Shared:
         overdue: called when an attempt outlives its time and nothing can end it.
         turns: of the event loop, for all handlers of the process.
         pace: of events that waited long.
+        failures: log lines of its attempts that failed.
+        steps: under way, of all handlers of the process.
     """
 
     slots: Slots
@@ -79,6 +83,8 @@ class Shared:
     overdue: Callable[[], None]
     turns: Turns = field(default_factory=Turns)
     pace: Pace = field(default_factory=lambda: Pace(None))
+    failures: FailureLines = field(default_factory=FailureLines)
+    steps: StepsAtOnce = field(default_factory=StepsAtOnce)
 
 
 class Runner:
