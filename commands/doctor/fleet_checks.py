@@ -30,7 +30,7 @@ async def handlers(about: Deployment) -> Finding:
     if without:
         waiting = sum(one.waiting + one.open for one in without)
         return fault(
-            f"no live worker serves {_some([one.name for one in without])}; {waiting:,} events wait",
+            f"no live worker serves {_some([one.name for one in without])}; waiting: {counted(waiting, 'event')}",
             "start a worker that has its plugin and serves its queue, or `handlers retire` it",
         )
     dead = sum(one.dead for one in registered)
