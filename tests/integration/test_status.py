@@ -115,7 +115,7 @@ def test_what_needs_a_person_is_named(valkey, prefix, cli) -> None:
     for words in (
         "the log is full",
         "no receiver is alive",
-        "1 bodies are in quarantine",
+        "in quarantine: 1 body",
         "no worker is alive",
     ):
         assert words in text
