@@ -19,6 +19,8 @@ from ampeco.budget import AsyncBudget, TokenBucket
 from ampeco.errors import PayloadError
 from ampeco.listing import PER_PAGE, page
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, recognize
+from ampeco.operations import Operation
+from ampeco.rate_limits import RateLimit
 from ampeco.reconstruction import SOURCES, Source, reconstructed
 from eventlog.clock import now_ms
 from eventlog.inspection.arrivals import TooManyArrivals, arrivals, reaches_back_to
@@ -40,9 +42,26 @@ class Api(Protocol):
         """As `AsyncClient.call`."""
 
 
-def budget() -> AsyncBudget:
-    """Return what is asked before each call of a backfill."""
-    return TokenBucket(CALLS_PER_S, burst=2)
+class Pace:
+    """A budget of its own in front of the one that all callers share: a backfill leaves room for the others."""
+
+    def __init__(self, *shared: AsyncBudget) -> None:
+        self._all: tuple[AsyncBudget, ...] = (TokenBucket(CALLS_PER_S, burst=2), *shared)
+
+    async def acquire(self, operation: Operation, /) -> None:
+        """Wait for a turn, or raise `RateLimited`."""
+        for each in self._all:
+            await each.acquire(operation)
+
+    def slow_down(self, retry_after_s: float | None, /) -> None:
+        """Called after each 429, with the pause that AMPECO asked for."""
+        for each in self._all:
+            each.slow_down(retry_after_s)
+
+    def observe(self, seen: RateLimit, /) -> None:
+        """Called after each answer with `X-RateLimit-*` headers."""
+        for each in self._all:
+            each.observe(seen)
 
 
 class Window(NamedTuple):

@@ -34,7 +34,7 @@ from eventlog.usage import standing
 from eventlog.wakeups import Waker
 from receiver import descriptors
 from receiver.app import create_admin_app, create_app
-from receiver.backfill import Backfill, budget
+from receiver.backfill import Backfill, Pace
 from receiver.claim import rules_of
 from receiver.connections import Connections, limits_of
 from receiver.endpoint import WebhookEndpoint
@@ -304,7 +304,7 @@ class Receiver:
     def _make_backfill_client(self, settings: Settings) -> AsyncClient | None:
         if not settings.backfill or settings.tenant_url is None or settings.api_token is None:
             return None
-        client = AsyncClient(settings.tenant_url, settings.api_token.get_secret_value(), budget=budget())
+        client = AsyncClient(settings.tenant_url, settings.api_token.get_secret_value(), budget=Pace())
         self._clients.append(client)
         return client
 
