@@ -271,7 +271,7 @@ def test_it_goes_on_when_redis_was_away_and_no_answer_of_ampeco_ends_it(
             server.start()
 
             async def is_closed() -> bool:
-                keeping.ahead_ms = 400_000
+                keeping.ahead_ms += 100_000
                 with contextlib.suppress(ConnectionError):
                     return (await recorded_gaps(log))[-1].state == "closed"
                 return False
