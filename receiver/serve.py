@@ -47,12 +47,13 @@ from receiver.health import Health
 from receiver.http_server import HttpServer
 from receiver.intake import Intake
 from receiver.logging import get_logger
-from receiver.metrics import Metrics
+from receiver.metrics import LogExposition, Metrics
 from receiver.recollection import Recollection
 from receiver.registrar import Access, Registrar
 from receiver.request_body import Limits
 from receiver.secret_files import SecretFiles
 from receiver.settings import Settings
+from receiver.shape_watch import ShapeWatch
 from receiver.sockets import Listeners, open_listeners
 from receiver.verification import Verifier
 
@@ -90,6 +91,7 @@ class Receiver:
         self._store = SubscriptionStore(self._log)
         self._waker = Waker(redis_url)
         self._metrics = Metrics()
+        self._of_log = LogExposition(self._log, size=False)
         self._endpoint_log = EndpointLog(self._metrics, self._waker.wake)
         self._health = Health(
             self._log.ready,
@@ -100,6 +102,9 @@ class Receiver:
             may_evict=settings.may_evict,
         )
         self._recollection = Recollection(self._log, self._waker.wake, self._metrics)
+        self._shapes = ShapeWatch(
+            self._log, self._recollection.accepted_since, self._waker.wake, self._metrics
+        )
         self._commit = GroupCommit(self._append, self._endpoint_log)
         self._metrics.waiting_bytes.set_function(lambda: self._commit.waiting_bytes)
         self._verifier = Verifier(
@@ -229,7 +234,7 @@ class Receiver:
         return self._health.report(self._verifier.key_ids)
 
     async def _exposition(self) -> bytes:
-        return self._metrics.exposition()
+        return await self._metrics.exposition(self._of_log)
 
     async def _pulse(self) -> None:
         """Check the log, beat, and write the counted log lines, once a second."""
@@ -239,6 +244,7 @@ class Receiver:
                     if await self._recollection.check():
                         await self._check_durability()
                     await self._heartbeat.beat()
+                    await self._shapes.look()
             if self._health.redis == "ok":
                 with contextlib.suppress(RedisError, OSError):
                     await self._endpoint_log.notes.write(self._log)
