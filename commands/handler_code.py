@@ -194,6 +194,7 @@ def _declared(item: Found) -> dict[str, Any]:
         "isolation": handler.isolation,
         "calls": sorted(handler.calls),
         "max_attempts": handler.max_attempts,
+        "give_up_after_s": handler.give_up_after_s,
         "timeout_s": handler.timeout_s,
     }
 

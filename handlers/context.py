@@ -48,7 +48,7 @@ class _ContextBase(Generic[C, S, T]):
         settings: S,
         state: T,
         attempt: int,
-        max_attempts: int,
+        max_attempts: int | None,
         log: Callable[[], structlog.typing.FilteringBoundLogger],
         once: Once | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ class Context(_ContextBase[AsyncClient, S, T]):
         settings: the plugin's own settings object, or None.
         state: what the plugin's lifespan yielded, or None.
         attempt: 1 for the first attempt.
-        max_attempts: attempts before the event is given up.
+        max_attempts: attempts before the event is given up; None where only its age ends it.
     """
 
     _once_outside = staticmethod(_awaited)

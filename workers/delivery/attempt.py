@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ampeco.client import AsyncClient, Client
-from eventlog.record import StoredEvent
+from eventlog.record import AttemptNote, StoredEvent
 from handlers.context import Context, SyncContext
 from handlers.declaration import Handler
 from handlers.event import Event
@@ -68,6 +68,8 @@ class Attempt:
             does not let itself be cancelled.
         steps: makes what stands between the handler and what it does: its once-only steps, or a dry run.
         replayed: an operator asked for this delivery again.
+        earlier: the last attempts before it, oldest first.
+        began_ms: when it begins, Unix time in milliseconds.
         actions: filled with what is called at AMPECO, each `operation path outcome status`.
         misfits: filled with the fields of the payload that do not fit.
     """
@@ -79,6 +81,8 @@ class Attempt:
     overdue: Callable[[], None]
     steps: Callable[[], Stepping]
     replayed: bool = False
+    earlier: tuple[AttemptNote, ...] = ()
+    began_ms: int = 0
     actions: list[str] = field(default_factory=list)
     misfits: tuple[str, ...] = ()
 
@@ -115,7 +119,15 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
         said = error  # of another attempt: handlers may share what they wait for
     except BaseException as error:  # noqa: BLE001 - handlers may raise anything; outcomes.py knows what it means
         said = error
-    outcome = outcome_of(said, handler, attempt=attempt.number, age_s=attempt.age_s, uniform=random.uniform)
+    outcome = outcome_of(
+        said,
+        handler,
+        attempt=attempt.number,
+        age_s=attempt.age_s,
+        uniform=random.uniform,
+        earlier=attempt.earlier,
+        began_ms=attempt.began_ms,
+    )
     if steps.made is not None and outcome.kind in ("done", "skipped"):
         await steps.made.settled()
     return outcome

@@ -309,6 +309,8 @@ class Runner:
             overdue=lambda: self._outlives(entry),
             steps=lambda: Steps(self._ledger, entry.event.event_id, entry.event.key, self._loop),
             replayed=entry.replayed,
+            earlier=entry.log,
+            began_ms=began_ms,
         )
         try:
             outcome = await run(self._runtime, attempt)
