@@ -53,8 +53,8 @@ TRICKS = (
     "__traceback__", "__dict__", "__getattribute__", "__reduce__", "exceptions", "__notes__", *NAMES,
 )  # fmt: skip
 BASES: list[type[BaseException]] = [
-    Skip, Retry, GiveUp, Unavailable, RateLimited, NotSupported, FieldMisfit, PayloadMismatch, AttemptTimedOut, MemoryError,
-    ValueError, OSError, KeyboardInterrupt, SystemExit, GeneratorExit, StopIteration, StopAsyncIteration,
+    Skip, Retry, GiveUp, Unavailable, RateLimited, NotSupported, FieldMisfit, PayloadMismatch, AttemptTimedOut,
+    MemoryError, ValueError, OSError, KeyboardInterrupt, SystemExit, GeneratorExit, StopIteration, StopAsyncIteration,
     asyncio.CancelledError, BaseException, DeliveryRevoked,
 ]  # fmt: skip
 
