@@ -90,6 +90,7 @@ class Scripts:
         self.ledger_finish = bound("ledger_finish")
         self.lost = bound("lost")
         self.match = bound("match")
+        self.outage = bound("outage")
         self.pause = bound("pause")
         self.present = bound("present")
         self.probe = bound("probe")
