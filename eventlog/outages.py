@@ -100,10 +100,12 @@ class Verdict(NamedTuple):
     Attributes:
         is_away: whether the service is away.
         held_ms: until when the handler is held, by the clock of Redis; 0 when it is not.
+        at_ms: now, by that clock.
     """
 
     is_away: bool
     held_ms: int
+    at_ms: int
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,8 @@ class Outages:
         log, rules = self.log, self.rules
         pauses = (_ms(rules.first_s), _ms(rules.longest_s), _ms(rules.probe_s))
         asked = [log.prefix, log.lanes, bounded(service, _NAME_CHARS), verb, *pauses, *arguments]
-        away, held = await log.scripts.outage(args=asked)
-        return Verdict(int(away) > 0, int(held))
+        away, held, at = await log.scripts.outage(args=asked)
+        return Verdict(int(away) > 0, int(held), int(at))
 
 
 async def known_outages(log: EventLog) -> Known:

@@ -6,7 +6,7 @@
 --     pause that was asked for (ms), then a short hash of the entity for each failure
 --   answered: how long ago (ms), handler whose trial went well ('' = none)
 --   probed: whether it answered ('1' or ''), why not, pause that was asked for (ms)
--- Returns: ms of the time since when it is away (0 = it is not), ms until when the handler is held (0 = it is not)
+-- Returns: since when it is away (ms; 0 = it is not), until when the handler is held (ms; 0 = it is not), now (ms)
 prefix = take()
 local lanes, service, verb = take_number(), take(), take()
 local first_ms, longest_ms, probe_ms = take_number(), take_number(), take_number()
@@ -77,7 +77,7 @@ local function is_back(tried)
   end
 end
 
-local answered_ms = 0
+local held_ms = 0
 if verb == 'failed' then
   local handler, why, needed, entities_needed = take(), take(), take_number(), take_number()
   local is_probed, asked_ms = take() == '1', take_number()
@@ -107,7 +107,7 @@ if verb == 'failed' then
     put_hold(handler, until_ms, {v = 1, service = service, why = why, since = hold and hold.since or now, pause = pause_ms})
   end
   save()
-  answered_ms = (pause_ms or (hold and until_ms > now)) and until_ms or 0
+  held_ms = (pause_ms or (hold and until_ms > now)) and until_ms or 0
 elseif verb == 'answered' then
   local at, tried = now - take_number(), take()
   if tried ~= '' then release(tried) end
@@ -136,4 +136,4 @@ elseif verb == 'probed' and record.away then
   end
   save()
 end
-return {record.away and text(record.away) or '0', text(answered_ms)}
+return {record.away and text(record.away) or '0', text(held_ms), text(now)}

@@ -21,6 +21,7 @@ from handlers.declaration import Handler
 from handlers.event import Event
 from workers.delivery.gate import LazySteps, bound_log, gated
 from workers.delivery.outcomes import FILTERED, NOT_WANTED, Outcome, outcome_of
+from workers.delivery.service import Watch, judged
 from workers.delivery.timeouts import Timeouts, time_limited
 from workers.delivery.typed_event import typed_event
 from workers.once.step import DeliveryRevoked, Stepping
@@ -72,6 +73,11 @@ class Attempt:
         began_ms: when it begins, Unix time in milliseconds.
         actions: filled with what is called at AMPECO, each `operation path outcome status`.
         misfits: filled with the fields of the payload that do not fit.
+        watch: follows the services that the handler needs; None in a run by hand.
+        failed: the service on which the attempt failed last, and that did not answer it since.
+        refused: AMPECO was not called, since it is away.
+        answered: AMPECO answered it.
+        cut: a call of it was cancelled on the way.
     """
 
     event: StoredEvent
@@ -83,8 +89,13 @@ class Attempt:
     replayed: bool = False
     earlier: tuple[AttemptNote, ...] = ()
     began_ms: int = 0
+    watch: Watch | None = None
     actions: list[str] = field(default_factory=list)
     misfits: tuple[str, ...] = ()
+    failed: str = ""
+    refused: bool = False
+    answered: bool = False
+    cut: bool = False
 
 
 async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
@@ -128,6 +139,12 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
         earlier=attempt.earlier,
         began_ms=attempt.began_ms,
     )
+    watch = attempt.watch
+    if watch is not None:
+        if attempt.failed or attempt.cut or outcome.dependency:
+            outcome = await judged(watch, attempt, outcome)
+        elif watch.alert and outcome.kind == "done":
+            watch.went_well()
     if steps.made is not None and outcome.kind in ("done", "skipped"):
         await steps.made.settled()
     return outcome

@@ -62,6 +62,8 @@ class Outcome:
         counts: whether an attempt was spent.
         trace: where it failed, without values.
         dependency: what the handler called unavailable.
+        asked_s: the pause that somebody else asked for.
+        held: nothing more of the handler starts now, so what waits behind it stays where it is.
     """
 
     kind: Literal["done", "skipped", "superseded", "retry", "dead"]
@@ -71,6 +73,8 @@ class Outcome:
     counts: bool = True
     trace: str = ""
     dependency: str = ""
+    asked_s: float | None = None
+    held: bool = False
 
     def note(self, began_ms: int, actions: Sequence[str]) -> AttemptNote:
         """What is remembered of the attempt."""
@@ -184,7 +188,7 @@ def _held_up(error: BaseException, reason: str, delivery: _Delivery, *, dependen
     asked_s, _ = seconds_in(error, "retry_after_s")
     wait_s = asked_pause_s(asked_s, reason, handler, delivery.earlier, delivery.uniform)
     wait_s = within(wait_s, handler.not_yet_for_s, age_s, handler.backoff)
-    return Outcome("retry", reason, dependency, wait_s, counts=False, trace=trace, dependency=dependency)
+    return Outcome("retry", reason, dependency, wait_s, False, trace, dependency, asked_s)
 
 
 def _failed(

@@ -73,7 +73,7 @@ class PendingOutcomes:
         window.conclude(entry, outcome.detail or outcome.reason, spent=spent)
         if retried:
             wait_ms = round(outcome.delay_s * 1000)
-            window.retry(entry, self._now_ms() + wait_ms, wait_ms)
+            window.retry(entry, self._now_ms() + wait_ms, wait_ms, parks=not outcome.held)
             self._stats["retried"] += 1
             self._report(entry, outcome, number)
             self._settle_within(SETTLE_S)

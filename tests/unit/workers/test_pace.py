@@ -14,7 +14,7 @@ def started(pace: Pace, *, seconds: float, age_ms: int = OLD_MS) -> int:
         if wait_s := pace.wait_s(age_ms, now_s):
             now_s += wait_s
         else:
-            pace.start(age_ms)
+            pace.start(age_ms, now_s)
             count += 1
     return count
 
