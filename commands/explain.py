@@ -9,6 +9,7 @@ import click
 from commands import options, prepare
 from commands.explain_text import is_one_event, lines, with_lag
 from commands.options import on_log
+from commands.outage_words import away_document
 from commands.output import print_json, print_line
 from eventlog.clock import now_ms, rfc3339
 from eventlog.duplicates import repeat_reason
@@ -98,6 +99,7 @@ def _fate(found: Explanation, fate: Fate) -> dict[str, Any]:
         "words": fate.words or None,
         "at": _moment(fate.at_ms),
         "held_by": fate.holder or None,
+        "away": away_document(fate.away),
         "behind": fate.behind or None,
         "attempts": fate.tries,
         "deaths": fate.deaths,

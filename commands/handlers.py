@@ -12,12 +12,12 @@ from commands.handler_code import check, run
 from commands.handler_replay import replay
 from commands.new_handler import new
 from commands.options import HandlerName, on_log
+from commands.outage_words import HandlerState, away_document
 from commands.output import print_json, print_line, print_table
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
-    from eventlog.operation.handlers import Pause
     from eventlog.registry import HandlerPosition
 
 _HEADS = [
@@ -50,17 +50,11 @@ def list_(as_json: bool) -> None:
     `waiting` counts the events that a handler wants, `oldest` is the age of the oldest unsettled one. A number with ≤
     is an upper bound: the log still counts.
     """
-    found, paused, pairs = on_log(prepare(logs=False), _read)
+    found, states, pairs = on_log(prepare(logs=False), _read)
     if as_json:
-        print_json(
-            [
-                {**_row(handler, paused.get(handler.name)), "pairs": pairs.get(handler.name, {})}
-                for handler in found
-            ]
-        )
+        print_json([{**_row(each, states[each.name]), "pairs": pairs.get(each.name, {})} for each in found])
         return
-    rows = [_cells(handler, paused.get(handler.name), pairs.get(handler.name, {})) for handler in found]
-    print_table(_HEADS, rows)
+    print_table(_HEADS, [_cells(each, states[each.name], pairs.get(each.name, {})) for each in found])
 
 
 @handlers.command()
@@ -137,11 +131,20 @@ for command in (replay, run, new, check):
     handlers.add_command(command)
 
 
-async def _read(log: EventLog) -> tuple[list[HandlerPosition], dict[str, Pause], dict[str, dict[str, int]]]:
+async def _read(
+    log: EventLog,
+) -> tuple[list[HandlerPosition], dict[str, HandlerState], dict[str, dict[str, int]]]:
     from eventlog.operation.handlers import pauses
+    from eventlog.outages import known_outages
     from eventlog.presence import pairs_by_process
 
-    return await log.handlers(), await pauses(log), await pairs_by_process(log)
+    found, paused, known = await log.handlers(), await pauses(log), await known_outages(log)
+    away = known.away
+    states = {
+        each.name: HandlerState(paused.get(each.name), away.get(each.name), known.lanes_held(each.name))
+        for each in found
+    }
+    return found, states, await pairs_by_process(log)
 
 
 def _planned(name: str, yes: bool, change: Callable[[EventLog], Awaitable[None]]) -> HandlerPosition:
@@ -159,18 +162,19 @@ def _planned(name: str, yes: bool, change: Callable[[EventLog], Awaitable[None]]
     return on_log(prepare(logs=False), plan)
 
 
-def _cells(handler: HandlerPosition, paused: Pause | None, pairs: Mapping[str, int]) -> tuple[object, ...]:
+def _cells(handler: HandlerPosition, state: HandlerState, pairs: Mapping[str, int]) -> tuple[object, ...]:
     waiting = _bounded(str(handler.waiting), handler.waiting_is_exact)
     counts = (waiting, _age(handler), handler.open, handler.dead, handler.stats.get("done", 0))
     versions, types = ",".join(handler.versions), ",".join(handler.types)
     seen = rfc3339(handler.last_seen_ms)
     lanes = " ".join(f"{process}={n}" for process, n in pairs.items()) or "-"
-    return handler.name, _state(paused), *counts, lanes, handler.order, handler.queue, versions, seen, types
+    return handler.name, state.text, *counts, lanes, handler.order, handler.queue, versions, seen, types
 
 
-def _row(handler: HandlerPosition, paused: Pause | None) -> dict[str, object]:
+def _row(handler: HandlerPosition, state: HandlerState) -> dict[str, object]:
     from eventlog.registry import MISFIT
 
+    paused = state.paused
     return {
         "name": handler.name,
         "version": handler.version,
@@ -181,6 +185,8 @@ def _row(handler: HandlerPosition, paused: Pause | None) -> dict[str, object]:
         "isolation": handler.isolation,
         "last_seen_at": rfc3339(handler.last_seen_ms),
         "paused": None if paused is None else {"since": rfc3339(paused.since_ms), "reason": paused.reason},
+        "held": away_document(state.away),
+        "lanes_held": state.lanes_held,
         **_standing(handler),
         "outcomes": {
             name: n for name, n in sorted(handler.stats.items()) if not name.startswith(("ms<=", MISFIT))
@@ -224,12 +230,6 @@ def _age(handler: HandlerPosition) -> str:
 def _amounts(handler: HandlerPosition) -> str:
     waiting = _bounded(str(handler.waiting), handler.waiting_is_exact)
     return f"{waiting} events waiting, {handler.open} open, {handler.dead} dead"
-
-
-def _state(paused: Pause | None) -> str:
-    if paused is None:
-        return "running"
-    return f"paused since {rfc3339(paused.since_ms)}" + (f": {paused.reason}" if paused.reason else "")
 
 
 def _say(as_json: bool, text: str, **document: object) -> None:

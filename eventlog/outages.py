@@ -86,12 +86,54 @@ class Hold:
     service: str
 
 
+class Away(NamedTuple):
+    """Why a handler is held, for people.
+
+    Attributes:
+        service: what is away.
+        why: how it failed last.
+        since_ms: since when.
+        next_ms: when it is probed next, or one event tries.
+        is_probed: whether a probe comes next.
+    """
+
+    service: str
+    why: str
+    since_ms: int
+    next_ms: int
+    is_probed: bool
+
+
 class Known(NamedTuple):
     """All outages and holds at one moment, by the clock of Redis."""
 
     at_ms: int
     outages: Mapping[str, Outage]
     holds: Sequence[Hold]
+
+    @property
+    def away(self) -> dict[str, Away]:
+        """Return by handler why it is held; a lane that is held for itself is not among them."""
+        found = {}
+        for hold in self.holds:
+            if hold.lane is None:
+                outage = self.outages.get(hold.service)
+                if outage is not None and outage.away_ms is not None and outage.next_ms is not None:
+                    found[hold.handler] = Away(
+                        hold.service, outage.why, outage.since_ms, outage.next_ms, is_probed=True
+                    )
+                else:
+                    found[hold.handler] = Away(
+                        hold.service, hold.why, hold.since_ms, hold.until_ms, is_probed=False
+                    )
+        return found
+
+    def lanes_held(self, handler: str) -> int:
+        """Return how many lanes of a handler are held for themselves."""
+        return sum(
+            hold.handler == handler and hold.lane is not None and hold.until_ms > self.at_ms
+            for hold in self.holds
+        )
 
 
 class Verdict(NamedTuple):

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from eventlog.log import EventLog
+from eventlog.outages import Known, known_outages
 from eventlog.presence import pairs_by_process
 from eventlog.registry import MISFIT, HandlerPosition
 from eventlog.usage import Standing, standing
@@ -194,11 +195,41 @@ class _Pairs:
         return [metric]
 
 
+class _Outages:
+    """What handlers need and is away, and what is held for that or for too much in `open`."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    def collect(self) -> Iterable[Metric]:
+        away = GaugeMetricFamily(
+            "awr_service_away",
+            "1 while AMPECO, or what a handler calls unavailable, is away",
+            labels=["service"],
+        )
+        held = GaugeMetricFamily(
+            "awr_handler_held",
+            "1 while a handler is held since a service is away",
+            labels=["handler", "service"],
+        )
+        lanes = GaugeMetricFamily(
+            "awr_handler_lanes_held", "Lanes of a handler that have too much open", labels=["handler"]
+        )
+        for name, outage in self._known.outages.items():
+            away.add_metric([name], outage.away_ms is not None)
+        for handler, why in self._known.away.items():
+            held.add_metric([handler, why.service], 1)
+        for handler in sorted({hold.handler for hold in self._known.holds if hold.lane is not None}):
+            lanes.add_metric([handler], self._known.lanes_held(handler))
+        return [away, held, lanes]
+
+
 async def exposition(log: EventLog) -> bytes:
     """Return deliveries and positions of all handlers in Prometheus's text format; raise RedisError without Redis."""
     registry = CollectorRegistry()
     registry.register(_Positions(await log.handlers(), await standing(log)))
     registry.register(_Pairs(await pairs_by_process(log)))
+    registry.register(_Outages(await known_outages(log)))
     return generate_latest(registry)
 
 
