@@ -1,4 +1,4 @@
-"""What a person is told of a handler of which nothing starts now: it is paused, or something that it needs is away."""
+"""What a person is told of a handler that starts nothing now: it is paused, or something that it needs is away."""
 
 from __future__ import annotations
 

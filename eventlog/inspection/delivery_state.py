@@ -93,8 +93,8 @@ class Fate:
     """What became of an event at a handler.
 
     Attributes:
-        why: for a settled event, the author's words or the slug of its dead letter. For a waiting one, `paused`, `away`,
-            `open-full`, `handed-out`, `held`, `no-worker` or `nobody-yet`. For a retried one, its last error.
+        why: for a settled event, the author's words or the slug of its dead letter. For a waiting one, `paused`,
+            `away`, `open-full`, `handed-out`, `held`, `no-worker` or `nobody-yet`. For a retried one, its last error.
         at_ms: when it was settled, when its retry (or that of the event before it) is due, or when a pause or the
             absence of workers began.
         words: the reason given with the pause.
