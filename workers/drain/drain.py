@@ -21,7 +21,7 @@ from eventlog.clock import now_ms
 from eventlog.errors import LeaseLost
 from eventlog.lease import Lease, Mode, Read, Settlement, Taken, clock_s
 from eventlog.outages import OPEN_FULL
-from eventlog.record import OPEN_QUOTA, id_order
+from eventlog.record import id_order
 from workers.delivery.attempt import Runtime
 from workers.drain.reader import MAX_BATCH, MAX_WINDOW, POLL_S, Reader
 from workers.drain.runner import Runner, Shared
@@ -138,7 +138,7 @@ class Drain:
         if self._reader.first_for_newer([record.event for record in taken.open], taken.newest) is not None:
             self._unread = True  # what is open stays as it is, too
             return
-        self._reader.full = len(taken.open) >= OPEN_QUOTA  # then until there is some room
+        self._reader.begin(len(taken.open))
         for record in taken.open:
             window.recall(record)
         handed_out = id_order(taken.runto)

@@ -48,6 +48,10 @@ class Reader:
         self._lingered = False
         self._idle_since_s: float | None = None
 
+    def begin(self, open_count: int) -> None:
+        """Begin with so many records in `open`; a lane that was full needs some room before it reads."""
+        self.full = open_count >= OPEN_QUOTA * _READS_AGAIN
+
     def appetite(self, *, suspects: bool) -> int:
         """How many events there is room for; none where half a batch is still ready.
 
