@@ -19,6 +19,8 @@ S = TypeVar("S", default=None)
 T = TypeVar("T", default=None)
 R = TypeVar("R")
 
+NOT_GIVEN: Any = type("NotGiven", (), {"__repr__": lambda self: "NOT_GIVEN"})()
+
 Once: TypeAlias = Callable[..., Any]
 """Runs a step only once, and returns its result; called as `Context.once` is."""
 
@@ -51,11 +53,13 @@ class _ContextBase(Generic[C, S, T]):
         max_attempts: int | None,
         log: Callable[[], structlog.typing.FilteringBoundLogger],
         once: Once | None = None,
+        dry_run: bool = False,
     ) -> None:
         self.settings = settings
         self.state = state
         self.attempt = attempt
         self.max_attempts = max_attempts
+        self.dry_run = dry_run
         self._make_client = ampeco
         self._make_log = log
         self._once = once or self._once_outside
@@ -83,6 +87,8 @@ class Context(_ContextBase[AsyncClient, S, T]):
         state: what the plugin's lifespan yielded, or None.
         attempt: 1 for the first attempt.
         max_attempts: attempts before the event is given up; None where only its age ends it.
+        dry_run: nothing may be changed by this run. `ampeco` and `once` see to that for what goes through them; a
+            handler that does more by itself looks at this, and declares `dry_run=True`.
     """
 
     _once_outside = staticmethod(_awaited)
@@ -96,6 +102,7 @@ class Context(_ContextBase[AsyncClient, S, T]):
         per: Per = ...,
         on_uncertain: OnUncertain = ...,
         returns: type[R] | None = ...,
+        dry: R = ...,
     ) -> R: ...
     @overload
     async def once(
@@ -106,6 +113,7 @@ class Context(_ContextBase[AsyncClient, S, T]):
         per: Per = ...,
         on_uncertain: OnUncertain = ...,
         returns: type[R] | None = ...,
+        dry: R = ...,
     ) -> R: ...
     async def once(
         self,
@@ -115,6 +123,7 @@ class Context(_ContextBase[AsyncClient, S, T]):
         per: Per = "event",
         on_uncertain: OnUncertain = "dead",
         returns: Any = None,
+        dry: Any = NOT_GIVEN,
     ) -> Any:
         """Call something that must not happen twice, or get what it returned when it was called before.
 
@@ -125,6 +134,7 @@ class Context(_ContextBase[AsyncClient, S, T]):
             on_uncertain: what happens to the event when the outcome of the call is unknown: `dead`, for
                 a human, or `retry`, which calls it again.
             returns: type of the result where it is more than plain JSON, e.g. a pydantic model.
+            dry: the result in a dry run where none is recorded; without it such a run ends there.
 
         Returns:
             What `call` returned, as its record gives it back, the first time too.
@@ -135,7 +145,8 @@ class Context(_ContextBase[AsyncClient, S, T]):
             Retry: another attempt is at it.
             Exception: what `call` raised, when that means that nothing happened.
         """
-        return await self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns)
+        how = {"dry": dry} if self.dry_run else {}
+        return await self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns, **how)
 
 
 class SyncContext(_ContextBase[Client, S, T]):
@@ -151,7 +162,9 @@ class SyncContext(_ContextBase[Client, S, T]):
         per: Per = "event",
         on_uncertain: OnUncertain = "dead",
         returns: type[R] | None = None,
+        dry: R = NOT_GIVEN,
     ) -> R:
         """As `Context.once`, for a `def` handler; `call` runs in the handler's own thread."""
-        result: R = self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns)
+        how = {"dry": dry} if self.dry_run else {}
+        result: R = self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns, **how)
         return result

@@ -87,6 +87,7 @@ class Handler:
     give_up_after_s: float = GIVE_UP_AFTER_S
     isolation: Isolation | None = None
     strict: bool = False
+    dry_run: bool = False
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -123,6 +124,7 @@ class Options(TypedDict, total=False):
     give_up_after_s: float
     isolation: Isolation | None
     strict: bool
+    dry_run: bool
 
 
 @overload
@@ -171,6 +173,7 @@ def handler(
             time, and may crash or run out of memory without harm to anything else.
         strict: refuse a payload of which any field does not fit: its delivery is dead (`payload-mismatch`). Else
             only reading a required field that does not fit ends that way.
+        dry_run: it looks at `ctx.dry_run` before it changes anything by itself, so that dry runs may call it.
 
     Raises:
         HandlerError: the declaration contradicts itself.
@@ -224,8 +227,8 @@ def _fault(made: Any) -> str | None:
             return f"{name} must be one of {', '.join(known)}; it is {checks.shown(value)}"
     if made.isolation not in (None, *get_args(Isolation)):
         return "isolation must be None or 'process'"
-    if type(made.strict) is not bool:
-        return "strict must be True or False"
+    if type(made.strict) is not bool or type(made.dry_run) is not bool:
+        return "strict and dry_run must be True or False"
     if type(made.backoff) is not Backoff:
         return "backoff must be a Backoff, as Backoff(base_s=1, cap_s=1800)"
     backoff, settings = made.backoff, made.settings

@@ -74,6 +74,7 @@ class Attempt:
         actions: filled with what is called at AMPECO, each `operation path outcome status`.
         misfits: filled with the fields of the payload that do not fit.
         watch: follows the services that the handler needs; None in a run by hand.
+        dry_run: what the handler calls is noted and not done.
         failed: the service on which the attempt failed last, and that did not answer it since.
         refused: AMPECO was not called, since it is away.
         answered: AMPECO answered it.
@@ -90,6 +91,7 @@ class Attempt:
     earlier: tuple[AttemptNote, ...] = ()
     began_ms: int = 0
     watch: Watch | None = None
+    dry_run: bool = False
     actions: list[str] = field(default_factory=list)
     misfits: tuple[str, ...] = ()
     failed: str = ""
@@ -207,4 +209,5 @@ def _shared(runtime: Runtime, attempt: Attempt) -> dict[str, Any]:
         "attempt": attempt.number,
         "max_attempts": runtime.handler.max_attempts,
         "log": lambda: bound_log(runtime.handler, attempt),
+        "dry_run": attempt.dry_run,
     }

@@ -47,6 +47,20 @@ class PayloadMismatch(Exception):
         self.reason = reason
 
 
+class DryRunEnded(BaseException):
+    """A dry run cannot go on: what comes next depends on a result that only the real call would give.
+
+    Not an Exception, so that a handler's own `except Exception` does not swallow it.
+
+    Args:
+        step: what would be called.
+    """
+
+    def __init__(self, step: str) -> None:
+        super().__init__(step)
+        self.step = step
+
+
 class AttemptTimedOut(Exception):
     """The attempt took longer than the handler's `timeout_s`."""
 
@@ -56,6 +70,7 @@ class Outcome:
     """How an attempt ended.
 
     Attributes:
+        kind: `ended` is of dry runs alone.
         reason: stable slug, shared by logs, counters and dead letters.
         detail: what the handler's author said, or the class of the error; never values or messages of others.
         delay_s: for `retry`.
@@ -66,7 +81,7 @@ class Outcome:
         held: nothing more of the handler starts now, so what waits behind it stays where it is.
     """
 
-    kind: Literal["done", "skipped", "superseded", "retry", "dead"]
+    kind: Literal["done", "skipped", "superseded", "retry", "dead", "ended"]
     reason: str = ""
     detail: str = ""
     delay_s: float = 0.0
@@ -90,7 +105,7 @@ PAYLOAD_MISMATCH = "payload-mismatch"
 
 # In a group of errors one decides: of these classes the first that is there, then any other error. `Skip` and
 # `Retry(counts=False)` say that nothing went wrong, so they decide only where nothing else is in the group.
-_FINAL = (GiveUp, NotSupported, PayloadMismatch, FieldMisfit, Retry, Unavailable, RateLimited)
+_FINAL = (DryRunEnded, GiveUp, NotSupported, PayloadMismatch, FieldMisfit, Retry, Unavailable, RateLimited)
 _NEVER_AWAITED = (CoroutineType, GeneratorType, AsyncGeneratorType)
 
 
@@ -139,6 +154,8 @@ def outcome_of(
 def _raised(said: BaseException, delivery: _Delivery) -> Outcome:
     error = min(errors_in(said), key=_rank)
     kind = type(error)
+    if issubclass(kind, DryRunEnded):
+        return Outcome("ended", "dry-run", f"would do: {text_in(error, 'step')}")
     if issubclass(kind, Skip):
         return Outcome("skipped", "skipped", text_in(error, "reason"))
     if issubclass(kind, GiveUp):
