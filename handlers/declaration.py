@@ -227,8 +227,9 @@ def _fault(made: Any) -> str | None:
             return f"{name} must be one of {', '.join(known)}; it is {checks.shown(value)}"
     if made.isolation not in (None, *get_args(Isolation)):
         return "isolation must be None or 'process'"
-    if type(made.strict) is not bool or type(made.dry_run) is not bool:
-        return "strict and dry_run must be True or False"
+    for name, value in (("strict", made.strict), ("dry_run", made.dry_run)):
+        if type(value) is not bool:
+            return f"{name} must be True or False"
     if type(made.backoff) is not Backoff:
         return "backoff must be a Backoff, as Backoff(base_s=1, cap_s=1800)"
     backoff, settings = made.backoff, made.settings

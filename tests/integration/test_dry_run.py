@@ -68,17 +68,22 @@ def test_actions_are_noted_and_reads_are_made():
     @handler("h", on=["*"], calls=[PAY, "charge-point.reset"])
     async def h(event: Event[Raw], ctx: Context) -> None:
         await ctx.ampeco.call("GET", "/public-api/resources/sessions/v1.0/1")
-        await ctx.ampeco.actions.charge_point.reset("12", "soft")
         await ctx.ampeco.call("POST", "/public-api/actions/pay/v1.0", body={"sum": 1})
+        await ctx.ampeco.actions.charge_point.reset("12", "soft")
+        raise AssertionError
 
     trial = tried(h, tenant)
     assert tenant.sent == ["GET"]
-    assert [action.operation for action in trial.actions][:1] == ["charge-point.reset"]
-    assert trial.actions[-1].body == b'{"sum":1}'
+    assert [action.path for action in trial.actions] == [
+        "/public-api/actions/pay/v1.0",
+        "/public-api/actions/charge-point/v1.0/12/reset",
+    ]
+    assert trial.actions[0].body == b'{"sum":1}'
+    assert (trial.outcome.kind, trial.outcome.detail) == ("ended", "would do: charge-point.reset")
 
 
-def test_a_call_whose_answer_is_documented_ends_the_run_and_an_own_except_does_not_swallow_that():
-    @handler("h", on=["*"], calls=["charge-point.start"])
+def test_a_step_without_a_result_ends_the_run_and_an_own_except_does_not_swallow_that():
+    @handler("h", on=["*"])
     async def h(event: Event[Raw], ctx: Context) -> None:
         try:
             await ctx.once("mail", lambda: 1)

@@ -50,6 +50,7 @@ class Drain:
         self._window = Window(handler.order)
         self._reader = Reader(self._window, runtime.version, lambda name: handler.model_of(name) is not None)
         self._pending = PendingOutcomes(self._window, self._log, self._wake.set)
+        self._shared = shared
         self._runner = Runner(lease, runtime, shared, self._window, self._pending, self._wake, self._log)
         self._join = partial(reads.join, lease.lane, handler.name, handler.types)
         self._interrupted = 0
