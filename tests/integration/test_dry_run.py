@@ -76,7 +76,7 @@ def test_actions_are_noted_and_reads_are_made():
     assert tenant.sent == ["GET"]
     assert [action.path for action in trial.actions] == [
         "/public-api/actions/pay/v1.0",
-        "/public-api/actions/charge-point/v1.0/12/reset",
+        "/public-api/actions/charge-point/v1.0/12/reset/soft",
     ]
     assert trial.actions[0].body == b'{"sum":1}'
     assert (trial.outcome.kind, trial.outcome.detail) == ("ended", "would do: charge-point.reset")
