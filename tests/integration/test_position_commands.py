@@ -134,7 +134,7 @@ def test_a_handler_runs_on_an_event_or_a_file_and_is_dry_unless_told(cli, tmp_pa
 def test_a_handler_that_does_not_look_is_not_run_dry_unless_trusted(cli, tmp_path, words):
     """What it does by itself could not be stopped."""
     file, wrote = tmp_path / "mine.py", tmp_path / "wrote"
-    act = f"open({str(wrote)!r}, 'a').write('x')\n    await ctx.once"
+    act = f"__import__('pathlib').Path({str(wrote)!r}).touch()\n    await ctx.once"
     file.write_text(FILE.replace(", dry_run=True", "").replace("await ctx.once", act))
     body = tmp_path / "body.json"
     body.write_text('{"notification": "never.seen", "n": 1}')
