@@ -56,7 +56,8 @@ class PayloadError(AmpecoError):
     """Bytes that are no notification.
 
     Args:
-        reason: `not-json`, `not-an-object` or `lone-surrogate`.
+        reason: `not-json`, `not-an-object` or `lone-surrogate`; of a body that is no plain UTF-8 also
+            `gzip-damaged`, `unpacked-too-large` or `encoding-unknown`.
         detail: what the parser said; never a piece of the body.
     """
 

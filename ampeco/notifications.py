@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic_core import from_json
 
 from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES, spellings
+from ampeco.encodings import plain
 from ampeco.entity_keys import DEFAULT_RULES, EntityKeyRules, occurred_at
 from ampeco.errors import FieldMisfit, PayloadError
 from ampeco.models.lazy import LazyModels
@@ -211,12 +212,17 @@ class Recognized(NamedTuple):
     occurred_at: datetime | None
 
 
-def read(body: bytes) -> dict[str, Any]:
+def read(body: bytes, encoding: str = "") -> dict[str, Any]:
     """Decode a body, without a `data` wrapper around the notification.
+
+    Args:
+        encoding: how the body stands for UTF-8, in the words of `encodings.py`; empty for UTF-8 itself.
 
     Raises:
         PayloadError: the only error, for any bytes. Every text in what is returned is valid Unicode.
     """
+    if encoding:
+        body = plain(body, encoding)
     try:
         document = from_json(body, allow_inf_nan=False, cache_strings="keys")  # values seldom repeat
     except ValueError as error:
@@ -227,18 +233,24 @@ def read(body: bytes) -> dict[str, Any]:
 
 
 def parse(
-    body: bytes, *, rules: EntityKeyRules = DEFAULT_RULES, received_at: datetime | None = None
+    body: bytes,
+    *,
+    encoding: str = "",
+    rules: EntityKeyRules = DEFAULT_RULES,
+    received_at: datetime | None = None,
 ) -> Notification:
     """Read a notification.
 
     Args:
         body: the bytes as received.
+        encoding: as in `read`.
         rules: where to find the entity key of each type.
         received_at: when it arrived, aware; a time more than 48 h later is no own time.
 
     Raises:
         PayloadError: the only error, for any bytes.
     """
+    body = plain(body, encoding)
     data = read(body)
     notification_type = _type_of(data)
     key = rules.key(notification_type, data)
@@ -260,7 +272,8 @@ def recognize(
     """Read a notification as far as the endpoint needs to know it, which builds no payload.
 
     Args:
-        body, rules, received_at: as in `parse`.
+        body: in plain UTF-8.
+        rules, received_at: as in `parse`.
 
     Raises:
         PayloadError: the only error, for any bytes.

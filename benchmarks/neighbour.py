@@ -25,7 +25,7 @@ _SECONDS = 8.0
 _ROOM = str(4 << 30)
 
 
-def neighbour(redis_url: str, rounds: int, many: int) -> tuple[list[Series], list[Ratio | Bound]]:
+def neighbour(redis_url: str, rounds: int, many: int) -> tuple[list[Series], list[Ratio | Bound], list[str]]:
     """Measure an honest sender alone, beside one connection with dear bodies, and beside several."""
     url, port = f"{redis_url}?db=9", machine.free_port()
     environ = {
@@ -61,7 +61,7 @@ def neighbour(redis_url: str, rounds: int, many: int) -> tuple[list[Series], lis
         Bound(f"p99 ms beside {connections} with dear bodies", series[connections].p99_ms, EXPECTED_P99_MS)
         for connections in (1, CONNECTIONS)
     ]
-    return [*series.values(), served], bounds
+    return [*series.values(), served], bounds, []
 
 
 def _honest(port: int, first: int) -> Load:

@@ -44,6 +44,10 @@ COMMANDS = {
     "events": ("commands.events:events", "Inspect the events in the log."),
     "handlers": ("commands.handlers:handlers", "List handlers, and change their position in the log."),
     "dead": ("commands.dead:dead", "Inspect dead letters, and retry or discard them."),
+    "quarantine": (
+        "commands.quarantine:quarantine",
+        "Inspect signed bodies that could not be read, and retry or discard them.",
+    ),
     "settings": ("commands.settings:settings", "Show the resolved settings; secrets are masked."),
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options, prepare
+from commands.body_shape import text_of
 from commands.options import Moment, on_log
 from commands.output import print_fields, print_json, print_line, print_table
 from eventlog.clock import rfc3339
@@ -186,7 +187,8 @@ def _row(entry: DeadEntry) -> dict[str, Any]:
 
 def _details(entry: DeadEntry, with_body: bool) -> dict[str, Any]:
     record = entry.letter.record
-    body = {"body": record.event.body.decode(errors="replace")} if with_body else {}
+    text = text_of(record.event.body, record.event.encoding) if with_body else b""
+    body = {"body": text.decode(errors="replace")} if with_body else {}
     return {
         **_row(entry),
         "received_at": rfc3339(record.event.received_at_ms),

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eventlog.heartbeat import GAP_CLOSED
 from eventlog.inspection.events import LogCounts
+from eventlog.internal import GAP_CLOSED, is_wanted
 from eventlog.registry import HandlerPosition
 
-_EVERYTHING = "*"
 _BOUND = "ms<="
 
 
@@ -118,10 +117,9 @@ def count(
 
 def _of_handler(position: HandlerPosition, arrived: Mapping[str, int]) -> HandlerTally:
     stats = position.stats
-    everything = _EVERYTHING in position.types
     return HandlerTally(
         position.name,
-        sum(n for name, n in arrived.items() if everything or name in position.types),
+        sum(n for name, n in arrived.items() if is_wanted(position.types, name)),
         done=stats.get("done", 0),
         skipped=stats.get("skipped", 0),
         dead=max(position.dead, stats.get("dead", 0)),

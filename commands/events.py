@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options, prepare
-from commands.body_shape import shape
+from commands.body_shape import shape, text_of
 from commands.hurry import hurry
 from commands.options import on_log, stored_log
 from commands.output import json_text, print_fields, print_json, print_line, print_table
@@ -22,8 +22,8 @@ from eventlog.text import printable
 
 if TYPE_CHECKING:
     from eventlog.duplicates import RepeatReason
-    from eventlog.inspection.explain import Quarantined
     from eventlog.log import EventLog
+    from eventlog.operation.quarantine import Quarantined
     from eventlog.record import StoredEvent
     from eventlog.usage import Standing
 
@@ -46,6 +46,7 @@ def row(event: StoredEvent) -> dict[str, Any]:
         "bytes": len(event.body),
         "marks": list(event.marks),
         "maybe_repeat": repeat_reason(event.marks),
+        "encoding": event.encoding or None,
         "key_id": event.key_id or None,
     }
 
@@ -111,14 +112,15 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
 
     Shows where it came from and the shape of its body, without values.
     """
-    known, body = on_log(prepare(logs=False), lambda log: _one(log, id))
+    known, body, encoding = on_log(prepare(logs=False), lambda log: _one(log, id))
+    text = text_of(body, encoding)
     if as_json:
-        text = {"body": body.decode(errors="replace")} if with_body else {}
-        print_json({**known, "shape": shape(body), **text})
+        shown = {"body": text.decode(errors="replace")} if with_body else {}
+        print_json({**known, "shape": shape(text), **shown})
         return
     if with_body:
         if sys.stdout.isatty():
-            for line in body.decode(errors="backslashreplace").split("\n"):
+            for line in text.decode(errors="backslashreplace").split("\n"):
                 print_line(line)
         else:
             click.echo(body, nl=False)
@@ -127,8 +129,8 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
         known["marks"] = ",".join(known["marks"])
         known["maybe_repeat"] = REPEAT_WORDS.get(known["maybe_repeat"])
     print_fields(known)
-    click.echo("shape:" + ("" if shape(body) else f"        {len(body)} bytes that are not JSON"))
-    for path, kind in shape(body).items():
+    click.echo("shape:" + ("" if shape(text) else f"        {len(body)} bytes that are not JSON"))
+    for path, kind in shape(text).items():
         print_line(f"    {path}  {kind}")
 
 
@@ -178,15 +180,16 @@ def tail(lines: int, follow: bool, type_: str | None, key: str | None, as_json: 
 events.add_command(hurry)
 
 
-async def _one(log: EventLog, id: str) -> tuple[dict[str, Any], bytes]:
+async def _one(log: EventLog, id: str) -> tuple[dict[str, Any], bytes, str]:
+    """Return an event or a quarantined body: its document, its bytes, and how they are encoded."""
     from eventlog.errors import UnknownName
     from eventlog.inspection.events import read_event
-    from eventlog.inspection.explain import quarantined
+    from eventlog.operation.quarantine import quarantined
 
     if (event := await read_event(log, id)) is not None:
-        return row(event), event.body
+        return row(event), event.body, event.encoding
     if (found := await quarantined(log, id)) is not None:
-        return quarantine_row(found), found.body
+        return quarantine_row(found), found.body, ""
     raise UnknownName(f"no event {id!r} is kept; `explain {id}` shows what the log still knows of it")
 
 

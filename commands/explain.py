@@ -159,6 +159,6 @@ async def _misfits(log: EventLog, found: Explanation) -> tuple[str, ...]:
 
     event = await read_event(log, found.asked) if is_one_event(found) else None
     try:
-        return parse(event.body).misfits if event is not None else ()
+        return parse(event.body, encoding=event.encoding).misfits if event is not None else ()
     except PayloadError:
         return ()

@@ -8,6 +8,7 @@ from commands.events import REPEAT_WORDS
 from commands.outage_words import away_words
 from eventlog.clock import rfc3339
 from eventlog.duplicates import repeat_reason
+from eventlog.internal import is_internal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +108,7 @@ def lines(found: Explanation, misfits: tuple[str, ...]) -> Iterator[str]:
         yield f"{found.asked} is in quarantine: {body.reason}"
         yield f"  arrived {rfc3339(body.received_at_ms)}, {len(body.body)} bytes, verified by key {body.key_id}"
         yield f"  `events show {found.asked}` shows its shape"
+        yield f"  `quarantine show {found.asked}` says whether it can be read now, `quarantine retry` appends it"
         return
     if not found.is_known:
         yield from _unknown(found)
@@ -221,6 +223,6 @@ def gap_words(gap: Gap) -> str:
 
 
 def _subscribed(found: Explanation, type: str) -> str:
-    if found.subscribed is None or type.startswith("receiver."):
+    if found.subscribed is None or is_internal(type):
         return ""
     return " (subscribed)" if type in found.subscribed else " (not among the subscribed types now)"

@@ -50,10 +50,12 @@ def check(files: Sequence[str], time_limit_s: float, as_json: bool) -> None:
     sys.path.insert(0, "")
     found = check_plugins(files, _declared, time_limit_s)
     if as_json:
-        print_json({"handlers": found.handlers, "faults": found.faults})
+        print_json({"handlers": found.handlers, "faults": found.faults, "off": found.off})
     else:
         heads = ("name", "source", "version", "order", "start", "queue", "calls", "types")
         print_table(heads, [[_cell(row[head]) for head in heads] for row in found.handlers])
+        if found.off:
+            print_line(f"off, until they are configured: {', '.join(found.off)}", err=True)
         for fault in found.faults:
             print_line(f"{fault['source']}: {fault['error']}", err=True)
     if found.faults:
@@ -145,6 +147,8 @@ def the_handler(settings: Settings, name: str, load: Sequence[str]) -> Found:
     for item in discovery.found:
         if item.handler.name == name:
             return item
+    if name in discovery.off:
+        raise SettingsError(name, "is switched off", "configure it; handlers/README.md says how")
     known = ", ".join(item.handler.name for item in discovery.found) or "none"
     faults = "".join(f"; faulty: {fault.source}: {fault.message}" for fault in discovery.faults)
     raise SettingsError(
@@ -155,21 +159,24 @@ def the_handler(settings: Settings, name: str, load: Sequence[str]) -> Found:
 
 
 def _from_file(settings: Settings, path: Path) -> StoredEvent | None:
+    from ampeco.encodings import decoded
     from ampeco.errors import PayloadError
     from ampeco.notifications import parse
-    from eventlog.record import StoredEvent
+    from eventlog.record import StoredEvent, encoding_mark
     from receiver.claim import rules_of
 
     if not path.is_file():
         return None
     body = path.read_bytes()
     try:
-        found = parse(body, rules=rules_of(settings))
+        text, encoding = decoded(body)
+        found = parse(text, rules=rules_of(settings))
     except PayloadError as error:
         fault = f"{path}: {error.reason}; the file must hold a JSON object as AMPECO sends it"
         raise click.ClickException(fault) from None
     at_ms = now_ms()
-    return StoredEvent(0, f"{at_ms}-0", found.type, found.key, body, at_ms)
+    marks = (encoding_mark(encoding),) if encoding else ()
+    return StoredEvent(0, f"{at_ms}-0", found.type, found.key, body, at_ms, marks=marks)
 
 
 async def _from_log(log: EventLog, id: str) -> StoredEvent:

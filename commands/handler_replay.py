@@ -139,6 +139,7 @@ async def _replay(settings: Settings, select: Select, repeat_steps: bool, yes: b
 async def _selection(
     log: EventLog, name: str, span: tuple[int, int], types: Sequence[str], key: str | None
 ) -> Selection:
+    from eventlog.internal import is_wanted
     from eventlog.operation.handlers import unknown_handler
     from eventlog.operation.selection import Selection
 
@@ -148,7 +149,7 @@ async def _selection(
             break
     else:
         raise await unknown_handler(log, name)
-    if "*" not in wanted and (others := sorted(set(types) - wanted)):
+    if others := sorted(name for name in set(types) if not is_wanted(wanted, name)):
         raise click.UsageError(
             f"{name} does not want {', '.join(others)}; it wants {', '.join(sorted(wanted))}."
         )

@@ -107,7 +107,11 @@ async def stored_log(settings: Settings) -> AsyncIterator[EventLog]:
 
     async with connect(store_url(settings)) as redis:
         log = EventLog(
-            redis, prefix=settings.key_prefix, lanes=settings.lanes, ledger_days=settings.ledger_days
+            redis,
+            prefix=settings.key_prefix,
+            lanes=settings.lanes,
+            duplicate_hours=settings.duplicate_hours,
+            ledger_days=settings.ledger_days,
         )
         log.lanes = await lanes_kept(log) or settings.lanes
         yield log

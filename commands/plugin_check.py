@@ -26,10 +26,15 @@ _END_S = 1.0
 
 @dataclass(frozen=True)
 class Checked:
-    """The handlers that were found, as documents, and the faults: a source and what is wrong with it."""
+    """The handlers that were found, as documents, and the faults: a source and what is wrong with it.
+
+    Attributes:
+        off: names of installed handlers that are not enabled.
+    """
 
     handlers: tuple[dict[str, Any], ...]
     faults: tuple[dict[str, str], ...]
+    off: tuple[str, ...] = ()
 
 
 def check_plugins(
@@ -64,7 +69,7 @@ def check_plugins(
             os.waitpid(child, 0)
     for kind, value in said:
         if kind == "checked":
-            return Checked(tuple(value["handlers"]), tuple(value["faults"]))
+            return Checked(tuple(value["handlers"]), tuple(value["faults"]), tuple(value["off"]))
     source = next((value for kind, value in reversed(said) if kind == "loading"), "plugins")
     raised = next((value for kind, value in said if kind == "raised"), None)
     if raised is None:
@@ -131,6 +136,7 @@ def _found(
     return {
         "handlers": [describe(item) for item in found.found if not files or item.source in files],
         "faults": [{"source": fault.source, "error": fault.message} for fault in found.faults],
+        "off": [] if files else found.off,
     }
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from eventlog.clock import rfc3339
+from eventlog.internal import DOOR, GAP_CLOSED, internal_event
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
-
-GAP_CLOSED = "receiver.gap.closed"
 
 
 class Hole(NamedTuple):
@@ -43,19 +41,16 @@ async def close_gap(
     Returns:
         The event's id and the queues to wake, or None when another replica closed this gap.
     """
-    body = {
-        "notification": GAP_CLOSED,
+    fields = {
         "from": rfc3339(hole.from_ms),
         "to": rfc3339(hole.to_ms),
         "types": list(types),
         "callbackUrl": callback_url,
     }
-    key = "receiver:door"
-    text = json.dumps(body, separators=(",", ":"))
-    lane = log.lane_of(key, b"")
+    event = internal_event(GAP_CLOSED, DOOR, fields)
     reply = await log.scripts.close_gap(
-        args=[log.prefix, replica, hole.from_ms, hole.to_ms, lane, GAP_CLOSED, key, text, text]
+        args=[log.prefix, replica, hole.from_ms, hole.to_ms, event.body, *event.arguments(log)]
     )
     if reply is None:
         return None
-    return f"{lane}-{reply[0].decode()}", [queue.decode() for queue in reply[1]]
+    return f"{log.lane_of(DOOR, b'')}-{reply[0].decode()}", [queue.decode() for queue in reply[1]]

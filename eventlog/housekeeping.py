@@ -1,7 +1,7 @@
 """Periodic housekeeping. Every receiver and worker runs it; each second one process is elected to act.
 
 It wakes workers for due pairs without a drain, so a lost wake-up costs a few seconds. It also runs retention, and
-counts waiting events where the lag is not known.
+counts waiting events where the lag is not known. It announces handlers that are behind.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Protocol
 import structlog
 from redis.exceptions import RedisError
 
+from eventlog.behind import announce_behind
 from eventlog.lag import count_waiting
 from eventlog.log import EventLog
 from eventlog.registry import handler_names
@@ -22,6 +23,7 @@ from eventlog.schedule import elect_sooner, elected, recompute, spread, sweep
 
 TICK_S = 1.0
 RECOMPUTE_S = 60.0
+BEHIND_S = 30.0  # between two checks
 KEEP_S = 10.0
 COUNT_HANDLERS = 20  # whose lag is checked per second
 KEEP_SOON_S = 2.0  # while there is little room
@@ -44,6 +46,7 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
     loop = asyncio.get_running_loop()
     recomputed_at_s = float("-inf")
     recomputed_on = ""
+    checked_at_s = loop.time()
     rollbacks = RollbackWatch(log)
     while not stop.is_set():
         try:
@@ -55,7 +58,11 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                     recomputed_at_s, recomputed_on = loop.time(), current
                 if queues := await sweep(log):
                     waker.wake(queues)
-                await count_waiting(log, _turn(await handler_names(log)))
+                names = await handler_names(log)
+                await count_waiting(log, _turn(names))
+                if loop.time() - checked_at_s >= BEHIND_S:
+                    checked_at_s = loop.time()
+                    waker.wake(await announce_behind(log, names))
             else:
                 await spread(log)  # the elected process and all workers may run older code
                 if rollbacks.waits:

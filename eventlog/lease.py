@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -23,6 +23,7 @@ from eventlog.connection.pipeline import ANSWER_S
 from eventlog.errors import LeaseLost
 from eventlog.history import Settled
 from eventlog.history import encode as encode_history
+from eventlog.internal import is_wanted, key_of_handler
 from eventlog.log import EventLog
 from eventlog.record import (
     TRACE_CHARS,
@@ -45,6 +46,7 @@ _PAUSED, _HELD = 1, 2  # why nothing may start, in the answer of a step
 _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 Mode = Literal["work", "sleep", "release", "give", "leave", "hold"]
+E = TypeVar("E", bound=StoredEvent)
 
 
 def clock_s() -> float:
@@ -187,6 +189,13 @@ def wanted_types(wants: str) -> frozenset[str]:
     return frozenset(wants.split("\n"))
 
 
+def wanted_by(types: frozenset[str], events: Sequence[E]) -> list[E]:
+    """Return the events that a handler of these types gets."""
+    if "*" in types:
+        return [event for event in events if is_wanted(types, event.type)]
+    return [event for event in events if event.type in types]
+
+
 class Lease:
     """One drain's hold on one (handler, lane).
 
@@ -200,6 +209,7 @@ class Lease:
         self.handler = handler
         self.lane = lane
         self._names = [log.prefix, handler, lane, queue]
+        self._announced_in = log.lane_of(key_of_handler(handler), b"")
         self._token = secrets.token_hex(8)
         self._seq = 0
         self.wants = ""
@@ -292,6 +302,7 @@ class Lease:
             claim.until if claim else "",
             self.wants,
             "\n".join(others),
+            self._announced_in,
             *settlement.arguments(),
             _ending(settlement),
         ]
@@ -318,9 +329,8 @@ class Lease:
         if wants:
             self.wants = wants.decode()
         types = wanted_types(self.wants)
-        ours = others and not claimed and "*" not in types
         return Read(
-            events=[event for event in found if event.type in types] if ours else found,
+            events=wanted_by(types, found) if others and not claimed else found,
             all_events=() if claimed else found,
             types=types | others,
             scanned=scanned.decode(),

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import redis.asyncio
 
-from eventlog import heartbeat, ownership, readiness, registry, schedule
+from eventlog import heartbeat, internal, ownership, readiness, registry, schedule
 from eventlog.connection.pipeline import Channel
 from eventlog.duplicates import hash_of_entity
 from eventlog.scripts import ROUTE, Scripts
@@ -31,6 +31,7 @@ class NewEvent(NamedTuple):
             one of its type and entity was accepted since. `mark` when it carries none: two equal bodies can be two
             real events. `again` when we append it a second time ourselves: the nonce alone decides.
         nonce: 12 bytes that identify this event. Repeating an append with the same nonce within 120 s has no effect.
+        digest: decides whether a body is equal, where that is not the body itself: of the text of an encoded body.
     """
 
     type: str
@@ -42,29 +43,49 @@ class NewEvent(NamedTuple):
     mark: str = ""
     traceparent: str = ""
     nonce: bytes = b""
+    digest: bytes = b""
 
 
 class Unreadable(NamedTuple):
-    """A verified body that could not be parsed. The quarantine keeps it with the reason."""
+    """A verified body that could not be parsed. The quarantine keeps it with the reason.
+
+    Attributes:
+        mark: as of the event that it may become.
+        encoding: what the sender's header said about it.
+    """
 
     body: bytes
     reason: str
     received_at_ms: int
     key_id: str
+    mark: str = ""
+    encoding: str = ""
 
 
-Element: TypeAlias = NewEvent | Unreadable
+class Readmitted(NamedTuple):
+    """A quarantined body that can be read now. It leaves the quarantine in the change that appends it."""
+
+    stream_id: str
+    event: NewEvent
+
+    @property
+    def body(self) -> bytes:
+        return self.event.body
+
+
+Element: TypeAlias = NewEvent | Unreadable | Readmitted
 
 
 class Answer(NamedTuple):
     """What became of one element.
 
     Attributes:
+        outcome: `gone` when the quarantine had it no more.
         event_id: set when it was accepted or quarantined.
         reason: why it was refused; for a duplicate, a `DuplicateReason`.
     """
 
-    outcome: Literal["accepted", "duplicate", "quarantined", "refused"]
+    outcome: Literal["accepted", "duplicate", "quarantined", "refused", "gone"]
     event_id: str | None = None
     reason: str | None = None
 
@@ -123,6 +144,7 @@ class EventLog:
     ready = readiness.ready
     beat = heartbeat.beat
     close_gap = heartbeat.close_gap
+    announce = internal.announce
 
     def key(self, *parts: object) -> str:
         """Return the full name of a key."""
@@ -148,7 +170,7 @@ class EventLog:
         lanes: list[int] = []
         for element in elements:
             if isinstance(element, NewEvent):
-                digest = hashlib.sha256(element.body).digest()[:12]
+                digest = element.digest or digest_of(element.body)
                 lane = self.lane_of(element.key, digest)
                 lanes.append(lane)
                 arguments += (
@@ -156,18 +178,35 @@ class EventLog:
                     element.key_id, element.mark, digest, element.duplicates, element.traceparent, element.nonce,
                     hash_of_entity(element.type, element.key),
                 )  # fmt: skip
-            else:
+            elif isinstance(element, Unreadable):
                 lanes.append(-1)
                 arguments += (
-                    "q", "", element.reason, "", element.body, element.received_at_ms,
-                    element.key_id, "", "", "", "", "", "",
+                    "q", "", element.reason, element.encoding, element.body, element.received_at_ms,
+                    element.key_id, element.mark, "", "", "", "", "",
+                )  # fmt: skip
+            else:
+                event = element.event
+                digest = event.digest or digest_of(event.body)
+                lane = self.lane_of(event.key, digest)
+                lanes.append(lane)
+                arguments += (
+                    "r", lane, event.type, event.key or "", event.body, event.received_at_ms,
+                    event.key_id, event.mark, digest, event.duplicates, element.stream_id, event.nonce,
+                    hash_of_entity(event.type, event.key),
                 )  # fmt: skip
         raw, wake = await self.channel.call(self.scripts.append, arguments, replicas=self.replicas)
         answers = [_answer(lane, reply) for lane, reply in zip(lanes, raw, strict=True)]
         return AppendReply(answers, [queue.decode() for queue in wake])
 
 
+def digest_of(text: bytes) -> bytes:
+    """Return what the log remembers of a body, so that an equal one is known."""
+    return hashlib.sha256(text).digest()[:12]
+
+
 def _answer(lane: int, reply: bytes) -> Answer:
+    if reply == b"gone":
+        return Answer("gone")
     lead = reply[:1]
     if lead == b"=":
         return Answer("duplicate", reason=reply[1:].decode())

@@ -71,6 +71,21 @@ async def lanes_kept(log: EventLog) -> int | None:
     return int(found) if found else None
 
 
+async def check_rules(log: EventLog, rules_version: str) -> None:
+    """Check that the log is written under these entity key rules; change nothing.
+
+    Raises:
+        LogMismatch: it is not.
+    """
+    found = await log.redis.hget(log.key("tenant"), _KEY_RULES)
+    if found is not None and found.decode() != rules_version:
+        raise LogMismatch(
+            "AWR_ENTITY_KEYS_FILE",
+            f"the log is written under entity key rules {found.decode()[:40]}, and this command has {rules_version}",
+            "run the command with the file and the version of the receivers",
+        )
+
+
 async def _check_server(log: EventLog) -> None:
     found = await server(log)
     if found.is_cluster and not is_followed(log.redis):

@@ -25,6 +25,7 @@ _VALUES = 7  # of an answer of the step script that leaves the names of these fi
 NO_TIME = 0  # as `occurred_at_us`: the payload states no time of its own
 _OCCURRED = "at="  # the mark that carries the time; older code keeps marks it does not know
 _OCCURRED_BYTES = len(_OCCURRED)
+_ENCODING = "encoding="  # the mark that says how the body is encoded; plain bodies have none
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 OpenState = Literal["running", "retry", "parked", "replay"]
@@ -43,7 +44,8 @@ class StoredEvent(NamedTuple):
         body: the verified bytes as they were received.
         key_id: which key verified it (first 8 hex digits of its SHA-256); empty for our own events.
         marks: `stale` (signed long before it arrived), `maybe_repeat` (an equal body came before) and then why, a
-            `RepeatReason` of `duplicates.py`; in older records also `misfit`, which means nothing now.
+            `RepeatReason` of `duplicates.py`; `encoding=...`; `quarantined` (it lay in the quarantine first); in
+            older records also `misfit`, which means nothing now.
         occurred_at_us: the payload's own time, Unix time in microseconds; `NO_TIME` where it states none. None in
             records of older code, which did not store it.
     """
@@ -67,6 +69,11 @@ class StoredEvent(NamedTuple):
     @property
     def order(self) -> tuple[int, int]:
         return id_order(self.stream_id)
+
+    @property
+    def encoding(self) -> str:
+        """How the body stands for UTF-8, in the words of `ampeco.encodings`; empty when it is plain UTF-8."""
+        return encoding_among(self.marks) if self.marks else ""
 
     @property
     def received_at(self) -> datetime:
@@ -125,6 +132,16 @@ def id_order(stream_id: str) -> tuple[int, int]:
     """A stream id as numbers that compare in log order."""
     ms, _, seq = stream_id.partition("-")
     return int(ms), int(seq)
+
+
+def encoding_mark(encoding: str) -> str:
+    """Return the mark that says how a body is encoded. Older code keeps it, and cannot read the body."""
+    return f"{_ENCODING}{encoding}"
+
+
+def encoding_among(marks: Sequence[str]) -> str:
+    """Return the encoding that one of the marks names; empty when none does."""
+    return next((mark[len(_ENCODING) :] for mark in marks if mark.startswith(_ENCODING)), "")
 
 
 def written_mark(mark: str, occurred_at: datetime | None) -> str:

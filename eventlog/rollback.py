@@ -14,6 +14,7 @@ import structlog
 
 from eventlog.clock import rfc3339
 from eventlog.data_loss import Remembered, remembered
+from eventlog.internal import is_internal
 from eventlog.log import EventLog
 from eventlog.record import id_order
 
@@ -91,7 +92,7 @@ class RollbackWatch:
             since_ms: from when on events are missing.
             missing: at least how many; None if unknown.
         """
-        types = sorted(one for one in await self._events.wanted_types() if not one.startswith("receiver."))
+        types = sorted(one for one in await self._events.wanted_types() if not is_internal(one))
         gap: dict[str, Any] = {
             "from": rfc3339(since_ms),
             "to": rfc3339(now_ms),

@@ -72,8 +72,10 @@ class Scripts:
         def bound(name: str) -> Script:
             return Script(client, name, route)
 
+        self.announce = bound("announce")
         self.append = bound("append")
         self.beat = bound("beat")
+        self.behind = bound("behind")
         self.claim = bound("claim")
         self.close_gap = bound("close_gap")
         self.count = bound("count")

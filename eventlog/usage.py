@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eventlog.clock import rfc3339
+from eventlog.internal import LOG, LOG_FULL, internal_event
 from eventlog.log import EventLog
 
 ROOM_FOR_DRAINING = 0.8  # share of Redis's own limit that may be taken; settling needs the rest
@@ -101,7 +102,9 @@ async def write_down(log: EventLog, found: Standing, next_count: Mapping[str, in
         **next_count,
     }
     pairs = [part for pair in fields.items() for part in pair]
-    await log.scripts.standing(args=[log.prefix, found.full, _FULL_FOR_MS, *pairs])
+    used = {"reason": found.full, "bytesUsed": found.bytes, "maxBytes": found.max_bytes}
+    event = internal_event(LOG_FULL, LOG, used)
+    await log.scripts.standing(args=[log.prefix, found.full, _FULL_FOR_MS, *event.arguments(log), *pairs])
 
 
 def describe(found: Standing) -> dict[str, Any]:

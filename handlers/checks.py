@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
 from typing import Any
 
+from ampeco.names import fault_of_queue, fault_of_type
 from ampeco.operations import OPERATIONS, check_address
 
 LONGEST_TIMEOUT_S = 86_400.0
@@ -14,8 +14,6 @@ LONGEST_PATIENCE_S = 365 * 86_400.0
 MOST = 1_000_000  # attempts, or events at the same time
 
 _SHOWN = 80
-_QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", re.ASCII)
-_TYPE_BYTES = 200
 
 
 def shown(value: object) -> str:
@@ -55,9 +53,8 @@ def backoff(base_s: object, cap_s: object, jitter: object, longest_s: float) -> 
 
 def queue(name: object) -> str | None:
     """Check the name of an RQ queue."""
-    if isinstance(name, str) and _QUEUE.fullmatch(name):
-        return None
-    return f"queue must be letters, digits, dots, colons, dashes, at most 100, as 'bulk'; it is {shown(name)}"
+    fault = fault_of_queue(name)
+    return fault and f"queue {fault}"
 
 
 def types(on: object) -> str | None:
@@ -67,12 +64,8 @@ def types(on: object) -> str | None:
     if isinstance(on, str | bytes) or not isinstance(on, list | tuple | set | frozenset):
         return f'on must be a list of notification types, as on=["cdr.received"]; it is {shown(on)}'
     for name in on:
-        is_name = isinstance(name, str) and name.isprintable() and not re.search(r"[\s|]", name)
-        if not is_name or not 0 < len(name.encode()) <= _TYPE_BYTES:
-            return (
-                f"on has {shown(name)}: a type is printable text without spaces or '|', "
-                f"at most {_TYPE_BYTES} bytes"
-            )
+        if fault := fault_of_type(name):
+            return f"on: {shown(name)} {fault}"
     return None
 
 

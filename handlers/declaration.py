@@ -16,7 +16,8 @@ from ampeco.notifications import Payload
 from handlers import checks
 from handlers.annotation import payload_models
 from handlers.context import Context, S, SyncContext, T
-from handlers.event import Event, Raw
+from handlers.event import INTERNAL, Event, Raw
+from handlers.internal import unknown_internal
 from handlers.outcomes import LONGEST_WAIT_S
 
 Order = Literal["entity", "none", "latest"]
@@ -88,6 +89,7 @@ class Handler:
     isolation: Isolation | None = None
     strict: bool = False
     dry_run: bool = False
+    enabled: bool = True
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -99,9 +101,11 @@ class Handler:
         return self.queue if self.isolation is None else self.queue + ISOLATED
 
     def model_of(self, notification_type: str) -> type[Payload] | type[Raw] | None:
-        """The declared payload of a type; None when the handler does not want it."""
+        """The declared payload of a type; None when the handler does not want it. `*` leaves internal types out."""
         found = self.models.get(notification_type)
-        return self.models.get(EVERYTHING) if found is None else found
+        if found is None and not notification_type.startswith(INTERNAL):
+            found = self.models.get(EVERYTHING)
+        return found
 
     def __call__(self, event: Event[Any], ctx: Any) -> Any:
         return self.function(event, ctx)
@@ -125,6 +129,7 @@ class Options(TypedDict, total=False):
     isolation: Isolation | None
     strict: bool
     dry_run: bool
+    enabled: bool
 
 
 @overload
@@ -174,6 +179,8 @@ def handler(
         strict: refuse a payload of which any field does not fit: its delivery is dead (`payload-mismatch`). Else
             only reading a required field that does not fit ends that way.
         dry_run: it looks at `ctx.dry_run` before it changes anything by itself, so that dry runs may call it.
+        enabled: False leaves the handler out, as if it were not installed: for one that is off until its module
+            finds that it is configured.
 
     Raises:
         HandlerError: the declaration contradicts itself.
@@ -204,7 +211,7 @@ def _made(
     """Return the handler, and what is wrong with it."""
     chosen: dict[str, Any] = dict(options)
     on, calls = chosen.pop("on", None), chosen.pop("calls", ())
-    if fault := checks.function(function) or checks.types(on) or checks.calls(calls):
+    if fault := checks.function(function) or checks.types(on) or unknown_internal(on) or checks.calls(calls):
         return None, fault
     made = Handler(
         name=name,
@@ -227,8 +234,8 @@ def _fault(made: Any) -> str | None:
             return f"{name} must be one of {', '.join(known)}; it is {checks.shown(value)}"
     if made.isolation not in (None, *get_args(Isolation)):
         return "isolation must be None or 'process'"
-    for name, value in (("strict", made.strict), ("dry_run", made.dry_run)):
-        if type(value) is not bool:
+    for name in ("strict", "dry_run", "enabled"):
+        if type(getattr(made, name)) is not bool:
             return f"{name} must be True or False"
     if type(made.backoff) is not Backoff:
         return "backoff must be a Backoff, as Backoff(base_s=1, cap_s=1800)"

@@ -43,8 +43,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class Discovery:
+    """What there is.
+
+    Attributes:
+        off: names of handlers that are installed and not enabled.
+    """
+
     found: tuple[Found, ...]
     faults: tuple[Fault, ...]
+    off: tuple[str, ...] = ()
 
 
 def discover(
@@ -91,7 +98,9 @@ def discover(
         wanted = set(allow)
         found = [item for item in found if item.handler.name in wanted]
     _refuse_clashes(found)
-    return Discovery(tuple(sorted(found, key=lambda item: item.handler.name)), tuple(faults))
+    ready = sorted((item for item in found if item.handler.enabled), key=lambda item: item.handler.name)
+    off = sorted(item.handler.name for item in found if not item.handler.enabled)
+    return Discovery(tuple(ready), tuple(faults), tuple(off))
 
 
 def _from_entry_point(entry_point: EntryPoint) -> list[Found]:

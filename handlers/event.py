@@ -1,17 +1,23 @@
-"""What a handler receives: one accepted notification with a typed payload."""
+"""What a handler receives: one accepted notification, or internal event, with a typed payload."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass
 from datetime import datetime
-from typing import Any, Generic
+from typing import Any, Final, Generic, Literal
 
 from typing_extensions import TypeVar
 
+from ampeco.encodings import plain
 from ampeco.models.frozen import FreeObject, freeze
 from ampeco.models.payload import keep_body
 from ampeco.notifications import Payload
+
+INTERNAL: Final = "receiver."
+"""What the types of internal events begin with: those that this service makes itself (`internal.py`)."""
+
+Kind = Literal["notification", "timer", "internal"]
 
 
 class Raw:
@@ -64,7 +70,8 @@ class Event(Generic[P]):
         received_at: when it was accepted (UTC).
         occurred_at: the payload's own time (UTC), or None where it carries none.
         payload: typed as declared.
-        raw: the bytes that AMPECO signed.
+        raw: the bytes that AMPECO signed; of an internal event, its JSON.
+        encoding: how `raw` stands for JSON text, e.g. `gzip` or `utf-16` (`ampeco.encodings`); empty for plain UTF-8.
         misfits: fields of the payload that do not fit their type, by dotted wire name, e.g. `session.energy`. An
             optional one is None; reading a required one raises `FieldMisfit`.
         maybe_repeat: an equal body was accepted before, and this may be the same event or another one.
@@ -83,7 +90,13 @@ class Event(Generic[P]):
     replayed: bool = False
     reconstructed: bool = False
     misfits: tuple[str, ...] = ()
+    encoding: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.payload, Raw):
-            keep_body(self.payload, self.raw)
+            keep_body(self.payload, plain(self.raw, self.encoding) if self.encoding else self.raw)
+
+    @property
+    def kind(self) -> Kind:
+        """`notification` of AMPECO's, or `internal`: this service announces something about itself."""
+        return "internal" if self.type.startswith(INTERNAL) else "notification"

@@ -17,6 +17,7 @@ from ampeco.errors import SignatureError
 from ampeco.signature import SIGNATURE_HEADER
 from eventlog.log import Answer
 from receiver.answers import Reply, refusal, reply_of
+from receiver.elements import ENCODING_HEADER
 from receiver.endpoint_log import EndpointLog
 from receiver.errors import Refused
 from receiver.intake import Intake
@@ -27,7 +28,7 @@ from receiver.verification import RawDelivery, Verifier
 _SIGNATURE = SIGNATURE_HEADER.lower().encode()
 _TYPE, _LENGTH = b"content-type", b"content-length"
 _LENGTH_DIGITS: Final = 20  # HTTP parsers allow any number of leading zeros, int() does not
-_USED: Final = frozenset((_SIGNATURE, _TYPE, _LENGTH))
+_USED: Final = frozenset((_SIGNATURE, _TYPE, _LENGTH, ENCODING_HEADER))
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 _log = get_logger(__name__)

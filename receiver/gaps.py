@@ -1,13 +1,15 @@
 """Detects outages: while the endpoint can write to the log, it writes a heartbeat there.
 
 A stopped receiver or an unreachable Redis leaves a hole in the heartbeat. The hole becomes the internal event
-`receiver.gap.closed`. Handlers decide what to do about it.
+`receiver.gap.closed`. Handlers decide what to do about it. The first heartbeat becomes `receiver.started`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from eventlog.heartbeat import Hole
+from eventlog.internal import DOOR, STARTED, internal_event
 from eventlog.log import EventLog
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
@@ -44,12 +46,19 @@ class Heartbeat:
         self._replica = replica
         self._callback_url = callback_url
         self._metrics = metrics
+        self._announced = False
 
     async def beat(self) -> None:
-        """Record that the endpoint is open now. After a hole, append the event of the gap."""
+        """Record that the endpoint is open now. After a hole, append the event of the gap; then that of the start."""
         hole = await self._log.beat(self._replica, hole_after_ms=HOLE_AFTER_MS)
-        if hole is None:
-            return
+        if hole is not None:
+            await self._close(hole)
+        if not self._announced:
+            started = internal_event(STARTED, DOOR, {"replica": self._replica})
+            self._wake(await self._log.announce(started))
+            self._announced = True
+
+    async def _close(self, hole: Hole) -> None:
         remembered = await self._remembered()
         if remembered.get("types"):
             types = remembered["types"].split(",")

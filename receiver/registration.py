@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from ampeco.catalogue import KNOWN_TYPES, SUBSCRIBABLE
 from ampeco.errors import Invalid
+from eventlog.internal import is_internal
 
 EVERYTHING = "*"
-OURS = "receiver."
 
 
 class Existing(Protocol):
@@ -76,7 +76,7 @@ def subscribable(wanted: Iterable[str]) -> frozenset[str]:
     types = set(wanted)
     if EVERYTHING in types:
         types = (types - {EVERYTHING}) | SUBSCRIBABLE
-    return frozenset(name for name in types if not name.startswith(OURS))
+    return frozenset(name for name in types if not is_internal(name))
 
 
 def newer(name: str) -> frozenset[str]:

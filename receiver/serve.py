@@ -110,6 +110,7 @@ class Receiver:
             Intake(
                 self._commit,
                 rules=rules,
+                max_body_bytes=settings.max_body_bytes,
                 is_open=lambda: self._health.claimed,
                 evicts=lambda: self._health.evicts,
             ),

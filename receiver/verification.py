@@ -37,12 +37,20 @@ class VerifiedDelivery:
     Attributes:
         key_id: id of the key that signed them.
         stale: whether the signed timestamp is old: a late retry, a resend, or a replay.
+        headers: as they came, names in lower case. Nothing but the timestamp is signed.
     """
 
-    __slots__ = ("body", "key_id", "received_at_ms", "stale")
+    __slots__ = ("body", "headers", "key_id", "received_at_ms", "stale")
 
     def __init__(
-        self, body: bytes, key_id: str, received_at_ms: int, stale: bool = False, *, proof: object
+        self,
+        body: bytes,
+        key_id: str,
+        received_at_ms: int,
+        stale: bool = False,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        proof: object,
     ) -> None:
         if proof is not _PROOF:
             raise TypeError("a VerifiedDelivery comes from Verifier.verify")
@@ -50,6 +58,7 @@ class VerifiedDelivery:
         self.key_id = key_id
         self.received_at_ms = received_at_ms
         self.stale = stale
+        self.headers = headers
 
 
 class Verifier:
@@ -106,7 +115,7 @@ class Verifier:
             headers = self._headers(pairs)
             key, scheme = self._signed_by(body, signature, headers)
             stale = scheme != _UNSIGNED and self._is_stale(headers, received_at_ms)
-        return VerifiedDelivery(body, key.key_id, received_at_ms, stale, proof=_PROOF)
+        return VerifiedDelivery(body, key.key_id, received_at_ms, stale, pairs, proof=_PROOF)
 
     def _headers(self, pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
         found: dict[bytes, bytes] = {}

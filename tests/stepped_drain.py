@@ -33,11 +33,12 @@ def as_earlier_code(log: EventLog) -> EventLog:
     call = earlier.channel.call
 
     async def as_before(script: Any, arguments: Any, **options: Any) -> Any:
-        """Leave out what a step did not send then: what it claims, and what it reads for others. Each renewed."""
+        """Leave out what a step did not send then: what it claims, what it reads for others, and the
+        lane of internal events. Each renewed."""
         if script is not earlier.scripts.step:
             return await call(script, arguments, **options)
         *names, ttl_ms = arguments[:7]
-        sent = [*names, ttl_ms or int(TTL_S * 1000), *arguments[7:12], *arguments[15:]]
+        sent = [*names, ttl_ms or int(TTL_S * 1000), *arguments[7:12], *arguments[16:]]
         reply = await call(script, sent, **options)
         return [*reply, b"", b""] if reply[0] == b"ok" else reply
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eventlog.inspection.search import End
+from eventlog.internal import is_wanted
 from eventlog.operation.handlers import Pause
 from eventlog.outages import Away
 from eventlog.record import OPEN_QUOTA, AttemptNote, OpenRecord, OpenState, id_order
@@ -68,7 +69,7 @@ class HandlerFacts:
 
     def wants(self, type: str | None) -> bool:
         """Return whether it gets events of this type; True if the type is unknown."""
-        return type is None or "*" in self.types or type in self.types
+        return type is None or is_wanted(self.types, type)
 
 
 @dataclass(frozen=True, slots=True)

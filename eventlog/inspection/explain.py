@@ -19,6 +19,7 @@ from eventlog.inspection.timeline import Story, of_entity, of_event
 from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses, unknown_handler
 from eventlog.outages import known_outages
+from eventlog.operation.quarantine import Quarantined, quarantined
 from eventlog.presence import settled_per_s
 from eventlog.record import id_order
 from eventlog.subscription import SubscriptionStore
@@ -28,17 +29,6 @@ _EVENT = re.compile(r"([0-9]{1,4})-([0-9]{1,19}-[0-9]{1,19})")
 _QUARANTINED = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _SHOWN_GAPS = 5
 _NEAR_MS = 86_400_000
-
-
-@dataclass(frozen=True)
-class Quarantined:
-    """A verified body that could not be read."""
-
-    stream_id: str
-    reason: str
-    received_at_ms: int
-    key_id: str
-    body: bytes
 
 
 @dataclass(frozen=True)
@@ -144,21 +134,6 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
         standing=await standing(log),
         behind=await _behind(log, stories),
     )
-
-
-async def quarantined(log: EventLog, stream_id: str) -> Quarantined | None:
-    """Return a quarantined body by its id; None when there is none."""
-    if not _QUARANTINED.fullmatch(stream_id):
-        return None
-    for raw_id, fields in await log.redis.xrange(log.key("quarantine"), min=stream_id, max=stream_id):
-        return Quarantined(
-            raw_id.decode(),
-            fields[b"reason"].decode(),
-            int(fields[b"r"]),
-            fields[b"s"].decode(),
-            fields[b"b"],
-        )
-    return None
 
 
 async def registered(log: EventLog) -> list[HandlerFacts]:

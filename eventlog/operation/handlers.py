@@ -16,6 +16,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from eventlog.errors import ChangeRefused, LogError, UnknownName
+from eventlog.internal import HANDLER_PAUSED, InternalEvent, internal_event, key_of_handler
 from eventlog.log import EventLog
 from eventlog.registry import handler_names
 from eventlog.text import bounded
@@ -58,7 +59,8 @@ async def pause(log: EventLog, name: str, *, reason: str, now_ms: int) -> None:
         ChangeRefused: it is being renamed or retired.
     """
     await _refuse_while_moving(log, name)
-    await _write_pause(log, name, {"since_ms": now_ms, "reason": bounded(reason)})
+    event = internal_event(HANDLER_PAUSED, key_of_handler(name), {"handler": name, "reason": reason})
+    await _write_pause(log, name, {"since_ms": now_ms, "reason": bounded(reason)}, event)
 
 
 async def resume(log: EventLog, name: str) -> bool:
@@ -174,8 +176,11 @@ async def _refuse_while_moving(log: EventLog, name: str) -> None:
         raise _moving(name, found.ends_in)
 
 
-async def _write_pause(log: EventLog, name: str, value: dict[str, Any]) -> None:
-    if await log.scripts.pause(args=[log.prefix, name, json.dumps(value)]) == b"unknown":
+async def _write_pause(
+    log: EventLog, name: str, value: dict[str, Any], event: InternalEvent | None = None
+) -> None:
+    announced = event.arguments(log) if event else ()
+    if await log.scripts.pause(args=[log.prefix, name, json.dumps(value), *announced]) == b"unknown":
         raise await unknown_handler(log, name)
 
 

@@ -3,9 +3,11 @@
 -- Per element: judge, XADD, remember, in this order: a script that fails half-way is not rolled back, and "seen"
 -- without an event would be a loss.
 -- ARGV: prefix, duplicate window (hours), wake throttle (ms), then 13 values per element:
---   kind (e event, q quarantine), lane, type or reason, key, body, received_at_ms, key id, mark, digest ('' = none),
---   mode (drop, mark, again), traceparent, nonce ('' = none), hash of type and entity ('' = it has no entity)
--- Answers: id = accepted, q<id> = quarantined, =<reason> = duplicate, !<error> = refused
+--   kind (e event, q for the quarantine, r from the quarantine), lane, type or reason, key (q: what a header said about
+--   the encoding), body, received_at_ms, key id, mark, digest ('' = none), mode (drop, mark, again), traceparent (r: id
+--   in the quarantine), nonce ('' = none), hash of type and entity ('' = it has no entity)
+-- Answers: id = accepted, q<id> = quarantined, =<reason> = duplicate, gone = not in the quarantine any more, !<error> =
+--   refused. What is read back leaves the quarantine once it is accepted or a duplicate.
 prefix = take()
 local window_hours, throttle_ms = take_number(), take_number()
 -- The elements are read twice and in the hot path, so by position and not by take().
@@ -125,13 +127,15 @@ for at = first, #ARGV, stride do
   local answer
   if kind == 'q' then
     local id = redis.pcall('XADD', prefix .. 'quarantine', '*',
-      'v', '1', 'reason', name, 'b', body, 'r', received, 's', key_id)
+      'v', '1', 'reason', name, 'b', body, 'r', received, 's', key_id, 'm', ARGV[at + 7], 'e', ARGV[at + 3])
     if type(id) == 'table' then
       answer = '!' .. (id.err or 'refused')
     else
       answer = 'q' .. id
       count('quarantined')
     end
+  elseif kind == 'r' and #call('XRANGE', prefix .. 'quarantine', ARGV[at + 10], ARGV[at + 10]) == 0 then
+    answer = 'gone'
   else
     local digest, nonce, entity = ARGV[at + 8], ARGV[at + 11], ARGV[at + 12]
     local duplicate, repeated = judge(digest, ARGV[at + 9], nonce, entity, key_id)
@@ -142,7 +146,8 @@ for at = first, #ARGV, stride do
     else
       local mark = ARGV[at + 7]
       if repeated then mark = (mark == '' and '' or mark .. ',') .. 'maybe_repeat,' .. repeated end
-      local stream, key, traceparent, id = streams[lane], ARGV[at + 3], ARGV[at + 10], nil
+      local stream, key, id = streams[lane], ARGV[at + 3], nil
+      local traceparent = kind == 'r' and '' or ARGV[at + 10]
       if not stream then
         stream = prefix .. 'events:' .. lane
         streams[lane] = stream
@@ -179,6 +184,9 @@ for at = first, #ARGV, stride do
         touched[lane][name] = (touched[lane][name] or 0) + 1
       end
     end
+  end
+  if kind == 'r' and answer ~= 'gone' and string.sub(answer, 1, 1) ~= '!' then
+    call('XDEL', prefix .. 'quarantine', ARGV[at + 10])
   end
   answers[#answers + 1] = answer
 end
@@ -237,7 +245,9 @@ for lane, names in pairs(touched) do
     if not wanted_by[known] then
       wanted_by[known] = {}
       for _, queue in ipairs(queues) do
-        if serves(queue, name, lane) or serves(queue, '*', lane) then table.insert(wanted_by[known], queue) end
+        if serves(queue, name, lane) or (not is_internal(name) and serves(queue, '*', lane)) then
+          table.insert(wanted_by[known], queue)
+        end
       end
     end
     if #wanted_by[known] > 0 then
@@ -263,6 +273,7 @@ for lane, names in pairs(touched) do
   for name, by in pairs(names) do
     add(lane .. '|' .. ((routes[name] or '') ~= '' and name or OTHERS), by)
     add(lane .. '|', by)
+    if is_internal(name) then add(lane .. '|' .. INTERNAL, by) end
   end
 end
 if #fields > 0 then

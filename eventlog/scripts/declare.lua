@@ -80,8 +80,8 @@ end
 -- What a handler's pairs passed was counted by its types. With other types, only a pair at the end of its lane is known;
 -- housekeeping counts the others. The raised `gen` makes a drain read again what it read by the earlier types.
 local states = {}
-local function recount(name, set, sorted)
-  call('HSET', prefix .. 'counted', name, sorted)
+local function recount(name, set, counted)
+  call('HSET', prefix .. 'counted', name, counted)
   for lane = 0, lanes - 1 do
     local pair, passed = name .. '|' .. lane, passed_key(name, lane)
     local cur = call('HGET', prefix .. 'cur', pair)
@@ -104,9 +104,10 @@ for name, types in pairs(wants) do
     routes[type_name] = (routes[type_name] or '') .. queue .. '\t' .. name .. '\n'
   end
   table.sort(list)
-  local sorted = table.concat(list, '\n')
-  call('HSET', prefix .. 'wants', name, sorted)
-  if call('HGET', prefix .. 'counted', name) ~= sorted then recount(name, types, sorted) end
+  local text = table.concat(list, '\n')
+  local _, counted = wanted_set(text)
+  call('HSET', prefix .. 'wants', name, text)
+  if call('HGET', prefix .. 'counted', name) ~= counted then recount(name, types, counted) end
   call('HSET', prefix .. 'newest', name, newest[name].version)
   call('SADD', prefix .. 'queues', queue)
   -- A pair that is due in the queue of an older version moves to the queue of the newest.

@@ -34,6 +34,14 @@ local function later(a, b)
   return a_ms > b_ms or (a_ms == b_ms and a_number > b_number)
 end
 
+-- Internal events: what this service announces about itself. Their types begin with `receiver.`, and `*` does not stand
+-- for them.
+local INTERNAL = 'receiver.'
+local function is_internal(type_name) return string.sub(type_name, 1, #INTERNAL) == INTERNAL end
+local function is_wanted(set, type_name)
+  return set[type_name] or (set['*'] and not is_internal(type_name)) or false
+end
+
 -- Queue and name of each handler in one entry of the `routes` hash.
 local function each_route(route) return string.gmatch(route or '', '([^\t\n]+)\t([^\t\n]+)') end
 
@@ -87,7 +95,8 @@ end
 -- What follows is for the lag; "Lag" in the README says what these numbers mean.
 local function passed_key(handler, lane) return prefix .. 'passed:' .. handler .. ':' .. lane end
 
--- The types of one entry of `wants`: as a set and as sorted text, since code of before wrote them in any order.
+-- The types of one entry of `wants`: as a set, and as sorted text that says by what `passed` is counted. Code of before
+-- wrote them in any order, and counted internal events for `*`.
 local function wanted_set(text)
   local set, list = {}, {}
   for name in string.gmatch(text, '[^\n]+') do
@@ -95,18 +104,22 @@ local function wanted_set(text)
     list[#list + 1] = name
   end
   table.sort(list)
+  if set['*'] then list[#list + 1] = '-' .. INTERNAL end
   return set, table.concat(list, '\n')
 end
-local function is_wanted(set, type_name) return set['*'] or set[type_name] or false end
 
--- How many wanted events were ever added to a lane. The entry without a type counts all of them.
+-- How many wanted events were ever added to a lane. The entry without a type counts all of them, the entry `receiver.`
+-- all internal ones.
 local function wanted_sum(set, lane)
   local fields, sum = {}, 0
-  if set['*'] then
-    fields[1] = lane .. '|'
-  else
-    for name in pairs(set) do fields[#fields + 1] = lane .. '|' .. name end
+  for name in pairs(set) do
+    if not set['*'] or is_internal(name) then fields[#fields + 1] = lane .. '|' .. name end
   end
+  if set['*'] then
+    local all, internal = unpack(call('HMGET', prefix .. 'added', lane .. '|', lane .. '|' .. INTERNAL), 1, 2)
+    sum = (all or 0) - (internal or 0)
+  end
+  if #fields == 0 then return sum end
   for _, by in ipairs(call('HMGET', prefix .. 'added', unpack(fields))) do sum = sum + (by or 0) end
   return sum
 end
@@ -161,7 +174,7 @@ local function spread_fresh()
   for _, mark in ipairs(marks) do
     local lane, name = string.match(mark, '^(%d+)|(.*)$')
     add(name, lane, done)
-    add('*', lane, done)
+    if not is_internal(name) then add('*', lane, done) end
   end
   for queue, found in pairs(by_queue) do
     local due = prefix .. 'due:' .. queue
@@ -181,4 +194,53 @@ local function spread_fresh()
   end
   local pause_ms = math.min(SPREAD_PAUSE_MS, math.floor(count / SPREAD_PER_MS))
   if pause_ms > 0 then call('SET', prefix .. 'spread', '1', 'PX', pause_ms) end
+end
+
+-- Append an internal event, in the script that changes what it is about. A full log takes it, so it is bounded:
+-- * One that no handler wants is not appended, except those that show when events may be missing.
+-- * After one of a type and key there is a pause. What comes meanwhile is counted, and the next one says it (`held`).
+-- * All of an hour together have a limit, except the one that makes AMPECO send again what it could not deliver.
+-- Takes the arguments that `InternalEvent.arguments` makes: lane, type, key, body (a JSON object).
+-- Returns its id and the queues to wake; nothing when it was not appended.
+local function append_internal(lane, type_name, key, body)
+  local MOST_PER_HOUR, MINUTE_MS, DAY_MS = 1000, 60000, 86400000
+  local SHOWS_GAPS = {['receiver.gap.opened'] = true, ['receiver.gap.closed'] = true}
+  local PAUSES_MS = {
+    ['receiver.started'] = MINUTE_MS,
+    ['receiver.registration.failed'] = 15 * MINUTE_MS,
+    ['receiver.handler.behind'] = 60 * MINUTE_MS,
+    ['receiver.handler.faulty'] = 60 * MINUTE_MS,
+    ['receiver.delivery.dead'] = 5 * MINUTE_MS,
+    ['receiver.quarantine.added'] = 5 * MINUTE_MS,
+    ['receiver.log.full'] = 60 * MINUTE_MS,
+    ['receiver.shape.drifted'] = 60 * MINUTE_MS,
+  }
+  local route = call('HGET', prefix .. 'routes', type_name)
+  if not route and not SHOWS_GAPS[type_name] then return end
+  local now, told, pause_ms = now_ms(), prefix .. 'told:' .. type_name .. '|' .. key, PAUSES_MS[type_name] or 0
+  local at, held = unpack(call('HMGET', told, 'at', 'held'), 1, 2)
+  local since_ms = now - (at or -pause_ms) -- below 0 when the clock of Redis went back
+  local is_held = since_ms >= 0 and since_ms < pause_ms
+  if not is_held and type_name ~= 'receiver.gap.closed' then
+    local hour = prefix .. 'told:' .. string.format('%d', math.floor(now / 3600000))
+    is_held = call('INCR', hour) > MOST_PER_HOUR
+    call('EXPIRE', hour, 7200)
+  end
+  if is_held then
+    call('HINCRBY', told, 'held', 1)
+    call('PEXPIRE', told, DAY_MS)
+    return
+  end
+  if held and held ~= '0' then body = string.sub(body, 1, -2) .. ',"held":' .. held .. '}' end
+  call('HSET', told, 'at', string.format('%d', now), 'held', '0')
+  call('PEXPIRE', told, DAY_MS)
+  local id = call('XADD', prefix .. 'events:' .. lane, '*', 'v', '1', 't', type_name, 'k', key, 'b', body,
+    'r', string.format('%d', now), 's', '', 'm', 'at=' .. string.format('%d', now * 1000))
+  for _, name in ipairs({type_name, INTERNAL, ''}) do call('HINCRBY', prefix .. 'added', lane .. '|' .. name, 1) end
+  call('HINCRBY', prefix .. 'counts', 'internal:' .. type_name, 1)
+  local paused, wake = paused_handlers(), {}
+  for queue, handler in each_route(route) do
+    if not paused[handler] and mark_due(queue, handler, lane, now) then wake[#wake + 1] = queue end
+  end
+  return id, wake
 end

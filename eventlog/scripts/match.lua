@@ -1,7 +1,8 @@
 #!lua flags=allow-oom,no-writes
 -- A page of the kept events of one lane, selected by time, types and entity.
 -- ARGV: prefix, lane, first id to read, last id, most to read, most to return, most bytes of bodies to return (0 =
---   only id and type of each event), key ('' = any), types ('*' = any)
+--   only id and type of each event), key ('' = any), types ('*' = any but
+--   internal ones)
 -- Returns: last id that was read ('' = none), whether that was all, what was found.
 prefix = take()
 local lane, from, to = take(), take(), take()
@@ -17,7 +18,7 @@ while looked < looks and #found < gives and (max_bytes == 0 or bytes < max_bytes
     local fields = {}
     for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
     scanned, looked = entry[1], looked + 1
-    if (wanted['*'] or wanted[fields.t]) and (key == '' or key == fields.k) then
+    if is_wanted(wanted, fields.t) and (key == '' or key == fields.k) then
       if max_bytes == 0 then
         found[#found + 1] = {entry[1], fields.t}
       else

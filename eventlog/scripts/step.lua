@@ -4,7 +4,7 @@
 -- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms; 0 = the lease need not be renewed yet), mode (work, sleep, release, give, leave, hold), new cur ('' = unchanged),
 --   read after, count, max bytes, claim (last id of a range to hand out instead of reading, '' = read), wants (as the
 --   drain knows them; the claimed range was chosen by them), types to read for other handlers (one a line),
---   then six lists, each after its length:
+--   lane of internal events about this handler, then six lists, each after its length:
 --   puts (id, due ms and longest wait in ms or '', record), dels (id),
 --   dead (id, type, key, reason, trace, record), stats (field, by),
 --   ahead (id: settled although the cursor is not there yet), passed (id: the cursor is there now); then
@@ -21,7 +21,7 @@
 prefix = take()
 local handler, lane, queue, token, seq, ttl_ms = take(), take(), take(), take(), take(), take_number()
 local mode, new_cur, after, count, max_bytes = take(), take(), take(), take_number(), take_number()
-local claim, known_wants, others = take(), take(), take()
+local claim, known_wants, others, announced_in = take(), take(), take(), take()
 local pair = handler .. '|' .. lane
 local lease = prefix .. 'lease:' .. handler .. ':' .. lane
 local open = prefix .. 'open:' .. handler .. ':' .. lane
@@ -58,8 +58,15 @@ if holder[2] ~= seq then
     call('ZREM', open_due, id)
   end
   for _ = 1, take_number() do
-    call('XADD', prefix .. 'dead:' .. handler, '*', 'v', '1', 'event', lane .. '-' .. take(),
-      't', take(), 'k', take(), 'reason', take(), 'trace', take(), 'record', take())
+    local event_id, type_name, key, reason = lane .. '-' .. take(), take(), take(), take()
+    call('XADD', prefix .. 'dead:' .. handler, '*', 'v', '1', 'event', event_id,
+      't', type_name, 'k', key, 'reason', reason, 'trace', take(), 'record', take())
+    if not is_internal(type_name) then
+      append_internal(announced_in, 'receiver.delivery.dead', 'handler:' .. handler, cjson.encode({
+        notification = 'receiver.delivery.dead', handler = handler, eventId = event_id, eventType = type_name,
+        entity = key ~= '' and key or nil, reason = reason,
+      }))
+    end
   end
   for _ = 1, take_number() do call('HINCRBY', prefix .. 'stats:' .. handler, take(), take()) end
   for _ = 1, take_number() do call('SADD', ahead, take()) end
@@ -163,9 +170,9 @@ elseif count > 0 then
       scanned = entry[1]
       local fields = entry[2]
       local type_name, body = type_and_body(fields)
-      if wanted[type_name] or wanted['*'] then
+      if is_wanted(wanted, type_name) then
         entries[#entries + 1] = is_plain(fields) and values_of(entry[1], fields) or entry
-        if ours[type_name] or ours['*'] then own = own + 1 end
+        if is_wanted(ours, type_name) then own = own + 1 end
         bytes = bytes + #body
         if bytes >= max_bytes then full = true break end
       end

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
 from functools import cache
 from random import Random
@@ -14,6 +16,7 @@ from tests.fuzz.streams import mutated
 
 _KEPT_OF_EACH_TYPE = 12
 _TOUCHED = 0.07  # of the bodies get a change of bytes in addition
+_ENCODED = 0.07
 _HOLE = "\x00hole\x00"
 _HOLE_TEXT = json.dumps(_HOLE).encode()
 
@@ -32,7 +35,17 @@ def odd_body(seed: int, number: int) -> bytes:
     document["fuzz"] = number  # no two bodies are equal
     holder, at = _place(document, dice)
     body = _with_odd_part(document, holder, at, dice)
-    return mutated(body, dice) if dice.random() < _TOUCHED else body
+    if dice.random() < _TOUCHED:
+        body = mutated(body, dice)
+    return _encoded(body, dice) if dice.random() < _ENCODED else body
+
+
+def _encoded(body: bytes, dice: Random) -> bytes:
+    """Encode a body that is no plain UTF-8 then: with a mark, as UTF-16, in gzip."""
+    encoding = dice.choice(("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-8"))
+    with contextlib.suppress(UnicodeDecodeError):
+        body = body.decode().encode(encoding)
+    return gzip.compress(body, 1, mtime=0) if dice.random() < 0.5 else body
 
 
 def _with_odd_part(document: Any, holder: Any, at: Any, dice: Random) -> bytes:

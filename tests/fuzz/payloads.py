@@ -15,8 +15,8 @@ from eventlog.clock import now_ms
 from eventlog.connection.connect import connect
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.inspection.events import stored_event
-from eventlog.inspection.explain import quarantined
 from eventlog.log import Answer, AppendReply, Element, EventLog, NewEvent, Unreadable
+from eventlog.operation.quarantine import quarantined
 from eventlog.record import StoredEvent
 from receiver.endpoint import Reply, WebhookEndpoint
 from receiver.endpoint_log import EndpointLog

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receiver import intake
+from receiver import elements
 from receiver.fast_path import FastPathProtocol, _WholeRequest
 from tests.fuzz.__main__ import rounds_left
 from tests.fuzz.http_ways import HttpFuzzer
@@ -63,7 +63,7 @@ def test_a_parser_that_fails_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise TypeError
 
-    monkeypatch.setattr(intake, "recognize", broken)
+    monkeypatch.setattr(elements, "recognize", broken)
     figures = PayloadFuzzer(SEED).run(rounds_left(1))
     assert len(figures.findings) == BATCH
 

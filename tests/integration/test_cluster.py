@@ -121,7 +121,24 @@ def test_a_script_is_refused_before_it_begins_while_the_slot_moves(made: Cluster
 
             # The same step without the declared key moves the cursor and loses the retry: `open` does not exist yet.
             source = move.source.client
-            asked = [prefix, "h", 0, "default", lease.token, 2, 6000, "work", stream_id, "", 0, 1, "", "", ""]
+            asked = [
+                prefix,
+                "h",
+                0,
+                "default",
+                lease.token,
+                2,
+                6000,
+                "work",
+                stream_id,
+                "",
+                0,
+                1,
+                "",
+                "",
+                "",
+                0,
+            ]
             with pytest.raises(redis.ResponseError, match="non local key"):
                 source.evalsha(log.scripts.step.sha, 0, *asked, *settlement.arguments())
             assert source.hget(f"{prefix}cur", "h|0") == stream_id

@@ -18,6 +18,7 @@ from ampeco.signature import ENCODINGS, SigningKey, sign
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.inspection.events import LogCounts, list_events, read_counts
 from eventlog.record import StoredEvent
+from handlers.internal import PAYLOADS
 from tests.door import PATH, TOKEN, Door, door, read_reply
 from tests.harness import opened, soon
 
@@ -163,10 +164,13 @@ def test_an_unknown_type_and_a_payload_that_does_not_fit_are_accepted(site: Site
     assert site.newest(key="session:m1").marks == ()
 
 
-def test_nobody_from_outside_can_close_a_gap(site: Site) -> None:
+@pytest.mark.parametrize("name", [*PAYLOADS, "receiver.", "receiver.timer:h", "receiver.new"])
+def test_no_sender_can_make_an_internal_event(site: Site, name: str) -> None:
     before = site.counts()
-    assert site.door.post(body("receiver.gap.closed")).status == 202
-    assert site.counts().quarantined - before.quarantined == 1
+    assert site.door.post(body(name)).status == 202
+    after = site.counts()
+    assert (after.quarantined - before.quarantined, after.accepted - before.accepted) == (1, 0)
+    assert after.internal == before.internal
 
 
 def test_other_methods_types_and_paths(site: Site) -> None:

@@ -179,6 +179,22 @@ def test_an_outage_of_the_receiver_becomes_a_gap_with_its_types(valkey: Embedded
     assert len(events(valkey.url, prefix, type="receiver.gap.closed")) == 1
 
 
+def test_a_start_is_announced_to_those_who_want_to_know(valkey: EmbeddedServer, prefix: str) -> None:
+    async def someone_wants() -> None:
+        async with opened(valkey.url, prefix) as log:
+            await log.declare([Declaration("h", "v1", ("receiver.started",), "default", "none", "now")])
+
+    asyncio.run(someone_wants())
+    for _ in range(2):  # the second start comes within the pause
+        with door(valkey.url, prefix) as front:
+            beating(front, valkey.url, prefix)
+            soon(lambda: events(valkey.url, prefix, type="receiver.started") != [])
+            assert front.stop() == 0
+    (started,) = events(valkey.url, prefix, type="receiver.started")
+    assert started.key == "receiver:door"
+    assert json.loads(started.body)["replica"]
+
+
 def test_a_stopped_and_continued_receiver_notices_its_own_gap(valkey: EmbeddedServer, prefix: str) -> None:
     with door(valkey.url, prefix) as front:
         beating(front, valkey.url, prefix)

@@ -14,6 +14,7 @@ from tests.meta.repository import ROOT
 
 if TYPE_CHECKING:
     import click
+    from pydantic_settings import BaseSettings
 
 _MARK = re.compile(r"^<!-- (?:generated: (?P<name>\S+)|(?P<end>end)) -->\n", re.MULTILINE)
 
@@ -98,12 +99,56 @@ def scenarios() -> str:
     return markdown_table()
 
 
+def internal_events() -> str:
+    """Every internal event with the fields of its payload."""
+    from handlers.internal import PAYLOADS, InternalPayload
+
+    rows = ["| type | payload | fields | when |", "|---|---|---|---|"]
+    for name, payload in PAYLOADS.items():
+        own = [field for field in payload.model_fields if field not in InternalPayload.model_fields]
+        said = (payload.__doc__ or "").partition("\n\n")[0].replace("\n    ", " ").rstrip(".")
+        rows.append(f"| `{name}` | `{payload.__name__}` | {', '.join(f'`{one}`' for one in own)} | {said} |")
+    return "\n".join(rows) + "\n"
+
+
+def notify_settings() -> str:
+    """The settings of the built-in handler `notify`."""
+    from handlers.builtin.notify import NotifySettings
+
+    return _of_plugin(NotifySettings)
+
+
+def forward_settings() -> str:
+    """The settings of the built-in handler `webhook-forward`."""
+    from handlers.builtin.webhook_forward import ForwardSettings
+
+    return _of_plugin(ForwardSettings)
+
+
+def _of_plugin(settings: type[BaseSettings]) -> str:
+    prefix = str(settings.model_config.get("env_prefix"))
+    rows = ["| name | default | meaning |", "|---|---|---|"]
+    for name, field in settings.model_fields.items():
+        if field.validation_alias is not None:
+            continue  # a setting of the service
+        default = field.default
+        if isinstance(default, tuple):
+            default = "all but `receiver.started`" if default else ""
+        shown = default if isinstance(default, str) and default.startswith("all") else f"`{default}`"
+        shown = "-" if default in (None, "", {}, ()) else shown
+        rows.append(f"| `{prefix}{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "habits": habits,
     "scenarios": scenarios,
     "settings": settings,
     "commands": commands,
     "errors": errors,
+    "internal-events": internal_events,
+    "notify-settings": notify_settings,
+    "forward-settings": forward_settings,
 }
 
 

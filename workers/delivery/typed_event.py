@@ -50,9 +50,10 @@ def typed_event(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: b
 def _made(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) -> Event[Any]:
     """Read the payload of an event; raises as `typed_event` does."""
     stored = attempt.event
+    encoding = stored.encoding
     misfits: tuple[str, ...] = ()
     try:
-        data = read(stored.body)
+        data = read(stored.body, encoding)
     except PayloadError as error:
         raise PayloadMismatch(error.reason) from None
     payload: Payload | Raw
@@ -81,6 +82,7 @@ def _made(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) -
         maybe_repeat="maybe_repeat" in stored.marks,
         replayed=attempt.replayed,
         misfits=misfits,
+        encoding=encoding,
     )
 
 

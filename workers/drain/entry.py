@@ -108,7 +108,7 @@ def own_ms_of(event: StoredEvent) -> int | None:
         at = event.occurred_at
     else:  # a record of older code, which stored no time
         try:
-            at = occurred_at(event.type, read(event.body), event.received_at)
+            at = occurred_at(event.type, read(event.body, event.encoding), event.received_at)
         except PayloadError:
             return None
     if at is None:

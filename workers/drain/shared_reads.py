@@ -14,8 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from eventlog.lease import Claim, Read, wanted_types
-from eventlog.record import id_order
+from ampeco.encodings import plain_size
+from eventlog.internal import is_internal
+from eventlog.lease import Claim, Read, wanted_by, wanted_types
+from eventlog.record import StoredEvent, id_order
 from workers.delivery.shared_event import SharedEvent
 
 LANE_BYTES, TOTAL_BYTES = 16 << 20, 128 << 20
@@ -204,10 +206,10 @@ class DrainReads:
             return read
         events = [SharedEvent.of(event) for event in read.all_events]
         until = id_order(read.scanned)
-        weight = sum(_EVENT_BYTES + _PARSED * len(event.body) for event in events)
+        weight = sum(_EVENT_BYTES + _PARSED * _text_bytes(event) for event in events)
         new = _Range(id_order(after), until, read.scanned, read.types, events, read.exhausted, weight)
         self._reads.put(self.lane, new)
-        return replace(read, events=_wanted(events, wanted_types(self.wants)))
+        return replace(read, events=wanted_by(wanted_types(self.wants), events))
 
     def drop(self) -> None:
         """Forget what was read of this lane: Redis may be another one, or the lease was lost."""
@@ -233,17 +235,18 @@ class DrainReads:
             if each.after <= at < each.until and _covers(each.types, wants):
                 self._reads.touch(each)
                 first = 0 if at == each.after else bisect_right(each.events, at, key=lambda e: e.order)
-                events = _wanted(each.events[first:], wants)
+                events = wanted_by(wants, each.events[first:])
                 if len(events) > count:
                     return Claim(events[count - 1].stream_id, events[:count], exhausted=False)
                 return Claim(each.until_id, events, exhausted=each.exhausted and bool(events))
         return None
 
 
-def _wanted(events: Sequence[SharedEvent], types: frozenset[str]) -> Sequence[SharedEvent]:
-    return events if "*" in types else [event for event in events if event.type in types]
+def _text_bytes(event: StoredEvent) -> int:
+    return plain_size(event.body) if event.marks else len(event.body)  # an encoded body has a mark
 
 
 @lru_cache(4096)
 def _covers(read: frozenset[str], wanted: frozenset[str]) -> bool:
-    return "*" in read or ("*" not in wanted and wanted <= read)
+    internal = frozenset(name for name in wanted if is_internal(name))
+    return internal <= read and ("*" in read or ("*" not in wanted and wanted <= read))

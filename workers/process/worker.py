@@ -23,13 +23,15 @@ from rq.exceptions import StopRequested
 from eventlog import wakeups
 from eventlog.connection.connect import connect, end_tasks
 from eventlog.housekeeping import tick_forever
+from eventlog.internal import HANDLER_FAULTY, internal_event
 from eventlog.log import EventLog
 from eventlog.outages import Outages
 from eventlog.readiness import ready_to_drain
 from eventlog.registry import Declaration
 from eventlog.schedule import recompute
+from eventlog.text import bounded
 from handlers.declaration import ISOLATED, HandlerError
-from handlers.discovery import Discovery, Found, discover
+from handlers.discovery import Discovery, Fault, Found, discover
 from workers.config import WorkerConfig
 from workers.delivery.runtimes import Runtimes, configured
 from workers.drain.dispatcher import Dispatcher
@@ -45,6 +47,7 @@ _MARGIN_S = 7.0  # beyond the grace time; the process of isolated handlers has 5
 _END_TASKS_S = 2.0
 _DECLARE_S = 60.0
 _THREADS = 64
+_SOURCE_CHARS = 50  # of a faulty plugin's source, in the key of its event
 
 _log = structlog.get_logger()
 R = TypeVar("R")
@@ -63,6 +66,7 @@ class WorkerProcess:
         self._exits = contextlib.AsyncExitStack()
         self._background: list[asyncio.Task[Any]] = []
         self._declarations: list[Declaration] = []
+        self._faults: Sequence[Fault] = ()
         self._dispatcher: Dispatcher | None = None
         self._isolated: ChildThread | None = None
         self._opening: asyncio.Task[Dispatcher] | None = None
@@ -108,6 +112,7 @@ class WorkerProcess:
         return RECYCLED if recycle else 0
 
     def _report(self, discovery: Discovery) -> None:
+        self._faults = discovery.faults
         for fault in discovery.faults:
             _log.error("handler.faulty", source=fault.source, error=fault.message)
         if discovery.faults and self._config.strict:
@@ -183,6 +188,7 @@ class WorkerProcess:
         self._declarations = [_declaration(item) for item in (*ready, *elsewhere)]
         await self._until_reached(lambda: self._declare(log))
         await self._until_reached(lambda: recompute(log))
+        await self._until_reached(lambda: _announce(log, self._faults))
         waker = wakeups.Waker(self._config.redis_url)
         self._exits.callback(waker.close)
         dispatcher = Dispatcher(
@@ -262,6 +268,14 @@ def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
             _log.warning("worker.exit_ignored", error=type(error).__name__)
         else:
             return
+
+
+async def _announce(log: EventLog, faults: Sequence[Fault]) -> None:
+    """Announce plugins that cannot be loaded; housekeeping wakes who wants to know."""
+    for fault in faults:
+        key = f"plugin:{bounded(fault.source, _SOURCE_CHARS)}"
+        fields = {"source": fault.source, "error": fault.message}
+        await log.announce(internal_event(HANDLER_FAULTY, key, fields))
 
 
 async def _recycle_when_asked(dispatcher: Dispatcher) -> None:

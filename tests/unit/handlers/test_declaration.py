@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings
 
 from ampeco.notifications import HardwareStatus, Payload, SessionStartStop, SessionUpdate
 from handlers import Backoff, Context, Event, HandlerError, Raw, SyncContext, handler
+from handlers.internal import PAYLOADS
 
 
 class CdrReceived(Payload):
@@ -151,3 +152,37 @@ def test_calls_takes_writes_of_resources_and_no_reads() -> None:
     for name in ("resources.users.read", "resources.users.list", "logs.ocpi.read", "resources.users.explode"):
         with pytest.raises(HandlerError, match=f"unknown operations: {name}"):
             handler("a.reader", calls=[name])(_async)
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_an_internal_event_is_wanted_by_name_and_has_its_payload(name):
+    @handler("a.raw", on=[name])
+    async def raw(event: Event[Raw], ctx: Context) -> None: ...
+
+    async def typed(event: Event[Any], ctx: Context) -> None: ...
+
+    typed.__annotations__["event"] = Event[PAYLOADS[name]]
+    assert raw.types == handler("a.typed")(typed).types == (name,)
+    assert raw.model_of(name) is Raw
+
+    @handler("a.all", on=["*"])
+    async def everything(event: Event[Raw], ctx: Context) -> None: ...
+
+    assert everything.model_of(name) is None
+    assert everything.model_of("anything.else") is Raw
+
+
+def test_an_internal_event_that_does_not_exist_is_refused_with_those_that_do():
+    with pytest.raises(HandlerError, match=r"receiver\.gap\.close'.*receiver\.gap\.closed"):
+
+        @handler("a.typo", on=["receiver.gap.close"])
+        async def typo(event: Event[Raw], ctx: Context) -> None: ...
+
+
+def test_a_handler_is_on_unless_it_says_otherwise():
+    async def plain(event: Event[Raw], ctx: Context) -> None: ...
+
+    assert handler("a.on", on=["*"])(plain).enabled
+    assert not handler("a.off", on=["*"], enabled=False)(plain).enabled
+    with pytest.raises(HandlerError, match="enabled must be True or False"):
+        handler("a.odd", on=["*"], enabled="yes")(plain)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ The transport is a fake, so that a test decides in which pieces bytes arrive.
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -150,6 +151,8 @@ def play(scenario: Callable[[], Awaitable[Any]]) -> None:
 CASES = {
     "good": (request(body()), 202),
     "quarantined": (request(b"[1]"), 202),
+    "gzip": (request(gzip.compress(body()), Content_Encoding="gzip"), 202),
+    "an unknown encoding": (request(b"\x0b\x02", Content_Encoding="br"), 202),
     "bad signature": (request(body(), signature="00"), 401),
     "no signature": (request(body(), X_Signature=""), 401),
     "another type": (request(body(), Content_Type="text/plain"), 415),

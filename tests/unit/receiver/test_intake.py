@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules
 from ampeco.signature import SCHEMES, SigningKey, sign
 from eventlog.log import Answer, AppendReply, Element, NewEvent, Unreadable
+from handlers.internal import PAYLOADS
 from receiver.group_commit import GroupCommit
 from receiver.intake import Intake
 from receiver.verification import RawDelivery, VerifiedDelivery, Verifier
@@ -96,7 +97,8 @@ def test_a_known_type_that_does_not_fit_is_an_event_like_any_other() -> None:
         (b"nonsense", "not-json"),
         (b"", "not-json"),
         (b'{"a": "\\ud800"}', "lone-surrogate"),
-        (b'{"notification": "receiver.gap.closed"}', "reserved-type"),
+        *((b'{"notification": "%s"}' % name.encode(), "reserved-type") for name in PAYLOADS),
+        (b'{"data": {"notification": "receiver.gap.closed"}}', "reserved-type"),
         (b'{"notification": "%s"}' % (b"x" * 201), "type-too-long"),
         (b'{"notification": "%s"}' % ("\u6f22" * 67).encode(), "type-too-long"),
     ],

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ampeco.errors import Invalid, RateLimited, Unauthorized
+from handlers.internal import PAYLOADS
 from receiver.metrics import Metrics
 from receiver.registrar import RECONCILE_S, Access, Registrar
 from tests.unit.receiver.test_registration import NEW, OLD, URL, A, B, One, Tenant
@@ -104,7 +105,7 @@ def test_nothing_is_called_until_something_changes_or_minutes_pass() -> None:
 
 def test_our_own_types_and_an_empty_registry_call_nobody() -> None:
     async def scenario(world: World) -> None:
-        world.wanted = frozenset({"receiver.gap.closed"})
+        world.wanted = frozenset(PAYLOADS)
         assert await world.look_after(0) == []
         assert (world.registrar.settled, world.registrar.state) == (True, "nothing-wanted")
 

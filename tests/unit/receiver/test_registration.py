@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ampeco.catalogue import SUBSCRIBABLE
 from ampeco.errors import Invalid, ServerFault
+from handlers.internal import PAYLOADS
 from receiver.registration import (
     Plan,
     apply,
@@ -146,8 +147,10 @@ def test_one_address_has_several_spellings(same: str) -> None:
 
 
 def test_everything_is_spelled_out_and_our_own_types_never_leave_the_house() -> None:
-    assert subscribable({"receiver.gap.closed"}) == frozenset()
-    assert subscribable({"*", "receiver.gap.closed", "new.type"}) == SUBSCRIBABLE | {"new.type"}
+    assert subscribable(PAYLOADS) == frozenset()
+    assert subscribable({"*", "new.type", *PAYLOADS}) == SUBSCRIBABLE | {"new.type"}
+    assert one_spelling([{name} for name in PAYLOADS]) == frozenset()
+    assert not SUBSCRIBABLE & PAYLOADS.keys()
     assert len(SUBSCRIBABLE) == 42
 
 

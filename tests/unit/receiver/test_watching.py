@@ -1,6 +1,7 @@
 """The background tasks of the receiver: health, heartbeat, counted log lines, secret files."""
 
 import asyncio
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import redis.exceptions
 
 from eventlog.errors import LogMismatch
 from eventlog.heartbeat import Hole
+from eventlog.internal import InternalEvent
 from eventlog.log import Answer
 from receiver.endpoint_log import REFUSALS_PER_S, EndpointLog
 from receiver.errors import SettingsError
@@ -133,6 +135,7 @@ class Door:
         self.hole = hole
         self.first = first
         self.closed: list[tuple[Any, ...]] = []
+        self.announced: list[InternalEvent] = []
 
     async def beat(self, replica: str, *, hole_after_ms: int) -> Hole | None:
         assert hole_after_ms == HOLE_AFTER_MS
@@ -146,6 +149,10 @@ class Door:
 
     async def wanted_types(self) -> frozenset[str]:
         return frozenset({"b", "a", "receiver.gap.closed"})
+
+    async def announce(self, event: InternalEvent) -> list[str]:
+        self.announced.append(event)
+        return []
 
 
 def beat(door: Door, remembered: dict[str, str]) -> list[str]:
@@ -179,6 +186,23 @@ def test_no_hole_no_gap_and_one_that_another_replica_closed_wakes_nobody() -> No
     assert beat(door := Door(None), {}) == []
     assert door.closed == []
     assert beat(Door(Hole(1, 9_000), first=False), {}) == []
+
+
+def test_the_first_beat_announces_the_start_and_later_ones_do_not() -> None:
+    door = Door(None)
+
+    async def read() -> dict[str, str]:
+        return {}
+
+    async def scenario() -> None:
+        heartbeat = Heartbeat(door, read, [].extend, replica="host-1", callback_url=None, metrics=Metrics())
+        await heartbeat.beat()
+        await heartbeat.beat()
+
+    asyncio.run(scenario())
+    (started,) = door.announced
+    assert (started.type, started.key) == ("receiver.started", "receiver:door")
+    assert json.loads(started.body)["replica"] == "host-1"
 
 
 def test_a_flood_of_refusals_is_counted_not_written() -> None:

@@ -50,6 +50,9 @@ class FakeLog:
         self._type = type
         self._ends = ends
 
+    def lane_of(self, key: str | None, digest: bytes) -> int:
+        return 0
+
     async def awake(self, queue: str) -> None:
         pass
 

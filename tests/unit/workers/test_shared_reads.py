@@ -181,3 +181,21 @@ def test_a_shared_event_equals_the_plain_one():
     assert shared == event
     assert hash(shared) == hash(event)
     assert shared.event_id == "0-1-0"
+
+
+def test_a_handler_of_everything_claims_no_internal_event_and_a_range_without_them_is_not_for_who_wants_them():
+    reads = SharedReads()
+    first, second, third = (
+        reads.join(0, name, wants) for name, wants in (("a", "*"), ("b", "*"), ("c", "*"))
+    )
+    named = "*\nreceiver.started"
+    assert [claim(first, 0, wants="*"), claim(second, 0, wants="*"), claim(third, 0, wants=named)] == [
+        None
+    ] * 3
+    first.keep("0-0", read(stored(1, 3), 5, "*"), "*")
+    assert ids(claim(second, 0, wants="*")) == ["1-0", "3-0"]
+    assert claim(third, 0, wants=named) is None
+    mixed = [*stored(1), *stored(2, type="receiver.started"), *stored(3)]
+    third.keep("0-0", read(mixed, 5, named), named)
+    assert ids(claim(third, 0, wants=named)) == ["1-0", "2-0", "3-0"]
+    assert ids(claim(second, 0, wants="*")) == ["1-0", "3-0"]

@@ -1,0 +1,166 @@
+"""Tells a chat or an alarm system what happens to this service: one JSON POST with a line for each chosen event.
+
+It is off until `RECEIVER_NOTIFY_URL` or `RECEIVER_NOTIFY_URL_FILE` names a target. Events that come together go into
+one message, and there is a pause between two messages of a worker process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode
+
+from handlers import Backoff, Context, Event, GiveUp, Raw, Retry, handler
+from handlers.builtin import notify_texts, secret_text
+from handlers.builtin.grouping import Messages, TooSoon
+from handlers.builtin.notify_texts import DEFAULT_TEMPLATES, line_of
+from handlers.builtin.webhook_sender import Away, Refused, WebhookSender, fault_of, opened
+from handlers.internal import PAYLOADS
+
+_URL = "RECEIVER_NOTIFY_URL"
+GATHER_S = 1.0
+MOST = 50  # events in a message
+GIVE_UP_AFTER_S = 86_400.0
+
+QUIET = frozenset({"receiver.started"})
+"""Events that are not chosen by default."""
+
+
+class NotifySettings(BaseSettings, env_prefix="RECEIVER_NOTIFY_", env_ignore_empty=True):
+    """Where to send which events."""
+
+    url: SecretStr | None = Field(default=None, description="where to POST; a secret")
+    url_file: Path | None = Field(
+        default=None, description="file with that URL instead; read for each message"
+    )
+    events: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=tuple(sorted(PAYLOADS.keys() - QUIET)),
+        description="the internal events to send, comma separated",
+    )
+    templates: dict[str, str] = Field(
+        default={}, description='JSON object of templates, as `{"receiver.log.full": "Full: {reason}"}`'
+    )
+    field: str = Field(
+        default="text", description="name of the JSON field with the text, as `content` for Discord"
+    )
+    name: str = Field(default="", description="name of this deployment; begins the text")
+    every_s: float = Field(
+        default=30.0, ge=1.0, le=3_600.0, description="seconds between two messages of a process"
+    )
+    plain_http: bool = Field(default=False, validation_alias="AWR_ALLOW_PLAIN_HTTP")
+
+    @field_validator("events", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("events")
+    @classmethod
+    def _known(cls, events: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(events) - PAYLOADS.keys())
+        if unknown or not events:
+            named = f"has {unknown[0]!r}" if unknown else "is empty"
+            raise ValueError(f"{named}; the internal events are: {', '.join(sorted(PAYLOADS))}")
+        return events
+
+    @field_validator("templates")
+    @classmethod
+    def _readable(cls, templates: dict[str, str]) -> dict[str, str]:
+        for name, template in templates.items():
+            if fault := notify_texts.fault_of(name, template):
+                raise ValueError(fault)
+        return templates
+
+    @model_validator(mode="after")
+    def _one_target(self) -> NotifySettings:
+        fault = secret_text.fault_of(_URL, self.url, self.url_file)
+        if fault is None and self.url is not None:
+            fault = fault_of(self.url.get_secret_value(), plain_http=self.plain_http)
+            fault = fault and f"{_URL} {fault}"
+        if fault is not None:
+            raise ValueError(fault)
+        return self
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a target."""
+        return self.url is not None or self.url_file is not None
+
+    def target(self) -> str:
+        """Return the URL as it is now.
+
+        Raises:
+            Away: its file cannot be read.
+        """
+        return secret_text.read(_URL, self.url, self.url_file)
+
+
+class Outbox:
+    """Sends lines in messages to the target.
+
+    Args:
+        gather_s: how long a message waits for further lines.
+    """
+
+    def __init__(
+        self, settings: NotifySettings, sender: WebhookSender, *, gather_s: float = GATHER_S
+    ) -> None:
+        self._settings = settings
+        self._sender = sender
+        self._messages: Messages[str] = Messages(
+            self._post, gather_s=gather_s, every_s=settings.every_s, most=MOST
+        )
+        self.templates: Mapping[str, str] = {**DEFAULT_TEMPLATES, **settings.templates}
+
+    async def send(self, line: str) -> None:
+        """Send a line with others; return when the target has taken it.
+
+        Raises:
+            Retry: it goes into a later message, or the target is away.
+            GiveUp: the target refuses it.
+        """
+        try:
+            await self._messages.add(line)
+        except TooSoon as wait:
+            raise Retry("it goes into the next message", after_s=wait.after_s, counts=False) from None
+        except Away as error:
+            raise Retry(error.reason, after_s=error.after_s) from None
+        except Refused as error:
+            raise GiveUp(error.reason) from None
+
+    async def _post(self, lines: Sequence[str]) -> None:
+        named = [f"[{self._settings.name}]"] if self._settings.name else []
+        text = "\n".join([*named, *sorted(lines)])  # a line begins with its time
+        await self._sender.post(json.dumps({self._settings.field: text}, ensure_ascii=False).encode())
+
+
+@asynccontextmanager
+async def outbox(settings: NotifySettings) -> AsyncIterator[Outbox]:
+    """What a worker process needs to send messages."""
+    async with opened(WebhookSender(settings.target, plain_http=settings.plain_http)) as sender:
+        yield Outbox(settings, sender)
+
+
+configured = NotifySettings()
+
+
+@handler(
+    "notify",
+    on=list(configured.events),
+    settings=NotifySettings,
+    lifespan=outbox,
+    enabled=configured.is_on,
+    order="none",  # what waits together goes into one message; its lines are sorted by time
+    max_attempts=20,
+    backoff=Backoff(base_s=5, cap_s=900),
+    not_yet_for_s=GIVE_UP_AFTER_S,
+)
+async def notify(event: Event[Raw], ctx: Context[NotifySettings, Outbox]) -> None:
+    """Send a line about an event. A step, so that a dry run sends nothing and a retry does not send it again."""
+    line = line_of(event, ctx.state.templates)
+    await ctx.once("message", lambda: ctx.state.send(line), on_uncertain="retry")

@@ -1,0 +1,33 @@
+"""A worker with a plugin that cannot be loaded tells the handlers that want to know."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from eventlog.connection.embedded import EmbeddedServer
+from tests.harness import soon, worker
+
+NEWS = """
+import json, os
+from handlers import Context, Event, handler
+from handlers.internal import HandlerFaulty
+
+@handler("recorder", start="oldest")
+async def record(event: Event[HandlerFaulty], ctx: Context) -> None:
+    with open(os.environ["RECORD_TO"], "a") as file:
+        file.write(json.dumps([event.kind, event.payload.source, event.payload.error]) + "\\n")
+"""
+
+
+def test_a_faulty_plugin_is_announced(valkey: EmbeddedServer, prefix: str, tmp_path: Path) -> None:
+    record, news, broken = (tmp_path / name for name in ("record.jsonl", "news.py", "broken.py"))
+    news.write_text(NEWS)
+    broken.write_text("import nowhere_to_be_found")
+    with worker(valkey.url, prefix, [news, broken], {"RECORD_TO": str(record)}, tmp_path / "log"):
+        soon(record.exists, within_s=30)
+        soon(lambda: record.read_text().endswith("\n"))
+    (line,) = record.read_text().splitlines()
+    kind, source, error = json.loads(line)
+    assert (kind, source) == ("internal", str(broken))
+    assert "nowhere_to_be_found" in error
