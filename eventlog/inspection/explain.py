@@ -18,8 +18,8 @@ from eventlog.inspection.moment import at_once
 from eventlog.inspection.timeline import Story, of_entity, of_event
 from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses, unknown_handler
-from eventlog.outages import known_outages
 from eventlog.operation.quarantine import Quarantined, quarantined
+from eventlog.outages import known_outages
 from eventlog.presence import settled_per_s
 from eventlog.record import id_order
 from eventlog.subscription import SubscriptionStore

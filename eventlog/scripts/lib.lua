@@ -87,9 +87,9 @@ end
 -- again before it sleeps.
 local function mark_due(queue, handler, lane, at_ms)
   if is_leased(handler, lane) then return false end
-  at_ms = held_until(handler, lane) or at_ms
-  call('ZADD', prefix .. 'due:' .. queue, 'LT', at_ms, handler .. '|' .. lane)
-  return true
+  local until_ms = held_until(handler, lane)
+  call('ZADD', prefix .. 'due:' .. queue, 'LT', until_ms or at_ms, handler .. '|' .. lane)
+  return not until_ms
 end
 
 -- What follows is for the lag; "Lag" in the README says what these numbers mean.
@@ -141,7 +141,8 @@ end
 local function is_at_end(state, cur) return state.last == '' or not later(state.last, cur) end
 
 -- The append script marks (lane, type) in `fresh`. Here each handler that wants the type becomes due on that lane,
--- unless it is paused, is held (then it is due when the hold ends), or has a drain, which reads on by itself. Many pairs take long, so those wait a moment between
+-- unless it is paused, is held (then it is due when the hold ends), or has a drain, which reads on by itself. Many
+-- pairs take long, so those wait a moment between
 -- two times.
 local SPREAD_PER_MS, SPREAD_PAUSE_MS = 200, 20
 local function spread_fresh()
