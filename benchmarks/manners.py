@@ -24,6 +24,7 @@ from benchmarks import valkey
 from benchmarks.bodies import TYPE, body, session
 from benchmarks.logs import opened
 from benchmarks.others import Others
+from commands.processes import keep_what_is_loaded
 from eventlog.clock import now_ms
 from eventlog.log import MAX_BATCH, EventLog, NewEvent
 from eventlog.registry import Declaration
@@ -33,7 +34,7 @@ from handlers.declaration import Handler
 from workers.delivery.attempt import Runtime
 from workers.drain.dispatcher import Dispatcher
 
-WAITING_EVENTS, LIVE_EVERY_S = 4_000, 0.02
+WAITING_EVENTS, LIVE_EVENTS, LIVE_EVERY_S = 4_000, 400, 0.02
 
 
 async def fill(log: EventLog, type: str, numbers: range) -> None:
@@ -51,6 +52,7 @@ class Round:
 
     def __init__(self, log: EventLog, number: int, *, backlog: bool) -> None:
         self.log = log
+        self._has_backlog = backlog
         self.done: dict[str, int] = {"fast": 0, "waits": 0}
         self.latencies_ms: list[float] = []  # in processor time of this process
         self.waited_ms: list[float] = []  # by the clock
@@ -91,7 +93,11 @@ class Round:
         while self.done["waits"] < WAITING_EVENTS * 3 // 4:
             await asyncio.sleep(0.001)
         took_s = process_time() - began_s
-        rates = self.done["waits"] / took_s, self.done["fast"] / took_s
+        waits = self.done["waits"] / took_s
+        while self._has_backlog and len(self.latencies_ms) < LIVE_EVENTS:
+            await asyncio.sleep(0.001)
+        took_s = process_time() - began_s
+        rates = waits, self.done["fast"] / took_s
         for task in tasks:
             task.cancel()
         await dispatcher.stop()
@@ -130,6 +136,7 @@ async def main(url: str, events: int, rounds: int) -> None:
 
 
 if __name__ == "__main__":
+    keep_what_is_loaded()  # as a worker does
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     options = [int(text) for text in sys.argv[1:]]
     with valkey.server() as server:

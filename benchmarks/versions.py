@@ -36,16 +36,17 @@ from pathlib import Path
 from ampeco.notifications import SessionMeterValues
 from handlers import Context, Event, handler
 
-seen, begun = 0, 0.0
+seen, begun, clock = 0, 0.0, 0.0
 
 @handler("{name}", start="oldest")
 async def counted(event: Event[SessionMeterValues], ctx: Context) -> None:
-    global seen, begun
+    global seen, begun, clock
     seen += 1
     if seen == {skipped}:
-        begun = time.process_time()
+        begun, clock = time.process_time(), time.perf_counter()
     elif seen == {events}:
-        Path("{report}").write_text(str(time.process_time() - begun))
+        spent, passed = time.process_time() - begun, time.perf_counter() - clock
+        Path("{report}").write_text(f"{{spent}} {{passed}}")
 """
 
 
@@ -55,12 +56,14 @@ class Version:
     Attributes:
         accept_us: processor microseconds of the endpoint per accepted event, one figure a round.
         drain_us: the same of the worker per settled event.
+        drain_per_s: deliveries per second by the clock, one figure a round.
     """
 
     def __init__(self, name: str, tree: Path, redis_url: str) -> None:
         self.name = name
         self.accept_us: list[float] = []
         self.drain_us: list[float] = []
+        self.drain_per_s: list[float] = []
         self._tree = tree
         self._environ = {
             "AWR_REDIS_URL": redis_url,
@@ -95,7 +98,9 @@ class Version:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"{self.name}: the worker did not drain {EVENTS} events in time")
                 time.sleep(0.05)
-        self.drain_us.append(float(report.read_text()) / (EVENTS - SKIPPED) * 1e6)
+        spent_s, passed_s = map(float, report.read_text().split())
+        self.drain_us.append(spent_s / (EVENTS - SKIPPED) * 1e6)
+        self.drain_per_s.append((EVENTS - SKIPPED) / passed_s)
 
     @contextmanager
     def _started(self, arguments: list[str], **environ: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -126,16 +131,16 @@ def main() -> None:
                 version.drain(Path(folder), number)
                 with redis.Redis.from_url(url) as client:
                     client.flushdb()
-    for what in ("accept_us", "drain_us"):
+    for what in ("accept_us", "drain_us", "drain_per_s"):
         old, new = (getattr(version, what) for version in versions)
         print(
-            f"{what:10} before {_spread(old)}  after {_spread(new)}  "
+            f"{what:12}before {_spread(old)}  after {_spread(new)}  "
             f"ratio of medians {median(new) / median(old):.3f}"
         )
 
 
 def _spread(figures: list[float]) -> str:
-    return f"{median(figures):6.1f} ({min(figures):.1f}-{max(figures):.1f})"
+    return f"{median(figures):8.1f} ({min(figures):.1f}-{max(figures):.1f})"
 
 
 def _checked_out(ref: str, folder: Path) -> Path:

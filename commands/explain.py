@@ -55,7 +55,8 @@ def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
                 "name": handler.name,
                 "types": sorted(handler.types),
                 "since": rfc3339(handler.since_ms),
-                "last_seen_at": rfc3339(handler.seen_ms),
+                "queue": handler.queue,
+                "last_seen_at": rfc3339(handler.served_ms) if handler.served_ms else None,
                 "paused_since": _moment(handler.pause.since_ms if handler.pause else None),
             }
             for handler in found.handlers

@@ -87,7 +87,8 @@ def _reason(fate: Fate, at: str) -> str:
         case "held":
             return f"{fate.holder} holds the lane and will run it"
         case "no-worker":
-            return f"no worker runs this handler; the last one declared it at {at}"
+            since = f"since {at}" if at else "so far"
+            return f"no worker serves queue {fate.words} with this handler {since}"
         case _:
             return "no worker holds the lane yet; one takes it within seconds"
 

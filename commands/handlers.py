@@ -140,11 +140,14 @@ async def _read(
 
     found, paused, known = await log.handlers(), await pauses(log), await known_outages(log)
     away = known.away
+    pairs = await pairs_by_process(log)
     states = {
-        each.name: HandlerState(paused.get(each.name), away.get(each.name), known.lanes_held(each.name))
+        each.name: HandlerState(
+            paused.get(each.name), away.get(each.name), known.lanes_held(each.name), _gone(each, pairs)
+        )
         for each in found
     }
-    return found, states, await pairs_by_process(log)
+    return found, states, pairs
 
 
 def _planned(name: str, yes: bool, change: Callable[[EventLog], Awaitable[None]]) -> HandlerPosition:
@@ -183,7 +186,9 @@ def _row(handler: HandlerPosition, state: HandlerState) -> dict[str, object]:
         "queue": handler.queue,
         "order": handler.order,
         "isolation": handler.isolation,
+        "state": state.name,
         "last_seen_at": rfc3339(handler.last_seen_ms),
+        "served_at": rfc3339(handler.served_ms) if handler.served_ms else None,
         "paused": None if paused is None else {"since": rfc3339(paused.since_ms), "reason": paused.reason},
         "held": away_document(state.away),
         "lanes_held": state.lanes_held,
@@ -230,6 +235,18 @@ def _age(handler: HandlerPosition) -> str:
 def _amounts(handler: HandlerPosition) -> str:
     waiting = _bounded(str(handler.waiting), handler.waiting_is_exact)
     return f"{waiting} events waiting, {handler.open} open, {handler.dead} dead"
+
+
+def _gone(handler: HandlerPosition, pairs: Mapping[str, object]) -> str:
+    """Say that no worker serves a handler; empty where one does."""
+    from eventlog.inspection.delivery_state import UNSEEN_MS
+
+    declared_lately = handler.served_ms >= now_ms() - UNSEEN_MS
+    # An isolated handler has a process only while there is work.
+    if handler.name in pairs or (handler.isolation is not None and declared_lately):
+        return ""
+    gone = f"gone since {rfc3339(handler.served_ms)}" if handler.served_ms else "not started yet"
+    return f"{gone}: no worker serves queue {handler.queue}"
 
 
 def _say(as_json: bool, text: str, **document: object) -> None:

@@ -23,11 +23,20 @@ class HandlerState(NamedTuple):
 
     Attributes:
         lanes_held: those that have too much in `open`.
+        gone: that no worker serves it, and since when; else empty.
     """
 
     paused: Pause | None
     away: Away | None
     lanes_held: int
+    gone: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return it as one word, for JSON."""
+        if self.paused is not None:
+            return "paused"
+        return "gone" if self.gone else "held" if self.away is not None else "running"
 
     @property
     def text(self) -> str:
@@ -35,6 +44,8 @@ class HandlerState(NamedTuple):
         if self.paused is not None:
             reason = f": {self.paused.reason}" if self.paused.reason else ""
             return f"paused since {rfc3339(self.paused.since_ms)}{reason}"
+        if self.gone:
+            return self.gone
         if self.away is not None:
             return f"held: {away_words(self.away)}"
         return f"running, {self.lanes_held} lanes have too much open" if self.lanes_held else "running"

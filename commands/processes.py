@@ -81,10 +81,14 @@ def keep_what_is_loaded() -> None:
     gc.set_threshold(20_000, 20, 100)
 
 
-def say_ready() -> None:
-    """Report to the parent, if there is one, that this process is ready, then each second that its loop runs."""
+def say_ready(*, serves: bool = True) -> None:
+    """Report to the parent, if there is one, that this process is ready, then each second that its loop runs.
+
+    Args:
+        serves: whether it has something to do. Otherwise it counts as running, and not as ready.
+    """
     write = _to_parent()
-    write(b"r")
+    write(b"r" if serves else b"n")
     loop = asyncio.get_running_loop()
 
     def beat() -> None:

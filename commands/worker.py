@@ -74,6 +74,7 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
         keep=settings.keep,
         isolated_command=own_command(*_child_arguments(queue, load), "--isolated"),
         isolated_environ=os.environ,
+        queue_of=settings.queues,
         catch_up_per_s=settings.catch_up_per_s,
         isolated_memory_mb=settings.isolated_memory_mb,
     )
@@ -82,9 +83,9 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
         end_with_parent(also=isolated_process.deadline.start)
         return isolated_process.run()
 
-    def ready() -> None:
+    def ready(serves: bool) -> None:
         keep_what_is_loaded()
-        say_ready()
+        say_ready(serves=serves)
 
     process = WorkerProcess(config, on_ready=ready)
     end_with_parent(also=process.deadline.start)
@@ -167,7 +168,11 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     connections = Connections("admin", limits_of(settings), metrics=ConnectionMetrics(registry))
 
     async def report() -> dict[str, Any]:
-        reasons = [] if all(child.ready.is_set() for child in children) else ["worker-not-started"]
+        reasons = []
+        if any(child.serves_nothing for child in children):
+            reasons.append("no-handlers")
+        elif not all(child.ready.is_set() for child in children):
+            reasons.append("worker-not-started")
         try:
             full = [] if await ready_to_drain(log) else [FULL]
         except (RedisError, OSError) as error:

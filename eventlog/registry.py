@@ -26,6 +26,7 @@ class Declaration:
         types: notification types it wants; `*` for all.
         start: where a handler that is new to this log begins.
         isolation: `process` when it runs in processes of its own.
+        serves: whether the declaring worker runs it; otherwise it only has the code.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Declaration:
     order: str
     start: Literal["now", "oldest"]
     isolation: str | None = None
+    serves: bool = True
 
     def to_json(self) -> str:
         """Return the part that the log stores as it is."""
@@ -47,6 +49,7 @@ class HandlerPosition:
     """A registered handler and its progress.
 
     Attributes:
+        served_ms: when a worker that runs it declared it last; 0 when none ever did.
         versions: code versions that workers declared recently, including the newest.
         waiting: wanted events that no attempt has settled or put into `open`: its lag.
         waiting_is_exact: otherwise housekeeping still counts them, and `waiting` is an upper bound.
@@ -69,6 +72,7 @@ class HandlerPosition:
     versions: tuple[str, ...] = ()
     stats: Mapping[str, int] = field(default_factory=dict)
     isolation: str | None = None
+    served_ms: int = 0
     waiting_is_exact: bool = True
     oldest_age_s: float | None = None
     oldest_is_exact: bool = True
@@ -90,10 +94,43 @@ async def declare(
     Returns:
         Names that were not registered, because they are retired or were renamed.
     """
+    return (await declared(log, declarations, again=again, keep_version_ms=keep_version_ms)).ignored
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the log says to declarations.
+
+    Attributes:
+        ignored: names that were not registered, because they are retired or were renamed.
+        elsewhere: handler -> queue that counts, because another worker declared the same version for it.
+    """
+
+    ignored: frozenset[str]
+    elsewhere: Mapping[str, str]
+
+
+async def declared(
+    log: EventLog,
+    declarations: Sequence[Declaration],
+    *,
+    again: bool = False,
+    keep_version_ms: int = _KEEP_VERSION_MS,
+) -> Declared:
+    """Register handlers as `declare` does, and return all that the log says to it."""
     arguments: list[Any] = [log.prefix, log.lanes, keep_version_ms, "1" if again else ""]
     for item in declarations:
-        arguments += (item.name, item.version, item.to_json(), item.start)
-    return frozenset(name.decode() for name in await log.scripts.declare(args=arguments))
+        arguments += (item.name, item.version, item.to_json(), item.start, "1" if item.serves else "")
+    ignored, elsewhere = await log.scripts.declare(args=arguments)
+    pairs = [text.decode() for text in elsewhere]
+    return Declared(
+        frozenset(name.decode() for name in ignored), dict(zip(pairs[::2], pairs[1::2], strict=True))
+    )
+
+
+def served_ms(record: Mapping[str, Any]) -> int:
+    """Return when a worker that runs a handler declared it last. Earlier releases recorded one time only."""
+    return int(record.get("served", record.get("last_seen", 0)))
 
 
 async def wanted_types(log: EventLog) -> frozenset[str]:
@@ -141,6 +178,7 @@ async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPositi
                 queue=declaration.get("queue", ""),
                 order=declaration.get("order", ""),
                 last_seen_ms=record.get("last_seen", 0),
+                served_ms=served_ms(record),
                 waiting=lag.waiting,
                 waiting_is_exact=lag.waiting_is_exact,
                 open=lag.open,

@@ -10,11 +10,11 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
 from pydantic import ValidationError
 
@@ -58,12 +58,14 @@ def discover(
     *,
     load: Sequence[str] = (),
     allow: Iterable[str] | None = None,
+    queue_of: Mapping[str, str] = MappingProxyType({}),
     loading: Callable[[str], None] = lambda _: None,
 ) -> Discovery:
     """Find every handler of the installed plugins and of `load`: modules (`package.module`) or files (`x.py`).
 
     Args:
         allow: names of the handlers to keep; None keeps all.
+        queue_of: handler -> queue, instead of the declared one.
         loading: called with each source before it is imported.
 
     Raises:
@@ -98,9 +100,15 @@ def discover(
         wanted = set(allow)
         found = [item for item in found if item.handler.name in wanted]
     _refuse_clashes(found)
+    found = [_moved(item, queue_of) for item in found]
     ready = sorted((item for item in found if item.handler.enabled), key=lambda item: item.handler.name)
     off = sorted(item.handler.name for item in found if not item.handler.enabled)
     return Discovery(tuple(ready), tuple(faults), tuple(off))
+
+
+def _moved(item: Found, queue_of: Mapping[str, str]) -> Found:
+    queue = queue_of.get(item.handler.name)
+    return item if queue is None else replace(item, handler=replace(item.handler, queue=queue))
 
 
 def _from_entry_point(entry_point: EntryPoint) -> list[Found]:

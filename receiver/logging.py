@@ -32,6 +32,7 @@ _NEVER_LOGGED = frozenset(
         "headers",
     )
 )
+_LIBRARIES = frozenset(("asyncio", "httpcore2", "httpx2", "redis", "rq", "uvicorn"))
 # Libraries that log a line for each request or for each malformed request.
 _CHATTY = {"httpx2": "WARNING", "httpcore2": "WARNING", "uvicorn.error": "ERROR", "uvicorn.access": "ERROR"}
 
@@ -39,6 +40,14 @@ _CHATTY = {"httpx2": "WARNING", "httpcore2": "WARNING", "uvicorn.error": "ERROR"
 def _without_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     for name in _NEVER_LOGGED & event.keys():
         event[name] = "[withheld]"
+    return event
+
+
+def _of_library(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Give a library's line a constant name; what it says is the field `text`. Lines of plugins stay as they are."""
+    library = str(event.get("logger", "")).partition(".")[0]
+    if library in _LIBRARIES:
+        event["text"], event["event"] = event["event"], f"{library}.line"
     return event
 
 
@@ -69,7 +78,7 @@ def configure(log_format: LogFormat = "auto", level: str = "info", *, stream: Te
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, _of_library],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from ampeco import base_url, key_text
-from ampeco.names import fault_of_type
+from ampeco.names import fault_of_queue, fault_of_type
 from ampeco.signature import SigningKey
 from eventlog.connection import cluster, credentials
 from eventlog.connection.connect import check_url
@@ -28,6 +28,7 @@ from receiver.settings_checks import refuse_odd_proxy, refuse_plain_http
 from receiver.settings_source import PREFIX, Given, state_folder
 from receiver.verification import CHOICES
 
+_HANDLER_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 _SCHEME_NAMES = {"timestamp": "timestamp.body"}
 
 
@@ -48,6 +49,22 @@ def _types(values: tuple[str, ...]) -> tuple[str, ...]:
     for number, name in enumerate(values, 1):
         if fault := fault_of_type(name):
             raise ValueError(f"type {number} {fault}")
+    return values
+
+
+def _queues(values: tuple[str, ...]) -> tuple[str, ...]:
+    named: set[str] = set()
+    for number, entry in enumerate(values, 1):
+        handler, equals, queue = entry.partition("=")
+        if not equals or not _HANDLER_NAME.fullmatch(handler):
+            raise ValueError(f"entry {number} is not HANDLER=QUEUE")
+        if fault := fault_of_queue(queue):
+            raise ValueError(f"the queue of entry {number} {fault}")
+        if queue.endswith(".isolated"):
+            raise ValueError(f"the queue of entry {number} ends with .isolated; name the queue before it")
+        if handler in named:
+            raise ValueError(f"entry {number} names {handler} again")
+        named.add(handler)
     return values
 
 
@@ -221,6 +238,11 @@ class Settings(BaseModel):
         None, description="JSON file that names, for each type, the payload field with the entity key"
     )
     handlers_allow: Names | None = Field(None, description="the only handlers that may run (unset: all)")
+    queue_of: Annotated[Names, AfterValidator(_queues)] | None = Field(
+        None,
+        description="`handler=queue,...`: queues of handlers in this deployment, where not the declared ones; "
+        "the same for all workers",
+    )
     plugins_strict: bool = Field(False, description="whether a faulty plugin prevents the start")
     catch_up_per_s: float | None = Field(
         None,
@@ -281,6 +303,11 @@ class Settings(BaseModel):
     def keep(self) -> Keep:
         """How much of the log retention keeps."""
         return Keep(self.keep_hours, self.log_max_bytes, self.history_days, self.duplicate_hours)
+
+    @property
+    def queues(self) -> dict[str, str]:
+        """The queues of `AWR_QUEUE_OF`, by the name of the handler."""
+        return dict(entry.split("=", 1) for entry in self.queue_of or ())
 
     @property
     def may_evict(self) -> bool:

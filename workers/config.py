@@ -27,6 +27,7 @@ class WorkerConfig:
         keep: what of the log is to be kept.
         isolated_command: starts the process for isolated handlers.
         isolated_environ: the complete environment of that process.
+        queue_of: handler -> queue, where it is not the declared one.
         catch_up_per_s: most deliveries per second of old events, for each handler; None for no bound.
         isolated_memory_mb: how much memory an isolated handler may take on top of what its process begins with.
     """
@@ -46,6 +47,7 @@ class WorkerConfig:
     keep: Keep = field(default_factory=Keep)
     isolated_command: Sequence[str] = ()
     isolated_environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    queue_of: Mapping[str, str] = field(default_factory=dict)
     catch_up_per_s: float | None = None
     isolated_memory_mb: int = 256
 

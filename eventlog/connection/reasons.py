@@ -23,6 +23,7 @@ from redis.exceptions import (
 from eventlog.connection.sentinel import TooFewReplicas
 from eventlog.errors import NotReplicated
 from eventlog.scripts import command_at
+from eventlog.text import bounded
 
 
 class Reason(NamedTuple):
@@ -41,6 +42,8 @@ class Reason(NamedTuple):
     def fields(self, error: BaseException) -> dict[str, str]:
         """Return what a log line says about the error."""
         found = {"reason": self.slug, "error": type(error).__name__, "hint": self.hint}
+        if text := said_by_redis(error):
+            found["said"] = text
         return {**found, "permission": self.permission} if self.permission else found
 
 
@@ -87,6 +90,9 @@ _BY_CLASS: Final = (
     (AuthorizationError, "redis-login-refused"),
     (BusyLoadingError, "redis-loading"),
 )
+_REFUSALS: Final = (ResponseError, AuthenticationError, AuthorizationError, BusyLoadingError)
+_SAID_CHARS: Final = 200
+_REPEATS: Final = "with args beginning with"
 _TOO_MANY: Final = "max number of clients"
 _NO_DATABASE: Final = ("DB index is out of range", "invalid DB index", "SELECT is not allowed")
 _FORBIDDEN: Final = ("The user executing the script can't", "ACL failure in script")  # without NOPERM
@@ -103,6 +109,17 @@ def reason_of(error: BaseException) -> Reason:
         slug = "redis-refused" if isinstance(error, ResponseError) else "redis-unreachable"
     forbidden = next(filter(None, map(_permission, chain)), "") if slug == "redis-no-permission" else ""
     return Reason(slug, _HINTS[slug], forbidden)
+
+
+def said_by_redis(error: BaseException) -> str:
+    """Return the words of Redis's own refusal, which start with its error code; empty when it refused nothing.
+
+    Arguments that Redis repeats are left out: a password is one of them where AUTH is not known.
+    """
+    for each in _chain(error):
+        if isinstance(each, _REFUSALS):
+            return bounded(str(each).partition(_REPEATS)[0].rstrip(", "), _SAID_CHARS)
+    return ""
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

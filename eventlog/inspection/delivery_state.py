@@ -56,15 +56,17 @@ class HandlerFacts:
 
     Attributes:
         since_ms: when it was registered first.
-        seen_ms: when a worker declared it last.
+        served_ms: when a worker that runs it declared it last; 0 when none ever did.
+        queue: the RQ queue whose workers run it.
         away: why it is held, if it is.
     """
 
     name: str
     types: frozenset[str]
     since_ms: int
-    seen_ms: int
+    served_ms: int
     pause: Pause | None = None
+    queue: str = "default"
     away: Away | None = None
 
     def wants(self, type: str | None) -> bool:
@@ -98,7 +100,7 @@ class Fate:
             `away`, `open-full`, `handed-out`, `held`, `no-worker` or `nobody-yet`. For a retried one, its last error.
         at_ms: when it was settled, when its retry (or that of the event before it) is due, or when a pause or the
             absence of workers began.
-        words: the reason given with the pause.
+        words: the reason given with the pause; with `no-worker`, the queue that none serves.
         holder: host and pid that hold the lane.
         behind: id of the event it is parked behind.
         tries, deaths: attempts that counted, and workers that died during one.
@@ -206,6 +208,6 @@ def _of_waiting(event: EventFacts, handler: HandlerFacts, pair: PairFacts, now_m
     if pair.holder:
         handed_out = id_order(event.stream_id) <= id_order(pair.runto)
         return Fate(name, "waiting", "handed-out" if handed_out else "held", holder=pair.holder)
-    if handler.seen_ms < now_ms - UNSEEN_MS:
-        return Fate(name, "waiting", "no-worker", handler.seen_ms)
+    if handler.served_ms < now_ms - UNSEEN_MS:
+        return Fate(name, "waiting", "no-worker", handler.served_ms or None, words=handler.queue)
     return Fate(name, "waiting", "nobody-yet")

@@ -22,6 +22,7 @@ from eventlog.operation.quarantine import Quarantined, quarantined
 from eventlog.outages import known_outages
 from eventlog.presence import settled_per_s
 from eventlog.record import id_order
+from eventlog.registry import served_ms
 from eventlog.subscription import SubscriptionStore
 from eventlog.usage import Standing, standing
 
@@ -149,8 +150,9 @@ async def registered(log: EventLog) -> list[HandlerFacts]:
                 name.decode(),
                 frozenset(wants[name].decode().split("\n")),
                 int(since.get(name, record["first_seen"])),
-                int(record["last_seen"]),
+                served_ms(record),
                 paused.get(name.decode()),
+                record["declaration"]["queue"],
                 away.get(name.decode()),
             )
         )

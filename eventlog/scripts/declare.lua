@@ -4,9 +4,11 @@
 -- A retired handler returns when a worker starts with it, but not when a running worker renews it. A renamed handler's
 -- old name is ignored while the new name exists.
 -- ARGV: prefix, lanes, keep (ms a declaration of an older version counts after it was last seen), whether the worker
--- only renews ('1' or ''), then 4 values per handler: name, version, declaration (JSON: types, queue, ...),
--- start (now, oldest)
--- Returns: names that were ignored.
+-- only renews ('1' or ''), then 5 values per handler: name, version, declaration (JSON: types, queue, ...),
+-- start (now, oldest), whether the worker serves it ('1') or only has its code ('')
+-- Two deployments of one version may put a handler into different queues. The one that started last wins: a renewal, or
+-- a worker that does not serve the handler, leaves the queue as it is.
+-- Returns: names that were ignored, then name and queue of each handler that is in another queue than declared.
 prefix = take()
 local lanes, keep_ms, again = take_number(), take_number(), take() == '1'
 local now = now_ms()
@@ -22,12 +24,23 @@ local function is_ignored(name)
   return false
 end
 
-local function register(name, version, declaration, start)
+local elsewhere = {}
+local function register(name, version, declaration, start, serves)
   local field = name .. '|' .. version
   local known = call('HGET', registry, field)
-  local first_seen = known and cjson.decode(known).first_seen or now
+  known = known and cjson.decode(known)
+  declaration = cjson.decode(declaration)
+  if known and known.declaration.queue ~= declaration.queue then
+    if again or not serves then
+      elsewhere[#elsewhere + 1] = name
+      elsewhere[#elsewhere + 1] = known.declaration.queue
+      declaration.queue = known.declaration.queue
+    end
+  end
+  local first_seen = known and known.first_seen or now
   call('HSET', registry, field, cjson.encode({
-    v = 1, first_seen = first_seen, last_seen = now, declaration = cjson.decode(declaration),
+    v = 1, first_seen = first_seen, last_seen = now, declaration = declaration,
+    served = serves and now or (known and known.served) or 0,
   }))
   call('HSETNX', prefix .. 'since', name, first_seen)
   for lane = 0, lanes - 1 do
@@ -41,8 +54,12 @@ local function register(name, version, declaration, start)
 end
 
 while has_more() do
-  local name, version, declaration, start = take(), take(), take(), take()
-  if is_ignored(name) then ignored[#ignored + 1] = name else register(name, version, declaration, start) end
+  local name, version, declaration, start, serves = take(), take(), take(), take(), take() == '1'
+  if is_ignored(name) then
+    ignored[#ignored + 1] = name
+  else
+    register(name, version, declaration, start, serves)
+  end
 end
 
 local newest, records = {}, {}
@@ -123,4 +140,4 @@ for type_name, route in pairs(routes) do
   call('HSET', prefix .. 'routes', type_name, route)
   call('SREM', prefix .. 'released', type_name)
 end
-return ignored
+return {ignored, elsewhere}

@@ -14,6 +14,7 @@ from eventlog.log import EventLog
 from eventlog.operation import dead_letters, handlers
 from eventlog.operation.dead_letters import DeadFilter
 from eventlog.operation.handlers import pause, pauses, released_types, rename, resume, retire
+from eventlog.registry import declared
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
 from tests.harness import at_work, declaration, drained, event, eventually, position
 
@@ -120,6 +121,42 @@ def test_back_and_forth_a_name_can_be_given_up_and_taken_again(on_each_server):
         await log.append([event(n=1)])
         await drained(log, old.handler)
         assert old.ran == [1]
+
+    on_each_server(check)
+
+
+def test_of_two_queues_for_one_version_the_newest_start_wins_and_the_other_worker_hears_of_it(on_each_server):
+    async def check(log: EventLog) -> None:
+        mail = Recorder("mail")
+        here, there = declaration(mail.handler), declaration(mail.handler, queue="letters")
+        assert (await declared(log, [here])).elsewhere == {}
+        assert (await declared(log, [there])).elsewhere == {}
+        await log.append([event(n=1)])
+        assert (await position(log, "mail")).queue == "letters"
+        assert (await declared(log, [here], again=True)).elsewhere == {"mail": "letters"}
+        assert (await position(log, "mail")).queue == "letters", "a renewal does not take it back"
+        assert await log.due("letters", ["mail"], limit=9) != []
+        # Code that only knows the handler does not move it either.
+        aside = declaration(mail.handler, queue="aside", serves=False)
+        assert (await declared(log, [aside])).elsewhere == {"mail": "letters"}
+        # A new start does, and what was due goes with it.
+        assert (await declared(log, [here])).elsewhere == {}
+        await drained(log, mail.handler)
+        assert mail.ran == [1]
+
+    on_each_server(check)
+
+
+def test_a_handler_counts_as_served_only_by_workers_that_run_it(on_each_server):
+    async def check(log: EventLog) -> None:
+        mail = Recorder("mail")
+        await log.declare([declaration(mail.handler, serves=False)])
+        assert (await position(log, "mail")).served_ms == 0
+        await log.declare([declaration(mail.handler)])
+        served_ms = (await position(log, "mail")).served_ms
+        assert served_ms > 0
+        await log.declare([declaration(mail.handler, serves=False)])
+        assert (await position(log, "mail")).served_ms == served_ms
 
     on_each_server(check)
 

@@ -16,6 +16,7 @@ from tests.meta.repository import ROOT
 
 DEPLOY = ROOT / "deploy"
 BASE, DEV = DEPLOY / "base", DEPLOY / "overlays" / "dev"
+PRODUCTION = DEPLOY / "overlays" / "production"
 OPERATORS_SECRET = frozenset({"Secret/ampeco-receiver-secrets"})
 
 written = pytest.param(manifests.written, id="written")
@@ -25,6 +26,9 @@ rendered = pytest.param(
     marks=pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on this machine"),
 )
 both_ways = pytest.mark.parametrize("read", [written, rendered])
+needs_kubectl = pytest.mark.parametrize(
+    "read", [rendered]
+)  # components and patches are beyond the plain reader
 Read = Callable[[Path], list[Document]]
 
 
@@ -33,6 +37,83 @@ Read = Callable[[Path], list[Document]]
 @pytest.mark.parametrize("check", manifests.CHECKS, ids=lambda check: check.__name__)
 def test_manifests_have_no_faults(check: manifests.Check, folder: Path, read: Read) -> None:
     assert list(check(read(folder))) == []
+
+
+@needs_kubectl
+@pytest.mark.parametrize("check", manifests.CHECKS, ids=lambda check: check.__name__)
+def test_the_production_overlay_has_no_faults(check: manifests.Check, read: Read) -> None:
+    assert list(check(read(PRODUCTION))) == []
+
+
+@needs_kubectl
+def test_the_production_overlay_works_with_the_gateway_api_too(read: Read, tmp_path: Path) -> None:
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    overlay = tmp_path / "deploy" / "overlays" / "production" / "kustomization.yaml"
+    overlay.write_text(overlay.read_text().replace("components/ingress", "components/gateway"))
+    documents = read(overlay.parent)
+    assert "HTTPRoute" in {document["kind"] for document in documents}
+    assert [fault for check in manifests.CHECKS for fault in check(documents)] == []
+
+
+@needs_kubectl
+def test_the_production_overlay_leaves_only_secrets_to_the_operator(read: Read, tmp_path: Path) -> None:
+    from receiver.settings import load
+
+    documents = read(PRODUCTION)
+    assert list(manifests.reference_faults(documents, elsewhere=OPERATORS_SECRET)) == []
+    assert all(document["kind"] != "Secret" for document in documents)
+    environments = _environments(documents, tmp_path)
+    assert set(environments) == {
+        "Deployment/ampeco-receiver",
+        "Deployment/ampeco-receiver-worker",
+        "Deployment/ampeco-receiver-worker-example",
+    }
+    for environment in environments.values():
+        load(environment, need={"AWR_TENANT_URL", "AWR_PUBLIC_URL"})
+
+
+@needs_kubectl
+def test_the_workers_of_a_team_are_apart_from_the_others(read: Read) -> None:
+    documents = read(PRODUCTION)
+    ours, theirs = (
+        next(d for d in documents if manifests.name_of(d) == f"Deployment/ampeco-receiver-{name}")
+        for name in ("worker", "worker-example")
+    )
+    label = "app.kubernetes.io/component"
+    labels = [d["spec"]["template"]["metadata"]["labels"][label] for d in (ours, theirs)]
+    assert labels == ["worker", "worker-example"]
+    args = theirs["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert args == ["worker", "--queue", "example"]
+    assert theirs["spec"]["replicas"] == 2, "the autoscaler of our workers does not touch theirs"
+
+
+@needs_kubectl
+def test_admin_ports_are_for_prometheus_and_the_console_only(read: Read) -> None:
+    policies = [d for d in read(PRODUCTION) if d["kind"] == "NetworkPolicy"]
+    opened = [
+        (rule.get("from"), policy["spec"]["podSelector"]["matchLabels"])
+        for policy in policies
+        for rule in policy["spec"]["ingress"]
+        if {"port": "admin"} in rule["ports"]
+    ]
+    [(sources, pods)] = opened
+    assert pods == {"app.kubernetes.io/name": "ampeco-receiver"}
+    assert sources == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}},
+        {"podSelector": {"matchLabels": {"ampeco-receiver/console": "true"}}},
+    ]
+    assert all({"Ingress", "Egress"} & set(policy["spec"]["policyTypes"]) for policy in policies)
+
+
+def test_metrics_that_scale_workers_exist() -> None:
+    from eventlog.registry import HandlerPosition  # noqa: F401 - the metrics are made from it
+    from receiver import metrics
+
+    text = (DEPLOY / "components" / "autoscaling" / "workers.yaml").read_text()
+    named = set(re.findall(r"\bawr_[a-z_]+", text))
+    assert named
+    source = Path(metrics.__file__).read_text()
+    assert [name for name in sorted(named) if f'"{name}"' not in source] == []
 
 
 @both_ways
@@ -168,6 +249,18 @@ def _pod(documents: list[Document]) -> Document:
     return spec
 
 
+_OURS = {"app.kubernetes.io/name": "ampeco-receiver"}
+
+
+def _added(version: str, kind: str, **spec: object) -> Document:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": "added"}, "spec": spec}
+
+
+def test_schemas_of_three_versions_are_asked() -> None:
+    versions = manifests.newest_versions()
+    assert len({version.rpartition(".")[0] for version in versions}) == 3
+
+
 @pytest.mark.parametrize(
     ("check", "said", "break_it"),
     [
@@ -286,6 +379,67 @@ def _pod(documents: list[Document]) -> Document:
             "mounts tmp, which is no volume",
             lambda d: _pod(d)["volumes"].pop(),
             id="mount of no volume",
+        ),
+        pytest.param(
+            manifests.budget_faults,
+            "2 disruption budgets cover its pods",
+            lambda d: d.append(_added("policy/v1", "PodDisruptionBudget", selector={"matchLabels": _OURS})),
+            id="two budgets for a pod",
+        ),
+        pytest.param(
+            manifests.budget_faults,
+            "0 disruption budgets cover its pods",
+            lambda d: d.remove(next(b for b in d if b["kind"] == "PodDisruptionBudget")),
+            id="a pod without a budget",
+        ),
+        pytest.param(
+            manifests.traffic_faults,
+            "scales Deployment/other, which is not there",
+            lambda d: d.append(
+                _added("autoscaling/v2", "HorizontalPodAutoscaler", scaleTargetRef={"name": "other"})
+            ),
+            id="scaling nothing",
+        ),
+        pytest.param(
+            manifests.traffic_faults,
+            "sets replicas, too",
+            lambda d: d.append(
+                _added("keda.sh/v1alpha1", "ScaledObject", scaleTargetRef={"name": "ampeco-receiver-worker"})
+            ),
+            id="two owners of a number",
+        ),
+        pytest.param(
+            manifests.traffic_faults,
+            "sends to port 81 of Service/ampeco-receiver, which it has not",
+            lambda d: d.append(
+                _added(
+                    "gateway.networking.k8s.io/v1",
+                    "HTTPRoute",
+                    rules=[{"backendRefs": [{"name": "ampeco-receiver", "port": 81}]}],
+                )
+            ),
+            id="route to no port",
+        ),
+        pytest.param(
+            manifests.traffic_faults,
+            "no chosen pod has a port metrics",
+            lambda d: d.append(
+                _added(
+                    "monitoring.coreos.com/v1",
+                    "PodMonitor",
+                    selector={"matchLabels": _OURS},
+                    podMetricsEndpoints=[{"port": "metrics"}],
+                )
+            ),
+            id="scraping no port",
+        ),
+        pytest.param(
+            manifests.schema_faults,
+            "PodMonitor/added: spec.podMetricsEndpoints is missing",
+            lambda d: d.append(
+                _added("monitoring.coreos.com/v1", "PodMonitor", selector={"matchLabels": {}})
+            ),
+            id="custom resource without a field",
         ),
     ],
 )

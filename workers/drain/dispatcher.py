@@ -27,6 +27,7 @@ from workers.drain.pace import Pace
 from workers.drain.runner import Shared, Slots
 from workers.drain.service_watch import ServiceWatch
 from workers.drain.shared_reads import SharedReads
+from workers.drain.steps_at_once import StepsAtOnce
 from workers.drain.turns import Turns
 
 MAX_DRAINS = 256
@@ -85,7 +86,7 @@ class Dispatcher:
         self._runtimes = runtimes
         self._watchdog = watchdog
         self._max_drains = 1 if alone else MAX_DRAINS
-        suspects_turn, turns = asyncio.Lock(), Turns()
+        suspects_turn, turns, steps = asyncio.Lock(), Turns(), StepsAtOnce()
         self.services = ServiceWatch(Outages(log, rules), self._hold)
         self._shared = {
             name: Shared(
@@ -95,6 +96,7 @@ class Dispatcher:
                 turns,
                 Pace(catch_up_per_s, after_outage_per_s=rules.catch_up_per_s),
                 self.services.of(name, r.handler.backoff),
+                steps=steps,
             )
             for name, r in runtimes.items()
         }
@@ -211,6 +213,8 @@ class Dispatcher:
         await asyncio.gather(
             leaving, *(task for _, task in list(self._drains.values())), return_exceptions=True
         )
+        for shared in self._shared.values():
+            shared.failures.write_rest()
 
     async def _start_due(self) -> None:
         if self.recycling.is_set() or not self._runtimes:

@@ -49,10 +49,11 @@ class Drain:
         self._wake = asyncio.Event()
         self._window = Window(handler.order)
         self._reader = Reader(self._window, runtime.version, lambda name: handler.model_of(name) is not None)
-        self._pending = PendingOutcomes(self._window, self._log, self._wake.set)
+        self._pending = PendingOutcomes(self._window, self._log, self._wake.set, shared.failures)
         self._shared = shared
         self._runner = Runner(lease, runtime, shared, self._window, self._pending, self._wake, self._log)
         self._join = partial(reads.join, lease.lane, handler.name, handler.types)
+        self._steps = shared.steps
         self._interrupted = 0
         self._cur_moved_s = 0.0
         self._warned_full = False
@@ -261,10 +262,12 @@ class Drain:
     async def _read_on(self, settlement: Settlement, mode: Mode, count: int, *, shared: bool = True) -> Read:
         """One step, up to the first event that only newer code wants: only that code may settle it."""
         before = self._window.pos
-        if count and shared and self._reads.has_others:
-            read = await self._shared_step(settlement, mode, before, count)
+        step = self._shared_step if count and shared and self._reads.has_others else self._own_step
+        if count and not self._runner.stopping:
+            async with self._steps.one(self.lease.handler):
+                read = await step(settlement, mode, before, count)
         else:
-            read = await self.lease.step(settlement, mode=mode, after=before, count=count)
+            read = await step(settlement, mode, before, count)
         if read.held:
             self.hold()
         elif (read.paused or read.changed) and not self._runner.stopping:
@@ -278,6 +281,9 @@ class Drain:
         events, self._window.pos = self._reader.ours(read, before)
         return read if events is read.events else replace(read, events=events)
 
+    async def _own_step(self, settlement: Settlement, mode: Mode, before: str, count: int) -> Read:
+        return await self.lease.step(settlement, mode=mode, after=before, count=count)
+
     async def _shared_step(self, settlement: Settlement, mode: Mode, before: str, count: int) -> Read:
         """One step that claims what another drain has read, or reads for others too."""
         lease, reads = self.lease, self._reads
@@ -289,7 +295,9 @@ class Drain:
         else:
             with reads.reading(before) as others:
                 read = await lease.step(settlement, mode=mode, after=before, count=count, others=others)
-                read = reads.keep(before, read, lease.wants)
+                if others:
+                    read = reads.keep(before, read, lease.wants)
+        reads.found(bool(read.events) or read.exhausted)
         if lease.interrupted != self._interrupted:
             self._interrupted = lease.interrupted
             reads.drop()  # this may be another Redis, which may have gone back

@@ -20,9 +20,11 @@ from eventlog.step_ledger import StepLedger
 from workers.delivery.attempt import Attempt, HandlerEnded, Runtime, run
 from workers.delivery.outcomes import AttemptTimedOut, Outcome, outcome_of
 from workers.drain.entry import Entry
+from workers.drain.failure_lines import FailureLines
 from workers.drain.pace import Pace
 from workers.drain.service_watch import HandlerWatch
 from workers.drain.settlement import PendingOutcomes
+from workers.drain.steps_at_once import StepsAtOnce
 from workers.drain.turns import Turns
 from workers.drain.window import Window
 from workers.once.step import DeliveryRevoked
@@ -75,6 +77,8 @@ class Shared:
         turns: of the event loop, for all handlers of the process.
         pace: of events that waited long.
         watch: follows the services that the handler needs; None where nothing does.
+        failures: log lines of its attempts that failed.
+        steps: under way, of all handlers of the process.
     """
 
     slots: Slots
@@ -83,6 +87,8 @@ class Shared:
     turns: Turns = field(default_factory=Turns)
     pace: Pace = field(default_factory=lambda: Pace(None))
     watch: HandlerWatch | None = None
+    failures: FailureLines = field(default_factory=FailureLines)
+    steps: StepsAtOnce = field(default_factory=StepsAtOnce)
 
 
 class Runner:

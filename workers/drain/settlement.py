@@ -9,6 +9,7 @@ import logging
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -20,11 +21,13 @@ from eventlog.record import DeadLetter
 from eventlog.registry import MISFIT
 from workers.delivery.outcomes import SUPERSEDED, Outcome
 from workers.drain.entry import Entry
+from workers.drain.failure_lines import FailureLines
 from workers.drain.window import Window
 
 SETTLE_S = 0.08  # outcomes are in Redis within 100 ms
 URGENT_S = 0.002  # sooner where the next event of an entity waits for it
 
+_OF_CLASSES = ("error", "attempts-exhausted")
 _LATENCY_BOUNDS_MS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000, 2_000, 5_000,
                       10_000, 30_000, 60_000, 300_000, 3_600_000)  # fmt: skip
 _LATENCY_NAMES = tuple(f"ms<={bound}" for bound in _LATENCY_BOUNDS_MS)
@@ -39,6 +42,7 @@ class PendingOutcomes:
 
     Args:
         wake: called when `due_s` moves forward.
+        failures: writes the lines about failed attempts, unless all lines are wanted.
         now_ms: Unix time in milliseconds.
         clock_s: monotonic seconds, the clock of `due_s`.
     """
@@ -48,6 +52,7 @@ class PendingOutcomes:
         window: Window,
         log: structlog.typing.FilteringBoundLogger,
         wake: Callable[[], None],
+        failures: FailureLines,
         *,
         now_ms: Callable[[], int] = clock.now_ms,
         clock_s: Callable[[], float] = clock_s,
@@ -59,6 +64,7 @@ class PendingOutcomes:
         self._log: Any = log
         self._logs_all = log.is_enabled_for(logging.DEBUG)
         self._wake = wake
+        self._failures = failures
         self._now_ms = now_ms
         self._clock_s = clock_s
         self._dead: list[DeadLetter] = []
@@ -126,6 +132,9 @@ class PendingOutcomes:
 
     def _report(self, entry: Entry, outcome: Outcome, number: int) -> None:
         event = entry.event
+        if not self._logs_all:
+            self._report_failure(entry, outcome, number)
+            return
         log = self._log.bind(event_id=event.event_id, notification=event.type, key=event.key, attempt=number)
         if outcome.kind == "done":
             log.debug("delivery.completed")
@@ -139,6 +148,27 @@ class PendingOutcomes:
             log.info("delivery.retry_scheduled", after_s=round(outcome.delay_s, 3), where=outcome.trace)
         else:
             log.error("delivery.dead", where=outcome.trace)
+
+    def _report_failure(self, entry: Entry, outcome: Outcome, number: int) -> None:
+        """Write about a retry or a dead event, at most once a second for each cause."""
+        fields: dict[str, object] = {
+            "event_id": entry.event.event_id,
+            "notification": entry.event.type,
+            "key": entry.event.key,
+            "attempt": number,
+            "reason": outcome.reason,
+            "detail": outcome.detail,
+            "where": outcome.trace,
+        }
+        if outcome.kind == "retry":
+            name, fields["after_s"] = "delivery.retry_scheduled", round(outcome.delay_s, 3)
+            write = partial(self._log.info, name)
+        else:
+            name = "delivery.dead"
+            write = partial(self._log.error, name)
+        # An author's words may differ from event to event; the names of classes do not.
+        kind = outcome.detail if outcome.reason in _OF_CLASSES else ""
+        self._failures.tell(write, (name, outcome.reason, kind, outcome.trace), **fields)
 
 
 def _settled(entry: Entry, outcome: Outcome) -> Settled:

@@ -103,6 +103,13 @@ class SharedReads:
         for each in list(lane.ranges):
             self._remove(lane, each)
 
+    def drop_passed(self, lane: _Lane) -> None:
+        """Forget what all drains of a lane have read. Payloads stay with the events that some still hold."""
+        if lane.ranges:
+            last = min(share.at or (0, 0) for share in lane.shares)
+            for each in [each for each in lane.ranges if each.until <= last]:
+                self._take_out(lane, each)
+
     def know(self, share: DrainReads, wants: str) -> None:
         """Note what a handler wants as Redis has it."""
         if wants != share.wants:
@@ -131,10 +138,13 @@ class SharedReads:
             )[1]
             self._remove(oldest, min(oldest.ranges, key=lambda each: each.used))
 
-    def _remove(self, lane: _Lane, old: _Range) -> None:
+    def _take_out(self, lane: _Lane, old: _Range) -> None:
         lane.ranges.remove(old)
         lane.bytes -= old.bytes
         self.bytes -= old.bytes
+
+    def _remove(self, lane: _Lane, old: _Range) -> None:
+        self._take_out(lane, old)
         for event in old.events:
             event.made.clear()  # a slow drain may hold the event for long
 
@@ -156,6 +166,7 @@ class DrainReads:
         self.at: Order | None = None
         self.first_batch = 0
         self._reads = reads
+        self._barren = False  # what came last had nothing for this handler
 
     @property
     def most_at_once(self) -> int:
@@ -171,7 +182,8 @@ class DrainReads:
         """What can be had of a range that another drain has read, or is reading now; at most `count` events."""
         self._reads.know(self, wants)
         self.at = id_order(after)
-        if len(self.lane.shares) == 1:
+        self._reads.drop_passed(self.lane)
+        if len(self.lane.shares) == 1 or self._barren:
             return None
         claim = self._found(after, count)
         if claim is None and (under_way := self.lane.under_way.get(after)) is not None:
@@ -186,7 +198,7 @@ class DrainReads:
     @contextlib.contextmanager
     def reading(self, after: str) -> Iterator[frozenset[str]]:
         """Types to read for other drains that come this way; they wait until the block ends."""
-        near = self._near()
+        near = [] if self._barren else self._near()
         if not near or after in self.lane.under_way:
             yield frozenset()
             return
@@ -210,6 +222,12 @@ class DrainReads:
         new = _Range(id_order(after), until, read.scanned, read.types, events, read.exhausted, weight)
         self._reads.put(self.lane, new)
         return replace(read, events=wanted_by(wanted_types(self.wants), events))
+
+    def found(self, something: bool) -> None:
+        """Note whether the last read had events of this handler. With none, it looks for the next by itself, from
+        where Redis skips all others: in step with a backlog of another type it would take as long as that.
+        """
+        self._barren = not something
 
     def drop(self) -> None:
         """Forget what was read of this lane: Redis may be another one, or the lease was lost."""

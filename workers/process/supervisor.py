@@ -1,10 +1,10 @@
 """The supervisor of child processes: it restarts them, and none outlives its parent.
 
 A child's standard input is a pipe that only the parent holds open, so the child notices even a SIGKILL of the
-parent. A second pipe carries the child's ready signal, then a beat each second while it does not hang; a child that
-closes the pipe after the ready signal is not watched. Each child has its own session: a terminal's Ctrl-C
-reaches only the parent, which stops its children in the order it chooses. The supervisor does not know what a
-child does.
+parent. A second pipe carries the child's signal that it is ready, or that it has nothing to do, then a beat each
+second while it does not hang; a child that closes the pipe after that signal is not watched. Each child has its own
+session: a terminal's Ctrl-C reaches only the parent, which stops its children in the order it chooses. The supervisor
+does not know what a child does.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class Child:
         self._beats = False  # since the first one, until it closes the pipe
         self._missed = 0
         self.ready = asyncio.Event()
+        self.serves_nothing = False
 
     @property
     def pid(self) -> int | None:
@@ -134,6 +135,7 @@ class Child:
             loop.remove_reader(receiving)
             os.close(receiving)
             self.ready.clear()
+            self.serves_nothing = False
             self._process = None
             if not ended.done():
                 process.kill()
@@ -143,6 +145,8 @@ class Child:
         said = os.read(receiving, 4096)
         if b"r" in said:
             self.ready.set()
+        if b"n" in said:
+            self.serves_nothing = True
         if b"b" in said:
             self._beats, self._missed = True, 0
         if not said:

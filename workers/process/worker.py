@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -27,7 +27,7 @@ from eventlog.internal import HANDLER_FAULTY, internal_event
 from eventlog.log import EventLog
 from eventlog.outages import Outages
 from eventlog.readiness import ready_to_drain
-from eventlog.registry import Declaration
+from eventlog.registry import Declaration, declared
 from eventlog.schedule import recompute
 from eventlog.text import bounded
 from handlers.declaration import ISOLATED, HandlerError
@@ -54,9 +54,13 @@ R = TypeVar("R")
 
 
 class WorkerProcess:
-    """Discovers handlers, declares them, and works until SIGTERM."""
+    """Discovers handlers, declares them, and works until SIGTERM.
 
-    def __init__(self, config: WorkerConfig, *, on_ready: Callable[[], None] = lambda: None) -> None:
+    Args:
+        on_ready: called in the loop once it works, with whether it has a handler to run.
+    """
+
+    def __init__(self, config: WorkerConfig, *, on_ready: Callable[[bool], None] = lambda _: None) -> None:
         self._config = config
         self._on_ready = on_ready
         self._loop = uvloop.new_event_loop()
@@ -66,6 +70,7 @@ class WorkerProcess:
         self._exits = contextlib.AsyncExitStack()
         self._background: list[asyncio.Task[Any]] = []
         self._declarations: list[Declaration] = []
+        self._told_queues: dict[str, str] = {}
         self._faults: Sequence[Fault] = ()
         self._dispatcher: Dispatcher | None = None
         self._isolated: ChildThread | None = None
@@ -86,7 +91,7 @@ class WorkerProcess:
             HandlerError: two handlers of one name, or a faulty plugin where that is refused.
             LogMismatch: the log belongs to another tenant or was made with other settings.
         """
-        discovery = discover(load=self._config.load, allow=self._config.allow)
+        discovery = discover(load=self._config.load, allow=self._config.allow, queue_of=self._config.queue_of)
         self._report(discovery)
         self._grace_s = grace_s(discovery.found)
         self._thread.start()
@@ -141,6 +146,10 @@ class WorkerProcess:
             self._isolated = ChildThread(child)
             self._isolated.start()
 
+    def _forks(self, item: Found) -> bool:
+        """Return whether our second process runs this handler."""
+        return bool(self._config.isolated_command) and item.handler.served_by == self._config.queue + ISOLATED
+
     def _call(self, work: Awaitable[R]) -> R:
         """Run something on the loop and wait for it, in this (the main) thread."""
 
@@ -185,7 +194,10 @@ class WorkerProcess:
         await runtimes.open(ours, strict=self._config.strict)
         elsewhere = configured([item for item in found if item not in ours], strict=self._config.strict)
         ready = [item for item in ours if item.handler.name in runtimes.by_name]
-        self._declarations = [_declaration(item) for item in (*ready, *elsewhere)]
+        self._declarations = [
+            *(_declaration(item, serves=True) for item in ready),
+            *(_declaration(item, serves=self._forks(item)) for item in elsewhere),
+        ]
         await self._until_reached(lambda: self._declare(log))
         await self._until_reached(lambda: recompute(log))
         await self._until_reached(lambda: _announce(log, self._faults))
@@ -210,7 +222,11 @@ class WorkerProcess:
             asyncio.create_task(_recycle_when_asked(dispatcher)),
         ]
         waker.wake([self._config.queue])
-        self._on_ready()
+        serves = any(declaration.serves for declaration in self._declarations)
+        if not serves:
+            known = {item.handler.name: item.handler.queue for item in found}
+            _log.error("worker.no_handlers", queue=self._config.queue, queues=known)
+        self._on_ready(serves)
         _log.info("worker.started", queue=self._config.queue, handlers=sorted(runtimes.by_name))
         return dispatcher
 
@@ -238,15 +254,25 @@ class WorkerProcess:
         raise StopRequested
 
     async def _declare(self, log: EventLog) -> None:
-        for name in sorted(await log.declare(self._declarations)):
+        found = await declared(log, self._declarations)
+        for name in sorted(found.ignored):
             # Its position went over to another name: it must not begin a second one.
             _log.error("handler.renamed_away", handler=name)
+        self._report_queues(found.elsewhere)
+
+    def _report_queues(self, elsewhere: Mapping[str, str]) -> None:
+        """Say once of each handler that another deployment of its version declared another queue for it."""
+        ours = {declaration.name: declaration.queue for declaration in self._declarations}
+        for name, queue in sorted(elsewhere.items()):
+            if self._told_queues.get(name) != queue:
+                _log.warning("handler.queue_conflict", handler=name, queue=ours[name], declared=queue)
+        self._told_queues = dict(elsewhere)
 
     async def _declare_forever(self, log: EventLog) -> None:
         while True:
             await asyncio.sleep(_DECLARE_S)
             with contextlib.suppress(RedisError, OSError):
-                await log.declare(self._declarations, again=True)
+                self._report_queues((await declared(log, self._declarations, again=True)).elsewhere)
 
     async def _close(self) -> None:
         await end_tasks(self._background, within_s=_END_TASKS_S)
@@ -283,7 +309,7 @@ async def _recycle_when_asked(dispatcher: Dispatcher) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _declaration(item: Found) -> Declaration:
+def _declaration(item: Found, *, serves: bool) -> Declaration:
     handler = item.handler
     return Declaration(
         name=handler.name,
@@ -293,4 +319,5 @@ def _declaration(item: Found) -> Declaration:
         order=handler.order,
         start=handler.start,
         isolation=handler.isolation,
+        serves=serves,
     )

@@ -11,7 +11,7 @@ from eventlog.operation.handlers import Pause
 from eventlog.record import OPEN_QUOTA, OpenRecord, StoredEvent
 
 EVENT = EventFacts(0, "100-0", 100, "a", "session:1", 10, "", kept=True)
-HANDLER = HandlerFacts("h", frozenset({"a"}), since_ms=50, seen_ms=1_000)
+HANDLER = HandlerFacts("h", frozenset({"a"}), since_ms=50, served_ms=1_000)
 BEFORE = PairFacts("99-5", "99-5", frozenset(), "", 0)
 PASSED = PairFacts("100-0", "100-0", frozenset(), "", 0)
 

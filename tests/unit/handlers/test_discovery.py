@@ -64,6 +64,13 @@ def test_a_faulty_plugin_is_named_and_the_others_run(tmp_path: Path, text: str, 
     assert says in fault.message
 
 
+def test_a_deployment_may_put_a_handler_into_another_queue(tmp_path: Path):
+    path = plugin(tmp_path, "mine.py", GOOD.format(name="mine"))
+    (found,) = discover(load=[path], allow=["mine"], queue_of={"mine": "letters", "yours": "x"}).found
+    assert found.handler.queue == "letters"
+    assert found.version == discover(load=[path], allow=["mine"]).found[0].version
+
+
 def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path):
     (fault,) = discover(load=[str(tmp_path / "missing.py")]).faults
     assert "no such file" in fault.message

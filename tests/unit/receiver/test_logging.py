@@ -18,6 +18,7 @@ log.info("event.accepted", events=3)
 log.debug("event.accepted", event_id="1-2-3")
 log.info("odd", body=b"hush", token="hush", signature="hush", redis_url="hush")
 logging.getLogger("redis").warning("from a %s", "library")
+logging.getLogger("acme").warning("mail.sent", extra={{"count": 2}})
 logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
 logging.getLogger("httpx2").info("HTTP Request: POST https://tenant/hush")
 def fail(body):
@@ -45,10 +46,18 @@ def test_a_pipe_gets_json_and_stdout_stays_free() -> None:
     out, err = _written("auto")
     assert out == ""
     lines = [json.loads(line) for line in err.splitlines()]
-    assert [line["event"] for line in lines] == ["event.accepted", "odd", "from a library", "event.failed"]
+    assert [line["event"] for line in lines] == [
+        "event.accepted",
+        "odd",
+        "redis.line",
+        "mail.sent",
+        "event.failed",
+    ]
+    assert (lines[2]["text"], lines[2]["level"]) == ("from a library", "warning")
+    assert (lines[3]["count"], lines[3]["logger"]) == (2, "acme")
     assert (lines[0]["events"], lines[0]["level"], lines[0]["logger"]) == (3, "info", "x")
     assert lines[0]["timestamp"].endswith("Z")
-    assert "ValueError: fault" in lines[3]["exception"]
+    assert "ValueError: fault" in lines[4]["exception"]
 
 
 def test_no_format_shows_a_secret_or_the_values_of_variables() -> None:

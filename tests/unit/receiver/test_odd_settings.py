@@ -266,3 +266,31 @@ def test_a_tilde_counts_in_the_folder_of_secrets_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("environ", [{}, {"HOME": ""}, {"HOME": "relative"}])
 def test_without_a_home_there_is_no_data_folder(environ: dict[str, str]) -> None:
     assert load(environ).data_dir is None
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("mail", "entry 1 is not HANDLER=QUEUE"),
+        ("mail=", "the queue of entry 1 is empty"),
+        ("=bulk", "entry 1 is not HANDLER=QUEUE"),
+        ("Mail=bulk", "entry 1 is not HANDLER=QUEUE"),
+        ("a=b, mail=bu lk", "the queue of entry 2 has ' '"),
+        ("mail=bulk=x", "the queue of entry 1 has '='"),
+        ("mail=bulk.isolated", "ends with .isolated"),
+        ("mail=a,mail=b", "entry 2 names mail again"),
+        (",", "has no entry"),
+    ],
+)
+def test_an_odd_queue_of_a_handler_is_refused(value: str, says: str) -> None:
+    line = _refused({"AWR_QUEUE_OF": value})
+    assert line.startswith("AWR_QUEUE_OF: ")
+    assert says in line
+
+
+def test_queues_of_handlers_are_read() -> None:
+    assert load({"AWR_QUEUE_OF": "acme.mail=letters,\n acme.sync=bulk"}).queues == {
+        "acme.mail": "letters",
+        "acme.sync": "bulk",
+    }
+    assert load({}).queues == {}

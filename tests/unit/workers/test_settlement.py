@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from eventlog.history import hash_of
 from eventlog.record import AttemptNote, StoredEvent
 from workers.delivery.outcomes import DONE, FILTERED, NOT_WANTED, Outcome
 from workers.drain.entry import Entry
+from workers.drain.failure_lines import FailureLines
 from workers.drain.settlement import SETTLE_S, URGENT_S, PendingOutcomes
 from workers.drain.window import Window
 
@@ -23,12 +26,17 @@ DEAD = Outcome("dead", "attempts-exhausted", "ValueError", trace="ValueError\nf.
 class Drain:
     """A window with running events, and what is pending of them."""
 
-    def __init__(self, *events: StoredEvent, order: Any = "entity") -> None:
+    def __init__(self, *events: StoredEvent, order: Any = "entity", least: int = logging.DEBUG) -> None:
         self.now_s = 50.0
         self.woken = 0
         self.window = Window(order, "0-0")
         self.pending = PendingOutcomes(
-            self.window, structlog.get_logger(), self._wake, now_ms=lambda: NOW_MS, clock_s=lambda: self.now_s
+            self.window,
+            structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(least)),
+            self._wake,
+            FailureLines(clock_s=lambda: self.now_s),
+            now_ms=lambda: NOW_MS,
+            clock_s=lambda: self.now_s,
         )
         for event in events:
             self.window.pos = event.stream_id
@@ -229,3 +237,31 @@ def test_what_was_handed_to_a_step_is_not_handed_out_again():
     assert (empty.stats, empty.dead, empty.history, empty.dels, empty.puts) == ({}, [], [], [], [])
     d.finish(DONE)
     assert (d.woken, d.pending.due_s) == (2, 50.0 + SETTLE_S)
+
+
+def test_a_handler_that_fails_for_everything_writes_one_line_a_second():
+    d = Drain(*(stored(n, key=f"session:{n}") for n in range(1, 51)), least=logging.INFO)
+
+    async def fail() -> None:
+        for n in range(50):
+            d.finish(RETRY if n % 2 else DEAD)
+
+    with capture_logs() as logs:
+        asyncio.run(fail())
+    assert [(line["event"], line["event_id"]) for line in logs] == [
+        ("delivery.dead", "0-1-0"),
+        ("delivery.retry_scheduled", "0-2-0"),
+    ]
+    assert d.pending.settlement().stats["dead"] == 25
+
+
+def test_words_of_an_author_do_not_make_causes():
+    d = Drain(*(stored(n, key=f"session:{n}") for n in range(1, 11)), least=logging.INFO)
+
+    async def fail() -> None:
+        for n in range(10):
+            d.finish(Outcome("dead", "gave-up", f"user {n} has no address"))
+
+    with capture_logs() as logs:
+        asyncio.run(fail())
+    assert [line["detail"] for line in logs] == ["user 0 has no address"]

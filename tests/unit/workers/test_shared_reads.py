@@ -183,6 +183,34 @@ def test_a_shared_event_equals_the_plain_one():
     assert shared.event_id == "0-1-0"
 
 
+def test_a_drain_whose_events_lie_behind_those_of_others_looks_for_them_by_itself():
+    reads = SharedReads()
+    rare, busy = reads.join(0, "rare", "r"), reads.join(0, "busy", "b")
+    claim(busy, 0, wants="b")
+    assert claim(rare, 0, wants="r") is None
+    with rare.reading("0-0") as others:
+        assert others == {"b"}
+    rare.found(False)
+    with rare.reading("1-0") as others:
+        assert others == frozenset()
+    rare.found(True)
+    with rare.reading("1-0") as others:
+        assert others == {"b"}
+
+
+def test_what_all_drains_have_read_is_forgotten():
+    reads = SharedReads()
+    one, two = reads.join(0, "one", "a"), reads.join(0, "two", "a")
+    claim(one, 0)
+    claim(two, 0)
+    one.keep("0-0", read(stored(3), 3), "a")
+    assert reads.bytes > 0
+    claim(one, 3)
+    assert claim(two, 0) is not None, "the other one has not read it yet"
+    claim(two, 3)
+    assert reads.bytes == 0
+
+
 def test_a_handler_of_everything_claims_no_internal_event_and_a_range_without_them_is_not_for_who_wants_them():
     reads = SharedReads()
     first, second, third = (

@@ -1,0 +1,87 @@
+"""A cause that fails without end costs one line a second, and the counts add up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from workers.drain import failure_lines
+from workers.drain.failure_lines import MOST_CAUSES, FailureLines
+
+
+class Book:
+    """Takes lines, and has a clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 10.0
+        self.lines: list[dict[str, Any]] = []
+        self.failures = FailureLines(clock_s=lambda: self.now_s)
+
+    def write(self, **fields: Any) -> None:
+        self.lines.append(fields)
+
+    def fail(self, *cause: object, event: int = 0) -> None:
+        self.failures.tell(self.write, cause, event_id=event)
+
+    def counted(self) -> int:
+        return sum(line.get("failures", 1) for line in self.lines)
+
+
+def in_loop(check: Callable[[Book], Any]) -> None:
+    async def run() -> None:
+        await check(Book())
+
+    asyncio.run(run())
+
+
+def test_the_first_failure_is_written_at_once_and_those_of_its_second_are_counted():
+    async def check(book: Book) -> None:
+        for n in range(500):
+            book.fail("error", event=n)
+        assert book.lines == [{"event_id": 0}]
+        book.now_s += 1.0
+        book.fail("error", event=500)
+        assert book.lines[1:] == [{"event_id": 500, "failures": 500}]
+        book.failures.write_rest()
+        assert book.counted() == 501
+
+    in_loop(check)
+
+
+def test_causes_are_told_apart():
+    async def check(book: Book) -> None:
+        for cause in ("a", "b", "a", "b"):
+            book.fail(cause)
+        assert len(book.lines) == 2
+
+    in_loop(check)
+
+
+def test_what_was_counted_is_written_though_nothing_more_fails(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(failure_lines, "EVERY_S", 0.01)
+
+    async def check(book: Book) -> None:
+        for n in range(3):
+            book.fail("error", event=n)
+        book.now_s += 1.0
+        async with asyncio.timeout(10):
+            while len(book.lines) < 2:
+                await asyncio.sleep(0.005)
+        assert book.lines[1] == {"event_id": 2, "failures": 2}
+
+    in_loop(check)
+
+
+def test_causes_without_end_take_bounded_memory_and_lose_no_count():
+    async def check(book: Book) -> None:
+        for n in range(3 * MOST_CAUSES):
+            book.fail(n)
+            book.fail(n)
+        assert len(book.failures._causes) == MOST_CAUSES
+        book.failures.write_rest()
+        assert book.counted() == 6 * MOST_CAUSES
+
+    in_loop(check)
