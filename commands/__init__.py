@@ -48,6 +48,14 @@ COMMANDS = {
         "commands.quarantine:quarantine",
         "Inspect signed bodies that could not be read, and retry or discard them.",
     ),
+    "status": (
+        "commands.status:status",
+        "Show the state of the deployment on one screen, and what needs a person now.",
+    ),
+    "doctor": (
+        "commands.doctor.command:doctor",
+        "Check Redis, tenant, registration, callback URL and workers: one line each, with the fix.",
+    ),
     "settings": ("commands.settings:settings", "Show the resolved settings; secrets are masked."),
 }
 
@@ -126,6 +134,12 @@ def prepare(
     from receiver.settings import load
 
     settings = load(os.environ, need=need, defaults=defaults)
+    set_up(settings, logs=logs)
+    return settings
+
+
+def set_up(settings: Settings, *, logs: bool = True) -> None:
+    """Set up what depends on the settings; `logs` as for `prepare`."""
     if logs:
         _set_up_logging(settings)
     else:
@@ -133,7 +147,6 @@ def prepare(
     # RQ reads this once, when it is imported.
     os.environ["RQ_KEY_PREFIX"] = f"{settings.key_prefix}rq"
     _use_login(settings)
-    return settings
 
 
 def _set_up_logging(settings: Settings) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options, prepare
-from commands.explain_text import is_one_event, lines, with_lag
+from commands.delivery_text import with_lag
+from commands.explain_text import is_one_event, lines
 from commands.options import on_log
 from commands.outage_words import away_document
 from commands.output import print_json, print_line
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from eventlog.inspection.explain import Explanation
     from eventlog.log import EventLog
     from eventlog.record import AttemptNote
+    from eventlog.turned_away import Copy
 
 
 def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
@@ -32,7 +34,9 @@ def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
         "misfits": list(misfits),
         "events": [
             {
-                **_event_document(story.event, found.subscribed),
+                **_event_document(story.event, found),
+                "repeats": story.repeats,
+                "copies": [_copy(copy) for copy in story.copies],
                 "handlers": [_fate(found, fate) for fate in story.fates],
             }
             for story in found.stories
@@ -72,11 +76,19 @@ def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
             }
             for gap in found.gaps
         ],
+        "not_subscribed": {name: rfc3339(since) for name, since in sorted(found.left.items())},
+        "refused": dict(found.refused),
+        "copies": [_copy(copy) for copy in found.copies],
+        "quarantine": [
+            {"id": one.stream_id, "reason": one.reason, "received_at": rfc3339(one.received_at_ms)}
+            for one in found.mentions
+        ],
         "log": None if found.standing is None else describe(found.standing),
     }
 
 
-def _event_document(event: EventFacts, subscribed: frozenset[str] | None) -> dict[str, Any]:
+def _event_document(event: EventFacts, found: Explanation) -> dict[str, Any]:
+    subscribed = found.subscribed
     return {
         "id": event.event_id,
         "type": event.type,
@@ -89,6 +101,16 @@ def _event_document(event: EventFacts, subscribed: frozenset[str] | None) -> dic
         "maybe_repeat": repeat_reason(event.marks),
         "kept": event.kept,
         "subscribed": None if subscribed is None or event.type is None else event.type in subscribed,
+        "not_subscribed_since": _moment(found.left.get(event.type or "")),
+    }
+
+
+def _copy(copy: Copy) -> dict[str, Any]:
+    return {
+        "type": copy.type,
+        "reason": copy.reason,
+        "received_at": rfc3339(copy.received_at_ms),
+        "key_id": copy.key_id or None,
     }
 
 

@@ -4,93 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from commands.delivery_text import with_authors_words, with_lag
 from commands.events import REPEAT_WORDS
-from commands.outage_words import away_words
 from eventlog.clock import rfc3339
 from eventlog.duplicates import repeat_reason
 from eventlog.internal import is_internal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from eventlog.inspection.delivery_state import Fate
     from eventlog.inspection.explain import Explanation
     from eventlog.inspection.gaps import Gap
     from eventlog.inspection.timeline import Story
     from eventlog.record import AttemptNote
+    from eventlog.turned_away import Copy
 
-
-def said(fate: Fate) -> str:
-    """Describe a delivery state in one line."""
-    text = _said(fate)
-    return text if fate.away is None or fate.state == "waiting" else f"{text}; {away_words(fate.away)}"
-
-
-def _said(fate: Fate) -> str:
-    why = f": {fate.why}" if fate.why else ""
-    at = rfc3339(fate.at_ms) if fate.at_ms else ""
-    tries = f", attempts so far: {fate.tries}" if fate.tries else ""
-    deaths = f", workers that died meanwhile: {fate.deaths}" if fate.deaths else ""
-    match fate.state:
-        case "waiting":
-            return f"waiting: {_reason(fate, at)}"
-        case "running":
-            return f"at work{_by(fate)}{tries}{deaths}"
-        case "retry":
-            return f"tried again {f'at {at}' if at else 'at once'}{tries}{deaths}{why}"
-        case "parked":
-            behind = f" behind {fate.behind}" if fate.behind else ""
-            return f"parked{behind}" + (f", which is tried again at {at}" if at else "")
-        case "replay":
-            return f"queued for replay{_by(fate)}"
-        case "not-wanted":
-            return "not wanted: this handler does not declare its type"
-        case "before-start":
-            return f"not given to it: the handler was registered at {at}, after the event"
-        case "settled":
-            return "settled; its history is no longer kept"
-        case "dead":
-            return f"dead{f' since {at}' if at else ''}{why}"
-        case _:
-            return f"{fate.state} at {at}{why}"
-
-
-def with_lag(found: Explanation, fate: Fate) -> str:
-    """Describe a delivery state, and about how long a waiting event still waits behind a backlog."""
-    text, behind = said(fate), found.behind.get(fate.handler)
-    if fate.state != "waiting" or fate.why in ("paused", "away", "open-full", "no-worker") or not behind:
-        return text
-    text += f"; the handler is behind by {behind.events:,}"
-    if behind.per_s < 1:
-        return text
-    seconds = behind.events / behind.per_s
-    left = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-    return f"{text}, at {behind.per_s:,.0f}/s: about {left}"
-
-
-def _by(fate: Fate) -> str:
-    return f", lane held by {fate.holder}" if fate.holder else ", no worker holds the lane now"
-
-
-def _reason(fate: Fate, at: str) -> str:
-    match fate.why:
-        case "paused":
-            return f"the handler is paused since {at}{f': {fate.words}' if fate.words else ''}"
-        case "away" if fate.away is not None:
-            return away_words(fate.away)
-        case "open-full":
-            return (
-                "too many earlier events of this lane are open (retried or parked), so nothing more is read"
-            )
-        case "handed-out":
-            return f"handed to {fate.holder}, which runs it now or next"
-        case "held":
-            return f"{fate.holder} holds the lane and will run it"
-        case "no-worker":
-            since = f"since {at}" if at else "so far"
-            return f"no worker serves queue {fate.words} with this handler {since}"
-        case _:
-            return "no worker holds the lane yet; one takes it within seconds"
+_COPY_WORDS = {
+    "equal-body": "the body of an event that was accepted before",
+    "other-key": "the copy that another notification subscription of ours brought",
+    "appended-before": "our own append of it had succeeded",
+}
 
 
 def is_one_event(found: Explanation) -> bool:
@@ -142,7 +76,9 @@ def _event(found: Explanation, story: Story, misfits: tuple[str, ...]) -> Iterat
         yield f"  {name:<12} {'-' if value in (None, '') else value}"
     repeated = repeat_reason(event.marks)
     if repeated is not None:
-        yield f"  it may be a repetition: {REPEAT_WORDS[repeated]}"
+        equal = f"; that was {story.repeats}" if story.repeats else ""
+        yield f"  it may be a repetition: {REPEAT_WORDS[repeated]}{equal}"
+    yield from (f"  {line}" for line in _copies(story.copies))
     for fate in story.fates:
         yield f"{fate.handler}: {with_lag(found, fate)}"
         for end in fate.earlier:
@@ -165,13 +101,23 @@ def _entity(found: Explanation) -> Iterator[str]:
         event = story.event
         lost = "" if event.kept else "  (not kept)"
         repeated = repeat_reason(event.marks)
-        again = "" if repeated is None else f"  (may be a repetition: {repeated})"
+        equal = f", of {story.repeats}" if story.repeats else ""
+        again = "" if repeated is None else f"  (may be a repetition: {repeated}{equal})"
         yield f"{rfc3339(event.received_at_ms)}  {event.event_id}  {event.type or '-'}{lost}{again}"
-        for fate in story.fates:
-            yield f"    {fate.handler}: {with_lag(found, fate)}"
+        yield from (f"    {line}" for line in _copies(story.copies))
+        shown = [fate for fate in story.fates if fate.state != "not-wanted"]
+        for fate in shown:
+            yield f"    {fate.handler}: {with_authors_words(found, fate)}"
+        if story.fates and not shown:
+            yield "    no handler wants its type"
+    for copy in found.copies:
+        yield f"{rfc3339(copy.received_at_ms)}  dropped  {copy.type}: {_COPY_WORDS.get(copy.reason, copy.reason)}"
+    yield from _mentions(found)
     for gap in found.gaps:
-        if gap.reason and found.may_be_missing_by(gap):
+        if found.may_be_missing_by(gap):
             yield f"{gap_words(gap)}; events of this entity may be among them"
+    yield from _refused(found)
+    yield from _not_subscribed(found)
     if any(_waits(fate) for story in found.stories for fate in story.fates):
         yield f"`events hurry {found.asked}` ends these waits now"
 
@@ -201,10 +147,12 @@ def _unknown(found: Explanation) -> Iterator[str]:
     for gap in found.gaps:
         lost = "; it may be among them" if found.may_be_missing_by(gap) else ""
         yield f"  {gap_words(gap)}{lost if gap.reason else ''}"
+    yield from (f"  {line}" for line in _refused(found))
     if found.subscribed is None:
         yield "  no notification subscription is recorded: this service may have registered none"
     else:
         yield f"  subscribed types: {', '.join(sorted(found.subscribed)) or 'none'}"
+    yield from (f"  {line}" for line in _not_subscribed(found))
     for handler in found.handlers:
         yield f"  {handler.name} wants {', '.join(sorted(handler.types))}, since {rfc3339(handler.since_ms)}"
     if not found.handlers:
@@ -226,4 +174,42 @@ def gap_words(gap: Gap) -> str:
 def _subscribed(found: Explanation, type: str) -> str:
     if found.subscribed is None or is_internal(type):
         return ""
-    return " (subscribed)" if type in found.subscribed else " (not among the subscribed types now)"
+    if type in found.subscribed:
+        return " (subscribed)"
+    since = found.left.get(type)
+    return f" (not subscribed since {rfc3339(since)})" if since else " (not among the subscribed types now)"
+
+
+def _not_subscribed(found: Explanation) -> Iterator[str]:
+    """Name the types that a handler wants and that are not subscribed: no event of them comes."""
+    wanted = {name for handler in found.handlers for name in handler.types if name != "*"}
+    for name in sorted(wanted - (found.subscribed or frozenset())):
+        if name.startswith("receiver.") or (found.subscribed is None and name not in found.left):
+            continue
+        since = found.left.get(name)
+        yield f"not subscribed to {name}" + (f" since {rfc3339(since)}" if since else "")
+
+
+def _copies(copies: Sequence[Copy]) -> Iterator[str]:
+    """Describe the notifications that were dropped because an event has their body, one line per reason."""
+    for reason in dict.fromkeys(copy.reason for copy in copies):
+        those = [copy for copy in copies if copy.reason == reason]
+        count = "a copy of it was" if len(those) == 1 else f"{len(those)} copies of it were"
+        last = max(copy.received_at_ms for copy in those)
+        yield f"{count} dropped, the last at {rfc3339(last)}: {_COPY_WORDS.get(reason, reason)}"
+
+
+def _mentions(found: Explanation) -> Iterator[str]:
+    for mention in found.mentions:
+        yield (
+            f"{rfc3339(mention.received_at_ms)}  in quarantine: {mention.stream_id} ({mention.reason}) holds "
+            f"the id {found.asked.partition(':')[2]}"
+        )
+
+
+def _refused(found: Explanation) -> Iterator[str]:
+    """Count what the endpoint refused: it is in no log, and AMPECO tries some of it again."""
+    if found.refused:
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in found.refused.items())
+        when = "in the last 24 hours" if found.at_ms is None else "within ten minutes of that"
+        yield f"the endpoint refused requests {when}: {counts}"

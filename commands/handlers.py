@@ -14,6 +14,7 @@ from commands.new_handler import new
 from commands.options import HandlerName, on_log
 from commands.outage_words import HandlerState, away_document
 from commands.output import print_json, print_line, print_table
+from commands.spans import span
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
@@ -215,21 +216,10 @@ def _bounded(text: str, is_exact: bool) -> str:
 
 
 def _age(handler: HandlerPosition) -> str:
-    """Return the age of the oldest unsettled event in its two largest units."""
+    """Return the age of the oldest unsettled event."""
     if handler.oldest_age_s is None:
         return "-"
-    seconds = handler.oldest_age_s
-    if seconds < 60:
-        return _bounded(f"{seconds:.1f} s", handler.oldest_is_exact)
-    minutes, left_s = divmod(round(seconds), 60)
-    hours, left_min = divmod(minutes, 60)
-    days, left_h = divmod(hours, 24)
-    text = f"{minutes} min {left_s} s"
-    if days:
-        text = f"{days} d {left_h} h"
-    elif hours:
-        text = f"{hours} h {left_min} min"
-    return _bounded(text, handler.oldest_is_exact)
+    return _bounded(span(handler.oldest_age_s), handler.oldest_is_exact)
 
 
 def _amounts(handler: HandlerPosition) -> str:

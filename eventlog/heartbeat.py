@@ -11,6 +11,8 @@ from eventlog.internal import DOOR, GAP_CLOSED, internal_event
 if TYPE_CHECKING:
     from eventlog.log import EventLog
 
+ALIVE_MS = 5_000  # receivers beat once a second
+
 
 class Hole(NamedTuple):
     """No receiver could accept events between these moments (Unix ms, the clock of Redis)."""
@@ -54,3 +56,13 @@ async def close_gap(
     if reply is None:
         return None
     return f"{log.lane_of(DOOR, b'')}-{reply[0].decode()}", [queue.decode() for queue in reply[1]]
+
+
+async def receivers(log: EventLog, now_ms: int, *, within_ms: int = ALIVE_MS) -> list[str]:
+    """Return the names of the receivers that beat lately, sorted.
+
+    Args:
+        now_ms: by the clock of Redis.
+    """
+    beats = await log.redis.hgetall(log.key("door"))
+    return sorted(name.decode() for name, at_ms in beats.items() if abs(now_ms - int(at_ms)) <= within_ms)

@@ -1,7 +1,7 @@
 """Periodic housekeeping. Every receiver and worker runs it; each second one process is elected to act.
 
-It wakes workers for due pairs without a drain, so a lost wake-up costs a few seconds. It also runs retention, and
-counts waiting events where the lag is not known. It announces handlers that are behind.
+It wakes workers for due pairs without a drain, so a lost wake-up costs a few seconds. It also runs retention, counts
+waiting events where the lag is not known, and notes the totals of each minute. It announces handlers that are behind.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from eventlog.behind import announce_behind
 from eventlog.lag import count_waiting
 from eventlog.log import EventLog
+from eventlog.rates import note_totals
 from eventlog.registry import handler_names
 from eventlog.retention import Keep, keep
 from eventlog.rollback import RollbackWatch
@@ -23,6 +24,7 @@ from eventlog.schedule import elect_sooner, elected, recompute, spread, sweep
 
 TICK_S = 1.0
 RECOMPUTE_S = 60.0
+NOTE_S = 5.0  # the totals of a minute are noted by the first process that tries
 BEHIND_S = 30.0  # between two checks
 KEEP_S = 10.0
 COUNT_HANDLERS = 20  # whose lag is checked per second
@@ -44,7 +46,7 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
         rules: which part of the log to keep.
     """
     loop = asyncio.get_running_loop()
-    recomputed_at_s = float("-inf")
+    recomputed_at_s = noted_at_s = float("-inf")
     recomputed_on = ""
     checked_at_s = loop.time()
     rollbacks = RollbackWatch(log)
@@ -63,6 +65,9 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                 if loop.time() - checked_at_s >= BEHIND_S:
                     checked_at_s = loop.time()
                     waker.wake(await announce_behind(log, names))
+                if loop.time() - noted_at_s >= NOTE_S:
+                    await note_totals(log)
+                    noted_at_s = loop.time()
             else:
                 await spread(log)  # the elected process and all workers may run older code
                 if rollbacks.waits:

@@ -71,6 +71,13 @@ async def lanes_kept(log: EventLog) -> int | None:
     return int(found) if found else None
 
 
+async def recorded(log: EventLog) -> dict[str, str]:
+    """Return the facts that the first claim recorded: `url` of the tenant, `lanes`, `key_rules`; empty before it."""
+    names = ("url", "lanes", _KEY_RULES)
+    found = await log.redis.hmget(log.key("tenant"), names)
+    return {name: value.decode() for name, value in zip(names, found, strict=True) if value is not None}
+
+
 async def check_rules(log: EventLog, rules_version: str) -> None:
     """Check that the log is written under these entity key rules; change nothing.
 

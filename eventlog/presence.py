@@ -10,7 +10,11 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
+
+from eventlog.text import bounded
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -45,12 +49,14 @@ class Process:
         age_ms: time since that beat.
         free: further pairs that it can work on at the same time.
         parts: by the name of each handler that it serves.
+        release: version of this program; empty if an earlier one beats.
     """
 
     name: str
     age_ms: int
     free: int
     parts: Mapping[str, Part]
+    release: str = ""
 
     @property
     def label(self) -> str:
@@ -82,7 +88,8 @@ async def beat(
         process: `host:pid:random`.
         versions: of the code, by the name of each handler that it serves.
     """
-    says = json.dumps({"free": free, "parts": {name: _packed(part) for name, part in parts.items()}})
+    said = {name: _packed(part) for name, part in parts.items()}
+    says = json.dumps({"free": free, "parts": said, "release": _release()})
     asked: list[str | int] = [log.prefix, queue, process, LIFE_MS, says]
     for item in versions.items():
         asked += item
@@ -150,4 +157,12 @@ def _process(name: str, age_ms: int, raw: bytes) -> Process:
         handler: Part(frozenset(part[0]), frozenset(part[1]), bool(part[2]), part[3])
         for handler, part in said["parts"].items()
     }
-    return Process(name, age_ms, said["free"], parts)
+    return Process(name, age_ms, said["free"], parts, bounded(str(said.get("release", ""))))
+
+
+@cache
+def _release() -> str:
+    try:
+        return version("ampeco-receiver")
+    except PackageNotFoundError:
+        return ""

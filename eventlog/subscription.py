@@ -7,7 +7,9 @@ twice, signed with two keys.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from eventlog.clock import now_ms
 from eventlog.duplicates import TWO_SINCE
 from eventlog.log import EventLog
 
@@ -18,6 +20,7 @@ class SubscriptionStore:
     def __init__(self, log: EventLog) -> None:
         self._redis = log.redis
         self._key = log.key("subscription")
+        self._left_key = log.key("left")
         self._lock_key = log.key("lock", "registration")
         self._unlock = log.scripts.unlock
 
@@ -30,16 +33,29 @@ class SubscriptionStore:
 
     async def remember(self, fields: Mapping[str, str]) -> None:
         """Replace the stored fields, except `two_since`. Call it under the lock."""
-        stale = (await self.read()).keys() - fields.keys()
+        before = await self.read()
+        stale = before.keys() - fields.keys()
         async with self._redis.pipeline(transaction=True) as changes:
             if stale:
                 changes.hdel(self._key, *stale)
             changes.hset(self._key, mapping=dict(fields))
+            self._note_types(changes, _types(before), _types(fields))
             await changes.execute()
 
     async def forget(self) -> None:
         """Delete all fields, including `two_since`."""
-        await self._redis.delete(self._key)
+        before = await self.read()
+        async with self._redis.pipeline(transaction=True) as changes:
+            changes.delete(self._key)
+            self._note_types(changes, _types(before), frozenset())
+            await changes.execute()
+
+    def _note_types(self, changes: Any, before: frozenset[str], now: frozenset[str]) -> None:
+        """Note since when a type is not subscribed any more."""
+        if gone := before - now:
+            changes.hset(self._left_key, mapping=dict.fromkeys(gone, now_ms()))
+        if now:
+            changes.hdel(self._left_key, *now)
 
     async def set_two(self, now_ms: int) -> None:
         """Record that two subscriptions of ours exist, each with its own key. Call it before creating the second.
@@ -71,3 +87,13 @@ class SubscriptionStore:
     async def unlock(self, token: str) -> None:
         """Release the lock, unless another process holds it by now."""
         await self._unlock(args=[self._lock_key, token])
+
+
+async def left_types(log: EventLog) -> dict[str, int]:
+    """Return the types that were subscribed and are no longer, and since when (Unix ms)."""
+    found = await log.redis.hgetall(log.key("left"))
+    return {name.decode(): int(since) for name, since in found.items()}
+
+
+def _types(fields: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(fields["types"].split(",")) if fields.get("types") else frozenset()

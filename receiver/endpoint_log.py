@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from eventlog.log import Answer
+from receiver.endpoint_notes import EndpointNotes
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
 
@@ -39,6 +40,7 @@ class EndpointLog:
         self._counts: Counter[str] = Counter()
         self._duplicates: Counter[str] = Counter()
         self._append_errors: Counter[str] = Counter()
+        self.notes = EndpointNotes()
         self._second = 0.0
         self._written = 0
         self._unwritten = 0
@@ -75,6 +77,7 @@ class EndpointLog:
     def refused(self, reason: str) -> None:
         """Count a refused request; log it unless there were many in this second."""
         self._metrics.refused(reason)
+        self.notes.refused(reason)
         now = self._clock()
         if now - self._second >= 1.0:
             self._second, self._written = now, 0

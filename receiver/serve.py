@@ -10,7 +10,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from eventlog.connection import credentials
 from eventlog.connection.connect import connect, end_tasks
 from eventlog.durability import DurabilityUnknown, replicas_of, shortfall, unguarded_master
 from eventlog.housekeeping import tick_forever
-from eventlog.log import EventLog
+from eventlog.log import AppendReply, Element, EventLog
 from eventlog.operation.handlers import released_types
 from eventlog.readiness import try_append
 from eventlog.server import server
@@ -97,7 +97,7 @@ class Receiver:
             may_evict=settings.may_evict,
         )
         self._recollection = Recollection(self._log, self._waker.wake, self._metrics)
-        self._commit = GroupCommit(self._recollection.append, self._endpoint_log)
+        self._commit = GroupCommit(self._append, self._endpoint_log)
         self._metrics.waiting_bytes.set_function(lambda: self._commit.waiting_bytes)
         self._verifier = Verifier(
             settings.accepted_keys,
@@ -213,6 +213,12 @@ class Receiver:
             Connections("admin", limits, metrics=metrics),
         )
 
+    async def _append(self, elements: Sequence[Element]) -> AppendReply:
+        """Append a batch, remember what was accepted, and note what was dropped."""
+        reply = await self._recollection.append(elements)
+        self._endpoint_log.notes.dropped(elements, reply.answers)
+        return reply
+
     async def _report(self) -> dict[str, Any]:
         return self._health.report(self._verifier.key_ids)
 
@@ -227,6 +233,9 @@ class Receiver:
                     if await self._recollection.check():
                         await self._check_durability()
                     await self._heartbeat.beat()
+            if self._health.redis == "ok":
+                with contextlib.suppress(RedisError, OSError):
+                    await self._endpoint_log.notes.write(self._log)
             self._endpoint_log.flush()
             # For the shared counts of several processes.
             self._metrics.waiting_bytes.set(self._commit.waiting_bytes)

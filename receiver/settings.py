@@ -7,7 +7,7 @@ This module opens no connection and knows nothing of handlers.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -355,18 +355,24 @@ def is_secret(name: str) -> bool:
 
 
 def load(
-    environ: Mapping[str, str], *, need: Iterable[str] = (), defaults: Mapping[str, str] | None = None
+    environ: Mapping[str, str],
+    *,
+    need: Iterable[str] = (),
+    defaults: Mapping[str, str] | None = None,
+    without: Collection[str] = (),
 ) -> Settings:
     """Read and check all settings.
 
     Args:
         need: names that the command demands; the API token satisfies `AWR_SIGNING_KEYS`.
         defaults: defaults of this command that differ from the general ones.
+        without: names that are read as if they were not set.
 
     Raises:
         SettingsError: the first fault found.
     """
-    values = {name: given.text for name, given in given_values(environ).items()}
+    environ = {name: text for name, text in environ.items() if name not in without}
+    values = {name: given.text for name, given in given_values(environ, without).items()}
     try:
         settings = Settings.model_validate(
             {"AWR_DATA_DIR": state_folder(environ), **(defaults or {}), **values}
@@ -418,9 +424,9 @@ def demand(settings: Settings, need: Iterable[str]) -> None:
             )
 
 
-def given_values(environ: Mapping[str, str]) -> dict[str, Given]:
+def given_values(environ: Mapping[str, str], without: Collection[str] = ()) -> dict[str, Given]:
     """Return what is set, unparsed: name -> text and source. Raises what `settings_source.read` raises."""
-    return settings_source.read(environ, FIELDS)
+    return settings_source.read(environ, FIELDS, without)
 
 
 def _first_fault(error: ValidationError) -> SettingsError:

@@ -34,8 +34,13 @@ class Given:
     source: str
 
 
-def read(environ: Mapping[str, str], known: Collection[str]) -> dict[str, Given]:
+def read(
+    environ: Mapping[str, str], known: Collection[str], without: Collection[str] = ()
+) -> dict[str, Given]:
     """Return the unparsed value of every setting that is set, by its name.
+
+    Args:
+        without: names of files that are left out.
 
     Raises:
         SettingsError: an unknown name, an empty value, a name set in both places, or a service link.
@@ -45,7 +50,7 @@ def read(environ: Mapping[str, str], known: Collection[str]) -> dict[str, Given]
         if name.startswith(PREFIX) and _is_setting(name, text, known):
             given[name] = Given(_usable(name, text, environ), "env")
     if SECRETS_DIR in given:
-        for name, text in _read_files(Path(given[SECRETS_DIR].text), known).items():
+        for name, text in _read_files(Path(given[SECRETS_DIR].text), known, without).items():
             if name in given:
                 raise SettingsError(
                     name, f"is set in the environment and in {SECRETS_DIR}", "remove one of them"
@@ -92,11 +97,11 @@ def _is_setting(name: str, text: str, known: Collection[str]) -> bool:
     raise SettingsError(name, "unknown setting", f"did you mean {near[0]}?" if near else "unset it")
 
 
-def _read_files(folder: Path, known: Collection[str]) -> dict[str, str]:
+def _read_files(folder: Path, known: Collection[str], without: Collection[str]) -> dict[str, str]:
     texts: dict[str, str] = {}
     try:
         for path in sorted(folder.iterdir()):
-            if path.name.startswith(PREFIX) and path.is_file():
+            if path.name.startswith(PREFIX) and path.name not in without and path.is_file():
                 texts[path.name] = path.read_bytes().decode(errors="surrogateescape")
     except OSError as error:
         raise SettingsError(

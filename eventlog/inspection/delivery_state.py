@@ -33,6 +33,7 @@ class EventFacts:
         key: entity key; None when the event has none, or it is no longer known.
         key_id: the key that verified it; empty for our own events.
         kept: whether it is still in its lane.
+        fingerprint: of its body, equal for equal bodies; empty unless it is kept.
     """
 
     lane: int
@@ -44,6 +45,7 @@ class EventFacts:
     key_id: str | None = None
     marks: tuple[str, ...] = ()
     kept: bool = False
+    fingerprint: str = ""
 
     @property
     def event_id(self) -> str:

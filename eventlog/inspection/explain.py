@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from eventlog.errors import UnknownName
 from eventlog.inspection.delivery_state import HandlerFacts
+from eventlog.inspection.endpoint_records import Mention, copies_of_entity, mentions
 from eventlog.inspection.gaps import Gap, recorded_gaps
 from eventlog.inspection.moment import at_once
 from eventlog.inspection.timeline import Story, of_entity, of_event
@@ -23,7 +24,8 @@ from eventlog.outages import known_outages
 from eventlog.presence import settled_per_s
 from eventlog.record import id_order
 from eventlog.registry import served_ms
-from eventlog.subscription import SubscriptionStore
+from eventlog.subscription import SubscriptionStore, left_types
+from eventlog.turned_away import HOUR_MS, KEEP_HOURS, SLOT_MS, Copy, refused_between
 from eventlog.usage import Standing, standing
 
 _EVENT = re.compile(r"([0-9]{1,4})-([0-9]{1,19}-[0-9]{1,19})")
@@ -58,6 +60,10 @@ class Explanation:
         subscribed: types of our notification subscription; None when the log remembers none.
         gaps: the last ones, or those near the time in question; of each reason.
         behind: by handler, for those for which an event of the stories waits.
+        left: types that are not subscribed any more, and since when.
+        refused: requests that the endpoint refused near the time in question, or in the last day, by reason.
+        copies: dropped copies of the entity's events that are no longer kept.
+        mentions: quarantined bodies that hold the entity's id.
     """
 
     asked: str
@@ -73,11 +79,16 @@ class Explanation:
     gaps: tuple[Gap, ...]
     standing: Standing | None
     behind: Mapping[str, Behind] = field(default_factory=dict)
+    left: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
+    copies: tuple[Copy, ...] = ()
+    mentions: tuple[Mention, ...] = ()
 
     @property
     def is_known(self) -> bool:
         """Return whether the log has any trace of it."""
-        return self.quarantined is not None or any(s.event.kept or s.fates for s in self.stories)
+        has_story = any(s.event.kept or s.fates for s in self.stories)
+        return has_story or self.quarantined is not None or bool(self.copies or self.mentions)
 
     def may_be_missing_by(self, gap: Gap) -> bool:
         """Return whether the event, or events of the entity that would still be kept, may be lost by a gap."""
@@ -104,6 +115,8 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
     stories: tuple[Story, ...] = ()
     lane: int | None = None
     around_ms: int | None = None
+    copies: tuple[Copy, ...] = ()
+    about: tuple[Mention, ...] = ()
     if found := _EVENT.fullmatch(asked):
         lane = int(found[1])
         stories = (await of_event(log, lane, found[2], wanted, now_ms),)
@@ -113,7 +126,11 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
         around_ms = id_order(asked)[0]
     elif ":" in asked:
         lane = log.lane_of(asked, b"")
-        stories = await of_entity(log, lane, asked, wanted, now_ms)
+        dropped = await copies_of_entity(log, asked)
+        stories = await of_entity(log, lane, asked, wanted, now_ms, dropped)
+        kept = {story.event.fingerprint for story in stories}
+        copies = tuple(copy for copy in dropped if copy.fingerprint not in kept)
+        about = tuple(await mentions(log, asked))
     else:
         raise UnknownName(
             f"{asked!r} is neither the id of an event, such as 3-1764000000000-0, nor an entity, such as session:4711"
@@ -134,6 +151,10 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
         gaps=tuple(_shown(await recorded_gaps(log), around_ms)),
         standing=await standing(log),
         behind=await _behind(log, stories),
+        left=await left_types(log),
+        refused=await _refused(log, around_ms, now_ms),
+        copies=copies,
+        mentions=about,
     )
 
 
@@ -183,6 +204,14 @@ async def _behind(log: EventLog, stories: Sequence[Story]) -> dict[str, Behind]:
         for found in await log.handlers()
         if found.name in waits
     }
+
+
+async def _refused(log: EventLog, around_ms: int | None, now_ms: int) -> dict[str, int]:
+    if around_ms is None:
+        return await refused_between(log, now_ms - KEEP_HOURS * HOUR_MS, now_ms)
+    if not now_ms - KEEP_HOURS * HOUR_MS <= around_ms <= now_ms + SLOT_MS:
+        return {}
+    return await refused_between(log, around_ms - SLOT_MS, around_ms + SLOT_MS)
 
 
 def _shown(gaps: Sequence[Gap], around_ms: int | None) -> Iterator[Gap]:

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom,no-writes
 -- A page of the entries of one stream whose fields meet all conditions, without the bodies.
 -- ARGV: stream, first id to read, most to read, number of conditions, for each: field, 'is' or 'has', value; then the
---   fields to return
+--   fields to return; 'sha1(b)' is the fingerprint of the body
 -- Returns: last id that was read ('' = none), whether that was all, what was found: id, bytes of its body, fields.
 local stream, from, looks, conditions = take(), take(), take_number(), {}
 for i = 1, take_number() do conditions[i] = take(3) end
@@ -28,7 +28,9 @@ while looked < looks do
     for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
     if fits(fields) then
       local given = {entry[1], #(fields.b or '')}
-      for _, name in ipairs(returned) do given[#given + 1] = fields[name] or '' end
+      for _, name in ipairs(returned) do
+        given[#given + 1] = name == 'sha1(b)' and redis.sha1hex(fields.b or '') or fields[name] or ''
+      end
       found[#found + 1] = given
     end
     scanned = entry[1]

@@ -97,9 +97,10 @@ def test_explain_speaks_to_people_and_to_programs(cli, stored):
 def test_explain_and_show_say_why_an_event_may_be_a_repetition(cli, stored):
     first, again = (asyncio.run(stored.append("twice")) for _ in range(2))
     why = "an equal body came before, and no time in it tells the two apart"
-    assert f"it may be a repetition: {why}" in cli("explain", again)[1]
+    assert f"it may be a repetition: {why}; that was {first}" in cli("explain", again)[1]
+    assert cli.json("explain", again)["events"][0]["repeats"] == first
     assert "repetition" not in cli("explain", first)[1]
-    assert "(may be a repetition: no-own-time)" in cli("explain", "session:1")[1]
+    assert f"(may be a repetition: no-own-time, of {first})" in cli("explain", "session:1")[1]
     assert cli.json("explain", again)["events"][0]["maybe_repeat"] == "no-own-time"
     assert cli.json("explain", first)["events"][0]["maybe_repeat"] is None
     assert f"maybe_repeat: {why}" in cli("events", "show", again)[1]

@@ -18,6 +18,7 @@ Document = dict[str, Any]
 Check = Callable[[list[Document]], Iterator[str]]
 
 WORKLOADS = ("Deployment", "StatefulSet")
+WITH_PODS = (*WORKLOADS, "Job")
 # Fields that have to be there; no schema of these kinds is at hand, and nothing here has run them.
 CUSTOM: dict[str, tuple[str, ...]] = {
     "HTTPRoute": ("parentRefs", "rules"),
@@ -32,7 +33,7 @@ def written(folder: Path) -> list[Document]:
     """The documents of a kustomization, from its files alone."""
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
     unknown = set(kustomization) - {
-        *("apiVersion", "kind", "namespace", "resources", "replicas", "images"),
+        *("apiVersion", "kind", "namespace", "resources", "components", "replicas", "images"),
         *("configMapGenerator", "secretGenerator"),
     }
     if unknown:
@@ -40,7 +41,7 @@ def written(folder: Path) -> list[Document]:
             f"{folder}/kustomization.yaml: cannot read {', '.join(sorted(unknown))} without kubectl"
         )
     documents: list[Document] = []
-    for resource in kustomization["resources"]:
+    for resource in [*kustomization["resources"], *kustomization.get("components", [])]:
         path = folder / resource
         documents += written(path) if path.is_dir() else documents_of(path.read_text())
     for kind, generator in (("ConfigMap", "configMapGenerator"), ("Secret", "secretGenerator")):
@@ -93,10 +94,10 @@ def name_of(document: Document) -> str:
     return f"{document['kind']}/{document['metadata']['name']}"
 
 
-def pods(documents: Iterable[Document]) -> Iterator[tuple[str, Document]]:
-    """Every pod template with the name of its workload."""
+def pods(documents: Iterable[Document], kinds: tuple[str, ...] = WITH_PODS) -> Iterator[tuple[str, Document]]:
+    """Every pod template with the name of its workload or Job."""
     for document in documents:
-        if document["kind"] in WORKLOADS:
+        if document["kind"] in kinds:
             yield name_of(document), document["spec"]["template"]
 
 
@@ -210,7 +211,7 @@ def _backends(document: Document) -> Iterator[tuple[str, str | int]]:
 def port_faults(documents: list[Document]) -> Iterator[str]:
     """Find ports on which nothing listens, admin ports in a Service, and Services that would set AWR_ variables."""
     offered: dict[str, list[Document]] = {}
-    for name, pod in pods(documents):
+    for name, pod in pods(documents, WORKLOADS):
         for container in pod["spec"]["containers"]:
             ports = container["ports"]
             offered.setdefault(name, []).extend(ports)
@@ -230,7 +231,7 @@ def port_faults(documents: list[Document]) -> Iterator[str]:
             yield f"{name}: a Service of this name makes Kubernetes write AWR_ variables into pods"
         behind = [
             port
-            for workload, pod in pods(documents)
+            for workload, pod in pods(documents, WORKLOADS)
             if spec["selector"].items() <= pod["metadata"]["labels"].items()
             for port in offered[workload]
         ]
@@ -295,7 +296,7 @@ def reference_faults(documents: list[Document], *, elsewhere: frozenset[str] = f
                 used.add(f"ConfigMap/{source['configMap']['name']}")
         yield from (f"{name}: refers to {missing}, which is not there" for missing in sorted(used - known))
     for document in documents:
-        if document["kind"] not in WORKLOADS:
+        if document["kind"] not in WITH_PODS:
             continue
         spec = document["spec"]
         claims = {claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])}

@@ -137,9 +137,8 @@ def test_every_file_is_used() -> None:
 
 def test_image_is_of_this_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    images = {
-        c["image"] for _, pod in manifests.pods(manifests.written(BASE)) for c in pod["spec"]["containers"]
-    }
+    documents = manifests.written(BASE) + manifests.written(DEPLOY / "components" / "doctor")
+    images = {c["image"] for _, pod in manifests.pods(documents) for c in pod["spec"]["containers"]}
     assert images == {f"ampeco-receiver:{version}"}
 
 
@@ -230,6 +229,27 @@ def test_overlay_of_the_operators_guide_works(read: Read, tmp_path: Path) -> Non
     assert list(manifests.reference_faults(documents, elsewhere=OPERATORS_SECRET)) == []
     for environment in _environments(documents, tmp_path).values():
         load(environment, need={"AWR_TENANT_URL", "AWR_PUBLIC_URL"})
+
+
+@both_ways
+def test_the_doctor_is_a_job_of_an_overlay(read: Read, tmp_path: Path) -> None:
+    """It gets settings, secrets and image of the overlay, and has time for all of its checks."""
+    from commands.doctor.examination import CHECK_S, CHECKS
+    from receiver.settings import load
+
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    path = tmp_path / "deploy" / "overlays" / "dev" / "kustomization.yaml"
+    path.write_text(path.read_text() + "components:\n  - ../../components/doctor\n")
+    documents = read(path.parent)
+    for check in manifests.CHECKS:
+        assert list(check(documents)) == []
+    assert list(manifests.reference_faults(documents)) == []
+    (job,) = [document for document in documents if document["kind"] == "Job"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    receiver = _receiver(documents)["spec"]["template"]["spec"]["containers"][0]
+    assert (container["args"], container["image"]) == (["doctor"], receiver["image"])
+    assert job["spec"]["activeDeadlineSeconds"] > CHECK_S * len(CHECKS)
+    load(_environments(documents, tmp_path)["Job/ampeco-receiver-doctor"], need={"AWR_REDIS_URL"})
 
 
 def _base() -> list[Document]:

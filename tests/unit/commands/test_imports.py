@@ -43,6 +43,7 @@ EVERYTHING = {*SERVING, "ampeco", "asyncio", "eventlog", "hiredis", "pydantic", 
         ("handlers list", SERVING),
         ("explain session:1", SERVING),
         ("events list", SERVING),
+        ("status", SERVING),
     ],
 )
 def test_a_short_command_imports_nothing_heavy(words, heavy):

@@ -1,0 +1,62 @@
+"""What needs a person now, as sentences that end with what to do. Pure: it judges one overview."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from commands.explain_text import gap_words
+
+if TYPE_CHECKING:
+    from eventlog.inspection.overview import Overview
+
+_OLD_S = 600.0
+_DAY_MS = 86_400_000
+_SILENT_MS = 3_600_000
+
+
+def needs(found: Overview) -> list[str]:
+    """Return what needs a person, the most urgent first."""
+    return [*_of_the_log(found), *_of_the_endpoint(found), *_of_handlers(found)]
+
+
+def _of_the_log(found: Overview) -> Iterator[str]:
+    server = found.server
+    if found.standing is not None and found.standing.full:
+        yield f"the log is full, so events are refused: {found.standing.full}"
+    if server.policy not in (None, "noeviction"):
+        yield f"Redis may delete events (maxmemory-policy {server.policy}): set noeviction"
+    if server.keeps_file is False:
+        yield "Redis keeps no append-only file, so its restart loses events: set appendonly yes"
+    if server.file_fault:
+        yield f"Redis cannot write its file ({server.file_fault}): check its disk"
+
+
+def _of_the_endpoint(found: Overview) -> Iterator[str]:
+    if found.claimed and not found.receivers:
+        yield "no receiver is alive, so nothing is accepted: start one"
+    if found.newest_ms is not None and found.at_ms - found.newest_ms > _SILENT_MS:
+        hours = (found.at_ms - found.newest_ms) / _SILENT_MS
+        yield f"no event has arrived for {hours:.1f} hours: `doctor` checks the registration and the callback URL"
+    for gap in found.gaps:
+        if gap.reason and found.at_ms - gap.to_ms < _DAY_MS:
+            yield f"{gap_words(gap)}: `explain` names the entities that are concerned"
+    if found.quarantined:
+        yield f"{found.quarantined:,} bodies are in quarantine: `quarantine list` shows why; then `quarantine retry`"
+
+
+def _of_handlers(found: Overview) -> Iterator[str]:
+    if found.handlers and not found.processes:
+        yield "no worker is alive, so nothing is handled: start one"
+        return
+    for handler in found.handlers:
+        name, pause = handler.name, found.paused.get(handler.name)
+        if pause is not None:
+            reason = f" ({pause.reason})" if pause.reason else ""
+            yield f"{name} is paused{reason}: `handlers resume {name}` when that is over"
+        elif not handler.isolation and not found.served_by(name) and (handler.waiting or handler.open):
+            yield f"no live worker serves {name}: start one with its plugin, or `handlers retire {name}`"
+        elif handler.oldest_age_s is not None and handler.oldest_age_s > _OLD_S:
+            yield f"{name} has an event that waits for {handler.oldest_age_s / 60:.0f} minutes: `explain` says why"
+        if handler.dead:
+            yield f"{name} has {handler.dead:,} dead letters: `dead list --handler {name}`"

@@ -1,0 +1,1 @@
+"""`doctor`: checks of a deployment, one module per subject; each check is a function that returns a finding."""

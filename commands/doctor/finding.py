@@ -1,0 +1,52 @@
+"""What a check finds: a status, what is so, and what to do about it. No text of it holds a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
+
+Status: TypeAlias = Literal["ok", "warn", "fault", "unknown"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check.
+
+    Attributes:
+        what: what is so, in a few words.
+        fix: what to do about it; empty for `ok`.
+    """
+
+    status: Status
+    what: str
+    fix: str = ""
+
+
+class NotChecked(Exception):
+    """A check lacks what it needs: a setting, or what an earlier check found broken. The text says what."""
+
+
+_About = TypeVar("_About")
+Check: TypeAlias = Callable[[_About], Awaitable[Finding]]
+"""Returns a finding. May raise NotChecked, and what Redis and AMPECO raise; both end as a finding, too."""
+
+
+def ok(what: str) -> Finding:
+    """Nothing is wrong."""
+    return Finding("ok", what)
+
+
+def warn(what: str, fix: str) -> Finding:
+    """It works, but not as it should, or not for long."""
+    return Finding("warn", what, fix)
+
+
+def fault(what: str, fix: str) -> Finding:
+    """Something is broken, or breaks a promise."""
+    return Finding("fault", what, fix)
+
+
+def unknown(what: str, fix: str = "") -> Finding:
+    """It cannot be found out from here."""
+    return Finding("unknown", what, fix)

@@ -1,0 +1,157 @@
+"""Checks of AMPECO: does the tenant answer, what may the token do, is the notification subscription right?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ampeco.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
+from commands.doctor.finding import Finding, NotChecked, fault, ok, unknown, warn
+
+if TYPE_CHECKING:
+    from commands.doctor.deployment import Deployment
+    from receiver.registration import Plan
+
+_READS = {
+    "charge points": "/public-api/resources/charge-points/v2.0",
+    "sessions": "/public-api/resources/sessions/v1.0",
+    "transactions": "/public-api/resources/transactions/v1.0",
+    "users": "/public-api/resources/users/v1.0",
+}
+
+
+async def tenant(about: Deployment) -> Finding:
+    """Does the tenant answer, and does the log belong to it?"""
+    import httpx2
+
+    from ampeco import base_url
+    from eventlog.connection.credentials import without_login
+    from eventlog.ownership import recorded
+
+    url = about.needed("AWR_TENANT_URL")
+    try:
+        answer = await about.front_page()
+    except (httpx2.HTTPError, TimeoutError, OSError) as error:
+        return fault(
+            f"does not answer ({type(error).__name__})",
+            "check AWR_TENANT_URL, DNS, firewall and proxy; for a wrong certificate, the CA certificates here",
+        )
+    if answer.status >= 500:
+        return warn(f"answers {answer.status}", "wait; AMPECO's status page may say more")
+    try:
+        known = await recorded(await about.log())
+    except NotChecked:
+        known = {}
+    if known.get("url") not in (None, url):
+        return fault(
+            f"the log belongs to {without_login(known['url'])}, not to {url}",
+            "set AWR_KEY_PREFIX or AWR_REDIS_URL to a log of its own",
+        )
+    if known.get("lanes") not in (None, str(about.settings.lanes)):
+        return fault(
+            f"the log has {known['lanes']} lanes, AWR_LANES is {about.settings.lanes}",
+            f"set AWR_LANES={known['lanes']}",
+        )
+    if base_url.in_clear(url):
+        return warn("answers, but over http: the token is readable on its way", "use https")
+    return ok(
+        "answers" + (", and the log is its own" if "url" in known else ", and the log is not claimed yet")
+    )
+
+
+async def token(about: Deployment) -> Finding:
+    """Does AMPECO accept the API token?"""
+    if about.settings.registration == "off" and about.settings.api_token is None:
+        return ok("none is set, and AWR_REGISTER is off")
+    try:
+        await about.subscriptions()
+    except Unauthorized:
+        return fault(
+            "AMPECO refuses it (401): it is unknown or was revoked", "make a token in AMPECO's back office"
+        )
+    except Forbidden:
+        return ok("AMPECO knows it; what it may not do follows")
+    except Unreachable as error:
+        raise NotChecked(f"the tenant does not answer ({error.reason})") from None
+    except ApiError as error:
+        return unknown(f"AMPECO answers {error.status or error.reason}", "try again")
+    return ok("AMPECO accepts it")
+
+
+async def token_rights(about: Deployment) -> Finding:
+    """What may the owner of the token do? AMPECO names no owner; so a few reads are tried."""
+    allowed: list[str] = []
+    refused: list[str] = []
+    try:
+        await about.subscriptions()
+        allowed.append("notification subscriptions")
+    except Forbidden:
+        refused.append("notification subscriptions")
+    for name, path in _READS.items():
+        try:
+            await about.client().call("GET", path, query={"per_page": 1})
+        except Forbidden:
+            refused.append(name)
+        except NotFound:
+            continue  # an older tenant
+        else:
+            allowed.append(name)
+    what = f"its owner may read {', '.join(allowed) or 'nothing of what was tried'}"
+    if not refused:
+        return ok(f"{what}; AMPECO says neither who that is nor which actions it may call")
+    what = f"{what}, and may not read {', '.join(refused)} (403)"
+    fix = "give the admin who owns the token the permission, in AMPECO's back office"
+    if "notification subscriptions" in refused and about.settings.registration != "off":
+        return fault(what, f"{fix}, or set AWR_REGISTER=off")
+    return warn(what, f"{fix}, if handlers need it")
+
+
+async def registration(about: Deployment) -> Finding:
+    """Does our notification subscription exist, for all types that handlers want, with a key that is accepted?"""
+    if about.settings.registration == "off":
+        return ok("AWR_REGISTER is off, so nothing is registered from here")
+    plan, key_id = await _difference(about)
+    if not plan.types:
+        return warn(
+            "no handler wants a type, so nothing is registered", "start a worker, or set AWR_NOTIFICATIONS"
+        )
+    if plan.keep is None:
+        return fault(
+            "AMPECO has no notification subscription for our callback URL",
+            "start a receiver: it subscribes; its log line notification_subscription.failed says why it cannot",
+        )
+    if key_id and key_id not in {key.key_id for key in about.settings.accepted_keys}:
+        return fault(
+            f"subscription {plan.keep} is signed with the key {key_id}, which is not accepted",
+            "add that key to AWR_SIGNING_KEYS, or subscribe again with a token that is accepted",
+        )
+    if plan.change:
+        return warn(
+            f"subscription {plan.keep} is not as handlers want it: {len(plan.types)} types are wanted",
+            "a running receiver changes it within minutes; its log says why it cannot",
+        )
+    if plan.extras:
+        return warn(
+            f"{len(plan.extras)} further subscriptions have our callback URL: every event comes several times",
+            "remove them in AMPECO's back office, unless a rotation of keys is under way",
+        )
+    return ok(f"subscription {plan.keep} has {len(plan.types)} types")
+
+
+async def _difference(about: Deployment) -> tuple[Plan, str]:
+    """Return what a receiver would change at AMPECO, and the id of the key of our subscription."""
+    from eventlog.subscription import SubscriptionStore
+    from receiver.registration import one_spelling, reconcile
+
+    url, log = about.settings.callback_url, await about.log()
+    if url is None:
+        raise NotChecked(f"AWR_PUBLIC_URL is {_why_not(about)}")
+    existing = await about.subscriptions()
+    pinned = about.settings.notifications
+    wanted = one_spelling(await log.wants() if pinned is None else [frozenset((name,)) for name in pinned])
+    remembered = await SubscriptionStore(log).read()
+    plan = reconcile(existing, wanted, url, known_id=remembered.get("id"))
+    return plan, remembered.get("key_id", "") if remembered.get("id") == plan.keep else ""
+
+
+def _why_not(about: Deployment) -> str:
+    return "refused" if any(error.setting == "AWR_PUBLIC_URL" for error in about.refused) else "not set"

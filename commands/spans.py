@@ -1,0 +1,15 @@
+"""Spans of time in words: the two largest units."""
+
+from __future__ import annotations
+
+
+def span(seconds: float) -> str:
+    """Return a span such as `4.2 s`, `3 min 5 s`, `2 h 10 min` or `1 d 4 h`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, left_s = divmod(round(seconds), 60)
+    hours, left_min = divmod(minutes, 60)
+    days, left_h = divmod(hours, 24)
+    if days:
+        return f"{days} d {left_h} h"
+    return f"{hours} h {left_min} min" if hours else f"{minutes} min {left_s} s"

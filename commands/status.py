@@ -1,0 +1,223 @@
+"""`status`: one screen about a deployment, from what the log knows; it reads no event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands import options, prepare
+from commands.attention import needs
+from commands.options import on_log
+from commands.output import print_fields, print_json, print_line, print_table
+from commands.spans import span
+from eventlog.clock import rfc3339
+
+if TYPE_CHECKING:
+    from eventlog.inspection.overview import Overview
+    from eventlog.registry import HandlerPosition
+
+_HEADS = ["handler", "state", "waiting", "oldest", "retrying", "open", "dead", "per s", "served by"]
+_MIB = 1 << 20
+_DAY_MS = 86_400_000
+
+
+@click.command()
+@options.as_json
+def status(as_json: bool) -> None:
+    """Show the state of the deployment on one screen, and what needs a person now.
+
+    It shows what the log knows, so it needs Redis and not the tenant; `doctor` checks both. The exit code is 3 when
+    Redis does not answer.
+    """
+    from eventlog.inspection.overview import overview
+
+    found = on_log(prepare(logs=False), overview)
+    if as_json:
+        print_json(document(found))
+        return
+    print_fields(fields(found))
+    if found.handlers:
+        print_line("")
+        print_table(_HEADS, [_cells(found, handler) for handler in found.handlers])
+    print_line("")
+    urgent = needs(found)
+    print_line("needs attention:" if urgent else "nothing needs attention")
+    for line in urgent:
+        print_line(f"    {line}")
+
+
+def fields(found: Overview) -> dict[str, object]:
+    """Return the upper part of the screen."""
+    return {
+        "tenant": found.claimed.get("url") or None,
+        "registration": _registration(found),
+        "last event": _last_event(found),
+        "accepted": _accepted(found),
+        "refused": ", ".join(f"{reason} {count:,}" for reason, count in found.refused.items())
+        or "none in 24 hours",
+        "receivers": f"{len(found.receivers)} alive",
+        "workers": [
+            f"{process.label} serves {', '.join(sorted(process.parts)) or 'nothing'}"
+            for process in found.processes
+        ]
+        or "none alive",
+        "gaps": _gaps(found),
+        "quarantine": f"{found.quarantined:,} bodies",
+        "redis": _redis(found),
+        "log": _log(found),
+    }
+
+
+def document(found: Overview) -> dict[str, Any]:
+    """Return everything as a JSON document."""
+    from eventlog.rates import per_minute
+    from eventlog.usage import describe
+
+    server, gaps = found.server, _lately(found)
+    return {
+        "at": rfc3339(found.at_ms),
+        "tenant": found.claimed.get("url") or None,
+        "registration": {
+            "id": found.subscription.get("id"),
+            "types": _types(found),
+            "callback_url": found.subscription.get("callback_url"),
+            "key_id": found.subscription.get("key_id") or None,
+        }
+        if found.subscription
+        else None,
+        "last_event_at": None if found.newest_ms is None else rfc3339(found.newest_ms),
+        "accepted": {
+            "total": found.samples[-1].accepted,
+            "per_minute": per_minute(found.samples, 5),
+            "per_minute_last_hour": per_minute(found.samples, 60),
+        },
+        "refused_last_24_hours": dict(found.refused),
+        "receivers": list(found.receivers),
+        "workers": [
+            {
+                "process": process.label,
+                "release": process.release or None,
+                "handlers": sorted(process.parts),
+                "lanes": sum(len(part.held | part.ending) for part in process.parts.values()),
+            }
+            for process in found.processes
+        ],
+        "handlers": [_handler_document(found, handler) for handler in found.handlers],
+        "gaps": [
+            {"from": rfc3339(gap.from_ms), "to": rfc3339(gap.to_ms), "reason": gap.reason or None}
+            for gap in gaps
+        ],
+        "quarantined": found.quarantined,
+        "redis": {
+            "product": server.product,
+            "role": server.role,
+            "append_only_file": server.keeps_file,
+            "appendfsync": server.fsync,
+            "maxmemory_policy": server.policy,
+            "used_memory": server.used_memory,
+            "maxmemory": server.max_memory,
+            "replicas": server.replicas,
+            "evicted_keys": server.evicted_keys,
+        },
+        "log": None if found.standing is None else describe(found.standing),
+        "needs_attention": needs(found),
+    }
+
+
+def _handler_document(found: Overview, handler: HandlerPosition) -> dict[str, Any]:
+    pause = found.paused.get(handler.name)
+    return {
+        "name": handler.name,
+        "waiting": handler.waiting,
+        "waiting_is_exact": handler.waiting_is_exact,
+        "oldest_age_s": handler.oldest_age_s,
+        "oldest_is_exact": handler.oldest_is_exact,
+        "open": handler.open,
+        "retrying": found.retrying.get(handler.name, 0),
+        "failed_attempts": handler.stats.get("retried", 0),
+        "dead": handler.dead,
+        "per_s": round(found.per_s(handler.name), 1),
+        "served_by": found.served_by(handler.name),
+        "paused": None if pause is None else {"since": rfc3339(pause.since_ms), "reason": pause.reason},
+    }
+
+
+def _cells(found: Overview, handler: HandlerPosition) -> tuple[object, ...]:
+    served = found.served_by(handler.name)
+    state = "paused" if handler.name in found.paused else "running" if served else "not served"
+    if handler.isolation and state == "not served":
+        state = "isolated"
+    return (
+        handler.name,
+        state,
+        _bound(f"{handler.waiting:,}", handler.waiting_is_exact),
+        None if handler.oldest_age_s is None else _bound(span(handler.oldest_age_s), handler.oldest_is_exact),
+        found.retrying.get(handler.name, 0),
+        handler.open,
+        handler.dead,
+        f"{found.per_s(handler.name):,.1f}",
+        " ".join(served),
+    )
+
+
+def _bound(text: str, is_exact: bool) -> str:
+    return text if is_exact else f"≤ {text}"
+
+
+def _types(found: Overview) -> list[str]:
+    types = found.subscription.get("types", "")
+    return types.split(",") if types else []
+
+
+def _registration(found: Overview) -> str:
+    if not found.subscription:
+        return "none is recorded"
+    key_id = found.subscription.get("key_id")
+    signed = f", signed with key {key_id}" if key_id else ""
+    return f"subscription {found.subscription.get('id', '?')} with {len(_types(found))} types{signed}"
+
+
+def _last_event(found: Overview) -> str:
+    if found.newest_ms is None:
+        return "none yet"
+    return f"{rfc3339(found.newest_ms)}, {span((found.at_ms - found.newest_ms) / 1000)} ago"
+
+
+def _accepted(found: Overview) -> str:
+    from eventlog.rates import per_minute
+
+    total = f"{found.samples[-1].accepted:,} since the log was made"
+    lately, hour = per_minute(found.samples, 5), per_minute(found.samples, 60)
+    if lately is None or hour is None:
+        return f"{total}; the rate is known after a minute"
+    return f"{lately:,.0f} per minute ({hour:,.0f} in the last hour), {total}"
+
+
+def _lately(found: Overview) -> list[Any]:
+    return [gap for gap in found.gaps if found.at_ms - gap.to_ms < _DAY_MS]
+
+
+def _gaps(found: Overview) -> str:
+    lately = _lately(found)
+    if not lately:
+        return "none in 24 hours"
+    last = lately[-1]
+    return f"{len(lately)} in 24 hours, the last from {rfc3339(last.from_ms)} to {rfc3339(last.to_ms)}"
+
+
+def _redis(found: Overview) -> str:
+    server = found.server
+    kept = {True: "append-only file", False: "no append-only file", None: "file unknown"}[server.keeps_file]
+    fsync = f" ({server.fsync})" if server.fsync and server.keeps_file else ""
+    limit = f" of {server.max_memory / _MIB:,.0f} MiB" if server.max_memory else ", no maxmemory"
+    memory = "" if server.used_memory is None else f", {server.used_memory / _MIB:,.0f} MiB in use{limit}"
+    return f"{server.product}, {server.role}, {kept}{fsync}{memory}"
+
+
+def _log(found: Overview) -> str:
+    stands = found.standing
+    if stands is None:
+        return "not counted yet"
+    oldest = f", oldest event {span(stands.age_s)} old" if stands.oldest_ms is not None else ""
+    return f"{stands.bytes / _MIB:,.0f} of {stands.max_bytes / _MIB:,.0f} MiB{oldest}"

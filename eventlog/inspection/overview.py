@@ -1,0 +1,100 @@
+"""The state of a whole deployment as the log knows it, for one screen. It reads numbers and no event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from eventlog.heartbeat import receivers
+from eventlog.inspection.gaps import Gap, recorded_gaps
+from eventlog.inspection.last_events import newest_at_ms
+from eventlog.inspection.server_facts import ServerFacts, server_facts
+from eventlog.log import EventLog
+from eventlog.operation.handlers import Pause, pauses
+from eventlog.ownership import recorded
+from eventlog.presence import Process, present
+from eventlog.rates import Sample, samples
+from eventlog.registry import HandlerPosition
+from eventlog.subscription import SubscriptionStore
+from eventlog.turned_away import HOUR_MS, KEEP_HOURS, refused_between
+from eventlog.usage import Standing, standing
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What the log knows of its deployment.
+
+    Attributes:
+        at_ms: the time of Redis.
+        claimed: whose log it is (`url`, `lanes`); empty before the first receiver.
+        subscription: the record of our notification subscription; empty without one.
+        newest_ms: when the newest event arrived; None without one.
+        samples: totals of the last hour, the last ones of now.
+        receivers: names of the receivers that can write, as their beats say.
+        retrying: by handler, how many events wait for their next attempt.
+        gaps: all that are recorded, the oldest first.
+        refused: requests that the endpoint refused within a day, by reason.
+        quarantined: bodies in quarantine now.
+    """
+
+    at_ms: int
+    claimed: Mapping[str, str]
+    subscription: Mapping[str, str]
+    newest_ms: int | None
+    samples: Sequence[Sample]
+    receivers: Sequence[str]
+    processes: Sequence[Process]
+    handlers: Sequence[HandlerPosition]
+    retrying: Mapping[str, int]
+    paused: Mapping[str, Pause]
+    gaps: Sequence[Gap]
+    refused: Mapping[str, int]
+    quarantined: int
+    server: ServerFacts
+    standing: Standing | None
+
+    def served_by(self, handler: str) -> list[str]:
+        """Return the labels of the live processes that serve a handler."""
+        return [process.label for process in self.processes if handler in process.parts]
+
+    def per_s(self, handler: str) -> float:
+        """Return how many deliveries of a handler all processes settle per second, lately."""
+        return sum(process.parts[handler].per_s for process in self.processes if handler in process.parts)
+
+
+async def overview(log: EventLog) -> Overview:
+    """Gather it.
+
+    Raises:
+        redis.RedisError, OSError: Redis does not answer.
+    """
+    counted = await samples(log)
+    now_ms = counted[-1].at_ms
+    handlers = await log.handlers()
+    return Overview(
+        at_ms=now_ms,
+        claimed=await recorded(log),
+        subscription=await SubscriptionStore(log).read(),
+        newest_ms=await newest_at_ms(log),
+        samples=counted,
+        receivers=await receivers(log, now_ms),
+        processes=await present(log),
+        handlers=handlers,
+        retrying=await _retrying(log, [one.name for one in handlers]),
+        paused=await pauses(log),
+        gaps=await recorded_gaps(log),
+        refused=await refused_between(log, now_ms - KEEP_HOURS * HOUR_MS, now_ms),
+        quarantined=await log.redis.xlen(log.key("quarantine")),
+        server=await server_facts(log),
+        standing=await standing(log),
+    )
+
+
+async def _retrying(log: EventLog, names: Sequence[str]) -> dict[str, int]:
+    async with log.redis.pipeline(transaction=False) as asked:
+        for name in names:
+            for lane in range(log.lanes):
+                asked.zcard(log.key("opendue", name, lane))
+        counts = await asked.execute() if names else []
+    step = log.lanes
+    return {name: sum(counts[at * step : (at + 1) * step]) for at, name in enumerate(names)}

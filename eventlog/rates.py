@@ -1,0 +1,53 @@
+"""How many events were accepted per minute: housekeeping notes the totals once a minute, and two of them make a rate.
+
+The totals are counted anyway, so the path of an event does nothing for this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eventlog.log import EventLog
+
+KEPT_MINUTES = 60
+_TOTALS = ("accepted", "duplicates", "quarantined")
+
+
+@dataclass(frozen=True, order=True)
+class Sample:
+    """Totals since the log was made, at one moment (Unix ms, the clock of Redis)."""
+
+    at_ms: int
+    accepted: int
+    duplicates: int
+    quarantined: int
+
+
+async def note_totals(log: EventLog) -> None:
+    """Note the totals of this minute. Further calls within it change nothing."""
+    await log.scripts.sample(args=[log.prefix, KEPT_MINUTES])
+
+
+async def samples(log: EventLog) -> list[Sample]:
+    """Return the noted totals of the last hour, oldest first, and those of now at the end."""
+    async with log.redis.pipeline(transaction=False) as asked:
+        asked.hvals(log.key("minutes"))
+        asked.hmget(log.key("counts"), _TOTALS)
+        asked.time()
+        rows, totals, (seconds, micros) = await asked.execute()
+    now = Sample(seconds * 1000 + micros // 1000, *(int(total or 0) for total in totals))
+    noted = sorted(Sample(*map(int, row.split())) for row in rows)
+    return [*(one for one in noted if one.at_ms < now.at_ms), now]
+
+
+def per_minute(found: Sequence[Sample], minutes: int, total: str = "accepted") -> float | None:
+    """Return how fast a total grew over the last minutes, per minute; None while that is not known."""
+    now = found[-1]
+    before = next((one for one in found[:-1] if one.at_ms >= now.at_ms - minutes * 60_000), None)
+    if before is None or getattr(now, total) < getattr(before, total):
+        return None
+    grown: int = getattr(now, total) - getattr(before, total)
+    return grown * 60_000 / (now.at_ms - before.at_ms)

@@ -1,0 +1,186 @@
+"""`status`: one screen from what the log knows, cheap with any backlog, and what needs a person now."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.log import EventLog, Unreadable
+from eventlog.operation.handlers import pause
+from eventlog.rates import KEPT_MINUTES, Sample, note_totals, per_minute, samples
+from eventlog.registry import Declaration
+from eventlog.subscription import SubscriptionStore
+from handlers import Context, Event, GiveUp, Raw, Retry, handler
+from tests.cli import Cli
+from tests.door import TOKEN, door
+from tests.harness import declaration, drained, event, opened, soon, worker
+from tests.integration.test_redis_login import RECORDER
+
+
+@pytest.fixture
+def cli(capsys, monkeypatch, valkey, prefix) -> Cli:
+    return Cli(capsys, monkeypatch, valkey.url, prefix)
+
+
+def on_log(valkey: EmbeddedServer, prefix: str, check) -> None:
+    async def run() -> None:
+        async with opened(valkey.url, prefix) as log:
+            await check(log)
+
+    asyncio.run(run())
+
+
+def test_a_running_deployment_on_one_screen(valkey, prefix, cli, tmp_path: Path) -> None:
+    (tmp_path / "recorder.py").write_text(RECORDER)
+    log = tmp_path / "worker.log"
+    with (
+        door(valkey.url, prefix) as front,
+        worker(valkey.url, prefix, [tmp_path / "recorder.py"], {}, log),
+    ):
+        soon(lambda: b"worker.started" in log.read_bytes())
+        for n in range(20):
+            assert front.post(json.dumps({"notification": "x.changed", "n": n}).encode()).status == 202
+        assert front.post(b"{}", key="another key").status == 401
+
+        def is_seen() -> bool:
+            seen = cli.json("status")
+            (one,) = seen["handlers"]
+            return (
+                seen["accepted"]["total"] == 20
+                and seen["accepted"]["per_minute"] is not None
+                and one["waiting"] + one["open"] == 0
+                and bool(one["served_by"])
+                and seen["refused_last_24_hours"] == {"signature-mismatch": 1}
+            )
+
+        soon(is_seen)
+        seen = cli.json("status")
+        assert len(seen["receivers"]) == 1
+        (process,) = seen["workers"]
+        assert (process["handlers"], bool(process["release"])) == (["recorder"], True)
+        assert seen["redis"]["role"] == "master"
+        assert seen["redis"]["append_only_file"] is True
+        assert abs(time.time() * 1000 - _ms(seen["last_event_at"])) < 60_000
+        assert seen["needs_attention"] == []
+        code, out, err = cli("status")
+        assert (code, err) == (0, "")
+        for words in ("1 alive", "recorder  running", "Valkey", "per minute", "nothing needs attention"):
+            assert words in out
+        assert len(out.splitlines()) < 40
+        assert TOKEN not in out
+
+
+def test_what_needs_a_person_is_named(valkey, prefix, cli) -> None:
+    @handler("h", on=["*"], start="oldest")
+    async def acts(event: Event[Raw], ctx: Context) -> None:
+        match event.payload.data["n"]:
+            case 1:
+                raise GiveUp("no")
+            case 2:
+                raise Retry("later", after_s=900)
+
+    async def fill(log: EventLog) -> None:
+        await log.claim("https://t.example", "")
+        await log.declare([declaration(acts), Declaration("idle", "v1", ("a",), "default", "none", "now")])
+        await SubscriptionStore(log).remember({"id": "7", "types": "a,b", "key_id": "12345678"})
+        await log.append([event(key=f"session:{n}", n=n) for n in range(3)])
+        await log.append([Unreadable(b"??", "not-json", 1, "")])
+        await drained(log, acts)
+        await pause(log, "idle", reason="a test", now_ms=1)
+        await log.redis.set(log.key("full"), "the budget is taken")
+        fields = ("at_ms", "max_bytes", "oldest_ms", "events", "open", "dead", "quarantine")
+        await log.redis.hset(log.key("standing"), mapping=dict.fromkeys(fields, 1))
+
+    on_log(valkey, prefix, fill)
+    seen = cli.json("status")
+    (busy, idle) = seen["handlers"]
+    assert (busy["retrying"], busy["dead"], busy["open"], busy["failed_attempts"]) == (1, 1, 1, 1)
+    assert idle["paused"]["reason"] == "a test"
+    assert seen["registration"] == {
+        "id": "7",
+        "types": ["a", "b"],
+        "callback_url": None,
+        "key_id": "12345678",
+    }
+    text = "\n".join(seen["needs_attention"])
+    for words in (
+        "the log is full",
+        "no receiver is alive",
+        "1 bodies are in quarantine",
+        "no worker is alive",
+    ):
+        assert words in text
+    out = cli("status")[1]
+    assert "subscription 7 with 2 types, signed with key 12345678" in out
+    assert "needs attention:" in out
+
+
+def test_an_empty_log_has_a_screen(cli) -> None:
+    code, out, err = cli("status")
+    assert (code, err) == (0, "")
+    assert "none is recorded" in out
+    assert cli.json("status")["handlers"] == []
+
+
+def test_it_costs_the_same_with_any_backlog(server: EmbeddedServer, capsys, monkeypatch) -> None:
+    """No body leaves Redis, however many wait."""
+    cli = Cli(capsys, monkeypatch, server.url, "awr:")
+
+    async def fill() -> None:
+        async with opened(server.url, "awr:") as log:
+            await log.declare([Declaration("h", "v1", ("*",), "default", "none", "oldest")])
+            for _ in range(20):
+                await log.append([event(n=0, text="x" * 2_000) for _ in range(200)])
+
+    asyncio.run(fill())
+    with redis.Redis.from_url(server.url) as client:
+        before = client.info("stats")["total_net_output_bytes"]
+        assert cli.json("status")["handlers"][0]["waiting"] == 4_000
+        assert client.info("stats")["total_net_output_bytes"] - before < 100_000
+
+
+def test_without_redis_it_is_one_line_and_exit_code_3(cli, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AWR_REDIS_URL", f"unix://{tmp_path}/missing.sock")
+    for words in (["status"], ["status", "--json"]):
+        code, out, err = cli(*words)
+        assert (code, out, len(err.splitlines())) == (3, "", 1)
+
+
+def test_totals_are_noted_once_a_minute_and_forgotten_after_an_hour(valkey, prefix) -> None:
+    async def check(log: EventLog) -> None:
+        await log.append([event()])
+        await note_totals(log)
+        await log.append([event(n=2)])
+        await note_totals(log)
+        noted = await log.redis.hgetall(log.key("minutes"))
+        assert len(noted) <= 2  # a minute may end between the two
+        (minute, *_) = sorted(map(int, noted))
+        assert [one.accepted for one in await samples(log)][-1] == 2
+        await log.redis.delete(log.key("minutes"))
+        old = {minute - n: f"{(minute - n) * 60_000} 0 0 0" for n in range(1, 3 * KEPT_MINUTES)}
+        await log.redis.hset(log.key("minutes"), mapping={**old, minute + 500: "0 0 0 0"})
+        await note_totals(log)
+        assert len(await log.redis.hkeys(log.key("minutes"))) <= KEPT_MINUTES + 1
+
+    on_log(valkey, prefix, check)
+
+
+def test_a_rate_is_the_difference_of_two_totals() -> None:
+    found = [Sample(n * 60_000, 100 * n, 0, 0) for n in range(10)] + [Sample(600_000, 1_300, 30, 0)]
+    assert per_minute(found, 60) == 130
+    assert per_minute(found, 5) == (1_300 - 500) / 5
+    assert per_minute(found, 5, "duplicates") == 6
+    assert per_minute(found[-1:], 5) is None
+    assert per_minute([Sample(0, 500, 0, 0), Sample(60_000, 3, 0, 0)], 5) is None  # a log that went back
+
+
+def _ms(moment: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(moment).timestamp() * 1000

@@ -1,0 +1,44 @@
+"""What a user of Redis must be allowed is tried as a whole: every command of the scripts is among the tries."""
+
+from __future__ import annotations
+
+import re
+
+from eventlog.rights import TRIES
+from tests.meta.repository import ROOT
+
+_CALLED = re.compile(r"call\('([A-Z]+)'")
+_CHOSEN = re.compile(r"'([A-Z]{3,})'")
+
+
+def test_every_command_of_a_script_is_tried() -> None:
+    tried = {words[0] for words in TRIES}
+    called = {
+        name
+        for path in (ROOT / "eventlog" / "scripts").glob("*.lua")
+        for name in _CALLED.findall(path.read_text())
+    }
+    assert len(called) > 40
+    assert called <= tried
+
+
+def test_every_command_of_the_room_is_tried() -> None:
+    """Python calls most commands by redis-py's methods, named like them."""
+    tried = {words[0].lower() for words in TRIES}
+    known = {
+        "execute",
+        "execute_command",
+        "append",
+        "popleft",
+        "config_get",
+        "aclose",
+        "pipeline",
+        "scan_iter",
+        "pack_command",
+    }
+    names = set()
+    for path in (ROOT / "eventlog").rglob("*.py"):
+        names |= set(re.findall(r"\b(?:redis|asked|changes)\.([a-z_]+)\(", path.read_text()))
+    commands = {"delete": "del", "memory_usage": "memory", "script_load": "script"}
+    used = {commands.get(name, name) for name in names - known}
+    assert used - tried == set()
