@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options, prepare
+from commands.acts import acting
 from commands.options import Finite, stored_log
 from commands.output import print_json, print_line, print_table
 from commands.plugin_check import check_plugins
@@ -48,7 +49,7 @@ def check(files: Sequence[str], time_limit_s: float, as_json: bool) -> None:
     """
     prepare()
     sys.path.insert(0, "")
-    found = check_plugins(files, _declared, time_limit_s)
+    found = check_plugins(files, _declared, time_limit_s, _fault)
     if as_json:
         print_json({"handlers": found.handlers, "faults": found.faults, "off": found.off})
     else:
@@ -97,18 +98,22 @@ def run(
 
 
 async def _run(settings: Settings, found: Found, event: str, for_real: bool) -> tuple[Trial, StoredEvent]:
+    from workers.delivery.dry_run import nothing_recorded
     from workers.delivery.manual_run import try_out
 
-    async with contextlib.AsyncExitStack() as exits:
-        if (stored := _from_file(settings, Path(event))) is not None:
-            runtime = await exits.enter_async_context(ready_handler(settings, found))
-            return await try_out(runtime, stored, for_real=for_real), stored
-        log = await exits.enter_async_context(stored_log(settings))
-        stored = await _from_log(log, event)
-        runtime = await exits.enter_async_context(ready_handler(settings, found))
-        return await try_out(
-            runtime, stored, for_real=for_real, lookup=lookup_in(log, found.handler.name)
-        ), stored
+    async with contextlib.AsyncExitStack() as block:
+        log: EventLog | None = None
+        lookup = nothing_recorded
+        stored = _from_file(settings, Path(event))
+        if stored is None or (for_real and settings.redis_url is not None):  # a file needs no log
+            log = await block.enter_async_context(stored_log(settings))
+            lookup = lookup_in(log, found.handler.name)
+            stored = stored or await _from_log(log, event)
+        runtime = await block.enter_async_context(ready_handler(settings, found))
+        if for_real and log is not None:
+            asked = {"handler": found.handler.name, "event": event}
+            await block.enter_async_context(acting(log, "handlers run --for-real", asked, 1))
+        return await try_out(runtime, stored, for_real=for_real, lookup=lookup), stored
 
 
 def refuse_dry_run(found: Found, *, trusted: bool) -> None:
@@ -219,6 +224,12 @@ def print_trial(event: StoredEvent, trial: Trial) -> None:
         print_line(f"  would do once: {step}")
     for called in trial.called:
         print_line(f"  called {called}")
+
+
+def _fault(item: Found) -> str | None:
+    from workers.delivery.filter_check import filter_fault
+
+    return filter_fault(item.handler)
 
 
 def _declared(item: Found) -> dict[str, Any]:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from eventlog.inspection.gaps import Gap, recorded_gaps
 from eventlog.log import EventLog
 from eventlog.outages import Known, known_outages
 from eventlog.presence import pairs_by_process
 from eventlog.registry import MISFIT, HandlerPosition
+from eventlog.silence import Quiet, quiet
 from eventlog.usage import Standing, standing
 
 KEPT_S = 2.0
@@ -82,8 +84,20 @@ class Metrics:
             "1 when our notification subscription exists at AMPECO",
             multiprocess_mode="livemin",
         )
+        self.reconstructed = counter(
+            "awr_events_reconstructed", "Events that a backfill made from the state of a resource"
+        )
         self.gaps = counter("awr_gaps_closed", "Outages of the receiver that were detected")
+        self._shape_drifts = counter(
+            "awr_shape_drifts",
+            "Differences in the structure of notifications, each found once, by type, kind and what it differs from",
+            ["type", "what", "against"],
+        )
         self.connections = ConnectionMetrics(self.registry)
+
+    def drifted(self, type: str, what: str, against: str) -> None:
+        """Count a difference in the structure of a type; a type that the contract does not have is `(other)`."""
+        self._shape_drifts.labels(type, what, against).inc()
 
     def refused(self, reason: str) -> None:
         """Count a refused request. A reason is a slug from our code, never text of a request."""
@@ -224,12 +238,38 @@ class _Outages:
         return [away, held, lanes]
 
 
+class _Missing:
+    """What may be missing: gaps by state, and silence."""
+
+    def __init__(self, gaps: Sequence[Gap], found: Quiet | None) -> None:
+        self._gaps = gaps
+        self._quiet = found
+
+    def collect(self) -> Iterable[Metric]:
+        gaps = GaugeMetricFamily(
+            "awr_gaps", "Recorded gaps: open, closed with proof, or unproven", labels=["state"]
+        )
+        for state in ("open", "closed", "unproven"):
+            gaps.add_metric([state], sum(gap.state == state for gap in self._gaps))
+        yield gaps
+        if self._quiet is not None:
+            yield GaugeMetricFamily(
+                "awr_silence_expected_events",
+                "Events that usually arrive in the time since the last one",
+                self._quiet.expected,
+            )
+            yield GaugeMetricFamily(
+                "awr_silent", "1 while far fewer events arrive than usual in this hour", self._quiet.is_silent
+            )
+
+
 async def exposition(log: EventLog) -> bytes:
     """Return deliveries and positions of all handlers in Prometheus's text format; raise RedisError without Redis."""
     registry = CollectorRegistry()
     registry.register(_Positions(await log.handlers(), await standing(log)))
     registry.register(_Pairs(await pairs_by_process(log)))
     registry.register(_Outages(await known_outages(log)))
+    registry.register(_Missing(await recorded_gaps(log), await quiet(log)))
     return generate_latest(registry)
 
 

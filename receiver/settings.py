@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from ampeco import base_url, key_text
+from ampeco.listed_types import LISTED_TYPES
 from ampeco.names import fault_of_queue, fault_of_type
 from ampeco.signature import SigningKey
 from eventlog.connection import cluster, credentials
@@ -49,6 +50,13 @@ def _types(values: tuple[str, ...]) -> tuple[str, ...]:
     for number, name in enumerate(values, 1):
         if fault := fault_of_type(name):
             raise ValueError(f"type {number} {fault}")
+    return values
+
+
+def _backfilled(values: tuple[str, ...]) -> tuple[str, ...]:
+    for name in values:
+        if name not in LISTED_TYPES:
+            raise ValueError(f"{name[:80]!r} is in no listing; possible are {', '.join(LISTED_TYPES)}")
     return values
 
 
@@ -189,6 +197,17 @@ class Settings(BaseModel):
     )
     notifications: Annotated[Names, AfterValidator(_types)] | None = Field(
         None, description="the types to subscribe (unset: those that the handlers want)"
+    )
+    backfill: Annotated[Names, AfterValidator(_backfilled)] | None = Field(
+        None,
+        description="types that are compared with AMPECO's listings after a gap; what is missing is appended, marked "
+        f"`reconstructed` (unset: none; possible: {', '.join(f'`{name}`' for name in LISTED_TYPES)})",
+    )
+    backfill_after_s: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="seconds after the resend until a gap is compared, for what is still on its way",
     )
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
         None,

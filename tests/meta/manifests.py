@@ -156,7 +156,7 @@ def selector_faults(documents: list[Document]) -> Iterator[str]:
 def budget_faults(documents: list[Document]) -> Iterator[str]:
     """Pods that no disruption budget covers, or two: then the drain of their node fails."""
     budgets = [d for d in documents if d["kind"] == "PodDisruptionBudget"]
-    for name, pod in pods(documents):
+    for name, pod in pods(documents, WORKLOADS):  # a Job's pod may be evicted
         if name.startswith("StatefulSet/"):  # the Redis of a trial, which has one replica
             continue
         labels = pod["metadata"]["labels"].items()
