@@ -103,7 +103,7 @@ async def _run(settings: Settings, found: Found, event: str, for_real: bool) -> 
 
     async with contextlib.AsyncExitStack() as block:
         log: EventLog | None = None
-        lookup = nothing_recorded
+        lookup: Lookup = nothing_recorded
         stored = _from_file(settings, Path(event))
         if stored is None or (for_real and settings.redis_url is not None):  # a file needs no log
             log = await block.enter_async_context(stored_log(settings))
