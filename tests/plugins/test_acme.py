@@ -195,6 +195,7 @@ def test_the_contract_names_every_room_that_is_not_for_plugins() -> None:
 # -- its tests notice what is wrong
 
 MUTATIONS = {
+    "a dry run writes": ("if not ctx.dry_run:", "if True:"),
     "an action is not declared": ('calls=["charge-point.reset"]', "calls=[]"),
     "another action than the declared one": ('"user.apply-custom-fee"],', '"user.add-balance"],'),
     "the filter says the contrary": (
