@@ -47,7 +47,7 @@ from receiver.health import Health
 from receiver.http_server import HttpServer
 from receiver.intake import Intake
 from receiver.logging import get_logger
-from receiver.metrics import Metrics
+from receiver.metrics import LogExposition, Metrics
 from receiver.recollection import Recollection
 from receiver.registrar import Access, Registrar
 from receiver.request_body import Limits
@@ -91,6 +91,7 @@ class Receiver:
         self._store = SubscriptionStore(self._log)
         self._waker = Waker(redis_url)
         self._metrics = Metrics()
+        self._of_log = LogExposition(self._log, size=False)
         self._endpoint_log = EndpointLog(self._metrics, self._waker.wake)
         self._health = Health(
             self._log.ready,
@@ -233,7 +234,7 @@ class Receiver:
         return self._health.report(self._verifier.key_ids)
 
     async def _exposition(self) -> bytes:
-        return self._metrics.exposition()
+        return await self._metrics.exposition(self._of_log)
 
     async def _pulse(self) -> None:
         """Check the log, beat, and write the counted log lines, once a second."""
