@@ -26,13 +26,14 @@ from redis.exceptions import RedisError
 from eventlog.call_budget import budget_standing
 from eventlog.inspection.gaps import Gap, recorded_gaps
 from eventlog.log import EventLog
-from eventlog.outages import Known, known_outages
+from eventlog.outages import known_outages
 from eventlog.presence import pairs_by_process
 from eventlog.registry import LOOP_GUARD, MISFIT, HandlerPosition
 from eventlog.silence import Quiet, quiet
 from eventlog.usage import Standing, standing
 from receiver.budget_metrics import BudgetMetrics
 from receiver.log_metrics import log_state
+from receiver.outage_metrics import OutageMetrics
 
 KEPT_S = 2.0
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody asks for
@@ -235,35 +236,6 @@ class _Pairs:
         return [metric]
 
 
-class _Outages:
-    """What handlers need and is away, and what is held for that or for too much in `open`."""
-
-    def __init__(self, known: Known) -> None:
-        self._known = known
-
-    def collect(self) -> Iterable[Metric]:
-        away = GaugeMetricFamily(
-            "awr_service_away",
-            "1 while AMPECO, or what a handler calls unavailable, is away",
-            labels=["service"],
-        )
-        held = GaugeMetricFamily(
-            "awr_handler_held",
-            "1 while a handler is held since a service is away",
-            labels=["handler", "service"],
-        )
-        lanes = GaugeMetricFamily(
-            "awr_handler_lanes_held", "Lanes of a handler that have too much open", labels=["handler"]
-        )
-        for name, outage in self._known.outages.items():
-            away.add_metric([name], outage.away_ms is not None)
-        for handler, why in self._known.away.items():
-            held.add_metric([handler, why.service], 1)
-        for handler in sorted({hold.handler for hold in self._known.holds if hold.lane is not None}):
-            lanes.add_metric([handler], self._known.lanes_held(handler))
-        return [away, held, lanes]
-
-
 class _Missing:
     """What may be missing: gaps by state, and silence."""
 
@@ -300,7 +272,7 @@ async def exposition(log: EventLog, *, size: bool = True) -> bytes:
     registry.register(_Positions(positions, await standing(log) if size else None))
     registry.register(await log_state(log, positions))
     registry.register(_Pairs(await pairs_by_process(log)))
-    registry.register(_Outages(await known_outages(log)))
+    registry.register(OutageMetrics(await known_outages(log)))
     registry.register(BudgetMetrics(await budget_standing(log)))
     registry.register(_Missing(await recorded_gaps(log), await quiet(log)))
     return generate_latest(registry)
