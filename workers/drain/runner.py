@@ -334,10 +334,10 @@ class Runner:
             overdue=lambda: self._outlives(entry),
             steps=lambda: self._steps(entry),
             replayed=entry.replayed,
-            earlier=entry.log,
-            began_ms=began_ms,
             watch=watch,
         )
+        if entry.log:
+            attempt.earlier, attempt.began_ms = entry.log, began_ms
         try:
             outcome = await run(self._runtime, attempt)
         except asyncio.CancelledError:
