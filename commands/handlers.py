@@ -194,7 +194,7 @@ def _cells(handler: HandlerPosition, state: HandlerState, pairs: Mapping[str, in
 
 
 def _row(handler: HandlerPosition, state: HandlerState) -> dict[str, object]:
-    from eventlog.registry import MISFIT
+    from eventlog.registry import MISFIT, SETTLED_WITHIN
 
     paused = state.paused
     return {
@@ -213,7 +213,9 @@ def _row(handler: HandlerPosition, state: HandlerState) -> dict[str, object]:
         "lanes_held": state.lanes_held,
         **_standing(handler),
         "outcomes": {
-            name: n for name, n in sorted(handler.stats.items()) if not name.startswith(("ms<=", MISFIT))
+            name: n
+            for name, n in sorted(handler.stats.items())
+            if not name.startswith((SETTLED_WITHIN, MISFIT))
         },
     }
 
@@ -245,13 +247,11 @@ def _amounts(handler: HandlerPosition) -> str:
     return f"{waiting} events waiting, {handler.open} open, {handler.dead} dead"
 
 
-def _gone(handler: HandlerPosition, pairs: Mapping[str, object]) -> str:
+def _gone(handler: HandlerPosition, pairs: Mapping[str, Mapping[str, int]]) -> str:
     """Say that no worker serves a handler; empty where one does."""
-    from eventlog.inspection.delivery_state import UNSEEN_MS
+    from eventlog.inspection.serving import is_served
 
-    declared_lately = handler.served_ms >= now_ms() - UNSEEN_MS
-    # An isolated handler has a process only while there is work.
-    if handler.name in pairs or (handler.isolation is not None and declared_lately):
+    if is_served(handler, pairs):
         return ""
     gone = f"gone since {rfc3339(handler.served_ms)}" if handler.served_ms else "not started yet"
     return f"{gone}: no worker serves queue {handler.queue}"

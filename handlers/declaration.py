@@ -90,6 +90,7 @@ class Handler:
     isolation: Isolation | None = None
     strict: bool = False
     dry_run: bool = False
+    urgent: bool = False
     enabled: bool = True
 
     @property
@@ -129,6 +130,7 @@ class Options(TypedDict, total=False):
     isolation: Isolation | None
     strict: bool
     dry_run: bool
+    urgent: bool
     enabled: bool
 
 
@@ -192,6 +194,7 @@ def handler(
         strict: refuse a payload of which any field does not fit: its delivery is dead (`payload-mismatch`). Else
             only reading a required field that does not fit ends that way.
         dry_run: it looks at `ctx.dry_run` before it changes anything by itself, so that dry runs may call it.
+        urgent: all its calls to AMPECO draw on the share of the rate budget that is kept for actions.
         enabled: False leaves the handler out, as if it were not installed: for one that is off until its module
             finds that it is configured.
 
@@ -248,7 +251,7 @@ def _fault(made: Any) -> str | None:
             return f"{name} must be one of {', '.join(known)}; it is {checks.shown(value)}"
     if made.isolation not in (None, *get_args(Isolation)):
         return "isolation must be None or 'process'"
-    for name in ("strict", "dry_run", "enabled"):
+    for name in ("strict", "dry_run", "enabled", "urgent"):
         if type(getattr(made, name)) is not bool:
             return f"{name} must be True or False"
     if type(made.backoff) is not Backoff:

@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,7 @@ from handlers.context import Context, SyncContext
 from handlers.declaration import Handler
 from handlers.event import Event
 from workers.delivery.gate import LazySteps, bound_log, gated
-from workers.delivery.outcomes import FILTERED, NOT_WANTED, Outcome, outcome_of
+from workers.delivery.outcomes import DONE, FILTERED, NOT_WANTED, Outcome, outcome_of
 from workers.delivery.service import Watch, judged
 from workers.delivery.timeouts import Timeouts, time_limited
 from workers.delivery.typed_event import typed_event
@@ -57,8 +57,30 @@ class Runtime:
         self.alarms = Timeouts(self.handler.timeout_s)
 
 
+class _Rare:
+    """What few attempts have: attributes of the class until one is set, so that the others pay nothing.
+
+    Attributes:
+        earlier: the last attempts before it, oldest first.
+        began_ms: when it began, Unix time in milliseconds; known where there are earlier ones.
+        dry_run: what the handler calls is noted and not done.
+        failed: the service on which the attempt failed last, and that did not answer it since.
+        refused: AMPECO was not called, since it is away.
+        answered: AMPECO answered it.
+        cut: a call of it was cancelled on the way.
+    """
+
+    earlier: Sequence[AttemptNote] = ()
+    began_ms = 0
+    dry_run = False
+    failed = ""
+    refused = False
+    answered = False
+    cut = False
+
+
 @dataclass(slots=True)  # not frozen: that costs a microsecond for every event
-class Attempt:
+class Attempt(_Rare):
     """One run of one delivery.
 
     Attributes:
@@ -69,16 +91,9 @@ class Attempt:
             does not let itself be cancelled.
         steps: makes what stands between the handler and what it does: its once-only steps, or a dry run.
         replayed: an operator asked for this delivery again.
-        earlier: the last attempts before it, oldest first.
-        began_ms: when it begins, Unix time in milliseconds.
+        watch: follows the services that the handler needs; None in a run by hand.
         actions: filled with what is called at AMPECO, each `operation path outcome status`.
         misfits: filled with the fields of the payload that do not fit.
-        watch: follows the services that the handler needs; None in a run by hand.
-        dry_run: what the handler calls is noted and not done.
-        failed: the service on which the attempt failed last, and that did not answer it since.
-        refused: AMPECO was not called, since it is away.
-        answered: AMPECO answered it.
-        cut: a call of it was cancelled on the way.
     """
 
     event: StoredEvent
@@ -88,16 +103,9 @@ class Attempt:
     overdue: Callable[[], None]
     steps: Callable[[], Stepping]
     replayed: bool = False
-    earlier: tuple[AttemptNote, ...] = ()
-    began_ms: int = 0
     watch: Watch | None = None
-    dry_run: bool = False
     actions: list[str] = field(default_factory=list)
     misfits: tuple[str, ...] = ()
-    failed: str = ""
-    refused: bool = False
-    answered: bool = False
-    cut: bool = False
 
 
 async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
@@ -132,15 +140,17 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
         said = error  # of another attempt: handlers may share what they wait for
     except BaseException as error:  # noqa: BLE001 - handlers may raise anything; outcomes.py knows what it means
         said = error
-    outcome = outcome_of(
-        said,
-        handler,
-        attempt=attempt.number,
-        age_s=attempt.age_s,
-        uniform=random.uniform,
-        earlier=attempt.earlier,
-        began_ms=attempt.began_ms,
-    )
+    outcome = DONE
+    if said is not None:
+        outcome = outcome_of(
+            said,
+            handler,
+            attempt=attempt.number,
+            age_s=attempt.age_s,
+            uniform=random.uniform,
+            earlier=attempt.earlier,
+            began_ms=attempt.began_ms,
+        )
     watch = attempt.watch
     if watch is not None:
         if attempt.failed or attempt.cut or outcome.dependency:

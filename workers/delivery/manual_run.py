@@ -101,8 +101,8 @@ async def try_out(
         overdue=lambda: None,
         steps=lambda: dry or RealSteps(),
         replayed=replayed,
-        dry_run=not for_real,
     )
+    attempt.dry_run = not for_real
     outcome = await run(runtime, attempt)
     noted = (tuple(dry.actions), tuple(dry.steps)) if dry else ((), ())
     return Trial(outcome, *noted, tuple(attempt.actions))

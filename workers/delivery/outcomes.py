@@ -15,6 +15,7 @@ from eventlog.record import AttemptNote
 from eventlog.text import REASON_CHARS, bounded
 from handlers import GiveUp, Retry, Skip, Unavailable
 from handlers.declaration import Handler
+from handlers.outcomes import LoopGuarded
 from workers.delivery.patience import (
     CODE_ERROR,
     CODE_ERRORS,
@@ -168,9 +169,10 @@ def _raised(said: BaseException, delivery: _Delivery) -> Outcome:
     if issubclass(kind, Retry):
         return _retried(error, delivery)
     if issubclass(kind, Unavailable):
-        return _held_up(error, "unavailable", delivery, dependency=text_in(error, "dependency"))
+        return _held_up(error, "unavailable", text_in(error, "dependency"), delivery)
     if issubclass(kind, RateLimited):
-        return _held_up(error, RateLimited.reason, delivery)
+        by_us = read(error, "status") is None  # our own budget refused it: nothing was sent
+        return _held_up(error, RateLimited.reason, text_in(error, "operation") if by_us else "", delivery)
     if issubclass(kind, AttemptTimedOut):
         return _failed(error, "timed-out", "", delivery)
     if issubclass(kind, MemoryError):
@@ -194,18 +196,20 @@ def _retried(error: BaseException, delivery: _Delivery) -> Outcome:
         return Outcome("dead", "too-early-for-too-long", detail)
     wait_s = delay_s(1, handler.backoff, delivery.uniform) if after_s is None else after_s
     wait_s = within(wait_s, handler.not_yet_for_s, age_s, handler.backoff)
-    return Outcome("retry", "not-yet", detail, wait_s, counts=False)
+    reason = LoopGuarded.slug if is_a(error, LoopGuarded) else "not-yet"
+    return Outcome("retry", reason, detail, wait_s, counts=False)
 
 
-def _held_up(error: BaseException, reason: str, delivery: _Delivery, *, dependency: str = "") -> Outcome:
+def _held_up(error: BaseException, reason: str, detail: str, delivery: _Delivery) -> Outcome:
     """Return the outcome of an attempt that somebody else refused: none is spent, and the patience is bounded."""
     handler, age_s, trace = delivery.handler, delivery.age_s, where(error)
     if age_s > handler.not_yet_for_s:
-        return Outcome("dead", f"{reason}-for-too-long", dependency, trace=trace)
+        return Outcome("dead", f"{reason}-for-too-long", detail, trace=trace)
     asked_s, _ = seconds_in(error, "retry_after_s")
     wait_s = asked_pause_s(asked_s, reason, handler, delivery.earlier, delivery.uniform)
     wait_s = within(wait_s, handler.not_yet_for_s, age_s, handler.backoff)
-    return Outcome("retry", reason, dependency, wait_s, False, trace, dependency, asked_s)
+    dependency = detail if is_a(error, Unavailable) else ""
+    return Outcome("retry", reason, detail, wait_s, False, trace, dependency, asked_s)
 
 
 def _failed(

@@ -24,7 +24,7 @@ from workers.delivery.attempt import Runtime
 from workers.drain.beats import Beats
 from workers.drain.drain import Drain
 from workers.drain.pace import Pace
-from workers.drain.runner import Shared, Slots
+from workers.drain.runner import LOOP_DEPTH, Shared, Slots
 from workers.drain.service_watch import ServiceWatch
 from workers.drain.shared_reads import SharedReads
 from workers.drain.steps_at_once import StepsAtOnce
@@ -63,6 +63,7 @@ class Dispatcher:
             other along.
         catch_up_per_s: bound for each handler on deliveries per second of events that waited long.
         rules: when what handlers need is away, and what follows.
+        loop_depth: most actions of a chain of actions and echoes, for one entity.
 
     Attributes:
         services: follows what the handlers need.
@@ -80,6 +81,7 @@ class Dispatcher:
         alone: bool = False,
         catch_up_per_s: float | None = None,
         rules: Rules = _RULES,
+        loop_depth: int = LOOP_DEPTH,
     ) -> None:
         self._eventlog = log
         self._queue = queue
@@ -96,6 +98,7 @@ class Dispatcher:
                 turns,
                 Pace(catch_up_per_s, after_outage_per_s=rules.catch_up_per_s),
                 self.services.of(name, r.handler.backoff),
+                loop_depth=loop_depth,
                 steps=steps,
             )
             for name, r in runtimes.items()

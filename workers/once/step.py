@@ -35,7 +35,7 @@ class DeliveryRevoked(BaseException):
     """
 
 
-_NOTHING_HAPPENED = (
+NOTHING_HAPPENED = (
     NotSent,
     KeyRefused,
     RequestRefused,
@@ -50,6 +50,7 @@ _NOTHING_HAPPENED = (
     GiveUp,
     DeliveryRevoked,
 )
+"""Errors that say that a call had no effect."""
 
 _NOT_NOW = 503  # with a pause to wait, AMPECO says that it did not carry the request out
 
@@ -162,4 +163,4 @@ def _is_certain(error: BaseException) -> bool:
             return error.status == _NOT_NOW and error.retry_after_s is not None  # type: ignore[attr-defined]
         except BaseException:  # noqa: BLE001 - a class of the author's that has none, or raises
             return False
-    return issubclass(kind, _NOTHING_HAPPENED)
+    return issubclass(kind, NOTHING_HAPPENED)
