@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
+from eventlog.record import KEPT_ATTEMPTS, AttemptNote
 from handlers.declaration import Handler
 from handlers.event import Event
 from handlers.testing.clock import Clock
@@ -21,10 +22,17 @@ class Tried:
     Attributes:
         attempts: attempts that counted.
         first_ms: when the first attempt began.
+        log: the last attempts, oldest first.
     """
 
     first_ms: int
     attempts: int = 0
+    log: tuple[AttemptNote, ...] = ()
+
+    def note(self, note: AttemptNote, *, spent: bool) -> None:
+        """Remember an attempt that is to be followed by another one."""
+        self.log = (*self.log[1 - KEPT_ATTEMPTS :], note)
+        self.attempts += spent
 
 
 @dataclass
