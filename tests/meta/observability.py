@@ -31,9 +31,11 @@ class Family(NamedTuple):
 
 def families() -> list[Family]:
     """Every metric that a process of ours exposes, sorted by name."""
+    from eventlog.call_budget import BudgetStanding
     from eventlog.registry import HandlerPosition
     from eventlog.silence import Quiet
     from eventlog.usage import Standing
+    from receiver.budget_metrics import BudgetMetrics
     from receiver.log_metrics import LogState
     from receiver.metrics import Metrics, _Missing, _Pairs, _Positions
 
@@ -53,6 +55,7 @@ def families() -> list[Family]:
             _Positions([position], standing),
             _Pairs({"h": {"host:1": 1}}),
             _Missing([], Quiet(0, False)),
+            BudgetMetrics(BudgetStanding(1, 1.0, 1, 1.0, 0.0, 1.0, 0, 0, 0, 1)),
             state,
         )
         for found in source.collect()
