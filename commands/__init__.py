@@ -44,10 +44,12 @@ COMMANDS = {
     "events": ("commands.events:events", "Inspect the events in the log."),
     "handlers": ("commands.handlers:handlers", "List handlers, and change their position in the log."),
     "dead": ("commands.dead:dead", "Inspect dead letters, and retry or discard them."),
+    "gaps": ("commands.gaps:gaps", "List gaps, and ask AMPECO to send again what failed."),
     "quarantine": (
         "commands.quarantine:quarantine",
         "Inspect signed bodies that could not be read, and retry or discard them.",
     ),
+    "audit": ("commands.audit:audit", "Show who changed what by hand."),
     "status": (
         "commands.status:status",
         "Show the state of the deployment on one screen, and what needs a person now.",

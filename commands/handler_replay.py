@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from commands import options, prepare
-from commands.handler_code import print_trial, ready_handler, the_handler, trial_row
+from commands.acts import acting
+from commands.handler_code import (
+    lookup_in,
+    print_trial,
+    ready_handler,
+    refuse_dry_run,
+    the_handler,
+    trial_row,
+)
 from commands.options import Moment, stored_log
 from commands.output import print_json, print_line
 from eventlog.clock import now_ms, rfc3339
@@ -38,7 +46,7 @@ _PATIENCE_S = 60.0
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Run the handler in this process and show what it would call; change nothing.",
+    help="Run the handler in this process and show what it would call; it must declare dry_run=True.",
 )
 @click.option(
     "--load",
@@ -46,6 +54,7 @@ _PATIENCE_S = 60.0
     metavar="MODULE|FILE",
     help="With --dry-run: more handlers, added to the plugins.",
 )
+@options.trust_handler
 @click.option(
     "--repeat-steps", is_flag=True, help="Include events so old that once-only steps may run again."
 )
@@ -61,13 +70,18 @@ def replay(
     key: str | None,
     dry_run: bool,
     load: Sequence[str],
+    trust_handler: bool,
     repeat_steps: bool,
     go_on: bool,
     forget: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Run kept events through a handler again."""
+    """Run kept events through a handler again.
+
+    With --dry-run nothing but reads is sent to AMPECO, and no once-only step is made; what the handler does by itself
+    is not stopped.
+    """
     if (from_ms is not None) + go_on + forget != 1:
         raise click.UsageError("Give exactly one of --from, --continue and --forget.")
     settings = prepare()
@@ -80,7 +94,7 @@ def replay(
         return await _selection(log, name, span, types, key)
 
     if dry_run:
-        asyncio.run(_dry_run(settings, select, load, as_json))
+        asyncio.run(_dry_run(settings, select, load, trust_handler, as_json))
     else:
         asyncio.run(_replay(settings, select, repeat_steps, yes, as_json))
 
@@ -97,7 +111,8 @@ async def _replay(settings: Settings, select: Select, repeat_steps: bool, yes: b
             _refuse_beyond_the_ledger(log, found)
         result: dict[str, int] | None = None
         if yes and found.total:
-            result = await _feed(log, await begin(log, selection, now_ms=now_ms()))
+            async with acting(log, "handlers replay", _asked(selection), found.total):
+                result = await _feed(log, await begin(log, selection, now_ms=now_ms()))
         stands = await standing(log)
     plan = _plan(selection, found)
     kept_ms = stands.oldest_ms if stands is not None else None
@@ -162,11 +177,13 @@ async def _unfinished(settings: Settings, name: str, forget: bool, as_json: bool
         begun = await unfinished(log, name)
         if begun is None:
             raise click.ClickException(f"no replay of {name} is unfinished; begin one with --from")
-        if forget:
-            await drop(log, name)
-            result = None
-        else:
-            result = await _feed(log, begun)
+        asked = {"handler": name, "forget": forget, "continue": not forget}
+        async with acting(log, "handlers replay", asked):
+            if forget:
+                await drop(log, name)
+                result = None
+            else:
+                result = await _feed(log, begun)
     if as_json:
         print_json({"handler": name, "begun_at": rfc3339(begun.begun_ms), "done": True, "result": result})
     elif result is None:
@@ -184,22 +201,37 @@ async def _feed(log: EventLog, begun: Replay) -> dict[str, int]:
     return {"put": last.put, "open": last.open, "waiting": last.waiting}
 
 
-async def _dry_run(settings: Settings, select: Select, load: Sequence[str], as_json: bool) -> None:
+async def _dry_run(
+    settings: Settings, select: Select, load: Sequence[str], trusted: bool, as_json: bool
+) -> None:
     from eventlog.operation.selection import events
     from workers.delivery.manual_run import try_out
 
     rows = []
     async with stored_log(settings) as log:
         selection = await select(log)
-        async with ready_handler(settings, the_handler(settings, selection.handler, load)) as runtime:
+        found = the_handler(settings, selection.handler, load)
+        refuse_dry_run(found, trusted=trusted)
+        lookup = lookup_in(log, found.handler.name)
+        async with ready_handler(settings, found) as runtime:
             async for event in events(log, selection):
-                trial = await try_out(runtime, event, replayed=True)
+                trial = await try_out(runtime, event, replayed=True, lookup=lookup)
                 if as_json:
                     rows.append(trial_row(event, trial))
                 else:
                     print_trial(event, trial)
     if as_json:
         print_json(rows)
+
+
+def _asked(selection: Selection) -> dict[str, Any]:
+    return {
+        "handler": selection.handler,
+        "from": rfc3339(selection.from_ms),
+        "to": rfc3339(selection.to_ms),
+        "types": list(selection.types),
+        "key": selection.key,
+    }
 
 
 def _plan(selection: Selection, found: Survey) -> dict[str, Any]:

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 import click
 
 from commands import options, prepare
+from commands.acts import acting
 from commands.handler_code import check, run
 from commands.handler_replay import replay
 from commands.new_handler import new
 from commands.options import HandlerName, on_log
+from commands.outage_words import HandlerState, away_document
 from commands.output import print_json, print_line, print_table
 from commands.spans import span
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
-    from eventlog.operation.handlers import Pause
     from eventlog.registry import HandlerPosition
 
 _HEADS = [
@@ -51,20 +52,11 @@ def list_(as_json: bool) -> None:
     `waiting` counts the events that a handler wants, `oldest` is the age of the oldest unsettled one. A number with ≤
     is an upper bound: the log still counts.
     """
-    found, paused, pairs = on_log(prepare(logs=False), _read)
+    found, states, pairs = on_log(prepare(logs=False), _read)
     if as_json:
-        print_json(
-            [
-                {
-                    **_row(handler, paused.get(handler.name), is_live=_is_live(handler, pairs)),
-                    "pairs": pairs.get(handler.name, {}),
-                }
-                for handler in found
-            ]
-        )
+        print_json([{**_row(each, states[each.name]), "pairs": pairs.get(each.name, {})} for each in found])
         return
-    rows = [_cells(handler, paused.get(handler.name), pairs) for handler in found]
-    print_table(_HEADS, rows)
+    print_table(_HEADS, [_cells(each, states[each.name], pairs.get(each.name, {})) for each in found])
 
 
 @handlers.command()
@@ -75,7 +67,11 @@ def pause(name: str, reason: str, as_json: bool) -> None:
     """Pause a handler: running events finish, and new ones wait."""
     from eventlog.operation import handlers as positions
 
-    on_log(prepare(logs=False), lambda log: positions.pause(log, name, reason=reason, now_ms=now_ms()))
+    async def change(log: EventLog) -> None:
+        async with acting(log, "handlers pause", {"handler": name, "reason": reason}):
+            await positions.pause(log, name, reason=reason, now_ms=now_ms())
+
+    on_log(prepare(logs=False), change)
     _say(as_json, f"{name} is paused", handler=name, state="paused", reason=reason)
 
 
@@ -86,7 +82,11 @@ def resume(name: str, as_json: bool) -> None:
     """Resume a paused handler at its position."""
     from eventlog.operation import handlers as positions
 
-    changed = on_log(prepare(logs=False), lambda log: positions.resume(log, name))
+    async def change(log: EventLog) -> bool:
+        async with acting(log, "handlers resume", {"handler": name}):
+            return await positions.resume(log, name)
+
+    changed = on_log(prepare(logs=False), change)
     text = f"{name} is running again" if changed else f"{name} was not paused"
     _say(as_json, text, handler=name, state="running", changed=changed)
 
@@ -103,7 +103,8 @@ def rename(old: str, new_name: str, yes: bool, as_json: bool) -> None:
     """
     from eventlog.operation import handlers as positions
 
-    found = _planned(old, yes, lambda log: positions.rename(log, old, new_name, now_ms=now_ms()))
+    asked = {"handler": old, "to": new_name}
+    found = _planned("rename", asked, yes, lambda log: positions.rename(log, old, new_name, now_ms=now_ms()))
     plan = {"from": old, "to": new_name, **_standing(found)}
     if as_json:
         print_json({"plan": plan, "done": yes})
@@ -122,7 +123,8 @@ def retire(name: str, yes: bool, as_json: bool) -> None:
     """Delete a handler's position, open events, dead letters and once-only steps."""
     from eventlog.operation import handlers as positions
 
-    found = _planned(name, yes, lambda log: positions.retire(log, name, now_ms=now_ms()))
+    asked = {"handler": name}
+    found = _planned("retire", asked, yes, lambda log: positions.retire(log, name, now_ms=now_ms()))
     if as_json:
         plan = {"handler": name, **_standing(found), "last_seen_at": rfc3339(found.last_seen_ms)}
         print_json({"plan": plan, "done": yes})
@@ -141,43 +143,60 @@ for command in (replay, run, new, check):
     handlers.add_command(command)
 
 
-async def _read(log: EventLog) -> tuple[list[HandlerPosition], dict[str, Pause], dict[str, dict[str, int]]]:
+async def _read(
+    log: EventLog,
+) -> tuple[list[HandlerPosition], dict[str, HandlerState], dict[str, dict[str, int]]]:
     from eventlog.operation.handlers import pauses
+    from eventlog.outages import known_outages
     from eventlog.presence import pairs_by_process
 
-    return await log.handlers(), await pauses(log), await pairs_by_process(log)
+    found, paused, known = await log.handlers(), await pauses(log), await known_outages(log)
+    away = known.away
+    pairs = await pairs_by_process(log)
+    states = {
+        each.name: HandlerState(
+            paused.get(each.name), away.get(each.name), known.lanes_held(each.name), _gone(each, pairs)
+        )
+        for each in found
+    }
+    return found, states, pairs
 
 
-def _planned(name: str, yes: bool, change: Callable[[EventLog], Awaitable[None]]) -> HandlerPosition:
+def _planned(
+    verb: str, asked: Mapping[str, str], yes: bool, change: Callable[[EventLog], Awaitable[None]]
+) -> HandlerPosition:
     """Return the position of a handler as it is before the change, and make the change if `yes`."""
     from eventlog.operation.handlers import unknown_handler
+
+    name = asked["handler"]
 
     async def plan(log: EventLog) -> HandlerPosition:
         for found in await log.handlers():
             if found.name == name:
                 if yes:
-                    await change(log)
+                    async with acting(
+                        log, f"handlers {verb}", asked, found.waiting + found.open + found.dead
+                    ):
+                        await change(log)
                 return found
         raise await unknown_handler(log, name)
 
     return on_log(prepare(logs=False), plan)
 
 
-def _cells(
-    handler: HandlerPosition, paused: Pause | None, pairs: Mapping[str, Mapping[str, int]]
-) -> tuple[object, ...]:
+def _cells(handler: HandlerPosition, state: HandlerState, pairs: Mapping[str, int]) -> tuple[object, ...]:
     waiting = _bounded(str(handler.waiting), handler.waiting_is_exact)
     counts = (waiting, _age(handler), handler.open, handler.dead, handler.stats.get("done", 0))
     versions, types = ",".join(handler.versions), ",".join(handler.types)
     seen = rfc3339(handler.last_seen_ms)
-    lanes = " ".join(f"{process}={n}" for process, n in pairs.get(handler.name, {}).items()) or "-"
-    state = _state(handler, paused, is_live=_is_live(handler, pairs))
-    return handler.name, state, *counts, lanes, handler.order, handler.queue, versions, seen, types
+    lanes = " ".join(f"{process}={n}" for process, n in pairs.items()) or "-"
+    return handler.name, state.text, *counts, lanes, handler.order, handler.queue, versions, seen, types
 
 
-def _row(handler: HandlerPosition, paused: Pause | None, *, is_live: bool) -> dict[str, object]:
-    from eventlog.registry import MISFIT
+def _row(handler: HandlerPosition, state: HandlerState) -> dict[str, object]:
+    from eventlog.registry import MISFIT, SETTLED_WITHIN
 
+    paused = state.paused
     return {
         "name": handler.name,
         "version": handler.version,
@@ -186,13 +205,17 @@ def _row(handler: HandlerPosition, paused: Pause | None, *, is_live: bool) -> di
         "queue": handler.queue,
         "order": handler.order,
         "isolation": handler.isolation,
-        "state": "paused" if paused else "running" if is_live else "gone",
+        "state": state.name,
         "last_seen_at": rfc3339(handler.last_seen_ms),
         "served_at": rfc3339(handler.served_ms) if handler.served_ms else None,
         "paused": None if paused is None else {"since": rfc3339(paused.since_ms), "reason": paused.reason},
+        "held": away_document(state.away),
+        "lanes_held": state.lanes_held,
         **_standing(handler),
         "outcomes": {
-            name: n for name, n in sorted(handler.stats.items()) if not name.startswith(("ms<=", MISFIT))
+            name: n
+            for name, n in sorted(handler.stats.items())
+            if not name.startswith((SETTLED_WITHIN, MISFIT))
         },
     }
 
@@ -224,21 +247,14 @@ def _amounts(handler: HandlerPosition) -> str:
     return f"{waiting} events waiting, {handler.open} open, {handler.dead} dead"
 
 
-def _is_live(handler: HandlerPosition, pairs: Mapping[str, object]) -> bool:
-    """Return whether a worker serves it. An isolated handler has a process only while there is work."""
-    from eventlog.inspection.delivery_state import UNSEEN_MS
+def _gone(handler: HandlerPosition, pairs: Mapping[str, Mapping[str, int]]) -> str:
+    """Say that no worker serves a handler; empty where one does."""
+    from eventlog.inspection.serving import is_served
 
-    declared_lately = handler.served_ms >= now_ms() - UNSEEN_MS
-    return handler.name in pairs or (handler.isolation is not None and declared_lately)
-
-
-def _state(handler: HandlerPosition, paused: Pause | None, *, is_live: bool) -> str:
-    if paused is None:
-        if is_live:
-            return "running"
-        gone = f"gone since {rfc3339(handler.served_ms)}" if handler.served_ms else "not started yet"
-        return f"{gone}: no worker serves queue {handler.queue}"
-    return f"paused since {rfc3339(paused.since_ms)}" + (f": {paused.reason}" if paused.reason else "")
+    if is_served(handler, pairs):
+        return ""
+    gone = f"gone since {rfc3339(handler.served_ms)}" if handler.served_ms else "not started yet"
+    return f"{gone}: no worker serves queue {handler.queue}"
 
 
 def _say(as_json: bool, text: str, **document: object) -> None:

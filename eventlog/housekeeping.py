@@ -1,7 +1,8 @@
 """Periodic housekeeping. Every receiver and worker runs it; each second one process is elected to act.
 
 It wakes workers for due pairs without a drain, so a lost wake-up costs a few seconds. It also runs retention, counts
-waiting events where the lag is not known, and notes the totals of each minute. It announces handlers that are behind.
+waiting events where the lag is not known, and notes the totals of each minute. It announces handlers that are behind,
+logs acts of operators, and warns when no events arrive.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Protocol
 import structlog
 from redis.exceptions import RedisError
 
+from eventlog.audit import untold
 from eventlog.behind import announce_behind
 from eventlog.lag import count_waiting
 from eventlog.log import EventLog
@@ -21,6 +23,7 @@ from eventlog.registry import handler_names
 from eventlog.retention import Keep, keep
 from eventlog.rollback import RollbackWatch
 from eventlog.schedule import elect_sooner, elected, recompute, spread, sweep
+from eventlog.silence import LOOK_S, look
 
 TICK_S = 1.0
 RECOMPUTE_S = 60.0
@@ -60,6 +63,7 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                     recomputed_at_s, recomputed_on = loop.time(), current
                 if queues := await sweep(log):
                     waker.wake(queues)
+                await _tell_acts(log)
                 names = await handler_names(log)
                 await count_waiting(log, _turn(names))
                 if loop.time() - checked_at_s >= BEHIND_S:
@@ -74,6 +78,8 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                     await rollbacks.look()
             if await elected(log, KEEP_S, "keeper"):
                 await _keep(log, rules)
+            if await elected(log, LOOK_S, "listener"):
+                await _listen(log)
         except (RedisError, OSError) as error:
             _log.debug("ticker.paused", error=type(error).__name__)
         try:
@@ -83,10 +89,32 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
             pass
 
 
+async def _tell_acts(log: EventLog) -> None:
+    """Log what operators did, where the deployment's log lines are collected and not on an operator's terminal."""
+    for act in await untold(log):
+        _log.info(
+            "operator.acted",
+            user=act.user,
+            host=act.host,
+            via=act.via,
+            what=act.what,
+            plan=act.plan,
+            count=act.count,
+        )
+
+
 def _turn(names: list[str]) -> list[str]:
     """Return the handlers to look at in this second, so that many of them cost no more than a few."""
     turns = max(1, -(-len(names) // COUNT_HANDLERS))
     return names[int(time.time()) % turns :: turns]
+
+
+async def _listen(log: EventLog) -> None:
+    found = await look(log)
+    if found.turn == "began":
+        _log.warning("notifications.stopped", silent_s=found.ms // 1000, usually=round(found.expected))
+    elif found.turn == "ended":
+        _log.info("notifications.resumed")
 
 
 async def _keep(log: EventLog, rules: Keep) -> None:

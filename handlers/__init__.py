@@ -4,7 +4,8 @@ from ampeco.errors import FieldMisfit
 from handlers.context import Context, SyncContext
 from handlers.declaration import Backoff, Handler, HandlerError, handler
 from handlers.event import Event, Raw
-from handlers.outcomes import GiveUp, Retry, Skip, StepUncertain
+from handlers.names import other
+from handlers.outcomes import GiveUp, Retry, Skip, StepUncertain, Unavailable
 
 __all__ = [
     "Backoff",
@@ -19,5 +20,7 @@ __all__ = [
     "Skip",
     "StepUncertain",
     "SyncContext",
+    "Unavailable",
     "handler",
+    "other",
 ]

@@ -18,7 +18,10 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError
 
 from ampeco.client import AsyncClient
+from ampeco.notifications import EntityKeyRules
+from ampeco.shared_budget import SharedBudget
 from ampeco.signature import SigningKey
+from eventlog.call_budget import CallBudget
 from eventlog.clock import now_ms
 from eventlog.connection import credentials
 from eventlog.connection.connect import connect, end_tasks
@@ -33,23 +36,26 @@ from eventlog.usage import standing
 from eventlog.wakeups import Waker
 from receiver import descriptors
 from receiver.app import create_admin_app, create_app
+from receiver.backfill import Backfill
 from receiver.claim import rules_of
 from receiver.connections import Connections, limits_of
 from receiver.endpoint import WebhookEndpoint
 from receiver.endpoint_log import EndpointLog
 from receiver.fast_path import protocol_for
+from receiver.gap_keeper import GapKeeper
 from receiver.gaps import Heartbeat
 from receiver.group_commit import GroupCommit
 from receiver.health import Health
 from receiver.http_server import HttpServer
 from receiver.intake import Intake
 from receiver.logging import get_logger
-from receiver.metrics import Metrics
+from receiver.metrics import LogExposition, Metrics
 from receiver.recollection import Recollection
 from receiver.registrar import Access, Registrar
 from receiver.request_body import Limits
 from receiver.secret_files import SecretFiles
 from receiver.settings import Settings
+from receiver.shape_watch import ShapeWatch
 from receiver.sockets import Listeners, open_listeners
 from receiver.verification import Verifier
 
@@ -85,8 +91,10 @@ class Receiver:
         self._durability_unknown = False
         self._rules_version = rules.version
         self._store = SubscriptionStore(self._log)
+        self._budget = SharedBudget(CallBudget(self._log, per_s=settings.api_calls_per_s))
         self._waker = Waker(redis_url)
         self._metrics = Metrics()
+        self._of_log = LogExposition(self._log, size=False)
         self._endpoint_log = EndpointLog(self._metrics, self._waker.wake)
         self._health = Health(
             self._log.ready,
@@ -97,6 +105,9 @@ class Receiver:
             may_evict=settings.may_evict,
         )
         self._recollection = Recollection(self._log, self._waker.wake, self._metrics)
+        self._shapes = ShapeWatch(
+            self._log, self._recollection.accepted_since, self._waker.wake, self._metrics
+        )
         self._commit = GroupCommit(self._append, self._endpoint_log)
         self._metrics.waiting_bytes.set_function(lambda: self._commit.waiting_bytes)
         self._verifier = Verifier(
@@ -129,6 +140,8 @@ class Receiver:
         )
         self._clients: list[AsyncClient] = []
         self._registrar = self._make_registrar()
+        self._backfill_client = self._make_backfill_client(settings)
+        self._gap_keeper = self._make_gap_keeper(rules)
 
     async def run(
         self,
@@ -157,6 +170,7 @@ class Receiver:
             self._waker.close()
             for client in self._clients:
                 await client.aclose()
+            await self._budget.aclose()
             await self._redis.aclose()
 
     async def _serve(self, public: socket.socket, admin: socket.socket, stop: asyncio.Event) -> None:
@@ -175,6 +189,7 @@ class Receiver:
         background: list[asyncio.Task[Any]] = [
             asyncio.create_task(self._pulse()),
             asyncio.create_task(tick_forever(self._log, self._waker, stop, self._settings.keep)),
+            asyncio.create_task(self._gap_keeper.run()),
         ]
         if self._registrar is not None:
             background.append(asyncio.create_task(self._registrar.run()))
@@ -223,7 +238,7 @@ class Receiver:
         return self._health.report(self._verifier.key_ids)
 
     async def _exposition(self) -> bytes:
-        return self._metrics.exposition()
+        return await self._metrics.exposition(self._of_log)
 
     async def _pulse(self) -> None:
         """Check the log, beat, and write the counted log lines, once a second."""
@@ -233,6 +248,7 @@ class Receiver:
                     if await self._recollection.check():
                         await self._check_durability()
                     await self._heartbeat.beat()
+                    await self._shapes.look()
             if self._health.redis == "ok":
                 with contextlib.suppress(RedisError, OSError):
                     await self._endpoint_log.notes.write(self._log)
@@ -280,9 +296,31 @@ class Receiver:
         self._health.registration = lambda: (registrar.settled, registrar.state)
         return registrar
 
+    def _make_gap_keeper(self, rules: EntityKeyRules) -> GapKeeper:
+        settings, backfill = self._settings, None
+        if self._backfill_client is not None:
+            backfill = Backfill(
+                self._log, lambda: _needed(self._backfill_client), self._waker.wake, rules=rules
+            )
+        return GapKeeper(
+            self._log,
+            backfill,
+            settings.backfill or (),
+            after_s=settings.backfill_after_s,
+            metrics=self._metrics,
+            is_open=lambda: self._health.claimed,
+        )
+
+    def _make_backfill_client(self, settings: Settings) -> AsyncClient | None:
+        if not settings.backfill or settings.tenant_url is None or settings.api_token is None:
+            return None
+        client = AsyncClient(settings.tenant_url, settings.api_token.get_secret_value(), budget=self._budget)
+        self._clients.append(client)
+        return client
+
     def _access(self, settings: Settings) -> Access:
         token = _needed(settings.api_token).get_secret_value()
-        client = AsyncClient(_needed(settings.tenant_url), token)
+        client = AsyncClient(_needed(settings.tenant_url), token, budget=self._budget)
         self._clients.append(client)
         return Access(client.notifications, SigningKey.of(token).key_id)
 
@@ -297,6 +335,8 @@ class Receiver:
         if self._registrar is not None and fresh.api_token not in (None, self._settings.api_token):
             self._registrar.use(self._access(fresh))
             _log.info("api_token.changed")
+        if fresh.api_token != self._settings.api_token and self._backfill_client is not None:
+            self._backfill_client = self._make_backfill_client(fresh) or self._backfill_client
         before, now = (
             each.redis_url.get_secret_value() if each.redis_url else "" for each in (self._settings, fresh)
         )

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from ampeco import base_url, key_text
+from ampeco.listed_types import LISTED_TYPES
 from ampeco.names import fault_of_queue, fault_of_type
 from ampeco.signature import SigningKey
 from eventlog.connection import cluster, credentials
@@ -49,6 +50,13 @@ def _types(values: tuple[str, ...]) -> tuple[str, ...]:
     for number, name in enumerate(values, 1):
         if fault := fault_of_type(name):
             raise ValueError(f"type {number} {fault}")
+    return values
+
+
+def _backfilled(values: tuple[str, ...]) -> tuple[str, ...]:
+    for name in values:
+        if name not in LISTED_TYPES:
+            raise ValueError(f"{name[:80]!r} is in no listing; possible are {', '.join(LISTED_TYPES)}")
     return values
 
 
@@ -190,6 +198,17 @@ class Settings(BaseModel):
     notifications: Annotated[Names, AfterValidator(_types)] | None = Field(
         None, description="the types to subscribe (unset: those that the handlers want)"
     )
+    backfill: Annotated[Names, AfterValidator(_backfilled)] | None = Field(
+        None,
+        description="types that are compared with AMPECO's listings after a gap; what is missing is appended, marked "
+        f"`reconstructed` (unset: none; possible: {', '.join(f'`{name}`' for name in LISTED_TYPES)})",
+    )
+    backfill_after_s: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="seconds after the resend until a gap is compared, for what is still on its way",
+    )
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
         None,
         description="`redis://`, `rediss://`, `unix://`, `redis+sentinel://host:port,.../SERVICE` or "
@@ -248,6 +267,18 @@ class Settings(BaseModel):
         None,
         gt=0,
         description="most deliveries per second, for each handler, of events older than 60 s (unset: no bound)",
+    )
+    api_calls_per_s: float | None = Field(
+        None,
+        gt=0,
+        le=10_000,
+        description="most calls to AMPECO per second, of all processes together (unset: what AMPECO's answers say)",
+    )
+    loop_depth: int = Field(
+        5,
+        ge=1,
+        le=100,
+        description="most actions on one entity within ten minutes that answer the echo of an action of ours",
     )
     isolated_memory_mb: int = Field(
         256, ge=16, le=1 << 20, description="memory limit of an isolated handler's attempt, in MiB"

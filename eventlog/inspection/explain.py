@@ -20,6 +20,7 @@ from eventlog.inspection.timeline import Story, of_entity, of_event
 from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses, unknown_handler
 from eventlog.operation.quarantine import Quarantined, quarantined
+from eventlog.outages import known_outages
 from eventlog.presence import settled_per_s
 from eventlog.record import id_order
 from eventlog.registry import served_ms
@@ -93,6 +94,8 @@ class Explanation:
         """Return whether the event, or events of the entity that would still be kept, may be lost by a gap."""
         if self.at_ms is not None:
             return not self.is_known and gap.covers(self.at_ms)
+        if gap.state == "closed":  # everything that may be missing was compared, and appended
+            return False
         return self.oldest_ms is None or gap.to_ms >= self.oldest_ms
 
 
@@ -161,7 +164,7 @@ async def registered(log: EventLog) -> list[HandlerFacts]:
     """Return the registered handlers, sorted by name."""
     hashes = await at_once(log, *(("HGETALL", name) for name in ("newest", "wants", "handlers", "since")))
     newest, wants, registry, since = (dict(zip(found[::2], found[1::2], strict=True)) for found in hashes)
-    paused = await pauses(log)
+    paused, away = await pauses(log), (await known_outages(log)).away
     found = []
     for name, version in sorted(newest.items()):
         record = json.loads(registry[name + b"|" + version])
@@ -173,6 +176,7 @@ async def registered(log: EventLog) -> list[HandlerFacts]:
                 served_ms(record),
                 paused.get(name.decode()),
                 record["declaration"]["queue"],
+                away.get(name.decode()),
             )
         )
     return found

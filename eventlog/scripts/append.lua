@@ -3,9 +3,10 @@
 -- Per element: judge, XADD, remember, in this order: a script that fails half-way is not rolled back, and "seen"
 -- without an event would be a loss.
 -- ARGV: prefix, duplicate window (hours), wake throttle (ms), then 13 values per element:
---   kind (e event, q for the quarantine, r from the quarantine), lane, type or reason, key (q: what a header said about
---   the encoding), body, received_at_ms, key id, mark, digest ('' = none), mode (drop, mark, again), traceparent (r: id
---   in the quarantine), nonce ('' = none), hash of type and entity ('' = it has no entity)
+--   kind (e event, q for the quarantine, r from the quarantine), lane (q: of the internal event about it), type or
+--   reason, key (q: what a header said about the encoding), body, received_at_ms, key id, mark, digest ('' = none),
+--   mode (drop, mark, again), traceparent (r: id in the quarantine), nonce ('' = none), hash of type and entity ('' =
+--   it has no entity)
 -- Answers: id = accepted, q<id> = quarantined, =<reason> = duplicate, gone = not in the quarantine any more, !<error> =
 --   refused. What is read back leaves the quarantine once it is accepted or a duplicate.
 prefix = take()
@@ -119,6 +120,7 @@ end
 local answers, counts, touched, streams = {}, {}, {}, {}
 local accepted, by_name = 0, {}
 local new_seen, new_own, new_last = {}, {}, {}
+local told = {} -- queues to wake for internal events
 local function count(name) counts[name] = (counts[name] or 0) + 1 end
 
 for at = first, #ARGV, stride do
@@ -133,6 +135,9 @@ for at = first, #ARGV, stride do
     else
       answer = 'q' .. id
       count('quarantined')
+      local _, queues = append_internal(lane, 'receiver.quarantine.added', 'receiver:quarantine',
+        cjson.encode({notification = 'receiver.quarantine.added', quarantineId = id, reason = name}))
+      for _, queue in ipairs(queues or {}) do told[queue] = true end
     end
   elseif kind == 'r' and #call('XRANGE', prefix .. 'quarantine', ARGV[at + 10], ARGV[at + 10]) == 0 then
     answer = 'gone'
@@ -179,6 +184,7 @@ for at = first, #ARGV, stride do
         end
         accepted = accepted + 1
         if repeated == 'appended-again' then count('again') end
+        if string.sub(ARGV[at + 7], 1, 13) == 'reconstructed' then count('reconstructed') end
         by_name[name] = (by_name[name] or 0) + 1
         touched[lane] = touched[lane] or {}
         touched[lane][name] = (touched[lane][name] or 0) + 1
@@ -223,32 +229,36 @@ for name, by in pairs(by_name) do
 end
 -- One mark per lane and type, however many handlers want it: spread_fresh() makes the pairs due. A type that only
 -- handlers of everything want is marked as theirs, so that marks are bounded. A queue is woken when a mark is new and
--- one of its handlers, not paused, wants the type.
-local marks, wanting, paused, routes = {}, {}, paused_handlers(), {}
+-- one of its handlers, neither paused nor held on that lane, wants the type.
+local marks, wanting, paused, routes, held = {}, {}, paused_handlers(), {}, holds(now)
 local queues = accepted > 0 and call('SMEMBERS', prefix .. 'queues') or {}
-local function serves(queue, name)
+local all_start, any_held = not next(paused) and not next(held), next(held) ~= nil
+local function serves(queue, name, lane)
   routes[name] = routes[name] or call('HGET', prefix .. 'routes', name) or ''
   local route, line = routes[name], queue .. '\t'
-  if not next(paused) then
+  if all_start then
     return string.sub(route, 1, #line) == line or string.find(route, '\n' .. line, 1, true) ~= nil
   end
   for of, handler in each_route(route) do
-    if of == queue and not paused[handler] then return true end
+    if of == queue and not paused[handler] and not held_in(held, handler, lane) then return true end
   end
   return false
 end
 local wanted_by = {}
 for lane, names in pairs(touched) do
   for name in pairs(names) do
-    if not wanted_by[name] then
-      wanted_by[name] = {}
+    local known = any_held and lane .. '|' .. name or name -- a hold may be of one lane
+    if not wanted_by[known] then
+      wanted_by[known] = {}
       for _, queue in ipairs(queues) do
-        if serves(queue, name) or (not is_internal(name) and serves(queue, '*')) then table.insert(wanted_by[name], queue) end
+        if serves(queue, name, lane) or (not is_internal(name) and serves(queue, '*', lane)) then
+          table.insert(wanted_by[known], queue)
+        end
       end
     end
-    if #wanted_by[name] > 0 then
+    if #wanted_by[known] > 0 then
       marks[#marks + 1] = lane .. '|' .. (routes[name] ~= '' and name or '*')
-      for _, queue in ipairs(wanted_by[name]) do wanting[queue] = true end
+      for _, queue in ipairs(wanted_by[known]) do wanting[queue] = true end
     end
   end
 end
@@ -258,6 +268,8 @@ if #marks > 0 and call('SADD', prefix .. 'fresh', unpack(marks)) > 0 then
     if call('SET', prefix .. 'wake:' .. queue, '1', 'NX', 'PX', throttle_ms) then wake[#wake + 1] = queue end
   end
 end
+for _, queue in ipairs(wake) do told[queue] = nil end
+for queue in pairs(told) do wake[#wake + 1] = queue end
 -- What was added, in two calls, since a batch touches many lanes and types. The entry without a type counts all of a
 -- lane. The lag needs the types that handlers name; all others are one entry.
 local fields, by_field = {}, {}
