@@ -136,9 +136,8 @@ class Delivering:
             overdue=lambda: None,
             steps=lambda: Steps(ledger, event.id, event.key, loop),
             replayed=event.replayed,
-            earlier=tried.log,
-            began_ms=began_ms,
         )
+        made.earlier, made.began_ms = tried.log, began_ms
         came_of = await run(self._runtime, made)
         if came_of.kind == "retry":
             tried.note(came_of.note(began_ms, made.actions), spent=came_of.counts)
