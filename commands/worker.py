@@ -76,6 +76,8 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
         isolated_environ=os.environ,
         queue_of=settings.queues,
         catch_up_per_s=settings.catch_up_per_s,
+        calls_per_s=settings.api_calls_per_s,
+        loop_depth=settings.loop_depth,
         isolated_memory_mb=settings.isolated_memory_mb,
     )
     if isolated:

@@ -23,13 +23,17 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from redis.exceptions import RedisError
 
+from eventlog.call_budget import budget_standing
 from eventlog.inspection.gaps import Gap, recorded_gaps
 from eventlog.log import EventLog
+from eventlog.outages import known_outages
 from eventlog.presence import pairs_by_process
-from eventlog.registry import MISFIT, HandlerPosition
+from eventlog.registry import LOOP_GUARD, MISFIT, HandlerPosition
 from eventlog.silence import Quiet, quiet
 from eventlog.usage import Standing, standing
+from receiver.budget_metrics import BudgetMetrics
 from receiver.log_metrics import log_state
+from receiver.outage_metrics import OutageMetrics
 
 KEPT_S = 2.0
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody asks for
@@ -193,7 +197,12 @@ class _Positions:
             "Settled deliveries whose payload had fields of a wrong kind",
             labels=["handler", "type"],
         )
+        guarded = CounterMetricFamily(
+            "awr_loop_guarded", "Attempts whose action the loop guard held back", labels=["handler"]
+        )
         for position in self._positions:
+            if LOOP_GUARD in position.stats:
+                guarded.add_metric([position.name], position.stats[LOOP_GUARD])
             waiting.add_metric([position.name], position.waiting)
             opened.add_metric([position.name], position.open)
             age.add_metric([position.name], position.oldest_age_s or 0.0)
@@ -204,7 +213,7 @@ class _Positions:
             for name, count in position.stats.items():
                 if name.startswith(MISFIT):
                     misfits.add_metric([position.name, name.removeprefix(MISFIT)], count)
-        yield from (deliveries, waiting, waiting_exact, opened, age, age_exact, misfits)
+        yield from (deliveries, waiting, waiting_exact, opened, age, age_exact, misfits, guarded)
         if self._stands is not None:
             yield GaugeMetricFamily(*_LOG_BYTES, self._stands.bytes)
             yield GaugeMetricFamily(*_LOG_FULL, bool(self._stands.full))
@@ -263,6 +272,8 @@ async def exposition(log: EventLog, *, size: bool = True) -> bytes:
     registry.register(_Positions(positions, await standing(log) if size else None))
     registry.register(await log_state(log, positions))
     registry.register(_Pairs(await pairs_by_process(log)))
+    registry.register(OutageMetrics(await known_outages(log)))
+    registry.register(BudgetMetrics(await budget_standing(log)))
     registry.register(_Missing(await recorded_gaps(log), await quiet(log)))
     return generate_latest(registry)
 

@@ -19,7 +19,9 @@ from redis.exceptions import RedisError
 
 from ampeco.client import AsyncClient
 from ampeco.notifications import EntityKeyRules
+from ampeco.shared_budget import SharedBudget
 from ampeco.signature import SigningKey
+from eventlog.call_budget import CallBudget
 from eventlog.clock import now_ms
 from eventlog.connection import credentials
 from eventlog.connection.connect import connect, end_tasks
@@ -34,7 +36,7 @@ from eventlog.usage import standing
 from eventlog.wakeups import Waker
 from receiver import descriptors
 from receiver.app import create_admin_app, create_app
-from receiver.backfill import Backfill, budget
+from receiver.backfill import Backfill
 from receiver.claim import rules_of
 from receiver.connections import Connections, limits_of
 from receiver.endpoint import WebhookEndpoint
@@ -89,6 +91,7 @@ class Receiver:
         self._durability_unknown = False
         self._rules_version = rules.version
         self._store = SubscriptionStore(self._log)
+        self._budget = SharedBudget(CallBudget(self._log, per_s=settings.api_calls_per_s))
         self._waker = Waker(redis_url)
         self._metrics = Metrics()
         self._of_log = LogExposition(self._log, size=False)
@@ -167,6 +170,7 @@ class Receiver:
             self._waker.close()
             for client in self._clients:
                 await client.aclose()
+            await self._budget.aclose()
             await self._redis.aclose()
 
     async def _serve(self, public: socket.socket, admin: socket.socket, stop: asyncio.Event) -> None:
@@ -310,13 +314,13 @@ class Receiver:
     def _make_backfill_client(self, settings: Settings) -> AsyncClient | None:
         if not settings.backfill or settings.tenant_url is None or settings.api_token is None:
             return None
-        client = AsyncClient(settings.tenant_url, settings.api_token.get_secret_value(), budget=budget())
+        client = AsyncClient(settings.tenant_url, settings.api_token.get_secret_value(), budget=self._budget)
         self._clients.append(client)
         return client
 
     def _access(self, settings: Settings) -> Access:
         token = _needed(settings.api_token).get_secret_value()
-        client = AsyncClient(_needed(settings.tenant_url), token)
+        client = AsyncClient(_needed(settings.tenant_url), token, budget=self._budget)
         self._clients.append(client)
         return Access(client.notifications, SigningKey.of(token).key_id)
 

@@ -100,6 +100,13 @@ def scenarios() -> str:
     return markdown_table()
 
 
+def echoes() -> str:
+    """Which notifications show what a call has done."""
+    from ampeco.reflections import markdown_table
+
+    return markdown_table()
+
+
 def internal_events() -> str:
     """Every internal event with the fields of its payload."""
     from handlers.internal import PAYLOADS, InternalPayload
@@ -153,6 +160,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "settings": settings,
     "commands": commands,
     "errors": errors,
+    "echoes": echoes,
     "internal-events": internal_events,
     "notify-settings": notify_settings,
     "forward-settings": forward_settings,

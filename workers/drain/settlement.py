@@ -18,7 +18,7 @@ from eventlog import clock
 from eventlog.history import Settled, hash_of
 from eventlog.lease import Settlement, clock_s
 from eventlog.record import DeadLetter
-from eventlog.registry import LATENCY_BOUNDS_MS, MISFIT, SETTLED_WITHIN
+from eventlog.registry import LATENCY_BOUNDS_MS, LOOP_GUARD, MISFIT, SETTLED_WITHIN
 from workers.delivery.outcomes import SUPERSEDED, Outcome
 from workers.drain.entry import Entry
 from workers.drain.failure_lines import FailureLines
@@ -77,8 +77,10 @@ class PendingOutcomes:
         window.conclude(entry, outcome.detail or outcome.reason, spent=spent)
         if retried:
             wait_ms = round(outcome.delay_s * 1000)
-            window.retry(entry, self._now_ms() + wait_ms, wait_ms)
+            window.retry(entry, self._now_ms() + wait_ms, wait_ms, parks=not outcome.held)
             self._stats["retried"] += 1
+            if outcome.reason == LOOP_GUARD:
+                self._stats[LOOP_GUARD] += 1
             self._report(entry, outcome, number)
             self._settle_within(SETTLE_S)
         else:

@@ -20,11 +20,14 @@ import uvloop
 from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 
+from ampeco.shared_budget import SharedBudget
 from eventlog import wakeups
+from eventlog.call_budget import CallBudget
 from eventlog.connection.connect import connect, end_tasks
 from eventlog.housekeeping import tick_forever
 from eventlog.internal import HANDLER_FAULTY, internal_event
 from eventlog.log import EventLog
+from eventlog.outages import Outages
 from eventlog.readiness import ready_to_drain
 from eventlog.registry import Declaration, declared
 from eventlog.schedule import recompute
@@ -35,6 +38,7 @@ from workers.config import WorkerConfig
 from workers.delivery.runtimes import Runtimes, configured
 from workers.drain.dispatcher import Dispatcher
 from workers.process.deadline import Deadline, grace_s
+from workers.process.prober import asker, probe_forever
 from workers.process.rq_loop import Serving, back_off_s
 from workers.process.supervisor import Child, ChildThread
 
@@ -186,7 +190,8 @@ class WorkerProcess:
         self._exits.push_async_callback(redis.aclose)
         log = self._config.log(redis)
         await self._wait_for(log)
-        runtimes = Runtimes(self._config, threads=_THREADS)
+        bucket = CallBudget(log, per_s=self._config.calls_per_s)
+        runtimes = Runtimes(self._config, threads=_THREADS, budget=SharedBudget(bucket))
         self._exits.push_async_callback(runtimes.close)
         ours = [item for item in found if item.handler.served_by == self._config.queue]
         await runtimes.open(ours, strict=self._config.strict)
@@ -207,6 +212,7 @@ class WorkerProcess:
             runtimes.by_name,
             watchdog=True,
             catch_up_per_s=self._config.catch_up_per_s,
+            loop_depth=self._config.loop_depth,
         )
         self._dispatcher = dispatcher
         dispatcher.stopping = self._stopping.is_set()
@@ -216,6 +222,7 @@ class WorkerProcess:
             asyncio.create_task(dispatcher.look_forever()),
             asyncio.create_task(self._declare_forever(log)),
             asyncio.create_task(runtimes.follow_token()),
+            asyncio.create_task(probe_forever(log, dispatcher.services, Outages(log), asker(self._config))),
             asyncio.create_task(_recycle_when_asked(dispatcher)),
         ]
         waker.wake([self._config.queue])
