@@ -119,7 +119,9 @@ class Delivering:
     ) -> Outcome:
         """Make one attempt; arguments and errors as those of `deliver`."""
         if dry_run:
-            trial = await try_out(self._runtime, stored_event(event), replayed=event.replayed)
+            trial = await try_out(
+                self._runtime, stored_event(event), replayed=event.replayed, echo_of=event.echo_of
+            )
             return outcome_from(trial.outcome, (), trial.called, trial.steps, would_call=trial.actions)
         handler, loop = self._runtime.handler, asyncio.get_running_loop()
         ledger, tried = memory.ledger(handler), memory.tried(handler, event)
@@ -133,6 +135,7 @@ class Delivering:
             overdue=lambda: None,
             steps=lambda: Steps(ledger, event.id, event.key, loop),
             replayed=event.replayed,
+            echo_of=event.echo_of,
         )
         came_of = await run(self._runtime, made)
         if came_of.kind != "retry":

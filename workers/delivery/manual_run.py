@@ -17,6 +17,7 @@ from ampeco.client import AsyncClient, Client
 from ampeco.wire import WireRequest
 from eventlog.record import StoredEvent
 from handlers.discovery import Found
+from handlers.event import Echo
 from workers.delivery.attempt import Attempt, Runtime, run
 from workers.delivery.outcomes import Outcome
 from workers.delivery.runtimes import without_clients
@@ -103,13 +104,18 @@ async def ready(found: Found, tenant_url: str | None, token: str | None) -> Asyn
 
 
 async def try_out(
-    runtime: Runtime, event: StoredEvent, *, for_real: bool = False, replayed: bool = False
+    runtime: Runtime,
+    event: StoredEvent,
+    *,
+    for_real: bool = False,
+    replayed: bool = False,
+    echo_of: Echo | None = None,
 ) -> Trial:
     """Run a handler on one event, as the first attempt.
 
     Args:
         for_real: call what the handler calls; else write down what it would have called.
-        replayed: what `event.replayed` says.
+        replayed, echo_of: what the event says of itself.
     """
     steps = ManualSteps(dry=not for_real)
     attempt = Attempt(
@@ -120,6 +126,7 @@ async def try_out(
         overdue=lambda: None,
         steps=lambda: steps,
         replayed=replayed,
+        echo_of=echo_of,
     )
     outcome = await run(runtime, attempt)
     return Trial(outcome, tuple(steps.actions), tuple(steps.steps), tuple(attempt.actions))
