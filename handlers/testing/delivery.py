@@ -120,8 +120,10 @@ class Delivering:
         """Make one attempt; arguments and errors as those of `deliver`."""
         if dry_run:
             recorded = memory.ledger(self._runtime.handler).recorded
-            stored = stored_event(event)
-            trial = await try_out(self._runtime, stored, replayed=event.replayed, lookup=recorded)
+            stored, echo = stored_event(event), event.echo_of
+            trial = await try_out(
+                self._runtime, stored, replayed=event.replayed, echo_of=echo, lookup=recorded
+            )
             return outcome_from(trial.outcome, (), trial.called, trial.steps, would_call=trial.actions)
         handler, loop = self._runtime.handler, asyncio.get_running_loop()
         ledger, tried = memory.ledger(handler), memory.tried(handler, event)
@@ -136,6 +138,7 @@ class Delivering:
             overdue=lambda: None,
             steps=lambda: Steps(ledger, event.id, event.key, loop),
             replayed=event.replayed,
+            echo_of=event.echo_of,
         )
         made.earlier, made.began_ms = tried.log, began_ms
         came_of = await run(self._runtime, made)

@@ -18,6 +18,7 @@ from ampeco.simulator.model import NotificationSubscription, Refused, Subscripti
 from ampeco.simulator.server import serving
 from ampeco.simulator.switches import Habits
 from ampeco.simulator.tenant import Tenant
+from eventlog.call_budget import budget_standing
 from eventlog.clock import now_ms
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.inspection.gaps import recorded_gaps
@@ -102,6 +103,23 @@ def test_it_subscribes_once_and_grows_with_what_handlers_want(valkey: EmbeddedSe
             assert set(remembered["types"].split(",")) == {A, B}
             assert remembered["key_id"] == SigningKey.of(TOKEN).key_id
             assert list(map(str, tenant.subscriptions)) == [remembered["id"]]
+
+    asyncio.run(scenario())
+
+
+def test_its_calls_draw_on_the_budget_of_all_processes(valkey: EmbeddedServer, prefix: str) -> None:
+    async def scenario() -> None:
+        tenant = Tenant([TOKEN])
+        async with serving(tenant) as tenant_url, Open(valkey.url, prefix, settings(tenant_url)):
+            await wants(valkey.url, prefix, A)
+            await comes_to(tenant, {A})
+            async with opened(valkey.url, prefix) as log:
+
+                async def drawn() -> bool:
+                    found = await budget_standing(log)
+                    return found.reserved >= 1 and found.ordinary >= 1  # subscribing, listing
+
+                await eventually(drawn)
 
     asyncio.run(scenario())
 

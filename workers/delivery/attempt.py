@@ -18,7 +18,7 @@ from ampeco.client import AsyncClient, Client
 from eventlog.record import AttemptNote, StoredEvent
 from handlers.context import Context, SyncContext
 from handlers.declaration import Handler
-from handlers.event import Event
+from handlers.event import Echo, Event
 from workers.delivery.gate import LazySteps, bound_log, gated
 from workers.delivery.outcomes import DONE, FILTERED, NOT_WANTED, Outcome, outcome_of
 from workers.delivery.service import Watch, judged
@@ -91,6 +91,7 @@ class Attempt(_Rare):
             does not let itself be cancelled.
         steps: makes what stands between the handler and what it does: its once-only steps, or a dry run.
         replayed: an operator asked for this delivery again.
+        echo_of: what the event is the echo of, where a test says so; else it is found out.
         watch: follows the services that the handler needs; None in a run by hand.
         actions: filled with what is called at AMPECO, each `operation path outcome status`.
         misfits: filled with the fields of the payload that do not fit.
@@ -103,6 +104,7 @@ class Attempt(_Rare):
     overdue: Callable[[], None]
     steps: Callable[[], Stepping]
     replayed: bool = False
+    echo_of: Echo | None = None
     watch: Watch | None = None
     actions: list[str] = field(default_factory=list)
     misfits: tuple[str, ...] = ()

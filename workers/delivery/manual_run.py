@@ -17,6 +17,7 @@ from ampeco.client import AsyncClient, Client
 from ampeco.wire import WireRequest
 from eventlog.record import StoredEvent
 from handlers.discovery import Found
+from handlers.event import Echo
 from workers.delivery.attempt import Attempt, Runtime, run
 from workers.delivery.dry_run import DryAction, DrySteps, Lookup, nothing_recorded
 from workers.delivery.outcomes import Outcome
@@ -83,13 +84,14 @@ async def try_out(
     *,
     for_real: bool = False,
     replayed: bool = False,
+    echo_of: Echo | None = None,
     lookup: Lookup = nothing_recorded,
 ) -> Trial:
     """Run a handler on one event, as the first attempt.
 
     Args:
         for_real: call what the handler calls; else write down what it would have called.
-        replayed: what `event.replayed` says.
+        replayed, echo_of: what the event says of itself.
         lookup: finds what is recorded of once-only steps, for a dry run.
     """
     dry = None if for_real else DrySteps(lookup, event.event_id, event.key)
@@ -101,6 +103,7 @@ async def try_out(
         overdue=lambda: None,
         steps=lambda: dry or RealSteps(),
         replayed=replayed,
+        echo_of=echo_of,
     )
     attempt.dry_run = not for_real
     outcome = await run(runtime, attempt)

@@ -84,7 +84,7 @@ def _made(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) -
         replayed=attempt.replayed,
         reconstructed=RECONSTRUCTED in stored.marks,
         misfits=misfits,
-        echo_of=echo_of(stored, data) if stored.acts else None,
+        echo_of=attempt.echo_of or (echo_of(stored, data) if stored.acts else None),
         encoding=encoding,
     )
 
