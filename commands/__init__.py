@@ -37,6 +37,10 @@ COMMANDS = {
     ),
     "worker": ("commands.worker:worker", "Run the handlers of the installed plugins."),
     "simulator": ("commands.simulator:simulator", "Serve a tenant in a box."),
+    "registration": (
+        "commands.registration:registration",
+        "Show, change and remove our notification subscription at AMPECO.",
+    ),
     "explain": (
         "commands.explain:explain",
         "Explain what happened to an event, or to an entity such as session:4711.",
@@ -44,6 +48,7 @@ COMMANDS = {
     "events": ("commands.events:events", "Inspect the events in the log."),
     "handlers": ("commands.handlers:handlers", "List handlers, and change their position in the log."),
     "dead": ("commands.dead:dead", "Inspect dead letters, and retry or discard them."),
+    "gaps": ("commands.gaps:gaps", "List gaps, and ask AMPECO to send again what failed."),
     "quarantine": (
         "commands.quarantine:quarantine",
         "Inspect signed bodies that could not be read, and retry or discard them.",

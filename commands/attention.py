@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from eventlog.inspection.overview import Overview
 
 _OLD_S = 600.0
+_LONG_OPEN_MS = 7_200_000
 _DAY_MS = 86_400_000
 _SILENT_MS = 3_600_000
 
@@ -40,8 +41,11 @@ def _of_the_endpoint(found: Overview) -> Iterator[str]:
         hours = (found.at_ms - found.newest_ms) / _SILENT_MS
         yield f"no event has arrived for {hours:.1f} hours: `doctor` checks the registration and the callback URL"
     for gap in found.gaps:
-        if gap.reason and found.at_ms - gap.to_ms < _DAY_MS:
-            yield f"{gap_words(gap)}: `explain` names the entities that are concerned"
+        age_ms = found.at_ms - gap.to_ms
+        if gap.is_final and gap.state != "closed" and age_ms < _DAY_MS:
+            yield f"{gap_words(gap)}: `gaps list` names the types, `explain` the entities that are concerned"
+        elif not gap.is_final and gap.state == "open" and _LONG_OPEN_MS < age_ms < _DAY_MS:
+            yield f"{gap_words(gap)}, and that is not settled: `gaps list` says what it waits for"
     if found.quarantined:
         bodies = counted(found.quarantined, "body", "bodies")
         yield f"in quarantine: {bodies}; `quarantine list` shows why, then `quarantine retry`"

@@ -69,7 +69,8 @@ def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
                 "from": rfc3339(gap.from_ms),
                 "to": rfc3339(gap.to_ms),
                 "types": list(gap.types),
-                "reason": gap.reason or None,
+                "reason": gap.reason,
+                "state": gap.state,
                 "events_at_least": gap.events,
                 "may_have_lost_it": found.may_be_missing_by(gap),
             }

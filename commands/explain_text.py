@@ -146,7 +146,7 @@ def _unknown(found: Explanation) -> Iterator[str]:
         yield "  older ones go once they are settled (AWR_KEEP_HOURS), what became of them later (AWR_HISTORY_DAYS)"
     for gap in found.gaps:
         lost = "; it may be among them" if found.may_be_missing_by(gap) else ""
-        yield f"  {gap_words(gap)}{lost if gap.reason else ''}"
+        yield f"  {gap_words(gap)}{lost if gap.is_final else ''}"
     yield from (f"  {line}" for line in _refused(found))
     if found.subscribed is None:
         yield "  no notification subscription is recorded: this service may have registered none"
@@ -165,8 +165,11 @@ def _unknown(found: Explanation) -> Iterator[str]:
 def gap_words(gap: Gap) -> str:
     """Describe a gap in one line."""
     from_at, to_at = rfc3339(gap.from_ms), rfc3339(gap.to_ms)
-    if not gap.reason:
+    if gap.reason == "no-receiver":
         return f"the receiver was down from {from_at} to {to_at}"
+    if gap.reason == "not-subscribed":
+        types = ", ".join(gap.types) or "nothing"
+        return f"{types} was not subscribed from {from_at} to {to_at}, so AMPECO sent none of it"
     count = "an unknown number of" if gap.events is None else f"at least {gap.events:,}"
     return f"the log went back, noticed {to_at}: {count} events since {from_at} are missing ({gap.reason})"
 

@@ -105,7 +105,12 @@ def document(found: Overview) -> dict[str, Any]:
         ],
         "handlers": [_handler_document(found, handler) for handler in found.handlers],
         "gaps": [
-            {"from": rfc3339(gap.from_ms), "to": rfc3339(gap.to_ms), "reason": gap.reason or None}
+            {
+                "from": rfc3339(gap.from_ms),
+                "to": rfc3339(gap.to_ms),
+                "reason": gap.reason,
+                "state": gap.state,
+            }
             for gap in gaps
         ],
         "quarantined": found.quarantined,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from eventlog.clock import rfc3339
-from eventlog.internal import DOOR, GAP_CLOSED, internal_event
+from eventlog.gap_records import NO_RECEIVER, record_gap
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -43,19 +42,7 @@ async def close_gap(
     Returns:
         The event's id and the queues to wake, or None when another replica closed this gap.
     """
-    fields = {
-        "from": rfc3339(hole.from_ms),
-        "to": rfc3339(hole.to_ms),
-        "types": list(types),
-        "callbackUrl": callback_url,
-    }
-    event = internal_event(GAP_CLOSED, DOOR, fields)
-    reply = await log.scripts.close_gap(
-        args=[log.prefix, replica, hole.from_ms, hole.to_ms, event.body, *event.arguments(log)]
-    )
-    if reply is None:
-        return None
-    return f"{log.lane_of(DOOR, b'')}-{reply[0].decode()}", [queue.decode() for queue in reply[1]]
+    return await record_gap(log, replica, NO_RECEIVER, hole.from_ms, hole.to_ms, types, callback_url)
 
 
 async def receivers(log: EventLog, now_ms: int, *, within_ms: int = ALIVE_MS) -> list[str]:

@@ -1,7 +1,8 @@
 """Periodic housekeeping. Every receiver and worker runs it; each second one process is elected to act.
 
 It wakes workers for due pairs without a drain, so a lost wake-up costs a few seconds. It also runs retention, counts
-waiting events where the lag is not known, and notes the totals of each minute. It announces handlers that are behind.
+waiting events where the lag is not known, and notes the totals of each minute. It announces handlers that are behind,
+and warns when no events arrive.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from eventlog.registry import handler_names
 from eventlog.retention import Keep, keep
 from eventlog.rollback import RollbackWatch
 from eventlog.schedule import elect_sooner, elected, recompute, spread, sweep
+from eventlog.silence import LOOK_S, look
 
 TICK_S = 1.0
 RECOMPUTE_S = 60.0
@@ -74,6 +76,8 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                     await rollbacks.look()
             if await elected(log, KEEP_S, "keeper"):
                 await _keep(log, rules)
+            if await elected(log, LOOK_S, "listener"):
+                await _listen(log)
         except (RedisError, OSError) as error:
             _log.debug("ticker.paused", error=type(error).__name__)
         try:
@@ -87,6 +91,14 @@ def _turn(names: list[str]) -> list[str]:
     """Return the handlers to look at in this second, so that many of them cost no more than a few."""
     turns = max(1, -(-len(names) // COUNT_HANDLERS))
     return names[int(time.time()) % turns :: turns]
+
+
+async def _listen(log: EventLog) -> None:
+    found = await look(log)
+    if found.turn == "began":
+        _log.warning("notifications.stopped", silent_s=found.ms // 1000, usually=round(found.expected))
+    elif found.turn == "ended":
+        _log.info("notifications.resumed")
 
 
 async def _keep(log: EventLog, rules: Keep) -> None:

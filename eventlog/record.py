@@ -22,6 +22,7 @@ TRACE_CHARS = 5_000
 OPEN_QUOTA = 10_000  # records that `open` of one (handler, lane) may hold
 _AS_WRITTEN = [b"v", b"t", b"k", b"b", b"r", b"s", b"m"]  # fields of an event without a traceparent
 _VALUES = 7  # of an answer of the step script that leaves the names of these fields out
+RECONSTRUCTED = "reconstructed"
 NO_TIME = 0  # as `occurred_at_us`: the payload states no time of its own
 _OCCURRED = "at="  # the mark that carries the time; older code keeps marks it does not know
 _OCCURRED_BYTES = len(_OCCURRED)
@@ -43,9 +44,10 @@ class StoredEvent(NamedTuple):
         key: entity key, e.g. `session:4711`; None for an event without one.
         body: the verified bytes as they were received.
         key_id: which key verified it (first 8 hex digits of its SHA-256); empty for our own events.
-        marks: `stale` (signed long before it arrived), `maybe_repeat` (an equal body came before) and then why, a
-            `RepeatReason` of `duplicates.py`; `encoding=...`; `quarantined` (it lay in the quarantine first); in
-            older records also `misfit`, which means nothing now.
+        marks: `stale` (signed long before it arrived), `reconstructed` (made from the state of a resource),
+            `maybe_repeat` (an equal body came before) and then why, a `RepeatReason` of `duplicates.py`;
+            `encoding=...`; `quarantined` (it lay in the quarantine first); in older records also `misfit`, which
+            means nothing now.
         occurred_at_us: the payload's own time, Unix time in microseconds; `NO_TIME` where it states none. None in
             records of older code, which did not store it.
     """

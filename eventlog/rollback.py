@@ -14,11 +14,12 @@ import structlog
 
 from eventlog.clock import rfc3339
 from eventlog.data_loss import Remembered, remembered
+from eventlog.gap_records import ROLLED_BACK
 from eventlog.internal import is_internal
 from eventlog.log import EventLog
 from eventlog.record import id_order
 
-REASON = "redis-rolled-back"
+REASON = ROLLED_BACK
 SETTLE_MS = 3_000
 
 _log = structlog.get_logger()
@@ -99,6 +100,7 @@ class RollbackWatch:
             "types": types,
             "reason": REASON,
             "events": missing,
+            "state": "open",
         }
         arguments = [self._events.prefix, seen_ms, since_ms, json.dumps(gap, separators=(",", ":"))]
         if await self._events.channel.call(self._events.scripts.rolled_back, arguments):

@@ -43,7 +43,7 @@ class GapOpened(InternalPayload):
 
     Attributes:
         from_at: since when (UTC).
-        reason: why, as a slug, e.g. `receiver-away` or `not-subscribed`.
+        reason: why, as a slug, e.g. `no-receiver` or `not-subscribed`.
         types: notification types that may be missed.
     """
 
@@ -55,15 +55,17 @@ class GapOpened(InternalPayload):
 
 
 class GapClosed(InternalPayload):
-    """The receiver was away for a while and is back: what failed meanwhile can be asked for.
+    """A time is over of which events may be missing, such as an outage of the receiver.
 
     Attributes:
-        from_at: last moment at which the endpoint was known to be open (UTC).
-        to_at: first moment at which it was known to be open again (UTC).
+        reason: why: `no-receiver` (AMPECO could not deliver), `not-subscribed` (nothing was subscribed),
+            `redis-rolled-back` (Redis lost what was accepted). Events of older receivers have none, and mean
+            `no-receiver`.
+        from_at: last moment before it, such as the last at which the endpoint was known to be open (UTC).
+        to_at: first moment after it (UTC).
         types: notification types that were subscribed.
         callback_url: where AMPECO delivers to, which identifies our notification subscription; None when the
             service does not register itself.
-        reason: why there was a gap, as in `GapOpened`; empty in events of earlier versions.
     """
 
     notification_types: ClassVar[tuple[str, ...]] = ("receiver.gap.closed",)
@@ -72,7 +74,7 @@ class GapClosed(InternalPayload):
     to_at: datetime = Field(alias="to")
     types: tuple[str, ...] = ()
     callback_url: str | None = None
-    reason: str = ""
+    reason: str = "no-receiver"
 
 
 class RegistrationChanged(InternalPayload):

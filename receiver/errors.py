@@ -3,7 +3,9 @@
 ReceiverError
 ├── SettingsError   the configuration is wrong: the process refuses to start (exit 2)
 ├── Refused         a request is refused; its reason decides the HTTP status
-└── Unreachable     Redis or AMPECO does not answer: a retry may help (exit 3)
+├── Unreachable     Redis or AMPECO does not answer: a retry may help (exit 3)
+├── NotComparable   a backfill cannot say what is missing; the text says why
+└── NoRoom          a backfill cannot append what is missing
 """
 
 
@@ -37,3 +39,15 @@ class Unreachable(ReceiverError):
     """A command needs Redis or AMPECO, and it does not answer."""
 
     reason = "unreachable"
+
+
+class NotComparable(ReceiverError):
+    """What changed at AMPECO cannot be compared with what arrived."""
+
+    reason = "not-comparable"
+
+
+class NoRoom(ReceiverError):
+    """The log takes no more events."""
+
+    reason = "log-full"

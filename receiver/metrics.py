@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from eventlog.inspection.gaps import Gap, recorded_gaps
 from eventlog.log import EventLog
 from eventlog.presence import pairs_by_process
 from eventlog.registry import MISFIT, HandlerPosition
+from eventlog.silence import Quiet, quiet
 from eventlog.usage import Standing, standing
 
 KEPT_S = 2.0
@@ -78,8 +80,26 @@ class Metrics:
         self._log_age = gauge(*_LOG_AGE, multiprocess_mode="livemax")
         self.registered = gauge(
             "awr_registered",
-            "1 when our notification subscription exists at AMPECO",
+            "1 when AMPECO's last answer showed our notification subscription with all wanted types",
             multiprocess_mode="livemin",
+        )
+        self._confirmed_at = gauge(
+            "awr_registration_confirmed_timestamp_seconds",
+            "Unix time at which AMPECO last confirmed our notification subscription; 0 if it never did",
+            multiprocess_mode="livemax",
+        )
+        self.registration_failed = counter(
+            "awr_registration_failed_checks", "Checks of the registration that failed, by reason", ["reason"]
+        )
+        self.lost_subscriptions = counter(
+            "awr_registration_lost",
+            "Times that our notification subscription was missing or changed at AMPECO",
+        )
+        self.verified_by_key = counter(
+            "awr_events_verified", "Verified notifications, by the id of the key that signed them", ["key_id"]
+        )
+        self.reconstructed = counter(
+            "awr_events_reconstructed", "Events that a backfill made from the state of a resource"
         )
         self.gaps = counter("awr_gaps_closed", "Outages of the receiver that were detected")
         self.connections = ConnectionMetrics(self.registry)
@@ -91,6 +111,11 @@ class Metrics:
     def duplicate(self, reason: str) -> None:
         """Count a duplicate by its reason."""
         self._duplicates_by_reason.labels(reason).inc()
+
+    def confirmed(self, is_registered: bool, at_ms: int | None) -> None:
+        """Set the gauges of the registration to what AMPECO last confirmed."""
+        self.registered.set(is_registered)
+        self._confirmed_at.set((at_ms or 0) / 1000)
 
     def stands(self, found: Standing) -> None:
         """Set the gauges of the log's size."""
@@ -194,11 +219,37 @@ class _Pairs:
         return [metric]
 
 
+class _Missing:
+    """What may be missing: gaps by state, and silence."""
+
+    def __init__(self, gaps: Sequence[Gap], found: Quiet | None) -> None:
+        self._gaps = gaps
+        self._quiet = found
+
+    def collect(self) -> Iterable[Metric]:
+        gaps = GaugeMetricFamily(
+            "awr_gaps", "Recorded gaps: open, closed with proof, or unproven", labels=["state"]
+        )
+        for state in ("open", "closed", "unproven"):
+            gaps.add_metric([state], sum(gap.state == state for gap in self._gaps))
+        yield gaps
+        if self._quiet is not None:
+            yield GaugeMetricFamily(
+                "awr_silence_expected_events",
+                "Events that usually arrive in the time since the last one",
+                self._quiet.expected,
+            )
+            yield GaugeMetricFamily(
+                "awr_silent", "1 while far fewer events arrive than usual in this hour", self._quiet.is_silent
+            )
+
+
 async def exposition(log: EventLog) -> bytes:
     """Return deliveries and positions of all handlers in Prometheus's text format; raise RedisError without Redis."""
     registry = CollectorRegistry()
     registry.register(_Positions(await log.handlers(), await standing(log)))
     registry.register(_Pairs(await pairs_by_process(log)))
+    registry.register(_Missing(await recorded_gaps(log), await quiet(log)))
     return generate_latest(registry)
 
 

@@ -93,6 +93,8 @@ class Explanation:
         """Return whether the event, or events of the entity that would still be kept, may be lost by a gap."""
         if self.at_ms is not None:
             return not self.is_known and gap.covers(self.at_ms)
+        if gap.state == "closed":  # everything that may be missing was compared, and appended
+            return False
         return self.oldest_ms is None or gap.to_ms >= self.oldest_ms
 
 

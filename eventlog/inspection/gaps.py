@@ -1,12 +1,32 @@
-"""The times in which events may have been lost: outages of the receivers, and logs that went back."""
+"""The times in which events may have been lost, why, and what became of each."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, Literal, NamedTuple
 
+from eventlog.gap_records import NEVER_SENT, NO_RECEIVER
 from eventlog.log import EventLog
+
+State = Literal["open", "closed", "unproven"]
+_STATES: Mapping[str, State] = {"open": "open", "closed": "closed", "unproven": "unproven"}
+
+
+class Check(NamedTuple):
+    """What a listing of AMPECO said about one type.
+
+    Attributes:
+        changed: resources that changed in the gap.
+        seen: those of which an event arrived.
+        reconstructed: those of which an event was made.
+    """
+
+    changed: int
+    seen: int
+    reconstructed: int
 
 
 @dataclass(frozen=True)
@@ -16,15 +36,39 @@ class Gap:
     Attributes:
         from_ms, to_ms: when it began and ended, or was noticed.
         types: that may be missing.
-        reason: slug of why; empty when no receiver could accept events.
+        reason: slug of why; see `gap_records.py`.
         events: how many are missing at least; None if unknown.
+        id: names the record.
+        event_id: of its `receiver.gap.closed`; None for a gap without one, and in records of older code.
+        state: `open` while a resend or a check is outstanding; then `closed` when every type is proven, else
+            `unproven`.
+        waits: why it is still open, in words; empty when that is not known yet.
+        ready_ms: since when nothing of a resend is outstanding; None before.
+        checks: what the listings said, by type.
+        unproven: why nothing is proven, by type.
+        done_ms: when it was closed, or left unproven.
+        text: the record as it lies in Redis.
     """
 
     from_ms: int
     to_ms: int
     types: tuple[str, ...]
-    reason: str = ""
+    reason: str = NO_RECEIVER
     events: int | None = None
+    id: str = ""
+    event_id: str | None = None
+    state: State = "open"
+    waits: str = ""
+    ready_ms: int | None = None
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    unproven: Mapping[str, str] = field(default_factory=dict)
+    done_ms: int | None = None
+    text: str = field(default="", repr=False)
+
+    @property
+    def is_final(self) -> bool:
+        """Return whether no resend of AMPECO brings what is missing."""
+        return self.reason in NEVER_SENT
 
     def covers(self, ms: int) -> bool:
         """Return whether it includes a moment."""
@@ -32,13 +76,41 @@ class Gap:
 
 
 async def recorded_gaps(log: EventLog) -> list[Gap]:
-    """Return all gaps, the oldest first."""
-    found = (json.loads(text) for text in (await log.redis.hgetall(log.key("gaps"))).values())
-    gaps = [
-        Gap(_ms(gap["from"]), _ms(gap["to"]), tuple(gap["types"]), gap.get("reason", ""), gap.get("events"))
-        for gap in found
-    ]
-    return sorted(gaps, key=lambda gap: gap.from_ms)
+    """Return all gaps, the oldest first. A record that cannot be read is left out."""
+    found = (await log.redis.hgetall(log.key("gaps"))).items()
+    gaps = (_read(name.decode(errors="replace"), text.decode(errors="replace")) for name, text in found)
+    return sorted((gap for gap in gaps if gap is not None), key=lambda gap: (gap.from_ms, gap.id))
+
+
+def _read(name: str, text: str) -> Gap | None:
+    try:
+        record = json.loads(text)
+        return Gap(
+            _ms(record["from"]),
+            _ms(record["to"]),
+            tuple(map(str, record["types"])),
+            record.get("reason") or NO_RECEIVER,  # older code gave outages none
+            record.get("events"),
+            id=name,
+            event_id=record.get("event"),
+            state=_STATES.get(record.get("state"), "open"),
+            waits=record.get("waits") or "",
+            ready_ms=record.get("ready"),
+            checks={of: Check(*numbers) for of, numbers in (record.get("checks") or {}).items()},
+            unproven=dict(record.get("unproven") or {}),
+            done_ms=record.get("done"),
+            text=text,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def changed(gap: Gap, changes: Mapping[str, Any]) -> Gap:
+    """Return a gap with some members of its record replaced, by the names that they have there."""
+    text = json.dumps({**json.loads(gap.text), **changes}, separators=(",", ":"))
+    found = _read(gap.id, text)
+    assert found is not None  # noqa: S101 - the record was read before
+    return found
 
 
 def _ms(moment: str) -> int:

@@ -179,6 +179,7 @@ for at = first, #ARGV, stride do
         end
         accepted = accepted + 1
         if repeated == 'appended-again' then count('again') end
+        if string.sub(ARGV[at + 7], 1, 13) == 'reconstructed' then count('reconstructed') end
         by_name[name] = (by_name[name] or 0) + 1
         touched[lane] = touched[lane] or {}
         touched[lane][name] = (touched[lane][name] or 0) + 1

@@ -57,4 +57,12 @@ if not bound then return answer(0, false, '', '') end
 local removed = call('XTRIM', stream, 'MINID', '~', bound, 'LIMIT', most)
 local more = removed * 2 > most or unread
 if keep_ms ~= '' and not more then removed = removed + call('XTRIM', stream, 'MINID', '=', bound) end
+-- Up to when events may be gone: who looks for what arrived since then cannot trust what is left.
+if removed > 0 then
+  local first = call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  local gone_ms = parts(bound)
+  if first then gone_ms = math.min(gone_ms, (parts(first[1]))) end
+  local before = tonumber(call('HGET', prefix .. 'tenant', 'trimmed') or 0)
+  if gone_ms > before then call('HSET', prefix .. 'tenant', 'trimmed', string.format('%d', gone_ms)) end
+end
 return answer(removed, more, behind, low or '')

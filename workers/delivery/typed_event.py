@@ -12,7 +12,7 @@ from ampeco.entity_keys import occurred_at
 from ampeco.errors import PayloadError
 from ampeco.models.reading import lacks_id, read_payload
 from ampeco.notifications import Payload, read
-from eventlog.record import StoredEvent
+from eventlog.record import RECONSTRUCTED, StoredEvent
 from handlers.event import Event, Raw
 from workers.delivery.outcomes import PayloadMismatch
 from workers.delivery.shared_event import SharedEvent
@@ -81,6 +81,7 @@ def _made(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) -
         raw=stored.body,
         maybe_repeat="maybe_repeat" in stored.marks,
         replayed=attempt.replayed,
+        reconstructed=RECONSTRUCTED in stored.marks,
         misfits=misfits,
         encoding=encoding,
     )

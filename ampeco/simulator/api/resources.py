@@ -18,6 +18,7 @@ from ampeco.simulator.api.shaping import (
     is_unpublished_listing,
     shaped,
 )
+from ampeco.simulator.fleet.charging import moment
 from ampeco.simulator.model import Refused
 from ampeco.simulator.store import Document, Path, Store
 from ampeco.simulator.tenant import Tenant
@@ -88,7 +89,7 @@ class ResourceApi:
         body = self._checked(call)
         if not isinstance(body, dict):
             raise Refused(422, "The body must be a JSON object.")
-        return body
+        return {**body, "lastUpdatedAt": moment(self._tenant.now())}
 
     def _checked(self, call: Call) -> Any:
         body = call.body_or_none()

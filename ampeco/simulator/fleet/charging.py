@@ -47,13 +47,14 @@ class ChargingSession:
     power_kw: float = 0.0
     peak_kw: float = 0.0
     measured_at: datetime = field(init=False)
+    updated_at: datetime = field(init=False)
     stopped_at: datetime | None = None
     reason: str | None = None
     paid: bool = False
     status: str = "active"
 
     def __post_init__(self) -> None:
-        self.measured_at = self.started_at
+        self.measured_at = self.updated_at = self.started_at
 
     @classmethod
     def begin(
@@ -95,6 +96,7 @@ class ChargingSession:
     def stop(self, at: datetime, reason: str) -> None:
         """The car is unplugged or the driver ends the session."""
         self.stopped_at, self.reason, self.power_kw = at, reason, 0.0
+        self.updated_at = at
         self.status = "finished"
 
     def meter_values(self) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ Pure: no clock, no tasks, no tenant. The caller asks for the next notification a
 """
 
 import heapq
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from random import Random
 
@@ -27,6 +28,7 @@ class Fleet:
         start_at: when simulated time starts.
         first_session_id: id of the first session, so that a second fleet does not use ids again.
         behaviour: how charge points live.
+        clock: the time that is shown, aware; None for simulated time.
 
     Attributes:
         charge_points: by id.
@@ -41,7 +43,9 @@ class Fleet:
         start_at: datetime,
         first_session_id: int = FIRST_SESSION_ID,
         behaviour: Behaviour | None = None,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
+        self._clock = clock
         self.behaviour = behaviour or Behaviour()
         self.started_at = start_at.replace(microsecond=0)
         self._now_s = 0
@@ -184,7 +188,9 @@ class Fleet:
 
     @property
     def now(self) -> datetime:
-        """Simulated time."""
+        """The time that is shown: simulated, unless there is a clock."""
+        if self._clock is not None:
+            return self._clock().replace(microsecond=0)
         return self.started_at + timedelta(seconds=self._now_s)
 
     def begin(self, charge_point: ChargePoint, user_id: int | None, status: str) -> ChargingSession:

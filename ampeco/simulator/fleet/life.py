@@ -137,7 +137,7 @@ def _charge(charge_point: ChargePoint, fleet: Surroundings) -> Iterator[Step]:
         yield announcements.start_stop(session, spelling)
     yield random.randint(5, 60)
     session.paid = True
-    yield announcements.session_update(session, fleet.now)
+    yield _updated(session, fleet)
     yield announcements.cdr(session, fleet.now)
     yield random.randint(5, 300)
     yield _turned(charge_point, "available", fleet)
@@ -159,8 +159,13 @@ def _take_energy(charge_point: ChargePoint, session: ChargingSession, fleet: Sur
             break
         if reading % 4 == 0 and reading < readings:
             yield 1
-            yield announcements.session_update(session, fleet.now)
+            yield _updated(session, fleet)
     yield random.randint(2, 20)
+
+
+def _updated(session: ChargingSession, fleet: Surroundings) -> Announcement:
+    session.updated_at = fleet.now
+    return announcements.session_update(session, session.updated_at)
 
 
 def _turned(charge_point: ChargePoint, status: str, fleet: Surroundings) -> Announcement:

@@ -84,7 +84,12 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a scenario does. `rate` in notifications per second, None = as fast as they are taken."""
+    """What a scenario does. `rate` in notifications per second, None = as fast as they are taken.
+
+    Attributes:
+        wall_clock: times in notifications and resources are those of the wall, so that listings can be filtered by
+            them as at a real tenant. Otherwise they are of simulated time, which begins a week ago and runs faster.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -94,6 +99,7 @@ class Plan:
     count: Annotated[int, Field(ge=0)] | None = None
     seed: int = 1
     start_at: Annotated[datetime, AfterValidator(_utc)] | None = None
+    wall_clock: bool = False
     behaviour: Behaviour = Behaviour()
     habits: Mapping[str, Any] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()

@@ -66,6 +66,7 @@ class Scenario:
             start_at=start_at,
             first_session_id=self._next_session_id,
             behaviour=plan.behaviour,
+            clock=self._tenant.now if plan.wall_clock else None,
         )
         if not self._tenant.wanted() & ANNOUNCED:
             self.fleet.warm_up()
@@ -116,6 +117,7 @@ class Scenario:
             "count": plan.count,
             "seed": plan.seed,
             "start_at": None if plan.start_at is None else plan.start_at.isoformat(),
+            "wall_clock": plan.wall_clock,
             "behaviour": asdict(plan.behaviour),
             "under_way": self.trouble.under_way,
             "simulated_now": None if fleet is None else fleet.now.isoformat(),

@@ -139,7 +139,8 @@ def _charge_point(fleet: Fleet, id_: int) -> Document | None:
         "locationId": _location_of(id_),
         "network": {"id": f"SIM-{id_:06d}", "protocol": "ocpp 1.6"},
         "communicationMode": "direct_ocpp",
-        "lastUpdatedAt": moment(fleet.now),
+        "createdAt": moment(fleet.started_at),
+        "lastUpdatedAt": moment(fleet.started_at),
     }
 
 
@@ -160,7 +161,7 @@ def _evse(fleet: Fleet, id_: int) -> Document | None:
         "powerOptions": {"maxPower": evse.max_kw * 1000},
         "roamingOperatorId": None,
         "createdAt": moment(fleet.started_at),
-        "lastUpdatedAt": moment(fleet.now),
+        "lastUpdatedAt": moment(fleet.started_at),
     }
 
 
@@ -200,7 +201,7 @@ def _user(fleet: Fleet, id_: int) -> Document | None:
 
 def _session(fleet: Fleet, id_: int) -> Document | None:
     session = fleet.sessions.get(id_)
-    return None if session is None else session.resource(session.stopped_at or session.measured_at)
+    return None if session is None else session.resource(session.updated_at)
 
 
 def _authorization(fleet: Fleet, id_: int) -> Document | None:

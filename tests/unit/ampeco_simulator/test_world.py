@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -71,6 +72,24 @@ def test_a_listing_is_narrowed_by_the_time_of_a_change(box: Box) -> None:
         newest = list(client.resources.sessions.list(filters={"lastUpdatedAfter": last}))
         rest = list(client.resources.sessions.list(filters={"lastUpdatedBefore": last}))
         assert 0 < len(newest) < len(sessions) == len(rest)
+
+
+def test_with_the_clock_of_the_wall_a_listing_shows_what_changed_since_a_moment() -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    with tenant_in_a_box() as box, Client(box.url, box.token) as client:
+        client.notifications.subscribe(["SessionUpdateNotification"], callback_url="http://127.0.0.1:9/x")
+        box.start(charge_points=3, rate=200, wall_clock=True)
+        box.wait(lambda state: state["sent"] >= 3)
+        box.stop()
+        updated = {sent["body"]["session"]["id"] for sent in box.deliveries()}
+        changed = {found.id for found in client.resources.sessions.list(filters={"lastUpdatedAfter": before})}
+        assert updated <= changed
+        earlier = {"lastUpdatedBefore": before - timedelta(days=1)}
+        assert not [*client.resources.sessions.list(filters=earlier)]
+        assert not [*client.resources.charge_points.list(filters={"lastUpdatedAfter": before})]
+        client.resources.charge_points.update(2, {"name": "Gate"})
+        (found,) = client.resources.charge_points.list(filters={"lastUpdatedAfter": before})
+        assert (found.id, found.name) == ("2", "Gate")
 
 
 @pytest.mark.parametrize("notification", sampled())

@@ -32,12 +32,15 @@ class World:
         self.now = TEN
         self.steps: dict[str, Any] = {}
         self.status: int | Exception = 202
+        self.headers: dict[str, str] = {}
+        self.refused_types: set[str] = set()
         self.subscription = "7"
+        self.subscribed: list[str] = []
         self.requests: list[dict[str, Any]] = []
 
-    async def once(self, step: str, call: Callable[[], Any], *, per: str, **_: Any) -> Any:
+    async def once(self, step: str, call: Callable[[], Any], *, per: str = "event", **_: Any) -> Any:
         """A step is recorded when it was done, and only then."""
-        assert per == "entity"
+        step = f"{per} {step}"
         if step not in self.steps:
             result = call()
             self.steps[step] = json.dumps(await result if inspect.isawaitable(result) else result)
@@ -45,21 +48,36 @@ class World:
 
     def answer(self, request: httpx2.Request) -> httpx2.Response:
         if request.method == "GET":
-            ours = {"id": self.subscription, "via": "webhook", "webhook": {"callbackUrl": HOOK}}
+            ours = {
+                "id": self.subscription,
+                "via": "webhook",
+                "notifications": self.subscribed,
+                "webhook": {"callbackUrl": HOOK},
+            }
             return httpx2.Response(200, json={"data": [ours] if self.subscription else []})
         assert request.url.path == f"/public-api/actions/notifications/v1.0/{self.subscription}/resend"
         self.requests.append(json.loads(request.content))
         if isinstance(self.status, Exception):
             raise self.status
-        errors = {"errors": {"notifications.0": ["is disabled"]}} if self.status == 422 else {}
-        return httpx2.Response(self.status, json={"message": "no", **errors})
+        asked = self.requests[-1]["notifications"]
+        if refused := [at for at, name in enumerate(asked) if name in self.refused_types]:
+            errors = {f"notifications.{at}": ["is disabled"] for at in refused}
+            return httpx2.Response(422, json={"message": "no", "errors": errors})
+        return httpx2.Response(self.status, json={"message": "no"}, headers=self.headers)
 
     def handle(
-        self, to: datetime, *types: str, minutes: int = 1, id: str = "", callback_url: str | None = HOOK
+        self,
+        to: datetime,
+        *types: str,
+        minutes: int = 1,
+        id: str = "",
+        callback_url: str | None = HOOK,
+        reason: str = "no-receiver",
     ) -> None:
         """Let the handler run, now, on a gap that was closed at a time."""
         gap = GapClosed.model_validate(
             {
+                "reason": reason,
                 "from": to - minutes * MINUTE,
                 "to": to,
                 "types": types or ("A", "B"),
@@ -117,6 +135,63 @@ def test_a_refusal_is_waited_out_without_an_attempt_and_then_tried_again(world: 
     world.status = 202
     world.handle(TEN)
     assert len(world.requests) == 2
+
+
+@pytest.mark.parametrize("status", [409, 422, 429])
+def test_a_refusal_after_fifteen_minutes_of_silence_is_not_about_time(world: World, status: int) -> None:
+    world.status = status
+    assert "too early for a resend, or not allowed" in world.waits(TEN).reason
+    world.now += INTERVAL
+    waiting = world.waits(TEN)
+    assert "disabled at AMPECO" in waiting.reason
+    assert waiting.after_s == INTERVAL.total_seconds()
+    world.now += INTERVAL
+    world.status = 202  # somebody has enabled it
+    world.handle(TEN)
+    assert len(world.requests) == 3
+
+
+def test_a_pause_that_the_answer_names_means_too_early_and_is_kept(world: World) -> None:
+    world.status, world.headers = 429, {"retry-after": "240"}
+    for _ in range(5):
+        waiting = world.waits(TEN)
+        assert (waiting.reason, waiting.after_s) == ("AMPECO answers 429: too early for a resend", 240)
+        world.now += 4 * MINUTE
+    world.status = 202
+    world.handle(TEN)
+
+
+def test_types_that_ampeco_refuses_are_left_out_and_the_others_asked_for(world: World) -> None:
+    world.refused_types = {"B"}
+    world.handle(TEN, "A", "B", "C")
+    assert [asked["notifications"] for asked in world.requests] == [["A", "B", "C"], ["A", "C"]]
+    world.now += INTERVAL
+    world.handle(TEN, "A", "B")  # asked for, as far as AMPECO lets
+    assert len(world.requests) == 2
+
+
+def test_when_all_types_are_refused_it_waits(world: World) -> None:
+    world.refused_types = {"A", "B"}
+    assert "422" in world.waits(TEN, "A", "B").reason
+    assert len(world.requests) == 1
+
+
+def test_one_request_asks_for_all_that_is_subscribed_so_that_later_gaps_need_none(world: World) -> None:
+    world.subscribed = ["A", "C"]
+    world.handle(TEN, "A", "B")
+    assert world.requests[0]["notifications"] == ["A", "B", "C"]
+    world.now += 3 * MINUTE
+    world.waits(TEN + 2 * MINUTE, "C")
+    world.now = TEN + INTERVAL
+    world.handle(TEN + 2 * MINUTE, "C")
+    world.handle(TEN + 9 * MINUTE, "A", "C")
+    assert [asked["notifications"] for asked in world.requests[1:]] == [["C", "A"]]
+
+
+def test_what_no_resend_brings_is_not_asked_for(world: World) -> None:
+    with pytest.raises(Skip, match="resend brings nothing"):
+        world.handle(TEN, reason="not-subscribed")
+    assert world.requests == []
 
 
 def test_it_gives_up_after_a_day() -> None:

@@ -1,0 +1,66 @@
+"""What became of the request to AMPECO for a resend of what a gap may have cost.
+
+The request is the delivery of the gap's event to one handler, so its state is that of any delivery.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from eventlog.gap_records import RESENDER
+from eventlog.inspection.delivery_state import Fate
+from eventlog.inspection.explain import registered
+from eventlog.inspection.gaps import Gap
+from eventlog.inspection.timeline import of_event
+from eventlog.log import EventLog
+
+_UNDER_WAY = frozenset({"running", "retry", "parked", "replay", "waiting"})
+
+
+class Resend(NamedTuple):
+    """What became of the request for a resend.
+
+    Attributes:
+        fate: of the gap's event at the handler that asks; None without an event or without that handler.
+    """
+
+    fate: Fate | None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Return whether the request is still to come, or waits."""
+        return self.fate is not None and self.fate.state in _UNDER_WAY
+
+    @property
+    def was_made(self) -> bool:
+        """Return whether AMPECO accepted it."""
+        return self.fate is not None and self.fate.state == "done"
+
+    @property
+    def words(self) -> str:
+        """Describe it for people."""
+        if self.fate is None:
+            return f"no request: the handler {RESENDER} is not registered"
+        why = self.fate.why or self.fate.state
+        match self.fate.state:
+            case "done":
+                return "accepted by AMPECO"
+            case "skipped" | "dead":
+                return f"no request: {why}"
+            case "retry" | "parked" | "waiting":
+                return f"waits: {why}"
+            case "running" | "replay":
+                return "under way"
+        return f"no request: {self.fate.state}"
+
+
+async def resend_of(log: EventLog, gap: Gap, *, now_ms: int) -> Resend:
+    """Return what became of the request for a resend of what a gap may have cost."""
+    if gap.event_id is None:
+        return Resend(None)
+    asks = [facts for facts in await registered(log) if facts.name == RESENDER]
+    if not asks:
+        return Resend(None)
+    lane, _, stream_id = gap.event_id.partition("-")
+    story = await of_event(log, int(lane), stream_id, asks, now_ms)
+    return Resend(story.fates[0] if story.fates else None)
