@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from commands.explain_text import gap_words
 from commands.spans import counted
+from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
     from eventlog.inspection.overview import Overview
@@ -37,6 +38,7 @@ def _of_the_log(found: Overview) -> Iterator[str]:
 def _of_the_endpoint(found: Overview) -> Iterator[str]:
     if found.claimed and not found.receivers:
         yield "no receiver is alive, so nothing is accepted: start one"
+    yield from _of_the_registration(found)
     if found.newest_ms is not None and found.at_ms - found.newest_ms > _SILENT_MS:
         hours = (found.at_ms - found.newest_ms) / _SILENT_MS
         yield f"no event has arrived for {hours:.1f} hours: `doctor` checks the registration and the callback URL"
@@ -49,6 +51,18 @@ def _of_the_endpoint(found: Overview) -> Iterator[str]:
     if found.quarantined:
         bodies = counted(found.quarantined, "body", "bodies")
         yield f"in quarantine: {bodies}; `quarantine list` shows why, then `quarantine retry`"
+
+
+def _of_the_registration(found: Overview) -> Iterator[str]:
+    known = found.registration
+    if known.removed_ms is not None:
+        yield "our notification subscription is removed on request: `registration apply` makes it again"
+        return
+    if known.state.startswith("failed"):
+        detail = f" ({known.detail})" if known.detail else ""
+        yield f"the registration cannot be checked: {known.state}{detail}; `registration show` says more"
+    for one in known.missing.values():
+        yield f"since {rfc3339(one.since_ms)} not subscribed: {', '.join(sorted(one.types))}; `registration plan`"
 
 
 def _of_handlers(found: Overview) -> Iterator[str]:

@@ -14,6 +14,7 @@ from eventlog.operation.handlers import Pause, pauses
 from eventlog.ownership import recorded
 from eventlog.presence import Process, present
 from eventlog.rates import Sample, samples
+from eventlog.registration_record import Registration
 from eventlog.registry import HandlerPosition
 from eventlog.subscription import SubscriptionStore
 from eventlog.turned_away import HOUR_MS, KEEP_HOURS, refused_between
@@ -28,6 +29,8 @@ class Overview:
         at_ms: the time of Redis.
         claimed: whose log it is (`url`, `lanes`); empty before the first receiver.
         subscription: the record of our notification subscription; empty without one.
+        registration: what the last check of it at AMPECO found.
+        keys: when each key last verified an event (Unix ms), by its id.
         newest_ms: when the newest event arrived; None without one.
         samples: totals of the last hour, the last ones of now.
         receivers: names of the receivers that can write, as their beats say.
@@ -40,6 +43,8 @@ class Overview:
     at_ms: int
     claimed: Mapping[str, str]
     subscription: Mapping[str, str]
+    registration: Registration
+    keys: Mapping[str, int]
     newest_ms: int | None
     samples: Sequence[Sample]
     receivers: Sequence[str]
@@ -71,10 +76,13 @@ async def overview(log: EventLog) -> Overview:
     counted = await samples(log)
     now_ms = counted[-1].at_ms
     handlers = await log.handlers()
+    store = SubscriptionStore(log)
     return Overview(
         at_ms=now_ms,
         claimed=await recorded(log),
-        subscription=await SubscriptionStore(log).read(),
+        subscription=await store.read(),
+        registration=await store.registration(),
+        keys=(await store.heard()).by_key,
         newest_ms=await newest_at_ms(log),
         samples=counted,
         receivers=await receivers(log, now_ms),
