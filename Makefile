@@ -35,7 +35,7 @@ check: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/meta tests/typing $(ARGS)
+	$(BIN)/python -m pytest tests/meta tests/typing tests/plugins $(ARGS)
 
 bench: $(VENV)/.ready
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -53,6 +53,7 @@ COMMANDS = {
         "commands.quarantine:quarantine",
         "Inspect signed bodies that could not be read, and retry or discard them.",
     ),
+    "audit": ("commands.audit:audit", "Show who changed what by hand."),
     "status": (
         "commands.status:status",
         "Show the state of the deployment on one screen, and what needs a person now.",

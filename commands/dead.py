@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options, prepare
+from commands.acts import acting
 from commands.body_shape import text_of
 from commands.options import Moment, on_log
 from commands.output import print_fields, print_json, print_line, print_table
@@ -136,7 +137,10 @@ def _decide(
             found = [entry for one in dict.fromkeys(ids) for entry in await by_id(log, one)]
         else:
             found = await matching(log, _filter(wanted))
-        return found, await act(log, found) if found and (yes or ids) else None
+        if not found or not (yes or ids):
+            return found, None
+        async with acting(log, f"dead {verb}", {"ids": list(ids), **wanted}, len(found)):
+            return found, await act(log, found)
 
     found, result = on_log(prepare(logs=False), decide)
     reasons = Counter(f"{entry.handler}: {entry.letter.reason}" for entry in found)

@@ -1,4 +1,4 @@
-"""`events`: list, show and follow the events in the log; `hurry` is in a file of its own."""
+"""`events`: list, show and follow the events in the log; `hurry` and `shapes` are in files of their own."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from commands.body_shape import shape, text_of
 from commands.hurry import hurry
 from commands.options import on_log, stored_log
 from commands.output import json_text, print_fields, print_json, print_line, print_table
+from commands.shapes import shapes
 from eventlog.clock import rfc3339
 from eventlog.duplicates import repeat_reason
 from eventlog.text import printable
@@ -178,6 +179,7 @@ def tail(lines: int, follow: bool, type_: str | None, key: str | None, as_json: 
 
 
 events.add_command(hurry)
+events.add_command(shapes)
 
 
 async def _one(log: EventLog, id: str) -> tuple[dict[str, Any], bytes, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options, prepare
+from commands.acts import acting
 from commands.options import Moment, on_log
 from commands.output import print_json, print_line
 from eventlog.clock import now_ms, rfc3339
@@ -79,7 +80,7 @@ def resend(from_ms: int, to_ms: int, types: Sequence[str], yes: bool, as_json: b
     with Client(settings.tenant_url, settings.api_token.get_secret_value()) as client:
         plan = _plan(client, url, from_ms, to_ms, types)
         if yes:
-            _ask(client, plan)
+            on_log(settings, lambda log: _act(log, client, plan))
     if as_json:
         print_json({"plan": plan, "done": yes, "result": {"accepted": True} if yes else None})
         return
@@ -130,6 +131,11 @@ def _plan(client: Client, url: str, from_ms: int, to_ms: int, types: Sequence[st
         "to": rfc3339(to_ms),
         "types": list(dict.fromkeys(types)) or list(found[0].notifications),
     }
+
+
+async def _act(log: EventLog, client: Client, plan: dict[str, Any]) -> None:
+    async with acting(log, "gaps resend", plan, len(plan["types"])):
+        _ask(client, plan)
 
 
 def _ask(client: Client, plan: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options, prepare
+from commands.acts import acting
 from commands.options import Finite, stored_log
 from commands.output import print_json, print_line, print_table
 from commands.plugin_check import check_plugins
@@ -46,7 +47,7 @@ def check(files: Sequence[str], time_limit_s: float, as_json: bool) -> None:
     """
     prepare()
     sys.path.insert(0, "")
-    found = check_plugins(files, _declared, time_limit_s)
+    found = check_plugins(files, _declared, time_limit_s, _fault)
     if as_json:
         print_json({"handlers": found.handlers, "faults": found.faults, "off": found.off})
     else:
@@ -88,8 +89,14 @@ def run(name: str, event: str, load: Sequence[str], for_real: bool, as_json: boo
 async def _run(settings: Settings, found: Found, event: str, for_real: bool) -> tuple[Trial, StoredEvent]:
     from workers.delivery.manual_run import try_out
 
-    stored = _from_file(settings, Path(event)) or await _from_log(settings, event)
-    async with ready_handler(settings, found) as runtime:
+    from_file = _from_file(settings, Path(event))
+    stored = from_file or await _from_log(settings, event)
+    async with contextlib.AsyncExitStack() as block:
+        runtime = await block.enter_async_context(ready_handler(settings, found))
+        if for_real and (from_file is None or settings.redis_url is not None):  # a file needs no log
+            log = await block.enter_async_context(stored_log(settings))
+            asked = {"handler": found.handler.name, "event": event}
+            await block.enter_async_context(acting(log, "handlers run --for-real", asked, 1))
         return await try_out(runtime, stored, for_real=for_real), stored
 
 
@@ -186,6 +193,12 @@ def print_trial(event: StoredEvent, trial: Trial) -> None:
         print_line(f"  would do once: {step}")
     for called in trial.called:
         print_line(f"  called {called}")
+
+
+def _fault(item: Found) -> str | None:
+    from workers.delivery.filter_check import filter_fault
+
+    return filter_fault(item.handler)
 
 
 def _declared(item: Found) -> dict[str, Any]:

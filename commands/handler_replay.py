@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from commands import options, prepare
+from commands.acts import acting
 from commands.handler_code import print_trial, ready_handler, the_handler, trial_row
 from commands.options import Moment, stored_log
 from commands.output import print_json, print_line
@@ -97,7 +98,8 @@ async def _replay(settings: Settings, select: Select, repeat_steps: bool, yes: b
             _refuse_beyond_the_ledger(log, found)
         result: dict[str, int] | None = None
         if yes and found.total:
-            result = await _feed(log, await begin(log, selection, now_ms=now_ms()))
+            async with acting(log, "handlers replay", _asked(selection), found.total):
+                result = await _feed(log, await begin(log, selection, now_ms=now_ms()))
         stands = await standing(log)
     plan = _plan(selection, found)
     kept_ms = stands.oldest_ms if stands is not None else None
@@ -162,11 +164,13 @@ async def _unfinished(settings: Settings, name: str, forget: bool, as_json: bool
         begun = await unfinished(log, name)
         if begun is None:
             raise click.ClickException(f"no replay of {name} is unfinished; begin one with --from")
-        if forget:
-            await drop(log, name)
-            result = None
-        else:
-            result = await _feed(log, begun)
+        asked = {"handler": name, "forget": forget, "continue": not forget}
+        async with acting(log, "handlers replay", asked):
+            if forget:
+                await drop(log, name)
+                result = None
+            else:
+                result = await _feed(log, begun)
     if as_json:
         print_json({"handler": name, "begun_at": rfc3339(begun.begun_ms), "done": True, "result": result})
     elif result is None:
@@ -200,6 +204,16 @@ async def _dry_run(settings: Settings, select: Select, load: Sequence[str], as_j
                     print_trial(event, trial)
     if as_json:
         print_json(rows)
+
+
+def _asked(selection: Selection) -> dict[str, Any]:
+    return {
+        "handler": selection.handler,
+        "from": rfc3339(selection.from_ms),
+        "to": rfc3339(selection.to_ms),
+        "types": list(selection.types),
+        "key": selection.key,
+    }
 
 
 def _plan(selection: Selection, found: Survey) -> dict[str, Any]:

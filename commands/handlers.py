@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands import options, prepare
+from commands.acts import acting
 from commands.handler_code import check, run
 from commands.handler_replay import replay
 from commands.new_handler import new
@@ -75,7 +76,11 @@ def pause(name: str, reason: str, as_json: bool) -> None:
     """Pause a handler: running events finish, and new ones wait."""
     from eventlog.operation import handlers as positions
 
-    on_log(prepare(logs=False), lambda log: positions.pause(log, name, reason=reason, now_ms=now_ms()))
+    async def change(log: EventLog) -> None:
+        async with acting(log, "handlers pause", {"handler": name, "reason": reason}):
+            await positions.pause(log, name, reason=reason, now_ms=now_ms())
+
+    on_log(prepare(logs=False), change)
     _say(as_json, f"{name} is paused", handler=name, state="paused", reason=reason)
 
 
@@ -86,7 +91,11 @@ def resume(name: str, as_json: bool) -> None:
     """Resume a paused handler at its position."""
     from eventlog.operation import handlers as positions
 
-    changed = on_log(prepare(logs=False), lambda log: positions.resume(log, name))
+    async def change(log: EventLog) -> bool:
+        async with acting(log, "handlers resume", {"handler": name}):
+            return await positions.resume(log, name)
+
+    changed = on_log(prepare(logs=False), change)
     text = f"{name} is running again" if changed else f"{name} was not paused"
     _say(as_json, text, handler=name, state="running", changed=changed)
 
@@ -103,7 +112,8 @@ def rename(old: str, new_name: str, yes: bool, as_json: bool) -> None:
     """
     from eventlog.operation import handlers as positions
 
-    found = _planned(old, yes, lambda log: positions.rename(log, old, new_name, now_ms=now_ms()))
+    asked = {"handler": old, "to": new_name}
+    found = _planned("rename", asked, yes, lambda log: positions.rename(log, old, new_name, now_ms=now_ms()))
     plan = {"from": old, "to": new_name, **_standing(found)}
     if as_json:
         print_json({"plan": plan, "done": yes})
@@ -122,7 +132,8 @@ def retire(name: str, yes: bool, as_json: bool) -> None:
     """Delete a handler's position, open events, dead letters and once-only steps."""
     from eventlog.operation import handlers as positions
 
-    found = _planned(name, yes, lambda log: positions.retire(log, name, now_ms=now_ms()))
+    asked = {"handler": name}
+    found = _planned("retire", asked, yes, lambda log: positions.retire(log, name, now_ms=now_ms()))
     if as_json:
         plan = {"handler": name, **_standing(found), "last_seen_at": rfc3339(found.last_seen_ms)}
         print_json({"plan": plan, "done": yes})
@@ -148,15 +159,22 @@ async def _read(log: EventLog) -> tuple[list[HandlerPosition], dict[str, Pause],
     return await log.handlers(), await pauses(log), await pairs_by_process(log)
 
 
-def _planned(name: str, yes: bool, change: Callable[[EventLog], Awaitable[None]]) -> HandlerPosition:
+def _planned(
+    verb: str, asked: Mapping[str, str], yes: bool, change: Callable[[EventLog], Awaitable[None]]
+) -> HandlerPosition:
     """Return the position of a handler as it is before the change, and make the change if `yes`."""
     from eventlog.operation.handlers import unknown_handler
+
+    name = asked["handler"]
 
     async def plan(log: EventLog) -> HandlerPosition:
         for found in await log.handlers():
             if found.name == name:
                 if yes:
-                    await change(log)
+                    async with acting(
+                        log, f"handlers {verb}", asked, found.waiting + found.open + found.dead
+                    ):
+                        await change(log)
                 return found
         raise await unknown_handler(log, name)
 

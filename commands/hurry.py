@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from commands import options, prepare
+from commands.acts import acting
 from commands.options import on_log
 from commands.output import print_json, print_line, print_table
 from eventlog.clock import now_ms, rfc3339
@@ -50,7 +51,10 @@ def hurry(asked: str, handler: str | None, yes: bool, as_json: bool) -> None:
 
     async def decide(log: EventLog) -> tuple[list[Wait], int | None]:
         found = await _waits(log, asked, handler)
-        return found, await _end(log, found) if found and (yes or len(found) == 1) else None
+        if not found or not (yes or len(found) == 1):
+            return found, None
+        async with acting(log, "events hurry", {"of": asked, "handler": handler}, len(found)):
+            return found, await _end(log, found)
 
     found, ended = on_log(prepare(), decide)
     if as_json:

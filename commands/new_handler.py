@@ -1,82 +1,26 @@
-"""`handlers new`: write the code of a handler, and its test."""
+"""`handlers new`: write the code of a handler and its test, alone or as a distribution."""
 
 from __future__ import annotations
 
-import builtins
-import keyword
-import re
-import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from commands.options import HandlerName
 
-_HANDLER = '''"""{name}: describe here what this handler does."""
 
-from __future__ import annotations
+class _NotificationType(click.ParamType[str]):
+    name = "type"
 
-from ampeco.notifications import SessionStartStop
-from handlers import Context, Event, Skip, handler
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from commands.scaffold import kind_of
 
-
-@handler("{name}")
-async def {function}(event: Event[SessionStartStop], ctx: Context) -> None:
-    """Run once for each session that starts or stops; after a failure, run again."""
-    session = event.payload
-    if session.action != "stop":
-        raise Skip("the session has not ended")
-    ctx.log.info("session.finished", session_id=session.session_id)
-'''
-
-_TEST = '''"""Tests of {name}."""
-
-from __future__ import annotations
-
-import asyncio
-import json
-from datetime import UTC, datetime
-from unittest.mock import Mock
-
-import pytest
-
-from ampeco.notifications import SessionStartStop
-from handlers import Event, Skip
-from {module} import {function}
-
-
-def session_event(action: str) -> Event[SessionStartStop]:
-    fields = {{
-        "notification": "session.start.stop.notification",
-        "sessionId": 1,
-        "chargePointId": 12,
-        "evseId": 34,
-        "action": action,
-        "startedAtTimestamp": "2026-11-24T03:50:00Z",
-        "meterStart": 0,
-        "meterStop": 0,
-        "lastUpdatedAt": "2026-11-24T03:50:00Z",
-    }}
-    body = json.dumps(fields).encode()
-    return Event(
-        id="0-1-0",
-        type="session.start.stop.notification",
-        key="session:1",
-        received_at=datetime.now(UTC),
-        occurred_at=None,
-        payload=SessionStartStop.model_validate_json(body),
-        raw=body,
-    )
-
-
-def test_skips_a_session_that_has_not_ended() -> None:
-    with pytest.raises(Skip):
-        asyncio.run({function}(session_event("start"), Mock()))
-
-
-def test_handles_a_session_that_has_ended() -> None:
-    asyncio.run({function}(session_event("stop"), Mock()))
-'''
+        try:
+            kind_of(value)
+        except LookupError as error:
+            self.fail(str(error.args[0]), param, ctx)
+        return str(value)
 
 
 @click.command()
@@ -85,28 +29,38 @@ def test_handles_a_session_that_has_ended() -> None:
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(),
-    help="Folder for both files.",
+    help="Folder for both files, or for the folder of the distribution.",
 )
-def new(name: str, folder: Path) -> None:
+@click.option(
+    "--type",
+    "notification_type",
+    metavar="TYPE",
+    type=_NotificationType(),
+    default="session.start.stop.notification",
+    show_default=True,
+    help="The notification type that it handles.",
+)
+@click.option(
+    "--package", is_flag=True, help="Write a distribution with an entry point, settings, tests and CI."
+)
+def new(name: str, folder: Path, notification_type: str, package: bool) -> None:
     """Write the code of a new handler, and a passing test."""
-    function = _function_name(name)
-    module = f"{function}_handler"
-    files = {folder / f"{module}.py": _HANDLER, folder / f"test_{module}.py": _TEST}
+    from commands import scaffold
+
+    kind = scaffold.kind_of(notification_type)
+    if package:
+        folder /= scaffold.distribution_name(name)
+        texts = scaffold.package_files(name, kind)
+        tried = next(path for path in texts if path.endswith("/handlers.py"))
+    else:
+        texts = scaffold.module_files(name, kind)
+        tried = next(iter(texts))
+    files = {folder / path: text for path, text in texts.items()}
     for path in files:
         if path.exists():
             raise click.ClickException(f"{path} already exists; choose another name or --folder")
-    folder.mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
-        path.write_text(text.format(name=name, function=function, module=module))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
         click.echo(str(path))
-    click.echo(f"try it: ampeco-receiver dev {folder / module}.py", err=True)
-
-
-def _function_name(name: str) -> str:
-    """Return a name for the function that Python takes, that hides nothing, and that pytest does not collect."""
-    function = re.sub(r"[.-]+", "_", name).strip("_")
-    taken = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *sys.stdlib_module_names}
-    used = set(re.findall(r"\w+", _HANDLER + _TEST))
-    if not function[0].isalpha() or function in taken | used or function.startswith("test"):
-        return f"handle_{function}"
-    return function
+    click.echo(f"try it: ampeco-receiver dev {folder / tried}", err=True)

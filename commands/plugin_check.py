@@ -38,11 +38,15 @@ class Checked:
 
 
 def check_plugins(
-    files: Sequence[str], describe: Callable[[Found], dict[str, Any]], limit_s: float
+    files: Sequence[str],
+    describe: Callable[[Found], dict[str, Any]],
+    limit_s: float,
+    fault_of: Callable[[Found], str | None] = lambda _: None,
 ) -> Checked:
     """Load the installed plugins and `files`, and describe each handler.
 
     Args:
+        fault_of: returns what is wrong with a handler that could be loaded.
         limit_s: how long one source may take to load.
     """
     reading, writing = os.pipe()
@@ -51,7 +55,7 @@ def check_plugins(
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
-        _load(files, describe, writing)
+        _load(files, describe, fault_of, writing)
     os.close(writing)
     said: list[tuple[str, Any]] = []
     code: int | None = None
@@ -92,7 +96,12 @@ def _listen(pipe: int, said: list[tuple[str, Any]], limit_s: float) -> bool:
     return False
 
 
-def _load(files: Sequence[str], describe: Callable[[Found], dict[str, Any]], writing: int) -> NoReturn:
+def _load(
+    files: Sequence[str],
+    describe: Callable[[Found], dict[str, Any]],
+    fault_of: Callable[[Found], str | None],
+    writing: int,
+) -> NoReturn:
     """Be the child: load everything, say what was found, and end without any further code of a plugin."""
 
     def say(kind: str, value: object) -> None:
@@ -104,7 +113,7 @@ def _load(files: Sequence[str], describe: Callable[[Found], dict[str, Any]], wri
         os.setsid()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process then
         _leave_standard_files()
-        say("checked", _found(files, describe, lambda source: say("loading", source)))
+        say("checked", _found(files, describe, fault_of, lambda source: say("loading", source)))
     except BaseException as error:  # noqa: BLE001 - the child must not go on as a second parent
         from handlers.discovery import told
 
@@ -124,7 +133,10 @@ def _leave_standard_files() -> None:
 
 
 def _found(
-    files: Sequence[str], describe: Callable[[Found], dict[str, Any]], loading: Callable[[str], None]
+    files: Sequence[str],
+    describe: Callable[[Found], dict[str, Any]],
+    fault_of: Callable[[Found], str | None],
+    loading: Callable[[str], None],
 ) -> dict[str, Any]:
     from handlers.declaration import HandlerError
     from handlers.discovery import Discovery, Fault, discover
@@ -133,9 +145,16 @@ def _found(
         found = discover(load=files, loading=loading)
     except HandlerError as error:
         found = Discovery((), (Fault("handlers", str(error)),))
+    asked = [item for item in found.found if not files or item.source in files]
+    faults = [{"source": fault.source, "error": fault.message} for fault in found.faults]
+    faults += [
+        {"source": item.source, "error": f"handler {item.handler.name!r}: {said}"}
+        for item in asked
+        if (said := fault_of(item)) is not None
+    ]
     return {
-        "handlers": [describe(item) for item in found.found if not files or item.source in files],
-        "faults": [{"source": fault.source, "error": fault.message} for fault in found.faults],
+        "handlers": [describe(item) for item in asked],
+        "faults": faults,
         "off": [] if files else found.off,
     }
 

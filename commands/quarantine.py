@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options, prepare
+from commands.acts import acting
 from commands.options import Moment, on_log
 from commands.output import print_fields, print_json, print_line, print_table
 from commands.quarantine_plan import Plan, carried_out, planned
@@ -107,7 +108,7 @@ def retry(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
     async def act(log: EventLog, plan: Plan) -> dict[str, int]:
         return await carried_out(log, plan, reader)
 
-    plan, result = _decide(settings, ids, wanted, reader, yes=yes, act=act)
+    plan, result = _decide(settings, "retry", ids, wanted, reader, yes=yes, act=act)
     if as_json:
         print_json({"plan": plan.as_json(), "done": result is not None, "result": result})
     else:
@@ -135,7 +136,7 @@ def discard(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None
         return {"discarded": await throw_away(log, plan.all_ids)}
 
     settings = prepare(logs=False)
-    plan, result = _decide(settings, ids, wanted, _reader(settings), yes=yes, act=act)
+    plan, result = _decide(settings, "discard", ids, wanted, _reader(settings), yes=yes, act=act)
     if as_json:
         print_json({"plan": plan.as_json(), "done": result is not None, "result": result})
         return
@@ -170,6 +171,7 @@ def _readable(reader: ElementReader, entry: Quarantined) -> dict[str, Any]:
 
 def _decide(
     settings: Settings,
+    verb: str,
     ids: Sequence[str],
     wanted: dict[str, Any],
     reader: ElementReader,
@@ -183,7 +185,10 @@ def _decide(
 
     async def decide(log: EventLog) -> tuple[Plan, dict[str, int] | None]:
         plan = await planned(log, reader, ids, _filter(wanted))
-        return plan, await act(log, plan) if plan.count and (yes or ids) else None
+        if not plan.count or not (yes or ids):
+            return plan, None
+        async with acting(log, f"quarantine {verb}", {"ids": list(ids), **wanted}, plan.count):
+            return plan, await act(log, plan)
 
     return on_log(settings, decide)
 

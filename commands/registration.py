@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options
+from commands.acts import acting
 from commands.output import print_json, print_line
 from commands.registration_parts import Parts, on_registration
 from commands.token_rotation import rotate_token
@@ -82,8 +83,10 @@ def apply(remove: tuple[str, ...], yes: bool, as_json: bool) -> None:
             raise ChangeRefused(view.foreign_line(look))
         if not yes:
             return look, None
-        await parts.store.lift_removed()
-        done = await parts.carry_out(look, remove=remove)
+        chosen = {"adds": look.plan.adds, "drops": look.plan.drops, "removes": look.plan.extras}
+        async with acting(parts.log, "registration apply", chosen, len(look.plan.types)):
+            await parts.store.lift_removed()
+            done = await parts.carry_out(look, remove=remove)
         if look.plan.changes:
             await parts.store.announce_change(
                 look.plan.action, done.kept, look.plan.types, "an operator applied it"
@@ -114,11 +117,12 @@ def remove_(yes: bool, as_json: bool) -> None:
         api, url = parts.reconciler.access.notifications, parts.reconciler.callback_url
         ours = [one for one in await api.list() if one.via == "webhook" and same_url(one.callback_url, url)]
         if yes:
-            await parts.store.set_removed()  # first, so that no receiver makes a new one in between
-            for one in ours:
-                await api.unsubscribe(one.id)
-            await parts.store.forget()
-            await parts.store.set_removed()
+            async with acting(parts.log, "registration remove", {"callback_url": url}, len(ours)):
+                await parts.store.set_removed()  # first, so that no receiver makes a new one in between
+                for one in ours:
+                    await api.unsubscribe(one.id)
+                await parts.store.forget()
+                await parts.store.set_removed()
             await parts.store.announce_change("remove", None, (), "an operator removed it")
         return [
             {"id": one.id, "callback_url": one.callback_url, "types": len(one.notifications)} for one in ours

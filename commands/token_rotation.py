@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options
+from commands.acts import acting
 from commands.output import print_json, print_line
 from commands.registration_parts import Parts, on_registration
 
@@ -117,10 +118,15 @@ def rotate(
         line = _rotation_of(parts, state, say, patience, needs_new=not abandon)
         if dry_run:
             return await _plan(parts, line.new_key, line, state)
+        chosen = {"from": line.old_key, "to": line.new_key, "step": state.step if state else "none"}
         if abandon and state is not None:
-            await line.rotation.abandon(state)
+            async with acting(parts.log, "registration rotate-token --abandon", chosen):
+                await line.rotation.abandon(state)
             return {"rotation": None, "next": ["the old subscription and the old token stay in use"]}
-        left = await line.rotation.go_on(state or await line.rotation.begin(), delivered=delivered)
+        # What is written down stays when a later step has to wait.
+        async with acting(parts.log, "registration rotate-token", chosen):
+            state = state or await line.rotation.begin()
+        left = await line.rotation.go_on(state, delivered=delivered)
         return await _left(parts, left, line)
 
     return on_registration(work, change=lambda settings: _with_next(settings, token_file))

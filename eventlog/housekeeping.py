@@ -2,7 +2,7 @@
 
 It wakes workers for due pairs without a drain, so a lost wake-up costs a few seconds. It also runs retention, counts
 waiting events where the lag is not known, and notes the totals of each minute. It announces handlers that are behind,
-and warns when no events arrive.
+logs acts of operators, and warns when no events arrive.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 from redis.exceptions import RedisError
 
+from eventlog.audit import untold
 from eventlog.behind import announce_behind
 from eventlog.lag import count_waiting
 from eventlog.log import EventLog
@@ -62,6 +63,7 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                     recomputed_at_s, recomputed_on = loop.time(), current
                 if queues := await sweep(log):
                     waker.wake(queues)
+                await _tell_acts(log)
                 names = await handler_names(log)
                 await count_waiting(log, _turn(names))
                 if loop.time() - checked_at_s >= BEHIND_S:
@@ -85,6 +87,20 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                 await stop.wait()
         except TimeoutError:
             pass
+
+
+async def _tell_acts(log: EventLog) -> None:
+    """Log what operators did, where the deployment's log lines are collected and not on an operator's terminal."""
+    for act in await untold(log):
+        _log.info(
+            "operator.acted",
+            user=act.user,
+            host=act.host,
+            via=act.via,
+            what=act.what,
+            plan=act.plan,
+            count=act.count,
+        )
 
 
 def _turn(names: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ announces, and bounds how many there are. Their payloads are in `handlers/intern
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -36,9 +37,9 @@ DOOR: Final = "receiver:door"  # keys: gaps and starts, which must stay in order
 REGISTRATION: Final = "receiver:registration"
 QUARANTINE: Final = "receiver:quarantine"
 LOG: Final = "receiver:log"
-SHAPES: Final = "receiver:shapes"
 
 _ITEMS = 500  # of a list in a payload
+_KEY_BYTES = 190  # of a name in a key
 
 
 class InternalEvent(NamedTuple):
@@ -67,6 +68,12 @@ def internal_event(type: str, key: str, fields: Mapping[str, Any]) -> InternalEv
 def key_of_handler(name: str) -> str:
     """Return the key of events about one handler."""
     return f"handler:{name}"
+
+
+def key_of_shape(type: str) -> str:
+    """Return the key of events about the structure of one notification type."""
+    name = type.encode()
+    return f"shape:{type if len(name) <= _KEY_BYTES else hashlib.sha256(name).hexdigest()[:32]}"
 
 
 async def announce(log: EventLog, event: InternalEvent) -> list[str]:

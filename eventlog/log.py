@@ -181,8 +181,8 @@ class EventLog:
             elif isinstance(element, Unreadable):
                 lanes.append(-1)
                 arguments += (
-                    "q", "", element.reason, element.encoding, element.body, element.received_at_ms,
-                    element.key_id, element.mark, "", "", "", "", "",
+                    "q", self.lane_of(internal.QUARANTINE, b""), element.reason, element.encoding, element.body,
+                    element.received_at_ms, element.key_id, element.mark, "", "", "", "", "",
                 )  # fmt: skip
             else:
                 event = element.event

@@ -74,6 +74,8 @@ class Scripts:
 
         self.announce = bound("announce")
         self.append = bound("append")
+        self.audit = bound("audit")
+        self.audit_untold = bound("audit_untold")
         self.beat = bound("beat")
         self.behind = bound("behind")
         self.change_gap = bound("change_gap")
@@ -99,6 +101,7 @@ class Scripts:
         self.probe = bound("probe")
         self.publish = bound("publish")
         self.pulse = bound("pulse")
+        self.put_shape = bound("put_shape")
         self.read_at_once = bound("read_at_once")
         self.recompute = bound("recompute")
         self.remembers = bound("remembers")

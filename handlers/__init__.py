@@ -4,6 +4,7 @@ from ampeco.errors import FieldMisfit
 from handlers.context import Context, SyncContext
 from handlers.declaration import Backoff, Handler, HandlerError, handler
 from handlers.event import Event, Raw
+from handlers.names import other
 from handlers.outcomes import GiveUp, Retry, Skip, StepUncertain
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "StepUncertain",
     "SyncContext",
     "handler",
+    "other",
 ]

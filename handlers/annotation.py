@@ -25,7 +25,7 @@ def payload_models(
     if models == [Raw]:
         if not on:
             raise ValueError('Event[Raw] needs on=["..."], or on=["*"] for everything')
-        return dict.fromkeys(on, Raw)
+        return dict.fromkeys(map(str, on), Raw)
     typed: dict[str, type[Payload] | type[Raw]] = {}
     for model in models:
         if not (isinstance(model, type) and issubclass(model, Payload)):

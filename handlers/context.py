@@ -35,7 +35,17 @@ def _called(step: str, call: Callable[[], Any], **_: object) -> Any:
 
 
 class _ContextBase(Generic[C, S, T]):
-    """What both contexts share. Made for every attempt; costly parts are built at their first use."""
+    """What both contexts share. Made for every attempt; costly parts are built at their first use.
+
+    Args:
+        ampeco: makes the client; called when the handler uses it. In a test: `FakeAmpeco().client`.
+        settings: the plugin's own settings object, or None.
+        state: what the plugin's lifespan yields, or None.
+        attempt: number of the attempt, 1 for the first.
+        max_attempts: attempts before the event is given up.
+        log: makes the logger.
+        once: carries out once-only steps; without it each step is called at once and nothing is recorded.
+    """
 
     _client: C | None = None
     _log: structlog.typing.FilteringBoundLogger | None = None
@@ -47,9 +57,9 @@ class _ContextBase(Generic[C, S, T]):
         ampeco: Callable[[], C],
         settings: S,
         state: T,
-        attempt: int,
-        max_attempts: int,
-        log: Callable[[], structlog.typing.FilteringBoundLogger],
+        attempt: int = 1,
+        max_attempts: int = 8,
+        log: Callable[[], structlog.typing.FilteringBoundLogger] = structlog.get_logger,
         once: Once | None = None,
     ) -> None:
         self.settings = settings

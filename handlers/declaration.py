@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict, get_args, overload
 
 from pydantic_settings import BaseSettings
-from typing_extensions import Unpack
+from typing_extensions import TypeVar, Unpack
 
 from ampeco.notifications import Payload
 from handlers import checks
@@ -18,6 +18,7 @@ from handlers.annotation import payload_models
 from handlers.context import Context, S, SyncContext, T
 from handlers.event import INTERNAL, Event, Raw
 from handlers.internal import unknown_internal
+from handlers.names import CallName, TypeName
 from handlers.outcomes import LONGEST_WAIT_S
 
 Order = Literal["entity", "none", "latest"]
@@ -51,9 +52,9 @@ class Backoff:
     jitter: bool = True
 
 
-Function: TypeAlias = (
-    Callable[[Event[Any], Context[S, T]], Awaitable[None]] | Callable[[Event[Any], SyncContext[S, T]], None]
-)
+E = TypeVar("E", bound=Event[Any], default=Event[Any])
+Function: TypeAlias = Callable[[E, Context[S, T]], Awaitable[None]] | Callable[[E, SyncContext[S, T]], None]
+Where: TypeAlias = Callable[[E], bool]
 Lifespan: TypeAlias = Callable[..., AbstractAsyncContextManager[Any]]
 
 
@@ -109,17 +110,16 @@ class Handler:
 
 
 class Options(TypedDict, total=False):
-    """The keywords of `@handler` that do not depend on its settings and lifespan."""
+    """The keywords of `@handler` that do not depend on its event, settings and lifespan."""
 
-    on: Sequence[str] | None
-    calls: Sequence[str]
+    on: Sequence[TypeName] | None
+    calls: Sequence[CallName]
     order: Order
     start: Start
     max_attempts: int
     timeout_s: float
     concurrency: int
     queue: str
-    where: Callable[[Event[Any]], bool] | None
     backoff: Backoff
     not_yet_for_s: float
     isolation: Isolation | None
@@ -127,26 +127,39 @@ class Options(TypedDict, total=False):
     enabled: bool
 
 
-@overload
-def handler(name: str, **options: Unpack[Options]) -> Callable[[Function[None, None]], Handler]: ...
-@overload
-def handler(
-    name: str, *, settings: type[S], **options: Unpack[Options]
-) -> Callable[[Function[S, None]], Handler]: ...
+# `where` has to accept the event that its handler accepts.
 @overload
 def handler(
-    name: str, *, lifespan: Callable[[], AbstractAsyncContextManager[T]], **options: Unpack[Options]
-) -> Callable[[Function[None, T]], Handler]: ...
+    name: str, *, where: Where[E] | None = ..., **options: Unpack[Options]
+) -> Callable[[Function[E, None, None]], Handler]: ...
+@overload
+def handler(
+    name: str, *, settings: type[S], where: Where[E] | None = ..., **options: Unpack[Options]
+) -> Callable[[Function[E, S, None]], Handler]: ...
+@overload
+def handler(
+    name: str,
+    *,
+    lifespan: Callable[[], AbstractAsyncContextManager[T]],
+    where: Where[E] | None = ...,
+    **options: Unpack[Options],
+) -> Callable[[Function[E, None, T]], Handler]: ...
 @overload
 def handler(
     name: str,
     *,
     settings: type[S],
     lifespan: Callable[[S], AbstractAsyncContextManager[T]],
+    where: Where[E] | None = ...,
     **options: Unpack[Options],
-) -> Callable[[Function[S, T]], Handler]: ...
+) -> Callable[[Function[E, S, T]], Handler]: ...
 def handler(
-    name: str, *, settings: Any = None, lifespan: Lifespan | None = None, **options: Unpack[Options]
+    name: str,
+    *,
+    settings: Any = None,
+    lifespan: Lifespan | None = None,
+    where: Any = None,
+    **options: Unpack[Options],
 ) -> Callable[[Any], Handler]:
     """Declare a handler.
 
@@ -188,7 +201,7 @@ def handler(
                 f"handler {checks.shown(name)}: a name is lower case letters, digits, dots and dashes, at most 64"
             )
         try:
-            made, fault = _made(name, function, settings, lifespan, options)
+            made, fault = _made(name, function, settings, lifespan, where, options)
         except Exception as error:  # an argument of which no check knows
             raise HandlerError(f"handler {name!r}: {' '.join(str(error).split())}") from error
         if made is None or fault:
@@ -199,7 +212,7 @@ def handler(
 
 
 def _made(
-    name: str, function: Any, settings: Any, lifespan: Lifespan | None, options: Options
+    name: str, function: Any, settings: Any, lifespan: Lifespan | None, where: Any, options: Options
 ) -> tuple[Handler | None, str | None]:
     """Return the handler, and what is wrong with it."""
     chosen: dict[str, Any] = dict(options)
@@ -212,8 +225,9 @@ def _made(
         models=payload_models(function, on),
         settings=settings,
         lifespan=lifespan,
+        where=where,
         is_async=inspect.iscoroutinefunction(function),
-        calls=frozenset(calls),
+        calls=frozenset(map(str, calls)),
         **chosen,
     )
     return made, _fault(made)

@@ -116,7 +116,7 @@ def _from_entry_point(entry_point: EntryPoint) -> list[Found]:
     distribution = entry_point.dist
     source = distribution.name if distribution else entry_point.value
     version = distribution.version if distribution else "0"
-    return [Found(item, source, version) for item in _handlers_in(loaded, entry_point.value)]
+    return [Found(item, source, version) for item in handlers_in(loaded, entry_point.value)]
 
 
 def _from_name(name: str) -> list[Found]:
@@ -130,7 +130,7 @@ def _from_name(name: str) -> list[Found]:
         module = importlib.import_module(name)
         origin = module.__spec__.origin if module.__spec__ else None
         version = hashlib.sha256(Path(origin).read_bytes()).hexdigest()[:12] if origin else "0"
-    return [Found(item, name, version) for item in _handlers_in(module, name)]
+    return [Found(item, name, version) for item in handlers_in(module, name)]
 
 
 def _imported_file(path: Path) -> ModuleType:
@@ -145,7 +145,15 @@ def _imported_file(path: Path) -> ModuleType:
     return module
 
 
-def _handlers_in(loaded: object, where: str) -> list[Handler]:
+def handlers_in(loaded: object, where: str) -> list[Handler]:
+    """Return the handlers of a module, or the one that an entry point names.
+
+    Args:
+        where: names it in the error.
+
+    Raises:
+        HandlerError: there is none.
+    """
     if isinstance(loaded, Handler):
         return [loaded]
     if isinstance(loaded, ModuleType):

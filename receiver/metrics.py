@@ -102,7 +102,16 @@ class Metrics:
             "awr_events_reconstructed", "Events that a backfill made from the state of a resource"
         )
         self.gaps = counter("awr_gaps_closed", "Outages of the receiver that were detected")
+        self._shape_drifts = counter(
+            "awr_shape_drifts",
+            "Differences in the structure of notifications, each found once, by type, kind and what it differs from",
+            ["type", "what", "against"],
+        )
         self.connections = ConnectionMetrics(self.registry)
+
+    def drifted(self, type: str, what: str, against: str) -> None:
+        """Count a difference in the structure of a type; a type that the contract does not have is `(other)`."""
+        self._shape_drifts.labels(type, what, against).inc()
 
     def refused(self, reason: str) -> None:
         """Count a refused request. A reason is a slug from our code, never text of a request."""

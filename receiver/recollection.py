@@ -81,6 +81,15 @@ class Recollection:
         self._keep(elements, reply.answers)
         return reply
 
+    def accepted_since(self, since_s: float) -> Iterator[NewEvent]:
+        """Yield accepted events since a moment by the clock of this object, the newest first."""
+        for batch in reversed(self._kept):
+            if batch.accepted_s < since_s:
+                return
+            for element, answer in zip(batch.elements, batch.answers, strict=True):
+                if answer.outcome == "accepted" and isinstance(element, NewEvent):
+                    yield element
+
     async def check(self) -> bool:
         """Append again what Redis lost. Called about once a second.
 

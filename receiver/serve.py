@@ -55,6 +55,7 @@ from receiver.registrar import Registrar
 from receiver.request_body import Limits
 from receiver.secret_files import SecretFiles
 from receiver.settings import Settings
+from receiver.shape_watch import ShapeWatch
 from receiver.sockets import Listeners, open_listeners
 from receiver.verification import Verifier
 
@@ -102,6 +103,9 @@ class Receiver:
             may_evict=settings.may_evict,
         )
         self._recollection = Recollection(self._log, self._waker.wake, self._metrics)
+        self._shapes = ShapeWatch(
+            self._log, self._recollection.accepted_since, self._waker.wake, self._metrics
+        )
         self._commit = GroupCommit(self._append, self._endpoint_log)
         self._metrics.waiting_bytes.set_function(lambda: self._commit.waiting_bytes)
         self._verifier = Verifier(
@@ -247,6 +251,7 @@ class Receiver:
                     if await self._recollection.check():
                         await self._check_durability()
                     await self._heartbeat.beat()
+                    await self._shapes.look()
             if self._health.redis == "ok":  # a full log, too
                 with contextlib.suppress(RedisError, OSError):
                     await self._announcement.check()

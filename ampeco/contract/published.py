@@ -1,14 +1,14 @@
 """Looks up what the contract publishes about a notification type or of an operation, as JSON Schema."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from ampeco.contract.merging import Schema, flattened
-from ampeco.contract.shapes import Shape, schema_of
+from ampeco.contract.shapes import Shape, field_name, schema_of
 
 _SLIPS = {"charge-point": "chargePoint"}
 Paging = Literal["empty-cursor", "next-link", "page"]
@@ -89,6 +89,22 @@ def notifications() -> frozenset[str]:
 def subscribable() -> frozenset[str]:
     """The notification types that Subscribe accepts."""
     return frozenset(_contract()["subscribable"])
+
+
+@cache
+def field_names() -> frozenset[str]:
+    """The names of all fields, in any body and answer of the contract."""
+    return frozenset(_names(_contract()))
+
+
+def _names(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        yield from (field_name(written)[0] for written in part.get("fields", ()))
+        for inner in part.values():
+            yield from _names(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            yield from _names(inner)
 
 
 @cache

@@ -5,6 +5,7 @@ from pathlib import Path
 from ampeco.generator import (
     actions,
     contract,
+    literals,
     notification_page,
     objects,
     operations,
@@ -26,6 +27,7 @@ PARTS = (
     objects.outputs,
     payloads.outputs,
     states.outputs,
+    literals.outputs,
     sample_bodies.outputs,
     notification_page.outputs,
     page.outputs,

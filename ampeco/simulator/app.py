@@ -27,7 +27,8 @@ def create_app(tenant: Tenant, hosts: Collection[str] | None = None) -> Starlett
         hosts: as those of `Control`; None for an app that listens at no port.
     """
     scenario = Scenario(tenant)
-    api = Api(tenant, scenario, Store(World(lambda: scenario.fleet)))
+    store = Store(World(lambda: scenario.fleet))
+    api = Api(tenant, scenario, store)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -47,7 +48,7 @@ def create_app(tenant: Tenant, hosts: Collection[str] | None = None) -> Starlett
     return Starlette(
         routes=[
             Route("/public-api/{path:path}", api.endpoint, methods=list(METHODS)),
-            *Control(tenant, scenario, hosts).routes(),
+            *Control(tenant, scenario, store, hosts).routes(),
         ],
         exception_handlers={Refused: refuse, HTTPException: _no_such_path},
         lifespan=lifespan,

@@ -103,6 +103,14 @@ class Store:
             return self._written[path][id_]
         return {**before, **changes}
 
+    def put(self, path: Path, id_: str, given: Mapping[str, Any]) -> Document:
+        """Seed an object: create it under this id, or change some of its members."""
+        self._removed.get(path, set()).discard(id_)
+        number = int(id_) if id_.isascii() and id_.isdecimal() else id_
+        before = self._written.get(path, {}).get(id_, {"id": number})
+        made = self._written.setdefault(path, {})[id_] = {**before, **given}
+        return made
+
     def delete(self, path: Path, id_: str) -> None:
         """Remove an object.
 

@@ -21,6 +21,7 @@ from ampeco.signature import Encoding
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=1e6)]
 PerSecond = Annotated[float, Field(gt=0, le=1e6)]
+BodyEncoding = Literal["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "gzip"]
 Status = Annotated[int, Field(ge=200, le=599)]
 
 _RETRY_PAUSES_S = (1.0, 5.0, 30.0, 120.0)
@@ -110,6 +111,9 @@ class Habits:
         False, "who subscribes to both spellings of a type gets each event twice; false = the newer one alone"
     )
     wrapped_payloads: bool = _switch(False, 'notifications come as `{"data": {...}}`')
+    body_encoding: BodyEncoding = _switch(
+        "utf-8", "bytes of notifications, which are signed; gzip comes with `Content-Encoding`"
+    )
     payload_case: Literal["camel", "snake"] = _switch(
         "camel", "spelling of the names in notifications; snake_case is left over in v1.0 shapes"
     )

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx2
+from pydantic.alias_generators import to_camel
 
+from ampeco.client import AsyncClient, Client
 from ampeco.simulator.server import serve
 from ampeco.simulator.switches import Habits
 from ampeco.simulator.tenant import Tenant
@@ -56,6 +58,24 @@ class Box:
         """Return a notification about objects that the API knows."""
         params = {"notification": notification, "charge_point": charge_point or 0}
         return self._ask("GET", "sample", params=params)
+
+    def seed(self, resource: str, id: str | int, **fields: Any) -> dict[str, Any]:
+        """Let an object of the API exist, or change some of its fields.
+
+        Args:
+            resource: as in the API: `users`, `sessions`, `evses`; below others `users/7/notes`.
+            fields: by their names on the wire, or in snake_case: `balance=12.5`, `hardware_status="faulted"`.
+        """
+        given = {to_camel(name): value for name, value in fields.items()}
+        return self._ask("PUT", f"objects/{resource.strip('/')}/{id}", given)
+
+    def client(self) -> AsyncClient:
+        """Return a client for async code."""
+        return AsyncClient(self.url, self.token)
+
+    def sync_client(self) -> Client:
+        """Return a client for code that is not async."""
+        return Client(self.url, self.token)
 
     def change_habits(self, **habits: Any) -> None:
         """Change habits."""
@@ -123,7 +143,7 @@ class Box:
 
 
 def _json(method: str, body: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    return {} if body is None and method in ("POST", "PATCH") else body
+    return {} if body is None and method in ("POST", "PATCH", "PUT") else body
 
 
 @contextmanager

@@ -3,9 +3,10 @@
 -- Per element: judge, XADD, remember, in this order: a script that fails half-way is not rolled back, and "seen"
 -- without an event would be a loss.
 -- ARGV: prefix, duplicate window (hours), wake throttle (ms), then 13 values per element:
---   kind (e event, q for the quarantine, r from the quarantine), lane, type or reason, key (q: what a header said about
---   the encoding), body, received_at_ms, key id, mark, digest ('' = none), mode (drop, mark, again), traceparent (r: id
---   in the quarantine), nonce ('' = none), hash of type and entity ('' = it has no entity)
+--   kind (e event, q for the quarantine, r from the quarantine), lane (q: of the internal event about it), type or
+--   reason, key (q: what a header said about the encoding), body, received_at_ms, key id, mark, digest ('' = none),
+--   mode (drop, mark, again), traceparent (r: id in the quarantine), nonce ('' = none), hash of type and entity ('' =
+--   it has no entity)
 -- Answers: id = accepted, q<id> = quarantined, =<reason> = duplicate, gone = not in the quarantine any more, !<error> =
 --   refused. What is read back leaves the quarantine once it is accepted or a duplicate.
 prefix = take()
@@ -119,6 +120,7 @@ end
 local answers, counts, touched, streams = {}, {}, {}, {}
 local accepted, by_name = 0, {}
 local new_seen, new_own, new_last = {}, {}, {}
+local told = {} -- queues to wake for internal events
 local function count(name) counts[name] = (counts[name] or 0) + 1 end
 
 for at = first, #ARGV, stride do
@@ -133,6 +135,9 @@ for at = first, #ARGV, stride do
     else
       answer = 'q' .. id
       count('quarantined')
+      local _, queues = append_internal(lane, 'receiver.quarantine.added', 'receiver:quarantine',
+        cjson.encode({notification = 'receiver.quarantine.added', quarantineId = id, reason = name}))
+      for _, queue in ipairs(queues or {}) do told[queue] = true end
     end
   elseif kind == 'r' and #call('XRANGE', prefix .. 'quarantine', ARGV[at + 10], ARGV[at + 10]) == 0 then
     answer = 'gone'
@@ -259,6 +264,8 @@ if #marks > 0 and call('SADD', prefix .. 'fresh', unpack(marks)) > 0 then
     if call('SET', prefix .. 'wake:' .. queue, '1', 'NX', 'PX', throttle_ms) then wake[#wake + 1] = queue end
   end
 end
+for _, queue in ipairs(wake) do told[queue] = nil end
+for queue in pairs(told) do wake[#wake + 1] = queue end
 -- What was added, in two calls, since a batch touches many lanes and types. The entry without a type counts all of a
 -- lane. The lag needs the types that handlers name; all others are one entry.
 local fields, by_field = {}, {}

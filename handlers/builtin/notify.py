@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from handlers import Backoff, Context, Event, GiveUp, Raw, Retry, handler
+from handlers import Backoff, Context, Event, GiveUp, Raw, Retry, handler, other
 from handlers.builtin import notify_texts, secret_text
 from handlers.builtin.grouping import Messages, TooSoon
 from handlers.builtin.notify_texts import DEFAULT_TEMPLATES, line_of
@@ -151,7 +151,7 @@ configured = NotifySettings()
 
 @handler(
     "notify",
-    on=list(configured.events),
+    on=[other(name) for name in configured.events],
     settings=NotifySettings,
     lifespan=outbox,
     enabled=configured.is_on,

@@ -18,7 +18,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from ampeco.encodings import plain
-from handlers import Backoff, Context, Event, GiveUp, Raw, Retry, handler
+from handlers import Backoff, Context, Event, GiveUp, Raw, Retry, handler, other
 from handlers.builtin import secret_text
 from handlers.builtin.standard_webhooks import headers_of, keys_of
 from handlers.builtin.webhook_sender import Away, Refused, WebhookSender, fault_of, opened
@@ -142,7 +142,7 @@ configured = ForwardSettings()
 
 @handler(
     "webhook-forward",
-    on=list(configured.events) or ["*"],
+    on=[other(name) for name in configured.events or ("*",)],
     settings=ForwardSettings,
     lifespan=forwarder,
     enabled=configured.is_on,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,31 @@ def test_what_a_plugin_prints_or_changes_does_not_reach_the_result(tmp_path):
     assert [row["name"] for row in json.loads(out)["handlers"]] == ["acme.good"]
 
 
+FILTERS = """
+from ampeco.notifications import HardwareStatus, SessionUpdate
+from handlers import Context, Event, handler
+
+@handler("acme.raises", where=lambda event: event.payload.nothing > 3)
+async def raises(event: Event[HardwareStatus], ctx: Context) -> None: ...
+
+@handler("acme.says-yes", where=lambda event: "yes")
+async def says_yes(event: Event[HardwareStatus], ctx: Context) -> None: ...
+
+@handler("acme.of-misfits", where=lambda event: event.payload.session.energy > 3)
+async def of_misfits(event: Event[SessionUpdate], ctx: Context) -> None: ...
+"""
+
+
+def test_a_filter_is_tried_on_the_samples_of_its_types(tmp_path):
+    code, out, _ = check(tmp_path, FILTERS, "--json")
+    assert code == 1
+    raises, says_yes = (fault["error"] for fault in json.loads(out)["faults"])
+    assert raises.startswith("handler 'acme.raises': where= raises AttributeError (")
+    assert "plugin.py:5 in <lambda>) for a sample of HardwareStatusNotification" in raises
+    assert says_yes.startswith("handler 'acme.says-yes': where= must return True or False")
+    assert len(json.loads(out)["handlers"]) == 3
+
+
 def test_new_handlers_of_any_name_run_and_pass_their_test(tmp_path, monkeypatch, capsys):
     from commands import main
 
@@ -109,7 +135,8 @@ def test_new_handlers_of_any_name_run_and_pass_their_test(tmp_path, monkeypatch,
         timeout=120,
         check=False,
     )
-    assert "16 passed" in done.stdout, done.stdout
+    assert " passed" in done.stdout, done.stdout
+    assert not re.search(r"failed|error", done.stdout), done.stdout
 
 
 @pytest.mark.parametrize("name", ["", "A", "a_b", "-", "a" * 65, "é", "a/b", "a\nb"])

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from eventlog.clock import now_ms
 from eventlog.inspection.events import list_events, read_counts
 from eventlog.log import EventLog, Unreadable
 from eventlog.operation.quarantine import QuarantineFilter, newest, quarantined
 from eventlog.record import StoredEvent
 from handlers import Context, Event, Raw, handler
+from handlers.internal import QuarantineAdded
 from tests.cli import Cli
 from tests.harness import declaration, drained, opened
 
@@ -253,6 +253,41 @@ def test_redis_away_is_exit_code_3(cli, monkeypatch):
         assert cli("quarantine", *words)[0] == 3
 
 
+def test_what_comes_in_is_announced_to_handlers_that_want_it(site):
+    seen: list[Event[QuarantineAdded]] = []
+
+    @handler("h")
+    async def h(event: Event[QuarantineAdded], ctx: Context) -> None:
+        seen.append(event)
+
+    site.put(unreadable(b"before"))
+    site.on_log(lambda log: log.declare([declaration(h)]))
+    ids = site.put(*(unreadable(b"x%d" % n) for n in range(3)))
+    site.on_log(lambda log: drained(log, h))
+    (event,) = seen
+    assert (event.payload.quarantine_id, event.payload.reason) == (ids[0], "not-json")
+    assert (event.key, event.kind) == ("receiver:quarantine", "internal")
+
+    async def later(log: EventLog) -> None:
+        await log.redis.hset(log.key("told", "receiver.quarantine.added|receiver:quarantine"), "at", "1")
+
+    site.on_log(later)
+    site.put(unreadable(b"y"))
+    site.on_log(lambda log: drained(log, h))
+    assert [event.payload.held for event in seen] == [0, 2]
+
+
+def test_an_announcement_wakes_its_queue(site):
+    @handler("h", queue="other")
+    async def h(event: Event[QuarantineAdded], ctx: Context) -> None: ...
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        assert (await log.append([unreadable(b"x")])).wake == ["other"]
+
+    site.on_log(check)
+
+
 def retried_until(site: Site, stream_id: str, line: int) -> bool:
     """Retry in a fork that is killed at the n-th line of ours; return whether it was."""
     child = os.fork()
@@ -325,4 +360,3 @@ def test_two_retries_at_the_same_time_make_one_event_of_each(site):
     assert sorted(event.key for event in site.on_log(lambda log: list_events(log, limit=500))) == sorted(
         f"session:{n}" for n in range(1, 101)
     )
-    assert now_ms() > RECEIVED_MS

@@ -253,3 +253,13 @@ def test_a_type_that_ampeco_refuses_is_left_out(world: World) -> None:
     code, _, err = world.cli("registration", "apply", "--yes")
     assert code == 0, err
     assert [types for _, types in world.there()] == [{A}]
+
+
+def test_what_an_operator_changes_is_written_down_and_a_plan_is_not(world: World) -> None:
+    world.wants(A)
+    world.cli("registration", "apply")
+    world.cli("registration", "apply", "--yes")
+    world.cli("registration", "remove", "--yes")
+    acts = world.cli.json("audit", "list")
+    assert [act["what"] for act in acts] == ["registration remove", "registration apply"]
+    assert acts[1]["plan"]["adds"] == [A]

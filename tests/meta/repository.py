@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("ampeco", "eventlog", "handlers", "workers", "receiver", "commands")
+ROOMS = ("ampeco", "eventlog", "handlers", "workers", "receiver", "commands", "pytest_ampeco")
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 _NOT_OURS = (
@@ -21,6 +21,6 @@ _NOT_OURS = (
 )
 
 
-def copy_to(folder: Path) -> Path:
-    """Copy what belongs to the repository into the folder, which must not exist yet; returns it."""
-    return shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*_NOT_OURS))
+def copy_to(folder: Path, source: Path = ROOT) -> Path:
+    """Copy what belongs to the repository, or a part of it, into the folder, which must not exist yet; returns it."""
+    return shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*_NOT_OURS))

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings
 
 from ampeco.newer import AsIs, Newer, NewerNumber
 from ampeco.notifications import HardwareStatus, SessionStartStop, SessionUpdate
-from handlers import Backoff, Context, Event, Raw, SyncContext, handler
+from handlers import Backoff, Context, Event, Raw, SyncContext, handler, other
 
 
 class MailSettings(BaseSettings, env_prefix="ACME_MAIL_"):
@@ -167,6 +167,63 @@ async def no_filter(event: Event[SessionUpdate], ctx: Context) -> None: ...
 
 @handler("a.unknown-order", order="sideways")  # refused
 async def unknown_order(event: Event[SessionUpdate], ctx: Context) -> None: ...
+
+
+@handler("a.filtered", where=finished, calls=["user.add-balance"], settings=MailSettings)
+async def filtered(event: Event[SessionUpdate], ctx: Context[MailSettings]) -> None:
+    ctx.ampeco.actions.user.add_balance(7, amount=5.0, reason="refund")  # refused
+    ctx.once("count", lambda: 1)  # refused
+
+
+@handler("a.filtered-lambda", where=lambda event: event.payload.hardware_status == "faulted")
+async def filtered_by_lambda(event: Event[HardwareStatus], ctx: Context) -> None: ...
+
+
+@handler("a.filter-of-another-event", where=finished)  # refused
+async def filter_of_another_event(event: Event[HardwareStatus], ctx: Context) -> None: ...
+
+
+def says_yes(event: Event[SessionUpdate]) -> str:
+    return "yes"
+
+
+@handler("a.filter-without-bool", where=says_yes)  # refused
+async def filter_without_bool(event: Event[SessionUpdate], ctx: Context) -> None: ...
+
+
+@handler("a.filter-and-state", where=finished, lifespan=bare)
+async def filter_and_state(event: Event[SessionUpdate], ctx: Context[None, Mailer]) -> None:
+    await ctx.state.send("driver")
+
+
+@handler("a.filter-settings-and-state", where=finished, settings=MailSettings, lifespan=mailer)
+async def filter_settings_and_state(
+    event: Event[SessionUpdate], ctx: Context[MailSettings, Mailer]
+) -> None: ...
+
+
+@handler("a.calls", calls=["charge-point.reset", "resources.users.update", other("POST /public-api/x/y")])
+async def calls(event: Event[SessionUpdate], ctx: Context) -> None: ...
+
+
+@handler("a.calls-unknown", calls=["charge-point.rest"])  # refused
+async def calls_unknown(event: Event[SessionUpdate], ctx: Context) -> None: ...
+
+
+@handler("a.calls-a-read", calls=["resources.users.read"])  # refused
+async def calls_a_read(event: Event[SessionUpdate], ctx: Context) -> None: ...
+
+
+@handler("a.types", on=["cdr.received", "receiver.gap.closed", other("ticket.changed")])
+async def types(event: Event[Raw], ctx: Context) -> None: ...
+
+
+@handler("a.types-unknown", on=["cdr.recieved"])  # refused
+async def types_unknown(event: Event[Raw], ctx: Context) -> None: ...
+
+
+@handler("a.wrong-sync-context")  # refused
+async def wrong_sync_context(event: Event[HardwareStatus], ctx: SyncContext) -> None: ...
 
 
 @handler("a.once", lifespan=bare)

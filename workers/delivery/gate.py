@@ -41,24 +41,30 @@ def gated(client: Any, handler: Handler, attempt: Attempt, through: Callable[...
     return client.gated(_Gate(handler, attempt), through=through)
 
 
-def _check_declared(handler: Handler, operation: Operation, path: str) -> None:
+def _check_declared(handler: Handler, attempt: Attempt, operation: Operation, path: str) -> None:
     if operation.kind != "read" and not is_declared(handler.calls, operation, path):
+        _note(attempt, operation, path, CallNotDeclared.slug, None)  # the handler may catch the error
         raise CallNotDeclared(f"{operation.name} is not in this handler's calls=[...]")
+
+
+def _note(attempt: Attempt, operation: Operation, path: str, outcome: str, status: int | None) -> None:
+    if len(attempt.actions) < _KEPT_ACTIONS:
+        attempt.actions.append(bounded(f"{operation.name} {path} {outcome} {status}"))
 
 
 class LazySteps:
     """The once-only steps of an attempt. `made` stays None until the handler needs them: most never do."""
 
-    __slots__ = ("_handler", "_make", "made")
+    __slots__ = ("_attempt", "_handler", "made")
 
     def __init__(self, handler: Handler, attempt: Attempt) -> None:
+        self._attempt = attempt
         self._handler = handler
-        self._make = attempt.steps
         self.made: Stepping | None = None
 
     def _get(self) -> Stepping:
         if self.made is None:
-            self.made = self._make()
+            self.made = self._attempt.steps()
         return self.made
 
     async def once(self, step: str, call: Callable[[], Any], **how: Any) -> Any:
@@ -68,11 +74,11 @@ class LazySteps:
         return self._get().once_in_thread(step, call, **how)
 
     async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
-        _check_declared(self._handler, request.operation, request.path)
+        _check_declared(self._handler, self._attempt, request.operation, request.path)
         return await self._get().through(request, send)
 
     def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
-        _check_declared(self._handler, request.operation, request.path)
+        _check_declared(self._handler, self._attempt, request.operation, request.path)
         return self._get().through_in_thread(request, send)
 
 
@@ -86,13 +92,12 @@ class _Gate:
     def admit(self, operation: Operation, path: str) -> None:
         if not self._attempt.allowed():
             raise DeliveryRevoked
-        _check_declared(self._handler, operation, path)
+        _check_declared(self._handler, self._attempt, operation, path)
         if operation.kind != "read" and (step := current_step()) is not None:
             step.sent = True
 
     def called(self, operation: Operation, path: str, outcome: str, status: int | None) -> None:
         if operation.kind != "read":
-            if len(self._attempt.actions) < _KEPT_ACTIONS:
-                self._attempt.actions.append(bounded(f"{operation.name} {path} {outcome} {status}"))
+            _note(self._attempt, operation, path, outcome, status)
             log = bound_log(self._handler, self._attempt)
             log.info("action.called", operation=operation.name, path=path, outcome=outcome, status=status)

@@ -12,13 +12,13 @@ import contextlib
 import hashlib
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, Protocol, TypeVar, get_args
 
 from redis.exceptions import RedisError
 
 from ampeco.wire import WireRequest
 from eventlog.errors import LeaseLost
-from eventlog.step_ledger import Scope, StepLedger
+from eventlog.step_ledger import Scope, Standing
 from handlers.context import OnUncertain, Per
 from handlers.outcomes import Retry, StepRefused, StepUncertain
 from workers.once.serialization import check_returns, pack, unpack
@@ -28,6 +28,18 @@ MAX_NAME_CHARS = 200
 
 _LOOP_LOOK_S = 1.0
 R = TypeVar("R")
+
+
+class Ledger(Protocol):
+    """Where steps are recorded, as `eventlog.step_ledger.StepLedger` does in Redis."""
+
+    @property
+    def alive(self) -> bool: ...
+    async def begin(self, scope: Scope, step: str, nonce: str, *, again: bool) -> Standing: ...
+    async def finish(self, scope: Scope, step: str, nonce: str, result: str, fault: str) -> bool: ...
+    async def doubt(self, scope: Scope, step: str, nonce: str) -> bool: ...
+    async def clear(self, scope: Scope, step: str, nonce: str) -> bool: ...
+    async def keep(self, event_id: str) -> None: ...
 
 
 class Recorded(NamedTuple):
@@ -40,7 +52,7 @@ class Steps:
     """The once-only steps of one attempt. The ledger lives in `loop`; `def` handlers call from other threads."""
 
     def __init__(
-        self, ledger: StepLedger, event_id: str, key: str | None, loop: asyncio.AbstractEventLoop
+        self, ledger: Ledger, event_id: str, key: str | None, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._ledger = ledger
         self._event_id = event_id

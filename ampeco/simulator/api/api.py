@@ -14,10 +14,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from ampeco.operations import VERSIONS, Operation
 from ampeco.signature import SigningKey
-from ampeco.simulator.api.actions import ActionApi
-from ampeco.simulator.api.call import Answer, Call
-from ampeco.simulator.api.notifications import NotificationApi
-from ampeco.simulator.api.resources import ResourceApi
+from ampeco.simulator.api.call import Call
+from ampeco.simulator.api.operation_answers import OperationAnswers
 from ampeco.simulator.api.routing import Match, Routes
 from ampeco.simulator.fleet.scenario import Scenario
 from ampeco.simulator.model import RecordedCall, Refused
@@ -43,9 +41,7 @@ class Api:
     def __init__(self, tenant: Tenant, scenario: Scenario, store: Store) -> None:
         self._tenant = tenant
         self._routes = Routes(VERSIONS.values())
-        self._notifications = NotificationApi(tenant)
-        self._actions = ActionApi(tenant, scenario, store)
-        self._resources = ResourceApi(tenant, store)
+        self._operations = OperationAnswers(tenant, scenario, store)
         self._calls = 0
 
     async def endpoint(self, request: Request) -> Response:
@@ -84,7 +80,7 @@ class Api:
         if (status := habits.refusals.get(operation.name)) is not None:
             raise Refused(status, _REFUSALS.get(status, "The request was refused."))
         url = str(request.url.replace(query=""))
-        answer = self._carry_out(
+        answer = self._operations.answer(
             Call(operation, match.params, tuple(request.query_params.multi_items()), url, token, raw)
         )
         if fails:
@@ -92,13 +88,6 @@ class Api:
         if answer.document is None:
             return Response(status_code=answer.status)
         return JSONResponse(answer.document, answer.status)
-
-    def _carry_out(self, call: Call) -> Answer:
-        if call.operation.name.startswith("notifications."):
-            return self._notifications.answer(call)
-        if call.operation.kind == "action":
-            return self._actions.answer(call)
-        return self._resources.answer(call)
 
     def _proxy_fault(self, habits: Habits) -> Response:
         status = habits.api_fault_status

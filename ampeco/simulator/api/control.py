@@ -22,6 +22,7 @@ from ampeco.simulator.fleet.announcements import encode
 from ampeco.simulator.fleet.scenario import Scenario
 from ampeco.simulator.fleet.scenario_files import about_each, load
 from ampeco.simulator.model import Delivery, RecordedCall, Refused
+from ampeco.simulator.store import Store
 from ampeco.simulator.switches import as_json
 from ampeco.simulator.tenant import Tenant
 from ampeco.simulator.validation import read_fault, read_habits, read_plan
@@ -39,9 +40,12 @@ class Control:
         hosts: names under which they may be reached, in addition to localhost and every IP address; None for all.
     """
 
-    def __init__(self, tenant: Tenant, scenario: Scenario, hosts: Collection[str] | None = None) -> None:
+    def __init__(
+        self, tenant: Tenant, scenario: Scenario, store: Store, hosts: Collection[str] | None = None
+    ) -> None:
         self._tenant = tenant
         self._scenario = scenario
+        self._store = store
         self._hosts = None if hosts is None else {host.lower() for host in hosts}
 
     def routes(self) -> list[BaseRoute]:
@@ -56,7 +60,7 @@ class Control:
             if self._hosts is not None and not _is_among(request.headers.getlist("host"), self._hosts):
                 raise Refused(403, "This host is none of the simulator's; --allow-host adds one.")
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if request.method in ("POST", "PATCH") and kind != "application/json":
+            if request.method in ("POST", "PUT", "PATCH") and kind != "application/json":
                 raise Refused(415, "The body must be application/json; {} will do.")
             return await endpoint(request)
 
@@ -74,6 +78,7 @@ class Control:
             Route("/simulator/scenarios", self._scenarios, methods=["GET"]),
             Route("/simulator/send", self._send, methods=["POST"]),
             Route("/simulator/sample", self._sample, methods=["GET"]),
+            Route("/simulator/objects/{path:path}", self._seed, methods=["PUT"]),
             Route("/simulator/habits", self._habits, methods=["GET"]),
             Route("/simulator/habits", self._change_habits, methods=["PATCH"]),
             Route("/simulator/faults", self._order_fault, methods=["POST"]),
@@ -141,6 +146,13 @@ class Control:
         notification = request.query_params.get("notification", "")
         charge_point_id = _whole(request, "charge_point", 0) or None
         return JSONResponse(self._scenario.sample(notification, charge_point_id))
+
+    async def _seed(self, request: Request) -> Response:
+        *path, id_ = request.path_params["path"].strip("/").split("/")
+        given = await _json(request)
+        if not path or not isinstance(given, dict):
+            raise Refused(422, "Name a resource and an id, and give the fields as an object.")
+        return JSONResponse(self._store.put(tuple(path), id_, given))
 
     async def _habits(self, request: Request) -> Response:
         return JSONResponse({"habits": as_json(self._tenant.habits)})

@@ -13,6 +13,7 @@ from datetime import UTC
 from ampeco.contract import published
 from ampeco.signature import SIGNATURE_HEADER, sign
 from ampeco.simulator.delivery.load_client import Connections, NoAnswer
+from ampeco.simulator.delivery.spelling import as_bytes
 from ampeco.simulator.delivery.waiting import Lane, WaitingRoom, lane_of
 from ampeco.simulator.model import Delivery
 from ampeco.simulator.switches import Habits, hit
@@ -102,14 +103,16 @@ class Sender:
         attempt = len(delivery.answers)
         if hit(habits.unreachable_share, habits.seed, "unreachable", delivery.id, attempt):
             return "connect-error"
+        body, described = as_bytes(delivery.body, habits.body_encoding)
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "ampeco-simulator",
-            **self._headers(delivery, habits),
+            **described,
+            **self._headers(delivery, body, habits),
         }
         try:
             async with asyncio.timeout(habits.timeout_s):
-                answer = str(await self._connections.post(url, headers, delivery.body))
+                answer = str(await self._connections.post(url, headers, body))
         except TimeoutError:
             return "time-out"
         except OSError:
@@ -119,12 +122,12 @@ class Sender:
         lost = hit(habits.lost_answer_share, habits.seed, "lost-answer", delivery.id, attempt)
         return "no-answer" if lost else answer
 
-    def _headers(self, delivery: Delivery, habits: Habits) -> dict[str, str]:
+    def _headers(self, delivery: Delivery, body: bytes, habits: Habits) -> dict[str, str]:
         """What says who sends it, when, for whom.
 
         Source: published contract v3.110.0; what is signed with the time is a guess, see Habits.
         """
-        subscription, signed = delivery.subscription, delivery.body
+        subscription, signed = delivery.subscription, body
         made_at = delivery.made_at if habits.timestamp_of == "event" else None
         at = (made_at or self._tenant.now()).astimezone(UTC).isoformat(timespec="microseconds")
         at = at.replace("+00:00", "Z")

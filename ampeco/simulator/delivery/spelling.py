@@ -1,5 +1,6 @@
 """Rewrites a notification into another spelling that AMPECO might use; knows nothing of who gets it."""
 
+import gzip
 import json
 import re
 from datetime import datetime
@@ -7,7 +8,7 @@ from typing import Any
 
 from ampeco.simulator.fleet.announcements import encode
 from ampeco.simulator.fleet.charging import moment
-from ampeco.simulator.switches import Habits
+from ampeco.simulator.switches import BodyEncoding, Habits
 
 _STARTS_AND_STOPS = {"SessionStartStopNotification", "session.start.stop.notification"}
 _SESSION_NAMES = {
@@ -33,6 +34,13 @@ def dressed(body: bytes, habits: Habits) -> bytes:
         document = _nested(document)
     document = _spelt(document, habits)
     return encode({"data": document} if habits.wrapped_payloads else document)
+
+
+def as_bytes(body: bytes, encoding: BodyEncoding) -> tuple[bytes, dict[str, str]]:
+    """A notification as the bytes that are signed and sent, and the headers that say how to read them."""
+    if encoding == "gzip":
+        return gzip.compress(body, mtime=0), {"Content-Encoding": "gzip"}
+    return (body if encoding == "utf-8" else body.decode().encode(encoding)), {}
 
 
 def freshened(body: bytes, at: datetime) -> bytes:

@@ -6,12 +6,13 @@ import hmac
 import json
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from ampeco.encodings import decoded
 from ampeco.simulator.delivery.sender import Sender
-from ampeco.simulator.switches import Habits
+from ampeco.simulator.switches import BodyEncoding, Habits
 from tests.unit.ampeco_simulator.listening import TOKEN, subscribe, until
 from tests.unit.ampeco_simulator.test_delivery import IMPATIENT, Scene, play
 
@@ -144,6 +145,19 @@ def test_bodies_can_be_wrapped_snake_case_and_with_other_ids() -> None:
     play(story, with_habits(wrapped_payloads=True, payload_case="snake", payload_ids="text"))
 
 
+@pytest.mark.parametrize("encoding", get_args(BodyEncoding))
+def test_bodies_can_be_encoded_and_the_signature_covers_what_is_sent(encoding: str) -> None:
+    async def story(s: Scene) -> None:
+        await subscribe(s.client, s.receiver.url, "BootNotification")
+        await s.send("BootNotification", {"notification": "BootNotification", "chargePointId": 7})
+        await until(lambda: s.receiver.bodies)
+        text, found = decoded(s.receiver.bodies[0])
+        assert found == ("" if encoding == "utf-8" else encoding)
+        assert json.loads(text) == {"notification": "BootNotification", "chargePointId": 7}
+
+    play(story, with_habits(body_encoding=encoding))
+
+
 @pytest.mark.parametrize(
     ("order", "separator"), [("timestamp-body", "."), ("timestamp-body", ""), ("body-timestamp", ".")]
 )
@@ -158,7 +172,8 @@ def test_the_time_is_signed_when_it_was_asked_for(order: str, separator: str) ->
         made = await s.client.post("/public-api/notifications/v2.0", json=wish)
         assert made.json()["data"]["includeTimestampInSignature"] is True
         await s.send("BootNotification", "x")
-        signed = Sender(s.tenant)._headers(s.tenant.deliveries[-1], s.tenant.habits)
+        sent = s.tenant.deliveries[-1]
+        signed = Sender(s.tenant)._headers(sent, sent.body, s.tenant.habits)
         parts = [signed["X-Timestamp"], "x"][:: 1 if order == "timestamp-body" else -1]
         message = separator.join(parts).encode()
         assert signed["X-Signature"] == hmac.digest(TOKEN.encode(), message, hashlib.sha256).hex()
@@ -169,7 +184,7 @@ def test_the_time_is_signed_when_it_was_asked_for(order: str, separator: str) ->
 
 def headers_of(s: Scene, notification: str) -> dict[str, str]:
     sent = next(made for made in reversed(s.tenant.deliveries) if made.notification == notification)
-    return Sender(s.tenant)._headers(sent, s.tenant.habits)
+    return Sender(s.tenant)._headers(sent, sent.body, s.tenant.habits)
 
 
 def test_each_delivery_has_the_documented_headers() -> None:

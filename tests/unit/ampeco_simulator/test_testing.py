@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ampeco.simulator.testing import tenant_in_a_box
 
 _THEIRS = """
@@ -50,3 +52,19 @@ def test_two_boxes_know_nothing_of_each_other() -> None:
         one.start(charge_points=3, rate=1)
         assert one.wait(lambda state: state["scenario"]["running"])["scenario"]["charge_points"] == 3
         assert two.state()["scenario"]["running"] is False
+
+
+def test_objects_exist_that_were_seeded(ampeco_tenant):
+    box = ampeco_tenant
+    assert box.seed("users", 7, balance=12.5)["id"] == 7
+    assert box.seed("users", 7, first_name="Ada") == {"id": 7, "balance": 12.5, "firstName": "Ada"}
+    box.seed("users/7/notes", 1, note="Pays late")
+    with box.sync_client() as client:
+        user = client.resources.users.read(7)
+        assert (user.balance, user.first_name) == (12.5, "Ada")
+        assert [user.id for user in client.resources.users.list()] == ["7"]
+
+
+def test_a_seed_that_names_no_object_is_refused(ampeco_tenant):
+    with pytest.raises(ValueError, match="refuses objects/users"):
+        ampeco_tenant._ask("PUT", "objects/users", {})

@@ -37,7 +37,8 @@ def test_our_own_packages_are_accepted() -> None:
 
 
 def test_every_room_is_looked_at() -> None:
-    assert {*ROOMS, "commands"} == set(repository.ROOMS)
+    loaded_by_pytest = "pytest_ampeco"
+    assert {*ROOMS, "commands", loaded_by_pytest} == set(repository.ROOMS)
 
 
 def _installed(folder: Path, text: str) -> Distribution:

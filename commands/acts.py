@@ -1,0 +1,45 @@
+"""Writes down what an operator is about to change: who, what, plan and count."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eventlog.log import EventLog
+
+
+@contextlib.asynccontextmanager
+async def acting(
+    log: EventLog, what: str, plan: Mapping[str, Any], count: int | None = None
+) -> AsyncIterator[None]:
+    """Carry out an act in this block. It is written down first, and not kept if the log refuses it.
+
+    Args:
+        what: the command, e.g. `dead retry`.
+        plan: what was selected, as it was asked for.
+        count: how many it is about.
+    """
+    from eventlog.audit import Act, take_back, write
+    from eventlog.errors import LogError
+
+    written = await write(log, Act(_user(), socket.gethostname(), "cli", what, plan, count))
+    try:
+        yield
+    except LogError:  # nothing was changed
+        await take_back(log, written)
+        raise
+
+
+def _user() -> str:
+    """Return the user of this process, not what its environment says."""
+    import pwd
+
+    user_id = os.getuid()
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:  # usual in a container
+        return f"uid {user_id}"

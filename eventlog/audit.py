@@ -1,0 +1,136 @@
+"""What operators changed by hand: who, what, by which plan, and how many it was about.
+
+An act is written before it is carried out, so that nothing is changed without a trace. The newest acts are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from eventlog.record import id_order
+from eventlog.text import bounded
+
+if TYPE_CHECKING:
+    from eventlog.log import EventLog
+
+MOST_ACTS: Final = 10_000
+
+_VERSION: Final = 1
+_PAGE: Final = 200
+_TOLD_AT_ONCE: Final = 50
+_TEXT_CHARS: Final = 200
+_ITEMS: Final = 20  # of a list in a plan, and names in it
+_UNREADABLE: Final = "(written by another version)"
+
+
+@dataclass(frozen=True)
+class Act:
+    """One act.
+
+    Attributes:
+        user: name of the user at the operating system, or of whoever holds a token.
+        host: machine or pod.
+        via: `cli` or `console`.
+        what: the command, e.g. `dead retry`.
+        plan: what was selected, as it was asked for.
+        count: how many events, letters or bodies it was about; None where that makes no sense.
+        id: of its record, once it is written; begins with the time, Unix ms.
+    """
+
+    user: str
+    host: str
+    via: str
+    what: str
+    plan: Mapping[str, Any]
+    count: int | None = None
+    id: str = ""
+
+    @property
+    def at_ms(self) -> int:
+        return id_order(self.id)[0]
+
+
+async def write(log: EventLog, act: Act) -> str:
+    """Write down an act that is about to be carried out; return its id. A full Redis takes it too."""
+    document = {
+        "v": _VERSION,
+        "user": bounded(act.user, _TEXT_CHARS),
+        "host": bounded(act.host, _TEXT_CHARS),
+        "via": act.via,
+        "what": act.what,
+        "plan": _bounded_plan(act.plan),
+        "count": act.count,
+    }
+    text = json.dumps(document, separators=(",", ":"))
+    written: bytes = await log.scripts.audit(args=[log.prefix, MOST_ACTS, text])
+    return written.decode()
+
+
+async def take_back(log: EventLog, id: str) -> None:
+    """Remove an act that was refused, so that nothing was changed."""
+    await log.redis.xdel(log.key("audit"), id)
+
+
+async def newest(
+    log: EventLog,
+    *,
+    limit: int,
+    before: str | None = None,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+) -> list[Act]:
+    """Return the newest acts first.
+
+    Args:
+        before: an id; the page after it.
+        since_ms, until_ms: when they were done, the end exclusive.
+    """
+    high = "+" if until_ms is None else f"({until_ms}-0"
+    if before is not None and (until_ms is None or id_order(before) < (until_ms, 0)):
+        high = f"({before}"
+    found: list[Act] = []
+    while len(found) < limit:
+        size = min(_PAGE, limit - len(found))
+        page = await log.redis.xrevrange(log.key("audit"), max=high, min=str(since_ms or "-"), count=size)
+        found += [_read(raw_id.decode(), fields.get(b"d", b"")) for raw_id, fields in page]
+        if len(page) < size:
+            break
+        high = f"({page[-1][0].decode()}"
+    return found
+
+
+async def untold(log: EventLog) -> list[Act]:
+    """Return acts that no process has logged yet, each to one process only."""
+    entries = await log.scripts.audit_untold(args=[log.prefix, _TOLD_AT_ONCE])
+    return [_read(raw_id.decode(), text) for raw_id, text in entries]
+
+
+def _read(id: str, text: bytes) -> Act:
+    try:
+        found = json.loads(text)
+        if found["v"] != _VERSION:
+            raise ValueError("another version")
+        plan = found["plan"] if isinstance(found["plan"], dict) else {}
+        user, host, via, what = (
+            bounded(str(found[name]), _TEXT_CHARS) for name in ("user", "host", "via", "what")
+        )
+        count = found["count"] if type(found["count"]) is int else None
+        return Act(user, host, via, what, _bounded_plan(plan), count, id)
+    except (KeyError, RecursionError, TypeError, ValueError):
+        return Act("", "", "", _UNREADABLE, {}, None, id)
+
+
+def _bounded_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plan without what was not asked for, with short texts and lists."""
+    asked = {name: value for name, value in plan.items() if value not in (None, "", (), [], False)}
+    return {bounded(str(name), _TEXT_CHARS): _bounded(value) for name, value in list(asked.items())[:_ITEMS]}
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        shown = [_bounded(item) for item in value[:_ITEMS]]
+        return shown if len(value) <= _ITEMS else [*shown[:-1], f"and {len(value) - _ITEMS + 1} more"]
+    return value if isinstance(value, bool | int | float) else bounded(str(value), _TEXT_CHARS)

@@ -1,0 +1,92 @@
+"""The conformance suite: one line in a test file makes a test for each thing that handlers have to live with."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from handlers.declaration import Handler
+from handlers.discovery import handlers_in
+from handlers.event import Event
+from handlers.testing import conformance_checks as checks
+from handlers.testing.conformance_checks import Case
+from handlers.testing.delivery import NOT_GIVEN
+from handlers.testing.fake_ampeco import FakeAmpeco
+
+
+def conformance(
+    *tested: Handler | str,
+    settings: Any = NOT_GIVEN,
+    state: Callable[[], Any] | None = None,
+    ampeco: Callable[[], FakeAmpeco] | None = None,
+    effects: Callable[[Any], Any] | None = None,
+    events: Iterable[Event[Any]] = (),
+) -> type:
+    """Make a class of tests: `TestConformance = conformance("acme.handlers")`.
+
+    Args:
+        tested: handlers, or the names of modules with handlers.
+        settings: their settings; read from the environment unless given.
+        state: makes, for each delivery, what their `lifespan` would yield; the lifespan is entered unless given.
+        ampeco: makes the pretend tenant; one in which every object exists unless given.
+        effects: says of a state what it has done so far, as a value to compare: letters sent, rows written.
+        events: further events, for types without a sample.
+    """
+    import pytest
+
+    cases = [
+        Case(
+            each,
+            settings=settings,
+            state=state,
+            ampeco=ampeco or (lambda: FakeAmpeco(unknown="example")),
+            effects=effects,
+            events=tuple(event for event in events if each.model_of(event.type) is not None),
+        )
+        for each in _handlers(tested)
+    ]
+
+    @pytest.mark.parametrize("case", [pytest.param(case, id=case.handler.name) for case in cases])
+    class Conformance:
+        def test_takes_every_sample(self, case: Case) -> None:
+            asyncio.run(checks.takes_every_sample(case))
+
+        def test_takes_every_variant(self, case: Case) -> None:
+            asyncio.run(checks.takes_every_variant(case))
+
+        def test_takes_unknown_fields(self, case: Case) -> None:
+            asyncio.run(checks.takes_unknown_fields(case))
+
+        def test_takes_odd_fields(self, case: Case) -> None:
+            asyncio.run(checks.takes_odd_fields(case))
+
+        def test_takes_events_backwards(self, case: Case) -> None:
+            asyncio.run(checks.takes_events_backwards(case))
+
+        def test_does_it_once(self, case: Case) -> None:
+            asyncio.run(checks.does_it_once(case))
+
+        def test_does_not_block(self, case: Case) -> None:
+            if not case.handler.is_async:
+                pytest.skip("a def handler runs in a thread of its own")
+            try:
+                asyncio.run(checks.does_not_block(case))
+            except ModuleNotFoundError as error:
+                pytest.fail(f'{error}: install "ampeco-receiver[test]"')
+
+        def test_is_dry(self, case: Case) -> None:
+            asyncio.run(checks.is_dry(case))
+
+        def test_documents_its_settings(self, case: Case) -> None:
+            checks.documents_its_settings(case)
+
+    return Conformance
+
+
+def _handlers(tested: Iterable[Handler | str]) -> list[Handler]:
+    found: list[Handler] = []
+    for each in tested:
+        found += handlers_in(importlib.import_module(each), each) if isinstance(each, str) else [each]
+    return list(dict.fromkeys(found))

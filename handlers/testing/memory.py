@@ -1,0 +1,62 @@
+"""What the log would remember between two deliveries: attempts, once-only steps, and the time."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+from handlers.declaration import Handler
+from handlers.event import Event
+from handlers.testing.clock import Clock
+from handlers.testing.ledger import MemoryLedger
+
+_HOLD_MARGIN_S = 5.0  # as the worker's runner has it
+
+
+@dataclass
+class Tried:
+    """What is known of one event at one handler.
+
+    Attributes:
+        attempts: attempts that counted.
+        first_ms: when the first attempt began.
+    """
+
+    first_ms: int
+    attempts: int = 0
+
+
+@dataclass
+class Memory:
+    """Give the same one to several deliveries, and each knows what those before it did.
+
+    Attributes:
+        clock: move it to let time pass between two deliveries.
+    """
+
+    clock: Clock = field(default_factory=Clock)
+    _tried: dict[tuple[str, str], Tried] = field(default_factory=dict, repr=False)
+    _records: dict[str, dict[tuple[str, str], Any]] = field(default_factory=dict, repr=False)
+    _holders: Any = field(default_factory=itertools.count, repr=False)
+
+    def tried(self, handler: Handler, event: Event[Any]) -> Tried:
+        """Return what is known of an event at a handler; a new entry for a first attempt."""
+        return self._tried.setdefault((handler.name, event.id), Tried(self.clock.now_ms()))
+
+    def settle(self, handler: Handler, event: Event[Any]) -> None:
+        """Forget the attempts: the event came to its end. Its once-only steps stay."""
+        self._tried.pop((handler.name, event.id), None)
+
+    def ledger(self, handler: Handler) -> MemoryLedger:
+        """Return the once-only steps of a handler, for one attempt."""
+        return MemoryLedger(
+            self._records.setdefault(handler.name, {}),
+            holder=f"attempt-{next(self._holders)}",
+            hold_s=handler.timeout_s + _HOLD_MARGIN_S,
+            now_ms=self.clock.now_ms,
+        )
+
+    def steps(self, handler: Handler) -> dict[str, str]:
+        """Return each once-only step by its name, and what became of it: `done`, `begun` or `uncertain`."""
+        return {step: record.state for (_, step), record in self._records.get(handler.name, {}).items()}

@@ -1,0 +1,95 @@
+"""What became of a delivery, in the words of a handler's author."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from handlers.outcomes import CallNotDeclared
+from handlers.testing.fake_ampeco import Called
+from workers.delivery import outcomes
+from workers.delivery.manual_run import DryAction
+
+_IN_WORDS = frozenset({"skipped", "retry-asked", "not-yet", "gave-up"})
+"""Reasons that say no more than their kind: what the author said is more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one attempt ended.
+
+    Attributes:
+        kind: `done`, `skipped`, `retry` (again after `after_s`) or `dead` (kept for a human).
+        reason: the words of `Skip`, `Retry` or `GiveUp`; else the slug, e.g. `filtered`, `payload-mismatch`,
+            `call-not-declared`, `attempts-exhausted`, `error`; empty when it is done.
+        after_s: for `retry`: seconds until the next attempt. With jitter they are drawn by lot.
+        calls: requests to AMPECO that change something, and those that were refused as not declared. In a dry run,
+            those that would have been made.
+        steps: names of the once-only steps that were called in this attempt; in a dry run, would have been.
+        reads: requests that change nothing.
+        slug: the stable word for `reason`, as logs and dead letters have it.
+        detail: the author's words, or the class of the error.
+        counts: whether an attempt was spent.
+        where: for an error: its class and the lines it passed.
+    """
+
+    kind: Literal["done", "skipped", "retry", "dead"]
+    reason: str = ""
+    after_s: float | None = None
+    calls: tuple[Called, ...] = ()
+    steps: tuple[str, ...] = ()
+    reads: tuple[Called, ...] = ()
+    slug: str = ""
+    detail: str = ""
+    counts: bool = True
+    where: str = ""
+
+    @property
+    def operations(self) -> list[str]:
+        """The names of the operations in `calls`."""
+        return [call.operation for call in self.calls]
+
+
+def outcome_from(
+    came_of: outcomes.Outcome,
+    called: Sequence[Called] | None,
+    noted: Sequence[str],
+    steps: Sequence[str],
+    would_call: Sequence[DryAction] = (),
+) -> Outcome:
+    """Translate the worker's outcome.
+
+    Args:
+        called: the requests that the fake answered; None where there is no fake.
+        noted: the worker's notes of actions, each `operation path outcome status`.
+        would_call: the requests of a dry run.
+    """
+    in_notes = [_noted(note) for note in noted]
+    refused = [call for call in in_notes if call.outcome == CallNotDeclared.slug]
+    if called is None:
+        called = [call for call in in_notes if call.outcome != CallNotDeclared.slug]
+    planned = [Called(each.operation, each.path, _body(each.body)) for each in would_call]
+    kind: Any = came_of.kind
+    return Outcome(
+        kind=kind,
+        reason=came_of.detail if came_of.reason in _IN_WORDS and came_of.detail else came_of.reason,
+        after_s=came_of.delay_s if came_of.kind == "retry" else None,
+        calls=(*(call for call in called if not call.reads), *refused, *planned),
+        steps=tuple(steps),
+        reads=tuple(call for call in called if call.reads),
+        slug=came_of.reason,
+        detail=came_of.detail,
+        counts=came_of.counts,
+        where=came_of.trace,
+    )
+
+
+def _noted(note: str) -> Called:
+    *words, path, outcome, status = note.split(" ")
+    return Called(" ".join(words), path, None, int(status) if status.isdecimal() else None, outcome)
+
+
+def _body(raw: bytes) -> Any:
+    return json.loads(raw) if raw else None

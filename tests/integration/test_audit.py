@@ -1,0 +1,175 @@
+"""The audit: every change by hand leaves one entry and one log line, before it is made; plans leave none."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import socket
+from typing import Any
+
+import pytest
+
+from eventlog import audit
+from eventlog.audit import Act, newest, untold, write
+from eventlog.log import EventLog, Unreadable
+from handlers import Context, Event, GiveUp, Raw, Retry, handler
+from tests.cli import Cli
+from tests.door import door
+from tests.harness import declaration, drained, event, opened
+
+USER = pwd.getpwuid(os.getuid()).pw_name
+
+
+def of(what: str, **plan: Any) -> Act:
+    return Act("erika", "pod-1", "cli", what, plan, 1)
+
+
+class Site:
+    """A log with something of everything that can be acted on."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self.url, self.prefix = url, prefix
+
+    def on_log(self, work: Any) -> Any:
+        async def run() -> Any:
+            async with opened(self.url, self.prefix) as log:
+                return await work(log)
+
+        return asyncio.run(run())
+
+    async def fill(self, log: EventLog) -> None:
+        @handler("h", on=["*"])
+        async def h(event: Event[Raw], ctx: Context) -> None:
+            match event.payload.data["n"]:
+                case 1:
+                    raise GiveUp("no such thing")
+                case 2:
+                    raise Retry("not there yet", after_s=900)
+
+        await log.claim("", "")
+        await log.declare([declaration(h)])
+        await log.append([event(key=f"session:{n}", n=n) for n in range(3)])
+        await drained(log, h)
+        await log.append([Unreadable(b'{"notification": "x"}', "parser-failed", 1, "k") for _ in range(2)])
+
+
+@pytest.fixture
+def site(valkey, prefix) -> Site:
+    site = Site(valkey.url, prefix)
+    site.on_log(site.fill)
+    return site
+
+
+@pytest.fixture
+def cli(capsys, monkeypatch, site) -> Cli:
+    return Cli(capsys, monkeypatch, site.url, site.prefix)
+
+
+ACTS = {
+    "dead retry": ("dead retry --handler h", {"handler": "h"}, 1),
+    "dead discard": ("dead discard --reason gave-up", {"reason": "gave-up"}, 1),
+    "quarantine retry": ("quarantine retry --reason parser-failed", {"reason": "parser-failed"}, 2),
+    "quarantine discard": ("quarantine discard --reason parser-failed", {"reason": "parser-failed"}, 2),
+    "events hurry": ("events hurry session:2", {"of": "session:2"}, 1),
+    "handlers rename": ("handlers rename h h2", {"handler": "h", "to": "h2"}, 2),
+    "handlers retire": ("handlers retire h", {"handler": "h"}, 2),
+}
+
+
+@pytest.mark.parametrize("what", ACTS)
+def test_an_act_is_written_down_with_who_what_plan_and_count(cli, site, what):
+    words, plan, count = ACTS[what]
+    assert cli(*words.split(), "--yes")[0] == 0
+    (act,) = cli.json("audit", "list")
+    assert (act["user"], act["host"], act["via"]) == (USER, socket.gethostname(), "cli")
+    assert (act["what"], act["plan"], act["count"]) == (what, plan, count)
+    assert act["at"].endswith("Z")
+    code, out, _ = cli("audit", "list")
+    assert code == 0
+    assert what in out
+
+
+@pytest.mark.parametrize("what", sorted(set(ACTS) - {"events hurry"}))
+def test_a_plan_is_not_an_act(cli, what):
+    assert cli(*ACTS[what][0].split())[0] == 0
+    assert cli.json("audit", "list") == []
+
+
+def test_pausing_resuming_and_replaying_are_acts(cli):
+    assert cli("handlers", "pause", "h", "--reason", "wrong address")[0] == 0
+    assert cli("handlers", "resume", "h")[0] == 0
+    assert cli("handlers", "replay", "h", "--from", "2h ago", "--yes")[0] == 0
+    replay, resume, pause = cli.json("audit", "list")
+    assert (pause["what"], pause["plan"]) == ("handlers pause", {"handler": "h", "reason": "wrong address"})
+    assert (resume["what"], resume["plan"], resume["count"]) == ("handlers resume", {"handler": "h"}, None)
+    assert (replay["what"], replay["plan"]["handler"], replay["count"]) == ("handlers replay", "h", 3)
+    assert cli.json("audit", "list", "--limit", "1", "--before", replay["id"])[0]["what"] == "handlers resume"
+    assert cli.json("audit", "list", "--until", "1h ago") == []
+    assert len(cli.json("audit", "list", "--since", "1h ago")) == 3
+    assert cli("audit", "list", "--before", "x")[0] == 2
+
+
+def test_what_is_refused_is_no_act(cli):
+    assert cli("handlers", "pause", "nobody")[0] == 2
+    assert cli("dead", "retry", "h/1-1")[0] == 2
+    assert cli.json("audit", "list") == []
+
+
+def test_what_is_kept_is_bounded(site, monkeypatch):
+    monkeypatch.setattr(audit, "MOST_ACTS", 5)
+
+    async def check(log: EventLog) -> None:
+        for number in range(7):
+            await write(log, of("x" * 1_000, text="y" * 10_000, ids=[str(number)] * 1_000, none=None))
+        acts = await newest(log, limit=100)
+        assert len(acts) == 5
+        assert len(acts[0].what) == 200
+        assert len(acts[0].plan["text"]) == 200
+        assert acts[0].plan["ids"] == ["6"] * 19 + ["and 981 more"]
+        assert "none" not in acts[0].plan
+
+    site.on_log(check)
+
+
+def test_each_act_is_told_once_however_many_processes_ask(site):
+    async def check(log: EventLog) -> None:
+        for number in range(60):
+            await write(log, of(f"act {number}"))
+        told = [await untold(log) for _ in range(3)]
+        assert [len(some) for some in told] == [50, 10, 0]
+        assert [act.what for some in told for act in some] == [f"act {number}" for number in range(60)]
+        await write(log, of("one more"))
+        assert [act.what for act in await untold(log)] == ["one more"]
+
+    site.on_log(check)
+
+
+def test_a_running_receiver_logs_an_act(cli, site):
+    with door(site.url, site.prefix) as front:
+        assert cli("handlers", "pause", "h")[0] == 0
+        line = front.line("operator.acted")
+        assert (line["user"], line["what"], line["plan"]) == (USER, "handlers pause", {"handler": "h"})
+
+
+def test_what_lies_in_redis_cannot_harm_the_terminal(cli, site):
+    async def put(log: EventLog) -> None:
+        await write(log, of("\x1b[2J", evil="\x1b]0;t\x07"))
+        for text in (
+            b"",
+            b"[",
+            b'{"v":2}',
+            b'{"v":1,"user":{},"host":1,"via":[],"what":null,"plan":7,"count":"x"}',
+        ):
+            await log.redis.xadd(log.key("audit"), {"d": text})
+
+    site.on_log(put)
+    code, out, _ = cli("audit", "list")
+    assert code == 0
+    assert "\x1b" not in out
+    assert len(cli.json("audit", "list")) == 5
+
+
+def test_redis_away_is_exit_code_3(cli, monkeypatch):
+    monkeypatch.setenv("AWR_REDIS_URL", "unix:///missing.sock")
+    assert cli("audit", "list")[0] == 3

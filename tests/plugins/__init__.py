@@ -1,0 +1,1 @@
+"""Plugins as third parties would write them; tests of what their authors rely on."""

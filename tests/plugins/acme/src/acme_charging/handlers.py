@@ -1,0 +1,102 @@
+"""The handlers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import httpx2
+
+from acme_charging.register import SessionRegister
+from acme_charging.settings import AcmeSettings
+from ampeco.notifications import HardwareStatus, SessionUpdate
+from ampeco.states import Hardware
+from handlers import Context, Event, Retry, Skip, SyncContext, handler
+
+BLOCKED = (Hardware.FINISHING, Hardware.OCCUPIED, Hardware.SUSPENDED_EV)
+
+
+def is_faulted(event: Event[HardwareStatus]) -> bool:
+    return event.payload.hardware_status == Hardware.FAULTED
+
+
+def is_finished(event: Event[SessionUpdate]) -> bool:
+    return event.payload.session.status == "finished"
+
+
+@asynccontextmanager
+async def register(settings: AcmeSettings) -> AsyncIterator[SessionRegister]:
+    yield SessionRegister(settings.database)
+
+
+@asynccontextmanager
+async def billing(settings: AcmeSettings) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=settings.billing_url, timeout=10.0) as client:
+        yield client
+
+
+@asynccontextmanager
+async def clock(settings: AcmeSettings) -> AsyncIterator[Callable[[], datetime]]:
+    yield lambda: datetime.now(UTC)
+
+
+@handler("acme.session-register", settings=AcmeSettings, lifespan=register, where=is_finished)
+def session_register(event: Event[SessionUpdate], ctx: SyncContext[AcmeSettings, SessionRegister]) -> None:
+    """A `def` handler, since SQLite blocks."""
+    session = event.payload.session
+    ctx.state.write(session.id, session.energy)
+
+
+@handler("acme.billing", settings=AcmeSettings, lifespan=billing, where=is_finished)
+async def bill(event: Event[SessionUpdate], ctx: Context[AcmeSettings, httpx2.AsyncClient]) -> None:
+    session = event.payload.session
+    if session.payment_status != "paid":
+        raise Skip("the session is not paid")
+
+    async def post() -> None:
+        bill = {"session": session.id, "user": session.user_id, "energy_wh": session.energy}
+        try:
+            answer = await ctx.state.post("/bills", json=bill)
+        except httpx2.ConnectError:
+            raise Retry("the billing system is away") from None
+        answer.raise_for_status()
+
+    await ctx.once("bill", post, per="entity")
+
+
+@handler("acme.fault-reset", where=is_faulted, calls=["charge-point.reset"])
+async def fault_reset(event: Event[HardwareStatus], ctx: Context) -> None:
+    charge_point_id = event.payload.charge_point_id
+    charge_point = await ctx.ampeco.resources.charge_points.read(charge_point_id)
+    if charge_point.hardware_status != Hardware.FAULTED:
+        raise Skip("the charge point has recovered")
+    await ctx.ampeco.actions.charge_point.reset(charge_point_id, "soft")
+
+
+@handler(
+    "acme.overstay",
+    settings=AcmeSettings,
+    lifespan=clock,
+    where=is_finished,
+    calls=["user.apply-custom-fee"],
+)
+async def overstay(event: Event[SessionUpdate], ctx: Context[AcmeSettings, Callable[[], datetime]]) -> None:
+    session = event.payload.session
+    user_id = session.user_id
+    if session.stopped_at is None or session.evse_id is None or user_id is None:
+        raise Skip("nobody to charge")
+    free_until = session.stopped_at + timedelta(minutes=ctx.settings.free_minutes)
+    left_s = (free_until - ctx.state()).total_seconds()
+    if left_s > 0:
+        raise Retry("the free time is not over", after_s=left_s, counts=False)
+    evse = await ctx.ampeco.resources.evses.read(session.evse_id)
+    if evse.hardware_status not in BLOCKED:
+        raise Skip("the car has left")
+    await ctx.once(
+        "fee",
+        lambda: ctx.ampeco.actions.user.apply_custom_fee(
+            user_id, amount=ctx.settings.overstay_fee, description="The car stayed too long"
+        ),
+        per="entity",
+    )

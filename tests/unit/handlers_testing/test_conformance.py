@@ -1,0 +1,181 @@
+"""The conformance suite passes good handlers, and each of its tests fails the handlers that it is there for."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+from ampeco.notifications import HardwareStatus, SessionStartStop, SessionUpdate
+from handlers import Context, Event, Raw, Retry, Skip, SyncContext, handler, other
+from handlers.testing import FakeAmpeco, conformance, event_of
+
+
+@handler("t.good", calls=["charge-point.reset", "user.add-balance"])
+async def good(event: Event[SessionUpdate], ctx: Context) -> None:
+    session = event.payload.session
+    if session.user_id is None:
+        raise Skip("anonymous")
+    user = await ctx.ampeco.resources.users.read(session.user_id)
+    await ctx.ampeco.actions.user.add_balance(user.id, amount=1.0, reason="thanks")
+
+
+@handler("t.everything", on=["*"])
+async def everything(event: Event[Raw], ctx: Context) -> None:
+    ctx.log.debug("seen", fields=len(event.payload.data))
+
+
+@handler("t.threaded")
+def threaded(event: Event[HardwareStatus], ctx: SyncContext) -> None:
+    time.sleep(0)
+
+
+TestGood = conformance(good, everything, threaded)
+
+
+def failing(case, name, **how):
+    """Run one test of the suite over a handler; return what it says, or None when it passes."""
+    suite = conformance(case, **how)
+    (mark,) = suite.pytestmark
+    (parameter,) = mark.args[1]
+    try:
+        getattr(suite(), f"test_{name}")(*parameter.values)
+    except AssertionError as error:
+        return str(error)
+    return None
+
+
+def faulty(body, model=SessionUpdate, **options):
+    async def made(event, ctx):
+        return await body(event, ctx)
+
+    made.__annotations__ = {"event": Event[model], "ctx": Context, "return": None}
+    return handler("t.faulty", **options)(made)
+
+
+async def breaks_on_a_rare_state(event, ctx):
+    {"active": 1, "finished": 2}[event.payload.session.status]
+
+
+async def needs_an_optional_field(event, ctx):
+    event.payload.session.stopped_at.isoformat()
+
+
+async def counts_raw_fields(event, ctx):
+    if len(event.payload.session.model_extra):
+        raise Retry("strange")
+
+
+async def trusts_raw_values(event, ctx):
+    float(event.payload.raw_value("session.energy"))
+
+
+async def refuses_older_events(event, ctx):
+    ctx.state.append(event.payload.session.status)
+    if len(ctx.state) > 1 and ctx.state[-2] != ctx.state[-1]:
+        raise AssertionError
+
+
+async def mails_each_time(event, ctx):
+    ctx.state.append(event.key)
+
+
+async def sleeps(event, ctx):
+    time.sleep(0.001)
+
+
+async def sleeps_and_hides_it(event, ctx):
+    try:
+        time.sleep(0.001)
+    except Exception as error:
+        raise Retry("away") from error
+
+
+async def calls_undeclared(event, ctx):
+    await ctx.ampeco.actions.charge_point.reset(1, "soft")
+
+
+@pytest.mark.parametrize(
+    ("body", "test", "said"),
+    [
+        (needs_an_optional_field, "takes_every_sample", "AttributeError"),
+        (calls_undeclared, "takes_every_sample", "call-not-declared"),
+        (breaks_on_a_rare_state, "takes_every_variant", "session.status = "),
+        (needs_an_optional_field, "takes_every_variant", "session.stoppedAt"),
+        (counts_raw_fields, "takes_unknown_fields", "retry"),
+        (trusts_raw_values, "takes_odd_fields", "session.energy"),
+        (sleeps, "does_not_block", "time.sleep at "),
+        (sleeps_and_hides_it, "does_not_block", "time.sleep(0.001)"),
+    ],
+)
+def test_a_fault_is_found(body, test, said):
+    assert said in (failing(faulty(body), test) or "nothing")
+
+
+def test_a_second_effect_of_the_same_event_is_found():
+    made, letters = faulty(mails_each_time), []
+    how = {"state": lambda: letters, "effects": len}
+    assert "after the second time" in (failing(made, "does_it_once", **how) or "nothing")
+
+    async def mails_once(event, ctx):
+        await ctx.once("mail", lambda: letters.append(event.key))
+
+    assert failing(faulty(mails_once), "does_it_once", **how) is None
+
+
+def test_an_order_that_it_does_not_live_with_is_found():
+    seen = []
+    assert failing(faulty(refuses_older_events), "takes_events_backwards", state=lambda: seen) is not None
+
+
+def test_what_it_needs_from_ampeco_may_be_missing():
+    """With the fake that knows nothing, reading is an error, and its author learns of it."""
+    said = failing(good, "takes_every_sample", ampeco=FakeAmpeco)
+    assert "NotFound" in (said or "")
+
+
+def test_settings_without_words_are_found():
+    class Settings(BaseSettings):
+        url: str = ""
+
+    made = handler("t.settings", settings=Settings)(good.function)
+    said = failing(made, "documents_its_settings")
+    assert "url has no description" in (said or "")
+    assert "no prefix" in (said or "")
+
+    class Documented(BaseSettings, env_prefix="T_"):
+        url: str = Field(default="", description="where")
+
+    assert (
+        failing(handler("t.settings", settings=Documented)(good.function), "documents_its_settings") is None
+    )
+
+
+def test_a_type_without_a_sample_needs_events():
+    @handler("t.newer", on=[other("ticket.changed")])
+    async def newer(event: Event[Raw], ctx: Context) -> None:
+        _ = event.payload.data["ticket"]
+
+    assert "give events=" in (failing(newer, "takes_every_sample") or "")
+    events = [event_of(other("ticket.changed"), ticket={})]
+    assert failing(newer, "takes_every_sample", events=events) is None
+
+
+def test_a_dry_run_sends_nothing():
+    assert failing(good, "is_dry") is None
+
+
+def test_a_module_is_tested_by_its_name():
+    suite = conformance("handlers.builtin.demo_reset_faulted")
+    assert [parameter.id for parameter in suite.pytestmark[0].args[1]] == ["demo.reset-faulted"]
+
+
+@handler("t.started")
+async def started(event: Event[SessionStartStop], ctx: Context) -> None:
+    if event.payload.action == "start":
+        raise Skip("goes on")
+
+
+TestModules = conformance("handlers.builtin.demo_reset_faulted", "handlers.builtin.demo_journal", started)
