@@ -8,7 +8,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -140,15 +140,19 @@ class AsyncClient:
         """
         return await self._run(calls.call(method, path, body, query))
 
-    def gated(self, gate: Gate | None, *, through: AsyncThrough | None = None) -> "AsyncClient":
+    def gated(
+        self, gate: Gate | None, *, through: AsyncThrough | None = None, budget: AsyncBudget | None = None
+    ) -> "AsyncClient":
         """Return a view of this client that shares its connections and passes each request through a gate.
 
         Args:
             gate: may refuse each send, and learns its outcome.
             through: carries out every request that is not a read, together with its repetitions.
+            budget: asked instead of that of this client; None leaves it.
         """
         view = AsyncClient.__new__(AsyncClient)
-        view._line, view._gate, view._through, view._owner = self._line, gate, through, False  # noqa: SLF001
+        line = self._line if budget is None else replace(self._line, budget=budget)
+        view._line, view._gate, view._through, view._owner = line, gate, through, False  # noqa: SLF001
         return view
 
     async def aclose(self) -> None:

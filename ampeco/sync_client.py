@@ -6,7 +6,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -139,15 +139,19 @@ class Client:
         """
         return self._run(calls.call(method, path, body, query))
 
-    def gated(self, gate: Gate | None, *, through: Through | None = None) -> "Client":
+    def gated(
+        self, gate: Gate | None, *, through: Through | None = None, budget: Budget | None = None
+    ) -> "Client":
         """Return a view of this client that shares its connections and passes each request through a gate.
 
         Args:
             gate: may refuse each send, and learns its outcome.
             through: carries out every request that is not a read, together with its repetitions.
+            budget: asked instead of that of this client; None leaves it.
         """
         view = Client.__new__(Client)
-        view._line, view._gate, view._through, view._owner = self._line, gate, through, False  # noqa: SLF001
+        line = self._line if budget is None else replace(self._line, budget=budget)
+        view._line, view._gate, view._through, view._owner = line, gate, through, False  # noqa: SLF001
         return view
 
     def close(self) -> None:

@@ -52,12 +52,14 @@ def list_(as_json: bool) -> None:
     `waiting` counts the events that a handler wants, `oldest` is the age of the oldest unsettled one. A number with ≤
     is an upper bound: the log still counts.
     """
+    from eventlog.inspection.serving import is_served
+
     found, paused, pairs = on_log(prepare(logs=False), _read)
     if as_json:
         print_json(
             [
                 {
-                    **_row(handler, paused.get(handler.name), is_live=_is_live(handler, pairs)),
+                    **_row(handler, paused.get(handler.name), is_live=is_served(handler, pairs)),
                     "pairs": pairs.get(handler.name, {}),
                 }
                 for handler in found
@@ -184,17 +186,19 @@ def _planned(
 def _cells(
     handler: HandlerPosition, paused: Pause | None, pairs: Mapping[str, Mapping[str, int]]
 ) -> tuple[object, ...]:
+    from eventlog.inspection.serving import is_served
+
     waiting = _bounded(str(handler.waiting), handler.waiting_is_exact)
     counts = (waiting, _age(handler), handler.open, handler.dead, handler.stats.get("done", 0))
     versions, types = ",".join(handler.versions), ",".join(handler.types)
     seen = rfc3339(handler.last_seen_ms)
     lanes = " ".join(f"{process}={n}" for process, n in pairs.get(handler.name, {}).items()) or "-"
-    state = _state(handler, paused, is_live=_is_live(handler, pairs))
+    state = _state(handler, paused, is_live=is_served(handler, pairs))
     return handler.name, state, *counts, lanes, handler.order, handler.queue, versions, seen, types
 
 
 def _row(handler: HandlerPosition, paused: Pause | None, *, is_live: bool) -> dict[str, object]:
-    from eventlog.registry import MISFIT
+    from eventlog.registry import MISFIT, SETTLED_WITHIN
 
     return {
         "name": handler.name,
@@ -210,7 +214,9 @@ def _row(handler: HandlerPosition, paused: Pause | None, *, is_live: bool) -> di
         "paused": None if paused is None else {"since": rfc3339(paused.since_ms), "reason": paused.reason},
         **_standing(handler),
         "outcomes": {
-            name: n for name, n in sorted(handler.stats.items()) if not name.startswith(("ms<=", MISFIT))
+            name: n
+            for name, n in sorted(handler.stats.items())
+            if not name.startswith((SETTLED_WITHIN, MISFIT))
         },
     }
 
@@ -240,14 +246,6 @@ def _age(handler: HandlerPosition) -> str:
 def _amounts(handler: HandlerPosition) -> str:
     waiting = _bounded(str(handler.waiting), handler.waiting_is_exact)
     return f"{waiting} events waiting, {handler.open} open, {handler.dead} dead"
-
-
-def _is_live(handler: HandlerPosition, pairs: Mapping[str, object]) -> bool:
-    """Return whether a worker serves it. An isolated handler has a process only while there is work."""
-    from eventlog.inspection.delivery_state import UNSEEN_MS
-
-    declared_lately = handler.served_ms >= now_ms() - UNSEEN_MS
-    return handler.name in pairs or (handler.isolation is not None and declared_lately)
 
 
 def _state(handler: HandlerPosition, paused: Pause | None, *, is_live: bool) -> str:

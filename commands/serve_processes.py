@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from redis.exceptions import RedisError
 
 from commands.processes import PARENT_STOP_S, limit_stop, own_command, stop_on_signals
+from eventlog.connection.connect import connect
+from eventlog.log import EventLog
 from receiver import shared_counts
 from receiver.app import create_admin_app
 from receiver.claim import claim
@@ -27,6 +30,7 @@ from receiver.connections import Connections, limits_of
 from receiver.errors import SettingsError
 from receiver.health import together
 from receiver.http_server import serve_until
+from receiver.metrics import LogExposition
 from receiver.settings import Settings
 from receiver.sockets import open_listeners
 from workers.process.deadline import Deadline
@@ -71,8 +75,12 @@ async def serve_together(settings: Settings, processes: int) -> int:
         all_ended = asyncio.Event()
         # The children count connections; a second count here would name the same metric twice.
         connections = Connections("admin", limits_of(settings))
+        redis = connect(settings.redis_url.get_secret_value(), max_connections=2)
+        log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
         answering = asyncio.create_task(
-            serve_until(_admin(parts, folder, stop), admin, all_ended, connections)
+            serve_until(
+                _admin(parts, folder, LogExposition(log, size=False), stop), admin, all_ended, connections
+            )
         )
         code = 0
         for task in asyncio.as_completed(running):
@@ -80,6 +88,7 @@ async def serve_together(settings: Settings, processes: int) -> int:
             stop.set()
         all_ended.set()
         await answering
+        await redis.aclose()
     return code
 
 
@@ -124,7 +133,7 @@ def _part(name: str, folder: Path, public: socket.socket) -> Iterator[_Part]:
         yield _Part(child, path)
 
 
-def _admin(parts: list[_Part], folder: Path, stop: asyncio.Event) -> Any:
+def _admin(parts: list[_Part], folder: Path, of_log: LogExposition, stop: asyncio.Event) -> Any:
     async def report() -> dict[str, Any]:
         if stop.is_set():
             return together([], ["stopping"] * len(parts))
@@ -134,7 +143,11 @@ def _admin(parts: list[_Part], folder: Path, stop: asyncio.Event) -> Any:
         )
 
     async def exposition() -> bytes:
-        return shared_counts.exposition(str(folder), ready=(await report())["ready"])
+        counted = shared_counts.exposition(str(folder), ready=(await report())["ready"])
+        try:
+            return await of_log() + counted
+        except (RedisError, OSError):
+            return counted
 
     return create_admin_app(report, exposition)
 

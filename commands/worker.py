@@ -76,6 +76,8 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
         isolated_environ=os.environ,
         queue_of=settings.queues,
         catch_up_per_s=settings.catch_up_per_s,
+        calls_per_s=settings.api_calls_per_s,
+        loop_depth=settings.loop_depth,
         isolated_memory_mb=settings.isolated_memory_mb,
     )
     if isolated:
@@ -146,9 +148,8 @@ async def _supervise(settings: Settings, arguments: list[str], processes: int) -
 
 async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event) -> int:
     """Health and metrics of this worker, until `stop`."""
-    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
     from redis.exceptions import RedisError
-    from starlette.exceptions import HTTPException
 
     from eventlog.connection.connect import connect
     from eventlog.connection.reasons import FULL, reason_of
@@ -157,7 +158,7 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     from receiver.app import create_admin_app
     from receiver.connections import Connections, limits_of
     from receiver.http_server import serve_until
-    from receiver.metrics import ConnectionMetrics, LogExposition
+    from receiver.metrics import REDIS_UP, ConnectionMetrics, LogExposition
     from receiver.sockets import listening
 
     assert settings.redis_url is not None  # noqa: S101
@@ -166,6 +167,8 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     exposition = LogExposition(log)
     registry = CollectorRegistry()
     connections = Connections("admin", limits_of(settings), metrics=ConnectionMetrics(registry))
+    redis_up = Gauge(*REDIS_UP, registry=registry)
+    ProcessCollector(registry=registry)
 
     async def report() -> dict[str, Any]:
         reasons = []
@@ -182,9 +185,11 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
 
     async def metrics() -> bytes:
         try:
-            return await exposition() + generate_latest(registry)
+            of_log, answers = await exposition(), 1
         except (RedisError, OSError):
-            raise HTTPException(503, "redis does not answer") from None
+            of_log, answers = b"", 0
+        redis_up.set(answers)
+        return of_log + generate_latest(registry)
 
     try:
         with listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as listener:

@@ -125,8 +125,8 @@ def _read(id: str, text: bytes) -> Act:
 
 def _bounded_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return a plan without what was not asked for, with short texts and lists."""
-    asked = {name: value for name, value in plan.items() if value not in (None, "", (), [], False)}
-    return {bounded(str(name), _TEXT_CHARS): _bounded(value) for name, value in list(asked.items())[:_ITEMS]}
+    chosen = {name: value for name, value in plan.items() if value not in (None, "", (), [], False)}
+    return {bounded(str(name), _TEXT_CHARS): _bounded(value) for name, value in list(chosen.items())[:_ITEMS]}
 
 
 def _bounded(value: Any) -> Any:

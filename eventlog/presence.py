@@ -46,6 +46,7 @@ class Process:
 
     Attributes:
         name: `host:pid:random`.
+        queue: the RQ queue that it serves.
         age_ms: time since that beat.
         free: further pairs that it can work on at the same time.
         parts: by the name of each handler that it serves.
@@ -56,6 +57,7 @@ class Process:
     age_ms: int
     free: int
     parts: Mapping[str, Part]
+    queue: str = ""
     release: str = ""
 
     @property
@@ -99,7 +101,7 @@ async def beat(
         name, _, lane = pair.decode().rpartition("|")
         due[name].add(int(lane))
     return View(
-        [_process(raw_name.decode(), age_ms, raw) for raw_name, age_ms, raw in there],
+        [_process(queue, raw_name.decode(), age_ms, raw) for raw_name, age_ms, raw in there],
         {name: frozenset(lanes) for name, lanes in due.items()},
         frozenset(name.decode() for name in outdated),
     )
@@ -120,7 +122,7 @@ async def present(log: EventLog) -> list[Process]:
     said = await log.redis.hmget(log.key("workers"), [member for member, _ in beats]) if beats else []
     return sorted(
         (
-            _process(member.decode().rpartition("|")[2], now_ms - int(at_ms), raw)
+            _process(*_names_of(member), now_ms - int(at_ms), raw)
             for (member, at_ms), raw in zip(beats, said, strict=True)
             if raw is not None
         ),
@@ -150,14 +152,19 @@ def _packed(part: Part) -> list[object]:
     return [sorted(part.held), sorted(part.ending), int(part.outdated), round(part.per_s, 1)]
 
 
-def _process(name: str, age_ms: int, raw: bytes) -> Process:
+def _names_of(member: bytes) -> tuple[str, str]:
+    queue, _, name = member.decode().rpartition("|")
+    return queue, name
+
+
+def _process(queue: str, name: str, age_ms: int, raw: bytes) -> Process:
     said = json.loads(raw)
     parts = {
         # What a later release adds to a part is ignored.
         handler: Part(frozenset(part[0]), frozenset(part[1]), bool(part[2]), part[3])
         for handler, part in said["parts"].items()
     }
-    return Process(name, age_ms, said["free"], parts, bounded(str(said.get("release", ""))))
+    return Process(name, age_ms, said["free"], parts, queue, bounded(str(said.get("release", ""))))
 
 
 @cache

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+from eventlog.acts import Act, acts_of, read_acts
 from eventlog.text import CUT, bounded
 
 VERSION = 2
@@ -21,7 +22,9 @@ ACTION_CHARS = 300
 TRACE_CHARS = 5_000
 OPEN_QUOTA = 10_000  # records that `open` of one (handler, lane) may hold
 _AS_WRITTEN = [b"v", b"t", b"k", b"b", b"r", b"s", b"m"]  # fields of an event without a traceparent
+_ENTRY = 2  # values of an entry of a stream
 _VALUES = 7  # of an answer of the step script that leaves the names of these fields out
+HURRIED_MS = 0  # as `due_ms`: an operator ended the wait
 RECONSTRUCTED = "reconstructed"
 NO_TIME = 0  # as `occurred_at_us`: the payload states no time of its own
 _OCCURRED = "at="  # the mark that carries the time; older code keeps marks it does not know
@@ -50,6 +53,7 @@ class StoredEvent(NamedTuple):
             means nothing now.
         occurred_at_us: the payload's own time, Unix time in microseconds; `NO_TIME` where it states none. None in
             records of older code, which did not store it.
+        acts: calls of handlers that it may be the echo of, the newest first.
     """
 
     lane: int
@@ -62,6 +66,7 @@ class StoredEvent(NamedTuple):
     marks: tuple[str, ...] = ()
     traceparent: str = ""
     occurred_at_us: int | None = None
+    acts: tuple[Act, ...] = ()
 
     @property
     def event_id(self) -> str:
@@ -198,12 +203,18 @@ def decode_event(lane: int, stream_id: bytes, fields: Sequence[bytes]) -> Stored
 
 
 def decode_step(lane: int, answer: Sequence[Any]) -> StoredEvent:
-    """An event as the step script answers it: an entry, or its values alone.
+    """An event as the step script answers it: an entry, or its values alone; and then what it may be the echo of.
 
     Raises:
         UnknownRecord: as `decode_event` does.
     """
-    return _stored(lane, *answer) if len(answer) == _VALUES else decode_event(lane, *answer)
+    if len(answer) == _VALUES:
+        return _stored(lane, *answer)
+    if len(answer) == _ENTRY:
+        return decode_event(lane, *answer)
+    *entry, acts = answer
+    event = decode_step(lane, entry)
+    return event._replace(acts=read_acts(acts, event.order[0]))
 
 
 def _stored(
@@ -260,6 +271,8 @@ def encode_open(record: OpenRecord) -> bytes:
     }
     if record.wait_ms is not None:
         head["wait"] = record.wait_ms  # older code reads records with names that it does not know
+    if event.acts:
+        head["acts"] = event.acts
     return json.dumps(head, separators=(",", ":")).encode() + b"\n" + event.body
 
 
@@ -286,6 +299,7 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
             marks=marks,
             traceparent=head["traceparent"],
             occurred_at_us=occurred_at_us,
+            acts=acts_of(head.get("acts", ())),
         )
         return OpenRecord(
             event=event,

@@ -12,6 +12,12 @@ from eventlog.lag import NO_LAG, lags_of
 if TYPE_CHECKING:
     from eventlog.log import EventLog
 
+LOOP_GUARD = "loop-guard"  # `stats` counter of deliveries that wait because of it, and why they say they do
+LATENCY_BOUNDS_MS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000, 2_000, 5_000,
+                      10_000, 30_000, 60_000, 300_000, 3_600_000)  # fmt: skip
+SETTLED_WITHIN = (
+    "ms<="  # prefix of the `stats` counters of deliveries by the time from acceptance to their end
+)
 MISFIT = "misfit:"  # prefix of the `stats` counters that end with a notification type
 
 _KEEP_VERSION_MS = 600_000

@@ -72,6 +72,7 @@ class Scripts:
         def bound(name: str) -> Script:
             return Script(client, name, route)
 
+        self.act = bound("act")
         self.announce = bound("announce")
         self.append = bound("append")
         self.audit = bound("audit")
@@ -84,6 +85,7 @@ class Scripts:
         self.count = bound("count")
         self.dead_discard = bound("dead_discard")
         self.declare = bound("declare")
+        self.draw = bound("draw")
         self.due = bound("due")
         self.elect = bound("elect")
         self.find = bound("find")

@@ -87,6 +87,7 @@ class Handler:
     not_yet_for_s: float = NOT_YET_FOR_S
     isolation: Isolation | None = None
     strict: bool = False
+    urgent: bool = False
     enabled: bool = True
 
     @property
@@ -124,6 +125,7 @@ class Options(TypedDict, total=False):
     not_yet_for_s: float
     isolation: Isolation | None
     strict: bool
+    urgent: bool
     enabled: bool
 
 
@@ -185,6 +187,7 @@ def handler(
             time, and may crash or run out of memory without harm to anything else.
         strict: refuse a payload of which any field does not fit: its delivery is dead (`payload-mismatch`). Else
             only reading a required field that does not fit ends that way.
+        urgent: all its calls to AMPECO draw on the share of the rate budget that is kept for actions.
         enabled: False leaves the handler out, as if it were not installed: for one that is off until its module
             finds that it is configured.
 
@@ -241,7 +244,7 @@ def _fault(made: Any) -> str | None:
             return f"{name} must be one of {', '.join(known)}; it is {checks.shown(value)}"
     if made.isolation not in (None, *get_args(Isolation)):
         return "isolation must be None or 'process'"
-    for name in ("strict", "enabled"):
+    for name in ("strict", "enabled", "urgent"):
         if type(getattr(made, name)) is not bool:
             return f"{name} must be True or False"
     if type(made.backoff) is not Backoff:

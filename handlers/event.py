@@ -60,6 +60,23 @@ P = TypeVar("P", bound=Payload | Raw, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
+class Echo:
+    """The call of a handler that an event seems to show. Something else may have had the same effect at that time.
+
+    Attributes:
+        action: name of the operation that was called, e.g. `charge-point.change-availability`.
+        handler: name of the handler that called it; it may be another one.
+        event_id: the event that this handler was handling.
+        called_at: when (UTC).
+    """
+
+    action: str
+    handler: str
+    event_id: str
+    called_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Event(Generic[P]):
     """An accepted notification, as one handler sees it.
 
@@ -77,6 +94,7 @@ class Event(Generic[P]):
         maybe_repeat: an equal body was accepted before, and this may be the same event or another one.
         replayed: delivered again because an operator asked for it.
         reconstructed: made from the state of a resource instead of received.
+        echo_of: the call of a handler, within the last minutes, that this event seems to show, or None.
     """
 
     id: str
@@ -90,6 +108,7 @@ class Event(Generic[P]):
     replayed: bool = False
     reconstructed: bool = False
     misfits: tuple[str, ...] = ()
+    echo_of: Echo | None = None
     encoding: str = ""
 
     def __post_init__(self) -> None:

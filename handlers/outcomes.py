@@ -35,6 +35,18 @@ class Retry(Exception):
         self.counts = counts
 
 
+class LoopGuarded(Retry):
+    """An action that would make a chain too long, in which each call is the answer to what the one before has done.
+
+    It was not called. The event is tried again when the chain is shorter, and no attempt is spent.
+    """
+
+    slug = "loop-guard"
+
+    def __init__(self, reason: str, *, after_s: float) -> None:
+        super().__init__(reason, after_s=after_s, counts=False)
+
+
 class GiveUp(Exception):
     """It will never work; keep the event as dead for a human.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from ampeco.budget import AsyncBudget
 from ampeco.client import AsyncClient
 from ampeco.signature import SigningKey
 from eventlog.log import EventLog
@@ -20,7 +21,12 @@ from receiver.settings import Settings
 class Clients:
     """Opens clients, and closes them all at the end. A client that is replaced may still be in use."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: AsyncBudget | None = None) -> None:
+        """
+        Args:
+            budget: asked before each call.
+        """
+        self._budget = budget
         self._open: dict[tuple[str, str], AsyncClient] = {}
         self._others: list[AsyncClient] = []
 
@@ -35,7 +41,7 @@ class Clients:
             key_id = SigningKey.of(secret).key_id
             place = (settings.tenant_url, secret)
             if place not in self._open:
-                self._open[place] = AsyncClient(settings.tenant_url, secret)
+                self._open[place] = AsyncClient(settings.tenant_url, secret, budget=self._budget)
             clients[key_id] = self._open[place]
         api = NotificationApi(clients)
         return Access(api, api.key_id)

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
-from ampeco.budget import AsyncBudget, TokenBucket
 from ampeco.errors import PayloadError
 from ampeco.listing import PER_PAGE, page
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, recognize
@@ -28,7 +27,6 @@ from eventlog.record import RECONSTRUCTED, written_mark
 from receiver.errors import NoRoom, NotComparable
 
 MOST_PAGES = 200
-CALLS_PER_S = 2.0
 _APPEND_AT = 64
 _SECOND_US = 1_000_000
 
@@ -38,11 +36,6 @@ class Api(Protocol):
 
     async def call(self, method: Literal["GET"], path: str, *, query: Mapping[str, Any]) -> Any:
         """As `AsyncClient.call`."""
-
-
-def budget() -> AsyncBudget:
-    """Return what is asked before each call of a backfill."""
-    return TokenBucket(CALLS_PER_S, burst=2)
 
 
 class Window(NamedTuple):

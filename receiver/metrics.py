@@ -11,18 +11,32 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from redis.exceptions import RedisError
 
+from eventlog.call_budget import budget_standing
 from eventlog.inspection.gaps import Gap, recorded_gaps
 from eventlog.log import EventLog
 from eventlog.presence import pairs_by_process
-from eventlog.registry import MISFIT, HandlerPosition
+from eventlog.registry import LOOP_GUARD, MISFIT, HandlerPosition
 from eventlog.silence import Quiet, quiet
 from eventlog.usage import Standing, standing
+from receiver.budget_metrics import BudgetMetrics
+from receiver.log_metrics import log_state
 
 KEPT_S = 2.0
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody asks for
 READY = ("awr_ready", "1 when the endpoint is open and can write to the log")
+REDIS_UP = ("awr_redis_up", "1 when Redis answered this scrape")
 _LOG_BYTES = ("awr_log_bytes", "Bytes of the log in Redis")
 _LOG_FULL = ("awr_log_full", "1 when the log is full and takes no more events")
 _LOG_AGE = ("awr_log_oldest_event_age_seconds", "Age of the oldest kept event")
@@ -33,6 +47,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         counter = partial(Counter, registry=self.registry)
         gauge = partial(Gauge, registry=self.registry)
         self.accepted = counter("awr_events_accepted", "Events accepted into the log")
@@ -98,6 +113,7 @@ class Metrics:
         self.verified_by_key = counter(
             "awr_events_verified", "Verified notifications, by the id of the key that signed them", ["key_id"]
         )
+        self._redis_up = gauge(*REDIS_UP, multiprocess_mode="livemin")
         self.reconstructed = counter(
             "awr_events_reconstructed", "Events that a backfill made from the state of a resource"
         )
@@ -132,9 +148,14 @@ class Metrics:
         self._log_full.set(bool(found.full))
         self._log_age.set(found.age_s)
 
-    def exposition(self) -> bytes:
-        """Return all metrics in Prometheus's text format."""
-        return generate_latest(self.registry)
+    async def exposition(self, of_log: LogExposition) -> bytes:
+        """Return all metrics in Prometheus's text format; without those of the log while Redis is away."""
+        try:
+            found = await of_log()
+        except (RedisError, OSError):
+            found = b""
+        self._redis_up.set(bool(found))
+        return found + generate_latest(self.registry)
 
 
 class ConnectionMetrics:
@@ -194,7 +215,12 @@ class _Positions:
             "Settled deliveries whose payload had fields of a wrong kind",
             labels=["handler", "type"],
         )
+        guarded = CounterMetricFamily(
+            "awr_loop_guarded", "Attempts whose action the loop guard held back", labels=["handler"]
+        )
         for position in self._positions:
+            if LOOP_GUARD in position.stats:
+                guarded.add_metric([position.name], position.stats[LOOP_GUARD])
             waiting.add_metric([position.name], position.waiting)
             opened.add_metric([position.name], position.open)
             age.add_metric([position.name], position.oldest_age_s or 0.0)
@@ -205,7 +231,7 @@ class _Positions:
             for name, count in position.stats.items():
                 if name.startswith(MISFIT):
                     misfits.add_metric([position.name, name.removeprefix(MISFIT)], count)
-        yield from (deliveries, waiting, waiting_exact, opened, age, age_exact, misfits)
+        yield from (deliveries, waiting, waiting_exact, opened, age, age_exact, misfits, guarded)
         if self._stands is not None:
             yield GaugeMetricFamily(*_LOG_BYTES, self._stands.bytes)
             yield GaugeMetricFamily(*_LOG_FULL, bool(self._stands.full))
@@ -253,11 +279,18 @@ class _Missing:
             )
 
 
-async def exposition(log: EventLog) -> bytes:
-    """Return deliveries and positions of all handlers in Prometheus's text format; raise RedisError without Redis."""
+async def exposition(log: EventLog, *, size: bool = True) -> bytes:
+    """Return what the log says of itself in Prometheus's text format; raise RedisError without Redis.
+
+    Args:
+        size: with the size of the log, which a receiver has among its own metrics.
+    """
     registry = CollectorRegistry()
-    registry.register(_Positions(await log.handlers(), await standing(log)))
+    positions = await log.handlers()
+    registry.register(_Positions(positions, await standing(log) if size else None))
+    registry.register(await log_state(log, positions))
     registry.register(_Pairs(await pairs_by_process(log)))
+    registry.register(BudgetMetrics(await budget_standing(log)))
     registry.register(_Missing(await recorded_gaps(log), await quiet(log)))
     return generate_latest(registry)
 
@@ -268,11 +301,15 @@ class LogExposition:
     However many ask, and however slow Redis is, it gets one question at a time.
 
     Args:
+        size: with the size of the log.
         clock: monotonic seconds.
     """
 
-    def __init__(self, log: EventLog, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, log: EventLog, *, size: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._log = log
+        self._size = size
         self._clock = clock
         self._reading: asyncio.Task[bytes] | None = None
         self._good_until_s = float("-inf")
@@ -290,6 +327,6 @@ class LogExposition:
         return await asyncio.shield(reading)
 
     async def _read(self) -> bytes:
-        found = await exposition(self._log)
+        found = await exposition(self._log, size=self._size)
         self._good_until_s = self._clock() + KEPT_S
         return found

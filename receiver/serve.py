@@ -19,7 +19,9 @@ from redis.exceptions import RedisError
 
 from ampeco.client import AsyncClient
 from ampeco.notifications import EntityKeyRules
+from ampeco.shared_budget import SharedBudget
 from ampeco.signature import SigningKey
+from eventlog.call_budget import CallBudget
 from eventlog.clock import now_ms, rfc3339
 from eventlog.connection import credentials
 from eventlog.connection.connect import connect, end_tasks
@@ -35,7 +37,7 @@ from eventlog.wakeups import Waker
 from receiver import descriptors
 from receiver.access import Clients, make_reconciler
 from receiver.app import create_admin_app, create_app
-from receiver.backfill import Backfill, budget
+from receiver.backfill import Backfill
 from receiver.claim import rules_of
 from receiver.connections import Connections, limits_of
 from receiver.endpoint import WebhookEndpoint
@@ -49,7 +51,7 @@ from receiver.heard import Announcement, HeardKeys
 from receiver.http_server import HttpServer
 from receiver.intake import Intake
 from receiver.logging import get_logger
-from receiver.metrics import Metrics
+from receiver.metrics import LogExposition, Metrics
 from receiver.recollection import Recollection
 from receiver.registrar import Registrar
 from receiver.request_body import Limits
@@ -91,8 +93,10 @@ class Receiver:
         self._durability_unknown = False
         self._rules_version = rules.version
         self._store = SubscriptionStore(self._log)
+        self._budget = SharedBudget(CallBudget(self._log, per_s=settings.api_calls_per_s))
         self._waker = Waker(redis_url)
         self._metrics = Metrics()
+        self._of_log = LogExposition(self._log, size=False)
         self._endpoint_log = EndpointLog(self._metrics, self._waker.wake)
         self._health = Health(
             self._log.ready,
@@ -141,7 +145,7 @@ class Receiver:
             metrics=self._metrics,
         )
         self._announcement = Announcement(self._log, heard, lambda: self._announced(replica), self._drop_keys)
-        self._clients = Clients()
+        self._clients = Clients(self._budget)
         self._registrar = self._make_registrar()
         self._backfill_client = self._make_backfill_client(settings)
         self._gap_keeper = self._make_gap_keeper(rules)
@@ -172,6 +176,7 @@ class Receiver:
         finally:
             self._waker.close()
             await self._clients.close()
+            await self._budget.aclose()
             await self._redis.aclose()
 
     async def _serve(self, public: socket.socket, admin: socket.socket, stop: asyncio.Event) -> None:
@@ -241,7 +246,7 @@ class Receiver:
         return self._health.report(self._verifier.key_ids)
 
     async def _exposition(self) -> bytes:
-        return self._metrics.exposition()
+        return await self._metrics.exposition(self._of_log)
 
     async def _pulse(self) -> None:
         """Check the log, beat, and write the counted log lines, once a second."""
@@ -334,7 +339,7 @@ class Receiver:
     def _make_backfill_client(self, settings: Settings) -> AsyncClient | None:
         if not settings.backfill or settings.tenant_url is None or settings.api_token is None:
             return None
-        client = AsyncClient(settings.tenant_url, settings.api_token.get_secret_value(), budget=budget())
+        client = AsyncClient(settings.tenant_url, settings.api_token.get_secret_value(), budget=self._budget)
         self._clients.add(client)
         return client
 

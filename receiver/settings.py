@@ -276,6 +276,18 @@ class Settings(BaseModel):
         gt=0,
         description="most deliveries per second, for each handler, of events older than 60 s (unset: no bound)",
     )
+    api_calls_per_s: float | None = Field(
+        None,
+        gt=0,
+        le=10_000,
+        description="most calls to AMPECO per second, of all processes together (unset: what AMPECO's answers say)",
+    )
+    loop_depth: int = Field(
+        5,
+        ge=1,
+        le=100,
+        description="most actions on one entity within ten minutes that answer the echo of an action of ours",
+    )
     isolated_memory_mb: int = Field(
         256, ge=16, le=1 << 20, description="memory limit of an isolated handler's attempt, in MiB"
     )

@@ -29,6 +29,8 @@ class WorkerConfig:
         isolated_environ: the complete environment of that process.
         queue_of: handler -> queue, where it is not the declared one.
         catch_up_per_s: most deliveries per second of old events, for each handler; None for no bound.
+        calls_per_s: most calls to AMPECO per second of all processes together; None for what AMPECO's answers say.
+        loop_depth: most actions of a chain of actions and their echoes, for one entity, within ten minutes.
         isolated_memory_mb: how much memory an isolated handler may take on top of what its process begins with.
     """
 
@@ -49,6 +51,8 @@ class WorkerConfig:
     isolated_environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     queue_of: Mapping[str, str] = field(default_factory=dict)
     catch_up_per_s: float | None = None
+    calls_per_s: float | None = None
+    loop_depth: int = 5
     isolated_memory_mb: int = 256
 
     def log(self, redis: redis.asyncio.Redis) -> EventLog:

@@ -44,6 +44,7 @@ CHECKS: Mapping[str, Check[Deployment]] = {
     "tenant-clock": clock_checks.against_tenant,
     "token": tenant_checks.token,
     "token-rights": tenant_checks.token_rights,
+    "api-budget": tenant_checks.api_budget,
     "registration": tenant_checks.registration,
     "callback-url": callback_checks.reachable,
     "callback-certificate": callback_checks.certificate,

@@ -105,6 +105,19 @@ async def token_rights(about: Deployment) -> Finding:
     return warn(what, f"{fix}, if handlers need it")
 
 
+async def api_budget(about: Deployment) -> Finding:
+    """Does AMPECO take as many calls as all processes make?"""
+    from eventlog.call_budget import budget_standing
+
+    found = await budget_standing(await about.log())
+    if not found.paused_s:
+        return ok(found.sentence)
+    return warn(
+        found.sentence,
+        "wait; if it lasts, ask AMPECO for a higher limit, or let other programs use another token",
+    )
+
+
 async def registration(about: Deployment) -> Finding:
     """Does our notification subscription exist, for all types that handlers want, with a key that is accepted?"""
     if about.settings.registration == "off":

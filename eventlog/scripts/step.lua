@@ -12,7 +12,8 @@
 --   those after it that are settled or open, id of the oldest unsettled one ('-' = none); last,
 --   one entry of the history ('' = nothing was settled)
 -- Events are answered as (id, type, key, body, received, key id, marks), and as (id, fields) where they hold anything
--- else: half of what a read costs is the number of values in the answer.
+-- else: half of what a read costs is the number of values in the answer. One value more says which calls of handlers
+-- an event may be the echo of.
 -- After that, when a drain that falls asleep has its first retry to start, in ms: the clock of Redis may have gone back
 -- since that was written ('' = it has none).
 -- Returns last, in a step that goes on: ids of retries whose wait an operator ended (hurry.lua)
@@ -129,6 +130,14 @@ local function type_and_body(f)
   return type_name, body
 end
 
+local function key_of(entry)
+  if type(entry[2]) == 'string' then return entry[3] end
+  for i = 1, #entry[2], 2 do
+    if entry[2][i] == 'k' then return entry[2][i + 1] end
+  end
+  return ''
+end
+
 local entries, own, scanned, exhausted = {}, 0, after, 0
 -- runto only grows: a takeover reads again what was handed out, and the rest of it stays handed out.
 local function hand_out()
@@ -170,6 +179,14 @@ elseif count > 0 then
     if not full and #page < size then exhausted = 1 end
   until full or exhausted == 1 or #entries >= count or pages >= 32
   if own > 0 then hand_out() end
+  -- Calls of handlers that an event may be the echo of (act.lua). Unless one was made lately, this asks nothing more.
+  if #entries > 0 and call('EXISTS', prefix .. 'acting') == 1 then
+    local names = {}
+    for i, entry in ipairs(entries) do names[i] = prefix .. 'acted:' .. key_of(entry) end
+    for i, acts in ipairs(call('MGET', unpack(names))) do
+      if acts then table.insert(entries[i], acts) end
+    end
+  end
 end
 
 if mode == 'sleep' and exhausted == 1 and own == 0 and paused + changed == 0 then

@@ -346,6 +346,25 @@ def test_a_token_that_was_revoked_is_a_fault() -> None:
         assert "notification subscriptions, charge points" in seen["token-rights"].what
 
 
+def test_a_pause_that_ampeco_asked_for_is_a_warning(url: str, client: redis.Redis) -> None:
+    assert found(on(url), "api-budget").what.startswith("no call was made yet")
+    said = {
+        "limit": 60,
+        "period": 60_000,
+        "left": 12,
+        "seen": 1_795_940_000_000,
+        "ordinary": 48,
+        "refused": 2,
+    }
+    client.hset("awr:budget", mapping=said)
+    seen = found(on(url), "api-budget")
+    assert seen.status == "ok"
+    assert seen.what.startswith("limit 60 calls per 60 s; 12 left, said 2026-11-29T")
+    client.hset("awr:budget", "pause", int(time.time() * 1000) + 90_000)
+    seen = found(on(url), "api-budget")
+    assert (seen.status, "no calls for " in seen.what) == ("warn", True)
+
+
 def test_what_the_tokens_owner_may_not_read_is_named() -> None:
     def answer(method: str, path: str) -> tuple[int, dict[str, str], bytes]:
         refused = "/users/" in path or "/notifications/" in path

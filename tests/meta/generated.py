@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.meta import observability
 from tests.meta.repository import ROOT
 
 if TYPE_CHECKING:
@@ -99,6 +100,13 @@ def scenarios() -> str:
     return markdown_table()
 
 
+def echoes() -> str:
+    """Which notifications show what a call has done."""
+    from ampeco.reflections import markdown_table
+
+    return markdown_table()
+
+
 def internal_events() -> str:
     """Every internal event with the fields of its payload."""
     from handlers.internal import PAYLOADS, InternalPayload
@@ -140,22 +148,36 @@ def _of_plugin(settings: type[BaseSettings]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def metrics() -> str:
+    """Every metric."""
+    return observability.metrics_table()
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "metrics": metrics,
     "habits": habits,
     "scenarios": scenarios,
     "settings": settings,
     "commands": commands,
     "errors": errors,
+    "echoes": echoes,
     "internal-events": internal_events,
     "notify-settings": notify_settings,
     "forward-settings": forward_settings,
 }
 
 
+FILES: Mapping[Path, Callable[[], str]] = {
+    observability.RULE: observability.prometheus_rule,
+    observability.DASHBOARD: observability.dashboard,
+}
+"""Files that are made as a whole."""
+
+
 def documents() -> list[Path]:
     """Every document for people: at the top of the repository and in its rooms."""
-    found = [*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/**/README.md")]
-    return sorted(path for path in found if path.relative_to(ROOT).parts[0] not in ("build", "dist"))
+    found = [*ROOT.glob("*.md"), *ROOT.glob("deploy/*.md"), *ROOT.glob("[a-z]*/**/README.md")]
+    return sorted({path for path in found if path.relative_to(ROOT).parts[0] not in ("build", "dist")})
 
 
 def names(text: str) -> list[str]:
@@ -199,6 +221,10 @@ def main() -> None:
         now = rewritten(text)
         if now != text:
             path.write_text(now)
+            print(f"rewrote {path.relative_to(ROOT)}")
+    for path, make in FILES.items():
+        if not path.exists() or path.read_text() != make():
+            path.write_text(make())
             print(f"rewrote {path.relative_to(ROOT)}")
 
 

@@ -38,7 +38,7 @@ async def plain(event: Event[HardwareStatus], ctx: Context) -> None:
     event.payload.no_such_field  # refused
 
 
-@handler("a.strict", strict=True)
+@handler("a.strict", strict=True, urgent=True)
 async def strict(event: Event[SessionUpdate], ctx: Context) -> None:
     exact = event.payload.exact("session.energy")
     if exact is not None:

@@ -15,6 +15,7 @@ from eventlog.record import AttemptNote
 from eventlog.text import REASON_CHARS, bounded
 from handlers import GiveUp, Retry, Skip
 from handlers.declaration import Backoff, Handler
+from handlers.outcomes import LoopGuarded
 from workers.delivery.said import (
     errors_in,
     first_behind,
@@ -135,15 +136,18 @@ def _raised(
         if fault:
             detail = f"{bounded(detail, REASON_CHARS - len(fault) - 2)}; {fault}"
         if is_false(read(error, "counts")):
-            return _not_yet(detail, least_s, handler, age_s, uniform)
+            slug = LoopGuarded.slug if issubclass(kind, LoopGuarded) else "not-yet"
+            return _not_yet(detail, least_s, handler, age_s, uniform, reason=slug)
         reason = "retry-asked"
     elif issubclass(kind, AttemptTimedOut):
         reason, detail = "timed-out", ""
     elif issubclass(kind, MemoryError):
         reason, detail = "out-of-memory", ""
     elif issubclass(kind, RateLimited):
-        reason, detail = "rate-limited", ""
+        reason, detail = RateLimited.reason, ""
         least_s, _ = seconds_in(error, "retry_after_s")
+        if read(error, "status") is None:  # our own budget refused it: nothing was sent
+            return _not_yet(text_in(error, "operation"), least_s, handler, age_s, uniform, reason=reason)
         if least_s is not None:
             least_s = _within_patience(least_s, handler, age_s)
     else:
@@ -181,11 +185,13 @@ def _not_yet(
     handler: Handler,
     age_s: float,
     uniform: Callable[[float, float], float],
+    *,
+    reason: str = "not-yet",
 ) -> Outcome:
     if age_s > handler.not_yet_for_s:
         return Outcome("dead", "too-early-for-too-long", detail)
     wait_s = delay_s(1, handler.backoff, uniform) if least_s is None else least_s
-    return Outcome("retry", "not-yet", detail, _within_patience(wait_s, handler, age_s), counts=False)
+    return Outcome("retry", reason, detail, _within_patience(wait_s, handler, age_s), counts=False)
 
 
 def _within_patience(asked_s: float, handler: Handler, age_s: float) -> float:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from ampeco.client import AsyncClient, Client
+from ampeco.shared_budget import SharedBudget
 from handlers.declaration import HandlerError
 from handlers.discovery import Found, missing_settings
 from workers.config import WorkerConfig
@@ -23,13 +24,19 @@ _log = structlog.get_logger()
 
 
 class Runtimes:
-    """The handlers of one process that are ready to run, by name. At most `threads` `def` handlers run at once."""
+    """The handlers of one process that are ready to run, by name.
 
-    def __init__(self, config: WorkerConfig, *, threads: int) -> None:
+    Args:
+        threads: at most so many `def` handlers run at once.
+        budget: of all calls to AMPECO; None for none.
+    """
+
+    def __init__(self, config: WorkerConfig, *, threads: int, budget: SharedBudget | None = None) -> None:
         self.by_name: dict[str, Runtime] = {}
         self._config = config
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="handler")
         self._token: str | None = None
+        self._budget = budget
         self._exits = contextlib.AsyncExitStack()
 
     async def open(self, found: Sequence[Found], *, strict: bool) -> None:
@@ -55,16 +62,22 @@ class Runtimes:
         if self._token is not None:
             _log.info("api_token.changed")
         self._token = token
-        client = AsyncClient(self._config.tenant_url, token)
-        sync_client = Client(self._config.tenant_url, token)
+        client = AsyncClient(self._config.tenant_url, token, budget=self._budget)
+        sync_client = Client(self._config.tenant_url, token, budget=self._budget)
         self._exits.push_async_callback(client.aclose)
         self._exits.callback(sync_client.close)
+        urgent = None if self._budget is None else self._budget.urgent
         for runtime in self.by_name.values():
             runtime.client, runtime.sync_client = client, sync_client
+            if runtime.handler.urgent and urgent is not None:
+                runtime.client = client.gated(None, budget=urgent)
+                runtime.sync_client = sync_client.gated(None, budget=urgent)
 
     async def close(self) -> None:
         """Leave the lifespans, last one first."""
         await self._exits.aclose()
+        if self._budget is not None:
+            await self._budget.aclose()
         self._threads.shutdown(wait=False)
 
 

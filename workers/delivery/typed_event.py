@@ -14,6 +14,7 @@ from ampeco.models.reading import lacks_id, read_payload
 from ampeco.notifications import Payload, read
 from eventlog.record import RECONSTRUCTED, StoredEvent
 from handlers.event import Event, Raw
+from workers.delivery.echoes import echo_of
 from workers.delivery.outcomes import PayloadMismatch
 from workers.delivery.shared_event import SharedEvent
 
@@ -83,6 +84,7 @@ def _made(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) -
         replayed=attempt.replayed,
         reconstructed=RECONSTRUCTED in stored.marks,
         misfits=misfits,
+        echo_of=echo_of(stored, data) if stored.acts else None,
         encoding=encoding,
     )
 

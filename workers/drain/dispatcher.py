@@ -23,7 +23,7 @@ from workers.delivery.attempt import Runtime
 from workers.drain.beats import Beats
 from workers.drain.drain import Drain
 from workers.drain.pace import Pace
-from workers.drain.runner import Shared, Slots
+from workers.drain.runner import LOOP_DEPTH, Shared, Slots
 from workers.drain.shared_reads import SharedReads
 from workers.drain.steps_at_once import StepsAtOnce
 from workers.drain.turns import Turns
@@ -59,6 +59,7 @@ class Dispatcher:
         alone: work on one pair and on one event at a time, so that an event that kills the process takes no
             other along.
         catch_up_per_s: bound for each handler on deliveries per second of events that waited long.
+        loop_depth: most actions of a chain of actions and echoes, for one entity.
 
     Attributes:
         stopping: no further drain starts.
@@ -74,6 +75,7 @@ class Dispatcher:
         watchdog: bool = False,
         alone: bool = False,
         catch_up_per_s: float | None = None,
+        loop_depth: int = LOOP_DEPTH,
     ) -> None:
         self._eventlog = log
         self._queue = queue
@@ -88,6 +90,7 @@ class Dispatcher:
                 self._attempt_is_overdue,
                 turns,
                 Pace(catch_up_per_s),
+                loop_depth=loop_depth,
                 steps=steps,
             )
             for name, r in runtimes.items()

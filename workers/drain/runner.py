@@ -15,9 +15,10 @@ from typing import Any
 from eventlog.clock import now_ms
 from eventlog.connection.connect import end_tasks
 from eventlog.lease import Lease, clock_s
-from eventlog.record import AttemptNote
+from eventlog.record import HURRIED_MS, AttemptNote
 from eventlog.step_ledger import StepLedger
 from workers.delivery.attempt import Attempt, HandlerEnded, Runtime, run
+from workers.delivery.loop_guard import LoopGuard
 from workers.delivery.outcomes import AttemptTimedOut, Outcome, outcome_of
 from workers.drain.entry import Entry
 from workers.drain.failure_lines import FailureLines
@@ -30,6 +31,7 @@ from workers.once.step import DeliveryRevoked
 from workers.once.steps import Steps
 
 MAX_CRASHES = 3
+LOOP_DEPTH = 5
 
 _HOLD_MARGIN_S = 5.0  # on top of an attempt's time, until it has surely said how its steps ended
 _SLOT_S = 0.005  # how long one lane keeps a slot for which another one waits
@@ -74,6 +76,7 @@ class Shared:
         overdue: called when an attempt outlives its time and nothing can end it.
         turns: of the event loop, for all handlers of the process.
         pace: of events that waited long.
+        loop_depth: most actions of a chain for one entity.
         failures: log lines of its attempts that failed.
         steps: under way, of all handlers of the process.
     """
@@ -83,6 +86,7 @@ class Shared:
     overdue: Callable[[], None]
     turns: Turns = field(default_factory=Turns)
     pace: Pace = field(default_factory=lambda: Pace(None))
+    loop_depth: int = LOOP_DEPTH
     failures: FailureLines = field(default_factory=FailureLines)
     steps: StepsAtOnce = field(default_factory=StepsAtOnce)
 
@@ -313,7 +317,7 @@ class Runner:
             age_s=(began_ms - entry.first_ms) / 1000,
             allowed=lambda: self._lease.alive,
             overdue=lambda: self._outlives(entry),
-            steps=lambda: Steps(self._ledger, entry.event.event_id, entry.event.key, self._loop),
+            steps=lambda: self._steps(entry),
             replayed=entry.replayed,
         )
         try:
@@ -333,6 +337,17 @@ class Runner:
             self._window.note(entry, outcome.note(began_ms, attempt.actions))
         self._pending.finish(entry, outcome)
         return now_s
+
+    def _steps(self, entry: Entry) -> Steps:
+        guard = LoopGuard(
+            self._lease.log,
+            self._lease.handler,
+            entry.event,
+            depth=self._shared.loop_depth,
+            lifted=entry.due_ms == HURRIED_MS,
+            alive=lambda: self._lease.alive,
+        )
+        return Steps(self._ledger, entry.event.event_id, entry.event.key, self._loop, guard)
 
     def _outlives(self, entry: Entry) -> None:
         self.outlived.add(entry)

@@ -18,7 +18,7 @@ from eventlog import clock
 from eventlog.history import Settled, hash_of
 from eventlog.lease import Settlement, clock_s
 from eventlog.record import DeadLetter
-from eventlog.registry import MISFIT
+from eventlog.registry import LATENCY_BOUNDS_MS, LOOP_GUARD, MISFIT, SETTLED_WITHIN
 from workers.delivery.outcomes import SUPERSEDED, Outcome
 from workers.drain.entry import Entry
 from workers.drain.failure_lines import FailureLines
@@ -28,9 +28,7 @@ SETTLE_S = 0.08  # outcomes are in Redis within 100 ms
 URGENT_S = 0.002  # sooner where the next event of an entity waits for it
 
 _OF_CLASSES = ("error", "attempts-exhausted")
-_LATENCY_BOUNDS_MS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000, 2_000, 5_000,
-                      10_000, 30_000, 60_000, 300_000, 3_600_000)  # fmt: skip
-_LATENCY_NAMES = tuple(f"ms<={bound}" for bound in _LATENCY_BOUNDS_MS)
+_LATENCY_NAMES = tuple(f"{SETTLED_WITHIN}{bound}" for bound in LATENCY_BOUNDS_MS)
 
 
 class PendingOutcomes:
@@ -81,6 +79,8 @@ class PendingOutcomes:
             wait_ms = round(outcome.delay_s * 1000)
             window.retry(entry, self._now_ms() + wait_ms, wait_ms)
             self._stats["retried"] += 1
+            if outcome.reason == LOOP_GUARD:
+                self._stats[LOOP_GUARD] += 1
             self._report(entry, outcome, number)
             self._settle_within(SETTLE_S)
         else:
@@ -124,8 +124,8 @@ class PendingOutcomes:
         if outcome.kind == "dead":
             self._dead.append(DeadLetter(entry.record("running"), outcome.reason, outcome.trace))
         if outcome.kind != "superseded":
-            at = bisect_left(_LATENCY_BOUNDS_MS, self._now_ms() - entry.event.received_at_ms)
-            if at < len(_LATENCY_BOUNDS_MS):
+            at = bisect_left(LATENCY_BOUNDS_MS, self._now_ms() - entry.event.received_at_ms)
+            if at < len(LATENCY_BOUNDS_MS):
                 self._stats[_LATENCY_NAMES[at]] += 1
         if outcome.kind == "dead" or self._logs_all:
             self._report(entry, outcome, number)

@@ -34,7 +34,7 @@ class DeliveryRevoked(BaseException):
     """
 
 
-_NOTHING_HAPPENED = (
+NOTHING_HAPPENED = (
     NotSent,
     KeyRefused,
     RequestRefused,
@@ -48,6 +48,7 @@ _NOTHING_HAPPENED = (
     GiveUp,
     DeliveryRevoked,
 )
+"""Errors that say that a call had no effect."""
 
 
 @dataclass(eq=False, slots=True)
@@ -132,7 +133,7 @@ def noted() -> Iterator[None]:
     before, step.happened = step.happened, True
     try:
         yield
-    except _NOTHING_HAPPENED:
+    except NOTHING_HAPPENED:
         step.happened = before
         raise
 
@@ -146,4 +147,4 @@ def _says_nothing_happened(error: BaseException) -> bool:
             operation = None
         if operation is not None and operation.kind == "read":
             return True
-    return issubclass(kind, _NOTHING_HAPPENED)
+    return issubclass(kind, NOTHING_HAPPENED)

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar, get_args
 
 from redis.exceptions import RedisError
@@ -22,7 +23,7 @@ from eventlog.step_ledger import Scope, Standing
 from handlers.context import OnUncertain, Per
 from handlers.outcomes import Retry, StepRefused, StepUncertain
 from workers.once.serialization import check_returns, pack, unpack
-from workers.once.step import DeliveryRevoked, Step, current_step, noted, within
+from workers.once.step import NOTHING_HAPPENED, DeliveryRevoked, Step, current_step, noted, within
 
 MAX_NAME_CHARS = 200
 
@@ -48,16 +49,29 @@ class Recorded(NamedTuple):
     value: Any
 
 
+class Guard(Protocol):
+    """Asked before an action leaves, and told when it certainly did nothing."""
+
+    async def admit(self, request: WireRequest) -> None: ...
+    async def revoke(self, request: WireRequest) -> None: ...
+
+
 class Steps:
     """The once-only steps of one attempt. The ledger lives in `loop`; `def` handlers call from other threads."""
 
     def __init__(
-        self, ledger: Ledger, event_id: str, key: str | None, loop: asyncio.AbstractEventLoop
+        self,
+        ledger: Ledger,
+        event_id: str,
+        key: str | None,
+        loop: asyncio.AbstractEventLoop,
+        guard: Guard | None = None,
     ) -> None:
         self._ledger = ledger
         self._event_id = event_id
         self._key = key
         self._loop = loop
+        self._guard = guard
         self._automatic: set[str] = set()
         self._used = False
 
@@ -69,11 +83,21 @@ class Steps:
         return await self._run(self._named(step, per, on_uncertain, returns), call)
 
     async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
-        step = self._action(request)
+        step, send = self._action(request), partial(self._guarded, request, send)
         if step is not None:
             return await self._run(step, send)
         with noted():
             return await send()
+
+    async def _guarded(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
+        if self._guard is None:
+            return await send()
+        await self._guard.admit(request)
+        try:
+            return await send()
+        except NOTHING_HAPPENED:
+            await self._guard.revoke(request)
+            raise
 
     async def _run(self, step: Step, call: Callable[[], Any]) -> Any:
         known = await self._begin(step)
@@ -103,11 +127,21 @@ class Steps:
         return self._run_in_thread(self._named(step, per, on_uncertain, returns), call)
 
     def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
-        step = self._action(request)
+        step, send = self._action(request), partial(self._guarded_in_thread, request, send)
         if step is not None:
             return self._run_in_thread(step, send)
         with noted():
             return send()
+
+    def _guarded_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
+        if self._guard is None:
+            return send()
+        self._wait(self._guard.admit(request))
+        try:
+            return send()
+        except NOTHING_HAPPENED:
+            self._wait(self._guard.revoke(request))
+            raise
 
     def _run_in_thread(self, step: Step, call: Callable[[], Any]) -> Any:
         known = self._wait(self._begin(step))

@@ -13,6 +13,7 @@ import gc
 import os
 import resource
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -23,7 +24,9 @@ import structlog
 import uvloop
 from rq.exceptions import StopRequested
 
+from ampeco.shared_budget import SharedBudget
 from eventlog import wakeups
+from eventlog.call_budget import CallBudget
 from eventlog.connection.connect import connect, end_tasks
 from handlers.declaration import ISOLATED
 from handlers.discovery import Found, discover
@@ -114,16 +117,21 @@ class IsolatedProcess:
 
     async def _work(self) -> bool:
         redis = connect(self._config.redis_url, max_connections=8)
-        runtimes = Runtimes(self._config, threads=_THREADS)
+        log = self._config.log(redis)
+        # Forks follow one another, so they are one process to the budget.
+        name = f"{socket.gethostname()}:{os.getppid()}"
+        bucket = CallBudget(log, per_s=self._config.calls_per_s, process=name)
+        runtimes = Runtimes(self._config, threads=_THREADS, budget=SharedBudget(bucket))
         try:
             await runtimes.open(self._found, strict=False)
             dispatcher = Dispatcher(
-                self._config.log(redis),
+                log,
                 self._queue,
                 runtimes.by_name,
                 watchdog=True,
                 alone=True,
                 catch_up_per_s=self._config.catch_up_per_s,
+                loop_depth=self._config.loop_depth,
             )
             self._opened = dispatcher
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop_fork, dispatcher)

@@ -20,7 +20,9 @@ import uvloop
 from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 
+from ampeco.shared_budget import SharedBudget
 from eventlog import wakeups
+from eventlog.call_budget import CallBudget
 from eventlog.connection.connect import connect, end_tasks
 from eventlog.housekeeping import tick_forever
 from eventlog.internal import HANDLER_FAULTY, internal_event
@@ -186,7 +188,8 @@ class WorkerProcess:
         self._exits.push_async_callback(redis.aclose)
         log = self._config.log(redis)
         await self._wait_for(log)
-        runtimes = Runtimes(self._config, threads=_THREADS)
+        bucket = CallBudget(log, per_s=self._config.calls_per_s)
+        runtimes = Runtimes(self._config, threads=_THREADS, budget=SharedBudget(bucket))
         self._exits.push_async_callback(runtimes.close)
         ours = [item for item in found if item.handler.served_by == self._config.queue]
         await runtimes.open(ours, strict=self._config.strict)
@@ -207,6 +210,7 @@ class WorkerProcess:
             runtimes.by_name,
             watchdog=True,
             catch_up_per_s=self._config.catch_up_per_s,
+            loop_depth=self._config.loop_depth,
         )
         self._dispatcher = dispatcher
         dispatcher.stopping = self._stopping.is_set()

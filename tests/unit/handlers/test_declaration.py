@@ -115,6 +115,7 @@ class GreedySettings(BaseSettings, env_prefix="AWR_"):
         (_async, {"not_yet_for_s": 0}, "not_yet_for_s must be positive"),
         (_async, {"isolation": "thread"}, "isolation must be None or 'process'"),
         (_async, {"strict": "yes"}, "strict must be True or False"),
+        (_async, {"urgent": "yes"}, "urgent must be True or False"),
         (_async, {"queue": "bulk.isolated"}, "use isolation='process'"),
         (_async, {"start": "never"}, "start must be one of now, oldest"),
         (_async, {"max_attempts": 0}, "positive"),
@@ -139,6 +140,11 @@ def test_refuses_a_declaration_that_contradicts_itself(function: Any, options: d
     with pytest.raises(HandlerError, match=says) as error:
         handler(name, **options)(function)
     assert name in str(error.value)
+
+
+def test_a_handler_is_urgent_only_when_it_says_so() -> None:
+    assert handler("a.usual")(_async).urgent is False
+    assert handler("a.urgent", urgent=True)(_async).urgent is True
 
 
 def test_a_handler_is_strict_only_when_it_says_so() -> None:

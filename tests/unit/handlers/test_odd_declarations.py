@@ -95,6 +95,7 @@ class Unshowable:
         ({"order": None}, "order must be one of"),
         ({"isolation": []}, "isolation must be None"),
         ({"strict": 1}, "strict must be True or False"),
+        ({"urgent": 1}, "urgent must be True or False"),
         ({"where": Asked()}, "where must be a plain function"),
         ({"where": undecorated}, "where must be a plain function"),
         ({"lifespan": undecorated}, "needs @asynccontextmanager"),

@@ -72,6 +72,14 @@ def test_not_yet_is_bounded_by_age_and_not_by_attempts():
     assert decide(early, age_s=NOT_YET_FOR_S + 1).reason == "too-early-for-too-long"
 
 
+def test_a_call_that_our_own_budget_refused_spends_no_attempt():
+    spent = RateLimited("resources.users.read", None, "our own rate budget is spent", retry_after_s=7.0)
+    outcome = decide(spent, attempt=99)
+    assert (outcome.kind, outcome.reason, outcome.detail) == ("retry", "rate-limited", "resources.users.read")
+    assert (outcome.counts, outcome.delay_s) == (False, 7)
+    assert decide(spent, age_s=NOT_YET_FOR_S + 1).reason == "too-early-for-too-long"
+
+
 @pytest.mark.parametrize("age_s", [0.0, 900.0, 999.0, 1000.0, 5000.0])
 @pytest.mark.parametrize("asked_s", [0.0, 60.0, 1e9])
 def test_nobody_waits_longer_for_ampeco_than_the_handler_has_patience(asked_s, age_s):

@@ -1,0 +1,91 @@
+"""Alerts and dashboard: they ask for metrics that exist, fire when they have to, and lead to the runbook."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.meta import generated, observability
+from tests.meta.repository import ROOT
+
+FOLDER = ROOT / "deploy" / "observability"
+needs_promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="no promtool (Debian's package prometheus)"
+)
+
+
+def alerts() -> list[dict[str, Any]]:
+    rules = [
+        rule
+        for group in yaml.safe_load(observability.ALERTS.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    return [rule for rule in rules if "alert" in rule]
+
+
+@pytest.mark.parametrize("path", generated.FILES, ids=lambda path: path.name)
+def test_files_are_what_the_code_makes(path: Path):
+    assert path.read_text() == generated.FILES[path](), "run `make generate`"
+
+
+def test_every_query_asks_for_metrics_that_exist():
+    dashboard = json.loads(observability.DASHBOARD.read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    for query in [*queries, *(rule["expr"] for rule in alerts())]:
+        assert observability.unknown_metrics(query) == [], query
+    assert observability.unknown_metrics("rate(awr_no_such_total[5m])") == ["awr_no_such_total"]
+
+
+def test_metrics_of_the_log_are_never_added_up_over_pods():
+    of_log = {family.name for family in observability.families() if family.of_log}
+    assert "awr_handler_waiting" in of_log
+    dashboard = json.loads(observability.DASHBOARD.read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    for query in [*queries, *(rule["expr"] for rule in alerts())]:
+        for name in re.findall(r"awr_[a-z_]+", query):
+            if name in of_log:
+                assert re.search(r"\b(?:max|min)(?: by \([^)]*\))? ?\((?:rate\()?" + name, query), query
+
+
+def test_each_alert_has_a_section_in_the_runbook_and_a_test():
+    runbook = (ROOT / "deploy" / "RUNBOOK.md").read_text()
+    anchors = {
+        re.sub(r"[^a-z0-9 -]", "", head.lower()).replace(" ", "-")
+        for head in re.findall(r"^## (.*)$", runbook, re.MULTILINE)
+    }
+    tested = (FOLDER / "alerts_test.yaml").read_text()
+    for alert in alerts():
+        page, _, anchor = alert["annotations"]["runbook"].partition("#")
+        assert page == "deploy/RUNBOOK.md"
+        assert anchor in anchors
+        assert f"`{alert['alert']}`" in runbook
+        fires = re.search(rf"alertname: {alert['alert']}\n\s+exp_alerts:\n", tested)
+        clears = re.search(rf"alertname: {alert['alert']}\n\s+exp_alerts: \[\]", tested)
+        assert fires, f"{alert['alert']}: no test in which it fires"
+        assert clears, f"{alert['alert']}: no test in which it clears"
+
+
+@needs_promtool
+def test_promtool_accepts_the_rules_and_their_tests_pass():
+    for command in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts_test.yaml"]):
+        done = subprocess.run(["promtool", *command], cwd=FOLDER, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_promtool
+def test_an_alert_that_does_not_fire_is_found(tmp_path: Path):
+    for name in ("alerts.yaml", "alerts_test.yaml"):
+        shutil.copy(FOLDER / name, tmp_path)
+    rules = tmp_path / "alerts.yaml"
+    rules.write_text(rules.read_text().replace("(awr_redis_up) == 0", "(awr_redis_up) == 2"))
+    done = subprocess.run(
+        ["promtool", "test", "rules", "alerts_test.yaml"], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert done.returncode != 0
