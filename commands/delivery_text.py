@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from commands.outage_words import away_words
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 
 def said(fate: Fate) -> str:
     """Describe a delivery state in one line."""
+    text = _said(fate)
+    return text if fate.away is None or fate.state == "waiting" else f"{text}; {away_words(fate.away)}"
+
+
+def _said(fate: Fate) -> str:
     why = f": {fate.why}" if fate.why else ""
     at = rfc3339(fate.at_ms) if fate.at_ms else ""
     tries = f", attempts so far: {fate.tries}" if fate.tries else ""
@@ -44,7 +50,7 @@ def said(fate: Fate) -> str:
 def with_lag(found: Explanation, fate: Fate) -> str:
     """Describe a delivery state, and about how long a waiting event still waits behind a backlog."""
     text, behind = said(fate), found.behind.get(fate.handler)
-    if fate.state != "waiting" or fate.why in ("paused", "open-full", "no-worker") or not behind:
+    if fate.state != "waiting" or fate.why in ("paused", "away", "open-full", "no-worker") or not behind:
         return text
     text += f"; the handler is behind by {behind.events:,}"
     if behind.per_s < 1:
@@ -62,6 +68,8 @@ def _reason(fate: Fate, at: str) -> str:
     match fate.why:
         case "paused":
             return f"the handler is paused since {at}{f': {fate.words}' if fate.words else ''}"
+        case "away" if fate.away is not None:
+            return away_words(fate.away)
         case "open-full":
             return (
                 "too many earlier events of this lane are open (retried or parked), so nothing more is read"

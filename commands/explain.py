@@ -10,6 +10,7 @@ from commands import options, prepare
 from commands.delivery_text import with_lag
 from commands.explain_text import is_one_event, lines
 from commands.options import on_log
+from commands.outage_words import away_document
 from commands.output import print_json, print_line
 from eventlog.clock import now_ms, rfc3339
 from eventlog.duplicates import repeat_reason
@@ -122,6 +123,7 @@ def _fate(found: Explanation, fate: Fate) -> dict[str, Any]:
         "words": fate.words or None,
         "at": _moment(fate.at_ms),
         "held_by": fate.holder or None,
+        "away": away_document(fate.away),
         "behind": fate.behind or None,
         "attempts": fate.tries,
         "deaths": fate.deaths,

@@ -21,10 +21,12 @@ from eventlog.clock import now_ms
 from receiver.errors import SettingsError
 
 if TYPE_CHECKING:
+    from eventlog.log import EventLog
     from eventlog.record import StoredEvent
     from handlers.discovery import Found
     from receiver.settings import Settings
     from workers.delivery.attempt import Runtime
+    from workers.delivery.dry_run import Lookup
     from workers.delivery.manual_run import Trial
 
 
@@ -70,34 +72,64 @@ def check(files: Sequence[str], time_limit_s: float, as_json: bool) -> None:
     is_flag=True,
     help="Make the handler's calls to AMPECO and its once-only steps; record no outcome.",
 )
+@options.trust_handler
 @options.as_json
-def run(name: str, event: str, load: Sequence[str], for_real: bool, as_json: bool) -> None:
+def run(
+    name: str, event: str, load: Sequence[str], for_real: bool, trust_handler: bool, as_json: bool
+) -> None:
     """Run a handler in this process on one event, by default as a dry run.
 
-    A dry run shows what the handler would call, and calls nothing. Neither kind writes to the log.
+    A dry run sends nothing to AMPECO but reads, and makes no once-only step: a recorded one gives its result, at
+    another one the run ends, unless `dry=` says how to go on. What the handler does by itself (a database, its own
+    HTTP calls, its lifespan) is not stopped. So only a handler that declares `dry_run=True` is run dry. Neither kind
+    writes to the log.
     """
     settings = prepare(need=("AWR_TENANT_URL", "AWR_API_TOKEN") if for_real else ())
-    trial, stored = asyncio.run(_run(settings, the_handler(settings, name, load), event, for_real))
+    found = the_handler(settings, name, load)
+    if not for_real:
+        refuse_dry_run(found, trusted=trust_handler)
+    trial, stored = asyncio.run(_run(settings, found, event, for_real))
     if as_json:
         print_json(trial_row(stored, trial))
     else:
         print_trial(stored, trial)
-    if trial.outcome.kind not in ("done", "skipped"):
+    if trial.outcome.kind not in ("done", "skipped", "ended"):
         sys.exit(1)
 
 
 async def _run(settings: Settings, found: Found, event: str, for_real: bool) -> tuple[Trial, StoredEvent]:
+    from workers.delivery.dry_run import nothing_recorded
     from workers.delivery.manual_run import try_out
 
-    from_file = _from_file(settings, Path(event))
-    stored = from_file or await _from_log(settings, event)
     async with contextlib.AsyncExitStack() as block:
-        runtime = await block.enter_async_context(ready_handler(settings, found))
-        if for_real and (from_file is None or settings.redis_url is not None):  # a file needs no log
+        log: EventLog | None = None
+        lookup: Lookup = nothing_recorded
+        stored = _from_file(settings, Path(event))
+        if stored is None or (for_real and settings.redis_url is not None):  # a file needs no log
             log = await block.enter_async_context(stored_log(settings))
+            lookup = lookup_in(log, found.handler.name)
+            stored = stored or await _from_log(log, event)
+        runtime = await block.enter_async_context(ready_handler(settings, found))
+        if for_real and log is not None:
             asked = {"handler": found.handler.name, "event": event}
             await block.enter_async_context(acting(log, "handlers run --for-real", asked, 1))
-        return await try_out(runtime, stored, for_real=for_real), stored
+        return await try_out(runtime, stored, for_real=for_real, lookup=lookup), stored
+
+
+def refuse_dry_run(found: Found, *, trusted: bool) -> None:
+    """Refuse to run a handler dry that does not say that it looks at `ctx.dry_run`."""
+    if not found.handler.dry_run and not trusted:
+        raise click.ClickException(
+            f"{found.handler.name} does not declare dry_run=True, so a dry run could change things: only calls to "
+            "AMPECO and once-only steps are stopped; --trust-handler runs it all the same"
+        )
+
+
+def lookup_in(log: EventLog, handler: str) -> Lookup:
+    """Return what finds the recorded once-only steps of a handler."""
+    from eventlog.step_ledger import recorded
+
+    return lambda scope, step: recorded(log, handler, scope, step)
 
 
 def ready_handler(settings: Settings, found: Found) -> AbstractAsyncContextManager[Runtime]:
@@ -152,13 +184,12 @@ def _from_file(settings: Settings, path: Path) -> StoredEvent | None:
     return StoredEvent(0, f"{at_ms}-0", found.type, found.key, body, at_ms, marks=marks)
 
 
-async def _from_log(settings: Settings, id: str) -> StoredEvent:
+async def _from_log(log: EventLog, id: str) -> StoredEvent:
     from eventlog.errors import UnknownName
     from eventlog.inspection.events import read_event
 
-    async with stored_log(settings) as log:
-        if (stored := await read_event(log, id)) is not None:
-            return stored
+    if (stored := await read_event(log, id)) is not None:
+        return stored
     raise UnknownName(f"{id!r} is neither a file nor an event that is still kept; see `events list`")
 
 
@@ -214,7 +245,9 @@ def _declared(item: Found) -> dict[str, Any]:
         "isolation": handler.isolation,
         "calls": sorted(handler.calls),
         "max_attempts": handler.max_attempts,
+        "give_up_after_s": handler.give_up_after_s,
         "timeout_s": handler.timeout_s,
+        "dry_run": handler.dry_run,
     }
 
 

@@ -10,7 +10,14 @@ import click
 
 from commands import options, prepare
 from commands.acts import acting
-from commands.handler_code import print_trial, ready_handler, the_handler, trial_row
+from commands.handler_code import (
+    lookup_in,
+    print_trial,
+    ready_handler,
+    refuse_dry_run,
+    the_handler,
+    trial_row,
+)
 from commands.options import Moment, stored_log
 from commands.output import print_json, print_line
 from eventlog.clock import now_ms, rfc3339
@@ -39,7 +46,7 @@ _PATIENCE_S = 60.0
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Run the handler in this process and show what it would call; change nothing.",
+    help="Run the handler in this process and show what it would call; it must declare dry_run=True.",
 )
 @click.option(
     "--load",
@@ -47,6 +54,7 @@ _PATIENCE_S = 60.0
     metavar="MODULE|FILE",
     help="With --dry-run: more handlers, added to the plugins.",
 )
+@options.trust_handler
 @click.option(
     "--repeat-steps", is_flag=True, help="Include events so old that once-only steps may run again."
 )
@@ -62,13 +70,18 @@ def replay(
     key: str | None,
     dry_run: bool,
     load: Sequence[str],
+    trust_handler: bool,
     repeat_steps: bool,
     go_on: bool,
     forget: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Run kept events through a handler again."""
+    """Run kept events through a handler again.
+
+    With --dry-run nothing but reads is sent to AMPECO, and no once-only step is made; what the handler does by itself
+    is not stopped.
+    """
     if (from_ms is not None) + go_on + forget != 1:
         raise click.UsageError("Give exactly one of --from, --continue and --forget.")
     settings = prepare()
@@ -81,7 +94,7 @@ def replay(
         return await _selection(log, name, span, types, key)
 
     if dry_run:
-        asyncio.run(_dry_run(settings, select, load, as_json))
+        asyncio.run(_dry_run(settings, select, load, trust_handler, as_json))
     else:
         asyncio.run(_replay(settings, select, repeat_steps, yes, as_json))
 
@@ -188,16 +201,21 @@ async def _feed(log: EventLog, begun: Replay) -> dict[str, int]:
     return {"put": last.put, "open": last.open, "waiting": last.waiting}
 
 
-async def _dry_run(settings: Settings, select: Select, load: Sequence[str], as_json: bool) -> None:
+async def _dry_run(
+    settings: Settings, select: Select, load: Sequence[str], trusted: bool, as_json: bool
+) -> None:
     from eventlog.operation.selection import events
     from workers.delivery.manual_run import try_out
 
     rows = []
     async with stored_log(settings) as log:
         selection = await select(log)
-        async with ready_handler(settings, the_handler(settings, selection.handler, load)) as runtime:
+        found = the_handler(settings, selection.handler, load)
+        refuse_dry_run(found, trusted=trusted)
+        lookup = lookup_in(log, found.handler.name)
+        async with ready_handler(settings, found) as runtime:
             async for event in events(log, selection):
-                trial = await try_out(runtime, event, replayed=True)
+                trial = await try_out(runtime, event, replayed=True, lookup=lookup)
                 if as_json:
                     rows.append(trial_row(event, trial))
                 else:

@@ -13,13 +13,13 @@ from commands.handler_code import check, run
 from commands.handler_replay import replay
 from commands.new_handler import new
 from commands.options import HandlerName, on_log
+from commands.outage_words import HandlerState, away_document
 from commands.output import print_json, print_line, print_table
 from commands.spans import span
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
-    from eventlog.operation.handlers import Pause
     from eventlog.registry import HandlerPosition
 
 _HEADS = [
@@ -52,22 +52,11 @@ def list_(as_json: bool) -> None:
     `waiting` counts the events that a handler wants, `oldest` is the age of the oldest unsettled one. A number with ≤
     is an upper bound: the log still counts.
     """
-    from eventlog.inspection.serving import is_served
-
-    found, paused, pairs = on_log(prepare(logs=False), _read)
+    found, states, pairs = on_log(prepare(logs=False), _read)
     if as_json:
-        print_json(
-            [
-                {
-                    **_row(handler, paused.get(handler.name), is_live=is_served(handler, pairs)),
-                    "pairs": pairs.get(handler.name, {}),
-                }
-                for handler in found
-            ]
-        )
+        print_json([{**_row(each, states[each.name]), "pairs": pairs.get(each.name, {})} for each in found])
         return
-    rows = [_cells(handler, paused.get(handler.name), pairs) for handler in found]
-    print_table(_HEADS, rows)
+    print_table(_HEADS, [_cells(each, states[each.name], pairs.get(each.name, {})) for each in found])
 
 
 @handlers.command()
@@ -154,11 +143,23 @@ for command in (replay, run, new, check):
     handlers.add_command(command)
 
 
-async def _read(log: EventLog) -> tuple[list[HandlerPosition], dict[str, Pause], dict[str, dict[str, int]]]:
+async def _read(
+    log: EventLog,
+) -> tuple[list[HandlerPosition], dict[str, HandlerState], dict[str, dict[str, int]]]:
     from eventlog.operation.handlers import pauses
+    from eventlog.outages import known_outages
     from eventlog.presence import pairs_by_process
 
-    return await log.handlers(), await pauses(log), await pairs_by_process(log)
+    found, paused, known = await log.handlers(), await pauses(log), await known_outages(log)
+    away = known.away
+    pairs = await pairs_by_process(log)
+    states = {
+        each.name: HandlerState(
+            paused.get(each.name), away.get(each.name), known.lanes_held(each.name), _gone(each, pairs)
+        )
+        for each in found
+    }
+    return found, states, pairs
 
 
 def _planned(
@@ -183,23 +184,19 @@ def _planned(
     return on_log(prepare(logs=False), plan)
 
 
-def _cells(
-    handler: HandlerPosition, paused: Pause | None, pairs: Mapping[str, Mapping[str, int]]
-) -> tuple[object, ...]:
-    from eventlog.inspection.serving import is_served
-
+def _cells(handler: HandlerPosition, state: HandlerState, pairs: Mapping[str, int]) -> tuple[object, ...]:
     waiting = _bounded(str(handler.waiting), handler.waiting_is_exact)
     counts = (waiting, _age(handler), handler.open, handler.dead, handler.stats.get("done", 0))
     versions, types = ",".join(handler.versions), ",".join(handler.types)
     seen = rfc3339(handler.last_seen_ms)
-    lanes = " ".join(f"{process}={n}" for process, n in pairs.get(handler.name, {}).items()) or "-"
-    state = _state(handler, paused, is_live=is_served(handler, pairs))
-    return handler.name, state, *counts, lanes, handler.order, handler.queue, versions, seen, types
+    lanes = " ".join(f"{process}={n}" for process, n in pairs.items()) or "-"
+    return handler.name, state.text, *counts, lanes, handler.order, handler.queue, versions, seen, types
 
 
-def _row(handler: HandlerPosition, paused: Pause | None, *, is_live: bool) -> dict[str, object]:
+def _row(handler: HandlerPosition, state: HandlerState) -> dict[str, object]:
     from eventlog.registry import MISFIT, SETTLED_WITHIN
 
+    paused = state.paused
     return {
         "name": handler.name,
         "version": handler.version,
@@ -208,10 +205,12 @@ def _row(handler: HandlerPosition, paused: Pause | None, *, is_live: bool) -> di
         "queue": handler.queue,
         "order": handler.order,
         "isolation": handler.isolation,
-        "state": "paused" if paused else "running" if is_live else "gone",
+        "state": state.name,
         "last_seen_at": rfc3339(handler.last_seen_ms),
         "served_at": rfc3339(handler.served_ms) if handler.served_ms else None,
         "paused": None if paused is None else {"since": rfc3339(paused.since_ms), "reason": paused.reason},
+        "held": away_document(state.away),
+        "lanes_held": state.lanes_held,
         **_standing(handler),
         "outcomes": {
             name: n
@@ -248,13 +247,14 @@ def _amounts(handler: HandlerPosition) -> str:
     return f"{waiting} events waiting, {handler.open} open, {handler.dead} dead"
 
 
-def _state(handler: HandlerPosition, paused: Pause | None, *, is_live: bool) -> str:
-    if paused is None:
-        if is_live:
-            return "running"
-        gone = f"gone since {rfc3339(handler.served_ms)}" if handler.served_ms else "not started yet"
-        return f"{gone}: no worker serves queue {handler.queue}"
-    return f"paused since {rfc3339(paused.since_ms)}" + (f": {paused.reason}" if paused.reason else "")
+def _gone(handler: HandlerPosition, pairs: Mapping[str, Mapping[str, int]]) -> str:
+    """Say that no worker serves a handler; empty where one does."""
+    from eventlog.inspection.serving import is_served
+
+    if is_served(handler, pairs):
+        return ""
+    gone = f"gone since {rfc3339(handler.served_ms)}" if handler.served_ms else "not started yet"
+    return f"{gone}: no worker serves queue {handler.queue}"
 
 
 def _say(as_json: bool, text: str, **document: object) -> None:

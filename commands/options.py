@@ -26,6 +26,11 @@ confirm = click.option("--yes", is_flag=True, help="Make the change; without it,
 load = click.option(
     "--load", multiple=True, metavar="MODULE|FILE", help="More handlers, added to the installed plugins."
 )
+trust_handler = click.option(
+    "--trust-handler",
+    is_flag=True,
+    help="Run a handler dry although it does not declare dry_run=True; what it does by itself is not stopped.",
+)
 limit = click.option(
     "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Maximum number of rows."
 )

@@ -42,9 +42,10 @@ TTL_S = LEASE_MS / 1000
 MARGIN_S = 1.0
 _RETRY_PAUSE_S = 0.05
 _FRESH_S = 0.5  # after a renewal, a step leaves the lease as it is: a third of what a small step costs Redis
+_PAUSED, _HELD = 1, 2  # why nothing may start, in the answer of a step
 _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
-Mode = Literal["work", "sleep", "release", "give", "leave"]
+Mode = Literal["work", "sleep", "release", "give", "leave", "hold"]
 E = TypeVar("E", bound=StoredEvent)
 
 
@@ -63,6 +64,8 @@ class Taken:
         newest: version of the handler's newest declaration.
         open: open records, in log order.
         ahead: ids after `cur` that are settled already.
+        tries: the hold of the handler is over: one event is to try whether what it needs is back.
+        back_s: how long ago that came back; None when it was not away, or that is long ago.
     """
 
     cur: str
@@ -70,6 +73,8 @@ class Taken:
     newest: str
     open: list[OpenRecord]
     ahead: frozenset[str]
+    tries: bool = False
+    back_s: float | None = None
 
 
 @dataclass
@@ -88,7 +93,9 @@ class Settlement:
         wanted_passed: wanted events that the cursor passes with this step.
         beyond: wanted events after the cursor that are settled or open.
         oldest: id of the oldest event that this drain knows and that is not settled; None when there is none.
-        wakes_in_ms: for a step that falls asleep, when the first retry is due by the clock of the drain.
+        wakes_in_ms: for a step that falls asleep, when the first retry is due by the clock of the drain; for one that
+            holds its pair, for how long.
+        held_by: why it holds its pair.
     """
 
     cur: str | None = None
@@ -103,6 +110,7 @@ class Settlement:
     beyond: int = 0
     oldest: str | None = None
     wakes_in_ms: int | None = None
+    held_by: str = ""
 
     def arguments(self) -> list[Any]:
         arguments: list[Any] = [len(self.puts)]
@@ -156,6 +164,7 @@ class Read:
         asleep: the lease was given back. The pair becomes due when there is something to do.
         newest: version of the handler's newest declaration, as of this step.
         paused: the handler is paused, so none of its events may start.
+        held: the handler or this pair is held for a time, so none of its events may start.
         changed: another process changed `open` or the wanted types since the lease was taken, so the taken records
             are incomplete.
         hurried: stream ids of retries whose wait an operator ended.
@@ -169,6 +178,7 @@ class Read:
     asleep: bool = False
     newest: str = ""
     paused: bool = False
+    held: bool = False
     changed: bool = False
     hurried: Sequence[str] = ()
 
@@ -221,7 +231,7 @@ class Lease:
         """Take the lease.
 
         Returns:
-            None when another drain holds it, or the handler is paused or not registered in this log.
+            None when another drain has it, or the handler is paused, held, or not registered in this log.
 
         Raises:
             LeaseLost: Redis did not answer in time.
@@ -242,7 +252,7 @@ class Lease:
         if reply[0] != b"taken":
             self.deadline_s = 0.0
             return None
-        _, cur, runto, newest, raw_open, ahead, wants = reply
+        _, cur, runto, newest, raw_open, ahead, wants, tries, back_ms = reply
         self.wants = wants.decode()
         records = [
             decode_open(self.lane, raw_open[at], raw_open[at + 1]) for at in range(0, len(raw_open), 2)
@@ -252,7 +262,8 @@ class Lease:
         if id_order(runto_id) < id_order(cur_id):
             runto_id = cur_id
         settled = frozenset(i.decode() for i in ahead)
-        return Taken(cur_id, runto_id, newest.decode(), records, settled)
+        back_s = None if back_ms < 0 else back_ms / 1000
+        return Taken(cur_id, runto_id, newest.decode(), records, settled, bool(tries), back_s)
 
     async def step(
         self,
@@ -293,7 +304,7 @@ class Lease:
             "\n".join(others),
             self._announced_in,
             *settlement.arguments(),
-            "" if settlement.wakes_in_ms is None else settlement.wakes_in_ms,
+            _ending(settlement),
         ]
 
         def step(within_s: float) -> Awaitable[Any]:
@@ -325,7 +336,8 @@ class Lease:
             scanned=scanned.decode(),
             exhausted=bool(exhausted),
             newest=newest.decode(),
-            paused=bool(paused),
+            paused=paused == _PAUSED,
+            held=paused == _HELD,
             changed=bool(changed),
             hurried=hurried.decode().split() if hurried else (),
         )
@@ -346,3 +358,9 @@ class Lease:
                     self.deadline_s = 0.0
                     raise LeaseLost(f"{self.handler}, lane {self.lane}: Redis did not answer") from error
                 await asyncio.sleep(_RETRY_PAUSE_S)
+
+
+def _ending(settlement: Settlement) -> str:
+    """Return the last argument of a step: what a drain knows of the time when it falls asleep or holds its pair."""
+    wakes = "" if settlement.wakes_in_ms is None else str(settlement.wakes_in_ms)
+    return f"{wakes} {settlement.held_by}" if settlement.held_by else wakes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from eventlog.log import EventLog
 
-Role = Literal["ticker", "keeper", "listener"]
+Role = Literal["ticker", "keeper", "listener", "prober"]
 LEASE_MS = 6_000  # life of a lease
 
 

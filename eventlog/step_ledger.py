@@ -7,6 +7,7 @@ lease and stores a nonce. The holder of the nonce may report the end even after 
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any, Literal, NamedTuple, Protocol
 
 from redis.exceptions import RedisError
@@ -156,6 +157,18 @@ class StepLedger:
                 if clock_s() > end_s:
                     raise
                 await asyncio.sleep(_PAUSE_S)
+
+
+async def recorded(log: EventLog, handler: str, scope: Scope, step: str) -> Standing | None:
+    """Return what the ledger knows of a step whose call came to an end; it changes nothing."""
+    found = await log.redis.hget(log.key("ledger", handler, scope.name), step)
+    record = json.loads(found) if found else {}
+    match record.get("state"):
+        case "done":
+            return Standing("done", record.get("result", ""), record.get("fault", ""))
+        case "uncertain":
+            return Standing("uncertain")
+    return None
 
 
 async def _report(log: EventLog, script: Any, arguments: list[Any]) -> bool:

@@ -5,7 +5,7 @@ from handlers.context import Context, SyncContext
 from handlers.declaration import Backoff, Handler, HandlerError, handler
 from handlers.event import Event, Raw
 from handlers.names import other
-from handlers.outcomes import GiveUp, Retry, Skip, StepUncertain
+from handlers.outcomes import GiveUp, Retry, Skip, StepUncertain, Unavailable
 
 __all__ = [
     "Backoff",
@@ -20,6 +20,7 @@ __all__ = [
     "Skip",
     "StepUncertain",
     "SyncContext",
+    "Unavailable",
     "handler",
     "other",
 ]

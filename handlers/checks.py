@@ -36,6 +36,11 @@ def number(name: str, value: object, most: float, *, whole: bool = False) -> str
     return f"{name} must be positive, a {unit} of at most {most:,.0f}; it is {shown(value)}"
 
 
+def attempts(most: object) -> str | None:
+    """Check a limit of attempts; None is no limit."""
+    return None if most is None else number("max_attempts", most, MOST, whole=True)
+
+
 def backoff(base_s: object, cap_s: object, jitter: object, longest_s: float) -> str | None:
     """Check the pauses between attempts."""
     for value in (base_s, cap_s):

@@ -19,6 +19,8 @@ S = TypeVar("S", default=None)
 T = TypeVar("T", default=None)
 R = TypeVar("R")
 
+NOT_GIVEN: Any = type("NotGiven", (), {"__repr__": lambda self: "NOT_GIVEN"})()
+
 Once: TypeAlias = Callable[..., Any]
 """Runs a step only once, and returns its result; called as `Context.once` is."""
 
@@ -58,14 +60,16 @@ class _ContextBase(Generic[C, S, T]):
         settings: S,
         state: T,
         attempt: int = 1,
-        max_attempts: int = 8,
+        max_attempts: int | None = None,
         log: Callable[[], structlog.typing.FilteringBoundLogger] = structlog.get_logger,
         once: Once | None = None,
+        dry_run: bool = False,
     ) -> None:
         self.settings = settings
         self.state = state
         self.attempt = attempt
         self.max_attempts = max_attempts
+        self.dry_run = dry_run
         self._make_client = ampeco
         self._make_log = log
         self._once = once or self._once_outside
@@ -92,7 +96,9 @@ class Context(_ContextBase[AsyncClient, S, T]):
         settings: the plugin's own settings object, or None.
         state: what the plugin's lifespan yielded, or None.
         attempt: 1 for the first attempt.
-        max_attempts: attempts before the event is given up.
+        max_attempts: attempts before the event is given up; None where only its age ends it.
+        dry_run: nothing may be changed by this run. `ampeco` and `once` see to that for what goes through them; a
+            handler that does more by itself looks at this, and declares `dry_run=True`.
     """
 
     _once_outside = staticmethod(_awaited)
@@ -106,6 +112,7 @@ class Context(_ContextBase[AsyncClient, S, T]):
         per: Per = ...,
         on_uncertain: OnUncertain = ...,
         returns: type[R] | None = ...,
+        dry: R = ...,
     ) -> R: ...
     @overload
     async def once(
@@ -116,6 +123,7 @@ class Context(_ContextBase[AsyncClient, S, T]):
         per: Per = ...,
         on_uncertain: OnUncertain = ...,
         returns: type[R] | None = ...,
+        dry: R = ...,
     ) -> R: ...
     async def once(
         self,
@@ -125,6 +133,7 @@ class Context(_ContextBase[AsyncClient, S, T]):
         per: Per = "event",
         on_uncertain: OnUncertain = "dead",
         returns: Any = None,
+        dry: Any = NOT_GIVEN,
     ) -> Any:
         """Call something that must not happen twice, or get what it returned when it was called before.
 
@@ -135,6 +144,7 @@ class Context(_ContextBase[AsyncClient, S, T]):
             on_uncertain: what happens to the event when the outcome of the call is unknown: `dead`, for
                 a human, or `retry`, which calls it again.
             returns: type of the result where it is more than plain JSON, e.g. a pydantic model.
+            dry: the result in a dry run where none is recorded; without it such a run ends there.
 
         Returns:
             What `call` returned, as its record gives it back, the first time too.
@@ -145,7 +155,8 @@ class Context(_ContextBase[AsyncClient, S, T]):
             Retry: another attempt is at it.
             Exception: what `call` raised, when that means that nothing happened.
         """
-        return await self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns)
+        how = {"dry": dry} if self.dry_run else {}
+        return await self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns, **how)
 
 
 class SyncContext(_ContextBase[Client, S, T]):
@@ -161,7 +172,9 @@ class SyncContext(_ContextBase[Client, S, T]):
         per: Per = "event",
         on_uncertain: OnUncertain = "dead",
         returns: type[R] | None = None,
+        dry: R = NOT_GIVEN,
     ) -> R:
         """As `Context.once`, for a `def` handler; `call` runs in the handler's own thread."""
-        result: R = self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns)
+        how = {"dry": dry} if self.dry_run else {}
+        result: R = self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns, **how)
         return result

@@ -29,6 +29,7 @@ EVERYTHING = "*"
 ISOLATED = ".isolated"  # ends the name of a queue of isolated handlers
 
 NOT_YET_FOR_S = 7 * 86_400.0
+GIVE_UP_AFTER_S = 86_400.0
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
@@ -44,11 +45,11 @@ class Backoff:
     """How long a handler waits between attempts: `base_s`, then twice as long each time, at most `cap_s`.
 
     Args:
-        jitter: wait anything up to that instead, so that what failed together does not come back together.
+        jitter: wait between half of that and all of it, so that what failed together does not come back together.
     """
 
-    base_s: float = 2.0
-    cap_s: float = 900.0
+    base_s: float = 1.0
+    cap_s: float = 1_800.0
     jitter: bool = True
 
 
@@ -75,7 +76,7 @@ class Handler:
     calls: frozenset[str] = frozenset()
     order: Order = "entity"
     start: Start = "now"
-    max_attempts: int = 8
+    max_attempts: int | None = None
     timeout_s: float = 30.0
     concurrency: int = 32
     queue: str = "default"
@@ -85,8 +86,10 @@ class Handler:
     where: Callable[[Event[Any]], bool] | None = None
     backoff: Backoff = Backoff()
     not_yet_for_s: float = NOT_YET_FOR_S
+    give_up_after_s: float = GIVE_UP_AFTER_S
     isolation: Isolation | None = None
     strict: bool = False
+    dry_run: bool = False
     urgent: bool = False
     enabled: bool = True
 
@@ -117,14 +120,16 @@ class Options(TypedDict, total=False):
     calls: Sequence[CallName]
     order: Order
     start: Start
-    max_attempts: int
+    max_attempts: int | None
     timeout_s: float
     concurrency: int
     queue: str
     backoff: Backoff
     not_yet_for_s: float
+    give_up_after_s: float
     isolation: Isolation | None
     strict: bool
+    dry_run: bool
     urgent: bool
     enabled: bool
 
@@ -175,7 +180,7 @@ def handler(
         order: `entity` keeps events of one entity in order, one at a time; `none` does not; `latest` keeps only
             the newest of each type and entity, where several wait.
         start: where a handler that is new to a log begins.
-        max_attempts: attempts that count before the event is given up.
+        max_attempts: attempts that count before the event is given up; None for no such limit.
         timeout_s: seconds per attempt.
         concurrency: events at the same time, per worker process.
         queue: name of the RQ queue whose workers run it.
@@ -183,10 +188,12 @@ def handler(
             `async`), and what it raises counts as an attempt that failed.
         backoff: pauses between attempts.
         not_yet_for_s: seconds since the first attempt after which `Retry(counts=False)` is given up.
+        give_up_after_s: seconds since the first attempt after which an attempt that fails is the last.
         isolation: `process` runs each attempt alone in a process of its own, which is killed when over its
             time, and may crash or run out of memory without harm to anything else.
         strict: refuse a payload of which any field does not fit: its delivery is dead (`payload-mismatch`). Else
             only reading a required field that does not fit ends that way.
+        dry_run: it looks at `ctx.dry_run` before it changes anything by itself, so that dry runs may call it.
         urgent: all its calls to AMPECO draw on the share of the rate budget that is kept for actions.
         enabled: False leaves the handler out, as if it were not installed: for one that is off until its module
             finds that it is configured.
@@ -244,11 +251,11 @@ def _fault(made: Any) -> str | None:
             return f"{name} must be one of {', '.join(known)}; it is {checks.shown(value)}"
     if made.isolation not in (None, *get_args(Isolation)):
         return "isolation must be None or 'process'"
-    for name in ("strict", "enabled", "urgent"):
+    for name in ("strict", "dry_run", "enabled", "urgent"):
         if type(getattr(made, name)) is not bool:
             return f"{name} must be True or False"
     if type(made.backoff) is not Backoff:
-        return "backoff must be a Backoff, as Backoff(base_s=2, cap_s=900)"
+        return "backoff must be a Backoff, as Backoff(base_s=1, cap_s=1800)"
     backoff, settings = made.backoff, made.settings
     if settings is not None and not (isinstance(settings, type) and issubclass(settings, BaseSettings)):
         return (
@@ -260,10 +267,11 @@ def _fault(made: Any) -> str | None:
     if isinstance(made.queue, str) and made.queue.endswith(ISOLATED):
         return f"queue must not end with {ISOLATED!r}; use isolation='process'"
     return (
-        checks.number("max_attempts", made.max_attempts, checks.MOST, whole=True)
+        checks.attempts(made.max_attempts)
         or checks.number("timeout_s", made.timeout_s, checks.LONGEST_TIMEOUT_S)
         or checks.number("concurrency", made.concurrency, checks.MOST, whole=True)
         or checks.number("not_yet_for_s", made.not_yet_for_s, checks.LONGEST_PATIENCE_S)
+        or checks.number("give_up_after_s", made.give_up_after_s, checks.LONGEST_PATIENCE_S)
         or checks.backoff(backoff.base_s, backoff.cap_s, backoff.jitter, LONGEST_WAIT_S)
         or checks.queue(made.queue)
         or checks.where(made.where)

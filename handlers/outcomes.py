@@ -35,6 +35,23 @@ class Retry(Exception):
         self.counts = counts
 
 
+class Unavailable(Exception):
+    """Something that this handler needs is away, and no event is at fault: no attempt is spent.
+
+    Five of these in a row, for three entities and without an event that went well between them, hold the handler:
+    it is given nothing more until the pause is over. Then one event tries.
+
+    Args:
+        dependency: a short stable name of what is away, as `billing`; shown to operators, at most 100 characters.
+        retry_after_s: seconds that it asked for, if it did; at most `LONGEST_WAIT_S`.
+    """
+
+    def __init__(self, dependency: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(dependency)
+        self.dependency = str(dependency)
+        self.retry_after_s = retry_after_s
+
+
 class LoopGuarded(Retry):
     """An action that would make a chain too long, in which each call is the answer to what the one before has done.
 

@@ -26,12 +26,14 @@ from redis.exceptions import RedisError
 from eventlog.call_budget import budget_standing
 from eventlog.inspection.gaps import Gap, recorded_gaps
 from eventlog.log import EventLog
+from eventlog.outages import known_outages
 from eventlog.presence import pairs_by_process
 from eventlog.registry import LOOP_GUARD, MISFIT, HandlerPosition
 from eventlog.silence import Quiet, quiet
 from eventlog.usage import Standing, standing
 from receiver.budget_metrics import BudgetMetrics
 from receiver.log_metrics import log_state
+from receiver.outage_metrics import OutageMetrics
 
 KEPT_S = 2.0
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody asks for
@@ -290,6 +292,7 @@ async def exposition(log: EventLog, *, size: bool = True) -> bytes:
     registry.register(_Positions(positions, await standing(log) if size else None))
     registry.register(await log_state(log, positions))
     registry.register(_Pairs(await pairs_by_process(log)))
+    registry.register(OutageMetrics(await known_outages(log)))
     registry.register(BudgetMetrics(await budget_standing(log)))
     registry.register(_Missing(await recorded_gaps(log), await quiet(log)))
     return generate_latest(registry)

@@ -12,6 +12,7 @@ from typing import Literal
 from eventlog.inspection.search import End
 from eventlog.internal import is_wanted
 from eventlog.operation.handlers import Pause
+from eventlog.outages import Away
 from eventlog.record import OPEN_QUOTA, AttemptNote, OpenRecord, OpenState, id_order
 
 UNSEEN_MS = 180_000  # workers declare their handlers once a minute
@@ -59,6 +60,7 @@ class HandlerFacts:
         since_ms: when it was registered first.
         served_ms: when a worker that runs it declared it last; 0 when none ever did.
         queue: the RQ queue whose workers run it.
+        away: why it is held, if it is.
     """
 
     name: str
@@ -67,6 +69,7 @@ class HandlerFacts:
     served_ms: int
     pause: Pause | None = None
     queue: str = "default"
+    away: Away | None = None
 
     def wants(self, type: str | None) -> bool:
         """Return whether it gets events of this type; True if the type is unknown."""
@@ -96,7 +99,7 @@ class Fate:
 
     Attributes:
         why: for a settled event, the author's words or the slug of its dead letter. For a waiting one, `paused`,
-            `open-full`, `handed-out`, `held`, `no-worker` or `nobody-yet`. For a retried one, its last error.
+            `away`, `open-full`, `handed-out`, `held`, `no-worker` or `nobody-yet`. For a retried one, its last error.
         at_ms: when it was settled, when its retry (or that of the event before it) is due, or when a pause or the
             absence of workers began.
         words: the reason given with the pause; with `no-worker`, the queue that none serves.
@@ -106,6 +109,7 @@ class Fate:
         attempts: the last ones, oldest first.
         letter: id of its dead letter, while that is kept.
         earlier: ends before it was replayed.
+        away: what the handler needs and is away, which holds up this event.
     """
 
     handler: str
@@ -120,6 +124,7 @@ class Fate:
     attempts: tuple[AttemptNote, ...] = ()
     letter: str = ""
     earlier: tuple[End, ...] = ()
+    away: Away | None = None
 
 
 def fate_of(
@@ -142,7 +147,7 @@ def fate_of(
     name = handler.name
     for record in open_:
         if record.event.stream_id == event.stream_id:
-            return _of_open(name, pair, record, open_, tuple(ends))
+            return _of_open(handler, pair, record, open_, tuple(ends))
     if ends:
         *earlier, last = ends
         return Fate(
@@ -166,7 +171,11 @@ def fate_of(
 
 
 def _of_open(
-    name: str, pair: PairFacts, record: OpenRecord, open_: Sequence[OpenRecord], earlier: tuple[End, ...]
+    handler: HandlerFacts,
+    pair: PairFacts,
+    record: OpenRecord,
+    open_: Sequence[OpenRecord],
+    earlier: tuple[End, ...],
 ) -> Fate:
     behind, at_ms = "", record.due_ms
     if record.state == "parked":
@@ -174,7 +183,7 @@ def _of_open(
         if blocker is not None:
             behind, at_ms = blocker.event.event_id, blocker.due_ms
     return Fate(
-        name,
+        handler.name,
         record.state,
         record.last_error,
         at_ms,
@@ -184,6 +193,7 @@ def _of_open(
         deaths=record.crashes,
         attempts=record.log,
         earlier=earlier,
+        away=None if record.state == "running" else handler.away,
     )
 
 
@@ -193,6 +203,8 @@ def _of_waiting(event: EventFacts, handler: HandlerFacts, pair: PairFacts, now_m
         return Fate(
             name, "waiting", "paused", handler.pause.since_ms, pair.holder, words=handler.pause.reason
         )
+    if handler.away is not None:
+        return Fate(name, "waiting", "away", handler.away.since_ms, pair.holder, away=handler.away)
     if pair.open_count >= OPEN_QUOTA:
         return Fate(name, "waiting", "open-full", holder=pair.holder)
     if pair.holder:

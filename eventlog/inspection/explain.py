@@ -20,6 +20,7 @@ from eventlog.inspection.timeline import Story, of_entity, of_event
 from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses, unknown_handler
 from eventlog.operation.quarantine import Quarantined, quarantined
+from eventlog.outages import known_outages
 from eventlog.presence import settled_per_s
 from eventlog.record import id_order
 from eventlog.registry import served_ms
@@ -163,7 +164,7 @@ async def registered(log: EventLog) -> list[HandlerFacts]:
     """Return the registered handlers, sorted by name."""
     hashes = await at_once(log, *(("HGETALL", name) for name in ("newest", "wants", "handlers", "since")))
     newest, wants, registry, since = (dict(zip(found[::2], found[1::2], strict=True)) for found in hashes)
-    paused = await pauses(log)
+    paused, away = await pauses(log), (await known_outages(log)).away
     found = []
     for name, version in sorted(newest.items()):
         record = json.loads(registry[name + b"|" + version])
@@ -175,6 +176,7 @@ async def registered(log: EventLog) -> list[HandlerFacts]:
                 served_ms(record),
                 paused.get(name.decode()),
                 record["declaration"]["queue"],
+                away.get(name.decode()),
             )
         )
     return found

@@ -229,32 +229,36 @@ for name, by in pairs(by_name) do
 end
 -- One mark per lane and type, however many handlers want it: spread_fresh() makes the pairs due. A type that only
 -- handlers of everything want is marked as theirs, so that marks are bounded. A queue is woken when a mark is new and
--- one of its handlers, not paused, wants the type.
-local marks, wanting, paused, routes = {}, {}, paused_handlers(), {}
+-- one of its handlers, neither paused nor held on that lane, wants the type.
+local marks, wanting, paused, routes, held = {}, {}, paused_handlers(), {}, holds(now)
 local queues = accepted > 0 and call('SMEMBERS', prefix .. 'queues') or {}
-local function serves(queue, name)
+local all_start, any_held = not next(paused) and not next(held), next(held) ~= nil
+local function serves(queue, name, lane)
   routes[name] = routes[name] or call('HGET', prefix .. 'routes', name) or ''
   local route, line = routes[name], queue .. '\t'
-  if not next(paused) then
+  if all_start then
     return string.sub(route, 1, #line) == line or string.find(route, '\n' .. line, 1, true) ~= nil
   end
   for of, handler in each_route(route) do
-    if of == queue and not paused[handler] then return true end
+    if of == queue and not paused[handler] and not held_in(held, handler, lane) then return true end
   end
   return false
 end
 local wanted_by = {}
 for lane, names in pairs(touched) do
   for name in pairs(names) do
-    if not wanted_by[name] then
-      wanted_by[name] = {}
+    local known = any_held and lane .. '|' .. name or name -- a hold may be of one lane
+    if not wanted_by[known] then
+      wanted_by[known] = {}
       for _, queue in ipairs(queues) do
-        if serves(queue, name) or (not is_internal(name) and serves(queue, '*')) then table.insert(wanted_by[name], queue) end
+        if serves(queue, name, lane) or (not is_internal(name) and serves(queue, '*', lane)) then
+          table.insert(wanted_by[known], queue)
+        end
       end
     end
-    if #wanted_by[name] > 0 then
+    if #wanted_by[known] > 0 then
       marks[#marks + 1] = lane .. '|' .. (routes[name] ~= '' and name or '*')
-      for _, queue in ipairs(wanted_by[name]) do wanting[queue] = true end
+      for _, queue in ipairs(wanted_by[known]) do wanting[queue] = true end
     end
   end
 end

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Pairs of the given handlers that are due now, longest first, except of paused handlers. For a second, a pair that was
+-- Pairs of the given handlers that are due now, longest first, except of paused handlers and held pairs. For a second, a pair that was
 -- given back for a fair share (its score has a half millisecond) is only for processes below their share.
 -- ARGV: prefix, queue, limit, then 2 values per handler: name, how many given pairs it may take at once ('' = any)
 prefix = take()
@@ -11,11 +11,16 @@ end
 for name in pairs(paused_handlers()) do ours[name] = nil end
 spread_fresh()
 local found, now, first = {}, now_ms(), 0
+local held, later_due = holds(now), {} -- older code may have made a held pair due
 repeat
   local page = call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now, 'WITHSCORES', 'LIMIT', first, limit)
   for i = 1, #page, 2 do
-    local name, score = string.match(page[i], '^(.*)|%d+$'), tonumber(page[i + 1])
-    local room = ours[name]
+    local name, lane = string.match(page[i], '^(.*)|(%d+)$')
+    local score, room, until_ms = tonumber(page[i + 1]), ours[name], held_in(held, name, lane)
+    if until_ms then
+      later_due[#later_due + 1], later_due[#later_due + 2] = until_ms, page[i]
+      room = nil
+    end
     if room and score % 1 ~= 0 and score > now - 1000 then
       room, ours[name] = room > 0, room - 1
     end
@@ -23,4 +28,5 @@ repeat
   end
   first = first + #page / 2
 until #found >= limit or #page < 2 * limit
+for i = 1, #later_due, 2 do call('ZADD', prefix .. 'due:' .. queue, 'XX', later_due[i], later_due[i + 1]) end
 return found

@@ -24,6 +24,7 @@ while has_more() do
   answers[#answers + 1] = found
 end
 if #ended > 0 then
+  call('HDEL', prefix .. 'held', handler .. '|' .. lane) -- it waited for the first of these
   -- A drain has its waits in memory. Its next step tells it of these (step.lua).
   if is_leased(handler, lane) then
     local before = call('HGET', lease, 'hurry')

@@ -55,15 +55,41 @@ local function paused_handlers()
   return paused
 end
 
+-- Holds of handlers (`held`: handler) and of pairs (handler|lane): an entry begins with the ms until when nothing starts
+-- there. No longer one is believed, since clocks go back.
+local LONGEST_HOLD_MS = 3600000
+local function hold_end(entry, now)
+  local until_ms = entry and tonumber(string.match(entry, '^%d+'))
+  return until_ms and until_ms > now and until_ms <= now + LONGEST_HOLD_MS and until_ms or nil
+end
+local function holds(now)
+  local held, all = {}, call('HGETALL', prefix .. 'held')
+  for i = 1, #all, 2 do held[all[i]] = hold_end(all[i + 1], now) end
+  return held
+end
+local function held_in(held, handler, lane)
+  local all_lanes, this = held[handler], held[handler .. '|' .. lane]
+  return all_lanes and this and math.max(all_lanes, this) or all_lanes or this
+end
+local function held_until(handler, lane)
+  local pair = handler .. '|' .. lane
+  local found = call('HMGET', prefix .. 'held', handler, pair)
+  if not found[1] and not found[2] then return nil end
+  local now = now_ms()
+  return held_in({[handler] = hold_end(found[1], now), [pair] = hold_end(found[2], now)}, handler, lane)
+end
+
 local function is_leased(handler, lane)
   return call('EXISTS', prefix .. 'lease:' .. handler .. ':' .. lane) == 1
 end
 
--- Make a pair due. A pair with a drain needs nothing: its next step reads on, or checks again before it sleeps.
+-- Make a pair due, a held one when its hold ends. A pair with a drain needs nothing: its next step reads on, or checks
+-- again before it sleeps.
 local function mark_due(queue, handler, lane, at_ms)
   if is_leased(handler, lane) then return false end
-  call('ZADD', prefix .. 'due:' .. queue, 'LT', at_ms, handler .. '|' .. lane)
-  return true
+  local until_ms = held_until(handler, lane)
+  call('ZADD', prefix .. 'due:' .. queue, 'LT', until_ms or at_ms, handler .. '|' .. lane)
+  return not until_ms
 end
 
 -- What follows is for the lag; "Lag" in the README says what these numbers mean.
@@ -115,7 +141,8 @@ end
 local function is_at_end(state, cur) return state.last == '' or not later(state.last, cur) end
 
 -- The append script marks (lane, type) in `fresh`. Here each handler that wants the type becomes due on that lane,
--- unless it is paused or has a drain, which reads on by itself. Many pairs take long, so those wait a moment between
+-- unless it is paused, is held (then it is due when the hold ends), or has a drain, which reads on by itself. Many
+-- pairs take long, so those wait a moment between
 -- two times.
 local SPREAD_PER_MS, SPREAD_PAUSE_MS = 200, 20
 local function spread_fresh()
@@ -125,6 +152,7 @@ local function spread_fresh()
   local marks = call('SMEMBERS', prefix .. 'fresh')
   call('DEL', prefix .. 'fresh')
   local now, paused, wanting, by_queue, count = now_ms(), paused_handlers(), {}, {}, 0
+  local held = holds(now)
   local function add(name, lane, done)
     if not wanting[name] then
       wanting[name] = {}
@@ -134,7 +162,7 @@ local function spread_fresh()
     end
     for _, route in ipairs(wanting[name]) do
       local pair = route[2] .. '|' .. lane
-      if not done[pair] then
+      if not done[pair] and not held_in(held, route[2], lane) then
         done[pair] = true
         count = count + 1
         local pairs_of = by_queue[route[1]] or {}

@@ -38,8 +38,9 @@ while has_more() do
 end
 for name in pairs(paused_handlers()) do served[name] = nil end
 spread_fresh()
-local due = {}
+local due, held = {}, holds(now)
 for _, pair in ipairs(call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now)) do
-  if served[string.match(pair, '^(.*)|%d+$')] then due[#due + 1] = pair end
+  local name, lane = string.match(pair, '^(.*)|(%d+)$')
+  if served[name] and not held_in(held, name, lane) then due[#due + 1] = pair end
 end
 return {there, due, outdated}

@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
 -- Rebuild the hint of due pairs from the cursors and the last ids of the lanes. A pair is never due too late; one that
--- is due too early wakes a drain that finds nothing.
+-- is due too early wakes a drain that finds nothing. A held pair is due when its hold ends.
 -- ARGV: prefix, lanes
 -- Returns: how many pairs were found due.
 prefix = take()
 local lanes, now, paused, last = take_number(), now_ms(), paused_handlers(), {}
+local held = holds(now)
 for lane = 0, lanes - 1 do
   local entry = call('XREVRANGE', prefix .. 'events:' .. lane, '+', '-', 'COUNT', 1)
   last[lane] = entry[1] and entry[1][1] or '0-0'
@@ -20,7 +21,7 @@ for i = 1, #newest, 2 do
       local score = call('ZSCORE', prefix .. 'due:' .. queue, pair)
       if later(last[lane], cur)
           or (not score and call('HLEN', prefix .. 'open:' .. name .. ':' .. lane) > 0) then
-        call('ZADD', prefix .. 'due:' .. queue, 'LT', now, pair)
+        call('ZADD', prefix .. 'due:' .. queue, 'LT', held_in(held, name, lane) or now, pair)
         found = found + 1
       end
     end

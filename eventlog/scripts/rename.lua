@@ -28,6 +28,7 @@ for lane = 0, lanes - 1 do
   for _, kind in ipairs({'ahead:', 'open:', 'opendue:', 'history:', 'passed:'}) do
     move_key(kind .. old .. ':' .. lane, kind .. new .. ':' .. lane)
   end
+  call('HDEL', prefix .. 'held', old .. '|' .. lane)
   call('ZREM', due, old .. '|' .. lane)
   call('ZADD', due, now, new .. '|' .. lane)
 end
@@ -47,6 +48,7 @@ for i = 1, #routes, 2 do
   call('HSET', prefix .. 'routes', routes[i], table.concat(lines))
 end
 call('HDEL', prefix .. 'paused', old)
+call('HDEL', prefix .. 'held', old) -- its next failure holds the new name
 if pause_before ~= '' then call('HSET', prefix .. 'paused', new, pause_before) end
 call('HSET', prefix .. 'retired', old, note)
 call('HDEL', prefix .. 'retired', new)

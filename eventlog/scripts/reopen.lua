@@ -49,6 +49,7 @@ while has_more() do
 end
 if next_progress ~= '' then call('HSET', prefix .. 'replays', handler, next_progress) end
 if put > 0 then
+  call('HDEL', prefix .. 'held', pair) -- it had too much open, and there was room
   call('HINCRBY', prefix .. 'gen', pair, 1)
   call('HINCRBY', prefix .. 'stats:' .. handler, 'replayed', put)
   if call('HEXISTS', prefix .. 'paused', handler) == 0 then

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- One step of a drain: settle, renew the lease, read on, or fall asleep. A seq is applied once; a repeated call with
 -- the same seq changes nothing and reads again.
--- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms; 0 = the lease need not be renewed yet), mode (work, sleep, release, give, leave), new cur ('' = unchanged),
+-- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms; 0 = the lease need not be renewed yet), mode (work, sleep, release, give, leave, hold), new cur ('' = unchanged),
 --   read after, count, max bytes, claim (last id of a range to hand out instead of reading, '' = read), wants (as the
 --   drain knows them; the claimed range was chosen by them), types to read for other handlers (one a line),
 --   lane of internal events about this handler, then six lists, each after its length:
@@ -15,7 +15,9 @@
 -- else: half of what a read costs is the number of values in the answer. One value more says which calls of handlers
 -- an event may be the echo of.
 -- After that, when a drain that falls asleep has its first retry to start, in ms: the clock of Redis may have gone back
--- since that was written ('' = it has none).
+-- since that was written ('' = it has none). For `hold`: for how long the pair is to be held (ms), and why.
+-- Returns after the last event read, whether more follow, events and newest version: whether the handler is paused (1)
+-- or the pair held (2), so that nothing starts.
 -- Returns last, in a step that goes on: ids of retries whose wait an operator ended (hurry.lua)
 prefix = take()
 local handler, lane, queue, token, seq, ttl_ms = take(), take(), take(), take(), take(), take_number()
@@ -96,7 +98,9 @@ if holder[2] ~= seq then
 end
 
 local paused = call('HEXISTS', prefix .. 'paused', handler)
-if mode == 'release' or mode == 'give' or mode == 'leave' then
+local held_ms = held_until(handler, lane)
+if held_ms and paused == 0 then paused = 2 end
+if mode == 'release' or mode == 'give' or mode == 'leave' or mode == 'hold' then
   -- After a clean release nothing in (cur, runto] runs, so none of it is suspect. A drain that leaves has not read all
   -- of it: events that were running when a worker died stay suspect, and settled ones stay settled.
   if mode ~= 'leave' then
@@ -106,6 +110,13 @@ if mode == 'release' or mode == 'give' or mode == 'leave' then
   end
   -- The half marks a pair that was given back for a fair share (see due.lua).
   local at_ms = mode == 'give' and now_ms() - 0.5 or now_ms()
+  if mode == 'hold' then
+    local hold_ms, why = string.match(ARGV[#ARGV], '^(%d+) (.*)$')
+    local head = call('ZRANGE', open_due, 0, 0, 'WITHSCORES')
+    held_ms = math.max(held_ms or 0, math.min(now_ms() + hold_ms, tonumber(head[2]) or math.huge))
+    call('HSET', prefix .. 'held', pair, string.format('%d ', held_ms) .. cjson.encode({v = 1, why = why, since = now_ms()}))
+  end
+  at_ms = held_ms or at_ms
   if paused == 1 then call('ZREM', due, pair) else call('ZADD', due, at_ms, pair) end
   call('DEL', lease)
   return {'released'}

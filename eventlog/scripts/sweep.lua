@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Queues to wake: each has a due pair without a drain, is not paused, and was not woken recently.
+-- Queues to wake: each has a due pair without a drain that is neither paused nor held, and was not woken recently.
 -- ARGV: prefix, wake throttle (ms), life of a lease (ms), lanes
 prefix = take()
 local throttle_ms, lease_ms, lanes = take_number(), take_number(), take_number()
@@ -16,6 +16,7 @@ if swept_ms > now + 1000 then
       if call('PTTL', lease) > lease_ms then call('PEXPIRE', lease, lease_ms) end
     end
   end
+  call('DEL', prefix .. 'held') -- those whose service is still away are held again by their next failure
   for _, queue in ipairs(call('SMEMBERS', prefix .. 'queues')) do
     local due = prefix .. 'due:' .. queue
     for _, pair in ipairs(call('ZRANGEBYSCORE', due, '(' .. now, '+inf')) do
@@ -26,10 +27,11 @@ if swept_ms > now + 1000 then
 end
 
 spread_fresh()
+local held = holds(now)
 for _, queue in ipairs(call('SMEMBERS', prefix .. 'queues')) do
   for _, pair in ipairs(call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now)) do
     local name, lane = string.match(pair, '^(.*)|(%d+)$')
-    if not paused[name] and not is_leased(name, lane) then
+    if not paused[name] and not held_in(held, name, lane) and not is_leased(name, lane) then
       if call('SET', prefix .. 'wake:' .. queue, '1', 'NX', 'PX', throttle_ms) then wake[#wake + 1] = queue end
       break
     end

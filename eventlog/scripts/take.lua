@@ -1,6 +1,8 @@
 #!lua flags=allow-oom
 -- Take the lease of one (handler, lane) if it is free. The same token gets the same answer again.
 -- ARGV: prefix, handler, lane, queue, token, ttl (ms), holder (host and pid, for people)
+-- Returns last: whether one event is to try if what the handler needs is back; how long ago it came back (ms, -1 = it
+-- was not away, or that is long ago)
 prefix = take()
 local handler, lane, queue, token, ttl_ms, asker = take(), take(), take(), take(), take_number(), take()
 local pair, due = handler .. '|' .. lane, prefix .. 'due:' .. queue
@@ -17,6 +19,30 @@ if call('HEXISTS', prefix .. 'paused', handler) == 1 then
   call('ZREM', due, pair)
   return {'paused'}
 end
+-- Held: not yet. When the hold of a handler is over, one pair of it tries, unless the drain of another one does.
+local held = call('HMGET', prefix .. 'held', handler, pair)
+local tries, back_ms = 0, -1
+local until_ms = held_in({[handler] = hold_end(held[1], now), [pair] = hold_end(held[2], now)}, handler, lane)
+if held[2] and not until_ms then call('HDEL', prefix .. 'held', pair) end
+if held[1] and not until_ms then
+  local ended, words = string.match(held[1], '^(%d+) (.*)$')
+  local hold = cjson.decode(words)
+  if hold.back then
+    back_ms = math.max(0, now - hold.back)
+    if back_ms > 86400000 then call('HDEL', prefix .. 'held', handler) end
+  elseif hold.trial and hold.trial ~= token
+      and call('HGET', prefix .. 'lease:' .. handler .. ':' .. hold.lane, 'token') == hold.trial then
+    until_ms = now + 1000
+  else
+    tries, hold.trial, hold.lane = 1, token, lane
+    call('HSET', prefix .. 'held', handler, ended .. ' ' .. cjson.encode(hold))
+  end
+end
+if until_ms then
+  call('DEL', lease)
+  call('ZADD', due, until_ms, pair)
+  return {'held'}
+end
 local cur, newest = call('HGET', prefix .. 'cur', pair), call('HGET', prefix .. 'newest', handler)
 if not cur or not newest then
   call('ZREM', due, pair)
@@ -30,5 +56,5 @@ return {
   'taken', cur, call('HGET', prefix .. 'runto', pair) or cur, newest,
   call('HGETALL', prefix .. 'open:' .. handler .. ':' .. lane),
   call('SMEMBERS', prefix .. 'ahead:' .. handler .. ':' .. lane),
-  call('HGET', prefix .. 'wants', handler) or '',
+  call('HGET', prefix .. 'wants', handler) or '', tries, back_ms,
 }

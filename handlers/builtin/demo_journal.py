@@ -6,7 +6,7 @@ from ampeco.notifications import SessionStartStop
 from handlers import Context, Event, Skip, handler
 
 
-@handler("demo.journal")
+@handler("demo.journal", dry_run=True)
 async def journal(event: Event[SessionStartStop], ctx: Context) -> None:
     """One log line per session that has stopped."""
     session = event.payload

@@ -7,7 +7,7 @@ from ampeco.states import Hardware
 from handlers import Context, Event, Skip, handler
 
 
-@handler("demo.reset-faulted", calls=["charge-point.reset"])
+@handler("demo.reset-faulted", calls=["charge-point.reset"], dry_run=True)
 async def reset_faulted(event: Event[HardwareStatus], ctx: Context) -> None:
     """A reset can be repeated without harm, so a retry after a lost answer needs no further care."""
     status = event.payload

@@ -52,7 +52,11 @@ async def clock() -> AsyncIterator[Clock]:
 
 
 @handler(
-    "resend-failed", calls=["notifications.resend-failed"], lifespan=clock, not_yet_for_s=GIVE_UP_AFTER_S
+    "resend-failed",
+    calls=["notifications.resend-failed"],
+    lifespan=clock,
+    not_yet_for_s=GIVE_UP_AFTER_S,
+    dry_run=True,  # it does nothing by itself
 )
 async def resend_failed(event: Event[GapClosed], ctx: Context[None, Clock]) -> None:
     """Resend what failed since the start of the gap, with a margin for clocks that differ."""
@@ -91,12 +95,12 @@ async def resend_failed(event: Event[GapClosed], ctx: Context[None, Clock]) -> N
             "until": now.isoformat(),
         }
 
-    async def asked_in(number: int, call: Callable[[], Any]) -> dict[str, Any] | None:
+    async def asked_in(number: int, call: Callable[[], Any], **dry: Any) -> dict[str, Any]:
         step = f"resend {ours.id} {number}"
-        found: dict[str, Any] | None = await ctx.once(step, call, per="entity", on_uncertain="retry")
+        found: dict[str, Any] = await ctx.once(step, call, per="entity", on_uncertain="retry", **dry)
         return found
 
-    before = await asked_in(slot - 1, lambda: _UNUSED)
+    before = await asked_in(slot - 1, lambda: _UNUSED, dry=_UNUSED)
     if before:
         if _is_answered_by(before, event):
             return
@@ -110,8 +114,6 @@ async def resend_failed(event: Event[GapClosed], ctx: Context[None, Clock]) -> N
         if isinstance(error, NotFound):
             raise Retry("the notification subscription is gone") from error
         raise
-    if asked is None:  # a dry run
-        return
     if asked == _UNUSED:  # noted by a worker whose clock is ahead
         raise _later("the clocks of the workers differ", MARGIN)
     if not _is_answered_by(asked, event):

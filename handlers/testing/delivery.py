@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from eventlog.record import NO_TIME, StoredEvent, encoding_mark
+from eventlog.record import KEPT_ATTEMPTS, NO_TIME, StoredEvent, encoding_mark
 from handlers.declaration import Handler
 from handlers.discovery import Found
 from handlers.event import Event
@@ -134,11 +134,13 @@ class Delivering:
             steps=lambda: Steps(ledger, event.id, event.key, loop),
             replayed=event.replayed,
         )
+        made.earlier, made.began_ms = tried.notes, memory.clock.now_ms()
         came_of = await run(self._runtime, made)
         if came_of.kind != "retry":
             memory.settle(handler, event)
-        elif came_of.counts:
-            tried.attempts = number
+        else:
+            tried.notes = (*tried.notes[1 - KEPT_ATTEMPTS :], came_of.note(made.began_ms, ()))
+            tried.attempts = number if came_of.counts else tried.attempts
         called = self._fake.calls[before:] if self._fake else None
         outcome = outcome_from(came_of, called, made.actions, [begun.step for begun in ledger.begun])
         _refuse_hidden(outcome, handler)

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
+from eventlog.record import AttemptNote
 from handlers.declaration import Handler
 from handlers.event import Event
 from handlers.testing.clock import Clock
@@ -21,10 +22,12 @@ class Tried:
     Attributes:
         attempts: attempts that counted.
         first_ms: when the first attempt began.
+        notes: of the attempts that were to be tried again.
     """
 
     first_ms: int
     attempts: int = 0
+    notes: tuple[AttemptNote, ...] = ()
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from handlers.outcomes import CallNotDeclared
 from handlers.testing.fake_ampeco import Called
 from workers.delivery import outcomes
-from workers.delivery.manual_run import DryAction
+from workers.delivery.dry_run import DryAction
 
 _IN_WORDS = frozenset({"skipped", "retry-asked", "not-yet", "gave-up"})
 """Reasons that say no more than their kind: what the author said is more."""

@@ -51,7 +51,6 @@ RAISED: dict[str, tuple[Callable[[], Any], str]] = {
     "give-up-without-super": (odd(GiveUp), "gave-up"),
     "skip-without-super": (odd(Skip), "skipped"),
     "retry-without-super": (odd(Retry), "attempts-exhausted"),
-    "limited-without-super": (odd(RateLimited), "attempts-exhausted"),
     "slug-none": (odd(GiveUp, slug=None), "gave-up"),
     "slug-object": (odd(GiveUp, slug=LOUD()), "gave-up"),
     "slug-half": (odd(GiveUp, slug="\ud83d"), "gave-up"),

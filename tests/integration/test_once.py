@@ -607,3 +607,48 @@ def test_outside_of_a_worker_a_step_is_just_called():
     }  # fmt: skip
     assert asyncio.run(Context(**shared).once("step", step)) == 7
     assert SyncContext(**shared).once("step", lambda: 8) == 8
+
+
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "def"])
+def test_a_step_name_used_twice_in_one_run_is_refused(with_lane, is_async):
+    """It would silently get the result of the first."""
+    calls: list[str] = []
+
+    async def in_loop(event: Event[Raw], ctx: Context) -> None:
+        for card in ("one", "two"):
+            await ctx.once("pay", lambda card=card: calls.append(card))
+
+    def in_thread(event: Event[Raw], ctx: SyncContext) -> None:
+        for card in ("one", "two"):
+            ctx.once("pay", lambda card=card: calls.append(card))
+
+    h = handler("h", on=["*"], timeout_s=5)(in_loop if is_async else in_thread)
+
+    async def check(log: EventLog) -> None:
+        await handled(log, h)
+        assert (calls, await reasons(log)) == (["one"], ["step-repeated"])
+
+    with_lane(check)
+
+
+def test_a_step_that_was_certainly_not_done_may_be_called_again_in_the_same_run(with_lane):
+    calls: list[int] = []
+
+    @handler("h", on=["*"], timeout_s=5)
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        def call() -> int:
+            calls.append(1)
+            if len(calls) == 1:
+                raise NotSent("x", None, "")
+            return len(calls)
+
+        try:
+            await ctx.once("pay", call)
+        except NotSent:
+            assert await ctx.once("pay", call) == 2
+
+    async def check(log: EventLog) -> None:
+        await handled(log, h)
+        assert (len(calls), await reasons(log)) == (2, [])
+
+    with_lane(check)

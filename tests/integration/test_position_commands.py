@@ -18,7 +18,7 @@ from tests.harness import declaration, drained, event, opened
 FILE = """
 from handlers import Context, Event, Raw, Skip, handler
 
-@handler("h", on=["*"], calls=["charge-point.reset"])
+@handler("h", on=["*"], calls=["charge-point.reset"], dry_run=True)
 async def h(event: Event[Raw], ctx: Context) -> None:
     if event.payload.data.get("n") == 2:
         raise Skip("not for me")
@@ -105,7 +105,7 @@ def test_a_replay_shows_its_plan_and_what_would_be_called(cli, tmp_path):
     assert (plan["plan"]["count"], plan["done"]) == (2, False)
     rows = cli.json("handlers", "replay", "h", "--from", "-1h", "--dry-run", "--load", str(file))
     assert sorted((row["outcome"], row["would_do_once"]) for row in rows) == [
-        ("done", ["mail"]), ("done", ["mail"]), ("done", ["mail"]), ("skipped", []),
+        ("ended", ["mail"]), ("ended", ["mail"]), ("ended", ["mail"]), ("skipped", []),
     ]  # fmt: skip
     assert cli.json("handlers", "list")[0]["open"] == 0
     done = cli.json("handlers", "replay", "h", "--from", "-1h", "--yes")
@@ -119,11 +119,34 @@ def test_a_handler_runs_on_an_event_or_a_file_and_is_dry_unless_told(cli, tmp_pa
     body = tmp_path / "body.json"
     body.write_text('{"notification": "never.seen", "n": 1}')
     trial = cli.json("handlers", "run", "h", "--load", str(file), "--event", str(body))
-    assert (trial["outcome"], trial["would_do_once"], trial["type"]) == ("done", ["mail"], "never.seen")
+    assert (trial["outcome"], trial["would_do_once"], trial["type"]) == ("ended", ["mail"], "never.seen")
     event_id = cli.json("dead", "list")[0]["event"]
     assert cli.json("handlers", "run", "h", "--load", str(file), "--event", event_id)["event"] == event_id
     code, _, err = cli("handlers", "run", "h", "--load", str(file), "--event", str(body), "--for-real")
     assert (code, "AWR_TENANT_URL" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("run", "h", "--event", "BODY"), ("replay", "h", "--from", "-1h", "--dry-run")],
+    ids=["run", "replay"],
+)
+def test_a_handler_that_does_not_look_is_not_run_dry_unless_trusted(cli, tmp_path, words):
+    """What it does by itself could not be stopped."""
+    file, wrote = tmp_path / "mine.py", tmp_path / "wrote"
+    act = f"__import__('pathlib').Path({str(wrote)!r}).touch()\n    await ctx.once"
+    file.write_text(FILE.replace(", dry_run=True", "").replace("await ctx.once", act))
+    body = tmp_path / "body.json"
+    body.write_text('{"notification": "never.seen", "n": 1}')
+    asked = ["handlers", *(str(body) if word == "BODY" else word for word in words), "--load", str(file)]
+    code, _, err = cli(*asked)
+    assert code == 1
+    assert "h does not declare dry_run=True" in err
+    assert "--trust-handler" in err
+    assert not wrote.exists()
+    code, out, _ = cli(*asked, "--trust-handler")
+    assert "would do: mail" in out
+    assert wrote.exists()
 
 
 def test_a_new_handler_can_be_checked_and_its_test_passes(cli, tmp_path):

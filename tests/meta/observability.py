@@ -32,12 +32,14 @@ class Family(NamedTuple):
 def families() -> list[Family]:
     """Every metric that a process of ours exposes, sorted by name."""
     from eventlog.call_budget import BudgetStanding
+    from eventlog.outages import Known
     from eventlog.registry import HandlerPosition
     from eventlog.silence import Quiet
     from eventlog.usage import Standing
     from receiver.budget_metrics import BudgetMetrics
     from receiver.log_metrics import LogState
     from receiver.metrics import Metrics, _Missing, _Pairs, _Positions
+    from receiver.outage_metrics import OutageMetrics
 
     position = HandlerPosition("h", "1", ("t",), "default", "entity", 0, 0, 0, 0, stats={"misfit:t": 1})
     standing = Standing(0, 1, None, "", 0, 0, 0, 0)
@@ -56,6 +58,7 @@ def families() -> list[Family]:
             _Pairs({"h": {"host:1": 1}}),
             _Missing([], Quiet(0, False)),
             BudgetMetrics(BudgetStanding(1, 1.0, 1, 1.0, 0.0, 1.0, 0, 0, 0, 1)),
+            OutageMetrics(Known(0, {}, ())),
             state,
         )
         for found in source.collect()

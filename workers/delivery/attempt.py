@@ -9,18 +9,19 @@ import asyncio
 import inspect
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from ampeco.client import AsyncClient, Client
-from eventlog.record import StoredEvent
+from eventlog.record import AttemptNote, StoredEvent
 from handlers.context import Context, SyncContext
 from handlers.declaration import Handler
 from handlers.event import Event
 from workers.delivery.gate import LazySteps, bound_log, gated
-from workers.delivery.outcomes import FILTERED, NOT_WANTED, Outcome, outcome_of
+from workers.delivery.outcomes import DONE, FILTERED, NOT_WANTED, Outcome, outcome_of
+from workers.delivery.service import Watch, judged
 from workers.delivery.timeouts import Timeouts, time_limited
 from workers.delivery.typed_event import typed_event
 from workers.once.step import DeliveryRevoked, Stepping
@@ -56,8 +57,30 @@ class Runtime:
         self.alarms = Timeouts(self.handler.timeout_s)
 
 
+class _Rare:
+    """What few attempts have: attributes of the class until one is set, so that the others pay nothing.
+
+    Attributes:
+        earlier: the last attempts before it, oldest first.
+        began_ms: when it began, Unix time in milliseconds; known where there are earlier ones.
+        dry_run: what the handler calls is noted and not done.
+        failed: the service on which the attempt failed last, and that did not answer it since.
+        refused: AMPECO was not called, since it is away.
+        answered: AMPECO answered it.
+        cut: a call of it was cancelled on the way.
+    """
+
+    earlier: Sequence[AttemptNote] = ()
+    began_ms = 0
+    dry_run = False
+    failed = ""
+    refused = False
+    answered = False
+    cut = False
+
+
 @dataclass(slots=True)  # not frozen: that costs a microsecond for every event
-class Attempt:
+class Attempt(_Rare):
     """One run of one delivery.
 
     Attributes:
@@ -68,6 +91,7 @@ class Attempt:
             does not let itself be cancelled.
         steps: makes what stands between the handler and what it does: its once-only steps, or a dry run.
         replayed: an operator asked for this delivery again.
+        watch: follows the services that the handler needs; None in a run by hand.
         actions: filled with what is called at AMPECO, each `operation path outcome status`.
         misfits: filled with the fields of the payload that do not fit.
     """
@@ -79,6 +103,7 @@ class Attempt:
     overdue: Callable[[], None]
     steps: Callable[[], Stepping]
     replayed: bool = False
+    watch: Watch | None = None
     actions: list[str] = field(default_factory=list)
     misfits: tuple[str, ...] = ()
 
@@ -115,7 +140,23 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
         said = error  # of another attempt: handlers may share what they wait for
     except BaseException as error:  # noqa: BLE001 - handlers may raise anything; outcomes.py knows what it means
         said = error
-    outcome = outcome_of(said, handler, attempt=attempt.number, age_s=attempt.age_s, uniform=random.uniform)
+    outcome = DONE
+    if said is not None:
+        outcome = outcome_of(
+            said,
+            handler,
+            attempt=attempt.number,
+            age_s=attempt.age_s,
+            uniform=random.uniform,
+            earlier=attempt.earlier,
+            began_ms=attempt.began_ms,
+        )
+    watch = attempt.watch
+    if watch is not None:
+        if attempt.failed or attempt.cut or outcome.dependency:
+            outcome = await judged(watch, attempt, outcome)
+        elif watch.alert and outcome.kind == "done":
+            watch.went_well()
     if steps.made is not None and outcome.kind in ("done", "skipped"):
         await steps.made.settled()
     return outcome
@@ -178,4 +219,5 @@ def _shared(runtime: Runtime, attempt: Attempt) -> dict[str, Any]:
         "attempt": attempt.number,
         "max_attempts": runtime.handler.max_attempts,
         "log": lambda: bound_log(runtime.handler, attempt),
+        "dry_run": attempt.dry_run,
     }

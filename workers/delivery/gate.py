@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from ampeco.connection import CANCELLED
+from ampeco.errors import NotSent
 from ampeco.operations import Operation, is_declared
 from ampeco.wire import WireRequest
+from eventlog.outages import AMPECO
 from eventlog.text import bounded
 from handlers.declaration import Handler
 from handlers.outcomes import CallNotDeclared, GiveUp
+from workers.delivery.service import Watch, failure_of
 from workers.once.step import DeliveryRevoked, Stepping, current_step
 
 if TYPE_CHECKING:
@@ -93,11 +97,29 @@ class _Gate:
         if not self._attempt.allowed():
             raise DeliveryRevoked
         _check_declared(self._handler, self._attempt, operation, path)
+        watch = self._attempt.watch
+        if watch is not None and (why := watch.refusal()) is not None:
+            self._attempt.failed, self._attempt.refused = AMPECO, True
+            raise NotSent(operation.name, None, why)
         if operation.kind != "read" and (step := current_step()) is not None:
             step.sent = True
 
     def called(self, operation: Operation, path: str, outcome: str, status: int | None) -> None:
+        if self._attempt.watch is not None:
+            self._tell(self._attempt.watch, outcome, status)
         if operation.kind != "read":
             _note(self._attempt, operation, path, outcome, status)
             log = bound_log(self._handler, self._attempt)
             log.info("action.called", operation=operation.name, path=path, outcome=outcome, status=status)
+
+    def _tell(self, watch: Watch, outcome: str, status: int | None) -> None:
+        """Tell how AMPECO did."""
+        attempt = self._attempt
+        if outcome == CANCELLED:
+            attempt.cut = True
+        elif (why := failure_of(outcome, status)) is not None:
+            attempt.failed = AMPECO
+            watch.failed(AMPECO, attempt.event.key or attempt.event.event_id, why)
+        else:
+            attempt.failed, attempt.answered = "", True
+            watch.answered()

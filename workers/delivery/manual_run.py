@@ -11,60 +11,35 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from ampeco.client import AsyncClient, Client
 from ampeco.wire import WireRequest
 from eventlog.record import StoredEvent
 from handlers.discovery import Found
 from workers.delivery.attempt import Attempt, Runtime, run
+from workers.delivery.dry_run import DryAction, DrySteps, Lookup, nothing_recorded
 from workers.delivery.outcomes import Outcome
 from workers.delivery.runtimes import without_clients
 
 NOWHERE = "https://tenant.invalid"
 
 
-class DryAction(NamedTuple):
-    """A request to AMPECO that was not sent: name of the operation, path, and JSON body (empty without one)."""
+class RealSteps:
+    """Stands where the once-only steps of an attempt would, makes each call, and writes nothing to the log."""
 
-    operation: str
-    path: str
-    body: bytes
-
-
-class ManualSteps:
-    """Stands where the once-only steps of an attempt would, and writes nothing to the log.
-
-    It makes each call, or in a dry run notes it. A noted call returns None. Reads of AMPECO are made either way.
-
-    Attributes:
-        actions, steps: the noted requests, and the names of the noted once-only steps, in order.
-    """
-
-    def __init__(self, *, dry: bool) -> None:
-        self._dry = dry
-        self.actions: list[DryAction] = []
-        self.steps: list[str] = []
-
-    async def once(self, step: str, call: Callable[[], Any], **how: Any) -> Any:
-        result = self.once_in_thread(step, call, **how)
+    async def once(self, step: str, call: Callable[[], Any], **_: Any) -> Any:
+        result = call()
         return await result if inspect.isawaitable(result) else result
 
     async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
-        result = self.through_in_thread(request, send)
-        return None if result is None else await result
+        return await send()
 
     def once_in_thread(self, step: str, call: Callable[[], Any], **_: Any) -> Any:
-        if not self._dry:
-            return call()
-        self.steps.append(step)
-        return None
+        return call()
 
     def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
-        if not self._dry:
-            return send()
-        self.actions.append(DryAction(request.operation.name, request.path, request.body))
-        return None
+        return send()
 
     async def settled(self) -> None:
         pass
@@ -103,23 +78,31 @@ async def ready(found: Found, tenant_url: str | None, token: str | None) -> Asyn
 
 
 async def try_out(
-    runtime: Runtime, event: StoredEvent, *, for_real: bool = False, replayed: bool = False
+    runtime: Runtime,
+    event: StoredEvent,
+    *,
+    for_real: bool = False,
+    replayed: bool = False,
+    lookup: Lookup = nothing_recorded,
 ) -> Trial:
     """Run a handler on one event, as the first attempt.
 
     Args:
         for_real: call what the handler calls; else write down what it would have called.
         replayed: what `event.replayed` says.
+        lookup: finds what is recorded of once-only steps, for a dry run.
     """
-    steps = ManualSteps(dry=not for_real)
+    dry = None if for_real else DrySteps(lookup, event.event_id, event.key)
     attempt = Attempt(
         event=event,
         number=1,
         age_s=0.0,
         allowed=lambda: True,
         overdue=lambda: None,
-        steps=lambda: steps,
+        steps=lambda: dry or RealSteps(),
         replayed=replayed,
     )
+    attempt.dry_run = not for_real
     outcome = await run(runtime, attempt)
-    return Trial(outcome, tuple(steps.actions), tuple(steps.steps), tuple(attempt.actions))
+    noted = (tuple(dry.actions), tuple(dry.steps)) if dry else ((), ())
+    return Trial(outcome, *noted, tuple(attempt.actions))

@@ -5,7 +5,7 @@ It also holds the ends without an attempt: not wanted, or superseded by a newer 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Literal
@@ -13,9 +13,19 @@ from typing import Literal
 from ampeco.errors import FieldMisfit, NotSupported, RateLimited
 from eventlog.record import AttemptNote
 from eventlog.text import REASON_CHARS, bounded
-from handlers import GiveUp, Retry, Skip
-from handlers.declaration import Backoff, Handler
+from handlers import GiveUp, Retry, Skip, Unavailable
+from handlers.declaration import Handler
 from handlers.outcomes import LoopGuarded
+from workers.delivery.patience import (
+    CODE_ERROR,
+    CODE_ERRORS,
+    CODE_ERRORS_FOR_S,
+    Uniform,
+    asked_pause_s,
+    delay_s,
+    failing_s,
+    within,
+)
 from workers.delivery.said import (
     errors_in,
     first_behind,
@@ -30,18 +40,26 @@ from workers.delivery.said import (
 )
 
 
-def delay_s(attempt: int, backoff: Backoff, uniform: Callable[[float, float], float]) -> float:
-    """Return the exponential backoff after this attempt (1 for the first), by default with full jitter."""
-    longest_s = min(backoff.cap_s, backoff.base_s * 2.0 ** (min(attempt, 32) - 1))
-    return uniform(0.0, longest_s) if backoff.jitter else longest_s
-
-
 class PayloadMismatch(Exception):
     """The payload does not fit the type the handler declares; trying again cannot help."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class DryRunEnded(BaseException):
+    """A dry run cannot go on: what comes next depends on a result that only the real call would give.
+
+    Not an Exception, so that a handler's own `except Exception` does not swallow it.
+
+    Args:
+        step: what would be called.
+    """
+
+    def __init__(self, step: str) -> None:
+        super().__init__(step)
+        self.step = step
 
 
 class AttemptTimedOut(Exception):
@@ -53,19 +71,26 @@ class Outcome:
     """How an attempt ended.
 
     Attributes:
+        kind: `ended` is of dry runs alone.
         reason: stable slug, shared by logs, counters and dead letters.
         detail: what the handler's author said, or the class of the error; never values or messages of others.
         delay_s: for `retry`.
         counts: whether an attempt was spent.
         trace: where it failed, without values.
+        dependency: what the handler called unavailable.
+        asked_s: the pause that somebody else asked for.
+        held: nothing more of the handler starts now, so what waits behind it stays where it is.
     """
 
-    kind: Literal["done", "skipped", "superseded", "retry", "dead"]
+    kind: Literal["done", "skipped", "superseded", "retry", "dead", "ended"]
     reason: str = ""
     detail: str = ""
     delay_s: float = 0.0
     counts: bool = True
     trace: str = ""
+    dependency: str = ""
+    asked_s: float | None = None
+    held: bool = False
 
     def note(self, began_ms: int, actions: Sequence[str]) -> AttemptNote:
         """What is remembered of the attempt."""
@@ -81,8 +106,20 @@ PAYLOAD_MISMATCH = "payload-mismatch"
 
 # In a group of errors one decides: of these classes the first that is there, then any other error. `Skip` and
 # `Retry(counts=False)` say that nothing went wrong, so they decide only where nothing else is in the group.
-_FINAL = (GiveUp, NotSupported, PayloadMismatch, FieldMisfit, Retry, RateLimited)
+_FINAL = (DryRunEnded, GiveUp, NotSupported, PayloadMismatch, FieldMisfit, Retry, Unavailable, RateLimited)
 _NEVER_AWAITED = (CoroutineType, GeneratorType, AsyncGeneratorType)
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """What the end of an attempt is judged by, apart from what was said."""
+
+    handler: Handler
+    attempt: int
+    age_s: float
+    uniform: Uniform
+    earlier: Sequence[AttemptNote]
+    began_ms: int
 
 
 def outcome_of(
@@ -91,7 +128,9 @@ def outcome_of(
     *,
     attempt: int,
     age_s: float,
-    uniform: Callable[[float, float], float],
+    uniform: Uniform,
+    earlier: Sequence[AttemptNote] = (),
+    began_ms: int = 0,
 ) -> Outcome:
     """Decide what becomes of a delivery after what the handler raised or returned; an error counts as raised.
 
@@ -100,26 +139,24 @@ def outcome_of(
     Args:
         attempt: number of this attempt, 1 for the first.
         age_s: seconds since the first attempt.
+        earlier: the last attempts before it, oldest first.
+        began_ms: when this one began, Unix time in milliseconds.
     """
     if said is None:
         return DONE
     if not is_a(said, BaseException):
         return _returned(said)
     try:
-        return _raised(said, handler, attempt, age_s, uniform)  # type: ignore[arg-type]
+        return _raised(said, _Delivery(handler, attempt, age_s, uniform, earlier, began_ms))  # type: ignore[arg-type]
     except BaseException as error:  # noqa: BLE001 - a case that said.py does not know must not end the drain
         return Outcome("dead", "unreadable-outcome", name_of(type(error)))
 
 
-def _raised(
-    said: BaseException,
-    handler: Handler,
-    attempt: int,
-    age_s: float,
-    uniform: Callable[[float, float], float],
-) -> Outcome:
+def _raised(said: BaseException, delivery: _Delivery) -> Outcome:
     error = min(errors_in(said), key=_rank)
     kind = type(error)
+    if issubclass(kind, DryRunEnded):
+        return Outcome("ended", "dry-run", f"would do: {text_in(error, 'step')}")
     if issubclass(kind, Skip):
         return Outcome("skipped", "skipped", text_in(error, "reason"))
     if issubclass(kind, GiveUp):
@@ -129,36 +166,80 @@ def _raised(
         return Outcome("dead", PAYLOAD_MISMATCH, text_in(error, "reason"))
     if issubclass(kind, NotSupported):
         return Outcome("dead", NotSupported.reason, text_in(error, "operation"), trace=where(error))
-    least_s: float | None = None
     if issubclass(kind, Retry):
-        least_s, fault = seconds_in(error, "after_s")
-        detail = text_in(error, "reason")
-        if fault:
-            detail = f"{bounded(detail, REASON_CHARS - len(fault) - 2)}; {fault}"
-        if is_false(read(error, "counts")):
-            slug = LoopGuarded.slug if issubclass(kind, LoopGuarded) else "not-yet"
-            return _not_yet(detail, least_s, handler, age_s, uniform, reason=slug)
-        reason = "retry-asked"
-    elif issubclass(kind, AttemptTimedOut):
-        reason, detail = "timed-out", ""
-    elif issubclass(kind, MemoryError):
-        reason, detail = "out-of-memory", ""
-    elif issubclass(kind, RateLimited):
-        reason, detail = RateLimited.reason, ""
-        least_s, _ = seconds_in(error, "retry_after_s")
-        if read(error, "status") is None:  # our own budget refused it: nothing was sent
-            return _not_yet(text_in(error, "operation"), least_s, handler, age_s, uniform, reason=reason)
-        if least_s is not None:
-            least_s = _within_patience(least_s, handler, age_s)
-    else:
-        misfit = first_behind(said, FieldMisfit)
-        if misfit is not None:  # the next attempt would read the same field
-            return Outcome("dead", PAYLOAD_MISMATCH, text_in(misfit, "field"), trace=where(error))
-        reason, detail = "error", name_of(kind)
-    if attempt >= handler.max_attempts:
-        return Outcome("dead", "attempts-exhausted", detail or reason, trace=where(error))
-    wait_s = delay_s(attempt, handler.backoff, uniform) if least_s is None else least_s
-    return Outcome("retry", reason, detail, wait_s, trace=where(error))
+        return _retried(error, delivery)
+    if issubclass(kind, Unavailable):
+        return _held_up(error, "unavailable", text_in(error, "dependency"), delivery)
+    if issubclass(kind, RateLimited):
+        by_us = read(error, "status") is None  # our own budget refused it: nothing was sent
+        return _held_up(error, RateLimited.reason, text_in(error, "operation") if by_us else "", delivery)
+    if issubclass(kind, AttemptTimedOut):
+        return _failed(error, "timed-out", "", delivery)
+    if issubclass(kind, MemoryError):
+        return _failed(error, "out-of-memory", "", delivery)
+    misfit = first_behind(said, FieldMisfit)
+    if misfit is not None:  # the next attempt would read the same field
+        return Outcome("dead", PAYLOAD_MISMATCH, text_in(misfit, "field"), trace=where(error))
+    return _failed(error, CODE_ERROR if issubclass(kind, CODE_ERRORS) else "error", name_of(kind), delivery)
+
+
+def _retried(error: BaseException, delivery: _Delivery) -> Outcome:
+    """Return the outcome of a `Retry`."""
+    after_s, fault = seconds_in(error, "after_s")
+    detail = text_in(error, "reason")
+    if fault:
+        detail = f"{bounded(detail, REASON_CHARS - len(fault) - 2)}; {fault}"
+    if not is_false(read(error, "counts")):
+        return _failed(error, "retry-asked", detail, delivery, after_s)
+    handler, age_s = delivery.handler, delivery.age_s
+    if age_s > handler.not_yet_for_s:
+        return Outcome("dead", "too-early-for-too-long", detail)
+    wait_s = delay_s(1, handler.backoff, delivery.uniform) if after_s is None else after_s
+    wait_s = within(wait_s, handler.not_yet_for_s, age_s, handler.backoff)
+    reason = LoopGuarded.slug if is_a(error, LoopGuarded) else "not-yet"
+    return Outcome("retry", reason, detail, wait_s, counts=False)
+
+
+def _held_up(error: BaseException, reason: str, detail: str, delivery: _Delivery) -> Outcome:
+    """Return the outcome of an attempt that somebody else refused: none is spent, and the patience is bounded."""
+    handler, age_s, trace = delivery.handler, delivery.age_s, where(error)
+    if age_s > handler.not_yet_for_s:
+        return Outcome("dead", f"{reason}-for-too-long", detail, trace=trace)
+    asked_s, _ = seconds_in(error, "retry_after_s")
+    wait_s = asked_pause_s(asked_s, reason, handler, delivery.earlier, delivery.uniform)
+    wait_s = within(wait_s, handler.not_yet_for_s, age_s, handler.backoff)
+    dependency = detail if is_a(error, Unavailable) else ""
+    return Outcome("retry", reason, detail, wait_s, False, trace, dependency, asked_s)
+
+
+def _failed(
+    error: BaseException, reason: str, detail: str, delivery: _Delivery, after_s: float | None = None
+) -> Outcome:
+    """Return the outcome of an attempt that counts: another one by the handler's policy, or the end.
+
+    Args:
+        after_s: the pause that the author asks for; None leaves it to the policy.
+    """
+    handler, trace = delivery.handler, where(error)
+    if handler.max_attempts is not None and delivery.attempt >= handler.max_attempts:
+        return Outcome("dead", "attempts-exhausted", detail or reason, trace=trace)
+    if delivery.age_s >= handler.give_up_after_s:
+        return Outcome("dead", "retried-too-long", detail or reason, trace=trace)
+    if after_s is not None:
+        return Outcome("retry", reason, detail, after_s, trace=trace)
+    wait_s = delay_s(delivery.attempt, handler.backoff, delivery.uniform)
+    if reason == CODE_ERROR:
+        row_s = failing_s(CODE_ERROR, delivery.earlier, delivery.began_ms)
+        if row_s >= CODE_ERRORS_FOR_S:
+            return Outcome("dead", CODE_ERROR, detail, trace=trace)
+        wait_s = within(wait_s, CODE_ERRORS_FOR_S, row_s, handler.backoff)
+    return Outcome(
+        "retry",
+        reason,
+        detail,
+        within(wait_s, handler.give_up_after_s, delivery.age_s, handler.backoff),
+        trace=trace,
+    )
 
 
 def _rank(error: BaseException) -> int:
@@ -177,23 +258,3 @@ def _returned(said: object) -> Outcome:
     if type(said) is CoroutineType:
         said.close()  # it was never begun, so nothing of it runs
     return Outcome("dead", "never-awaited", f"it returned a {name_of(type(said))} that nothing awaits")
-
-
-def _not_yet(
-    detail: str,
-    least_s: float | None,
-    handler: Handler,
-    age_s: float,
-    uniform: Callable[[float, float], float],
-    *,
-    reason: str = "not-yet",
-) -> Outcome:
-    if age_s > handler.not_yet_for_s:
-        return Outcome("dead", "too-early-for-too-long", detail)
-    wait_s = delay_s(1, handler.backoff, uniform) if least_s is None else least_s
-    return Outcome("retry", reason, detail, _within_patience(wait_s, handler, age_s), counts=False)
-
-
-def _within_patience(asked_s: float, handler: Handler, age_s: float) -> float:
-    """The wait that AMPECO asks for, but no longer than until the handler gives up saying "not yet"."""
-    return min(asked_s, max(handler.not_yet_for_s - age_s, handler.backoff.base_s))

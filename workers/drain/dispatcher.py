@@ -18,12 +18,14 @@ from redis.exceptions import RedisError
 from eventlog.connection.reasons import reason_of
 from eventlog.lease import MARGIN_S, TTL_S, Lease, clock_s
 from eventlog.log import EventLog
+from eventlog.outages import Outages, Rules
 from eventlog.presence import BEAT_S
 from workers.delivery.attempt import Runtime
 from workers.drain.beats import Beats
 from workers.drain.drain import Drain
 from workers.drain.pace import Pace
 from workers.drain.runner import LOOP_DEPTH, Shared, Slots
+from workers.drain.service_watch import ServiceWatch
 from workers.drain.shared_reads import SharedReads
 from workers.drain.steps_at_once import StepsAtOnce
 from workers.drain.turns import Turns
@@ -45,6 +47,7 @@ _WATCH_S = 0.25
 _ABANDON_BEFORE_S = 0.4
 _AVOID_S = 2.0
 _STDERR = 2
+_RULES = Rules()
 
 _log = structlog.get_logger()
 
@@ -59,9 +62,11 @@ class Dispatcher:
         alone: work on one pair and on one event at a time, so that an event that kills the process takes no
             other along.
         catch_up_per_s: bound for each handler on deliveries per second of events that waited long.
+        rules: when what handlers need is away, and what follows.
         loop_depth: most actions of a chain of actions and echoes, for one entity.
 
     Attributes:
+        services: follows what the handlers need.
         stopping: no further drain starts.
         recycling: set when an attempt outlived its time and only the end of the process ends it.
     """
@@ -75,6 +80,7 @@ class Dispatcher:
         watchdog: bool = False,
         alone: bool = False,
         catch_up_per_s: float | None = None,
+        rules: Rules = _RULES,
         loop_depth: int = LOOP_DEPTH,
     ) -> None:
         self._eventlog = log
@@ -83,13 +89,15 @@ class Dispatcher:
         self._watchdog = watchdog
         self._max_drains = 1 if alone else MAX_DRAINS
         suspects_turn, turns, steps = asyncio.Lock(), Turns(), StepsAtOnce()
+        self.services = ServiceWatch(Outages(log, rules), self._hold)
         self._shared = {
             name: Shared(
                 Slots(1 if alone else r.handler.concurrency),
                 suspects_turn,
                 self._attempt_is_overdue,
                 turns,
-                Pace(catch_up_per_s),
+                Pace(catch_up_per_s, after_outage_per_s=rules.catch_up_per_s),
+                self.services.of(name, r.handler.backoff),
                 loop_depth=loop_depth,
                 steps=steps,
             )
@@ -160,6 +168,8 @@ class Dispatcher:
                 await self._beats.beat({pair: drain for pair, (drain, _) in self._drains.items()})
                 for name, shared in self._shared.items():
                     shared.pace.divide(self._beats.serving(name))
+                with contextlib.suppress(RedisError, OSError):
+                    await self.services.look()
             if not self.stopping:
                 with contextlib.suppress(RedisError, OSError):
                     await self._start_due()
@@ -237,6 +247,12 @@ class Dispatcher:
                 age_s = now_s - drain.started_s
                 if age_s > SLICE_S or (age_s > slice_s and drain.settled >= _SLICE_EVENTS):
                     drain.stop()
+
+    def _hold(self, handler: str) -> None:
+        """Stop the drains of a handler of which nothing starts before a time."""
+        for (name, _), (drain, _) in list(self._drains.items()):
+            if name == handler:
+                drain.hold()
 
     def _is_full(self) -> bool:
         """Whether pairs wait for a place and most places are taken."""

@@ -20,6 +20,7 @@ import structlog
 from eventlog.clock import now_ms
 from eventlog.errors import LeaseLost
 from eventlog.lease import Lease, Mode, Read, Settlement, Taken, clock_s
+from eventlog.outages import OPEN_FULL
 from eventlog.record import id_order
 from workers.delivery.attempt import Runtime
 from workers.drain.reader import MAX_BATCH, MAX_WINDOW, POLL_S, Reader
@@ -32,6 +33,7 @@ _RENEW_S = 2.0
 _PASS_S = 0.5  # how long one slow event may hold the cursor
 _LINGER_S = 0.008
 _SHORT_S = 0.02
+_LEAST_HOLD_S, _LONGEST_HOLD_S = 0.1, 60.0  # of one pair
 
 _log = structlog.get_logger()
 
@@ -48,6 +50,7 @@ class Drain:
         self._window = Window(handler.order)
         self._reader = Reader(self._window, runtime.version, lambda name: handler.model_of(name) is not None)
         self._pending = PendingOutcomes(self._window, self._log, self._wake.set, shared.failures)
+        self._shared = shared
         self._runner = Runner(lease, runtime, shared, self._window, self._pending, self._wake, self._log)
         self._join = partial(reads.join, lease.lane, handler.name, handler.types)
         self._steps = shared.steps
@@ -55,6 +58,8 @@ class Drain:
         self._cur_moved_s = 0.0
         self._warned_full = False
         self._giving = False  # to a process that has fewer pairs
+        self._held = False  # nothing starts here before a time
+        self._hold: tuple[float, str] | None = None  # of this pair alone: seconds, and why
         self._unread = False  # part of what was handed out or is open, which only newer code may judge
 
     @property
@@ -84,6 +89,11 @@ class Drain:
     def give(self) -> None:
         """Stop, so that a process that has fewer pairs of this handler takes over."""
         self._giving = True
+        self._runner.stop()
+
+    def hold(self) -> None:
+        """Stop: the log lets nothing of this handler start before a time."""
+        self._held = True
         self._runner.stop()
 
     async def run(self, grace_s: float) -> None:
@@ -119,12 +129,18 @@ class Drain:
 
         All of it is read before anything starts, so that each event has one Entry and each key its order.
         """
-        window = self._window
+        window, shared = self._window, self._shared
         window.cur = window.pos = taken.cur
         self._cur_moved_s = clock_s()
+        if shared.watch is not None and (taken.tries or taken.back_s is not None):
+            await shared.watch.look()
+        self._runner.tries = taken.tries
+        if taken.back_s is not None:
+            shared.pace.recover(clock_s() - taken.back_s, clock_s())
         if self._reader.first_for_newer([record.event for record in taken.open], taken.newest) is not None:
             self._unread = True  # what is open stays as it is, too
             return
+        self._reader.begin(len(taken.open))
         for record in taken.open:
             window.recall(record)
         handed_out = id_order(taken.runto)
@@ -176,6 +192,9 @@ class Drain:
             await self._rest(now_s + _LINGER_S)
             return False
         count = self._reader.appetite(suspects=self._runner.suspects)
+        if self._reader.full and rest == "sleep":
+            self._hold_pair(self._next_retry_s() - clock_s(), OPEN_FULL)
+            return False
         read = await self._step("work" if rest == "stay" else "sleep", count)
         if read.asleep or self.outdated:
             return read.asleep
@@ -187,6 +206,11 @@ class Drain:
             # Full, or the head of the retries is due by the clock of Redis and not yet by ours.
             await self._rest(min(clock_s() + _RENEW_S, max(self._next_retry_s(), clock_s() + _SHORT_S)))
         return False
+
+    def _hold_pair(self, seconds: float, why: str) -> None:
+        """Give the pair back until it can go on, and hold it: what arrives meanwhile must not wake it."""
+        self._hold = (min(max(seconds, _LEAST_HOLD_S), _LONGEST_HOLD_S), why)
+        self._runner.stop()
 
     def _idle(self) -> bool:
         window, runner = self._window, self._runner
@@ -220,6 +244,8 @@ class Drain:
             mode = "work"  # asleep, the cursor stands at the end of what was read
         if mode == "sleep" and (due_ms := window.next_due_ms()) is not None:
             settlement.wakes_in_ms = max(0, due_ms - now_ms())
+        if mode == "hold" and self._hold is not None:
+            settlement.wakes_in_ms, settlement.held_by = round(self._hold[0] * 1000), self._hold[1]
         read = await self._read_on(settlement, mode, count)
         window.confirm(settled)
         window.marked(marks)
@@ -242,7 +268,9 @@ class Drain:
                 read = await step(settlement, mode, before, count)
         else:
             read = await step(settlement, mode, before, count)
-        if (read.paused or read.changed) and not self._runner.stopping:
+        if read.held:
+            self.hold()
+        elif (read.paused or read.changed) and not self._runner.stopping:
             # What runs may finish. Paused, nothing goes on here; changed, the next take sees all of it.
             self._log.info("lane.released", reason="paused" if read.paused else "changed")
             self.stop()
@@ -279,7 +307,9 @@ class Drain:
         window, stopping = self._window, self._runner.stopping
         before = window.cur
         window.advance()
-        if stopping or len(window) > MAX_WINDOW // 2 or now_s - self._cur_moved_s > _PASS_S:
+        # What is held stays after the cursor, so that `open` does not fill with what nobody tried.
+        is_held = self._held or self._hold is not None
+        if not is_held and (stopping or len(window) > MAX_WINDOW // 2 or now_s - self._cur_moved_s > _PASS_S):
             window.pass_unfinished(stopping=stopping)
         settlement = self._pending.settlement()
         if not len(window) or window.cur != before:
@@ -308,5 +338,5 @@ class Drain:
             elif entry.in_open:
                 window.hand_back(entry)
         window.keep_suspects()
-        mode: Mode = "give" if self._giving else "release"
+        mode: Mode = "hold" if self._hold is not None else "give" if self._giving else "release"
         await self._step("leave" if self._unread else mode, 0)

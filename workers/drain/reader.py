@@ -14,6 +14,7 @@ MAX_WINDOW = 512
 POLL_S = 0.05  # between two reads that found nothing new
 FULL_S = 0.2  # between two looks without room and with nothing running: the next to end wakes the drain
 
+_READS_AGAIN = 0.9  # of the quota; below it a lane that was full reads again
 _QUICK_S, _SLOW_S = 0.05, 0.2  # for a whole batch
 _STAY_PER_OPEN_S, _STAY_AT_MOST_S = 0.001, 10.0  # awake while idle, since coming back reads all of `open`
 
@@ -47,6 +48,10 @@ class Reader:
         self._lingered = False
         self._idle_since_s: float | None = None
 
+    def begin(self, open_count: int) -> None:
+        """Begin with so many records in `open`; a lane that was full needs some room before it reads."""
+        self.full = open_count >= OPEN_QUOTA * _READS_AGAIN
+
     def appetite(self, *, suspects: bool) -> int:
         """How many events there is room for; none where half a batch is still ready.
 
@@ -56,7 +61,7 @@ class Reader:
         window = self._window
         if self.outdated or suspects:
             return 0
-        self.full = window.open_count >= OPEN_QUOTA
+        self.full = window.open_count >= (OPEN_QUOTA * _READS_AGAIN if self.full else OPEN_QUOTA)
         if self.full or len(window) >= MAX_WINDOW or len(window.ready) * 2 > self.batch:
             return 0
         return self.batch

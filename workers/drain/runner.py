@@ -23,6 +23,7 @@ from workers.delivery.outcomes import AttemptTimedOut, Outcome, outcome_of
 from workers.drain.entry import Entry
 from workers.drain.failure_lines import FailureLines
 from workers.drain.pace import Pace
+from workers.drain.service_watch import HandlerWatch
 from workers.drain.settlement import PendingOutcomes
 from workers.drain.steps_at_once import StepsAtOnce
 from workers.drain.turns import Turns
@@ -31,6 +32,7 @@ from workers.once.step import DeliveryRevoked
 from workers.once.steps import Steps
 
 MAX_CRASHES = 3
+MOST_TRIALS = 20  # of events that call nothing, after which the handler goes on
 LOOP_DEPTH = 5
 
 _HOLD_MARGIN_S = 5.0  # on top of an attempt's time, until it has surely said how its steps ended
@@ -76,6 +78,7 @@ class Shared:
         overdue: called when an attempt outlives its time and nothing can end it.
         turns: of the event loop, for all handlers of the process.
         pace: of events that waited long.
+        watch: follows the services that the handler needs; None where nothing does.
         loop_depth: most actions of a chain for one entity.
         failures: log lines of its attempts that failed.
         steps: under way, of all handlers of the process.
@@ -86,6 +89,7 @@ class Shared:
     overdue: Callable[[], None]
     turns: Turns = field(default_factory=Turns)
     pace: Pace = field(default_factory=lambda: Pace(None))
+    watch: HandlerWatch | None = None
     loop_depth: int = LOOP_DEPTH
     failures: FailureLines = field(default_factory=FailureLines)
     steps: StepsAtOnce = field(default_factory=StepsAtOnce)
@@ -101,6 +105,7 @@ class Runner:
     Attributes:
         starting: tasks that have not had their first turn.
         stopping: nothing new starts.
+        tries: one event at a time runs, until one says that what the handler needs is back.
         outlived: events whose attempt is over its time and cannot be ended.
         fault: what ended a task and is no handler's fault.
 
@@ -120,6 +125,7 @@ class Runner:
     ) -> None:
         self.starting = 0
         self.stopping = False
+        self.tries = False
         self.outlived: set[Entry] = set()
         self.fault: BaseException | None = None
         self._lease = lease
@@ -136,6 +142,7 @@ class Runner:
         self._marked = asyncio.Event()
         self._queued = 0  # tasks that wait for a turn of the event loop
         self._paced_until_s = 0.0
+        self._tried = 0
         self._worked_s = self._since_s = 0.0
 
     @property
@@ -164,9 +171,11 @@ class Runner:
             if self._suspect_task is None:
                 self._suspect_task = asyncio.create_task(self._run_suspects())
             return
+        if self.tries and self._tasks:
+            return
         if self._queued or (self._shared.pace.bounds and self._is_paced(clock_s())):
             return
-        tasks = min(at_once, len(self._window.ready) - self.starting)
+        tasks = min(1 if self.tries else at_once, len(self._window.ready) - self.starting)
         for _ in range(tasks):
             if not self._shared.slots.try_take(self._wake):
                 return
@@ -228,6 +237,8 @@ class Runner:
                 if turns.may_go_on(handler, now_s, begun=started):
                     started = True
                     now_s = await self._attempt(self._window.ready.popleft(), now_s)
+                    if self.tries:
+                        return
                 elif started and self._shared.slots.wanted:
                     return  # another lane's turn; ours comes again
                 else:
@@ -307,19 +318,26 @@ class Runner:
         """
         began_ms = now_ms()
         if self._shared.pace.bounds:
-            self._shared.pace.start(began_ms - entry.event.received_at_ms)
+            self._shared.pace.start(began_ms - entry.event.received_at_ms, now_s)
         if not self._window.running:
             self._since_s = now_s
         self._window.begin(entry, began_ms)
+        watch = self._shared.watch
+        age_s = (began_ms - entry.first_ms) / 1000
+        if age_s and watch is not None:
+            age_s -= watch.lost_s(entry.first_ms, began_ms)
         attempt = Attempt(
             event=entry.event,
             number=entry.attempts + 1,
-            age_s=(began_ms - entry.first_ms) / 1000,
+            age_s=age_s,
             allowed=lambda: self._lease.alive,
             overdue=lambda: self._outlives(entry),
             steps=lambda: self._steps(entry),
             replayed=entry.replayed,
+            watch=watch,
         )
+        if entry.log:
+            attempt.earlier, attempt.began_ms = entry.log, began_ms
         try:
             outcome = await run(self._runtime, attempt)
         except asyncio.CancelledError:
@@ -336,7 +354,20 @@ class Runner:
         if outcome.kind != "done" or attempt.actions or entry.log:
             self._window.note(entry, outcome.note(began_ms, attempt.actions))
         self._pending.finish(entry, outcome)
+        if self.tries:
+            await self._conclude_trial(attempt, outcome)
         return now_s
+
+    async def _conclude_trial(self, attempt: Attempt, outcome: Outcome) -> None:
+        """After an event that tried: go on with all others, or with one more if this one did not say enough."""
+        watch = self._shared.watch
+        if watch is None or attempt.failed:
+            return  # its report holds the handler for longer
+        self._tried += 1
+        if attempt.answered or self._tried >= MOST_TRIALS or (outcome.kind == "done" and watch.is_by_authors):
+            self.tries = False
+            await watch.passed()
+            self._shared.pace.recover(clock_s(), clock_s())
 
     def _steps(self, entry: Entry) -> Steps:
         guard = LoopGuard(

@@ -77,7 +77,7 @@ class PendingOutcomes:
         window.conclude(entry, outcome.detail or outcome.reason, spent=spent)
         if retried:
             wait_ms = round(outcome.delay_s * 1000)
-            window.retry(entry, self._now_ms() + wait_ms, wait_ms)
+            window.retry(entry, self._now_ms() + wait_ms, wait_ms, parks=not outcome.held)
             self._stats["retried"] += 1
             if outcome.reason == LOOP_GUARD:
                 self._stats[LOOP_GUARD] += 1

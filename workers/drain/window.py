@@ -198,11 +198,12 @@ class Window:
         entry.suspect = False
         entry.attempts += spent
 
-    def retry(self, entry: Entry, due_ms: int, wait_ms: int | None = None) -> None:
+    def retry(self, entry: Entry, due_ms: int, wait_ms: int | None = None, *, parks: bool = True) -> None:
         """It runs again later, and what is tied to it waits.
 
         Args:
             wait_ms: how long that is from now.
+            parks: put what waits into `open`, so that the cursor can go on.
         """
         entry.crashes = 0  # it ran to an end and no worker died
         entry.wait_ms = wait_ms
@@ -214,7 +215,7 @@ class Window:
         if self._order == "latest":
             self._keep_newest(queue)
             return
-        for later in queue:
+        for later in queue if parks else ():
             if not later.in_open:
                 self.park(later)
 

@@ -19,12 +19,13 @@ from ampeco.errors import (
     NotSupported,
     RateLimited,
     RequestRefused,
+    ServerFault,
 )
 from ampeco.operations import operation_named
 from ampeco.wire import WireRequest
 from eventlog.step_ledger import Scope
 from handlers.context import OnUncertain, Per
-from handlers.outcomes import GiveUp, Retry, Skip
+from handlers.outcomes import GiveUp, Retry, Skip, Unavailable
 
 
 class DeliveryRevoked(BaseException):
@@ -45,10 +46,13 @@ NOTHING_HAPPENED = (
     FieldMisfit,  # arguments are read before the call
     Skip,
     Retry,
+    Unavailable,
     GiveUp,
     DeliveryRevoked,
 )
 """Errors that say that a call had no effect."""
+
+_NOT_NOW = 503  # with a pause to wait, AMPECO says that it did not carry the request out
 
 
 @dataclass(eq=False, slots=True)
@@ -133,8 +137,9 @@ def noted() -> Iterator[None]:
     before, step.happened = step.happened, True
     try:
         yield
-    except NOTHING_HAPPENED:
-        step.happened = before
+    except BaseException as error:
+        if _is_certain(error):
+            step.happened = before
         raise
 
 
@@ -147,4 +152,15 @@ def _says_nothing_happened(error: BaseException) -> bool:
             operation = None
         if operation is not None and operation.kind == "read":
             return True
+    return _is_certain(error)
+
+
+def _is_certain(error: BaseException) -> bool:
+    """Return whether an error of a request says that it was not carried out."""
+    kind = type(error)
+    if issubclass(kind, ServerFault):
+        try:
+            return error.status == _NOT_NOW and error.retry_after_s is not None  # type: ignore[attr-defined]
+        except BaseException:  # noqa: BLE001 - a class of the author's that has none, or raises
+            return False
     return issubclass(kind, NOTHING_HAPPENED)

@@ -73,6 +73,7 @@ class Steps:
         self._loop = loop
         self._guard = guard
         self._automatic: set[str] = set()
+        self._called: set[tuple[str, str]] = set()  # scope and name of each named step of this run
         self._used = False
 
     # In the event loop
@@ -189,6 +190,13 @@ class Steps:
             scope = Scope(self._key, lasting=True)
         else:
             raise StepRefused("step-without-key", f'step {name!r} is per="entity", and this event has none')
+        if (scope.name, name) in self._called:
+            raise StepRefused(
+                "step-repeated",
+                f"step {name!r} is used a second time in one run, and would get the result of the first; "
+                "give each call a name of its own",
+            )
+        self._called.add((scope.name, name))
         return Step(name, scope, on_uncertain, returns, automatic=False)
 
     def _action(self, request: WireRequest) -> Step | None:
@@ -230,6 +238,7 @@ class Steps:
         """Record what an error means; True when the delivery ends because the outcome is unknown."""
         if not step.may_have_happened(error):
             self._automatic.discard(step.name)
+            self._called.discard((step.scope.name, step.name))
             await self._ledger.clear(step.scope, step.name, step.nonce)
             return False
         await self._ledger.doubt(step.scope, step.name, step.nonce)

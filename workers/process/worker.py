@@ -27,6 +27,7 @@ from eventlog.connection.connect import connect, end_tasks
 from eventlog.housekeeping import tick_forever
 from eventlog.internal import HANDLER_FAULTY, internal_event
 from eventlog.log import EventLog
+from eventlog.outages import Outages
 from eventlog.readiness import ready_to_drain
 from eventlog.registry import Declaration, declared
 from eventlog.schedule import recompute
@@ -37,6 +38,7 @@ from workers.config import WorkerConfig
 from workers.delivery.runtimes import Runtimes, configured
 from workers.drain.dispatcher import Dispatcher
 from workers.process.deadline import Deadline, grace_s
+from workers.process.prober import asker, probe_forever
 from workers.process.rq_loop import Serving, back_off_s
 from workers.process.supervisor import Child, ChildThread
 
@@ -220,6 +222,7 @@ class WorkerProcess:
             asyncio.create_task(dispatcher.look_forever()),
             asyncio.create_task(self._declare_forever(log)),
             asyncio.create_task(runtimes.follow_token()),
+            asyncio.create_task(probe_forever(log, dispatcher.services, Outages(log), asker(self._config))),
             asyncio.create_task(_recycle_when_asked(dispatcher)),
         ]
         waker.wake([self._config.queue])

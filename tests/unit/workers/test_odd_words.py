@@ -16,7 +16,7 @@ from eventlog.history import Settled, decode, encode
 from eventlog.record import DeadLetter, OpenRecord, StoredEvent, decode_open, encode_open
 from eventlog.step_ledger import Scope
 from eventlog.text import REASON_CHARS
-from handlers import GiveUp, Retry, Skip
+from handlers import GiveUp, Retry, Skip, Unavailable
 from handlers.declaration import Handler
 from handlers.outcomes import LONGEST_WAIT_S
 from workers.delivery.outcomes import AttemptTimedOut, Outcome, PayloadMismatch, outcome_of
@@ -47,14 +47,14 @@ ODD_VALUES: list[Any] = [
     type("Truth", (), {"__bool__": raising})(),
 ]  # fmt: skip
 CAUSES = ("itself", "wild", "misfit")
-NAMES = ("reason", "slug", "after_s", "counts", "retry_after_s", "operation", "field", "args")
+NAMES = ("reason", "slug", "after_s", "counts", "retry_after_s", "operation", "field", "args", "dependency")
 TRICKS = (
     "__str__", "__repr__", "__eq__", "__hash__", "__bool__", "__class__", "__cause__", "__context__",
     "__traceback__", "__dict__", "__getattribute__", "__reduce__", "exceptions", "__notes__", *NAMES,
 )  # fmt: skip
 BASES: list[type[BaseException]] = [
-    Skip, Retry, GiveUp, RateLimited, NotSupported, FieldMisfit, PayloadMismatch, AttemptTimedOut, MemoryError,
-    ValueError, OSError, KeyboardInterrupt, SystemExit, GeneratorExit, StopIteration, StopAsyncIteration,
+    Skip, Retry, GiveUp, Unavailable, RateLimited, NotSupported, FieldMisfit, PayloadMismatch, AttemptTimedOut,
+    MemoryError, ValueError, OSError, KeyboardInterrupt, SystemExit, GeneratorExit, StopIteration, StopAsyncIteration,
     asyncio.CancelledError, BaseException, DeliveryRevoked,
 ]  # fmt: skip
 
@@ -167,9 +167,9 @@ def changed(error: Exception, **values: Any) -> Exception:
         (KeyboardInterrupt(), "retry", "error", "KeyboardInterrupt"),
         (ExceptionGroup("g", [GiveUp("no card"), ValueError()]), "dead", "gave-up", "no card"),
         (ExceptionGroup("g", [Skip("not mine")]), "skipped", "skipped", "not mine"),
-        (ExceptionGroup("g", [Skip("not mine"), KeyError()]), "retry", "error", "KeyError"),
+        (ExceptionGroup("g", [Skip("not mine"), OSError()]), "retry", "error", "OSError"),
         (ExceptionGroup("g", [ValueError(), Retry("busy")]), "retry", "retry-asked", "busy"),
-        (ExceptionGroup("g", [Retry("early", counts=False), KeyError()]), "retry", "error", "KeyError"),
+        (ExceptionGroup("g", [Retry("early", counts=False), OSError()]), "retry", "error", "OSError"),
         (ExceptionGroup("g", [Retry("early", counts=False), Skip("x")]), "retry", "not-yet", "early"),
         (ExceptionGroup("g", [ExceptionGroup("h", [OSError()])]), "retry", "error", "OSError"),
     ],
@@ -179,6 +179,13 @@ def test_what_can_be_understood_is(said, kind, reason, detail):
     assert (outcome.kind, outcome.reason, outcome.detail) == (kind, reason, detail)
 
 
+@pytest.mark.parametrize("base", [RateLimited, Unavailable])
+def test_a_pause_of_others_that_cannot_be_read_is_left_to_the_policy(base):
+    odd = type("Odd", (base,), {"__init__": lambda self: None})
+    outcome = outcome_of(odd(), HANDLER, attempt=3, age_s=0.0, uniform=lambda low, high: high)
+    assert (outcome.kind, outcome.counts, outcome.delay_s) == ("retry", False, 1.0)
+
+
 @pytest.mark.parametrize(
     ("after_s", "delay_s", "says"),
     [
@@ -186,11 +193,11 @@ def test_what_can_be_understood_is(said, kind, reason, detail):
         (1e9, LONGEST_WAIT_S, "more than 30 days"),
         (10**400, LONGEST_WAIT_S, "more than 30 days"),
         (-3.5, 0.0, "after_s is negative, so it is 0"),
-        (math.nan, 2.0, "after_s is NaN"),
-        ("60", 2.0, "after_s is no number of seconds but of the type str"),
-        (True, 2.0, "of the type bool"),
+        (math.nan, 1.0, "after_s is NaN"),
+        ("60", 1.0, "after_s is no number of seconds but of the type str"),
+        (True, 1.0, "of the type bool"),
         (60, 60.0, ""),
-        (None, 2.0, ""),
+        (None, 1.0, ""),
     ],
 )
 def test_a_wait_that_is_none_is_bounded_and_named(after_s, delay_s, says):

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampeco.errors import ChargePointRefused, FieldMisfit, NotFound, NotSupported, RateLimited
-from handlers import GiveUp, Retry, Skip
+from ampeco.errors import ChargePointRefused, FieldMisfit, NotFound, NotSupported, RateLimited, ServerFault
+from eventlog.record import AttemptNote
+from handlers import GiveUp, Retry, Skip, Unavailable
 from handlers.declaration import NOT_YET_FOR_S, Backoff, Handler
 from handlers.outcomes import CallNotDeclared
 from workers.delivery.outcomes import AttemptTimedOut, PayloadMismatch, delay_s, outcome_of, where
@@ -19,7 +20,13 @@ def longest(_: float, high: float) -> float:
     return high
 
 
-def decide(error: Exception | None, *, attempt: int = 1, max_attempts: int = 3, age_s: float = 0.0):
+def shortest(low: float, _: float) -> float:
+    return low
+
+
+def decide(
+    error: BaseException | None, *, attempt: int = 1, max_attempts: int | None = 3, age_s: float = 0.0
+):
     handler = Handler("h", print, {}, max_attempts=max_attempts)
     return outcome_of(error, handler, attempt=attempt, age_s=age_s, uniform=longest)
 
@@ -46,7 +53,10 @@ def decide(error: Exception | None, *, attempt: int = 1, max_attempts: int = 3, 
         (Retry("x", counts=False, after_s=900), "retry", "not-yet", 900),
         (AttemptTimedOut(), "retry", "timed-out", BASE_S),
         (MemoryError(), "retry", "out-of-memory", BASE_S),
-        (RateLimited("op", 429, "slow down", retry_after_s=42.0), "retry", "rate-limited", 42),
+        (RateLimited("op", 429, "slow down", retry_after_s=42.0), "retry", "rate-limited", 52.5),
+        (Unavailable("billing"), "retry", "unavailable", BASE_S),
+        (Unavailable("billing", retry_after_s=8), "retry", "unavailable", 10),
+        (KeyError("personal data"), "retry", "code-error", BASE_S),
         (NotFound("op", 404, "gone"), "retry", "error", BASE_S),
         (ChargePointRefused("op", 406, "rejected"), "retry", "error", BASE_S),
         (NotSupported("op", 501, ""), "dead", "not-supported", 0),
@@ -59,7 +69,7 @@ def test_each_ending_has_one_outcome(error, kind, reason, delay):
     assert "personal data" not in repr(outcome)
 
 
-@pytest.mark.parametrize("error", [ValueError(), Retry("x"), AttemptTimedOut(), RateLimited("op", 429, "m")])
+@pytest.mark.parametrize("error", [ValueError(), Retry("x"), AttemptTimedOut(), TypeError()])
 def test_the_last_attempt_that_counts_is_the_end(error):
     assert decide(error, attempt=3).reason == "attempts-exhausted"
     assert decide(error, attempt=3).kind == "dead"
@@ -76,18 +86,104 @@ def test_a_call_that_our_own_budget_refused_spends_no_attempt():
     spent = RateLimited("resources.users.read", None, "our own rate budget is spent", retry_after_s=7.0)
     outcome = decide(spent, attempt=99)
     assert (outcome.kind, outcome.reason, outcome.detail) == ("retry", "rate-limited", "resources.users.read")
-    assert (outcome.counts, outcome.delay_s) == (False, 7)
-    assert decide(spent, age_s=NOT_YET_FOR_S + 1).reason == "too-early-for-too-long"
+    assert (outcome.counts, outcome.delay_s) == (False, 8.75)
+    assert decide(spent, age_s=NOT_YET_FOR_S + 1).reason == "rate-limited-for-too-long"
 
 
-@pytest.mark.parametrize("age_s", [0.0, 900.0, 999.0, 1000.0, 5000.0])
+@pytest.mark.parametrize("age_s", [0.0, 900.0, 999.0, 1000.0])
 @pytest.mark.parametrize("asked_s", [0.0, 60.0, 1e9])
-def test_nobody_waits_longer_for_ampeco_than_the_handler_has_patience(asked_s, age_s):
-    handler = Handler("h", print, {}, backoff=Backoff(7.0, 70.0), not_yet_for_s=1000.0)
-    limited = RateLimited("op", 429, "", retry_after_s=asked_s)
-    outcome = outcome_of(limited, handler, attempt=1, age_s=age_s, uniform=longest)
-    assert outcome.kind == "retry"
-    assert outcome.delay_s == min(asked_s, max(1000.0 - age_s, 7.0))
+@pytest.mark.parametrize(
+    "make",
+    [lambda s: RateLimited("op", 429, "", retry_after_s=s), lambda s: Unavailable("b", retry_after_s=s)],
+)
+def test_nobody_waits_longer_for_others_than_the_handler_has_patience(make, asked_s, age_s):
+    handler = Handler("h", print, {}, backoff=Backoff(7.0, 70.0), not_yet_for_s=1000.0, max_attempts=1)
+    outcome = outcome_of(make(asked_s), handler, attempt=1, age_s=age_s, uniform=longest)
+    assert (outcome.kind, outcome.counts) == ("retry", False)
+    asked_s = min(asked_s, 30 * 86_400.0)
+    assert outcome.delay_s == min(asked_s + max(asked_s / 4, 7.0), max(1000.0 - age_s, 7.0))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RateLimited("op", 429, ""), "rate-limited-for-too-long"),
+        (Unavailable("b"), "unavailable-for-too-long"),
+    ],
+)
+def test_what_others_hold_up_ends_with_the_patience_of_the_handler(error, reason):
+    assert decide(error, age_s=NOT_YET_FOR_S + 1).reason == reason
+
+
+@pytest.mark.parametrize("error", [RateLimited("op", 429, ""), Unavailable("billing")])
+def test_pauses_that_nobody_named_grow_although_no_attempt_is_spent(error):
+    reason = decide(error).reason
+    earlier = [AttemptNote(1, "error"), *[AttemptNote(n, reason) for n in (2, 3, 4)]]
+    said = outcome_of(error, Handler("h", print, {}), attempt=1, age_s=0, uniform=longest, earlier=earlier)
+    assert said.delay_s == 8 * BASE_S
+
+
+def test_an_asked_pause_never_ends_early_and_not_for_all_at_once():
+    limited, handler = RateLimited("op", 429, "", retry_after_s=40.0), Handler("h", print, {})
+    least = outcome_of(limited, handler, attempt=1, age_s=0, uniform=shortest).delay_s
+    most = outcome_of(limited, handler, attempt=1, age_s=0, uniform=longest).delay_s
+    assert (least, most) == (40.0, 50.0)
+
+
+def test_the_default_policy_lasts_a_day_and_has_no_limit_of_attempts():
+    error = ServerFault("op", 500, "")
+    assert decide(error, attempt=10_000, max_attempts=None, age_s=86_399.0).kind == "retry"
+    last = decide(error, attempt=60, max_attempts=None, age_s=86_400.0)
+    assert (last.kind, last.reason, last.detail) == ("dead", "retried-too-long", "ServerFault")
+
+
+def test_the_pauses_of_the_default_policy_are_short_at_first_and_half_an_hour_at_most():
+    waits = [decide(ValueError(), attempt=n, max_attempts=None).delay_s for n in range(1, 14)]
+    assert waits[:3] == [1.0, 2.0, 4.0]
+    assert waits[-2:] == [1_800.0, 1_800.0]
+
+
+def test_the_last_attempt_comes_when_the_handler_gives_up():
+    assert decide(ValueError(), attempt=60, max_attempts=None, age_s=86_000.0).delay_s == 400.0
+
+
+def test_equal_jitter_keeps_half_of_each_pause():
+    backoff = Backoff(base_s=8.0, cap_s=60.0)
+    assert (delay_s(1, backoff, shortest), delay_s(1, backoff, longest)) == (4.0, 8.0)
+
+
+@pytest.mark.parametrize("error", [TypeError(), AttributeError(), KeyError(), NameError(), AssertionError()])
+def test_an_error_that_is_surely_the_authors_is_dead_after_ten_minutes(error):
+    def after(seconds: float):
+        earlier = [AttemptNote(0, "error"), *[AttemptNote(1_000 * n, "code-error") for n in (1_000, 1_300)]]
+        began_ms = round(1_000_000 + seconds * 1_000)
+        handler = Handler("h", print, {})
+        return outcome_of(
+            error, handler, attempt=9, age_s=5_000.0, uniform=longest, earlier=earlier, began_ms=began_ms
+        )
+
+    assert (after(300.0).kind, after(300.0).delay_s) == ("retry", 256.0)
+    assert after(590.0).delay_s == 10.0
+    assert (after(600.0).kind, after(600.0).reason, after(600.0).detail) == (
+        "dead",
+        "code-error",
+        type(error).__name__,
+    )
+
+
+def test_a_code_error_after_other_failures_begins_its_ten_minutes():
+    """A delivery that failed for hours by itself is not lost to the first fault of a new release."""
+    earlier = [AttemptNote(0, "code-error"), AttemptNote(1, "error", "ServerFault")]
+    said = outcome_of(
+        KeyError(),
+        Handler("h", print, {}),
+        attempt=9,
+        age_s=80_000.0,
+        uniform=longest,
+        earlier=earlier,
+        began_ms=10**10,
+    )
+    assert said.kind == "retry"
 
 
 def test_the_last_not_yet_comes_when_the_handler_gives_up():
@@ -154,7 +250,7 @@ def test_where_it_failed_can_be_written_down_whatever_the_file_is_called():
 
 
 def test_a_misfit_is_found_behind_the_errors_that_were_raised_from_it():
-    outer, inner = ValueError(), KeyError()
+    outer, inner = ValueError(), OSError()
     outer.__cause__, inner.__cause__ = inner, FieldMisfit("session.energy")
     assert (decide(outer).reason, decide(outer).detail) == ("payload-mismatch", "session.energy")
     inner.__cause__ = outer  # a ring holds none

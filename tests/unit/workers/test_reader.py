@@ -91,6 +91,15 @@ def test_nothing_is_read_while_open_is_full_and_the_drain_can_say_so():
     assert (appetite(r), r.full) == (0, True)
 
 
+def test_a_lane_that_was_full_reads_again_when_there_is_some_room():
+    r = reader(open_count=OPEN_QUOTA - 1)
+    r.begin(OPEN_QUOTA - 1)
+    assert (appetite(r), r.full) == (0, True)
+    r = reader(open_count=OPEN_QUOTA * 9 // 10 - 1)
+    r.full = True
+    assert (appetite(r), r.full) == (FIRST_BATCH, False)
+
+
 def test_nothing_is_read_while_suspects_run():
     assert reader().appetite(suspects=True) == 0
 

@@ -1,0 +1,70 @@
+"""What attempts say about the services that their handler needs: AMPECO, and what authors name with `Unavailable`.
+
+It decides what counts as a failure of AMPECO. What failures mean for other events is decided behind `Watch`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from eventlog.outages import AMPECO, OTHERS
+
+if TYPE_CHECKING:
+    from workers.delivery.attempt import Attempt
+    from workers.delivery.outcomes import Outcome
+
+_FAILURES = ("not-sent", "no-answer", "server-fault")  # reasons of errors
+
+
+class Watch(Protocol):
+    """Follows the services of one handler. `answered` and `failed` may be called in any thread.
+
+    Attributes:
+        alert: failures of something that this handler needs are counted now.
+    """
+
+    alert: bool
+
+    def refusal(self) -> str | None:
+        """Say why AMPECO is not called now; None when it is."""
+
+    def answered(self) -> None:
+        """AMPECO did what was asked of it, or refused it."""
+
+    def went_well(self) -> None:
+        """An event was handled, so what its author calls unavailable is not."""
+
+    def failed(self, service: str, key: str, why: str, asked_s: float | None = None) -> None:
+        """A service did not do what was asked of it."""
+
+    async def judged(self, service: str, outcome: Outcome, *, refused: bool) -> Outcome:
+        """Return what becomes of an attempt that failed on a service, once all reports of it have arrived.
+
+        Args:
+            refused: by `refusal`.
+        """
+
+
+def failure_of(outcome: str, status: int | None) -> str | None:
+    """Say how AMPECO failed; None when it answered.
+
+    Args:
+        outcome: as a gate gets it: `ok`, or the reason of an error.
+    """
+    if status == 429 and outcome == "rate-limited":
+        return "429"
+    if outcome in _FAILURES:
+        return outcome if status is None else str(status)
+    return None
+
+
+async def judged(watch: Watch, attempt: Attempt, outcome: Outcome) -> Outcome:
+    """Return what becomes of an attempt, if it failed on a service. Notes which one in the attempt."""
+    event = attempt.event
+    if outcome.dependency:
+        attempt.failed = OTHERS + outcome.dependency
+        watch.failed(attempt.failed, event.key or event.event_id, "unavailable", outcome.asked_s)
+    elif attempt.cut and outcome.reason == "timed-out":  # the time limit was shorter than that of the client
+        attempt.failed = AMPECO
+        watch.failed(AMPECO, event.key or event.event_id, "no-answer")
+    return await watch.judged(attempt.failed, outcome, refused=attempt.refused) if attempt.failed else outcome

@@ -1,0 +1,82 @@
+"""Asks AMPECO whether it is back, while it is away: one cheap read of our own, by one elected worker with a token.
+
+No handler's action is used for this: it might be carried out, and nobody would know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from redis.exceptions import RedisError
+
+from ampeco.client import AsyncClient
+from ampeco.errors import ApiError
+from ampeco.repeating import RetryPolicy
+from eventlog.log import EventLog
+from eventlog.outages import AMPECO, Outages
+from eventlog.schedule import elect_sooner, elected
+from workers.config import WorkerConfig
+from workers.delivery.service import failure_of
+from workers.drain.service_watch import ServiceWatch
+
+LOOK_S = 0.25
+_ONE_PAGE = "/public-api/notifications/v2.0"  # our own notification subscriptions
+_PHASE_S, _ANSWER_S = 5.0, 10.0  # less than Rules.probe_s together
+
+
+class Answer(NamedTuple):
+    """What a probe came to.
+
+    Attributes:
+        why: how AMPECO failed; None when it answered, also with a refusal.
+        asked_s: the pause that it asked for.
+    """
+
+    why: str | None
+    asked_s: float | None = None
+
+
+def asker(config: WorkerConfig) -> Callable[[], Awaitable[Answer | None]]:
+    """Return what makes one probe; its answer is None without a tenant or a token."""
+
+    async def ask() -> Answer | None:
+        token = config.api_token()
+        if config.tenant_url is None or token is None:
+            return None
+        once = RetryPolicy(attempts=1)
+        client = AsyncClient(config.tenant_url, token, timeout_s=_PHASE_S, answer_s=_ANSWER_S, retry=once)
+        async with client:
+            return await asked(client)
+
+    return ask
+
+
+async def asked(client: AsyncClient) -> Answer:
+    """Make one probe."""
+    try:
+        await client.call("GET", _ONE_PAGE, query={"per_page": 1})
+    except ApiError as error:
+        return Answer(failure_of(error.reason, error.status), error.retry_after_s)
+    return Answer(None)
+
+
+async def probe_forever(
+    log: EventLog, services: ServiceWatch, outages: Outages, ask: Callable[[], Awaitable[Answer | None]]
+) -> None:
+    """Probe AMPECO whenever that is due, if this process is elected."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        if not services.probe_is_due:
+            continue
+        with contextlib.suppress(RedisError, OSError):
+            if not await elected(log, outages.rules.probe_s, "prober"):
+                await services.look()
+                continue
+            answer = await ask()
+            if answer is not None:  # else the term ends, and another process may have a token
+                await outages.probed(AMPECO, answer.why, asked_s=answer.asked_s)
+                await elect_sooner(log, 0.001, "prober")
+            await services.look()
