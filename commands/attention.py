@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from commands.explain_text import gap_words
+from commands.outage_words import away_words
 from commands.spans import counted
 from eventlog.clock import rfc3339
 
@@ -76,6 +77,8 @@ def _of_handlers(found: Overview) -> Iterator[str]:
             yield f"{name} is paused{reason}: `handlers resume {name}` when that is over"
         elif not handler.isolation and not found.served_by(name) and (handler.waiting or handler.open):
             yield f"no live worker serves {name}: start one with its plugin, or `handlers retire {name}`"
+        elif name in found.away:
+            yield f"{name} is held: {away_words(found.away[name])}"
         elif handler.oldest_age_s is not None and handler.oldest_age_s > _OLD_S:
             yield f"{name} has an event that waits for {handler.oldest_age_s / 60:.0f} minutes: `explain` says why"
         if handler.dead:

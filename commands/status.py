@@ -9,6 +9,7 @@ import click
 from commands import options, prepare
 from commands.attention import needs
 from commands.options import on_log
+from commands.outage_words import away_document
 from commands.output import print_fields, print_json, print_line, print_table
 from commands.spans import counted, span
 from eventlog.clock import rfc3339
@@ -140,6 +141,7 @@ def _handler_document(found: Overview, handler: HandlerPosition) -> dict[str, An
         "dead": handler.dead,
         "per_s": round(found.per_s(handler.name), 1),
         "served_by": found.served_by(handler.name),
+        "away": away_document(found.away.get(handler.name)),
         "paused": None if pause is None else {"since": rfc3339(pause.since_ms), "reason": pause.reason},
     }
 
@@ -149,6 +151,8 @@ def _cells(found: Overview, handler: HandlerPosition) -> tuple[object, ...]:
     state = "paused" if handler.name in found.paused else "running" if served else "not served"
     if handler.isolation and state == "not served":
         state = "isolated"
+    if state == "running" and handler.name in found.away:
+        state = "held"
     return (
         handler.name,
         state,

@@ -11,6 +11,7 @@ from eventlog.inspection.last_events import newest_at_ms
 from eventlog.inspection.server_facts import ServerFacts, server_facts
 from eventlog.log import EventLog
 from eventlog.operation.handlers import Pause, pauses
+from eventlog.outages import Away, known_outages
 from eventlog.ownership import recorded
 from eventlog.presence import Process, present
 from eventlog.rates import Sample, samples
@@ -35,6 +36,7 @@ class Overview:
         samples: totals of the last hour, the last ones of now.
         receivers: names of the receivers that can write, as their beats say.
         retrying: by handler, how many events wait for their next attempt.
+        away: by handler that is held, what it needs and is away.
         gaps: all that are recorded, the oldest first.
         refused: requests that the endpoint refused within a day, by reason.
         quarantined: bodies in quarantine now.
@@ -52,6 +54,7 @@ class Overview:
     handlers: Sequence[HandlerPosition]
     retrying: Mapping[str, int]
     paused: Mapping[str, Pause]
+    away: Mapping[str, Away]
     gaps: Sequence[Gap]
     refused: Mapping[str, int]
     quarantined: int
@@ -90,6 +93,7 @@ async def overview(log: EventLog) -> Overview:
         handlers=handlers,
         retrying=await _retrying(log, [one.name for one in handlers]),
         paused=await pauses(log),
+        away=(await known_outages(log)).away,
         gaps=await recorded_gaps(log),
         refused=await refused_between(log, now_ms - KEEP_HOURS * HOUR_MS, now_ms),
         quarantined=await log.redis.xlen(log.key("quarantine")),
