@@ -16,6 +16,8 @@ from eventlog.clock import now_ms
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.log import EventLog, Unreadable
 from eventlog.operation.handlers import pause
+from eventlog.outages import AMPECO, Outages, Rules
+from eventlog.presence import Part, beat
 from eventlog.rates import KEPT_MINUTES, Sample, note_totals, per_minute, samples
 from eventlog.registry import Declaration
 from eventlog.replicas import Replica, publish
@@ -156,6 +158,20 @@ def test_the_registration_is_what_ampeco_confirmed(valkey, prefix, cli) -> None:
     on_log(valkey, prefix, remove)
     assert "removed on request" in cli("status")[1]
     assert any("registration apply" in line for line in cli.json("status")["needs_attention"])
+
+
+def test_a_handler_that_waits_for_ampeco_is_held(valkey, prefix, cli) -> None:
+    async def fill(log: EventLog) -> None:
+        await log.declare([Declaration("h", "v1", ("a",), "default", "none", "now")])
+        await beat(log, "default", "host:1:x", 0, {"h": Part()}, {"h": "v1"})
+        verdict = await Outages(log, Rules(first_s=60.0)).failed(AMPECO, "h", "500", list("abcde"))
+        assert verdict.is_away
+
+    on_log(valkey, prefix, fill)
+    seen = cli.json("status")
+    assert seen["handlers"][0]["away"]["service"] == "ampeco"
+    assert any("h is held: AMPECO has answered 500 since" in line for line in seen["needs_attention"])
+    assert re.search(r"^h +held ", cli("status")[1], re.MULTILINE)
 
 
 def test_an_empty_log_has_a_screen(cli) -> None:
