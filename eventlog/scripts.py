@@ -98,6 +98,7 @@ class Scripts:
         self.lost = bound("lost")
         self.match = bound("match")
         self.note = bound("note")
+        self.open_gap = bound("open_gap")
         self.outage = bound("outage")
         self.pause = bound("pause")
         self.present = bound("present")

@@ -37,7 +37,7 @@ from eventlog.wakeups import Waker
 from receiver import descriptors
 from receiver.access import Clients, make_reconciler
 from receiver.app import create_admin_app, create_app
-from receiver.backfill import Backfill
+from receiver.backfill import Backfill, Pace
 from receiver.claim import rules_of
 from receiver.connections import Connections, limits_of
 from receiver.endpoint import WebhookEndpoint
@@ -339,7 +339,8 @@ class Receiver:
     def _make_backfill_client(self, settings: Settings) -> AsyncClient | None:
         if not settings.backfill or settings.tenant_url is None or settings.api_token is None:
             return None
-        client = AsyncClient(settings.tenant_url, settings.api_token.get_secret_value(), budget=self._budget)
+        token = settings.api_token.get_secret_value()
+        client = AsyncClient(settings.tenant_url, token, budget=Pace(self._budget))
         self._clients.add(client)
         return client
 
