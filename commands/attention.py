@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from commands.explain_text import gap_words
+from commands.spans import counted
 
 if TYPE_CHECKING:
     from eventlog.inspection.overview import Overview
@@ -46,7 +47,8 @@ def _of_the_endpoint(found: Overview) -> Iterator[str]:
         elif not gap.is_final and gap.state == "open" and _LONG_OPEN_MS < age_ms < _DAY_MS:
             yield f"{gap_words(gap)}, and that is not settled: `gaps list` says what it waits for"
     if found.quarantined:
-        yield f"{found.quarantined:,} bodies are in quarantine: `quarantine list` shows why; then `quarantine retry`"
+        bodies = counted(found.quarantined, "body", "bodies")
+        yield f"in quarantine: {bodies}; `quarantine list` shows why, then `quarantine retry`"
 
 
 def _of_handlers(found: Overview) -> Iterator[str]:
@@ -63,4 +65,4 @@ def _of_handlers(found: Overview) -> Iterator[str]:
         elif handler.oldest_age_s is not None and handler.oldest_age_s > _OLD_S:
             yield f"{name} has an event that waits for {handler.oldest_age_s / 60:.0f} minutes: `explain` says why"
         if handler.dead:
-            yield f"{name} has {handler.dead:,} dead letters: `dead list --handler {name}`"
+            yield f"{name} has {counted(handler.dead, 'dead letter')}: `dead list --handler {name}`"

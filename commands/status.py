@@ -10,7 +10,7 @@ from commands import options, prepare
 from commands.attention import needs
 from commands.options import on_log
 from commands.output import print_fields, print_json, print_line, print_table
-from commands.spans import span
+from commands.spans import counted, span
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def fields(found: Overview) -> dict[str, object]:
         ]
         or "none alive",
         "gaps": _gaps(found),
-        "quarantine": f"{found.quarantined:,} bodies",
+        "quarantine": counted(found.quarantined, "body", "bodies"),
         "redis": _redis(found),
         "log": _log(found),
     }
@@ -180,7 +180,9 @@ def _registration(found: Overview) -> str:
         return "none is recorded"
     key_id = found.subscription.get("key_id")
     signed = f", signed with key {key_id}" if key_id else ""
-    return f"subscription {found.subscription.get('id', '?')} with {len(_types(found))} types{signed}"
+    return (
+        f"subscription {found.subscription.get('id', '?')} with {counted(len(_types(found)), 'type')}{signed}"
+    )
 
 
 def _last_event(found: Overview) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from eventlog.clock import rfc3339
 from eventlog.gap_records import NO_RECEIVER, record_gap
+from eventlog.internal import DOOR, GAP_OPENED, internal_event
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
 
 ALIVE_MS = 5_000  # receivers beat once a second
+OPENED_AFTER_MS = 10_000  # so that a quick restart of all receivers is no news
 
 
 class Hole(NamedTuple):
@@ -43,6 +46,25 @@ async def close_gap(
         The event's id and the queues to wake, or None when another replica closed this gap.
     """
     return await record_gap(log, replica, NO_RECEIVER, hole.from_ms, hole.to_ms, types, callback_url)
+
+
+async def open_gap(log: EventLog, *, after_ms: int = OPENED_AFTER_MS) -> list[str]:
+    """Append `receiver.gap.opened`, once, when no receiver has been open for so long; return the queues to wake.
+
+    Housekeeping asks, so workers notice it too. `close_gap` ends what this begins.
+    """
+    last = await log.scripts.open_gap(args=[log.prefix, after_ms, ""])
+    if last is None:
+        return []
+    types = await log.redis.hget(log.key("subscription"), "types")
+    fields = {
+        "reason": NO_RECEIVER,
+        "from": rfc3339(int(last)),
+        "types": types.decode().split(",") if types else [],
+    }
+    event = internal_event(GAP_OPENED, DOOR, fields)
+    found = await log.scripts.open_gap(args=[log.prefix, after_ms, last, *event.arguments(log)])
+    return [queue.decode() for queue in found] if isinstance(found, list) else []
 
 
 async def receivers(log: EventLog, now_ms: int, *, within_ms: int = ALIVE_MS) -> list[str]:

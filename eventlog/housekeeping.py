@@ -1,8 +1,8 @@
 """Periodic housekeeping. Every receiver and worker runs it; each second one process is elected to act.
 
 It wakes workers for due pairs without a drain, so a lost wake-up costs a few seconds. It also runs retention, counts
-waiting events where the lag is not known, and notes the totals of each minute. It announces handlers that are behind,
-logs acts of operators, and warns when no events arrive.
+waiting events where the lag is not known, and notes the totals of each minute. It announces handlers that are behind
+and that no receiver is open, logs acts of operators, and warns when no events arrive.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from eventlog.audit import untold
 from eventlog.behind import announce_behind
+from eventlog.heartbeat import open_gap
 from eventlog.lag import count_waiting
 from eventlog.log import EventLog
 from eventlog.rates import note_totals
@@ -63,6 +64,7 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                     recomputed_at_s, recomputed_on = loop.time(), current
                 if queues := await sweep(log):
                     waker.wake(queues)
+                waker.wake(await open_gap(log))
                 await _tell_acts(log)
                 names = await handler_names(log)
                 await count_waiting(log, _turn(names))

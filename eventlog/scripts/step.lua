@@ -181,7 +181,7 @@ elseif count > 0 then
       local type_name, body = type_and_body(fields)
       if is_wanted(wanted, type_name) then
         entries[#entries + 1] = is_plain(fields) and values_of(entry[1], fields) or entry
-        if is_wanted(ours, type_name) then own = own + 1 end
+        if others == '' or is_wanted(ours, type_name) then own = own + 1 end
         bytes = bytes + #body
         if bytes >= max_bytes then full = true break end
       end

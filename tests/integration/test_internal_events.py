@@ -10,7 +10,7 @@ import pytest
 import redis.exceptions
 
 from eventlog.behind import announce_behind
-from eventlog.heartbeat import Hole
+from eventlog.heartbeat import Hole, open_gap
 from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.events import list_events, read_counts
 from eventlog.inspection.explain import explain
@@ -29,6 +29,7 @@ from handlers.internal import (
     PAYLOADS,
     DeliveryDead,
     GapClosed,
+    GapOpened,
     HandlerBehind,
     HandlerPaused,
     LogFull,
@@ -452,6 +453,42 @@ def test_a_log_that_becomes_full_is_announced_once(on_each_server):
         (one,) = got
         assert "AWR_LOG_MAX_BYTES" in one.reason
         assert (one.max_bytes, one.bytes_used > 50_000) == (50_000, True)
+
+    on_each_server(check)
+
+
+def test_an_outage_of_the_receivers_is_announced_once_while_it_lasts(on_each_server):
+    async def check(log: EventLog) -> None:
+        news, got = announced(GapOpened)
+        await log.declare([declaration(news)])
+        assert await open_gap(log, after_ms=50) == [], "no receiver was ever there"
+        await log.redis.hset(log.key("subscription"), "types", "A,B")
+        for name in ("first", "second"):
+            await log.beat(name, hole_after_ms=5_000)
+        assert await open_gap(log) == []
+        await asyncio.sleep(0.1)
+        assert await open_gap(log, after_ms=50) == ["default"]
+        assert await open_gap(log, after_ms=50) == []
+        hole = await log.beat("first", hole_after_ms=50)
+        assert hole is not None
+        await log.close_gap("first", hole, ["A"], None)
+        await asyncio.sleep(0.1)
+        await open_gap(log, after_ms=50)
+        await drained(log, news, until=lambda: len(got) == 2)
+        assert [(one.reason, one.types) for one in got] == [("no-receiver", ("A", "B"))] * 2
+        types = [one.type for one in reversed(await stored(log))]
+        assert types == ["receiver.gap.opened", "receiver.gap.closed", "receiver.gap.opened"]
+        assert got[0].from_at < got[1].from_at
+
+    on_each_server(check)
+
+
+def test_one_of_several_processes_announces_an_outage(on_each_server):
+    async def check(log: EventLog) -> None:
+        await log.beat("first", hole_after_ms=5_000)
+        await asyncio.sleep(0.1)
+        await asyncio.gather(*(open_gap(log, after_ms=50) for _ in range(5)))
+        assert [one.type for one in await stored(log)] == ["receiver.gap.opened"]
 
     on_each_server(check)
 

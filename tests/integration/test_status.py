@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from pathlib import Path
 
 import pytest
 import redis
 
+from commands.status import _HEADS
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.log import EventLog, Unreadable
 from eventlog.operation.handlers import pause
@@ -21,6 +23,7 @@ from tests.cli import Cli
 from tests.door import TOKEN, door
 from tests.harness import declaration, drained, event, opened, soon, worker
 from tests.integration.test_redis_login import RECORDER
+from tests.meta.repository import ROOT
 
 
 @pytest.fixture
@@ -112,7 +115,7 @@ def test_what_needs_a_person_is_named(valkey, prefix, cli) -> None:
     for words in (
         "the log is full",
         "no receiver is alive",
-        "1 bodies are in quarantine",
+        "in quarantine: 1 body",
         "no worker is alive",
     ):
         assert words in text
@@ -184,3 +187,17 @@ def _ms(moment: str) -> float:
     from datetime import datetime
 
     return datetime.fromisoformat(moment).timestamp() * 1000
+
+
+def test_the_screen_of_the_operators_page_is_the_real_one(cli) -> None:
+    """Its labels and heads, since its numbers are those of a deployment."""
+    guide = (ROOT / "deploy" / "README.md").read_text()
+    (shown,) = re.findall(r"```text\n(tenant: .*?)```", guide, re.DOTALL)
+    printed = cli("status")[1]
+
+    def labels(text: str) -> list[str]:
+        return re.findall(r"^([a-z ]+):", text.partition("\n\n")[0], re.MULTILINE)
+
+    assert labels(shown) == labels(printed)
+    (heads,) = [line for line in shown.splitlines() if line.startswith("handler ")]
+    assert re.split(r" {2,}", heads) == _HEADS

@@ -35,6 +35,7 @@ def test_every_command_of_the_room_is_tried() -> None:
         "pipeline",
         "scan_iter",
         "pack_command",
+        "items",  # of a dictionary
     }
     names = set()
     for path in (ROOT / "eventlog").rglob("*.py"):
