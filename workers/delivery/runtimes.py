@@ -17,10 +17,17 @@ from handlers.declaration import HandlerError
 from handlers.discovery import Found, missing_settings
 from workers.config import WorkerConfig
 from workers.delivery.attempt import Runtime
+from workers.delivery.said import where
+
+LIFESPAN_S = 30.0  # for the lifespan of one handler to begin
 
 _TOKEN_LOOK_S = 2.0
 
 _log = structlog.get_logger()
+
+
+class LifespanHangs(Exception):
+    """A lifespan that does not begin."""
 
 
 class Runtimes:
@@ -87,7 +94,13 @@ async def without_clients(item: Found, exits: contextlib.AsyncExitStack) -> Runt
     if handler.lifespan is not None:
         arguments = () if handler.settings is None else (settings,)
         own = await exits.enter_async_context(_end_quietly(handler.name))
-        state = await own.enter_async_context(handler.lifespan(*arguments))
+        try:
+            async with asyncio.timeout(LIFESPAN_S) as limit:
+                state = await own.enter_async_context(handler.lifespan(*arguments))
+        except TimeoutError as error:
+            if not limit.expired():
+                raise  # one of its own
+            raise LifespanHangs(f"its lifespan did not begin within {LIFESPAN_S:g} s") from error
     return Runtime(handler, item.version, settings, state)
 
 
@@ -134,7 +147,17 @@ def _faults_told(item: Found, *, strict: bool) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
-        told = missing_settings(error) if isinstance(error, ValidationError) else type(error).__name__
+        told = _told(error)
         if strict:
             raise HandlerError(f"handler {item.handler.name!r}: {told}") from error
         _log.error("handler.faulty", source=item.handler.name, error=told)
+
+
+def _told(error: BaseException) -> str:
+    """Say what is wrong, without values: the settings that are missing, or the class of the error and its line."""
+    if isinstance(error, ValidationError):
+        return missing_settings(error)
+    if isinstance(error, LifespanHangs):
+        return str(error)
+    name, *lines = where(error).splitlines()
+    return f"{name} at {lines[-1]}" if lines else name
