@@ -72,11 +72,13 @@ class DemoStack:
             own_command("serve", "--child"), self.environ, name="serve", grace_s=GRACE_S, output=output
         )
 
-    def worker(self, load: Sequence[str], *, output: int, **environ: str) -> Child:
+    def worker(
+        self, load: Sequence[str], *, output: int, options: Sequence[str] = (), **environ: str
+    ) -> Child:
         """A worker with these modules or files, not started."""
         arguments = [part for name in load for part in ("--load", name)]
         return Child(
-            own_command("worker", "--child", *arguments),
+            own_command("worker", "--child", *options, *arguments),
             {**self.environ, **environ},
             name="worker",
             grace_s=GRACE_S,

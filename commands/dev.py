@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -16,9 +17,11 @@ import click
 from ampeco.simulator.fleet.announcements import ANNOUNCED
 from commands.child_output import lines_to
 from commands.demo_stack import DemoStack, demo_stack, scratch
+from commands.dev_events import SenderByHand, keys
 from commands.dev_view import DevView
 from commands.options import Finite
 from commands.processes import until_signal
+from receiver.errors import SettingsError
 from receiver.registration import subscribable
 from workers.process.supervisor import Child, running
 
@@ -55,17 +58,34 @@ def _python_files(ctx: click.Context, parameter: click.Parameter, files: Sequenc
     type=Finite(0.01, 1_000),
     help="Notifications per second.",
 )
-def dev(files: tuple[Path, ...], charge_points: int, rate: float) -> None:
+@click.option(
+    "--event",
+    "events",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Send this JSON body, now and whenever a file changes, instead of charge points.",
+)
+def dev(files: tuple[Path, ...], charge_points: int, rate: float, events: tuple[Path, ...]) -> None:
     """Try handler files against a simulated tenant.
 
-    The worker reloads files when they change, and prints each outcome as one line.
+    The worker reloads files when they change, and prints each outcome as one line. The key `r` sends the event that a
+    handler had last once more.
     """
-    plan: dict[str, object] = {"charge_points": charge_points, "rate": rate}
+    if os.environ.get("AWR_REDIS_URL"):
+        raise SettingsError(
+            "AWR_REDIS_URL",
+            "is set, and `dev` has a store of its own",
+            "unset it, or use `run` with your Redis",
+        )
+    plan: dict[str, object] | None = None if events else {"charge_points": charge_points, "rate": rate}
     with scratch("dev") as folder, contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(until_signal(_tell(files, plan, folder)))
+        asyncio.run(until_signal(_tell(files, events, plan, folder)))
 
 
-async def _tell(files: Sequence[Path], plan: dict[str, object], folder: Path) -> None:
+async def _tell(
+    files: Sequence[Path], events: Sequence[Path], plan: dict[str, object] | None, folder: Path
+) -> None:
     view = DevView()
     async with (
         demo_stack(folder) as play,
@@ -74,21 +94,40 @@ async def _tell(files: Sequence[Path], plan: dict[str, object], folder: Path) ->
     ):
         view.say(f"the simulator runs at {play.tenant.url}; Ctrl-C ends everything")
         view.say(f"one by hand: ampeco-receiver simulator send TYPE --url {play.tenant.url}")
-        opening = asyncio.create_task(_open(play, plan, receiver))
+        sender, opened = SenderByHand(play, view, events), asyncio.Event()
+        opening = asyncio.create_task(_open(play, plan, receiver, opened))
+
+        async def when_ready() -> None:
+            if plan is not None:
+                await _hint(play, view)
+            else:
+                await opened.wait()
+                await sender.send_files()
+
         try:
-            while True:
-                child = play.worker([str(file) for file in files], output=worker, AWR_LOG_LEVEL="debug")
-                async with running(child):
-                    await _until_changed(files, child, opening, lambda: _hint(play, view))
-                view.say("a file has changed: loading again")
+            with keys(lambda key: sender.repeat() if key == "r" else None) as keyboard:
+                if keyboard:
+                    view.say("the key r sends the last event once more")
+                while True:
+                    child = play.worker(
+                        [str(file) for file in files],
+                        output=worker,
+                        options=("--error-text",),
+                        AWR_LOG_LEVEL="debug",
+                    )
+                    async with running(child):
+                        await _until_changed([*files, *events], child, opening, when_ready)
+                    view.say("a file has changed: loading again")
         finally:
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
 
 
-async def _open(play: DemoStack, plan: dict[str, object], output: int) -> None:
+async def _open(play: DemoStack, plan: dict[str, object] | None, output: int, opened: asyncio.Event) -> None:
     async with play.open_receiver(output=output):
-        await play.tenant.start(plan)
+        opened.set()
+        if plan is not None:
+            await play.tenant.start(plan)
         await asyncio.Event().wait()
 
 

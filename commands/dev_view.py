@@ -19,6 +19,7 @@ from workers.delivery import outcomes
 
 _TRACE_LINES = 5
 _OUR_WAY = str(Path(outcomes.__file__).parents[1])
+_ENDS = ("delivery.completed", "delivery.skipped", "delivery.retry_scheduled", "delivery.dead")
 _LOUD = ("warning", "error", "critical")
 _BOUND = frozenset(
     {"event", "level", "logger", "timestamp", "event_id", "notification", "key", "handler", "attempt"}
@@ -34,7 +35,14 @@ _COLOURS = {
 
 
 class DevView:
-    """Prints to the terminal, or into a pipe."""
+    """Prints to the terminal, or into a pipe.
+
+    Attributes:
+        last_event: id of the event that a handler had last; empty before the first.
+    """
+
+    def __init__(self) -> None:
+        self.last_event = ""
 
     def say(self, text: str) -> None:
         """Print a message of the command itself."""
@@ -56,6 +64,8 @@ class DevView:
     def _row(self, facts: Mapping[str, Any]) -> tuple[str, str] | None:
         """Return the first word and the rest of the line, or None to leave it out."""
         event = str(facts["event"])
+        if event in _ENDS and str(facts.get("notification")).partition(".")[0] != "receiver":
+            self.last_event = str(facts.get("event_id", ""))
         if event in _OUTCOMES:
             word, rest = _OUTCOMES[event]
             return word, rest(facts)

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 @options.load
 @child_option
 @click.option("--isolated", is_flag=True, hidden=True, help="The child for isolated handlers.")
-def worker(queue: str, processes: int, load: tuple[str, ...], child: bool, isolated: bool) -> None:
+@click.option("--error-text", is_flag=True, hidden=True, help="Show the text of exceptions: for `dev`.")
+def worker(
+    queue: str, processes: int, load: tuple[str, ...], child: bool, isolated: bool, error_text: bool
+) -> None:
     """Run the handlers of the installed plugins."""
     if fault := fault_of_queue(queue):
         raise click.BadParameter(fault, param_hint="--queue")
@@ -40,7 +43,7 @@ def worker(queue: str, processes: int, load: tuple[str, ...], child: bool, isola
 
         demand(settings, ("AWR_TENANT_URL", "AWR_API_TOKEN"))
     if child:
-        sys.exit(run_child(settings, queue, load, isolated=isolated))
+        sys.exit(run_child(settings, queue, load, isolated=isolated, error_text=error_text))
     sys.exit(asyncio.run(_supervise(settings, _child_arguments(queue, load), processes)))
 
 
@@ -48,7 +51,14 @@ def _child_arguments(queue: str, load: tuple[str, ...]) -> list[str]:
     return ["worker", "--child", "--queue", queue, *(part for name in load for part in ("--load", name))]
 
 
-def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated: bool = False) -> int:
+def run_child(
+    settings: Settings,
+    queue: str,
+    load: tuple[str, ...],
+    *,
+    isolated: bool = False,
+    error_text: bool = False,
+) -> int:
     """Run the worker in this process."""
     from commands.processes import beats, end_with_parent, keep_what_is_loaded, say_ready
     from handlers.declaration import HandlerError
@@ -72,7 +82,10 @@ def run_child(settings: Settings, queue: str, load: tuple[str, ...], *, isolated
         may_evict=settings.may_evict,
         ledger_days=settings.ledger_days,
         keep=settings.keep,
-        isolated_command=own_command(*_child_arguments(queue, load), "--isolated"),
+        isolated_command=own_command(
+            *_child_arguments(queue, load), "--isolated", *(["--error-text"] if error_text else [])
+        ),
+        error_text=error_text,
         isolated_environ=os.environ,
         queue_of=settings.queues,
         catch_up_per_s=settings.catch_up_per_s,

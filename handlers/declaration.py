@@ -92,6 +92,7 @@ class Handler:
     dry_run: bool = False
     urgent: bool = False
     enabled: bool = True
+    error_text: bool = False
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -132,6 +133,7 @@ class Options(TypedDict, total=False):
     dry_run: bool
     urgent: bool
     enabled: bool
+    error_text: bool
 
 
 # `where` has to accept the event that its handler accepts.
@@ -197,6 +199,8 @@ def handler(
         urgent: all its calls to AMPECO draw on the share of the rate budget that is kept for actions.
         enabled: False leaves the handler out, as if it were not installed: for one that is off until its module
             finds that it is configured.
+        error_text: the text of its exceptions holds nothing personal and no secret: it may stand in log lines and
+            be kept with the attempt. Else only the class and the place in the code do.
 
     Raises:
         HandlerError: the declaration contradicts itself.
@@ -251,7 +255,7 @@ def _fault(made: Any) -> str | None:
             return f"{name} must be one of {', '.join(known)}; it is {checks.shown(value)}"
     if made.isolation not in (None, *get_args(Isolation)):
         return "isolation must be None or 'process'"
-    for name in ("strict", "dry_run", "enabled", "urgent"):
+    for name in ("strict", "dry_run", "enabled", "urgent", "error_text"):
         if type(getattr(made, name)) is not bool:
             return f"{name} must be True or False"
     if type(made.backoff) is not Backoff:

@@ -60,6 +60,7 @@ def discover(
     load: Sequence[str] = (),
     allow: Iterable[str] | None = None,
     queue_of: Mapping[str, str] = MappingProxyType({}),
+    error_text: bool = False,
     loading: Callable[[str], None] = lambda _: None,
 ) -> Discovery:
     """Find every handler of the installed plugins and of `load`: modules (`package.module`) or files (`x.py`).
@@ -67,6 +68,7 @@ def discover(
     Args:
         allow: names of the handlers to keep; None keeps all.
         queue_of: handler -> queue, instead of the declared one.
+        error_text: the text of every handler's exceptions may be shown.
         loading: called with each source before it is imported.
 
     Raises:
@@ -104,6 +106,8 @@ def discover(
         found = [item for item in found if item.handler.name in wanted]
     _refuse_clashes(found)
     found = [_moved(item, queue_of) for item in found]
+    if error_text:
+        found = [replace(item, handler=replace(item.handler, error_text=True)) for item in found]
     ready = sorted((item for item in found if item.handler.enabled), key=lambda item: item.handler.name)
     off = sorted(item.handler.name for item in found if not item.handler.enabled)
     return Discovery(tuple(ready), tuple(faults), tuple(off))

@@ -28,6 +28,7 @@ class WorkerConfig:
         isolated_command: starts the process for isolated handlers.
         isolated_environ: the complete environment of that process.
         queue_of: handler -> queue, where it is not the declared one.
+        error_text: show the text of all exceptions, as if each handler declared it safe.
         catch_up_per_s: most deliveries per second of old events, for each handler; None for no bound.
         calls_per_s: most calls to AMPECO per second of all processes together; None for what AMPECO's answers say.
         loop_depth: most actions of a chain of actions and their echoes, for one entity, within ten minutes.
@@ -50,6 +51,7 @@ class WorkerConfig:
     isolated_command: Sequence[str] = ()
     isolated_environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     queue_of: Mapping[str, str] = field(default_factory=dict)
+    error_text: bool = False
     catch_up_per_s: float | None = None
     calls_per_s: float | None = None
     loop_depth: int = 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import re
 import shutil
 import signal
@@ -27,22 +28,28 @@ class Command:
 
     Args:
         tmp: where its TMPDIR is made, `.tmp`.
+        keyboard: whether its input is a terminal, for `press`; else it is empty.
     """
 
-    def __init__(self, *arguments: str, environ: Mapping[str, str] | None = None, tmp: Path) -> None:
+    def __init__(
+        self, *arguments: str, environ: Mapping[str, str] | None = None, tmp: Path, keyboard: bool = False
+    ) -> None:
         self._mark = f"{_MARK}={uuid.uuid4().hex}"
         self._sessions: set[int] = set()
         self.tmp = Path(tempfile.mkdtemp(prefix="", dir=tmp))
         name, _, value = self._mark.partition("=")
+        self._keys, terminal = pty.openpty() if keyboard else (None, None)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "commands", *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=terminal if terminal is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
             env={**clean_environ(), "TMPDIR": str(self.tmp), name: value, **(environ or {})},
         )
+        if terminal is not None:
+            os.close(terminal)
         self._parts: dict[str, list[str]] = {"stdout": [], "stderr": []}
         self._readers = [
             threading.Thread(target=self._read, args=(what,), daemon=True) for what in ("stdout", "stderr")
@@ -79,6 +86,11 @@ class Command:
         for reader in self._readers:
             reader.join(5.0)
         return code
+
+    def press(self, key: str) -> None:
+        """Press a key of its keyboard."""
+        assert self._keys is not None
+        os.write(self._keys, key.encode())
 
     def ask_to_end(self, number: signal.Signals = signal.SIGTERM) -> None:
         self.running()
@@ -119,6 +131,8 @@ class Command:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
+        if self._keys is not None:
+            os.close(self._keys)
 
 
 @contextlib.contextmanager
@@ -130,9 +144,9 @@ def short_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def started(*arguments: str, tmp: Path, **environ: str) -> Iterator[Command]:
+def started(*arguments: str, tmp: Path, keyboard: bool = False, **environ: str) -> Iterator[Command]:
     """A command for as long as the block lasts."""
-    command = Command(*arguments, environ=environ, tmp=tmp)
+    command = Command(*arguments, environ=environ, tmp=tmp, keyboard=keyboard)
     try:
         yield command
     finally:

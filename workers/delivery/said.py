@@ -62,6 +62,16 @@ def text_in(said: object, name: str) -> str:
         return name_of(type(said))
 
 
+def told(error: BaseException) -> str:
+    """Return the class of an error with its text; the class alone where the text cannot be had."""
+    name = name_of(type(error))
+    try:
+        text = str(error)
+        return bounded(f"{name}: {text}") if text else name
+    except BaseException:  # noqa: BLE001 - the author's code
+        return name
+
+
 def slug_in(said: object, name: str, otherwise: str) -> str:
     """Return an attribute that is a slug, or else the other slug."""
     value = read(said, name)

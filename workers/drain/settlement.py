@@ -27,7 +27,6 @@ from workers.drain.window import Window
 SETTLE_S = 0.08  # outcomes are in Redis within 100 ms
 URGENT_S = 0.002  # sooner where the next event of an entity waits for it
 
-_OF_CLASSES = ("error", "attempts-exhausted")
 _LATENCY_NAMES = tuple(f"{SETTLED_WITHIN}{bound}" for bound in LATENCY_BOUNDS_MS)
 
 
@@ -166,9 +165,7 @@ class PendingOutcomes:
         else:
             name = "delivery.dead"
             write = partial(self._log.error, name)
-        # An author's words may differ from event to event; the names of classes do not.
-        kind = outcome.detail if outcome.reason in _OF_CLASSES else ""
-        self._failures.tell(write, (name, outcome.reason, kind, outcome.trace), **fields)
+        self._failures.tell(write, (name, outcome.reason, outcome.trace), **fields)
 
 
 def _settled(entry: Entry, outcome: Outcome) -> Settled:

@@ -67,7 +67,12 @@ class IsolatedProcess:
         Returns:
             Exit status.
         """
-        discovery = discover(load=self._config.load, allow=self._config.allow, queue_of=self._config.queue_of)
+        discovery = discover(
+            load=self._config.load,
+            allow=self._config.allow,
+            queue_of=self._config.queue_of,
+            error_text=self._config.error_text,
+        )
         self._found = [item for item in discovery.found if item.handler.served_by == self._queue]
         self._grace_s = grace_s(self._found)
         signal.signal(signal.SIGTERM, self._on_signal)

@@ -93,7 +93,12 @@ class WorkerProcess:
             HandlerError: two handlers of one name, or a faulty plugin where that is refused.
             LogMismatch: the log belongs to another tenant or was made with other settings.
         """
-        discovery = discover(load=self._config.load, allow=self._config.allow, queue_of=self._config.queue_of)
+        discovery = discover(
+            load=self._config.load,
+            allow=self._config.allow,
+            queue_of=self._config.queue_of,
+            error_text=self._config.error_text,
+        )
         self._report(discovery)
         self._grace_s = grace_s(discovery.found)
         self._thread.start()

@@ -258,3 +258,25 @@ def test_a_misfit_is_found_behind_the_errors_that_were_raised_from_it():
     while_handled = ValueError()
     while_handled.__context__ = FieldMisfit("session.energy")
     assert decide(while_handled).reason == "error"
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (ValueError("no such user"), "ValueError: no such user"),
+        (ValueError(), "ValueError"),
+        (Mute("x"), "Mute"),
+        (KeyError("a" * 5_000), "KeyError: 'aaa"),
+    ],
+)
+def test_the_text_of_an_exception_is_kept_only_where_the_author_says_that_it_may_be(error, detail) -> None:
+    safe, usual = Handler("h", print, {}, error_text=True), Handler("h", print, {})
+    shown = outcome_of(error, safe, attempt=1, age_s=0, uniform=longest).detail
+    assert shown.startswith(detail)
+    assert len(shown) <= 1_000
+    assert outcome_of(error, usual, attempt=1, age_s=0, uniform=longest).detail == type(error).__name__
