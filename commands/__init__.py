@@ -37,6 +37,10 @@ COMMANDS = {
     ),
     "worker": ("commands.worker:worker", "Run the handlers of the installed plugins."),
     "simulator": ("commands.simulator:simulator", "Serve a tenant in a box."),
+    "registration": (
+        "commands.registration:registration",
+        "Show, change and remove our notification subscription at AMPECO.",
+    ),
     "explain": (
         "commands.explain:explain",
         "Explain what happened to an event, or to an entity such as session:4711.",

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from commands.explain_text import gap_words
+from commands.outage_words import away_words
+from commands.spans import counted
+from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
     from eventlog.inspection.overview import Overview
@@ -36,6 +39,7 @@ def _of_the_log(found: Overview) -> Iterator[str]:
 def _of_the_endpoint(found: Overview) -> Iterator[str]:
     if found.claimed and not found.receivers:
         yield "no receiver is alive, so nothing is accepted: start one"
+    yield from _of_the_registration(found)
     if found.newest_ms is not None and found.at_ms - found.newest_ms > _SILENT_MS:
         hours = (found.at_ms - found.newest_ms) / _SILENT_MS
         yield f"no event has arrived for {hours:.1f} hours: `doctor` checks the registration and the callback URL"
@@ -46,7 +50,20 @@ def _of_the_endpoint(found: Overview) -> Iterator[str]:
         elif not gap.is_final and gap.state == "open" and _LONG_OPEN_MS < age_ms < _DAY_MS:
             yield f"{gap_words(gap)}, and that is not settled: `gaps list` says what it waits for"
     if found.quarantined:
-        yield f"{found.quarantined:,} bodies are in quarantine: `quarantine list` shows why; then `quarantine retry`"
+        bodies = counted(found.quarantined, "body", "bodies")
+        yield f"in quarantine: {bodies}; `quarantine list` shows why, then `quarantine retry`"
+
+
+def _of_the_registration(found: Overview) -> Iterator[str]:
+    known = found.registration
+    if known.removed_ms is not None:
+        yield "our notification subscription is removed on request: `registration apply` makes it again"
+        return
+    if known.state.startswith("failed"):
+        detail = f" ({known.detail})" if known.detail else ""
+        yield f"the registration cannot be checked: {known.state}{detail}; `registration show` says more"
+    for one in known.missing.values():
+        yield f"since {rfc3339(one.since_ms)} not subscribed: {', '.join(sorted(one.types))}; `registration plan`"
 
 
 def _of_handlers(found: Overview) -> Iterator[str]:
@@ -60,7 +77,9 @@ def _of_handlers(found: Overview) -> Iterator[str]:
             yield f"{name} is paused{reason}: `handlers resume {name}` when that is over"
         elif not handler.isolation and not found.served_by(name) and (handler.waiting or handler.open):
             yield f"no live worker serves {name}: start one with its plugin, or `handlers retire {name}`"
+        elif name in found.away:
+            yield f"{name} is held: {away_words(found.away[name])}"
         elif handler.oldest_age_s is not None and handler.oldest_age_s > _OLD_S:
             yield f"{name} has an event that waits for {handler.oldest_age_s / 60:.0f} minutes: `explain` says why"
         if handler.dead:
-            yield f"{name} has {handler.dead:,} dead letters: `dead list --handler {name}`"
+            yield f"{name} has {counted(handler.dead, 'dead letter')}: `dead list --handler {name}`"

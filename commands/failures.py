@@ -135,6 +135,10 @@ def _known(error: Exception) -> tuple[int, str] | None:
         return 1, str(error)
     if isinstance(error, (Unreachable, ConnectionError, TimeoutError, ampeco.errors.Unreachable)):
         return 3, str(error)
+    if isinstance(error, ampeco.errors.ApiError):
+        who = "AWR_API_TOKEN" if isinstance(error, ampeco.errors.KeyRefused) else "AMPECO"
+        fields = ", ".join(error.errors) if isinstance(error, ampeco.errors.Invalid) else ""
+        return _by_ampeco(error), f"{who}: {error} ({error.reason}{': ' if fields else ''}{fields})"
     if isinstance(error, OSError):  # of a connection, since what the system refuses is handled before
         return 3, f"{type(error).__name__}: {error}"
     if isinstance(error, UnknownRecord):
@@ -144,6 +148,15 @@ def _known(error: Exception) -> tuple[int, str] | None:
     if isinstance(error, RedisError):
         return 3, f"{reason_of(error).slug}: {error}"
     return None
+
+
+def _by_ampeco(error: Exception) -> int:
+    """Return the exit code for what AMPECO refused: 2 where the token is at fault, 3 where a retry may help."""
+    from ampeco.errors import KeyRefused, RateLimited, ServerFault
+
+    if isinstance(error, KeyRefused):
+        return 2
+    return 3 if isinstance(error, (RateLimited, ServerFault)) else 1
 
 
 def _unknown(error: Exception) -> str:

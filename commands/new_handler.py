@@ -51,10 +51,10 @@ def new(name: str, folder: Path, notification_type: str, package: bool) -> None:
     if package:
         folder /= scaffold.distribution_name(name)
         texts = scaffold.package_files(name, kind)
-        tried = next(path for path in texts if path.endswith("/handlers.py"))
+        hint = f'cd {folder} && pip install -e ".[dev]" && pytest'
     else:
         texts = scaffold.module_files(name, kind)
-        tried = next(iter(texts))
+        hint = f"ampeco-receiver dev {folder / next(iter(texts))}"
     files = {folder / path: text for path, text in texts.items()}
     for path in files:
         if path.exists():
@@ -63,4 +63,4 @@ def new(name: str, folder: Path, notification_type: str, package: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         click.echo(str(path))
-    click.echo(f"try it: ampeco-receiver dev {folder / tried}", err=True)
+    click.echo(f"try it: {hint}", err=True)

@@ -9,8 +9,9 @@ import click
 from commands import options, prepare
 from commands.attention import needs
 from commands.options import on_log
+from commands.outage_words import away_document
 from commands.output import print_fields, print_json, print_line, print_table
-from commands.spans import span
+from commands.spans import counted, span
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _HEADS = ["handler", "state", "waiting", "oldest", "retrying", "open", "dead", "per s", "served by"]
 _MIB = 1 << 20
 _DAY_MS = 86_400_000
+_MOST_KEYS = 5
 
 
 @click.command()
@@ -53,6 +55,7 @@ def fields(found: Overview) -> dict[str, object]:
         "tenant": found.claimed.get("url") or None,
         "registration": _registration(found),
         "last event": _last_event(found),
+        "keys": _keys(found),
         "accepted": _accepted(found),
         "refused": ", ".join(f"{reason} {count:,}" for reason, count in found.refused.items())
         or "none in 24 hours",
@@ -63,7 +66,7 @@ def fields(found: Overview) -> dict[str, object]:
         ]
         or "none alive",
         "gaps": _gaps(found),
-        "quarantine": f"{found.quarantined:,} bodies",
+        "quarantine": counted(found.quarantined, "body", "bodies"),
         "redis": _redis(found),
         "log": _log(found),
     }
@@ -78,14 +81,8 @@ def document(found: Overview) -> dict[str, Any]:
     return {
         "at": rfc3339(found.at_ms),
         "tenant": found.claimed.get("url") or None,
-        "registration": {
-            "id": found.subscription.get("id"),
-            "types": _types(found),
-            "callback_url": found.subscription.get("callback_url"),
-            "key_id": found.subscription.get("key_id") or None,
-        }
-        if found.subscription
-        else None,
+        "registration": _registration_document(found),
+        "key_ids": {key_id: rfc3339(at_ms) for key_id, at_ms in sorted(found.keys.items())},
         "last_event_at": None if found.newest_ms is None else rfc3339(found.newest_ms),
         "accepted": {
             "total": found.samples[-1].accepted,
@@ -144,6 +141,7 @@ def _handler_document(found: Overview, handler: HandlerPosition) -> dict[str, An
         "dead": handler.dead,
         "per_s": round(found.per_s(handler.name), 1),
         "served_by": found.served_by(handler.name),
+        "away": away_document(found.away.get(handler.name)),
         "paused": None if pause is None else {"since": rfc3339(pause.since_ms), "reason": pause.reason},
     }
 
@@ -153,6 +151,8 @@ def _cells(found: Overview, handler: HandlerPosition) -> tuple[object, ...]:
     state = "paused" if handler.name in found.paused else "running" if served else "not served"
     if handler.isolation and state == "not served":
         state = "isolated"
+    if state == "running" and handler.name in found.away:
+        state = "held"
     return (
         handler.name,
         state,
@@ -175,12 +175,58 @@ def _types(found: Overview) -> list[str]:
     return types.split(",") if types else []
 
 
+def _registration_document(found: Overview) -> dict[str, Any]:
+    stored, known = found.subscription, found.registration
+    return {
+        "id": stored.get("id"),
+        "types": _types(found),
+        "callback_url": stored.get("callback_url"),
+        "key_id": stored.get("key_id") or None,
+        "state": known.state or None,
+        "detail": known.detail or None,
+        "confirmed_at": _at(known.confirmed_ms),
+        "checked_at": _at(known.looked_ms),
+        "removed_at": _at(known.removed_ms),
+        "missing": [
+            {"reason": reason, "since": rfc3339(one.since_ms), "types": sorted(one.types)}
+            for reason, one in known.missing.items()
+        ],
+    }
+
+
+def _at(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339(ms)
+
+
+def _ago(found: Overview, at_ms: int) -> str:
+    return f"{span(max(0, found.at_ms - at_ms) / 1000)} ago"
+
+
+def _confirmed(found: Overview) -> str:
+    known = found.registration
+    if known.removed_ms is not None:
+        return f"; removed on request, {_ago(found, known.removed_ms)}"
+    if known.confirmed_ms is None:
+        return "; AMPECO has not confirmed it"
+    return f"; AMPECO confirmed it {_ago(found, known.confirmed_ms)}"
+
+
+def _keys(found: Overview) -> str | None:
+    used = sorted(found.keys.items(), key=lambda item: -item[1])
+    return (
+        ", ".join(f"{key_id} (last event {_ago(found, at_ms)})" for key_id, at_ms in used[:_MOST_KEYS])
+        or None
+    )
+
+
 def _registration(found: Overview) -> str:
     if not found.subscription:
         return "none is recorded"
     key_id = found.subscription.get("key_id")
-    signed = f", signed with key {key_id}" if key_id else ""
-    return f"subscription {found.subscription.get('id', '?')} with {len(_types(found))} types{signed}"
+    signed = (f", signed with key {key_id}" if key_id else "") + _confirmed(found)
+    return (
+        f"subscription {found.subscription.get('id', '?')} with {counted(len(_types(found)), 'type')}{signed}"
+    )
 
 
 def _last_event(found: Overview) -> str:

@@ -32,11 +32,7 @@ async def claim(log: EventLog, tenant_url: str, rules_version: str) -> None:
     ours = {"url": tenant_url, "lanes": str(log.lanes), _KEY_RULES: rules_version}
     known = await _record(log, {name: value for name, value in ours.items() if value})
     if tenant_url and known["url"] != tenant_url:
-        raise LogMismatch(
-            "AWR_TENANT_URL",
-            f"the log under prefix {log.prefix!r} belongs to {without_login(known['url'])}, not to {tenant_url}",
-            "set AWR_KEY_PREFIX or AWR_REDIS_URL to a log of its own",
-        )
+        raise _other_tenant(log, known["url"], tenant_url)
     if known["lanes"] != str(log.lanes):
         raise LogMismatch(
             "AWR_LANES",
@@ -56,6 +52,25 @@ async def claim(log: EventLog, tenant_url: str, rules_version: str) -> None:
                 "shows nothing waiting or open, then start this one",
             )
         await _record(log, {_KEY_RULES: rules_version}, replace=True)
+
+
+async def check_tenant(log: EventLog, tenant_url: str) -> None:
+    """Check, without a claim, that the log is this tenant's, or has none yet.
+
+    Raises:
+        LogMismatch: it is another tenant's.
+    """
+    found = await log.redis.hget(log.key("tenant"), "url")
+    if found is not None and found.decode() != tenant_url:
+        raise _other_tenant(log, found.decode(), tenant_url)
+
+
+def _other_tenant(log: EventLog, known: str, tenant_url: str) -> LogMismatch:
+    return LogMismatch(
+        "AWR_TENANT_URL",
+        f"the log under prefix {log.prefix!r} belongs to {without_login(known)}, not to {tenant_url}",
+        "set AWR_KEY_PREFIX or AWR_REDIS_URL to a log of its own",
+    )
 
 
 async def _record(log: EventLog, facts: dict[str, str], *, replace: bool = False) -> dict[str, str]:

@@ -150,6 +150,12 @@ async def wants(log: EventLog) -> list[frozenset[str]]:
     return [frozenset(types.decode().split("\n")) for types in found]
 
 
+async def wants_by_handler(log: EventLog) -> dict[str, frozenset[str]]:
+    """Return, by the name of each registered handler, the types that it wants; `*` for everything."""
+    found = await log.redis.hgetall(log.key("wants"))
+    return {name.decode(): frozenset(types.decode().split("\n")) for name, types in found.items()}
+
+
 async def handler_names(log: EventLog) -> list[str]:
     """Return the names of the registered handlers, sorted."""
     return sorted(name.decode() for name in await log.redis.hkeys(log.key("newest")))

@@ -103,6 +103,7 @@ class Scripts:
         self.pause = bound("pause")
         self.present = bound("present")
         self.probe = bound("probe")
+        self.publish = bound("publish")
         self.pulse = bound("pulse")
         self.put_shape = bound("put_shape")
         self.read_at_once = bound("read_at_once")

@@ -22,6 +22,7 @@ from handlers.declaration import Handler, HandlerError
 
 GROUP = "ampeco_receiver.handlers"
 _MOST = 1_000  # characters of a fault
+_BY_HAND = "_handlers_from_file_"
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ def discover(
     for name in load:
         loading(name)
         try:
-            found += _from_name(name)
+            by_hand = _from_name(name)
+            # First: the file of an installed plugin goes by the name that was given.
+            found = [*by_hand, *found] if _plugin_in(name) is not None else [*found, *by_hand]
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - the same for a module named by hand
@@ -125,7 +128,7 @@ def _from_name(name: str) -> list[Found]:
         if not path.is_file():
             raise HandlerError(f"no such file: {name}")
         version = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-        module = _imported_file(path)
+        module = _plugin_in(name) or _imported_file(path)
     else:
         module = importlib.import_module(name)
         origin = module.__spec__.origin if module.__spec__ else None
@@ -133,9 +136,22 @@ def _from_name(name: str) -> list[Found]:
     return [Found(item, name, version) for item in handlers_in(module, name)]
 
 
+def _plugin_in(name: str) -> ModuleType | None:
+    """Return the module of an installed plugin that was imported from this file, as under `pip install -e`."""
+    if not name.endswith(".py"):
+        return None
+    path = str(Path(name).resolve())
+    for known, module in list(sys.modules.items()):
+        if type(module) is ModuleType and not known.startswith((_BY_HAND, "__main__")):
+            spec = vars(module).get("__spec__")
+            if spec is not None and spec.origin == path:
+                return module
+    return None
+
+
 def _imported_file(path: Path) -> ModuleType:
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
-    name = f"_handlers_from_file_{path.stem}_{digest}"
+    name = f"{_BY_HAND}{path.stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise HandlerError(f"not a Python file: {path}")

@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
+from ampeco.budget import AsyncBudget, TokenBucket
 from ampeco.errors import PayloadError
 from ampeco.listing import PER_PAGE, page
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, recognize
+from ampeco.operations import Operation
+from ampeco.rate_limits import RateLimit
 from ampeco.reconstruction import SOURCES, Source, reconstructed
 from eventlog.clock import now_ms
 from eventlog.inspection.arrivals import TooManyArrivals, arrivals, reaches_back_to
@@ -27,6 +30,7 @@ from eventlog.record import RECONSTRUCTED, written_mark
 from receiver.errors import NoRoom, NotComparable
 
 MOST_PAGES = 200
+CALLS_PER_S = 2.0
 _APPEND_AT = 64
 _SECOND_US = 1_000_000
 
@@ -36,6 +40,28 @@ class Api(Protocol):
 
     async def call(self, method: Literal["GET"], path: str, *, query: Mapping[str, Any]) -> Any:
         """As `AsyncClient.call`."""
+
+
+class Pace:
+    """A budget of its own in front of the one that all callers share: a backfill leaves room for the others."""
+
+    def __init__(self, *shared: AsyncBudget) -> None:
+        self._all: tuple[AsyncBudget, ...] = (TokenBucket(CALLS_PER_S, burst=2), *shared)
+
+    async def acquire(self, operation: Operation, /) -> None:
+        """Wait for a turn, or raise `RateLimited`."""
+        for each in self._all:
+            await each.acquire(operation)
+
+    def slow_down(self, retry_after_s: float | None, /) -> None:
+        """Called after each 429, with the pause that AMPECO asked for."""
+        for each in self._all:
+            each.slow_down(retry_after_s)
+
+    def observe(self, seen: RateLimit, /) -> None:
+        """Called after each answer with `X-RateLimit-*` headers."""
+        for each in self._all:
+            each.observe(seen)
 
 
 class Window(NamedTuple):

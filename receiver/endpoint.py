@@ -20,6 +20,7 @@ from receiver.answers import Reply, refusal, reply_of
 from receiver.elements import ENCODING_HEADER
 from receiver.endpoint_log import EndpointLog
 from receiver.errors import Refused
+from receiver.heard import WEBHOOK_ID
 from receiver.intake import Intake
 from receiver.logging import get_logger
 from receiver.request_body import BodyReader, Limits, SenderGone
@@ -28,7 +29,7 @@ from receiver.verification import RawDelivery, Verifier
 _SIGNATURE = SIGNATURE_HEADER.lower().encode()
 _TYPE, _LENGTH = b"content-type", b"content-length"
 _LENGTH_DIGITS: Final = 20  # HTTP parsers allow any number of leading zeros, int() does not
-_USED: Final = frozenset((_SIGNATURE, _TYPE, _LENGTH, ENCODING_HEADER))
+_USED: Final = frozenset((_SIGNATURE, _TYPE, _LENGTH, ENCODING_HEADER, WEBHOOK_ID))
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 _log = get_logger(__name__)
@@ -52,7 +53,13 @@ class WebhookEndpoint:
         accept_status: int,
         now_ms: Callable[[], int],
         limits: Limits,
+        heard: Callable[[str, Headers, int], None] = lambda key_id, headers, at_ms: None,
     ) -> None:
+        """
+        Args:
+            heard: called with the key and the headers of each verified request, and when it arrived (Unix ms).
+        """
+        self._heard = heard
         self._verifier = verifier
         self._intake = intake
         self._endpoint_log = endpoint_log
@@ -125,6 +132,7 @@ class WebhookEndpoint:
 
         try:
             verified = self._verifier.verify(RawDelivery(body, signature, self._now_ms(), headers))
+            self._heard(verified.key_id, headers, verified.received_at_ms)
             self._intake.accept(verified, answered)
         except SignatureError as refused:
             reply(self._refused(refused.reason))

@@ -10,6 +10,7 @@ A failing AMPECO leaves a gap open, and the pauses between two tries grow.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol
@@ -99,7 +100,6 @@ class GapKeeper:
             except _LockLost:
                 _log.debug("gap.postponed", error="lock-lost")
             except (RedisError, OSError) as error:
-                self._pause(None)
                 _log.debug("gap.postponed", error=type(error).__name__)
             except Exception as error:  # noqa: BLE001 - nothing that AMPECO answers may stop the endpoint
                 self._pause(None)
@@ -122,7 +122,8 @@ class GapKeeper:
             for together in _merged(gap for gap in found if gap is not None):
                 await self._close(together)
         finally:
-            await self._gaps.unlock(self._token)
+            with contextlib.suppress(RedisError, OSError):  # must not take the place of a cancellation
+                await self._gaps.unlock(self._token)
 
     async def _awaited(self, gap: Gap) -> Gap | None:
         """Return the gap as it is recorded then, if nothing more is awaited before it is compared; else None."""
@@ -159,6 +160,9 @@ class GapKeeper:
                 continue
             try:
                 checks[name] = await self._check(name, Window(since_ms, until_ms))
+            except (RedisError, OSError):
+                self._pause(None)  # the pages that were read are asked for again
+                raise
             except NotComparable as error:
                 unproven[name] = str(error)
             except (KeyRefused, RequestRefused) as error:

@@ -38,6 +38,7 @@ class Health:
         server: what Redis reported last; None if unknown.
         evicted_keys: keys that Redis deleted by itself since this process started.
         registration: returns whether the registration is settled, and its state.
+        registration_detail: returns what is known of it beyond that, for the admin port.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Health:
         self.evicted_keys = 0
         self.stopping = False
         self.registration: Callable[[], tuple[bool, str]] = lambda: (True, "off")
+        self.registration_detail: Callable[[], dict[str, Any]] = dict
 
     async def check(self) -> bool:
         """Return whether Redis takes writes, the log is ours, and it has room.
@@ -175,10 +177,13 @@ class Health:
             "log_claimed": self.claimed,
             "log": describe(self.standing) if self.standing is not None else None,
             "registration": self.registration()[1],
+            **_NO_DETAIL,
+            **self.registration_detail(),
             "accepted_key_ids": list(key_ids),
         }
 
 
+_NO_DETAIL: dict[str, Any] = {"registration_detail": None, "registration_confirmed_at": None}
 _UNKNOWN: dict[str, Any] = {
     "redis": "not-checked",
     "redis_permission": None,
@@ -186,6 +191,7 @@ _UNKNOWN: dict[str, Any] = {
     "log_claimed": False,
     "log": None,
     "registration": "unknown",
+    **_NO_DETAIL,
     "accepted_key_ids": [],
 }
 

@@ -97,8 +97,23 @@ class Metrics:
         self._log_age = gauge(*_LOG_AGE, multiprocess_mode="livemax")
         self.registered = gauge(
             "awr_registered",
-            "1 when our notification subscription exists at AMPECO",
+            "1 when AMPECO's last answer showed our notification subscription with all wanted types",
             multiprocess_mode="livemin",
+        )
+        self._confirmed_at = gauge(
+            "awr_registration_confirmed_timestamp_seconds",
+            "Unix time at which AMPECO last confirmed our notification subscription; 0 if it never did",
+            multiprocess_mode="livemax",
+        )
+        self.registration_failed = counter(
+            "awr_registration_failed_checks", "Checks of the registration that failed, by reason", ["reason"]
+        )
+        self.lost_subscriptions = counter(
+            "awr_registration_lost",
+            "Times that our notification subscription was missing or changed at AMPECO",
+        )
+        self.verified_by_key = counter(
+            "awr_events_verified", "Verified notifications, by the id of the key that signed them", ["key_id"]
         )
         self._redis_up = gauge(*REDIS_UP, multiprocess_mode="livemin")
         self.reconstructed = counter(
@@ -123,6 +138,11 @@ class Metrics:
     def duplicate(self, reason: str) -> None:
         """Count a duplicate by its reason."""
         self._duplicates_by_reason.labels(reason).inc()
+
+    def confirmed(self, is_registered: bool, at_ms: int | None) -> None:
+        """Set the gauges of the registration to what AMPECO last confirmed."""
+        self.registered.set(is_registered)
+        self._confirmed_at.set((at_ms or 0) / 1000)
 
     def stands(self, found: Standing) -> None:
         """Set the gauges of the log's size."""

@@ -1,6 +1,8 @@
 """Our notification subscription at AMPECO: compare what exists with what is wanted, and change the difference.
 
 - `reconcile` is pure. It gives up only released types; other unwanted types stay subscribed, and the plan names them.
+- A listing names no key. So of several subscriptions for our URL, one is removed only if our own record or the header
+  `X-Webhook-Id` ties it to a key that no receiver accepts any more.
 - Subscribe is not idempotent at AMPECO: each call adds a subscription. So nothing is created before listing.
 - AMPECO announces some facts under an older and a newer type. We subscribe one: both would make two events.
 
@@ -9,8 +11,8 @@ It knows nothing of HTTP requests or events. Of handlers it knows only the types
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -44,6 +46,35 @@ class Notifications(Protocol):
 
 
 @dataclass(frozen=True)
+class Known:
+    """What the log knows of our notification subscriptions.
+
+    Attributes:
+        id: the one stored as ours.
+        callback_url: the URL with which it was stored.
+        covers: the types that AMPECO confirmed at the last check.
+        keys: by id of a subscription, the keys that are known to sign its events.
+        accepted: ids of the keys that a live receiver accepts.
+        held: why nothing may be removed now; empty if something may be.
+    """
+
+    id: str | None = None
+    callback_url: str | None = None
+    covers: frozenset[str] = frozenset()
+    keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    accepted: frozenset[str] = frozenset()
+    held: str = ""
+
+    def is_mute(self, subscription_id: str) -> bool:
+        """Return whether all that a subscription delivers is refused: its keys are accepted by no receiver."""
+        keys = self.keys.get(subscription_id, frozenset())
+        return bool(keys) and bool(self.accepted) and not keys & self.accepted
+
+
+NOTHING_KNOWN = Known()
+
+
+@dataclass(frozen=True)
 class Plan:
     """The difference between what exists and what is wanted.
 
@@ -51,15 +82,24 @@ class Plan:
         keep: id of our notification subscription; None when there is none yet.
         types: the types that it is to deliver. Empty when nothing is wanted; then nothing changes.
         change: whether `keep` must be updated, or a new one created.
-        extras: ids of further ones with our callback URL, to be removed.
+        extras: ids of further ones that are ours, to be removed.
+        left: ids of further ones with our callback URL that stay, since no record says that they may go.
         unwanted: types that stay subscribed although no handler wants them.
+        adds, drops: what an update changes.
+        lost: types that AMPECO had confirmed, and that no subscription for our URL has now.
+        moved_from: the URL to which `keep` delivers until now.
     """
 
     keep: str | None = None
     types: tuple[str, ...] = ()
     change: bool = False
     extras: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
     unwanted: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
+    lost: frozenset[str] = frozenset()
+    moved_from: str | None = None
 
     @property
     def action(self) -> str:
@@ -69,6 +109,11 @@ class Plan:
         if self.keep is None:
             return "create"
         return "update" if self.change else "keep"
+
+    @property
+    def changes(self) -> bool:
+        """Whether carrying it out changes anything at AMPECO."""
+        return self.change or bool(self.extras)
 
 
 def subscribable(wanted: Iterable[str]) -> frozenset[str]:
@@ -126,38 +171,55 @@ def reconcile(
     wanted: frozenset[str],
     callback_url: str,
     *,
-    known_id: str | None = None,
+    known: Known = NOTHING_KNOWN,
     released: frozenset[str] = frozenset(),
+    remove: frozenset[str] = frozenset(),
 ) -> Plan:
     """Plan the difference.
 
     Args:
         existing: all notification subscriptions of the tenant.
         wanted: types as Subscribe takes them (`subscribable`); when empty, nothing is planned.
-        known_id: the id stored as ours. It is preferred when several have our callback URL.
+        known: what the log knows of ours.
         released: types of retired handlers, other spellings of wanted ones, and refused ones. Only these are given
             up, unless a handler wants them.
+        remove: ids that an operator wants removed. Others than those for our URL are ignored.
     """
     if not wanted:
         return Plan()
-    address = _address(callback_url)
-    ours = [
+    listed = [one for one in existing if one.via == "webhook" and one.callback_url]
+    ours = [one for one in listed if same_url(one.callback_url, callback_url)]
+    # Ours, with the URL of an earlier configuration, or with one that was typed in at AMPECO.
+    elsewhere = [one for one in listed if one.id == known.id and one not in ours]
+    useful = [one for one in ours if one.id not in remove and not known.is_mute(one.id)]
+    kept = max(useful or elsewhere, key=lambda one: _worth(one, wanted, known), default=None)
+    former = [one for one in elsewhere if same_url(one.callback_url, known.callback_url)]
+    gone = [
         one
-        for one in existing
-        if one.via == "webhook" and one.callback_url and _address(one.callback_url) == address
+        for one in (*ours, *former)
+        if one is not kept
+        and (one.id in remove or (not known.held and (one in former or known.is_mute(one.id))))
     ]
-    if not ours:
-        return Plan(types=tuple(sorted(wanted)), change=True)
-    kept = max(ours, key=lambda one: (one.id == known_id, len(wanted.intersection(one.notifications))))
-    subscribed = frozenset(name for one in ours for name in one.notifications)
-    types = (subscribed - released) | wanted
+    now = frozenset(kept.notifications) if kept else frozenset()
+    replaced = frozenset(name for one in gone for name in one.notifications)
+    types = ((now | replaced) - released) | wanted
+    moved_from = kept.callback_url if kept in elsewhere and kept is not None else None
     return Plan(
-        keep=kept.id,
+        keep=kept.id if kept else None,
         types=tuple(sorted(types)),
-        change=types != frozenset(kept.notifications),
-        extras=tuple(one.id for one in ours if one.id != kept.id),
+        change=types != now or moved_from is not None,
+        extras=tuple(one.id for one in gone),
+        left=tuple(one.id for one in ours if one is not kept and one not in gone),
         unwanted=tuple(sorted(types - wanted)),
+        adds=tuple(sorted(types - now)),
+        drops=tuple(sorted(now - types)),
+        lost=(known.covers & wanted).difference(*(one.notifications for one in useful)),
+        moved_from=moved_from,
     )
+
+
+def _worth(one: Existing, wanted: frozenset[str], known: Known) -> tuple[bool, int]:
+    return one.id == known.id, len(wanted.intersection(one.notifications))
 
 
 async def apply(plan: Plan, notifications: Notifications, callback_url: str) -> str | None:
@@ -198,6 +260,11 @@ def refused(
     if named or not any(field.startswith("notifications") for field in error.errors):
         return frozenset(named)
     return (frozenset(sent) - SUBSCRIBABLE) or (frozenset(sent) & replaceable)
+
+
+def same_url(one: str | None, other: str | None) -> bool:
+    """Return whether two callback URLs lead to the same place."""
+    return bool(one and other) and _address(str(one)) == _address(str(other))
 
 
 def _address(url: str) -> tuple[object, ...]:

@@ -22,21 +22,22 @@ from ampeco.notifications import EntityKeyRules
 from ampeco.shared_budget import SharedBudget
 from ampeco.signature import SigningKey
 from eventlog.call_budget import CallBudget
-from eventlog.clock import now_ms
+from eventlog.clock import now_ms, rfc3339
 from eventlog.connection import credentials
 from eventlog.connection.connect import connect, end_tasks
 from eventlog.durability import DurabilityUnknown, replicas_of, shortfall, unguarded_master
 from eventlog.housekeeping import tick_forever
 from eventlog.log import AppendReply, Element, EventLog
-from eventlog.operation.handlers import released_types
 from eventlog.readiness import try_append
+from eventlog.replicas import Replica
 from eventlog.server import server
 from eventlog.subscription import SubscriptionStore
 from eventlog.usage import standing
 from eventlog.wakeups import Waker
 from receiver import descriptors
+from receiver.access import Clients, make_reconciler
 from receiver.app import create_admin_app, create_app
-from receiver.backfill import Backfill
+from receiver.backfill import Backfill, Pace
 from receiver.claim import rules_of
 from receiver.connections import Connections, limits_of
 from receiver.endpoint import WebhookEndpoint
@@ -46,12 +47,13 @@ from receiver.gap_keeper import GapKeeper
 from receiver.gaps import Heartbeat
 from receiver.group_commit import GroupCommit
 from receiver.health import Health
+from receiver.heard import Announcement, HeardKeys
 from receiver.http_server import HttpServer
 from receiver.intake import Intake
 from receiver.logging import get_logger
 from receiver.metrics import LogExposition, Metrics
 from receiver.recollection import Recollection
-from receiver.registrar import Access, Registrar
+from receiver.registrar import Registrar
 from receiver.request_body import Limits
 from receiver.secret_files import SecretFiles
 from receiver.settings import Settings
@@ -116,6 +118,7 @@ class Receiver:
             tolerance_s=settings.signature_tolerance_s,
             on_stale=self._metrics.stale.inc,
         )
+        heard = HeardKeys(self._metrics)
         self._endpoint = WebhookEndpoint(
             self._verifier,
             Intake(
@@ -124,21 +127,25 @@ class Receiver:
                 max_body_bytes=settings.max_body_bytes,
                 is_open=lambda: self._health.claimed,
                 evicts=lambda: self._health.evicts,
+                heard=heard.event,
             ),
             self._endpoint_log,
             accept_status=settings.accept_status,
             now_ms=now_ms,
             limits=Limits(body_bytes=settings.max_body_bytes),
+            heard=heard.subscription,
         )
+        replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._heartbeat = Heartbeat(
             self._log,
             self._store.read,
             self._waker.wake,
-            replica=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
+            replica=replica,
             callback_url=settings.callback_url,
             metrics=self._metrics,
         )
-        self._clients: list[AsyncClient] = []
+        self._announcement = Announcement(self._log, heard, lambda: self._announced(replica), self._drop_keys)
+        self._clients = Clients(self._budget)
         self._registrar = self._make_registrar()
         self._backfill_client = self._make_backfill_client(settings)
         self._gap_keeper = self._make_gap_keeper(rules)
@@ -168,8 +175,7 @@ class Receiver:
                 self._endpoint_log.flush()
         finally:
             self._waker.close()
-            for client in self._clients:
-                await client.aclose()
+            await self._clients.close()
             await self._budget.aclose()
             await self._redis.aclose()
 
@@ -208,6 +214,8 @@ class Receiver:
                 # AMPECO may still deliver; the endpoint answers until this is done
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._registrar.close(), _UNREGISTER_S)
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                await asyncio.wait_for(self._announcement.leave(), _END_TASKS_S)
             for server in servers:
                 server.should_exit = True
             await asyncio.gather(*serving, return_exceptions=True)
@@ -249,8 +257,9 @@ class Receiver:
                         await self._check_durability()
                     await self._heartbeat.beat()
                     await self._shapes.look()
-            if self._health.redis == "ok":
+            if self._health.redis == "ok":  # a full log, too
                 with contextlib.suppress(RedisError, OSError):
+                    await self._announcement.check()
                     await self._endpoint_log.notes.write(self._log)
             self._endpoint_log.flush()
             # For the shared counts of several processes.
@@ -281,20 +290,36 @@ class Receiver:
         settings = self._settings
         if settings.registration == "off":
             return None
+        reconciler = make_reconciler(settings, self._clients, self._log, lambda: self._verifier.key_ids)
         registrar = Registrar(
-            self._access(settings),
+            reconciler,
             self._store,
-            self._log.wants,
-            _needed(settings.callback_url),
             metrics=self._metrics,
             accepted_key_ids=lambda: self._verifier.key_ids,
             is_open=lambda: self._health.claimed,
+            wake=self._waker.wake,
             mode=settings.registration,
-            pinned=settings.notifications,
-            released_types=partial(released_types, self._log),
+            check_s=settings.registration_check_s,
         )
         self._health.registration = lambda: (registrar.settled, registrar.state)
+        self._health.registration_detail = lambda: {
+            "registration_detail": registrar.detail or None,
+            "registration_confirmed_at": rfc3339(registrar.confirmed_ms) if registrar.confirmed_ms else None,
+        }
         return registrar
+
+    def _announced(self, name: str) -> Replica:
+        token = self._settings.api_token
+        api_key = SigningKey.of(token.get_secret_value()).key_id if token else ""
+        return Replica(name, frozenset(self._verifier.key_ids), api_key, self._settings.callback_url or "")
+
+    def _drop_keys(self, dropped: frozenset[str]) -> None:
+        """Accept a key no longer that was rotated away, unless the settings still name it."""
+        configured = self._settings.accepted_keys
+        keys = [key for key in self._verifier.keys if key in configured or key.key_id not in dropped]
+        if keys and len(keys) < len(self._verifier.keys):
+            self._verifier.replace(keys)
+            _log.info("signing_keys.changed", accepted_key_ids=list(self._verifier.key_ids))
 
     def _make_gap_keeper(self, rules: EntityKeyRules) -> GapKeeper:
         settings, backfill = self._settings, None
@@ -314,15 +339,10 @@ class Receiver:
     def _make_backfill_client(self, settings: Settings) -> AsyncClient | None:
         if not settings.backfill or settings.tenant_url is None or settings.api_token is None:
             return None
-        client = AsyncClient(settings.tenant_url, settings.api_token.get_secret_value(), budget=self._budget)
-        self._clients.append(client)
+        token = settings.api_token.get_secret_value()
+        client = AsyncClient(settings.tenant_url, token, budget=Pace(self._budget))
+        self._clients.add(client)
         return client
-
-    def _access(self, settings: Settings) -> Access:
-        token = _needed(settings.api_token).get_secret_value()
-        client = AsyncClient(_needed(settings.tenant_url), token, budget=self._budget)
-        self._clients.append(client)
-        return Access(client.notifications, SigningKey.of(token).key_id)
 
     def _secrets_changed(self, fresh: Settings) -> None:
         keys = list(fresh.accepted_keys)
@@ -332,9 +352,11 @@ class Receiver:
         if keys != list(self._verifier.keys):
             self._verifier.replace(keys)
             _log.info("signing_keys.changed", accepted_key_ids=list(self._verifier.key_ids))
-        if self._registrar is not None and fresh.api_token not in (None, self._settings.api_token):
-            self._registrar.use(self._access(fresh))
-            _log.info("api_token.changed")
+        if self._registrar is not None and fresh.api_token is not None:
+            if fresh.api_token != self._settings.api_token:
+                _log.info("api_token.changed")
+            if _tokens(fresh) != _tokens(self._settings):
+                self._registrar.use(self._clients.access(fresh))
         if fresh.api_token != self._settings.api_token and self._backfill_client is not None:
             self._backfill_client = self._make_backfill_client(fresh) or self._backfill_client
         before, now = (
@@ -345,6 +367,10 @@ class Receiver:
         elif now != before:
             _log.info("redis.login_changed")
         self._settings = fresh
+
+
+def _tokens(settings: Settings) -> tuple[object, object]:
+    return settings.api_token, settings.api_token_next
 
 
 def _needed(value: _T | None) -> _T:

@@ -25,7 +25,7 @@ from eventlog.durability import check_durability
 from eventlog.retention import Keep
 from receiver import settings_source
 from receiver.errors import SettingsError
-from receiver.settings_checks import refuse_odd_proxy, refuse_plain_http
+from receiver.settings_checks import refuse_long_callback, refuse_odd_proxy, refuse_plain_http
 from receiver.settings_source import PREFIX, Given, state_folder
 from receiver.verification import CHOICES
 
@@ -161,6 +161,11 @@ class Settings(BaseModel):
         None,
         description="bearer token for AMPECO's API; also the signing key of the subscription that it creates",
     )
+    api_token_next: Annotated[SecretStr, AfterValidator(_token)] | None = Field(
+        None,
+        description="the API token to rotate to, while `registration rotate-token` is under way; receivers accept it "
+        "as a signing key",
+    )
     signing_keys: Secrets | None = Field(
         None, description="accepted signing keys, comma or newline separated (unset: the API token)"
     )
@@ -194,6 +199,9 @@ class Settings(BaseModel):
         "auto",
         alias="AWR_REGISTER",
         description="`auto`, `ephemeral` (subscribes at start, unsubscribes at exit; default of `run`) or `off`",
+    )
+    registration_check_s: float = Field(
+        60.0, ge=5, le=3600, description="time between two checks of the registration at AMPECO, in seconds"
     )
     notifications: Annotated[Names, AfterValidator(_types)] | None = Field(
         None, description="the types to subscribe (unset: those that the handlers want)"
@@ -354,12 +362,19 @@ class Settings(BaseModel):
     def accepted_keys(self) -> tuple[SigningKey, ...]:
         """The accepted signing keys in order; empty when none is configured."""
         secrets = self.signing_keys or ((self.api_token,) if self.api_token else ())
-        return tuple(SigningKey.of(secret.get_secret_value()) for secret in secrets)
+        if self.api_token_next and secrets:
+            secrets = (*secrets, self.api_token_next)
+        keys = dict.fromkeys(secret.get_secret_value() for secret in secrets)
+        return tuple(SigningKey.of(secret) for secret in keys)
 
     @property
     def short_keys(self) -> tuple[str, ...]:
         """The names of the settings that hold a key which is short enough to be guessed."""
-        held = {"AWR_API_TOKEN": (self.api_token,), "AWR_SIGNING_KEYS": self.signing_keys or ()}
+        held = {
+            "AWR_API_TOKEN": (self.api_token,),
+            "AWR_API_TOKEN_NEXT": (self.api_token_next,),
+            "AWR_SIGNING_KEYS": self.signing_keys or (),
+        }
         return tuple(
             name
             for name, keys in held.items()
@@ -412,6 +427,7 @@ def load(
         raise _first_fault(error) from None
     settings = _in_one_slot(settings)
     refuse_plain_http(settings)
+    refuse_long_callback(settings)
     refuse_odd_proxy(settings, environ)
     if settings.signature_tolerance_s is not None and settings.signature_scheme == "body":
         raise SettingsError(

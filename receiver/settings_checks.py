@@ -22,6 +22,7 @@ _PROXY = re.compile(
     r"(?:(?P<scheme>https?|socks5h?)://)?(?:[^@/?#\s]*@)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)"
     r"(?::(?P<port>[0-9]{1,5}))?/?"
 )
+CALLBACK_CHARS = 500
 _PROXY_NAMES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 
 
@@ -37,6 +38,16 @@ def refuse_plain_http(settings: Settings) -> None:
             raise SettingsError(
                 name, f"is http beyond this machine: {what}", "use https, or set AWR_ALLOW_PLAIN_HTTP=1"
             )
+
+
+def refuse_long_callback(settings: Settings) -> None:
+    """Refuse a callback URL that AMPECO does not take."""
+    if settings.callback_url is not None and len(settings.callback_url) > CALLBACK_CHARS:
+        raise SettingsError(
+            "AWR_PUBLIC_URL",
+            f"makes a callback URL of {len(settings.callback_url)} characters, and AMPECO takes {CALLBACK_CHARS}",
+            "shorten it, or AWR_WEBHOOK_PATH",
+        )
 
 
 def refuse_odd_proxy(settings: Settings, environ: Mapping[str, str]) -> None:

@@ -91,6 +91,7 @@ class ShapeWatch:
         self._clock = clock
         self._looked_s = clock()
         self._types: dict[str, _Watched] = {}
+        is_known_name("")  # reads the contract, which takes some ms, before the endpoint opens
 
     async def look(self) -> None:
         """Look at some bodies, and write what is due. Called about once a second.

@@ -5,7 +5,7 @@ Handlers seldom ask, so nothing of it is kept with a payload but its bytes.
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -28,9 +28,9 @@ def find(model: type[BaseModel], body: bytes, path: str, *, exact: bool = False)
 
     Args:
         path: names of attributes, or AMPECO's own; numbers are places in arrays.
-        exact: fractions as `Decimal`.
+        exact: fractions as `Decimal`; one that is too large for that is infinite.
     """
-    here = arranged(model, unwrapped(json.loads(body, parse_float=Decimal if exact else float)))
+    here = arranged(model, unwrapped(json.loads(body, parse_float=_fraction if exact else float)))
     of: type[BaseModel] | None = model
     for step in path.split("."):
         if isinstance(here, list):
@@ -43,6 +43,13 @@ def find(model: type[BaseModel], body: bytes, path: str, *, exact: bool = False)
         here = next((here[spelling] for spelling in spellings if spelling in here), None)
         of = None if field is None else model_in(field.annotation)
     return freeze(here)
+
+
+def _fraction(text: str) -> Decimal | float:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of twenty digits
+        return float(text)
 
 
 def arranged(model: type[BaseModel], data: dict[str, Any]) -> Any:

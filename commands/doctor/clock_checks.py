@@ -11,7 +11,7 @@ from commands.doctor.finding import Finding, fault, ok, unknown, warn
 if TYPE_CHECKING:
     from commands.doctor.deployment import Deployment
 
-_OFF_S, _FAR_OFF_S = 5.0, 60.0
+_NEAR_S, _OFF_S, _FAR_OFF_S = 1.0, 5.0, 60.0
 
 
 async def against_redis(about: Deployment) -> Finding:
@@ -34,6 +34,8 @@ async def against_tenant(about: Deployment) -> Finding:
 
 def judged(whose: str, ahead_s: float) -> Finding:
     """Judge by how many seconds a clock is ahead of ours."""
+    if abs(ahead_s) < _NEAR_S:
+        return ok(f"{whose} agrees with ours")
     what = f"{whose} is {abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} ours"
     if abs(ahead_s) > _FAR_OFF_S:
         return fault(what, "let NTP set the clocks: signed timestamps and windows of resends would be wrong")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 
 from commands import options, set_up
 from commands.output import print_json, print_line
+from commands.spans import counted
 
 if TYPE_CHECKING:
     from commands.doctor.examination import Checked
@@ -33,6 +35,7 @@ def doctor(acl: bool, as_json: bool) -> None:
         _print_acl(settings.key_prefix, as_json)
         return
     set_up(settings, logs=False)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs every request
     from commands.doctor.deployment import Deployment
     from commands.doctor.examination import examine
 
@@ -69,7 +72,7 @@ def doctor(acl: bool, as_json: bool) -> None:
             }
         )
     else:
-        print_line(f"{len(found)} checks: {faults} faults, {warnings} warnings")
+        print_line(f"{len(found)} checks: {counted(faults, 'fault')}, {counted(warnings, 'warning')}")
     if faults:
         raise click.exceptions.Exit(1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from commands.doctor.finding import Finding, fault, ok, warn
+from commands.spans import counted
 from eventlog.clock import now_ms
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ async def handlers(about: Deployment) -> Finding:
     if without:
         waiting = sum(one.waiting + one.open for one in without)
         return fault(
-            f"no live worker serves {_some([one.name for one in without])}; {waiting:,} events wait",
+            f"no live worker serves {_some([one.name for one in without])}; waiting: {counted(waiting, 'event')}",
             "start a worker that has its plugin and serves its queue, or `handlers retire` it",
         )
     dead = sum(one.dead for one in registered)
@@ -41,7 +42,8 @@ async def handlers(about: Deployment) -> Finding:
         )
     if dead:
         return warn(
-            f"{what}; {dead:,} dead letters", "`dead list` shows why; then `dead retry` or `dead discard`"
+            f"{what}; {counted(dead, 'dead letter')}",
+            "`dead list` shows why; then `dead retry` or `dead discard`",
         )
     return ok(what)
 
@@ -58,7 +60,8 @@ async def versions(about: Deployment) -> Finding:
     if several:
         named = "; ".join(f"{name}: {', '.join(those)}" for name, those in list(several.items())[:_SHOWN])
         return warn(
-            f"several versions of {len(several)} handlers: {named}", "finish the rollout, or wait 3 minutes"
+            f"several versions of {counted(len(several), 'handler')}: {named}",
+            "finish the rollout, or wait 3 minutes",
         )
     return ok(f"one version of each handler{f', release {releases[0]}' if releases else ''}")
 
@@ -74,9 +77,9 @@ async def rq(about: Deployment) -> Finding:
         return fault(f"no RQ worker for {_some(without)}", "start `ampeco-receiver worker --queue NAME`")
     if full := [queue.name for queue in queues if queue.waiting > _MANY_WAKE_UPS]:
         return warn(f"many wake-ups wait in {_some(full)}", "look at the log of its workers")
-    workers = sum(queue.workers for queue in queues)
+    workers, waiting = (sum(counts) for counts in zip(*((q.workers, q.waiting) for q in queues), strict=True))
     return ok(
-        f"{len(queues)} queues, {workers} workers, {sum(queue.waiting for queue in queues)} wake-ups wait"
+        f"{counted(len(queues), 'queue')}, {counted(workers, 'worker')}, {counted(waiting, 'wake-up')} to be taken"
     )
 
 

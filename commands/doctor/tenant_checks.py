@@ -127,6 +127,8 @@ async def registration(about: Deployment) -> Finding:
         return warn(
             "no handler wants a type, so nothing is registered", "start a worker, or set AWR_NOTIFICATIONS"
         )
+    if await _is_removed(about):
+        return warn("removed on request, and no receiver makes it again", "`registration apply --yes` does")
     if plan.keep is None:
         return fault(
             "AMPECO has no notification subscription for our callback URL",
@@ -142,18 +144,48 @@ async def registration(about: Deployment) -> Finding:
             f"subscription {plan.keep} is not as handlers want it: {len(plan.types)} types are wanted",
             "a running receiver changes it within minutes; its log says why it cannot",
         )
-    if plan.extras:
+    if further := (*plan.extras, *plan.left):
         return warn(
-            f"{len(plan.extras)} further subscriptions have our callback URL: every event comes several times",
-            "remove them in AMPECO's back office, unless a rotation of keys is under way",
+            f"{len(further)} further subscriptions have our callback URL: every event comes several times",
+            "remove them with `registration apply --remove ID`, unless a rotation of keys is under way",
         )
-    return ok(f"subscription {plan.keep} has {len(plan.types)} types")
+    return await _old_keys(about, key_id) or ok(f"subscription {plan.keep} has {len(plan.types)} types")
+
+
+async def _old_keys(about: Deployment, key_id: str) -> Finding | None:
+    """Warn of a rotation that is open, and of keys in use that are not the subscription's."""
+    from eventlog.clock import rfc3339
+    from eventlog.subscription import SubscriptionStore
+
+    store = SubscriptionStore(await about.log())
+    if (rotation := await store.rotation()) is not None:
+        return warn(
+            f"a rotation to the key {rotation.new_key} is open, at the step {rotation.step}",
+            "go on with `registration rotate-token --continue`",
+        )
+    heard = await store.heard()
+    old = {
+        name: at_ms for name, at_ms in heard.by_key.items() if name != key_id and name in heard.recent_keys()
+    }
+    if key_id and old:
+        used = ", ".join(f"{name} (last at {rfc3339(at_ms)})" for name, at_ms in sorted(old.items()))
+        return warn(
+            f"events of the last ten minutes are signed with other keys than the subscription's: {used}",
+            "do not revoke these tokens yet; `registration show` lists when each key was last used",
+        )
+    return None
+
+
+async def _is_removed(about: Deployment) -> bool:
+    from eventlog.subscription import SubscriptionStore
+
+    return (await SubscriptionStore(await about.log()).registration()).removed_ms is not None
 
 
 async def _difference(about: Deployment) -> tuple[Plan, str]:
     """Return what a receiver would change at AMPECO, and the id of the key of our subscription."""
     from eventlog.subscription import SubscriptionStore
-    from receiver.registration import one_spelling, reconcile
+    from receiver.registration import Known, one_spelling, reconcile
 
     url, log = about.settings.callback_url, await about.log()
     if url is None:
@@ -162,7 +194,8 @@ async def _difference(about: Deployment) -> tuple[Plan, str]:
     pinned = about.settings.notifications
     wanted = one_spelling(await log.wants() if pinned is None else [frozenset((name,)) for name in pinned])
     remembered = await SubscriptionStore(log).read()
-    plan = reconcile(existing, wanted, url, known_id=remembered.get("id"))
+    known = Known(remembered.get("id"), remembered.get("callback_url"))
+    plan = reconcile(existing, wanted, url, known=known)
     return plan, remembered.get("key_id", "") if remembered.get("id") == plan.keep else ""
 
 

@@ -38,8 +38,8 @@ async def arrivals(log: EventLog, type: str, since_ms: int) -> Mapping[str, int]
             at_us = _own_time(marks) or int(received) * 1000
             if key and at_us > newest.get(key, -1):
                 newest[key] = at_us
-        if len(newest) > MOST_ENTITIES:
-            raise TooManyArrivals
+                if len(newest) > MOST_ENTITIES:
+                    raise TooManyArrivals
     return newest
 
 

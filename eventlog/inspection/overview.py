@@ -11,9 +11,11 @@ from eventlog.inspection.last_events import newest_at_ms
 from eventlog.inspection.server_facts import ServerFacts, server_facts
 from eventlog.log import EventLog
 from eventlog.operation.handlers import Pause, pauses
+from eventlog.outages import Away, known_outages
 from eventlog.ownership import recorded
 from eventlog.presence import Process, present
 from eventlog.rates import Sample, samples
+from eventlog.registration_record import Registration
 from eventlog.registry import HandlerPosition
 from eventlog.subscription import SubscriptionStore
 from eventlog.turned_away import HOUR_MS, KEEP_HOURS, refused_between
@@ -28,10 +30,13 @@ class Overview:
         at_ms: the time of Redis.
         claimed: whose log it is (`url`, `lanes`); empty before the first receiver.
         subscription: the record of our notification subscription; empty without one.
+        registration: what the last check of it at AMPECO found.
+        keys: when each key last verified an event (Unix ms), by its id.
         newest_ms: when the newest event arrived; None without one.
         samples: totals of the last hour, the last ones of now.
         receivers: names of the receivers that can write, as their beats say.
         retrying: by handler, how many events wait for their next attempt.
+        away: by handler that is held, what it needs and is away.
         gaps: all that are recorded, the oldest first.
         refused: requests that the endpoint refused within a day, by reason.
         quarantined: bodies in quarantine now.
@@ -40,6 +45,8 @@ class Overview:
     at_ms: int
     claimed: Mapping[str, str]
     subscription: Mapping[str, str]
+    registration: Registration
+    keys: Mapping[str, int]
     newest_ms: int | None
     samples: Sequence[Sample]
     receivers: Sequence[str]
@@ -47,6 +54,7 @@ class Overview:
     handlers: Sequence[HandlerPosition]
     retrying: Mapping[str, int]
     paused: Mapping[str, Pause]
+    away: Mapping[str, Away]
     gaps: Sequence[Gap]
     refused: Mapping[str, int]
     quarantined: int
@@ -71,10 +79,13 @@ async def overview(log: EventLog) -> Overview:
     counted = await samples(log)
     now_ms = counted[-1].at_ms
     handlers = await log.handlers()
+    store = SubscriptionStore(log)
     return Overview(
         at_ms=now_ms,
         claimed=await recorded(log),
-        subscription=await SubscriptionStore(log).read(),
+        subscription=await store.read(),
+        registration=await store.registration(),
+        keys=(await store.heard()).by_key,
         newest_ms=await newest_at_ms(log),
         samples=counted,
         receivers=await receivers(log, now_ms),
@@ -82,6 +93,7 @@ async def overview(log: EventLog) -> Overview:
         handlers=handlers,
         retrying=await _retrying(log, [one.name for one in handlers]),
         paused=await pauses(log),
+        away=(await known_outages(log)).away,
         gaps=await recorded_gaps(log),
         refused=await refused_between(log, now_ms - KEEP_HOURS * HOUR_MS, now_ms),
         quarantined=await log.redis.xlen(log.key("quarantine")),

@@ -24,10 +24,12 @@ _FAULTS = frozenset(
     {
         "attempts-exhausted",
         "call-not-declared",
+        "code-error",
         "error",
         "never-awaited",
         "out-of-memory",
         "payload-mismatch",
+        "retried-too-long",
         "step-name",
         "step-options",
         "step-repeated",
@@ -157,7 +159,6 @@ async def does_not_block(case: Case) -> None:
 async def is_dry(case: Case) -> None:
     """A dry run changes nothing: at AMPECO, and nothing of its own where it declares `dry_run=True`."""
     odd = []
-    looks_itself = getattr(case.handler, "dry_run", False)
     for event in case.own_samples:
         ampeco, state = case.ampeco(), case.made_state()
         async with opened(case.handler, ampeco, case.settings, state) as delivering:
@@ -165,7 +166,7 @@ async def is_dry(case: Case) -> None:
             await delivering.deliver(event, Memory(), dry_run=True)
             after = _effects(case, delivering)
         odd += [f"{event.type}: {call.operation} was sent" for call in ampeco.calls if not call.reads]
-        if looks_itself and before != after:
+        if case.handler.dry_run and before != after:
             odd.append(f"{event.type}: its effects were {before!r}, and after the dry run {after!r}")
     _refuse(case, odd)
 

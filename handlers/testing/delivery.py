@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from eventlog.record import KEPT_ATTEMPTS, NO_TIME, StoredEvent, encoding_mark
+from eventlog.record import NO_TIME, StoredEvent, encoding_mark
 from handlers.declaration import Handler
 from handlers.discovery import Found
 from handlers.event import Event
@@ -55,7 +55,7 @@ async def deliver(
         memory: what earlier deliveries left: once-only steps, attempts, the time. A new one unless given.
         attempt: number of this attempt; counted by the memory unless given.
         timeout_s: a time limit instead of the handler's own.
-        dry_run: send nothing to AMPECO that changes something, and call no once-only step.
+        dry_run: send nothing to AMPECO that changes something, and call no once-only step; `ctx.dry_run` says so.
 
     Raises:
         UndeclaredCall: the handler called an action that `calls=` does not name, and hid the error.
@@ -119,28 +119,30 @@ class Delivering:
     ) -> Outcome:
         """Make one attempt; arguments and errors as those of `deliver`."""
         if dry_run:
-            trial = await try_out(self._runtime, stored_event(event), replayed=event.replayed)
+            recorded = memory.ledger(self._runtime.handler).recorded
+            stored = stored_event(event)
+            trial = await try_out(self._runtime, stored, replayed=event.replayed, lookup=recorded)
             return outcome_from(trial.outcome, (), trial.called, trial.steps, would_call=trial.actions)
         handler, loop = self._runtime.handler, asyncio.get_running_loop()
         ledger, tried = memory.ledger(handler), memory.tried(handler, event)
         number = tried.attempts + 1 if attempt is None else attempt
         before = len(self._fake.calls) if self._fake else 0
+        began_ms = memory.clock.now_ms()
         made = Attempt(
             event=stored_event(event),
             number=number,
-            age_s=(memory.clock.now_ms() - tried.first_ms) / 1000,
+            age_s=(began_ms - tried.first_ms) / 1000,
             allowed=lambda: True,
             overdue=lambda: None,
             steps=lambda: Steps(ledger, event.id, event.key, loop),
             replayed=event.replayed,
         )
-        made.earlier, made.began_ms = tried.notes, memory.clock.now_ms()
+        made.earlier, made.began_ms = tried.log, began_ms
         came_of = await run(self._runtime, made)
-        if came_of.kind != "retry":
-            memory.settle(handler, event)
+        if came_of.kind == "retry":
+            tried.note(came_of.note(began_ms, made.actions), spent=came_of.counts)
         else:
-            tried.notes = (*tried.notes[1 - KEPT_ATTEMPTS :], came_of.note(made.began_ms, ()))
-            tried.attempts = number if came_of.counts else tried.attempts
+            memory.settle(handler, event)
         called = self._fake.calls[before:] if self._fake else None
         outcome = outcome_from(came_of, called, made.actions, [begun.step for begun in ledger.begun])
         _refuse_hidden(outcome, handler)

@@ -92,6 +92,13 @@ class MemoryLedger:
         del self._records[scope.name, step]
         return True
 
+    async def recorded(self, scope: Scope, step: str) -> Standing | None:
+        """Return what is known of a step whose call came to an end."""
+        record = self._records.get((scope.name, step))
+        if record is None or record.state == "begun":
+            return None
+        return Standing(record.state, record.result, record.fault)
+
     async def keep(self, event_id: str) -> None:
         """Start the time to live of a ledger; this one lives as long as its test."""
 

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-from eventlog.record import AttemptNote
+from eventlog.record import KEPT_ATTEMPTS, AttemptNote
 from handlers.declaration import Handler
 from handlers.event import Event
 from handlers.testing.clock import Clock
@@ -22,12 +22,17 @@ class Tried:
     Attributes:
         attempts: attempts that counted.
         first_ms: when the first attempt began.
-        notes: of the attempts that were to be tried again.
+        log: the last attempts, oldest first.
     """
 
     first_ms: int
     attempts: int = 0
-    notes: tuple[AttemptNote, ...] = ()
+    log: tuple[AttemptNote, ...] = ()
+
+    def note(self, note: AttemptNote, *, spent: bool) -> None:
+        """Remember an attempt that is to be followed by another one."""
+        self.log = (*self.log[1 - KEPT_ATTEMPTS :], note)
+        self.attempts += spent
 
 
 @dataclass

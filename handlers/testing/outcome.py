@@ -12,7 +12,7 @@ from handlers.testing.fake_ampeco import Called
 from workers.delivery import outcomes
 from workers.delivery.dry_run import DryAction
 
-_IN_WORDS = frozenset({"skipped", "retry-asked", "not-yet", "gave-up"})
+_IN_WORDS = frozenset({"skipped", "retry-asked", "not-yet", "gave-up", "dry-run"})
 """Reasons that say no more than their kind: what the author said is more."""
 
 
@@ -21,9 +21,10 @@ class Outcome:
     """How one attempt ended.
 
     Attributes:
-        kind: `done`, `skipped`, `retry` (again after `after_s`) or `dead` (kept for a human).
+        kind: `done`, `skipped`, `retry` (again after `after_s`) or `dead` (kept for a human); `ended` for a dry run
+            that cannot go on, since what comes next depends on a result that it does not have.
         reason: the words of `Skip`, `Retry` or `GiveUp`; else the slug, e.g. `filtered`, `payload-mismatch`,
-            `call-not-declared`, `attempts-exhausted`, `error`; empty when it is done.
+            `call-not-declared`, `unavailable`, `error`, `code-error`; empty when it is done.
         after_s: for `retry`: seconds until the next attempt. With jitter they are drawn by lot.
         calls: requests to AMPECO that change something, and those that were refused as not declared. In a dry run,
             those that would have been made.
@@ -35,7 +36,7 @@ class Outcome:
         where: for an error: its class and the lines it passed.
     """
 
-    kind: Literal["done", "skipped", "retry", "dead"]
+    kind: Literal["done", "skipped", "retry", "dead", "ended"]
     reason: str = ""
     after_s: float | None = None
     calls: tuple[Called, ...] = ()

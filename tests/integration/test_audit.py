@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import pwd
 import socket
+import sys
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from eventlog.audit import Act, newest, untold, write
 from eventlog.log import EventLog, Unreadable
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
 from tests.cli import Cli
+from tests.command_arguments import commands
 from tests.door import door
 from tests.harness import declaration, drained, event, opened
 
@@ -108,6 +111,16 @@ def test_pausing_resuming_and_replaying_are_acts(cli):
     assert cli.json("audit", "list", "--until", "1h ago") == []
     assert len(cli.json("audit", "list", "--since", "1h ago")) == 3
     assert cli("audit", "list", "--before", "x")[0] == 2
+
+
+def test_every_command_that_wants_a_yes_writes_down_what_it_does():
+    asking = [
+        (path, sys.modules[command.callback.__module__])
+        for path, command in commands()
+        if command.callback is not None and any("--yes" in parameter.opts for parameter in command.params)
+    ]
+    assert len(asking) >= len(ACTS)
+    assert [path for path, module in asking if "acting(" not in inspect.getsource(module)] == []
 
 
 def test_what_is_refused_is_no_act(cli):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +12,9 @@ from typing import Any
 import pytest
 
 from ampeco.errors import ServerFault
+from ampeco.operations import Operation
+from ampeco.rate_limits import RateLimit
+from ampeco.reconstruction import SOURCES
 from ampeco.simulator.fleet.charging import moment
 from eventlog.clock import now_ms
 from eventlog.inspection.events import list_events
@@ -17,7 +22,7 @@ from eventlog.inspection.gaps import Check
 from eventlog.log import EventLog, NewEvent
 from eventlog.record import written_mark
 from handlers import Context, Event, Raw, handler
-from receiver.backfill import MOST_PAGES, Backfill, Window
+from receiver.backfill import MOST_PAGES, Backfill, Pace, Window
 from receiver.errors import NoRoom, NotComparable
 from tests.harness import declaration, drained
 
@@ -172,6 +177,45 @@ def test_a_list_that_does_not_end_and_entries_without_identity_prove_nothing(on_
                 await check(log, Api([odd]))
 
     on_each_server(scenario)
+
+
+def test_too_many_arrivals_are_not_compared(on_each_server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eventlog.inspection.arrivals.MOST_ENTITIES", 3)
+
+    async def scenario(log: EventLog) -> None:
+        await log.append([arrived(number, ago(60)) for number in range(1, 5)])
+        with pytest.raises(NotComparable, match="too many events"):
+            await check(log, Api([]))
+
+    on_each_server(scenario)
+
+
+def test_the_pace_of_a_backfill_asks_the_shared_budget_and_tells_it_what_answers_say() -> None:
+    class Shared:
+        def __init__(self) -> None:
+            self.said: list[object] = []
+
+        async def acquire(self, operation: Operation, /) -> None:
+            self.said.append(operation.name)
+
+        def slow_down(self, retry_after_s: float | None, /) -> None:
+            self.said.append(retry_after_s)
+
+        def observe(self, seen: RateLimit, /) -> None:
+            self.said.append(seen)
+
+    async def scenario() -> None:
+        shared, limit = Shared(), RateLimit(100, 99, None)
+        pace = Pace(shared)
+        began_s = time.monotonic()
+        for _ in range(4):
+            await pace.acquire(SOURCES[SESSION].listing)
+        assert time.monotonic() - began_s >= 0.9, "two a second"
+        pace.observe(limit)
+        pace.slow_down(3.0)
+        assert shared.said == [*["resources.sessions.list"] * 4, limit, 3.0]
+
+    asyncio.run(scenario())
 
 
 def test_a_full_log_takes_nothing_and_the_check_says_so(on_each_server) -> None:

@@ -107,7 +107,7 @@ def test_a_healthy_deployment_has_no_fault(tmp_path: Path) -> None:
                 "callback-certificate", "keys", "redis-latency", "log-room",
             }  # fmt: skip
             text = awr("doctor", environ=mine)
-            assert text.code == 0
+            assert (text.code, text.err) == (0, "")
             assert len(text.out.splitlines()) == len(CHECKS) + 1
             for secret in (BOX_TOKEN, TOKEN):
                 assert secret not in text.out + text.err + done.out + done.err

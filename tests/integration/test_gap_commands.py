@@ -102,7 +102,10 @@ def test_a_resend_is_planned_and_then_asked_for(cli: Cli, tenant: Box) -> None:
     code, out, err = cli("gaps", "resend", *WINDOW)
     assert (code, HARDWARE in out, "--yes" in err) == (0, True, True)
     assert tenant.actions() == []
+    assert cli.json("audit", "list") == []
     asked = cli.json("gaps", "resend", *WINDOW, "--type", SESSION, "--yes")
+    (act,) = cli.json("audit", "list")
+    assert (act["what"], act["plan"]["types"]) == ("gaps resend", [SESSION])
     assert (asked["done"], asked["result"]) == (True, {"accepted": True})
     (action,) = tenant.actions()
     assert action["body"]["notifications"] == [SESSION]

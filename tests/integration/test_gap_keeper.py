@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError  # noqa: A004
 
 from ampeco.errors import Forbidden, RateLimited, ServerFault
 from eventlog.clock import now_ms
+from eventlog.connection.embedded import EmbeddedServer
 from eventlog.gap_records import NOT_SUBSCRIBED, RESENDER, Gaps
 from eventlog.heartbeat import Hole
 from eventlog.inspection.gaps import Check, Gap, recorded_gaps
@@ -19,7 +23,7 @@ from receiver.backfill import Window
 from receiver.errors import NoRoom, NotComparable
 from receiver.gap_keeper import MARGIN_MS, PATIENCE_MS, GapKeeper
 from receiver.metrics import Metrics
-from tests.harness import declaration, drained
+from tests.harness import declaration, drained, eventually, opened
 
 SESSION, CDR, HARDWARE = "SessionUpdateNotification", "cdr.received", "HardwareStatusNotification"
 
@@ -121,7 +125,7 @@ def test_a_gap_is_closed_with_proof_some_time_after_the_resend(on_each_server) -
         assert name == SESSION
         assert window.since_ms == hole.from_ms - MARGIN_MS
         assert hole.to_ms <= window.until_ms <= hole.to_ms + MARGIN_MS
-        assert b"awr_events_reconstructed_total 2.0" in keeping.metrics.exposition()
+        assert keeping.metrics.registry.get_sample_value("awr_events_reconstructed_total") == 2
 
     on_each_server(scenario)
 
@@ -247,6 +251,36 @@ def test_one_receiver_at_a_time_looks_after_the_gaps(on_each_server) -> None:
         assert (await Keeping(log).gap()).state == "unproven"
 
     on_each_server(scenario)
+
+
+def test_it_goes_on_when_redis_was_away_and_no_answer_of_ampeco_ends_it(
+    server: EmbeddedServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("receiver.gap_keeper.LOOK_S", 0.05)
+    monkeypatch.setattr("receiver.gap_keeper._FIRST_PAUSE_MS", 10)
+
+    async def scenario() -> None:
+        async with opened(server.url, prefix) as log:
+            listings = Listings(RuntimeError("what AMPECO answered is odd"), Check(1, 1, 0))
+            keeping = Keeping(log, listings)
+            await outage(log, SESSION)
+            running = asyncio.create_task(keeping.keeper.run())
+            server.stop()
+            await asyncio.sleep(0.3)
+            assert not running.done()
+            server.start()
+
+            async def is_closed() -> bool:
+                keeping.ahead_ms += 100_000
+                with contextlib.suppress(ConnectionError):
+                    return (await recorded_gaps(log))[-1].state == "closed"
+                return False
+
+            await eventually(is_closed)
+            assert len(listings.asked) == 2
+            running.cancel()
+
+    asyncio.run(scenario())
 
 
 def test_records_of_older_code_and_unreadable_ones_stop_nothing(on_each_server) -> None:

@@ -126,6 +126,20 @@ def test_a_handler_runs_on_an_event_or_a_file_and_is_dry_unless_told(cli, tmp_pa
     assert (code, "AWR_TENANT_URL" in err) == (2, True)
 
 
+def test_a_run_for_real_is_written_down(cli, tmp_path, monkeypatch):
+    file = tmp_path / "mine.py"
+    file.write_text(FILE)
+    monkeypatch.setenv("AWR_TENANT_URL", "https://tenant.invalid")
+    monkeypatch.setenv("AWR_API_TOKEN", "a-token-of-this-test")
+    event_id = cli.json("dead", "list")[0]["event"]
+    words = ("handlers", "run", "h", "--load", str(file), "--event", event_id)
+    assert cli(*words)[0] == 0
+    assert cli.json("audit", "list") == []
+    assert cli(*words, "--for-real")[0] == 0
+    (act,) = cli.json("audit", "list")
+    assert (act["what"], act["plan"]) == ("handlers run --for-real", {"handler": "h", "event": event_id})
+
+
 @pytest.mark.parametrize(
     "words",
     [("run", "h", "--event", "BODY"), ("replay", "h", "--from", "-1h", "--dry-run")],

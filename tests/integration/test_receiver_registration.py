@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +16,20 @@ from ampeco.notifications import SessionStartStop
 from ampeco.signature import SigningKey
 from ampeco.simulator.model import NotificationSubscription, Refused, SubscriptionRequest
 from ampeco.simulator.server import serving
+from ampeco.simulator.switches import Habits
 from ampeco.simulator.tenant import Tenant
+from eventlog.clock import now_ms
 from eventlog.connection.embedded import EmbeddedServer
+from eventlog.inspection.gaps import recorded_gaps
 from eventlog.registry import Declaration
 from eventlog.subscription import SubscriptionStore
+from receiver.access import Clients, make_reconciler
+from receiver.metrics import Metrics
+from receiver.registrar import Registrar
+from receiver.settings import load
 from tests.door import TOKEN, Door, door
 from tests.harness import eventually, opened
+from tests.traffic import Traffic, arrived, deployment
 
 A, B, C = "BootNotification", "SessionUpdateNotification", "cdr.received"
 OLD, NEW = "SessionStartStopNotification", "session.start.stop.notification"
@@ -95,7 +106,7 @@ def test_it_subscribes_once_and_grows_with_what_handlers_want(valkey: EmbeddedSe
     asyncio.run(scenario())
 
 
-def test_a_restart_keeps_what_is_there_and_removes_what_is_there_twice(
+def test_a_restart_keeps_what_is_there_and_touches_nothing_whose_key_it_does_not_know(
     valkey: EmbeddedServer, prefix: str
 ) -> None:
     async def scenario() -> None:
@@ -107,12 +118,13 @@ def test_a_restart_keeps_what_is_there_and_removes_what_is_there_twice(
         async with serving(tenant) as tenant_url:
             for _ in range(2):
                 async with Open(valkey.url, prefix, settings(tenant_url)) as front:
-                    await comes_to(tenant, {A, B, C})
                     await ready(front)
-                    await asyncio.to_thread(front.line, "notification_subscription.reconciled", unwanted=[C])
+                    await asyncio.to_thread(front.line, "notification_subscription.reconciled")
+                    await asyncio.to_thread(front.line, "notification_subscription.second")
                     assert await asyncio.to_thread(front.stop) == 0
-        assert types(tenant) == [{A, B, C}]
+        assert types(tenant) == [{A, B}, {A, C}]
         assert foreign.id in tenant.subscriptions
+        assert len(tenant.subscriptions) == 3
 
     asyncio.run(scenario())
 
@@ -122,7 +134,7 @@ def test_several_replicas_at_once_make_one(valkey: EmbeddedServer, prefix: str) 
         tenant = Tenant([TOKEN])
         await wants(valkey.url, prefix, A)
         async with serving(tenant) as tenant_url:
-            replicas = [Open(valkey.url, prefix, settings(tenant_url)) for _ in range(3)]
+            replicas = [Open(valkey.url, prefix, settings(tenant_url)) for _ in range(4)]
             fronts = await asyncio.gather(*(one.__aenter__() for one in replicas))
             try:
                 await asyncio.gather(*map(ready, fronts))
@@ -233,3 +245,109 @@ def _says_no_secret(lines: Iterable[object]) -> None:
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def test_ten_registrars_that_start_together_make_one(valkey: EmbeddedServer, prefix: str) -> None:
+    """Ten processes would only take longer: the lock and the record in Redis are what they share."""
+
+    async def scenario() -> None:
+        tenant = Tenant([TOKEN])
+        await wants(valkey.url, prefix, A)
+        async with serving(tenant) as tenant_url, contextlib.AsyncExitStack() as opened_ones:
+            registrars = []
+            for _ in range(10):
+                log = await opened_ones.enter_async_context(opened(valkey.url, prefix))
+                clients = Clients()
+                opened_ones.push_async_callback(clients.close)
+                environ = load(settings(tenant_url, AWR_API_TOKEN=TOKEN))
+                key_ids = [key.key_id for key in environ.accepted_keys]
+                reconciler = make_reconciler(environ, clients, log, lambda key_ids=key_ids: key_ids)
+                registrars.append(
+                    Registrar(
+                        reconciler,
+                        SubscriptionStore(log),
+                        metrics=Metrics(),
+                        accepted_key_ids=lambda key_ids=key_ids: key_ids,
+                        is_open=lambda: True,
+                    )
+                )
+
+            async def until_registered(registrar: Registrar) -> None:
+                while registrar.state != "registered":
+                    await registrar.check()
+                    await asyncio.sleep(0.05)
+
+            async with asyncio.timeout(20):
+                await asyncio.gather(*map(until_registered, registrars))
+            assert types(tenant) == [{A}]
+            assert len([call for call in tenant.calls if call.operation == "notifications.list"]) == 1
+
+    asyncio.run(scenario())
+
+
+def test_deleted_by_hand_under_traffic_it_is_restored_and_the_time_is_a_gap(
+    valkey: EmbeddedServer, prefix: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with deployment(valkey.url, prefix, tmp_path, TOKEN, check_s=5.0) as where:
+            traffic = Traffic(where.tenant)
+            async with traffic.running():
+                await asyncio.sleep(1.0)
+                (one,) = where.tenant.subscriptions.values()
+                where.tenant.unsubscribe(one)
+                deleted_ms = now_ms()
+
+                async def restored() -> bool:
+                    return len(where.tenant.subscriptions) == 1
+
+                await eventually(restored, within_s=5 + 15)
+                restored_ms = now_ms()
+                await asyncio.to_thread(where.front.line, "notification_subscription.lost")
+                closed = await asyncio.to_thread(where.front.line, "gap.closed", reason="not-subscribed")
+                assert closed["types"] == 2
+                await asyncio.sleep(1.0)
+            async with opened(valkey.url, prefix) as log:
+                found, _ = await arrived(log)
+                (gap,) = await recorded_gaps(log)
+                assert (await SubscriptionStore(log).registration()).state == "registered"
+            assert set(traffic.sent) - found.keys() <= traffic.dropped()
+            assert len(traffic.unsent) > 0
+            assert gap.reason == "not-subscribed"
+            assert gap.from_ms <= deleted_ms
+            assert gap.to_ms >= restored_ms - 2_000
+            assert await asyncio.to_thread(where.front.metric, "awr_registered") == 1
+            assert await asyncio.to_thread(where.front.metric, "awr_registration_lost_total") == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("habits", "reason"),
+    [
+        ({"api_fault_share": 1.0, "api_fault_status": 500}, "server-fault"),
+        ({"api_fault_share": 1.0, "api_fault_status": 502, "api_fault_html": True}, "server-fault"),
+        ({"refusals": {"notifications.list": 403}}, "forbidden"),
+        ({"refusals": {"notifications.list": 404}}, "not-found"),
+        ({"refusals": {"notifications.list": 409}}, "conflict"),
+        ({"refusals": {"notifications.list": 422}}, "invalid"),
+        ({"refusals": {"notifications.list": 429}}, "rate-limited"),
+    ],
+    ids=["500", "html", "403", "404", "409", "422", "429"],
+)
+def test_what_ampeco_refuses_is_one_state_and_known_keys_are_still_accepted(
+    valkey: EmbeddedServer, prefix: str, habits: dict[str, Any], reason: str
+) -> None:
+    async def scenario() -> None:
+        tenant = Tenant([TOKEN], habits=Habits(**habits))
+        await wants(valkey.url, prefix, A)
+        async with serving(tenant) as tenant_url, Open(valkey.url, prefix, settings(tenant_url)) as front:
+            await asyncio.to_thread(front.line, "notification_subscription.failed", reason=reason)
+            report = await asyncio.to_thread(front.ready)
+            assert report["registration"] == f"failed:{reason}"
+            assert report["registration_detail"]
+            assert report["registration_confirmed_at"] is None
+            assert await asyncio.to_thread(front.metric, "awr_registered") == 0
+            assert (await asyncio.to_thread(front.post, b'{"notification":"x"}')).status == 202
+            _says_no_secret(front.lines)
+
+    asyncio.run(scenario())

@@ -19,11 +19,18 @@ from commands.demo_stack import free_port
 from eventlog import rollback
 from eventlog.clock import now_ms
 from eventlog.connection.embedded import EmbeddedServer, server_binary
+from eventlog.inspection.events import list_events
+from eventlog.inspection.gaps import Check, recorded_gaps
 from eventlog.log import EventLog, NewEvent
+from eventlog.registry import Declaration
 from eventlog.retention import Keep, keep
 from eventlog.rollback import RollbackWatch
+from receiver.backfill import Backfill
+from receiver.gap_keeper import GapKeeper
+from receiver.metrics import Metrics
 from tests.cli import Cli
 from tests.harness import event, eventually, opened, soon
+from tests.integration.test_backfill import SESSION, Api, ago, arrived, session
 
 LANES = 4
 
@@ -235,5 +242,48 @@ def test_events_with_ids_ahead_of_the_clock_are_kept_by_their_arrival(
             await keep(log, Keep(hours=2))
             left = await log.redis.xrange(log.key("events", 0))
             assert [int(found[0].partition(b"-")[2]) for found in left] == [2, 3]
+
+    asyncio.run(check())
+
+
+def test_what_was_answered_with_2xx_and_then_lost_is_brought_back_by_a_backfill(
+    snapshots: Snapshots, prefix: str
+) -> None:
+    async def check() -> None:
+        async with opened(snapshots.url, prefix, LANES) as log:
+            await log.declare([Declaration("h", "v1", (SESSION,), "default", "entity", "oldest")])
+            times = {number: ago(30) for number in range(1, 11)}
+            await log.append([arrived(number, times[number]) for number in range(1, 6)])
+            watch = RollbackWatch(log)
+            await watch.look()
+            snapshots.save()
+            await log.append([arrived(number, times[number]) for number in range(6, 11)])
+            await watch.look()
+            snapshots.kill()
+            snapshots.start()
+            await _again(log)
+            await looked(watch)
+            api = Api([session(number, at) for number, at in times.items()])
+            ahead_ms = [0]
+            keeper = GapKeeper(
+                log,
+                Backfill(log, lambda: api, lambda queues: None),
+                (SESSION,),
+                after_s=1,
+                metrics=Metrics(),
+                is_open=lambda: True,
+                clock=lambda: now_ms() + ahead_ms[0],
+            )
+            await keeper.check()
+            ahead_ms[0] = 2_000
+            await keeper.check()
+            (gap,) = await recorded_gaps(log)
+            assert (gap.reason, gap.state, gap.checks) == (
+                rollback.REASON,
+                "closed",
+                {SESSION: Check(10, 5, 5)},
+            )
+            kept = await list_events(log, type=SESSION)
+            assert len({found.key for found in kept}) == len(kept) == 10
 
     asyncio.run(check())

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from pathlib import Path
 
 import pytest
 import redis
 
+from commands.status import _HEADS
+from eventlog.clock import now_ms
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.log import EventLog, Unreadable
 from eventlog.operation.handlers import pause
+from eventlog.outages import AMPECO, Outages, Rules
+from eventlog.presence import Part, beat
 from eventlog.rates import KEPT_MINUTES, Sample, note_totals, per_minute, samples
 from eventlog.registry import Declaration
+from eventlog.replicas import Replica, publish
 from eventlog.subscription import SubscriptionStore
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
 from tests.cli import Cli
 from tests.door import TOKEN, door
 from tests.harness import declaration, drained, event, opened, soon, worker
 from tests.integration.test_redis_login import RECORDER
+from tests.meta.repository import ROOT
 
 
 @pytest.fixture
@@ -102,23 +109,69 @@ def test_what_needs_a_person_is_named(valkey, prefix, cli) -> None:
     (busy, idle) = seen["handlers"]
     assert (busy["retrying"], busy["dead"], busy["open"], busy["failed_attempts"]) == (1, 1, 1, 1)
     assert idle["paused"]["reason"] == "a test"
-    assert seen["registration"] == {
-        "id": "7",
-        "types": ["a", "b"],
-        "callback_url": None,
-        "key_id": "12345678",
-    }
+    assert seen["registration"]["types"] == ["a", "b"]
+    assert (seen["registration"]["id"], seen["registration"]["key_id"]) == ("7", "12345678")
     text = "\n".join(seen["needs_attention"])
     for words in (
         "the log is full",
         "no receiver is alive",
-        "1 bodies are in quarantine",
+        "in quarantine: 1 body",
         "no worker is alive",
     ):
         assert words in text
     out = cli("status")[1]
     assert "subscription 7 with 2 types, signed with key 12345678" in out
     assert "needs attention:" in out
+
+
+def test_the_registration_is_what_ampeco_confirmed(valkey, prefix, cli) -> None:
+    async def confirm(log: EventLog) -> None:
+        fields = {"id": "7", "types": "a,b", "callback_url": "https://x/y", "key_id": "12345678"}
+        store = SubscriptionStore(log)
+        await store.confirm(fields, state="registered", key_id="12345678", covers=["a", "b"])
+        heard = {("12345678", "a"): now_ms() - 90_000, ("deadbeef", "a"): now_ms() - 90_000_000}
+        await publish(log, Replica("r", frozenset({"12345678"})), types=heard, subscriptions=[])
+
+    on_log(valkey, prefix, confirm)
+    seen = cli.json("status")
+    assert seen["registration"]["state"] == "registered"
+    assert abs(time.time() * 1000 - _ms(seen["registration"]["confirmed_at"])) < 60_000
+    assert list(seen["key_ids"]) == ["12345678", "deadbeef"]
+    out = cli("status")[1]
+    assert re.search(r"subscription 7 with 2 types, signed with key 12345678; AMPECO confirmed it \d", out)
+    assert "12345678 (last event 1 min " in out
+    assert "deadbeef (last event 1 d 1 h ago)" in out
+
+    async def fail(log: EventLog) -> None:
+        store = SubscriptionStore(log)
+        await store.note_missing("not-subscribed", ["b"], now_ms())
+        await store.note_state("failed:unauthorized", key_id="12345678", detail="401")
+
+    on_log(valkey, prefix, fail)
+    text = "\n".join(cli.json("status")["needs_attention"])
+    assert "the registration cannot be checked: failed:unauthorized (401)" in text
+    assert re.search(r"since \S+Z not subscribed: b;", text)
+
+    async def remove(log: EventLog) -> None:
+        await SubscriptionStore(log).set_removed()
+
+    on_log(valkey, prefix, remove)
+    assert "removed on request" in cli("status")[1]
+    assert any("registration apply" in line for line in cli.json("status")["needs_attention"])
+
+
+def test_a_handler_that_waits_for_ampeco_is_held(valkey, prefix, cli) -> None:
+    async def fill(log: EventLog) -> None:
+        await log.declare([Declaration("h", "v1", ("a",), "default", "none", "now")])
+        await beat(log, "default", "host:1:x", 0, {"h": Part()}, {"h": "v1"})
+        verdict = await Outages(log, Rules(first_s=60.0)).failed(AMPECO, "h", "500", list("abcde"))
+        assert verdict.is_away
+
+    on_log(valkey, prefix, fill)
+    seen = cli.json("status")
+    assert seen["handlers"][0]["away"]["service"] == "ampeco"
+    assert any("h is held: AMPECO has answered 500 since" in line for line in seen["needs_attention"])
+    assert re.search(r"^h +held ", cli("status")[1], re.MULTILINE)
 
 
 def test_an_empty_log_has_a_screen(cli) -> None:
@@ -184,3 +237,17 @@ def _ms(moment: str) -> float:
     from datetime import datetime
 
     return datetime.fromisoformat(moment).timestamp() * 1000
+
+
+def test_the_screen_of_the_operators_page_is_the_real_one(cli) -> None:
+    """Its labels and heads, since its numbers are those of a deployment."""
+    guide = (ROOT / "deploy" / "README.md").read_text()
+    (shown,) = re.findall(r"```text\n(tenant: .*?)```", guide, re.DOTALL)
+    printed = cli("status")[1]
+
+    def labels(text: str) -> list[str]:
+        return re.findall(r"^([a-z ]+):", text.partition("\n\n")[0], re.MULTILINE)
+
+    assert labels(shown) == labels(printed)
+    (heads,) = [line for line in shown.splitlines() if line.startswith("handler ")]
+    assert re.split(r" {2,}", heads) == _HEADS

@@ -252,11 +252,18 @@ def test_exact_has_all_the_digits_that_were_sent(text: str, digits: str) -> None
         assert isinstance(payload.exact(path), Decimal)
 
 
-@pytest.mark.parametrize("text", ['""', '"12,5"', '"1_0"', "true", "[1]", "{}", '"NaN"'])
+@pytest.mark.parametrize(
+    "text", ['""', '"12,5"', '"1_0"', "true", "[1]", "{}", '"NaN"', "1e99999999999999999999"]
+)
 def test_exact_refuses_what_is_no_number(text: str) -> None:
     payload = bound(Update, f'{{"session": {{"id": 1, "energy": {text}}}}}')
     with pytest.raises(FieldMisfit, match=r"session\.energy"):
         payload.exact("session.energy")
+
+
+def test_a_number_beyond_all_numbers_spoils_no_other_field() -> None:
+    body = '{"session": {"id": 1, "energy": 1.50, "other": -1e99999999999999999999}}'
+    assert str(bound(Update, body).exact("session.energy")) == "1.50"
 
 
 def test_what_was_sent_for_a_field_can_be_read_as_it_was_sent() -> None:

@@ -82,6 +82,20 @@ def test_refuses_two_handlers_of_one_name(tmp_path: Path):
         discover(load=twins)
 
 
+def test_the_file_of_an_installed_plugin_is_no_second_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`dev src/acme/handlers.py` after `pip install -e .`: the entry point has imported that file already."""
+    path = plugin(tmp_path, "acme_installed.py", GOOD.format(name="acme.installed"))
+    info = tmp_path / "acme_installed-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-installed\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[ampeco_receiver.handlers]\nacme = acme_installed\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (found,) = discover(allow=["acme.installed"]).found
+    assert found.source == "acme-installed"
+    (found,) = discover(load=[path], allow=["acme.installed"]).found
+    assert found.source == path
+
+
 def test_a_handler_that_a_module_imports_from_another_is_the_same_handler(tmp_path: Path):
     again = plugin(tmp_path, "again.py", "from handlers.builtin.demo_journal import journal\n")
     assert names(load=["handlers.builtin.demo_journal", again], allow=["demo.journal"]) == ["demo.journal"]

@@ -167,6 +167,20 @@ def test_a_dry_run_sends_nothing():
     assert failing(good, "is_dry") is None
 
 
+def test_a_dry_run_with_an_effect_of_its_own_is_found():
+    letters: list[str] = []
+    how = {"state": lambda: letters, "effects": len}
+    assert "after the dry run" in (
+        failing(faulty(mails_each_time, dry_run=True), "is_dry", **how) or "nothing"
+    )
+
+    async def looks(event, ctx):
+        if not ctx.dry_run:
+            ctx.state.append(event.key)
+
+    assert failing(faulty(looks, dry_run=True), "is_dry", **how) is None
+
+
 def test_a_module_is_tested_by_its_name():
     suite = conformance("handlers.builtin.demo_reset_faulted")
     assert [parameter.id for parameter in suite.pytestmark[0].args[1]] == ["demo.reset-faulted"]

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings
 
 from ampeco.errors import ChargePointRefused, NoAnswer, NotSent
 from ampeco.notifications import HardwareStatus, SessionUpdate
-from handlers import Backoff, Context, Event, GiveUp, Raw, Retry, Skip, SyncContext, handler
+from handlers import Backoff, Context, Event, GiveUp, Raw, Retry, Skip, SyncContext, Unavailable, handler
 from handlers.testing import (
     FakeAmpeco,
     Memory,
@@ -266,13 +266,48 @@ def test_a_dry_run_says_what_would_be_done():
     called = []
 
     async def ends(event, ctx):
-        await ctx.once("mail", lambda: called.append("mail"))
+        assert ctx.dry_run
+        await ctx.once("mail", lambda: called.append("mail"), dry=None)
         await reset(event, ctx)
 
     ampeco = FakeAmpeco()
     outcome = run(handler_that(ends, calls=["charge-point.reset"]), EVENT, ampeco=ampeco, dry_run=True)
     assert (outcome.steps, outcome.operations) == (("mail",), ["charge-point.reset"])
     assert (called, ampeco.calls) == ([], [])
+
+
+def test_a_dry_run_knows_recorded_steps_and_ends_at_others():
+    async def ends(event, ctx):
+        assert await ctx.once("first", lambda: 5) == 5
+        if ctx.dry_run or ctx.attempt > 1:
+            await ctx.once("second", lambda: 6)
+
+    made, memory = handler_that(ends), Memory()
+    assert run(made, EVENT, memory=memory).kind == "done"
+    outcome = run(made, EVENT, memory=memory, dry_run=True)
+    assert (outcome.kind, outcome.reason, outcome.steps) == ("ended", "would do: second", ("second",))
+
+
+def test_what_is_unavailable_spends_no_attempt():
+    outcome = run(raising(Unavailable("billing", retry_after_s=30)), EVENT)
+    assert (outcome.kind, outcome.reason, outcome.detail, outcome.counts) == (
+        "retry",
+        "unavailable",
+        "billing",
+        False,
+    )
+    assert (outcome.after_s or 0) >= 30
+
+
+def test_errors_of_the_code_are_dead_after_ten_minutes_and_others_after_a_day():
+    for error, slug, least_s, most_s in (
+        (TypeError(), "code-error", 599, 1_200),
+        (OSError(), "retried-too-long", 86_399, 90_000),
+    ):
+        memory = Memory()
+        began = memory.clock.now_s()
+        assert asyncio.run(deliver_until_settled(raising(error), EVENT, memory=memory)).slug == slug
+        assert least_s <= memory.clock.now_s() - began <= most_s
 
 
 def test_a_delivery_takes_milliseconds():

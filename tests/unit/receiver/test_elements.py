@@ -31,9 +31,9 @@ ENCODED = {
     "utf-16": TEXT.encode("utf-16"),
     "utf-16-le": TEXT.encode("utf-16-le"),
     "utf-16-be": TEXT.encode("utf-16-be"),
-    "gzip": gzip.compress(TEXT.encode()),
-    "gzip+utf-8-sig": gzip.compress(TEXT.encode("utf-8-sig")),
-    "gzip+utf-16": gzip.compress(TEXT.encode("utf-16")),
+    "gzip": gzip.compress(TEXT.encode(), mtime=0),
+    "gzip+utf-8-sig": gzip.compress(TEXT.encode("utf-8-sig"), mtime=0),
+    "gzip+utf-16": gzip.compress(TEXT.encode("utf-16"), mtime=0),
 }
 INTERNAL = ("receiver.gap.closed", "receiver.quarantine.added", "receiver.shape.drifted", "receiver.started")
 

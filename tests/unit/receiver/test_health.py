@@ -15,6 +15,8 @@ READY: dict[str, Any] = {
     "log_claimed": True,
     "log": {"bytes": 1},
     "registration": "registered",
+    "registration_detail": None,
+    "registration_confirmed_at": "2026-11-24T06:00:00.000Z",
     "accepted_key_ids": ["old", "new"],
 }
 AWAY = READY | {"ready": False, "reasons": ["redis-unreachable"], "redis": "redis-unreachable"}

@@ -12,6 +12,7 @@ from ampeco.catalogue import SUBSCRIBABLE
 from ampeco.errors import Invalid, ServerFault
 from handlers.internal import PAYLOADS
 from receiver.registration import (
+    Known,
     Plan,
     apply,
     newer,
@@ -19,6 +20,7 @@ from receiver.registration import (
     other_spellings,
     reconcile,
     refused,
+    same_url,
     subscribable,
 )
 
@@ -60,11 +62,15 @@ class Tenant:
         self.existing[one.id] = one
         return one
 
-    async def update(self, id: str, notifications: Sequence[str], *, callback_url: str) -> None:
+    async def update(
+        self, id: str, notifications: Sequence[str], *, callback_url: str, key_id: str = ""
+    ) -> None:
         self._called("update")
-        self.existing[id] = replace(self.existing[id], notifications=tuple(notifications))
+        self.existing[id] = replace(
+            self.existing[id], notifications=tuple(notifications), callback_url=callback_url
+        )
 
-    async def unsubscribe(self, id: str) -> None:
+    async def unsubscribe(self, id: str, *, key_id: str = "") -> None:
         self._called("unsubscribe")
         self.existing.pop(id, None)
 
@@ -94,7 +100,7 @@ def test_nothing_there_means_create() -> None:
 def test_what_is_right_is_kept() -> None:
     plan = reconcile([One("1", (B, A))], frozenset({A, B}), URL)
     assert plan == Plan(keep="1", types=(A, B))
-    assert plan.action == "keep"
+    assert (plan.action, plan.changes) == ("keep", False)
 
 
 def test_a_missing_type_is_added() -> None:
@@ -112,15 +118,92 @@ def test_an_empty_registry_plans_nothing_whatever_there_is() -> None:
     assert Plan().action == "nothing"
 
 
-def test_extras_are_removed_without_losing_their_types() -> None:
+def dead(*ids: str, **more: object) -> Known:
+    """These are known to be signed with a key that no receiver accepts any more."""
+    keys = {id_: frozenset({"old-key"}) for id_ in ids}
+    return Known(keys=keys, accepted=frozenset({"new-key"}), **more)  # type: ignore[arg-type]
+
+
+def test_a_second_one_stays_while_no_record_names_its_key() -> None:
     plan = reconcile([One("1", (A,)), One("2", (B, C))], frozenset({B}), URL)
-    assert (plan.keep, plan.extras, plan.types, plan.action) == ("2", ("1",), (A, B, C), "update")
+    assert (plan.keep, plan.extras, plan.left, plan.types) == ("2", (), ("1",), (B, C))
+    assert not plan.changes
+
+
+def test_one_whose_key_is_out_of_use_is_removed_without_losing_its_types() -> None:
+    existing = [One("1", (A,)), One("2", (B, C))]
+    plan = reconcile(existing, frozenset({B}), URL, known=dead("1", id="1"))
+    assert (plan.keep, plan.extras, plan.left, plan.types, plan.action) == (
+        "2",
+        ("1",),
+        (),
+        (A, B, C),
+        "update",
+    )
+
+
+def test_nothing_is_removed_while_something_holds_it_back() -> None:
+    existing = [One("1", (A,)), One("2", (A,))]
+    plan = reconcile(existing, frozenset({A}), URL, known=dead("1", held="a rotation is open"))
+    assert (plan.keep, plan.extras, plan.left) == ("2", (), ("1",))
+
+
+def test_a_key_that_some_receiver_accepts_keeps_its_subscription() -> None:
+    known = Known(
+        keys={"1": frozenset({"old-key", "new-key"}), "2": frozenset({"new-key"})},
+        accepted=frozenset({"new-key"}),
+    )
+    plan = reconcile([One("1", (A,)), One("2", (A,))], frozenset({A}), URL, known=known)
+    assert plan.extras == ()
+
+
+def test_an_only_one_whose_key_is_out_of_use_is_replaced() -> None:
+    plan = reconcile([One("1", (A,))], frozenset({A}), URL, known=dead("1", id="1", covers=frozenset({A})))
+    assert (plan.action, plan.extras, plan.types, plan.lost) == ("create", ("1",), (A,), {A})
+
+
+def test_an_operator_may_have_any_for_our_url_removed_and_no_other() -> None:
+    existing = [One("1", (A,)), One("2", (A,)), One("9", (A,), "https://them.example/hook")]
+    plan = reconcile(existing, frozenset({A}), URL, known=Known("1"), remove=frozenset({"2", "9"}))
+    assert (plan.keep, plan.extras, plan.left) == ("1", ("2",), ())
 
 
 def test_of_several_the_one_we_remember_is_kept() -> None:
     existing = [One("1", (A, B)), One("2", (A,))]
-    assert reconcile(existing, frozenset({A, B}), URL, known_id="2").keep == "2"
-    assert reconcile(existing, frozenset({A, B}), URL, known_id="gone").keep == "1"
+    assert reconcile(existing, frozenset({A, B}), URL, known=Known("2")).keep == "2"
+    assert reconcile(existing, frozenset({A, B}), URL, known=Known("gone")).keep == "1"
+
+
+@pytest.mark.parametrize("other", [[], [One("9", (A, B), "https://them.example/hook")]])
+def test_what_was_confirmed_and_is_gone_is_lost(other: list[One]) -> None:
+    known = Known("1", URL, frozenset({A, B, C}))
+    plan = reconcile(other, frozenset({A, B}), URL, known=known)
+    assert (plan.action, plan.lost) == ("create", {A, B})
+
+
+def test_a_type_taken_out_by_hand_is_lost_and_put_back() -> None:
+    plan = reconcile([One("1", (A,))], frozenset({A, B}), URL, known=Known("1", URL, frozenset({A, B})))
+    assert (plan.action, plan.lost, plan.adds) == ("update", {B}, (B,))
+
+
+def test_nothing_is_lost_while_another_for_our_url_has_it() -> None:
+    known = Known("gone", URL, frozenset({A, B}))
+    plan = reconcile([One("2", (A, B))], frozenset({A, B}), URL, known=known)
+    assert (plan.keep, plan.change, plan.lost) == ("2", False, frozenset())
+
+
+def test_ours_with_another_url_is_moved_to_ours() -> None:
+    former = "https://former.example/webhooks/ampeco"
+    known = Known("1", former, frozenset({A}))
+    plan = reconcile([One("1", (A,), former)], frozenset({A}), URL, known=known)
+    assert (plan.keep, plan.change, plan.moved_from, plan.lost) == ("1", True, former, {A})
+
+
+def test_ours_with_a_former_url_goes_when_there_is_one_with_ours() -> None:
+    former = "https://former.example/webhooks/ampeco"
+    existing = [One("1", (A,), former), One("2", (A,))]
+    assert reconcile(existing, frozenset({A}), URL, known=Known("1", former)).extras == ("1",)
+    assert reconcile(existing, frozenset({A}), URL, known=Known("1", URL)).extras == ()
 
 
 @pytest.mark.parametrize(
@@ -143,6 +226,7 @@ def test_others_are_not_ours(other: One) -> None:
     "same", ["https://US.example/webhooks/ampeco", f"{URL}/", "https://us.example:443/webhooks/ampeco"]
 )
 def test_one_address_has_several_spellings(same: str) -> None:
+    assert same_url(same, URL)
     assert reconcile([One("1", (A,), same)], frozenset({A}), URL).action == "keep"
 
 
@@ -213,39 +297,47 @@ subscriptions = st.lists(
 )
 
 
-@given(subscriptions, types.filter(bool))
+def delivered(tenant: Tenant) -> set[str]:
+    """All types that come to our URL."""
+    return {name for one in tenant.existing.values() if one.callback_url for name in one.notifications}
+
+
+known_ones = st.builds(
+    lambda ids, held: dead(*ids, held=held), st.just(("1", "2")), st.sampled_from(["", "a rotation is open"])
+)
+
+
+@given(subscriptions, types.filter(bool), known_ones)
 def test_applied_once_it_is_right_and_a_second_time_changes_nothing(
-    existing: list[One], wanted: frozenset[str]
+    existing: list[One], wanted: frozenset[str], known: Known
 ) -> None:
     async def scenario() -> None:
-        tenant = Tenant(existing)
-        before = {name for one in existing if one.callback_url for name in one.notifications}
-        kept = await apply(reconcile(await tenant.list(), wanted, URL), tenant, URL)
-        ours = [one for one in tenant.existing.values() if one.callback_url]
-        assert [one.id for one in ours] == [kept]
-        assert set(ours[0].notifications) == wanted | before
-        again = reconcile(await tenant.list(), wanted, URL)
-        assert (again.action, again.extras, again.change) == ("keep", (), False)
+        tenant = Tenant([replace(one, id=str(number)) for number, one in enumerate(existing)])
+        before = delivered(tenant)
+        kept = await apply(reconcile(await tenant.list(), wanted, URL, known=known), tenant, URL)
+        assert kept is not None
+        assert wanted <= set(tenant.existing[kept].notifications)
+        assert delivered(tenant) == wanted | before
+        again = reconcile(await tenant.list(), wanted, URL, known=replace(known, id=kept))
+        assert (again.keep, again.changes) == (kept, False)
 
     asyncio.run(scenario())
 
 
-@given(subscriptions, types.filter(bool), st.sampled_from(["subscribe", "update", "unsubscribe"]))
+@given(subscriptions, types.filter(bool), known_ones, st.sampled_from(["subscribe", "update", "unsubscribe"]))
 def test_a_failure_in_between_loses_no_type_and_the_next_plan_mends_it(
-    existing: list[One], wanted: frozenset[str], fails: str
+    existing: list[One], wanted: frozenset[str], known: Known, fails: str
 ) -> None:
     async def scenario() -> None:
-        tenant = Tenant(existing)
-        before = {name for one in existing if one.callback_url for name in one.notifications}
+        tenant = Tenant([replace(one, id=str(number)) for number, one in enumerate(existing)])
+        before = delivered(tenant)
         tenant.fails = fails
         try:
-            await apply(reconcile(await tenant.list(), wanted, URL), tenant, URL)
+            await apply(reconcile(await tenant.list(), wanted, URL, known=known), tenant, URL)
         except ServerFault:
-            now = {n for one in tenant.existing.values() if one.callback_url for n in one.notifications}
-            assert before <= now
-            await apply(reconcile(await tenant.list(), wanted, URL), tenant, URL)
-        ours = [one for one in tenant.existing.values() if one.callback_url]
-        assert [set(one.notifications) for one in ours] == [wanted | before]
+            assert before <= delivered(tenant)
+            await apply(reconcile(await tenant.list(), wanted, URL, known=known), tenant, URL)
+        assert delivered(tenant) == wanted | before
 
     asyncio.run(scenario())
 

@@ -231,6 +231,27 @@ def test_every_setting_is_described_and_in_the_table() -> None:
         assert f"| `{name}` |" in table
     assert [name for name in FIELDS if is_secret(name)] == [
         "AWR_API_TOKEN",
+        "AWR_API_TOKEN_NEXT",
         "AWR_SIGNING_KEYS",
         "AWR_REDIS_URL",
     ]
+
+
+def test_the_next_token_is_accepted_as_a_key_and_only_once() -> None:
+    both = load({"AWR_API_TOKEN": "one", "AWR_API_TOKEN_NEXT": "two"})
+    assert [key.secret for key in both.accepted_keys] == [b"one", b"two"]
+    listed = load({"AWR_API_TOKEN": "one", "AWR_API_TOKEN_NEXT": "two", "AWR_SIGNING_KEYS": "three,two"})
+    assert [key.secret for key in listed.accepted_keys] == [b"three", b"two"]
+
+
+def test_a_callback_url_that_ampeco_does_not_take_is_refused_with_words() -> None:
+    def environ(chars: int) -> dict[str, str]:
+        return {
+            "AWR_PUBLIC_URL": "https://us.example/"
+            + "x" * (chars - len("https://us.example/webhooks/ampeco") - 1)
+        }
+
+    assert len(load(environ(500)).callback_url or "") == 500
+    line = _refused(environ(501))
+    assert "AWR_PUBLIC_URL" in line
+    assert "501 characters" in line

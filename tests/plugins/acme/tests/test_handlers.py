@@ -40,6 +40,12 @@ def test_keeps_no_running_session(settings: AcmeSettings) -> None:
     assert SessionRegister(settings.database).sessions() == {}
 
 
+def test_writes_nothing_in_a_dry_run(settings: AcmeSettings) -> None:
+    outcome = asyncio.run(deliver(session_register, finished(), settings=settings, dry_run=True))
+    assert outcome.kind == "done"
+    assert SessionRegister(settings.database).sessions() == {}
+
+
 # -- billing
 
 

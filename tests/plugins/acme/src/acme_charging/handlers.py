@@ -41,11 +41,12 @@ async def clock(settings: AcmeSettings) -> AsyncIterator[Callable[[], datetime]]
     yield lambda: datetime.now(UTC)
 
 
-@handler("acme.session-register", settings=AcmeSettings, lifespan=register, where=is_finished)
+@handler("acme.session-register", settings=AcmeSettings, lifespan=register, where=is_finished, dry_run=True)
 def session_register(event: Event[SessionUpdate], ctx: SyncContext[AcmeSettings, SessionRegister]) -> None:
     """A `def` handler, since SQLite blocks."""
     session = event.payload.session
-    ctx.state.write(session.id, session.energy)
+    if not ctx.dry_run:
+        ctx.state.write(session.id, session.energy)
 
 
 @handler("acme.billing", settings=AcmeSettings, lifespan=billing, where=is_finished)
