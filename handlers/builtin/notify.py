@@ -159,6 +159,7 @@ configured = NotifySettings()
     enabled=configured.is_on,
     order="none",  # what waits together goes into one message; its lines are sorted by time
     not_yet_for_s=GIVE_UP_AFTER_S,
+    dry_run=True,  # it does nothing outside of its step
 )
 async def notify(event: Event[Raw], ctx: Context[NotifySettings, Outbox]) -> None:
     """Send a line about an event. A step, so that a dry run sends nothing and a retry does not send it again."""

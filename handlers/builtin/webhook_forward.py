@@ -147,6 +147,7 @@ configured = ForwardSettings()
     settings=ForwardSettings,
     lifespan=forwarder,
     enabled=configured.is_on,
+    dry_run=True,  # it does nothing outside of its step
 )
 async def webhook_forward(event: Event[Raw], ctx: Context[ForwardSettings, Forwarder]) -> None:
     """Send one event. A step, so that a dry run sends nothing."""
