@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from handlers import Backoff, Context, Event, GiveUp, Raw, Retry, handler, other
+from handlers import Context, Event, GiveUp, Raw, Retry, Unavailable, handler, other
 from handlers.builtin import notify_texts, secret_text
 from handlers.builtin.grouping import Messages, TooSoon
 from handlers.builtin.notify_texts import DEFAULT_TEMPLATES, line_of
@@ -23,6 +23,7 @@ from handlers.builtin.webhook_sender import Away, Refused, WebhookSender, fault_
 from handlers.internal import PAYLOADS
 
 _URL = "RECEIVER_NOTIFY_URL"
+TARGET = "notify-target"  # its name while it is away
 GATHER_S = 1.0
 MOST = 50  # events in a message
 GIVE_UP_AFTER_S = 86_400.0
@@ -121,7 +122,8 @@ class Outbox:
         """Send a line with others; return when the target has taken it.
 
         Raises:
-            Retry: it goes into a later message, or the target is away.
+            Retry: it goes into a later message.
+            Unavailable: the target is away; no attempt is spent.
             GiveUp: the target refuses it.
         """
         try:
@@ -129,7 +131,7 @@ class Outbox:
         except TooSoon as wait:
             raise Retry("it goes into the next message", after_s=wait.after_s, counts=False) from None
         except Away as error:
-            raise Retry(error.reason, after_s=error.after_s) from None
+            raise Unavailable(TARGET, retry_after_s=error.after_s) from error
         except Refused as error:
             raise GiveUp(error.reason) from None
 
@@ -156,11 +158,10 @@ configured = NotifySettings()
     lifespan=outbox,
     enabled=configured.is_on,
     order="none",  # what waits together goes into one message; its lines are sorted by time
-    max_attempts=20,
-    backoff=Backoff(base_s=5, cap_s=900),
     not_yet_for_s=GIVE_UP_AFTER_S,
+    dry_run=True,  # it does nothing outside of its step
 )
 async def notify(event: Event[Raw], ctx: Context[NotifySettings, Outbox]) -> None:
     """Send a line about an event. A step, so that a dry run sends nothing and a retry does not send it again."""
     line = line_of(event, ctx.state.templates)
-    await ctx.once("message", lambda: ctx.state.send(line), on_uncertain="retry")
+    await ctx.once("message", lambda: ctx.state.send(line), on_uncertain="retry", dry=None)

@@ -18,11 +18,12 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from ampeco.encodings import plain
-from handlers import Backoff, Context, Event, GiveUp, Raw, Retry, handler, other
+from handlers import Context, Event, GiveUp, Raw, Unavailable, handler, other
 from handlers.builtin import secret_text
 from handlers.builtin.standard_webhooks import headers_of, keys_of
 from handlers.builtin.webhook_sender import Away, Refused, WebhookSender, fault_of, opened
 
+TARGET = "webhook-forward-target"  # its name while it is away
 _URL, _SECRET = "RECEIVER_FORWARD_URL", "RECEIVER_FORWARD_SECRET"
 
 
@@ -97,7 +98,7 @@ class Forwarder:
         """Send an event; return when the target has taken it.
 
         Raises:
-            Retry: the target is away.
+            Unavailable: the target is away; no attempt is spent.
             GiveUp: the target refuses the event.
         """
         body = body_of(event)
@@ -105,7 +106,7 @@ class Forwarder:
             headers = headers_of(event.id, int(self._now_s()), body, self._settings.keys())
             await self._sender.post(body, headers)
         except Away as error:
-            raise Retry(error.reason, after_s=error.after_s) from None
+            raise Unavailable(TARGET, retry_after_s=error.after_s) from error
         except Refused as error:
             raise GiveUp(error.reason) from None
 
@@ -146,9 +147,8 @@ configured = ForwardSettings()
     settings=ForwardSettings,
     lifespan=forwarder,
     enabled=configured.is_on,
-    max_attempts=50,
-    backoff=Backoff(base_s=2, cap_s=1_800),
+    dry_run=True,  # it does nothing outside of its step
 )
 async def webhook_forward(event: Event[Raw], ctx: Context[ForwardSettings, Forwarder]) -> None:
     """Send one event. A step, so that a dry run sends nothing."""
-    await ctx.once("forward", lambda: ctx.state.send(event), on_uncertain="retry")
+    await ctx.once("forward", lambda: ctx.state.send(event), on_uncertain="retry", dry=None)
