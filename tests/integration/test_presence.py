@@ -52,7 +52,7 @@ def test_a_process_that_leaves_or_falls_silent_is_gone(on_each_server):
         await says(log, "host:2:bb", 2)
         await leave(log, "default", "host:1:aa")
         assert [each.label for each in await present(log)] == ["host:2"]
-        await log.redis.zincrby(log.key("workers:beats"), -LIFE_MS, "default|host:2:bb")
+        await log.redis.zincrby(log.key("workers:beats"), -LIFE_MS - 1, "default|host:2:bb")
         assert await present(log) == []
         await says(log, "host:3:cc")
         assert await log.redis.hkeys(log.key("workers")) == [b"default|host:3:cc"]

@@ -43,7 +43,7 @@ class Runtimes:
         self._config = config
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="handler")
         self._token: str | None = None
-        self._budget = budget
+        self.budget = budget
         self._exits = contextlib.AsyncExitStack()
 
     async def open(self, found: Sequence[Found], *, strict: bool) -> None:
@@ -69,11 +69,11 @@ class Runtimes:
         if self._token is not None:
             _log.info("api_token.changed")
         self._token = token
-        client = AsyncClient(self._config.tenant_url, token, budget=self._budget)
-        sync_client = Client(self._config.tenant_url, token, budget=self._budget)
+        client = AsyncClient(self._config.tenant_url, token, budget=self.budget)
+        sync_client = Client(self._config.tenant_url, token, budget=self.budget)
         self._exits.push_async_callback(client.aclose)
         self._exits.callback(sync_client.close)
-        urgent = None if self._budget is None else self._budget.urgent
+        urgent = None if self.budget is None else self.budget.urgent
         for runtime in self.by_name.values():
             runtime.client, runtime.sync_client = client, sync_client
             if runtime.handler.urgent and urgent is not None:
@@ -83,8 +83,8 @@ class Runtimes:
     async def close(self) -> None:
         """Leave the lifespans, last one first."""
         await self._exits.aclose()
-        if self._budget is not None:
-            await self._budget.aclose()
+        if self.budget is not None:
+            await self.budget.aclose()
         self._threads.shutdown(wait=False)
 
 

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
+from ampeco.budget import AsyncBudget
 from ampeco.client import AsyncClient
-from ampeco.errors import ApiError
+from ampeco.errors import ApiError, RateLimited
 from ampeco.repeating import RetryPolicy
 from eventlog.log import EventLog
 from eventlog.outages import AMPECO, Outages
@@ -39,25 +40,31 @@ class Answer(NamedTuple):
     asked_s: float | None = None
 
 
-def asker(config: WorkerConfig) -> Callable[[], Awaitable[Answer | None]]:
-    """Return what makes one probe; its answer is None without a tenant or a token."""
+def asker(config: WorkerConfig, budget: AsyncBudget | None) -> Callable[[], Awaitable[Answer | None]]:
+    """Return what makes one probe; its answer is None without a tenant, a token, or room in the rate budget."""
 
     async def ask() -> Answer | None:
         token = config.api_token()
         if config.tenant_url is None or token is None:
             return None
         once = RetryPolicy(attempts=1)
-        client = AsyncClient(config.tenant_url, token, timeout_s=_PHASE_S, answer_s=_ANSWER_S, retry=once)
+        client = AsyncClient(
+            config.tenant_url, token, timeout_s=_PHASE_S, answer_s=_ANSWER_S, retry=once, budget=budget
+        )
         async with client:
             return await asked(client)
 
     return ask
 
 
-async def asked(client: AsyncClient) -> Answer:
-    """Make one probe."""
+async def asked(client: AsyncClient) -> Answer | None:
+    """Make one probe; None when our own budget refused it, so that nothing was sent."""
     try:
         await client.call("GET", _ONE_PAGE, query={"per_page": 1})
+    except RateLimited as error:
+        if error.status is None:
+            return None
+        return Answer(failure_of(error.reason, error.status), error.retry_after_s)
     except ApiError as error:
         return Answer(failure_of(error.reason, error.status), error.retry_after_s)
     return Answer(None)

@@ -227,7 +227,9 @@ class WorkerProcess:
             asyncio.create_task(dispatcher.look_forever()),
             asyncio.create_task(self._declare_forever(log)),
             asyncio.create_task(runtimes.follow_token()),
-            asyncio.create_task(probe_forever(log, dispatcher.services, Outages(log), asker(self._config))),
+            asyncio.create_task(
+                probe_forever(log, dispatcher.services, Outages(log), asker(self._config, runtimes.budget))
+            ),
             asyncio.create_task(_recycle_when_asked(dispatcher)),
         ]
         waker.wake([self._config.queue])
