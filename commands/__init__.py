@@ -146,10 +146,13 @@ def prepare(
 
 def set_up(settings: Settings, *, logs: bool = True) -> None:
     """Set up what depends on the settings; `logs` as for `prepare`."""
+    from receiver.chatty import hush
+
     if logs:
         _set_up_logging(settings)
     else:
         logging.basicConfig(handlers=[_LogsLater(settings)], level=settings.log_level.upper(), force=True)
+        hush()
     # RQ reads this once, when it is imported.
     os.environ["RQ_KEY_PREFIX"] = f"{settings.key_prefix}rq"
     _use_login(settings)

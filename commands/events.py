@@ -96,7 +96,7 @@ def list_(limit: int, type_: str | None, key: str | None, as_json: bool) -> None
         return
     print_table(_HEADS, map(cells, found))
     if stands is not None:
-        print_line(_kept(stands), err=True)
+        print_line(_kept(stands, there=bool(found)), err=True)
 
 
 @events.command()
@@ -195,8 +195,10 @@ async def _one(log: EventLog, id: str) -> tuple[dict[str, Any], bytes, str]:
     raise UnknownName(f"no event {id!r} is kept; `explain {id}` shows what the log still knows of it")
 
 
-def _kept(stands: Standing) -> str:
+def _kept(stands: Standing, *, there: bool) -> str:
     oldest_ms = stands.oldest_ms
     since = "no event is kept" if oldest_ms is None else f"oldest kept event {rfc3339(oldest_ms)}"
+    if there and oldest_ms is None:
+        since = "these events came after the last count"
     full = f"; nothing more is appended: {stands.full}" if stands.full else ""
     return f"{since}; the log takes {stands.bytes:,} of {stands.max_bytes:,} bytes{full}"

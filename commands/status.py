@@ -242,7 +242,7 @@ def _accepted(found: Overview) -> str:
     lately, hour = per_minute(found.samples, 5), per_minute(found.samples, 60)
     if lately is None or hour is None:
         return f"{total}; the rate is known after a minute"
-    return f"{lately:,.0f} per minute ({hour:,.0f} in the last hour), {total}"
+    return f"{lately:,.0f} per minute ({hour:,.0f} over the last hour), {total}"
 
 
 def _lately(found: Overview) -> list[Any]:

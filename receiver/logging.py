@@ -14,6 +14,7 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from receiver.chatty import hush
 from receiver.log_texts import bound_fields, for_terminal, text_of
 
 LogFormat = Literal["auto", "json", "pretty"]
@@ -33,8 +34,6 @@ _NEVER_LOGGED = frozenset(
     )
 )
 _LIBRARIES = frozenset(("asyncio", "httpcore2", "httpx2", "redis", "rq", "uvicorn"))
-# Libraries that log a line for each request or for each malformed request.
-_CHATTY = {"httpx2": "WARNING", "httpcore2": "WARNING", "uvicorn.error": "ERROR", "uvicorn.access": "ERROR"}
 
 
 def _without_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -90,8 +89,7 @@ def configure(log_format: LogFormat = "auto", level: str = "info", *, stream: Te
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for name, least in _CHATTY.items():
-        logging.getLogger(name).setLevel(least)
+    hush()
 
 
 def _rendering(pretty: bool) -> list[Processor]:

@@ -101,8 +101,8 @@ def test_show_names_who_wants_what_and_what_ampeco_confirmed(world: World) -> No
     (one,) = shown["subscriptions"]
     assert (one["ours"], one["made_by_this_log"], one["key_ids"]) == (True, True, [KEY])
     assert (shown["receivers"][0]["name"], shown["receivers"][0]["accepted_key_ids"]) == ("pod-1", [KEY])
-    code, out, _ = world.cli("registration", "show")
-    assert code == 0
+    code, out, err = world.cli("registration", "show")
+    assert (code, err) == (0, ""), "no line for each request of the client"
     for word in ("registered", B, "invoices, mails", "pod-1", KEY):
         assert word in out
     assert TOKEN not in out
