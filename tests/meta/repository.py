@@ -9,7 +9,7 @@ MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 _NOT_OURS = (
     ".git",
-    ".venv",
+    ".venv*",
     "__pycache__",
     ".*_cache",
     ".hypothesis",
