@@ -53,6 +53,8 @@ def check_plugins(
     with warnings.catch_warnings():
         # Only tests have threads here. A forked child needs no second start of this program.
         warnings.simplefilter("ignore", DeprecationWarning)
+        # What runs after a fork by `os.register_at_fork` swallows exceptions, and with them a KeyboardInterrupt.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         child = os.fork()
     if child == 0:
         _load(files, describe, fault_of, writing)
@@ -60,6 +62,7 @@ def check_plugins(
     said: list[tuple[str, Any]] = []
     code: int | None = None
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         with os.fdopen(reading, "rb", buffering=0) as pipe:
             in_time = _listen(pipe.fileno(), said, limit_s)
         if in_time:
@@ -112,6 +115,7 @@ def _load(
     try:
         os.setsid()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process then
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         _leave_standard_files()
         say("checked", _found(files, describe, fault_of, lambda source: say("loading", source)))
     except BaseException as error:  # noqa: BLE001 - the child must not go on as a second parent

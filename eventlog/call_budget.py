@@ -55,25 +55,28 @@ class CallBudget:
         self._log = log
         self._per_s = per_s
         self._process = process or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self._answered = 0
 
     async def draw(self, reserved: int, ordinary: int, news: Mapping[str, int]) -> Drawn | None:
-        """Draw so many tokens, and tell what happened since the last draw.
+        """Draw so many tokens, and report what happened since the last draw that was answered.
 
         Args:
             news: `used_reserved` and `used` calls, tokens to give `back`, calls that were `refused` for their rate;
                 `limit`, `remaining`, `reset_ms` and `pause_ms` as the last answers named them. Others are ignored.
 
         Returns:
-            None when Redis cannot be asked. Then the news may be told again.
+            None when Redis did not answer. The next draw then repeats the counts: they are counted once, even if
+            Redis ran the script.
         """
         arguments: list[Any] = [self._log.prefix, self._process, "" if self._per_s is None else self._per_s]
-        arguments += [reserved, ordinary, *(_whole(news.get(name, 0)) for name in _COUNTED)]
+        arguments += [reserved, ordinary, self._answered, *(_whole(news.get(name, 0)) for name in _COUNTED)]
         arguments += ["" if name not in news else _whole(news[name]) for name in _SAID]
         try:
             async with asyncio.timeout(_ANSWER_S):
                 reply = await self._log.scripts.draw(args=arguments)
         except (RedisError, OSError):  # a time-out is an OSError
             return None
+        self._answered += 1
         given_reserved, given, wait_reserved_ms, wait_ms, per_s, _, processes = reply
         return Drawn(
             given_reserved,

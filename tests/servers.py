@@ -48,7 +48,9 @@ def certificates(folder: Path) -> Certificates:
     def openssl(*arguments: str | Path) -> None:
         subprocess.run(["openssl", *arguments], check=True, capture_output=True)
 
-    openssl("req", "-x509", *new_key, "-keyout", ca_key, "-out", made.ca, "-subj", "/CN=test CA")
+    # Python 3.13 refuses the certificate of a CA that does not say what its key is for.
+    may_sign = "-addext", "keyUsage=critical,keyCertSign,cRLSign"
+    openssl("req", "-x509", *new_key, "-keyout", ca_key, "-out", made.ca, "-subj", "/CN=test CA", *may_sign)
     openssl("req", *new_key, "-keyout", made.key, "-out", request, "-subj", "/CN=localhost")
     openssl(
         "x509", "-req", "-in", request, "-CA", made.ca, "-CAkey", ca_key, "-CAcreateserial",

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Draw tokens for calls to an API that limits their rate, and take in what its answers said about the limit.
--- ARGV: prefix, process, configured calls per second ('' = none), reserved tokens wanted, ordinary tokens wanted; then
---   since the last draw of this process: reserved calls made, ordinary calls made, tokens that were not used, answers
---   that refused a call for its rate; and of the last answer that said so, '' = it did not: limit, remaining, ms until
+-- ARGV: prefix, process, configured calls per second ('' = none), reserved tokens wanted, ordinary tokens wanted, how many
+--   draws of this process were answered; then since the last one that was answered: reserved calls made, ordinary calls
+--   made, tokens that were not used, answers that refused a call for its rate; and of the last answer that said so, '' = it did not: limit, remaining, ms until
 --   the limit resets, ms to pause.
 -- Returns: reserved and ordinary tokens, ms until there may be more of each, calls per second ('' = no limit is known,
 --   then all that is wanted is given), processes that drew within the last seconds, live processes.
@@ -11,7 +11,7 @@
 --   an API that refuses without naming a limit; reserved, ordinary, refused: counted for ever.
 prefix = take()
 local process, configured = take(), tonumber(take())
-local want_reserved, want = take_number(), take_number()
+local want_reserved, want, answered = take_number(), take_number(), take_number()
 local used_reserved, used, back, refused = take_number(), take_number(), take_number(), take_number()
 local limit, remaining, reset_ms, pause_ms = tonumber(take()), tonumber(take()), tonumber(take()), tonumber(take())
 
@@ -22,7 +22,7 @@ local PROBE_PER_S = 1             -- then the rate is no lower: the answer shows
 local LONGEST_PAUSE_MS, LONGEST_STRIKE = 900000, 5
 local LIMIT_LIFE_MS, LEARNT_LIFE_MS = 3600000, 600000
 local LEAST_LEARNT, RAISE_MS, RAISE_BY, COUNT_MS = 0.5, 10000, 1.25, 10000
-local USER_LIFE_MS, BEAT_LIFE_MS = 10000, 4000
+local USER_LIFE_MS, BEAT_LIFE_MS, SAID_LIFE_MS = 10000, 4000, 600000
 
 local now, key, state = now_ms(), prefix .. 'budget', {}
 local stored = call('HGETALL', key)
@@ -66,7 +66,21 @@ if per_s then
   tokens = math.min(room, tokens + back)
 end
 
--- What was called.
+-- What was called, without what a draw counted whose answer did not arrive.
+local said = prefix .. 'budget:said:' .. process
+local before = cjson.decode(call('GET', said) or '[-1,0,0,0]')
+if before[1] > answered then -- a draw that took longer than a later one
+  used_reserved, used, refused = 0, 0, 0
+elseif before[1] < answered then
+  before = {answered, 0, 0, 0}
+end
+local function new_of(n, counted)
+  local new = math.max(0, counted - before[n])
+  before[n] = before[n] + new
+  return new
+end
+used_reserved, used, refused = new_of(2, used_reserved), new_of(3, used), new_of(4, refused)
+if used_reserved + used + refused > 0 then call('SET', said, cjson.encode(before), 'PX', SAID_LIFE_MS) end
 state.reserved, state.ordinary = (state.reserved or 0) + used_reserved, (state.ordinary or 0) + used
 if not state.made_since or now - state.made_since >= COUNT_MS then
   state.made_before = state.made_since and now - state.made_since < 2 * COUNT_MS and state.made or 0

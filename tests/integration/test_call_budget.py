@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -259,6 +260,29 @@ def test_with_redis_away_nothing_is_given_and_nothing_raised(server, prefix):
             assert time.monotonic() - began_s < 2
 
     asyncio.run(check())
+
+
+def test_a_draw_whose_answer_was_lost_counts_its_calls_once(on_each_server):
+    async def check(log: EventLog) -> None:
+        answers = [False, True, True]
+
+        async def lossy(**arguments: Any) -> Any:
+            reply = await log.scripts.draw(**arguments)
+            if not answers.pop(0):
+                raise TimeoutError
+            return reply
+
+        class Lossy:
+            prefix, scripts = log.prefix, SimpleNamespace(draw=lossy)
+
+        one = CallBudget(Lossy(), process="a")  # type: ignore[arg-type]
+        assert await one.draw(1, 1, {"used": 3, "refused": 1, "pause_ms": 0}) is None
+        assert await one.draw(1, 1, {"used": 5, "refused": 1, "used_reserved": 2, "pause_ms": 0}) is not None
+        assert await one.draw(1, 1, {"used": 4}) is not None
+        found = await budget_standing(log)
+        assert (found.ordinary, found.reserved, found.refused) == (9, 2, 1)
+
+    on_each_server(check)
 
 
 def test_one_line_says_what_is_known(on_each_server):

@@ -116,3 +116,16 @@ def test_an_interrupt_at_any_time_prints_no_traceback(environ, tmp_path):
         # Before the first lines of ours run, Python prints what it likes.
         assert "Traceback" not in done.err or _is_before_us(done.err), where
         assert "killed" not in done.err, where
+
+
+def test_an_interrupt_during_the_fork_that_loads_plugins_is_not_lost(tmp_path):
+    (tmp_path / "h.py").write_text("import time\ntime.sleep(60)\n")
+    program = (
+        "import os, signal, sys\n"
+        "os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        f"sys.argv[1:] = ['handlers', 'check', {str(tmp_path / 'h.py')!r}]\n"
+        "from commands import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", program], timeout=30, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (130, False), done.stderr
