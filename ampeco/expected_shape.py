@@ -1,6 +1,5 @@
 """What the contract says about the structure of a notification, and where it differs from what was seen."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -9,14 +8,13 @@ from typing import Any, Final
 from ampeco.contract import published
 from ampeco.contract.merging import types
 from ampeco.observed_shape import MAP, Drift, Place, Shape, joined, split
+from ampeco.paths import snake
 
 SURE_SAMPLES: Final = 50
 """So many bodies of a type must have been seen before a new field or kind is news."""
 
 SURE_OBJECTS: Final = 200
 """So many objects must have had a field, all of them, before its absence is news."""
-
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,4 +157,4 @@ def _kinds_by_words(schema: Mapping[str, Any]) -> frozenset[str]:
 @cache
 def _known_names() -> frozenset[str]:
     names = published.field_names()
-    return names | {_HUMP.sub("_", name).lower() for name in names}
+    return names | {snake(name) for name in names}

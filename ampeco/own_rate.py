@@ -1,7 +1,9 @@
 """What a bucket of tokens gives, and what a process gives itself while the bucket is out of reach."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
+
+_LONGEST_PAUSE_S: Final = 900.0  # as of a bucket, even if AMPECO asks for a longer pause
 
 
 class Drawn(Protocol):
@@ -49,7 +51,9 @@ class OwnRate:
         self._tokens, self._at_s = min(1.0, self._per_s or 1.0), self._clock()
 
     def pause(self, seconds: float | None) -> None:
-        self._paused_until_s = self._clock() + (1.0 if seconds is None else seconds)
+        """Give no token for so long, by default for 1 s. A longer pause that AMPECO asked for before still holds."""
+        pause_s = 1.0 if seconds is None else min(seconds, _LONGEST_PAUSE_S)
+        self._paused_until_s = max(self._paused_until_s, self._clock() + pause_s)
 
     def draw(self, reserved: int, ordinary: int) -> _OwnDraw:
         now_s = self._clock()

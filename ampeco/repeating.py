@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from ampeco.errors import ApiError, NoAnswer, NotSent, RateLimited, ServerFault
 from ampeco.operations import Operation
 
+_MOST_DOUBLINGS = 64  # of the pause: 2.0 to a power above 1,023 is an OverflowError
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -58,7 +60,7 @@ class RetryPolicy:
     def _pause_s(self, error: ApiError, attempt: int) -> float | None:
         asked_s = error.retry_after_s
         if asked_s is None:
-            return self.uniform(0.0, min(self.cap_s, self.base_s * 2.0 ** (attempt - 1)))
+            return self.uniform(0.0, min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS)))
         if asked_s > self.longest_retry_after_s:
             return None
         return asked_s + self.uniform(0.0, self.base_s)  # not all at the same moment

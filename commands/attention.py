@@ -28,7 +28,7 @@ def _of_the_log(found: Overview) -> Iterator[str]:
     server = found.server
     if found.standing is not None and found.standing.full:
         yield f"the log is full, so events are refused: {found.standing.full}"
-    if server.policy not in (None, "noeviction"):
+    if server.evicts:
         yield f"Redis may delete events (maxmemory-policy {server.policy}): set noeviction"
     if server.keeps_file is False:
         yield "Redis keeps no append-only file, so its restart loses events: set appendonly yes"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,11 +10,10 @@ from commands import options, prepare
 from commands.options import Moment, on_log
 from commands.output import json_text, print_json, print_table
 from eventlog.clock import rfc3339
+from eventlog.ids import STREAM_ID
 
 if TYPE_CHECKING:
     from eventlog.audit import Act
-
-_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 
 @click.group()
@@ -35,7 +33,7 @@ def list_(since_ms: int | None, until_ms: int | None, limit: int, before: str | 
     """List what operators changed, newest first."""
     from eventlog.audit import newest
 
-    if before is not None and not _ID.fullmatch(before):
+    if before is not None and not STREAM_ID.fullmatch(before):
         raise click.BadParameter(f"{before!r} is not the id of an act; `audit list` shows the ids")
     found = on_log(
         prepare(logs=False),

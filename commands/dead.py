@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,13 +14,13 @@ from commands.body_shape import text_of
 from commands.options import Moment, on_log
 from commands.output import print_fields, print_json, print_line, print_table
 from eventlog.clock import rfc3339
+from eventlog.ids import STREAM_ID
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
     from eventlog.operation.dead_letters import DeadEntry, DeadFilter
 
 _SHOWN = 5
-_STREAM_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _SINCE = "Given up since this time; RFC 3339, or '2h ago'."
 
 
@@ -169,7 +168,7 @@ def _place(id: str | None) -> tuple[str, str] | None:
     if id is None:
         return None
     handler, _, stream_id = id.rpartition("/")
-    if not (handler and _STREAM_ID.fullmatch(stream_id)):
+    if not (handler and STREAM_ID.fullmatch(stream_id)):
         raise click.BadParameter(f"{id!r} is not the id of a dead letter; `dead list` shows the ids")
     return handler, stream_id
 

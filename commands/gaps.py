@@ -38,10 +38,14 @@ def list_(limit: int, as_json: bool) -> None:
 
     async def read(log: EventLog) -> list[tuple[Gap, Resend | None]]:
         from eventlog.inspection.gaps import recorded_gaps
-        from eventlog.inspection.resends import resend_of
+        from eventlog.inspection.resends import resend_of, resender
 
         newest = (await recorded_gaps(log))[: -limit - 1 : -1]
-        return [(gap, None if gap.is_final else await resend_of(log, gap, now_ms=now_ms())) for gap in newest]
+        asks = await resender(log)
+        return [
+            (gap, None if gap.is_final else await resend_of(log, gap, asks, now_ms=now_ms()))
+            for gap in newest
+        ]
 
     found = on_log(prepare(logs=False), read)
     if as_json:

@@ -14,6 +14,7 @@ import click
 
 from commands import store_url
 from eventlog.clock import now_ms
+from eventlog.ids import HANDLER_NAME
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -91,7 +92,7 @@ class HandlerName(click.ParamType[str]):
     name = "name"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,63}", value):
+        if not HANDLER_NAME.fullmatch(value):
             self.fail(
                 f"{value!r}: a name is lower case letters, digits, dots and dashes, at most 64", param, ctx
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from commands.options import Moment, on_log
 from commands.output import print_fields, print_json, print_line, print_table
 from commands.quarantine_plan import Plan, carried_out, planned
 from eventlog.clock import rfc3339
+from eventlog.ids import STREAM_ID
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from receiver.elements import ElementReader
     from receiver.settings import Settings
 
-_STREAM_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _HEADS = ("id", "reason", "received_at", "bytes", "encoding", "key_id")
 
 
@@ -58,7 +57,7 @@ def list_(limit: int, before: str | None, as_json: bool, **wanted: Any) -> None:
     """List quarantined bodies, newest first, without their bytes."""
     from eventlog.operation.quarantine import newest
 
-    if before is not None and not _STREAM_ID.fullmatch(before):
+    if before is not None and not STREAM_ID.fullmatch(before):
         raise click.BadParameter(
             f"{before!r} is not the id of a quarantined body; `quarantine list` shows the ids"
         )

@@ -143,11 +143,12 @@ def _admin(parts: list[_Part], folder: Path, of_log: LogExposition, stop: asynci
         )
 
     async def exposition() -> bytes:
-        counted = shared_counts.exposition(str(folder), ready=(await report())["ready"])
         try:
-            return await of_log() + counted
+            found = await of_log()
         except (RedisError, OSError):
-            return counted
+            found = b""
+        ready = (await report())["ready"]
+        return found + shared_counts.exposition(str(folder), ready=ready, redis_up=bool(found))
 
     return create_admin_app(report, exposition)
 

@@ -116,7 +116,7 @@ def document(found: Overview) -> dict[str, Any]:
             "role": server.role,
             "append_only_file": server.keeps_file,
             "appendfsync": server.fsync,
-            "maxmemory_policy": server.policy,
+            "maxmemory_policy": server.policy or None,
             "used_memory": server.used_memory,
             "maxmemory": server.max_memory,
             "replicas": server.replicas,

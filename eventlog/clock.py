@@ -6,12 +6,19 @@ This module imports nothing of the room, so that a command that only shows its h
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 
 def now_ms() -> int:
     """Return the Unix time in milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+def redis_ms(answer: Sequence[int]) -> int:
+    """Return the answer to Redis's `TIME`, which is seconds and microseconds, as Unix milliseconds."""
+    seconds, micros = answer
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 def rfc3339(ms: int, *, timespec: str = "milliseconds") -> str:

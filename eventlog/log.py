@@ -169,31 +169,25 @@ class EventLog:
         arguments: list[Any] = [self.prefix, self._duplicate_hours, self.wake_throttle_ms]
         lanes: list[int] = []
         for element in elements:
-            if isinstance(element, NewEvent):
-                digest = element.digest or digest_of(element.body)
-                lane = self.lane_of(element.key, digest)
-                lanes.append(lane)
-                arguments += (
-                    "e", lane, element.type, element.key or "", element.body, element.received_at_ms,
-                    element.key_id, element.mark, digest, element.duplicates, element.traceparent, element.nonce,
-                    hash_of_entity(element.type, element.key),
-                )  # fmt: skip
-            elif isinstance(element, Unreadable):
+            if isinstance(element, Unreadable):
                 lanes.append(-1)
                 arguments += (
                     "q", self.lane_of(internal.QUARANTINE, b""), element.reason, element.encoding, element.body,
                     element.received_at_ms, element.key_id, element.mark, "", "", "", "", "",
                 )  # fmt: skip
+                continue
+            if isinstance(element, Readmitted):
+                kind, event, last = "r", element.event, element.stream_id
             else:
-                event = element.event
-                digest = event.digest or digest_of(event.body)
-                lane = self.lane_of(event.key, digest)
-                lanes.append(lane)
-                arguments += (
-                    "r", lane, event.type, event.key or "", event.body, event.received_at_ms,
-                    event.key_id, event.mark, digest, event.duplicates, element.stream_id, event.nonce,
-                    hash_of_entity(event.type, event.key),
-                )  # fmt: skip
+                kind, event, last = "e", element, element.traceparent
+            digest = event.digest or digest_of(event.body)
+            lane = self.lane_of(event.key, digest)
+            lanes.append(lane)
+            arguments += (
+                kind, lane, event.type, event.key or "", event.body, event.received_at_ms,
+                event.key_id, event.mark, digest, event.duplicates, last, event.nonce,
+                hash_of_entity(event.type, event.key),
+            )  # fmt: skip
         raw, wake = await self.channel.call(self.scripts.append, arguments, replicas=self.replicas)
         answers = [_answer(lane, reply) for lane, reply in zip(lanes, raw, strict=True)]
         return AppendReply(answers, [queue.decode() for queue in wake])

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from eventlog.clock import redis_ms
 from eventlog.log import EventLog
 from eventlog.text import bounded
 
@@ -209,11 +210,10 @@ async def known_outages(log: EventLog) -> Known:
         asked.time()
         asked.hgetall(log.key("away"))
         asked.hgetall(log.key("held"))
-        (seconds, micros), away, held = await asked.execute()
-    at_ms = seconds * 1000 + micros // 1000
+        at, away, held = await asked.execute()
     outages = {name.decode(): _outage(name.decode(), json.loads(raw)) for name, raw in away.items()}
     holds = [hold for name, raw in held.items() if (hold := _hold(name.decode(), raw.decode())) is not None]
-    return Known(at_ms, outages, holds)
+    return Known(redis_ms(at), outages, holds)
 
 
 def _outage(service: str, record: Mapping[str, Any]) -> Outage:

@@ -14,6 +14,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from eventlog.clock import redis_ms
 from eventlog.text import bounded
 
 if TYPE_CHECKING:
@@ -114,8 +115,7 @@ async def leave(log: EventLog, queue: str, process: str) -> None:
 
 async def present(log: EventLog) -> list[Process]:
     """Return the live processes of all queues, sorted by name."""
-    seconds, micros = await log.redis.time()
-    now_ms = seconds * 1000 + micros // 1000
+    now_ms = redis_ms(await log.redis.time())
     beats = await log.redis.zrange(
         log.key("workers:beats"), now_ms - LIFE_MS, "+inf", byscore=True, withscores=True
     )

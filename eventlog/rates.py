@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from eventlog.clock import redis_ms
+
 if TYPE_CHECKING:
     from eventlog.log import EventLog
 
@@ -37,8 +39,8 @@ async def samples(log: EventLog) -> list[Sample]:
         asked.hvals(log.key("minutes"))
         asked.hmget(log.key("counts"), _TOTALS)
         asked.time()
-        rows, totals, (seconds, micros) = await asked.execute()
-    now = Sample(seconds * 1000 + micros // 1000, *(int(total or 0) for total in totals))
+        rows, totals, at = await asked.execute()
+    now = Sample(redis_ms(at), *(int(total or 0) for total in totals))
     noted = sorted(Sample(*map(int, row.split())) for row in rows)
     return [*(one for one in noted if one.at_ms < now.at_ms), now]
 

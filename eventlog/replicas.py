@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from eventlog.clock import redis_ms
+
 if TYPE_CHECKING:
     from eventlog.log import EventLog
 
@@ -126,7 +128,7 @@ async def silent_receivers(log: EventLog, alive: Iterable[Replica]) -> list[str]
     now_ms, beats = await _with_time(log, "door")
     known = {one.name for one in alive}
     return sorted(
-        name for name, at_ms in beats.items() if now_ms - int(at_ms) <= _BEATS_MS and name not in known
+        name for name, at_ms in beats.items() if abs(now_ms - int(at_ms)) <= _BEATS_MS and name not in known
     )
 
 
@@ -161,5 +163,5 @@ async def _with_time(log: EventLog, name: str) -> tuple[int, dict[str, str]]:
     async with log.redis.pipeline(transaction=False) as asked:
         asked.hgetall(log.key(name))
         asked.time()
-        found, (seconds, micros) = await asked.execute()
-    return int(seconds) * 1000 + int(micros) // 1000, {k.decode(): v.decode() for k, v in found.items()}
+        found, at = await asked.execute()
+    return redis_ms(at), {k.decode(): v.decode() for k, v in found.items()}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from eventlog.clock import rfc3339
+from eventlog.clock import redis_ms, rfc3339
 from eventlog.duplicates import TWO_SINCE, window_parts
 from eventlog.log import EventLog
 from eventlog.record import id_order
@@ -247,8 +247,7 @@ def _who_is_behind(laps: Sequence[_Lap]) -> str:
 
 
 async def _now_ms(log: EventLog) -> int:
-    seconds, micros = await log.redis.time()
-    return int(seconds) * 1000 + int(micros) // 1000
+    return redis_ms(await log.redis.time())
 
 
 def _mib(size: float) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -16,6 +17,7 @@ class Server:
     """One answer to INFO.
 
     Attributes:
+        version: of Redis, or the one that a compatible server names.
         run_id: identity of the running process; a restart or failover changes it.
         policy: `maxmemory-policy`; empty where it is not reported.
         keeps_file: whether the append-only file is on; None where it is not reported.
@@ -42,7 +44,11 @@ async def server(log: EventLog) -> Server:
     Raises:
         redis.RedisError, OSError: it does not answer, or forbids INFO.
     """
-    found = await log.redis.info()
+    return server_of(await log.redis.info())
+
+
+def server_of(found: Mapping[str, Any]) -> Server:
+    """Read the answer to INFO."""
     return Server(
         version=str(found.get("redis_version", "0")),
         run_id=str(found.get("run_id", "")),

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from eventlog.clock import now_ms
+from eventlog.clock import now_ms, redis_ms
 from eventlog.duplicates import TWO_SINCE
 from eventlog.gap_records import Gaps, Reason
 from eventlog.internal import (
@@ -73,8 +73,8 @@ class SubscriptionStore:
         async with self._redis.pipeline(transaction=False) as asked:
             asked.hgetall(self._registration)
             asked.time()
-            found, (seconds, micros) = await asked.execute()
-        return registration_of(found, int(seconds) * 1000 + int(micros) // 1000)
+            found, at = await asked.execute()
+        return registration_of(found, redis_ms(at))
 
     async def replicas(self) -> list[Replica]:
         """Return the live receivers of this log."""

@@ -31,7 +31,7 @@ ISOLATED = ".isolated"  # ends the name of a queue of isolated handlers
 NOT_YET_FOR_S = 7 * 86_400.0
 GIVE_UP_AFTER_S = 86_400.0
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
 
 class HandlerError(Exception):
@@ -210,7 +210,7 @@ def handler(
         raise TypeError(f"handler({name!r}) got an unexpected keyword: {', '.join(unknown)}")
 
     def declare(function: Any) -> Handler:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise HandlerError(
                 f"handler {checks.shown(name)}: a name is lower case letters, digits, dots and dashes, at most 64"
             )

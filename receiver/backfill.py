@@ -110,11 +110,19 @@ class Backfill:
         self._wake = wake
         self._rules = rules
 
-    async def check(self, type: str, window: Window, *, between: Callable[[], Awaitable[None]]) -> Check:
+    async def check(
+        self,
+        type: str,
+        window: Window,
+        *,
+        between: Callable[[], Awaitable[None]],
+        appended: Callable[[int], None] = lambda _: None,
+    ) -> Check:
         """Compare what changed in a window with what arrived, and append what is missing.
 
         Args:
             between: awaited before each page; may raise to end it.
+            appended: called after each append with the number of new events, so that a later failure loses none.
 
         Raises:
             NotComparable: nothing can be said of this type; with the reason.
@@ -144,7 +152,7 @@ class Backfill:
                     seen += 1
                 else:
                     missing.append(change)
-            made += await self._append(type, missing)
+            made += await self._append(type, missing, appended)
         return Check(len(changed), seen, made)
 
     async def _pages(
@@ -173,16 +181,18 @@ class Backfill:
             return None
         return None if found.key is None else _Change(found.key, body, found.occurred_at)
 
-    async def _append(self, type: str, missing: Sequence[_Change]) -> int:
+    async def _append(self, type: str, missing: Sequence[_Change], appended: Callable[[int], None]) -> int:
         """Append events; return how many are in the log now that were not before."""
         made = 0
         for first in range(0, len(missing), _APPEND_AT):
             part = missing[first : first + _APPEND_AT]
             reply = await self._log.append([_event(type, each) for each in part])
             self._wake(reply.wake)
+            accepted = sum(answer.outcome == "accepted" for answer in reply.answers)
+            appended(accepted)
+            made += accepted
             if any(answer.outcome == "refused" for answer in reply.answers):
                 raise NoRoom
-            made += sum(answer.outcome == "accepted" for answer in reply.answers)
         return made
 
 

@@ -21,12 +21,14 @@ from ampeco.errors import ApiError, KeyRefused, RateLimited, RequestRefused
 from ampeco.reconstruction import SOURCES
 from eventlog.clock import now_ms, rfc3339
 from eventlog.gap_records import Gaps
+from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.gaps import Check, Gap, changed, recorded_gaps
-from eventlog.inspection.resends import resend_of
+from eventlog.inspection.resends import resend_of, resender
 from eventlog.log import EventLog
 from eventlog.text import bounded
 from receiver.backfill import Backfill, Window
 from receiver.errors import NoRoom, NotComparable
+from receiver.growing_pause import pause_after
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
 
@@ -55,7 +57,9 @@ class _LockLost(Exception):
 class Checks(Protocol):
     """Compares one type in one window, as `Backfill.check` does."""
 
-    async def check(self, type: str, window: Window, *, between: Callable[[], Any]) -> Check: ...
+    async def check(
+        self, type: str, window: Window, *, between: Callable[[], Any], appended: Callable[[int], None]
+    ) -> Check: ...
 
 
 class GapKeeper:
@@ -118,18 +122,19 @@ class GapKeeper:
             return
         try:
             gaps = [gap for gap in await recorded_gaps(self._log) if gap.state == "open"]
-            found = [await self._awaited(gap) for gap in gaps]
+            asks = await resender(self._log) if any(_needs_resend(gap) for gap in gaps) else None
+            found = [await self._awaited(gap, asks) for gap in gaps]
             for together in _merged(gap for gap in found if gap is not None):
                 await self._close(together)
         finally:
             with contextlib.suppress(RedisError, OSError):  # must not take the place of a cancellation
                 await self._gaps.unlock(self._token)
 
-    async def _awaited(self, gap: Gap) -> Gap | None:
+    async def _awaited(self, gap: Gap, asks: HandlerFacts | None) -> Gap | None:
         """Return the gap as it is recorded then, if nothing more is awaited before it is compared; else None."""
         now = self._clock()
         if gap.ready_ms is None:
-            resend = None if gap.is_final else await resend_of(self._log, gap, now_ms=now)
+            resend = await resend_of(self._log, gap, asks, now_ms=now) if _needs_resend(gap) else None
             if resend is not None and resend.is_under_way and not self._is_out_of_patience(gap, now):
                 await self._write(gap, waits=bounded(f"the resend {resend.words}", _WORDS))
                 return None
@@ -185,9 +190,9 @@ class GapKeeper:
                 raise _LockLost
 
         assert self._backfill is not None  # noqa: S101 - a type is compared
-        found = await self._backfill.check(name, window, between=between)
-        self._metrics.reconstructed.inc(found.reconstructed)
-        return found
+        return await self._backfill.check(
+            name, window, between=between, appended=self._metrics.reconstructed.inc
+        )
 
     async def _finish(self, gap: Gap, checks: dict[str, Check], unproven: dict[str, str]) -> None:
         proven = {name: check for name, check in checks.items() if name in gap.types}
@@ -225,11 +230,16 @@ class GapKeeper:
 
     def _pause(self, error: Exception | None) -> None:
         """Wait before the next try, longer after each failure."""
-        pause_ms = min(_FIRST_PAUSE_MS * 2**self._failures, MAX_PAUSE_MS)
+        pause_ms = round(pause_after(self._failures, first=_FIRST_PAUSE_MS, longest=MAX_PAUSE_MS))
         if isinstance(error, RateLimited) and error.retry_after_s:
             pause_ms = max(pause_ms, min(round(error.retry_after_s * 1000), MAX_PAUSE_MS))
         self._failures += 1
         self._not_before_ms = self._clock() + pause_ms
+
+
+def _needs_resend(gap: Gap) -> bool:
+    """Return whether the request for a resend is still awaited, or not known to have ended."""
+    return gap.ready_ms is None and not gap.is_final
 
 
 def _merged(gaps: Iterable[Gap]) -> Iterator[list[Gap]]:

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from eventlog.connection.reasons import reason_of
 from eventlog.server import Server
 from eventlog.usage import Standing, describe
+from receiver.growing_pause import pause_after
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
 
@@ -142,7 +143,7 @@ class Health:
         self.redis, self.permission = reason.slug, reason.permission
         self._metrics.redis_failed.labels(reason.slug).inc()
         if self._clock() >= self._silent_until:
-            pause_s = min(2.0**self._reports, MAX_SILENCE_S)
+            pause_s = pause_after(self._reports, first=1.0, longest=MAX_SILENCE_S)
             self._silent_until = self._clock() + pause_s
             self._reports += 1
             self._log.warning("redis.unreachable", **reason.fields(error), next_report_s=pause_s)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from eventlog.log import EventLog
 from eventlog.replicas import PUBLISH_S, Replica, leave, publish
@@ -33,10 +33,7 @@ class HeardKeys:
     def event(self, key_id: str, type_: str, at_ms: int) -> None:
         """Note an event of a type. It is called for every event, so it does little."""
         self._counts[key_id] += 1
-        name = (key_id, type_)
-        if name not in self._types and len(self._types) >= _MOST_TYPES:
-            name = (key_id, _OTHERS)
-        self._types[name] = at_ms
+        self._types[self._name(key_id, type_)] = at_ms
 
     def subscription(self, key_id: str, headers: Iterable[tuple[bytes, bytes]], at_ms: int) -> None:
         """Note which notification subscription a verified request names, if it names one."""
@@ -57,6 +54,20 @@ class HeardKeys:
         types, self._types = self._types, {}
         named, self._subscriptions = self._subscriptions, {}
         return types, [(subscription, key_id, at_ms) for (subscription, key_id), at_ms in named.items()]
+
+    def again(
+        self, types: Mapping[tuple[str, str], int], subscriptions: Iterable[tuple[str, str, int]]
+    ) -> None:
+        """Keep what was taken and could not be written. What came since is newer."""
+        for (key_id, type_), at_ms in types.items():
+            self._types.setdefault(self._name(key_id, type_), at_ms)
+        for subscription, key_id, at_ms in subscriptions:
+            if len(self._subscriptions) < _MOST_SUBSCRIPTIONS:
+                self._subscriptions.setdefault((subscription, key_id), at_ms)
+
+    def _name(self, key_id: str, type_: str) -> tuple[str, str]:
+        name = (key_id, type_)
+        return name if name in self._types or len(self._types) < _MOST_TYPES else (key_id, _OTHERS)
 
 
 class Announcement:
@@ -88,14 +99,18 @@ class Announcement:
         """Write it down if it is due, or if it has changed.
 
         Raises:
-            RedisError, OSError: Redis did not take it.
+            RedisError, OSError: Redis did not take it. The next call writes it.
         """
         self._heard.count()
         now = self._replica()
         if now == self._said and self._clock() < self._due_at:
             return
         types, subscriptions = self._heard.take()
-        noted = await publish(self._log, now, types=types, subscriptions=subscriptions)
+        try:
+            noted = await publish(self._log, now, types=types, subscriptions=subscriptions)
+        except BaseException:  # a cancellation, too: `leave` writes it then
+            self._heard.again(types, subscriptions)
+            raise
         self._said, self._due_at = now, self._clock() + PUBLISH_S
         if noted.dropped:
             self._dropped(noted.dropped)
@@ -107,6 +122,6 @@ class Announcement:
             RedisError, OSError: Redis did not take it.
         """
         types, subscriptions = self._heard.take()
-        if types:
+        if types or subscriptions:
             await publish(self._log, self._replica(), types=types, subscriptions=subscriptions)
         await leave(self._log, self._replica().name)

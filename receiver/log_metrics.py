@@ -1,6 +1,6 @@
 """Metrics of the log as a whole: its handlers, workers, queues, and the Redis that holds it.
 
-Every process exposes the same numbers, so a query takes their `max`, never their sum. What a process counts for
+Every admin port exposes the same numbers, so a query takes their `max`, never their sum. What a process counts for
 itself is in `metrics.py`.
 """
 
@@ -30,8 +30,8 @@ class LogState:
         paused: names of the handlers that an operator paused.
         live: worker processes.
         jobs: wake-ups that wait, by RQ queue.
-        memory: Redis's own section `memory`; empty where INFO is forbidden.
-        persistence: the same of `persistence`.
+        memory: the section `memory` of Redis's INFO.
+        persistence: its section `persistence`. Fields that a server leaves out of either have no metric.
     """
 
     positions: Sequence[HandlerPosition]
@@ -115,7 +115,7 @@ async def log_state(log: EventLog, positions: Sequence[HandlerPosition]) -> LogS
         positions: of all handlers, which the caller has read.
 
     Raises:
-        redis.RedisError: the log cannot be read.
+        redis.RedisError: the log cannot be read, or INFO is forbidden.
     """
     queues = sorted(name.decode() for name in await log.redis.smembers(log.key("queues")))
     async with log.redis.pipeline(transaction=False) as asked:

@@ -100,6 +100,11 @@ class Metrics:
             "1 when AMPECO's last answer showed our notification subscription with all wanted types",
             multiprocess_mode="livemin",
         )
+        self.registration_wanted = gauge(
+            "awr_registration_wanted",
+            "1 when AWR_REGISTER is on and handlers want types of AMPECO's, so that awr_registered must be 1",
+            multiprocess_mode="livemax",
+        )
         self._confirmed_at = gauge(
             "awr_registration_confirmed_timestamp_seconds",
             "Unix time at which AMPECO last confirmed our notification subscription; 0 if it never did",

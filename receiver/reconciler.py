@@ -68,12 +68,19 @@ class Reconciler:
         self._released_types = released_types
         self._refused: frozenset[str] = frozenset()
 
+    async def wanted_types(self) -> frozenset[str]:
+        """Return the types that are to be subscribed now. It is cheap, so it may be called every few seconds."""
+        return self._types(await self._wants())
+
     async def wanted(self) -> Wanted:
-        """Return what is to be subscribed now."""
+        """Return what is to be subscribed now, and what may be given up."""
         handlers = dict(await self._wants())
-        types = one_spelling(self._each(handlers), self._refused)
+        types = self._types(handlers)
         released = subscribable(await self._released_types()) if self._released_types else frozenset()
         return Wanted(handlers, types, released | self._refused | other_spellings(types))
+
+    def _types(self, handlers: Mapping[str, frozenset[str]]) -> frozenset[str]:
+        return one_spelling(self._each(handlers), self._refused)
 
     def _each(self, handlers: Mapping[str, frozenset[str]]) -> list[frozenset[str]]:
         # Pinned types count as one handler each: a user who names both spellings gets both.

@@ -19,6 +19,7 @@ from ampeco.errors import ApiError, Invalid, KeyRefused, NotFound, RateLimited, 
 from eventlog.clock import rfc3339
 from eventlog.registration_record import Registration
 from eventlog.subscription import SubscriptionStore
+from receiver.growing_pause import pause_after
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
 from receiver.reconciler import Reconciler
@@ -106,11 +107,12 @@ class Registrar:
         """Check the registration if it is due."""
         if not self._is_open():
             return
-        wanted: Wanted | None = None
         try:
-            wanted = await self._reconciler.wanted()
-            if self._clock() < self._due_at and (wanted.types == self._done_for or self._failures):
+            types = await self._reconciler.wanted_types()
+            self._metrics.registration_wanted.set(bool(types))
+            if self._clock() < self._due_at and (types == self._done_for or self._failures):
                 return
+            wanted = await self._reconciler.wanted()
             if self._adopt(await self._store.registration(), wanted, await self._store.read()):
                 return
             async with asyncio.timeout(WORK_S):
@@ -205,8 +207,8 @@ class Registrar:
         self._metrics.confirmed(state == REGISTERED, found.confirmed_ms)
 
     async def _failed(self, reason: str, error: Exception) -> None:
+        pause_s = pause_after(self._failures, first=2.0, longest=MAX_BACKOFF_S)
         self._failures += 1
-        pause_s = min(2.0**self._failures, MAX_BACKOFF_S)
         if isinstance(error, _WAITS_LONG):
             pause_s = max(pause_s, self._check_s)
         if isinstance(error, RateLimited) and error.retry_after_s:

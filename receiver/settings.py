@@ -22,6 +22,7 @@ from ampeco.signature import SigningKey
 from eventlog.connection import cluster, credentials
 from eventlog.connection.connect import check_url
 from eventlog.durability import check_durability
+from eventlog.ids import HANDLER_NAME
 from eventlog.retention import Keep
 from receiver import settings_source
 from receiver.errors import SettingsError
@@ -29,7 +30,6 @@ from receiver.settings_checks import refuse_long_callback, refuse_odd_proxy, ref
 from receiver.settings_source import PREFIX, Given, state_folder
 from receiver.verification import CHOICES
 
-_HANDLER_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 _SCHEME_NAMES = {"timestamp": "timestamp.body"}
 
 
@@ -64,7 +64,7 @@ def _queues(values: tuple[str, ...]) -> tuple[str, ...]:
     named: set[str] = set()
     for number, entry in enumerate(values, 1):
         handler, equals, queue = entry.partition("=")
-        if not equals or not _HANDLER_NAME.fullmatch(handler):
+        if not equals or not HANDLER_NAME.fullmatch(handler):
             raise ValueError(f"entry {number} is not HANDLER=QUEUE")
         if fault := fault_of_queue(queue):
             raise ValueError(f"the queue of entry {number} {fault}")

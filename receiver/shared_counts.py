@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from receiver.metrics import READY
+from receiver.metrics import READY, REDIS_UP
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Environment name of the folder; prometheus_client reads it."""
@@ -33,20 +33,26 @@ def ended(folder: str, place: str) -> None:
     mark_process_dead(place, folder)  # type: ignore[no-untyped-call]
 
 
-def exposition(folder: str, *, ready: bool) -> bytes:
-    """Return the metrics of all processes as text. The parent knows `ready`: a dead process cannot report itself."""
+def exposition(folder: str, *, ready: bool, redis_up: bool) -> bytes:
+    """Return the metrics of all processes as text.
+
+    Args:
+        ready: known to the parent only: a dead process cannot report itself.
+        redis_up: whether Redis answered this scrape, which only the parent answers.
+    """
     registry = CollectorRegistry()
-    registry.register(_Together(folder, ready))
+    registry.register(_Together(folder, ready, redis_up))
     return generate_latest(registry)
 
 
 class _Together:
-    def __init__(self, folder: str, ready: bool) -> None:
+    def __init__(self, folder: str, ready: bool, redis_up: bool) -> None:
         self._folder = folder
-        self._ready = ready
+        self._own = {READY: ready, REDIS_UP: redis_up}
 
     def collect(self) -> Iterable[Metric]:
         for metric in MultiProcessCollector(None, self._folder).collect():  # type: ignore[no-untyped-call]
-            if metric.name != READY[0]:
+            if metric.name not in {name for name, _ in self._own}:
                 yield metric
-        yield GaugeMetricFamily(*READY, value=self._ready)
+        for (name, meaning), value in self._own.items():
+            yield GaugeMetricFamily(name, meaning, value=value)

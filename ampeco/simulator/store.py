@@ -80,9 +80,11 @@ class Store:
                 raise Refused(404, "There is no such resource.")
 
     def create(self, path: Path, given: Mapping[str, Any]) -> Document:
-        """A new object; a given id is ignored."""
+        """A new object; a given id is ignored, and no id that was ever in use is given again."""
         fed = bool(self._source.ids(path)) or self._source.knows(path[-1])
         id_ = self._last_ids.get(path, MADE_IDS_FROM - 1 if fed else 0) + 1
+        while self.has(path, str(id_)) or str(id_) in self._removed.get(path, ()):
+            id_ += 1  # `put` may have seeded it
         self._last_ids[path] = id_
         made = {**given, "id": id_}
         self._written.setdefault(path, {})[str(id_)] = made

@@ -104,9 +104,9 @@ async def fsync(about: Deployment) -> Finding:
 async def eviction(about: Deployment) -> Finding:
     """May Redis delete events by itself?"""
     facts = await about.server()
-    if facts.policy is None:
+    if not facts.policy:
         return unknown("the server does not say", "make sure that maxmemory-policy is noeviction")
-    if facts.policy == "noeviction":
+    if not facts.evicts:
         return ok("maxmemory-policy is noeviction")
     what = f"maxmemory-policy is {facts.policy}: Redis may delete accepted events"
     if about.settings.may_evict:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from eventlog.ids import EVENT_ID
 from eventlog.log import EventLog
 from eventlog.record import StoredEvent, decode_event
 
 _PAGE = 200
-_EVENT_ID = re.compile(r"[0-9]{1,4}-[0-9]{1,19}-[0-9]{1,19}")  # Redis refuses numbers beyond 64 bits
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,10 @@ async def read_counts(log: EventLog) -> LogCounts:
 
 async def read_event(log: EventLog, event_id: str) -> StoredEvent | None:
     """Return a kept event by its id; None when there is none."""
-    if not _EVENT_ID.fullmatch(event_id):
+    found = EVENT_ID.fullmatch(event_id)
+    if found is None:
         return None
-    lane, _, stream_id = event_id.partition("-")
+    lane, stream_id = found.groups()
     page = await log.redis.xrange(log.key("events", lane), min=stream_id, max=stream_id)
     return stored_event(int(lane), *page[0]) if page else None
 

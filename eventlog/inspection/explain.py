@@ -7,11 +7,11 @@ the gaps. It reads in pages and changes nothing.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eventlog.errors import UnknownName
+from eventlog.ids import EVENT_ID, STREAM_ID
 from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.endpoint_records import Mention, copies_of_entity, mentions
 from eventlog.inspection.gaps import Gap, recorded_gaps
@@ -28,8 +28,6 @@ from eventlog.subscription import SubscriptionStore, left_types
 from eventlog.turned_away import HOUR_MS, KEEP_HOURS, SLOT_MS, Copy, refused_between
 from eventlog.usage import Standing, standing
 
-_EVENT = re.compile(r"([0-9]{1,4})-([0-9]{1,19}-[0-9]{1,19})")
-_QUARANTINED = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _SHOWN_GAPS = 5
 _NEAR_MS = 86_400_000
 
@@ -119,11 +117,11 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
     around_ms: int | None = None
     copies: tuple[Copy, ...] = ()
     about: tuple[Mention, ...] = ()
-    if found := _EVENT.fullmatch(asked):
+    if found := EVENT_ID.fullmatch(asked):
         lane = int(found[1])
         stories = (await of_event(log, lane, found[2], wanted, now_ms),)
         around_ms = id_order(found[2])[0]
-    elif _QUARANTINED.fullmatch(asked):
+    elif STREAM_ID.fullmatch(asked):
         unreadable = await quarantined(log, asked)
         around_ms = id_order(asked)[0]
     elif ":" in asked:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from eventlog.gap_records import RESENDER
-from eventlog.inspection.delivery_state import Fate
+from eventlog.inspection.delivery_state import Fate, HandlerFacts
 from eventlog.inspection.explain import registered
 from eventlog.inspection.gaps import Gap
 from eventlog.inspection.timeline import of_event
@@ -54,13 +54,19 @@ class Resend(NamedTuple):
         return f"no request: {self.fate.state}"
 
 
-async def resend_of(log: EventLog, gap: Gap, *, now_ms: int) -> Resend:
-    """Return what became of the request for a resend of what a gap may have cost."""
-    if gap.event_id is None:
-        return Resend(None)
-    asks = [facts for facts in await registered(log) if facts.name == RESENDER]
-    if not asks:
+async def resender(log: EventLog) -> HandlerFacts | None:
+    """Return the handler that asks AMPECO for resends; None when it is not registered."""
+    return next((facts for facts in await registered(log) if facts.name == RESENDER), None)
+
+
+async def resend_of(log: EventLog, gap: Gap, asks: HandlerFacts | None, *, now_ms: int) -> Resend:
+    """Return what became of the request for a resend of what a gap may have cost.
+
+    Args:
+        asks: as `resender` returns it, which is read once for many gaps.
+    """
+    if gap.event_id is None or asks is None:
         return Resend(None)
     lane, _, stream_id = gap.event_id.partition("-")
-    story = await of_event(log, int(lane), stream_id, asks, now_ms)
+    story = await of_event(log, int(lane), stream_id, [asks], now_ms)
     return Resend(story.fates[0] if story.fates else None)

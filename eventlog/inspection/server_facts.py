@@ -12,35 +12,28 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from eventlog.log import EventLog
+from eventlog.server import Server, server_of
 
 _PINGS = 20
 _WRITES = 5
 
 
 @dataclass(frozen=True)
-class ServerFacts:
-    """One answer to INFO, and the one setting that is only in CONFIG. None is unknown.
+class ServerFacts(Server):
+    """One answer to INFO, all of it, and the one setting that is only in CONFIG. None is unknown.
 
     Attributes:
         product: name and version, such as `Valkey 9.1.0`.
         major: first number of the Redis version that it is compatible with.
-        role: `master` or `slave`.
-        policy: `maxmemory-policy`.
-        keeps_file: whether the append-only file is on.
         file_fault: what went wrong with that file last; empty if nothing did.
         fsync: `appendfsync`; None where CONFIG is forbidden.
         max_memory, system_memory: in bytes; `max_memory` is 0 without a limit.
         replicas: those that are online.
         min_replicas: whether writes need a replica (`min-replicas-to-write`).
-        evicted_keys: since the server started.
     """
 
     product: str
     major: int | None
-    role: str
-    is_cluster: bool
-    policy: str | None
-    keeps_file: bool | None
     file_fault: str
     fsync: str | None
     used_memory: int | None
@@ -48,7 +41,6 @@ class ServerFacts:
     system_memory: int | None
     replicas: int | None
     min_replicas: bool
-    evicted_keys: int
 
 
 async def server_facts(log: EventLog) -> ServerFacts:
@@ -65,12 +57,9 @@ async def server_facts(log: EventLog) -> ServerFacts:
     version = str(said.get("redis_version", ""))
     numbers = re.match(r"\d{1,4}", version)
     return ServerFacts(
+        **vars(server_of(said)),
         product=_product(said, version),
         major=int(numbers[0]) if numbers else None,
-        role=str(said.get("role", "")),
-        is_cluster=bool(said.get("cluster_enabled")),
-        policy=said.get("maxmemory_policy"),
-        keeps_file=bool(said["aof_enabled"]) if "aof_enabled" in said else None,
         file_fault=_file_fault(said),
         fsync=_first(configured),
         used_memory=said.get("used_memory"),
@@ -78,7 +67,6 @@ async def server_facts(log: EventLog) -> ServerFacts:
         system_memory=said.get("total_system_memory"),
         replicas=_online(said),
         min_replicas="min_slaves_good_slaves" in said,
-        evicted_keys=int(said.get("evicted_keys", 0)),
     )
 
 

@@ -5,13 +5,13 @@ A letter is identified by its handler and its id in the handler's stream; the id
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from eventlog.errors import UnknownName
+from eventlog.ids import EVENT_ID, STREAM_ID
 from eventlog.log import EventLog
 from eventlog.operation.handlers import unknown_handler
 from eventlog.operation.reopen import BATCH, Again, reopen
@@ -20,8 +20,6 @@ from eventlog.registry import handler_names
 from eventlog.text import bounded
 
 _PAGE = 200
-_STREAM_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
-_EVENT_ID = re.compile(r"([0-9]{1,4})-([0-9]{1,19}-[0-9]{1,19})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +114,7 @@ async def by_id(log: EventLog, id: str) -> list[DeadEntry]:
     """Return the letter `<handler>/<stream id>`, or every letter of one event; UnknownName if there is none."""
     handler, slash, stream_id = id.rpartition("/")
     if slash:
-        is_id = _STREAM_ID.fullmatch(stream_id)
+        is_id = STREAM_ID.fullmatch(stream_id)
         stream = log.key("dead", handler)
         page = await log.redis.xrange(stream, min=stream_id, max=stream_id) if is_id else ()
         found = [_entry(handler, raw_id, fields) for raw_id, fields in page]
@@ -243,7 +241,7 @@ def _entry(handler: str, raw_id: bytes, fields: Mapping[bytes, bytes]) -> DeadEn
 
 
 def _beside_the_record(raw_id: bytes, texts: Mapping[str, str]) -> OpenRecord:
-    found = _EVENT_ID.fullmatch(texts.get("event", ""))
+    found = EVENT_ID.fullmatch(texts.get("event", ""))
     lane, stream_id = (int(found[1]), found[2]) if found else (-1, "0-0")
     at_ms = id_order(raw_id.decode())[0]
     event = StoredEvent(lane, stream_id, texts.get("t", ""), texts.get("k") or None, b"", at_ms)

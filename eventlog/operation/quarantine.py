@@ -5,13 +5,13 @@ It moves what a caller made of a body back into the log, and does not know how a
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from eventlog.errors import UnknownName
+from eventlog.ids import STREAM_ID
 from eventlog.log import EventLog, Readmitted
 from eventlog.record import id_order
 from eventlog.text import bounded
@@ -20,7 +20,6 @@ MARK: Final = "quarantined"
 """Mark of an event that lay in the quarantine before."""
 
 _PAGE = 100
-_STREAM_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _SLUG_CHARS = 100
 
 
@@ -65,7 +64,7 @@ class QuarantineFilter:
 
 async def quarantined(log: EventLog, stream_id: str) -> Quarantined | None:
     """Return a quarantined body by its id; None when there is none."""
-    if not _STREAM_ID.fullmatch(stream_id):
+    if not STREAM_ID.fullmatch(stream_id):
         return None
     page = await log.redis.xrange(log.key("quarantine"), min=stream_id, max=stream_id)
     return _entry(*page[0]) if page else None

@@ -24,7 +24,7 @@ from eventlog.clock import now_ms
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.inspection.events import list_events
 from eventlog.inspection.gaps import Gap, recorded_gaps
-from eventlog.inspection.resends import resend_of
+from eventlog.inspection.resends import resend_of, resender
 from eventlog.log import EventLog
 from eventlog.operation.hurry import hurry
 from handlers import Context, Event, Raw, handler
@@ -119,7 +119,7 @@ class Site:
         gaps = await recorded_gaps(self.log)
         if not gaps:
             return False
-        fate = (await resend_of(self.log, gaps[0], now_ms=now_ms())).fate
+        fate = (await resend_of(self.log, gaps[0], await resender(self.log), now_ms=now_ms())).fate
         return fate is not None and fate.state == "retry"
 
 
@@ -176,7 +176,7 @@ def test_a_minute_of_traffic_comes_back_by_resend_and_backfill(
 
             await site.open()
             await site.work(clock, until=site.waits_for_resend)
-            waiting = await resend_of(log, await site.gap(), now_ms=now_ms())
+            waiting = await resend_of(log, await site.gap(), await resender(log), now_ms=now_ms())
             assert "too early" in waiting.words
             assert tenant.resent == 0
             clock.skipped += INTERVAL

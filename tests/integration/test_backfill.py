@@ -64,9 +64,16 @@ async def nothing() -> None:
     """Between two pages."""
 
 
-async def check(log: EventLog, api: Api, type: str = SESSION, between: Callable[[], Any] = nothing) -> Check:
+async def check(
+    log: EventLog,
+    api: Api,
+    type: str = SESSION,
+    between: Callable[[], Any] = nothing,
+    appended: Callable[[int], None] = lambda number: None,
+) -> Check:
     window = Window(now_ms() - 600_000, now_ms())
-    return await Backfill(log, lambda: api, lambda queues: None).check(type, window, between=between)
+    backfill = Backfill(log, lambda: api, lambda queues: None)
+    return await backfill.check(type, window, between=between, appended=appended)
 
 
 def test_what_did_not_arrive_is_appended_once_and_what_arrived_is_not(on_each_server) -> None:
@@ -150,9 +157,10 @@ def test_an_answer_that_is_lost_midway_leaves_what_was_appended_and_the_next_try
     on_each_server,
 ) -> None:
     async def scenario(log: EventLog) -> None:
-        at = ago(60)
+        at, appended = ago(60), list[int]()
         with pytest.raises(ServerFault):
-            await check(log, Api([session(1, at)], [session(2, at)], fails_at=1))
+            await check(log, Api([session(1, at)], [session(2, at)], fails_at=1), appended=appended.append)
+        assert appended == [1], "it is in the log, so it counts"
         assert await check(log, Api([session(1, at)], [session(2, at)])) == Check(2, 1, 1)
         assert len(await list_events(log)) == 2
 

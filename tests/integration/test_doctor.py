@@ -297,6 +297,16 @@ def test_trying_leaves_nothing_behind(url: str, client: redis.Redis) -> None:
     assert not [name for name in left if client.ttl(name) < 0]
 
 
+def test_trying_as_a_user_who_may_delete_nothing_leaves_nothing_for_long(
+    url: str, client: redis.Redis
+) -> None:
+    permitted(client, ">word", "-del", "-unlink", "-srem", "-zrem", "-xtrim")
+    assert "del, srem, unlink, xtrim, zrem" in found(on(as_user(url, "ampeco")), "redis-rights").what
+    left = {name for name in client.keys("*") if "rights" in name}
+    assert left
+    assert all(0 < client.pttl(name) <= 60_000 for name in left)
+
+
 def test_a_full_log_and_another_tenants_log_are_faults(url: str, client: redis.Redis) -> None:
     assert found(on(url), "log-room").status == "ok"
     fields = ("at_ms", "max_bytes", "oldest_ms", "events", "open", "dead", "quarantine")

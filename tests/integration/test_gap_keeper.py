@@ -35,12 +35,15 @@ class Listings:
         self.found = list(found)
         self.asked: list[tuple[str, Window]] = []
 
-    async def check(self, type: str, window: Window, *, between: Callable[[], Any]) -> Check:
+    async def check(
+        self, type: str, window: Window, *, between: Callable[[], Any], appended: Callable[[int], None]
+    ) -> Check:
         await between()
         self.asked.append((type, window))
         found = self.found.pop(0) if len(self.found) > 1 else self.found[0]
         if isinstance(found, Exception):
             raise found
+        appended(found.reconstructed)
         return found
 
 

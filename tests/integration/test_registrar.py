@@ -55,6 +55,7 @@ class World:
         self.metrics = Metrics()
         self.accepted = ["key-1"]
         self.woken: list[Sequence[str]] = []
+        self.released_reads = 0
         self.registrar = self.restarted(**options)
 
     def restarted(
@@ -67,6 +68,7 @@ class World:
             wants=self._each_wants,
             accepted_key_ids=lambda: self.accepted,
             pinned=pinned,
+            released_types=self._released,
         )
         return Registrar(
             reconciler,
@@ -81,6 +83,10 @@ class World:
 
     async def _each_wants(self) -> dict[str, frozenset[str]]:
         return {f"h{number}": types for number, types in enumerate([self.wanted, *self.others])}
+
+    async def _released(self) -> frozenset[str]:
+        self.released_reads += 1
+        return frozenset()
 
     async def look_after(self, seconds: float) -> list[str]:
         """What is called at AMPECO when the registrar looks some time later."""
@@ -167,6 +173,23 @@ def test_our_own_types_and_an_empty_registry_call_nobody(run: Run) -> None:
         world.wanted = frozenset(PAYLOADS)
         assert await world.look_after(0) == []
         assert (world.registrar.settled, world.registrar.state) == (True, "nothing-wanted")
+        assert (world.metric("awr_registration_wanted"), world.metric("awr_registered")) == (0, 0)
+        world.wanted = frozenset({A})
+        assert await world.look_after(2) == ["list", "subscribe"]
+        assert (world.metric("awr_registration_wanted"), world.metric("awr_registered")) == (1, 1)
+
+    run(scenario)
+
+
+def test_between_two_checks_only_the_wanted_types_are_read(run: Run) -> None:
+    async def scenario(world: World) -> None:
+        await world.look_after(0)
+        before = world.released_reads
+        for _ in range(5):
+            await world.look_after(2)
+        assert world.released_reads == before
+        await world.look_after(CHECK_S)
+        assert world.released_reads == before + 1
 
     run(scenario)
 
@@ -475,6 +498,7 @@ def test_while_ampeco_is_away_the_metric_says_what_it_confirmed_last(run: Run) -
         await world.look_after(CHECK_S)
         assert world.registrar.state == "failed:server-fault"
         assert world.metric("awr_registered") == 1
+        assert world.metric("awr_registration_wanted") == 1
         confirmed_ms = (await world.store.registration()).confirmed_ms or 0
         assert world.metric("awr_registration_confirmed_timestamp_seconds") == confirmed_ms / 1000
         assert world.metric("awr_registration_failed_checks_total", reason="server-fault") == 1

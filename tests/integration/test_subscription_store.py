@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
 import redis
+from redis.exceptions import RedisError
 
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.durability import shortfall
@@ -25,6 +27,9 @@ from eventlog.replicas import (
 )
 from eventlog.rotation import Rotation, end_rotation, rotation, write_rotation
 from eventlog.subscription import SubscriptionStore
+from receiver.heard import Announcement, HeardKeys
+from receiver.metrics import Metrics
+from tests.clocked import jump
 from tests.harness import opened
 
 
@@ -193,6 +198,30 @@ def test_a_receiver_that_beats_and_says_nothing_of_its_keys_is_named(on_each_ser
         await log.beat("new", hole_after_ms=3_000)
         await publish(log, Replica("new", frozenset({"k"})), types={}, subscriptions=[])
         assert await silent_receivers(log, await replicas(log)) == ["old"]
+
+    on_each_server(check)
+
+
+def test_a_beat_from_before_the_clock_of_redis_went_back_names_no_receiver(on_each_server) -> None:
+    async def check(log: EventLog) -> None:
+        await jump(log, 86_400)
+        await log.beat("gone", hole_after_ms=3_000)
+        assert await silent_receivers(log, []) == []
+
+    on_each_server(check)
+
+
+def test_what_a_receiver_heard_while_redis_was_away_is_written_afterwards(on_each_server) -> None:
+    async def check(log: EventLog) -> None:
+        keys, replica = HeardKeys(Metrics()), Replica("one", frozenset({"k"}))
+        keys.event("k", "A", 5_000)
+        keys.subscription("k", [(b"x-webhook-id", b"17")], 5_000)
+        async with opened("redis://127.0.0.1:1", log.prefix) as away:
+            with pytest.raises((RedisError, OSError)):
+                await Announcement(away, keys, lambda: replica, lambda dropped: None).check()
+        await Announcement(log, keys, lambda: replica, lambda dropped: None).check()
+        found = await heard(log)
+        assert (found.types, found.subscriptions) == ({("k", "A"): 5_000}, {"17": {"k": 5_000}})
 
     on_each_server(check)
 

@@ -116,6 +116,13 @@ def test_metrics_that_scale_workers_exist() -> None:
     assert [name for name in sorted(named) if f'"{name}"' not in source] == []
 
 
+def test_the_gateway_passes_the_get_by_which_doctor_checks_the_callback_url() -> None:
+    route = yaml.safe_load((DEPLOY / "components" / "gateway" / "route.yaml").read_text())
+    methods = [match.get("method", "GET") for rule in route["spec"]["rules"] for match in rule["matches"]]
+    assert methods
+    assert set(methods) == {"GET"}, "a GET must come to the receiver, which answers it 405"
+
+
 @both_ways
 def test_base_leaves_only_the_secret_to_the_operator(read: Read) -> None:
     assert list(manifests.reference_faults(read(BASE), elsewhere=OPERATORS_SECRET)) == []

@@ -2,10 +2,10 @@
 
 import gzip
 import json
-import re
 from datetime import datetime
 from typing import Any
 
+from ampeco.paths import snake
 from ampeco.simulator.fleet.announcements import encode
 from ampeco.simulator.fleet.charging import moment
 from ampeco.simulator.switches import BodyEncoding, Habits
@@ -24,7 +24,6 @@ _SESSION_NAMES = {
     "externalSessionId": "externalSessionId",
     "lastUpdatedAt": "lastUpdatedAt",
 }
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def dressed(body: bytes, habits: Habits) -> bytes:
@@ -74,7 +73,7 @@ def _spelt(value: Any, habits: Habits) -> Any:
     spelt = {}
     for name, inner in value.items():
         inner = _id(inner, habits) if name == "id" or name.endswith(("Id", "_id")) else _spelt(inner, habits)
-        spelt[_HUMP.sub("_", name).lower() if habits.payload_case == "snake" else name] = inner
+        spelt[snake(name) if habits.payload_case == "snake" else name] = inner
     return spelt
 
 

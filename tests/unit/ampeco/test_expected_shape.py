@@ -13,6 +13,7 @@ from ampeco.contract.samples import samples
 from ampeco.contract.variants import variants
 from ampeco.expected_shape import SURE_OBJECTS, SURE_SAMPLES, drifts, expected, is_known_name
 from ampeco.observed_shape import Shape, absorb, observed
+from ampeco.paths import snake
 
 SESSION = "SessionUpdateNotification"
 Found = list[tuple[str, str, str]]
@@ -34,6 +35,10 @@ def seen(body: dict[str, Any], times: int) -> Shape:
 def test_what_the_contract_allows_is_no_drift(notification: str) -> None:
     for variant in variants(notification):
         assert found(notification, variant.body) == [], variant.about
+
+
+def test_a_field_is_known_in_the_snake_case_in_which_models_read_it() -> None:
+    assert [name for name in published.field_names() if not is_known_name(snake(name))] == []
 
 
 def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:

@@ -103,6 +103,11 @@ def test_pauses_double_up_to_a_cap_and_attempts_end() -> None:
     assert pauses == [1.0, 2.0, 4.0, 5.0, 5.0, None, None]
 
 
+def test_a_policy_may_have_more_attempts_than_a_float_has_powers_of_two() -> None:
+    policy = RetryPolicy(attempts=10_000, within_s=float("inf"), uniform=lambda low, high: high)
+    assert policy.decide(ServerFault("x", 500, ""), RESET, attempt=5_000, elapsed_s=0.0) == policy.cap_s
+
+
 @given(attempt=st.integers(1, 2), error=st.sampled_from([ServerFault("x", 500, ""), NoAnswer("x", None, "")]))
 def test_pauses_are_random_between_nothing_and_the_whole(attempt: int, error: ApiError) -> None:
     policy = RetryPolicy()

@@ -193,6 +193,23 @@ def test_with_the_bucket_away_and_no_limit_known_calls_go_on():
     in_loop(check)
 
 
+@pytest.mark.parametrize("later_s", [1.0, None])
+def test_a_later_refusal_does_not_shorten_a_pause(later_s):
+    async def check() -> None:
+        now_s = 0.0
+        budget = SharedBudget(FakeBucket(lambda reserved, ordinary: None), clock=lambda: now_s)
+        budget.slow_down(30.0)
+        budget.slow_down(later_s)
+        now_s = 20.0
+        with pytest.raises(RateLimited) as refused:
+            await budget.acquire(READ)
+        assert refused.value.retry_after_s == 10.0
+        now_s = 30.0
+        await budget.acquire(READ)
+
+    in_loop(check)
+
+
 def test_what_could_not_be_told_is_told_later():
     async def check() -> None:
         now_s = 0.0

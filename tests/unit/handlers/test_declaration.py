@@ -11,7 +11,8 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from ampeco.notifications import HardwareStatus, Payload, SessionStartStop, SessionUpdate
-from handlers import Backoff, Context, Event, HandlerError, Raw, SyncContext, handler
+from eventlog.ids import HANDLER_NAME
+from handlers import Backoff, Context, Event, HandlerError, Raw, SyncContext, declaration, handler
 from handlers.internal import PAYLOADS
 
 
@@ -183,6 +184,11 @@ def test_an_internal_event_that_does_not_exist_is_refused_with_those_that_do():
 
         @handler("a.typo", on=["receiver.gap.close"])
         async def typo(event: Event[Raw], ctx: Context) -> None: ...
+
+
+def test_the_log_and_the_settings_take_the_names_that_a_handler_may_have() -> None:
+    """`handlers` and `eventlog` import nothing of each other, so the pattern is written in both."""
+    assert declaration.NAME.pattern == HANDLER_NAME.pattern
 
 
 def test_a_handler_is_on_unless_it_says_otherwise():

@@ -53,6 +53,33 @@ def test_subscriptions_without_end_take_no_memory_without_end() -> None:
     assert len(heard.take()[1]) <= 50
 
 
+def test_what_could_not_be_written_is_kept_and_what_came_since_is_newer() -> None:
+    heard = HeardKeys(Metrics())
+    heard.event("k1", A, 1)
+    heard.event("k1", B, 1)
+    heard.subscription("k1", [(b"x-webhook-id", b"17")], 1)
+    heard.subscription("k1", [(b"x-webhook-id", b"18")], 1)
+    taken = heard.take()
+    heard.event("k1", B, 2)
+    heard.subscription("k1", [(b"x-webhook-id", b"18")], 2)
+    heard.again(*taken)
+    types, subscriptions = heard.take()
+    assert types == {("k1", A): 1, ("k1", B): 2}
+    assert sorted(subscriptions) == [("17", "k1", 1), ("18", "k1", 2)]
+
+
+def test_what_is_kept_for_later_takes_no_memory_without_end() -> None:
+    heard = HeardKeys(Metrics())
+    for round_ in range(10):
+        for number in range(400):
+            heard.event("k1", f"type-{round_}-{number}", number)
+            heard.subscription("k1", [(b"x-webhook-id", b"%d" % (round_ * 400 + number))], 9)
+        heard.again(*heard.take())
+    types, subscriptions = heard.take()
+    assert len(types) <= 501
+    assert len(subscriptions) <= 50
+
+
 def test_verified_notifications_are_counted_by_key() -> None:
     metrics = Metrics()
     heard = HeardKeys(metrics)
