@@ -21,6 +21,9 @@ class AsyncBudget(Protocol):
     async def acquire(self, operation: Operation, /) -> None:
         """Wait for a turn, or raise `RateLimited`."""
 
+    def give_back(self, operation: Operation, /) -> None:
+        """Called instead of a send that did not take place after its turn."""
+
     def slow_down(self, retry_after_s: float | None, /) -> None:
         """Called after each 429, with the pause that AMPECO asked for."""
 
@@ -33,6 +36,9 @@ class Budget(Protocol):
 
     def acquire_blocking(self, operation: Operation, /) -> None:
         """Wait for a turn, or raise `RateLimited`."""
+
+    def give_back(self, operation: Operation, /) -> None:
+        """Called instead of a send that did not take place after its turn."""
 
     def slow_down(self, retry_after_s: float | None, /) -> None:
         """Called after each 429, with the pause that AMPECO asked for."""
@@ -78,6 +84,11 @@ class TokenBucket:
     def acquire_blocking(self, operation: Operation, /) -> None:
         """Wait for a turn, or raise `RateLimited`."""
         time.sleep(self.reserve(operation))
+
+    def give_back(self, operation: Operation, /) -> None:
+        """Let another call have the turn."""
+        with self._lock:
+            self._full_at -= self._interval_s
 
     def reserve(self, operation: Operation) -> float:
         """Take a turn and return the seconds until it comes.

@@ -61,7 +61,10 @@ class Through(Protocol):
 
 
 class Slows(Protocol):
-    """The part of a budget that is informed of answers."""
+    """The part of a budget that is informed of sends and answers."""
+
+    def give_back(self, operation: Operation, /) -> None:
+        """The gate refused a call whose turn it was."""
 
     def slow_down(self, retry_after_s: float | None, /) -> None:
         """AMPECO answered 429."""
@@ -149,7 +152,12 @@ class Passage:
 
     def __enter__(self) -> "Passage":
         if self._gate is not None:
-            self._gate.admit(self._request.operation, self._request.path)
+            try:
+                self._gate.admit(self._request.operation, self._request.path)
+            except BaseException:
+                if self._budget is not None:
+                    self._budget.give_back(self._request.operation)
+                raise
         return self
 
     def __exit__(

@@ -101,6 +101,14 @@ class SharedBudget:
                 if not self._loop.is_running():
                     raise _spent(operation, _LOOK_S) from None
 
+    def give_back(self, operation: Operation, /) -> None:
+        """Let another call have the turn."""
+        self.give_back_kind(reserved=operation.kind != "read")
+
+    def give_back_kind(self, *, reserved: bool) -> None:
+        """As `give_back`, of a kind."""
+        self._in_loop(self._chunk.give_back, reserved)
+
     def slow_down(self, retry_after_s: float | None, /) -> None:
         """Called after each 429, with the pause that AMPECO asked for."""
         self._in_loop(self._refused, retry_after_s)
@@ -234,6 +242,10 @@ class UrgentBudget:
     async def acquire(self, operation: Operation, /) -> None:
         """Wait for a turn, or raise `RateLimited`."""
         await self._budget.take(operation, reserved=True)
+
+    def give_back(self, operation: Operation, /) -> None:
+        """Let another call have the turn."""
+        self._budget.give_back_kind(reserved=True)
 
     def acquire_blocking(self, operation: Operation, /) -> None:
         """Wait for a turn, or raise `RateLimited`."""

@@ -47,6 +47,14 @@ class TokenChunk:
         self._used[reserved] += 1
         return True
 
+    def give_back(self, reserved: bool) -> None:
+        """Take a token back whose call was not made."""
+        self._used[reserved] -= (
+            1  # below zero when a draw has reported it already: the next report makes up for it
+        )
+        if self.is_good and not self._is_free:
+            self._tokens[reserved] += 1
+
     def drop(self) -> int:
         """Spend nothing more of it; return how many tokens are left."""
         left = sum(self._tokens.values())
@@ -55,7 +63,8 @@ class TokenChunk:
 
     def end(self) -> dict[str, int]:
         """Return what to tell the bucket: calls of each kind, and tokens to give back."""
-        self.used_before, self._used = self._used, {True: 0, False: 0}
+        used, self._used = self._used, {kind: min(0, calls) for kind, calls in self._used.items()}
+        self.used_before = {kind: max(0, calls) for kind, calls in used.items()}
         return {
             "used_reserved": self.used_before[True],
             "used": self.used_before[False],

@@ -53,6 +53,11 @@ class Pace:
         for each in self._all:
             await each.acquire(operation)
 
+    def give_back(self, operation: Operation, /) -> None:
+        """Called instead of a send that did not take place after its turn."""
+        for each in self._all:
+            each.give_back(operation)
+
     def slow_down(self, retry_after_s: float | None, /) -> None:
         """Called after each 429, with the pause that AMPECO asked for."""
         for each in self._all:

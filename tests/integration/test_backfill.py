@@ -206,6 +206,9 @@ def test_the_pace_of_a_backfill_asks_the_shared_budget_and_tells_it_what_answers
         async def acquire(self, operation: Operation, /) -> None:
             self.said.append(operation.name)
 
+        def give_back(self, operation: Operation, /) -> None:
+            self.said.append("back")
+
         def slow_down(self, retry_after_s: float | None, /) -> None:
             self.said.append(retry_after_s)
 
@@ -221,7 +224,8 @@ def test_the_pace_of_a_backfill_asks_the_shared_budget_and_tells_it_what_answers
         assert time.monotonic() - began_s >= 0.9, "two a second"
         pace.observe(limit)
         pace.slow_down(3.0)
-        assert shared.said == [*["resources.sessions.list"] * 4, limit, 3.0]
+        pace.give_back(SOURCES[SESSION].listing)
+        assert shared.said == [*["resources.sessions.list"] * 4, limit, 3.0, "back"]
 
     asyncio.run(scenario())
 

@@ -370,6 +370,9 @@ class Ledger:
     async def acquire(self, operation: Operation) -> None:
         self.acquire_blocking(operation)
 
+    def give_back(self, operation: Operation) -> None:
+        self.seen.append("back")
+
     def slow_down(self, retry_after_s: float | None) -> None:
         self.seen.append(retry_after_s)
 

@@ -103,6 +103,22 @@ def test_actions_and_urgent_handlers_draw_reserved_tokens():
     in_loop(check)
 
 
+def test_a_call_that_is_not_sent_after_its_turn_is_not_counted():
+    async def check() -> None:
+        bucket = FakeBucket(lambda reserved, ordinary: Given(reserved, ordinary))
+        budget = SharedBudget(bucket, clock=lambda: 5.0)
+        await asyncio.gather(*(budget.acquire(READ) for _ in range(3)))
+        budget.give_back(READ)
+        await budget.acquire(READ)
+        assert len(bucket.asked) == 1, "the token that came back was free"
+        budget.give_back(READ)
+        budget.urgent.give_back(READ)
+        await budget.aclose()
+        assert (bucket.told("used"), bucket.told("used_reserved")) == (2, 0)
+
+    in_loop(check)
+
+
 def test_reserved_calls_go_first_while_ordinary_ones_wait():
     async def check() -> None:
         bucket = FakeBucket(lambda reserved, ordinary: Given(1, 0, 0.02, 3.0))
