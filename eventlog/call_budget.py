@@ -57,14 +57,14 @@ class CallBudget:
         self._process = process or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
     async def draw(self, reserved: int, ordinary: int, news: Mapping[str, int]) -> Drawn | None:
-        """Draw so many tokens, and tell what happened since the last draw.
+        """Draw so many tokens, and report what happened since the last draw.
 
         Args:
             news: `used_reserved` and `used` calls, tokens to give `back`, calls that were `refused` for their rate;
                 `limit`, `remaining`, `reset_ms` and `pause_ms` as the last answers named them. Others are ignored.
 
         Returns:
-            None when Redis cannot be asked. Then the news may be told again.
+            None when Redis cannot be asked. Then the news may be reported again.
         """
         arguments: list[Any] = [self._log.prefix, self._process, "" if self._per_s is None else self._per_s]
         arguments += [reserved, ordinary, *(_whole(news.get(name, 0)) for name in _COUNTED)]
