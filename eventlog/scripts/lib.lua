@@ -218,6 +218,7 @@ local function append_internal(lane, type_name, key, body)
   }
   local route = call('HGET', prefix .. 'routes', type_name)
   if not route and not SHOWS_GAPS[type_name] then return end
+  -- The key keeps its name: releases that run at the same time must share these pauses.
   local now, announced, pause_ms = now_ms(), prefix .. 'told:' .. type_name .. '|' .. key, PAUSES_MS[type_name] or 0
   local at, held = unpack(call('HMGET', announced, 'at', 'held'), 1, 2)
   local since_ms = now - (at or -pause_ms) -- below 0 when the clock of Redis went back
