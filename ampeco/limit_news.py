@@ -10,43 +10,43 @@ class LimitNews:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._told: dict[str, int] = {}
+        self._kept: dict[str, int] = {}
         self._resets_at_s: float | None = None
         self._paused_until_s: float | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._told)
+        return bool(self._kept)
 
     def observed(self, seen: RateLimit) -> None:
         if seen.limit is not None:
-            self._told["limit"] = seen.limit
+            self._kept["limit"] = seen.limit
         if seen.remaining is not None:
-            self._told["remaining"] = seen.remaining
+            self._kept["remaining"] = seen.remaining
         if seen.reset_s is not None:
             self._resets_at_s = self._clock() + seen.reset_s
 
     def refused(self, retry_after_s: float | None) -> None:
-        self._told["refused"] = self._told.get("refused", 0) + 1
+        self._kept["refused"] = self._kept.get("refused", 0) + 1
         if retry_after_s is not None:
             self._paused_until_s = max(self._paused_until_s or 0.0, self._clock() + retry_after_s)
 
     def taken(self) -> dict[str, int]:
         """Return all of it, which is forgotten here."""
-        now_s, told = self._clock(), self._told
+        now_s, news = self._clock(), self._kept
         for name, at_s in (("reset_ms", self._resets_at_s), ("pause_ms", self._paused_until_s)):
             if at_s is not None:
-                told[name] = max(0, round((at_s - now_s) * 1000))
-        self._told, self._resets_at_s, self._paused_until_s = {}, None, None
-        return told
+                news[name] = max(0, round((at_s - now_s) * 1000))
+        self._kept, self._resets_at_s, self._paused_until_s = {}, None, None
+        return news
 
-    def again(self, told: Mapping[str, int]) -> None:
+    def again(self, news: Mapping[str, int]) -> None:
         """Keep what could not be reported. Counts are added, and anything said since then wins."""
         for name in ("used_reserved", "used", "refused"):
-            self._told[name] = self._told.get(name, 0) + told.get(name, 0)
+            self._kept[name] = self._kept.get(name, 0) + news.get(name, 0)
         for name in ("limit", "remaining"):
-            if name in told:
-                self._told.setdefault(name, told[name])
-        if self._resets_at_s is None and "reset_ms" in told:
-            self._resets_at_s = self._clock() + told["reset_ms"] / 1000
-        if self._paused_until_s is None and "pause_ms" in told:
-            self._paused_until_s = self._clock() + told["pause_ms"] / 1000
+            if name in news:
+                self._kept.setdefault(name, news[name])
+        if self._resets_at_s is None and "reset_ms" in news:
+            self._resets_at_s = self._clock() + news["reset_ms"] / 1000
+        if self._paused_until_s is None and "pause_ms" in news:
+            self._paused_until_s = self._clock() + news["pause_ms"] / 1000

@@ -1,4 +1,4 @@
-"""Calls of handlers that are remembered for some minutes, so that an event can be told to be their echo.
+"""Calls of handlers that are remembered for some minutes, so that an event is known as their echo.
 
 A drain gets them with the events that it reads (step.lua). A loop of calls and echoes is bounded per entity. This
 module does not know what a call does: callers name the entities that it is about.

@@ -20,7 +20,7 @@ MOST_ACTS: Final = 10_000
 
 _VERSION: Final = 1
 _PAGE: Final = 200
-_TOLD_AT_ONCE: Final = 50
+_LOGGED_AT_ONCE: Final = 50
 _TEXT_CHARS: Final = 200
 _ITEMS: Final = 20  # of a list in a plan, and names in it
 _UNREADABLE: Final = "(written by another version)"
@@ -102,9 +102,9 @@ async def newest(
     return found
 
 
-async def untold(log: EventLog) -> list[Act]:
+async def unlogged(log: EventLog) -> list[Act]:
     """Return acts that no process has logged yet, each to one process only."""
-    entries = await log.scripts.audit_untold(args=[log.prefix, _TOLD_AT_ONCE])
+    entries = await log.scripts.audit_unlogged(args=[log.prefix, _LOGGED_AT_ONCE])
     return [_read(raw_id.decode(), text) for raw_id, text in entries]
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 from redis.exceptions import RedisError
 
-from eventlog.audit import untold
+from eventlog.audit import unlogged
 from eventlog.behind import announce_behind
 from eventlog.heartbeat import open_gap
 from eventlog.lag import count_waiting
@@ -93,7 +93,7 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
 
 async def _tell_acts(log: EventLog) -> None:
     """Log what operators did, where the deployment's log lines are collected and not on an operator's terminal."""
-    for act in await untold(log):
+    for act in await unlogged(log):
         _log.info(
             "operator.acted",
             user=act.user,

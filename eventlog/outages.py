@@ -18,9 +18,13 @@ from eventlog.text import bounded
 
 AMPECO = "ampeco"
 OTHERS = "dependency:"  # begins the name of every other service
+REST = OTHERS + "(other)"  # counts what has no name of its own, since there are too many names
 OPEN_FULL = "open-full"  # why a pair is held that has too much open
 
+MOST_NAMES = 50  # that one handler uses in one process; `outage.lua` keeps as many services
+
 _NAME_CHARS, _WHY_CHARS = 100, 40
+_SERVICE_CHARS = len(OTHERS) + _NAME_CHARS
 
 
 @dataclass(frozen=True)
@@ -199,9 +203,14 @@ class Outages:
     async def _say(self, service: str, verb: str, arguments: Sequence[Any]) -> Verdict:
         log, rules = self.log, self.rules
         pauses = (_ms(rules.first_s), _ms(rules.longest_s), _ms(rules.probe_s))
-        asked = [log.prefix, log.lanes, bounded(service, _NAME_CHARS), verb, *pauses, *arguments]
+        asked = [log.prefix, log.lanes, bounded(service, _SERVICE_CHARS), verb, *pauses, *arguments]
         away, held, at = await log.scripts.outage(args=asked)
         return Verdict(int(away) > 0, int(held), int(at))
+
+
+def service_of(dependency: str) -> str:
+    """Return the service that an author means. A long name is cut here, so that log and process say the same."""
+    return OTHERS + bounded(dependency, _NAME_CHARS)
 
 
 async def known_outages(log: EventLog) -> Known:

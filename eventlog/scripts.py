@@ -76,7 +76,7 @@ class Scripts:
         self.announce = bound("announce")
         self.append = bound("append")
         self.audit = bound("audit")
-        self.audit_untold = bound("audit_untold")
+        self.audit_unlogged = bound("audit_unlogged")
         self.beat = bound("beat")
         self.behind = bound("behind")
         self.change_gap = bound("change_gap")

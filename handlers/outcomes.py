@@ -43,6 +43,7 @@ class Unavailable(Exception):
 
     Args:
         dependency: a short stable name of what is away, as `billing`; shown to operators, at most 100 characters.
+            Beyond 50 names of a handler in one process, further ones count together.
         retry_after_s: seconds that it asked for, if it did; at most `LONGEST_WAIT_S`.
     """
 

@@ -13,7 +13,7 @@ from ampeco.client import AsyncClient
 from ampeco.repeating import RetryPolicy
 from eventlog.connection.connect import end_tasks
 from eventlog.log import EventLog
-from eventlog.outages import Outages, Rules
+from eventlog.outages import Rules
 from handlers import Handler
 from tests.harness import VERSION
 from workers.delivery.attempt import Runtime
@@ -85,9 +85,7 @@ async def living(
         tasks = [asyncio.create_task(work()), asyncio.create_task(dispatcher.look_forever())]
         if probes:
             ask = lambda: asked(client)  # noqa: E731
-            tasks.append(
-                asyncio.create_task(probe_forever(log, dispatcher.services, Outages(log, rules), ask))
-            )
+            tasks.append(asyncio.create_task(probe_forever(log, dispatcher.services, ask)))
         try:
             yield dispatcher
         finally:

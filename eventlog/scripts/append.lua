@@ -120,7 +120,7 @@ end
 local answers, counts, touched, streams = {}, {}, {}, {}
 local accepted, by_name = 0, {}
 local new_seen, new_own, new_last = {}, {}, {}
-local told = {} -- queues to wake for internal events
+local internal_wake = {} -- queues to wake for internal events
 local function count(name) counts[name] = (counts[name] or 0) + 1 end
 
 for at = first, #ARGV, stride do
@@ -137,7 +137,7 @@ for at = first, #ARGV, stride do
       count('quarantined')
       local _, queues = append_internal(lane, 'receiver.quarantine.added', 'receiver:quarantine',
         cjson.encode({notification = 'receiver.quarantine.added', quarantineId = id, reason = name}))
-      for _, queue in ipairs(queues or {}) do told[queue] = true end
+      for _, queue in ipairs(queues or {}) do internal_wake[queue] = true end
     end
   elseif kind == 'r' and #call('XRANGE', prefix .. 'quarantine', ARGV[at + 10], ARGV[at + 10]) == 0 then
     answer = 'gone'
@@ -268,8 +268,8 @@ if #marks > 0 and call('SADD', prefix .. 'fresh', unpack(marks)) > 0 then
     if call('SET', prefix .. 'wake:' .. queue, '1', 'NX', 'PX', throttle_ms) then wake[#wake + 1] = queue end
   end
 end
-for _, queue in ipairs(wake) do told[queue] = nil end
-for queue in pairs(told) do wake[#wake + 1] = queue end
+for _, queue in ipairs(wake) do internal_wake[queue] = nil end
+for queue in pairs(internal_wake) do wake[#wake + 1] = queue end
 -- What was added, in two calls, since a batch touches many lanes and types. The entry without a type counts all of a
 -- lane. The lag needs the types that handlers name; all others are one entry.
 local fields, by_field = {}, {}

@@ -218,8 +218,9 @@ local function append_internal(lane, type_name, key, body)
   }
   local route = call('HGET', prefix .. 'routes', type_name)
   if not route and not SHOWS_GAPS[type_name] then return end
-  local now, told, pause_ms = now_ms(), prefix .. 'told:' .. type_name .. '|' .. key, PAUSES_MS[type_name] or 0
-  local at, held = unpack(call('HMGET', told, 'at', 'held'), 1, 2)
+  -- The key keeps its name: releases that run at the same time must share these pauses.
+  local now, announced, pause_ms = now_ms(), prefix .. 'told:' .. type_name .. '|' .. key, PAUSES_MS[type_name] or 0
+  local at, held = unpack(call('HMGET', announced, 'at', 'held'), 1, 2)
   local since_ms = now - (at or -pause_ms) -- below 0 when the clock of Redis went back
   local is_held = since_ms >= 0 and since_ms < pause_ms
   if not is_held and type_name ~= 'receiver.gap.closed' then
@@ -228,13 +229,13 @@ local function append_internal(lane, type_name, key, body)
     call('EXPIRE', hour, 7200)
   end
   if is_held then
-    call('HINCRBY', told, 'held', 1)
-    call('PEXPIRE', told, DAY_MS)
+    call('HINCRBY', announced, 'held', 1)
+    call('PEXPIRE', announced, DAY_MS)
     return
   end
   if held and held ~= '0' then body = string.sub(body, 1, -2) .. ',"held":' .. held .. '}' end
-  call('HSET', told, 'at', string.format('%d', now), 'held', '0')
-  call('PEXPIRE', told, DAY_MS)
+  call('HSET', announced, 'at', string.format('%d', now), 'held', '0')
+  call('PEXPIRE', announced, DAY_MS)
   local id = call('XADD', prefix .. 'events:' .. lane, '*', 'v', '1', 't', type_name, 'k', key, 'b', body,
     'r', string.format('%d', now), 's', '', 'm', 'at=' .. string.format('%d', now * 1000))
   for _, name in ipairs({type_name, INTERNAL, ''}) do call('HINCRBY', prefix .. 'added', lane .. '|' .. name, 1) end

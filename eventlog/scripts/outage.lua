@@ -15,15 +15,20 @@ local away_key, held_key, now = prefix .. 'away', prefix .. 'held', now_ms()
 
 local function text(number) return string.format('%d', number) end
 
--- Services are named by authors, so they are bounded: the one that failed longest ago makes room, unless it is away.
+-- Authors name services, so these are bounded: the one that failed longest ago makes room, unless it is away. AMPECO
+-- always has room, and keeps it.
+local OTHERS = 'dependency:'
+local function is_named_by_authors(name) return string.sub(name, 1, #OTHERS) == OTHERS end
 local function make_room()
+  if not is_named_by_authors(service) then return end
   if call('HEXISTS', away_key, service) == 1 or call('HLEN', away_key) < MOST_SERVICES then return end
   local all, oldest, at = call('HGETALL', away_key), nil, nil
   for i = 1, #all, 2 do
     local record = cjson.decode(all[i + 1])
-    if not record.away and (not at or record.last < at) then oldest, at = all[i], record.last end
+    local may_go = is_named_by_authors(all[i]) and not record.away
+    if may_go and (not at or record.last < at) then oldest, at = all[i], record.last end
   end
-  if oldest then call('HDEL', away_key, oldest) else service = '(other)' end
+  if oldest then call('HDEL', away_key, oldest) else service = OTHERS .. '(other)' end
 end
 if verb == 'failed' then make_room() end
 

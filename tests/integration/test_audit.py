@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from eventlog import audit
-from eventlog.audit import Act, newest, untold, write
+from eventlog.audit import Act, newest, unlogged, write
 from eventlog.log import EventLog, Unreadable
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
 from tests.cli import Cli
@@ -149,11 +149,11 @@ def test_each_act_is_told_once_however_many_processes_ask(site):
     async def check(log: EventLog) -> None:
         for number in range(60):
             await write(log, of(f"act {number}"))
-        told = [await untold(log) for _ in range(3)]
-        assert [len(some) for some in told] == [50, 10, 0]
-        assert [act.what for some in told for act in some] == [f"act {number}" for number in range(60)]
+        logged = [await unlogged(log) for _ in range(3)]
+        assert [len(some) for some in logged] == [50, 10, 0]
+        assert [act.what for some in logged for act in some] == [f"act {number}" for number in range(60)]
         await write(log, of("one more"))
-        assert [act.what for act in await untold(log)] == ["one more"]
+        assert [act.what for act in await unlogged(log)] == ["one more"]
 
     site.on_log(check)
 

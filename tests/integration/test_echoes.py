@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -77,7 +78,7 @@ class Tenant:
         if self.answer == 202:
             shown = status("unavailable" if word == "Inoperative" else "available", charge_point)
             asyncio.run_coroutine_threadsafe(self._log.append([shown]), self._loop)
-        return httpx2.Response(self.answer)
+        return httpx2.Response(self.answer, headers={"Retry-After": "1"} if self.answer == 503 else {})
 
 
 @contextlib.asynccontextmanager
@@ -108,6 +109,11 @@ async def off(event: Event[HardwareStatus], ctx: Context) -> None:
     await ctx.ampeco.actions.charge_point.change_availability(
         event.payload.charge_point_id, type="Inoperative"
     )
+
+
+@handler("off-in-thread", calls=[CHANGE])
+def off_in_thread(event: Event[HardwareStatus], ctx: SyncContext) -> None:
+    ctx.ampeco.actions.charge_point.change_availability(event.payload.charge_point_id, type="Inoperative")
 
 
 @handler("on", calls=[CHANGE])
@@ -231,14 +237,15 @@ def test_genuine_events_are_no_chain(on_each_server):
     on_each_server(check)
 
 
-def test_an_action_that_did_nothing_leaves_no_trace(on_each_server):
-    @handler("off", calls=[CHANGE], max_attempts=1)
-    async def refused(event: Event[HardwareStatus], ctx: Context) -> None:
-        await off.function(event, ctx)
+@pytest.mark.parametrize("acting", [off, off_in_thread], ids=["async", "thread"])
+@pytest.mark.parametrize("answer", [406, 503])
+def test_an_action_that_did_nothing_leaves_no_trace(on_each_server, acting: Handler, answer: int):
+    """With a pause to wait, 503 says so as well."""
+    refused = replace(acting, name="off", max_attempts=1)
 
     async def check(log: EventLog) -> None:
         watch, seen = watching()
-        tenant = Tenant(log, answer=406)
+        tenant = Tenant(log, answer=answer)
         async with working(log, tenant, refused, watch):
             await log.append([status("available")])
             await eventually(lambda: _long(tenant.calls, 1))
@@ -246,6 +253,25 @@ def test_an_action_that_did_nothing_leaves_no_trace(on_each_server):
             await log.append([status("unavailable")])
             await eventually(lambda: _long(seen, 2))
         assert [echo for _, _, echo in seen] == [None, None]
+        assert not await log.redis.exists(log.key("acted", "charge-point:1"))
+
+    on_each_server(check)
+
+
+def test_actions_of_every_kind_that_did_nothing_make_no_chain_longer(on_each_server):
+    """No notification shows this one, and it is remembered since it answers an echo."""
+    request = build(OPERATIONS["charge-point.clear-cache"], {"chargePoint": 1}, {})
+
+    async def check(log: EventLog) -> None:
+        act = Act(now_ms() - 1_000, CHANGE, "off", "0-1-0", "Inoperative")
+        for number in range(6):
+            body = status("unavailable").body
+            echo = StoredEvent(
+                0, f"{number}-0", "HardwareStatusNotification", "charge-point:1", body, now_ms(), acts=(act,)
+            )
+            guard = LoopGuard(log, "h", echo, depth=3, lifted=False, alive=lambda: True)
+            await guard.admit(request)
+            await guard.revoke(request)
         assert not await log.redis.exists(log.key("acted", "charge-point:1"))
 
     on_each_server(check)

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from redis.asyncio.client import Monitor
 
 from eventlog.lease import Lease, Settlement
 from eventlog.log import EventLog
 from eventlog.operation.handlers import pause, rename, resume, retire
 from eventlog.operation.hurry import hurry
-from eventlog.outages import AMPECO, OPEN_FULL, OTHERS, Outages, Rules, known_outages
+from eventlog.outages import AMPECO, OPEN_FULL, OTHERS, REST, Outages, Rules, known_outages
 from eventlog.record import OpenRecord
 from eventlog.schedule import recompute, sweep
 from handlers import Backoff, Context, Event, Raw, Retry, Unavailable, handler
@@ -215,7 +216,50 @@ def test_services_that_authors_name_are_bounded(with_lane):
         known = await known_outages(log)
         assert len(known.outages) <= 50
         assert AMPECO in known.outages, "one that is away stays"
-        assert max(map(len, known.outages)) <= 101
+        assert max(map(len, known.outages)) <= len(OTHERS) + 100
+
+    with_lane(check)
+
+
+def test_ampeco_has_room_among_services_that_are_all_away(with_lane):
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        outages = Outages(log, LONG)
+        for n in range(52):
+            await outages.failed(f"{OTHERS}{n}", "h", "unavailable", list("abcde"))
+        assert (await outages.failed(AMPECO, "h", "503", list("abcde"))).is_away
+        known = await known_outages(log)
+        assert known.outages[AMPECO].next_ms is not None, "it is probed"
+        assert known.outages[REST].failures == 10
+        assert len(known.outages) == 52
+
+    with_lane(check)
+
+
+def test_an_outage_that_is_over_costs_the_next_leases_nothing(with_lane):
+    looked = 0
+
+    async def check(log: EventLog) -> None:
+        nonlocal looked
+        outages = await held(log)
+        await outages.probed(AMPECO, None)
+        await outages.answered(AMPECO, 0.0, tried="h")
+
+        async def listen(monitor: Monitor) -> None:
+            nonlocal looked
+            async for command in monitor.listen():
+                looked += command["command"] == f"HGETALL {log.key('away')}"
+                if command["command"] == "ECHO end":
+                    return
+
+        async with log.redis.monitor() as monitor, at_work(log, h):
+            listening = asyncio.create_task(listen(monitor))
+            for n in range(5):
+                await log.append([event("t", f"session:{n}")])
+                await eventually(lambda: _settled_and_asleep(log))
+            await log.redis.echo("end")
+            await listening
+        assert looked == 1, "the first one learns how long it was"
 
     with_lane(check)
 
@@ -340,3 +384,8 @@ async def _held_lanes(log: EventLog, number: int) -> bool:
 async def _away(log: EventLog, service: str) -> bool:
     outage = (await known_outages(log)).outages.get(service)
     return outage is not None and outage.away_ms is not None
+
+
+async def _settled_and_asleep(log: EventLog) -> bool:
+    found = await position(log, "h")
+    return not found.waiting and not await log.redis.exists(log.key("lease", "h", 0))

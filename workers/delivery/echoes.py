@@ -32,7 +32,7 @@ def act_behind(stored: StoredEvent, data: Mapping[str, Any] | None = None) -> Ac
 
 
 def echo_of(stored: StoredEvent, data: Mapping[str, Any]) -> Echo | None:
-    """Return what the event's handler is told about it."""
+    """Return what the event's handler learns about it."""
     act = act_behind(stored, data)
     if act is None:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import structlog
@@ -59,10 +59,9 @@ class LoopGuard:
             LoopGuarded: it must not leave now.
             DeliveryRevoked: the lease was lost on the way.
         """
-        entities = entities_of(request.operation, request.path)
-        behind = act_behind(self._stored)
-        if not entities or (behind is None and rule_of(request.operation.name) is None):
-            return  # nothing could show it, and it continues nothing
+        entities, behind = self._concerned(request)
+        if not entities:
+            return
         act = Act(0, request.operation.name, self._handler, self._stored.event_id, word_of(request))
         held = await self._asked(
             lambda: remember(
@@ -81,9 +80,16 @@ class LoopGuard:
 
     async def revoke(self, request: WireRequest) -> None:
         """Forget an action that certainly did nothing."""
-        entities = entities_of(request.operation, request.path)
-        if entities and rule_of(request.operation.name) is not None:
+        entities, _ = self._concerned(request)
+        if entities:
             await self._asked(lambda: forget(self._eventlog, entities, nonce=self._nonce(request)))
+
+    def _concerned(self, request: WireRequest) -> tuple[Sequence[str], Act | None]:
+        """Return for which entities an action is remembered, and the action of which the event is the echo."""
+        behind = act_behind(self._stored)
+        if behind is None and rule_of(request.operation.name) is None:
+            return (), None  # nothing could show it, and it continues nothing
+        return entities_of(request.operation, request.path), behind
 
     async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T:
         while True:

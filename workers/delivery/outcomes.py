@@ -36,8 +36,8 @@ from workers.delivery.said import (
     seconds_in,
     slug_in,
     text_in,
-    told,
     where,
+    with_text,
 )
 
 
@@ -181,7 +181,7 @@ def _raised(said: BaseException, delivery: _Delivery) -> Outcome:
     misfit = first_behind(said, FieldMisfit)
     if misfit is not None:  # the next attempt would read the same field
         return Outcome("dead", PAYLOAD_MISMATCH, text_in(misfit, "field"), trace=where(error))
-    detail = told(error) if delivery.handler.error_text else name_of(kind)
+    detail = with_text(error) if delivery.handler.error_text else name_of(kind)
     return _failed(error, CODE_ERROR if issubclass(kind, CODE_ERRORS) else "error", detail, delivery)
 
 

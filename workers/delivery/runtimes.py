@@ -49,7 +49,7 @@ class Runtimes:
     async def open(self, found: Sequence[Found], *, strict: bool) -> None:
         """Make them ready. Log and leave out those that cannot be; if `strict`, raise HandlerError instead."""
         for item in found:
-            with _faults_told(item, strict=strict):
+            with _faults_reported(item, strict=strict):
                 runtime = await without_clients(item, self._exits)
                 runtime.threads = self._threads
                 self.by_name[item.handler.name] = runtime
@@ -108,7 +108,7 @@ def configured(found: Sequence[Found], *, strict: bool) -> list[Found]:
     """Return those that have all their settings, of handlers that another process runs. `strict` as for `open`."""
     complete = []
     for item in found:
-        with _faults_told(item, strict=strict):
+        with _faults_reported(item, strict=strict):
             _settings(item)
             complete.append(item)
     return complete
@@ -141,19 +141,19 @@ def _is_cancelled() -> bool:
 
 
 @contextlib.contextmanager
-def _faults_told(item: Found, *, strict: bool) -> Iterator[None]:
+def _faults_reported(item: Found, *, strict: bool) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
-        told = _told(error)
+        fault = _fault_in(error)
         if strict:
-            raise HandlerError(f"handler {item.handler.name!r}: {told}") from error
-        _log.error("handler.faulty", source=item.handler.name, error=told)
+            raise HandlerError(f"handler {item.handler.name!r}: {fault}") from error
+        _log.error("handler.faulty", source=item.handler.name, error=fault)
 
 
-def _told(error: BaseException) -> str:
+def _fault_in(error: BaseException) -> str:
     """Say what is wrong, without values: the settings that are missing, or the class of the error and its line."""
     if isinstance(error, ValidationError):
         return missing_settings(error)

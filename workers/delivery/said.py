@@ -62,7 +62,7 @@ def text_in(said: object, name: str) -> str:
         return name_of(type(said))
 
 
-def told(error: BaseException) -> str:
+def with_text(error: BaseException) -> str:
     """Return the class of an error with its text; the class alone where the text cannot be had."""
     name = name_of(type(error))
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from eventlog.outages import AMPECO, OTHERS
+from eventlog.outages import AMPECO
 
 if TYPE_CHECKING:
     from workers.delivery.attempt import Attempt
@@ -24,6 +24,9 @@ class Watch(Protocol):
     """
 
     alert: bool
+
+    def service_of(self, dependency: str) -> str:
+        """Return the service that is meant by what an author calls unavailable. Their number is bounded."""
 
     def refusal(self) -> str | None:
         """Say why AMPECO is not called now; None when it is."""
@@ -62,7 +65,7 @@ async def judged(watch: Watch, attempt: Attempt, outcome: Outcome) -> Outcome:
     """Return what becomes of an attempt, if it failed on a service. Notes which one in the attempt."""
     event = attempt.event
     if outcome.dependency:
-        attempt.failed = OTHERS + outcome.dependency
+        attempt.failed = watch.service_of(outcome.dependency)
         watch.failed(attempt.failed, event.key or event.event_id, "unavailable", outcome.asked_s)
     elif attempt.cut and outcome.reason == "timed-out":  # the time limit was shorter than that of the client
         attempt.failed = AMPECO

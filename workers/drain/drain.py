@@ -132,11 +132,15 @@ class Drain:
         window, shared = self._window, self._shared
         window.cur = window.pos = taken.cur
         self._cur_moved_s = clock_s()
-        if shared.watch is not None and (taken.tries or taken.back_s is not None):
-            await shared.watch.look()
+        now_s = clock_s()
+        back_s = None if taken.back_s is None else now_s - taken.back_s
+        watch = shared.watch
+        # The log says for a day that there was an outage, so it is asked once and not with each lease.
+        if watch is not None and (taken.tries or (back_s is not None and not watch.knows_since(back_s))):
+            await watch.look()
         self._runner.tries = taken.tries
-        if taken.back_s is not None:
-            shared.pace.recover(clock_s() - taken.back_s, clock_s())
+        if back_s is not None:
+            shared.pace.recover(back_s, now_s)
         if self._reader.first_for_newer([record.event for record in taken.open], taken.newest) is not None:
             self._unread = True  # what is open stays as it is, too
             return

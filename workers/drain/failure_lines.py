@@ -14,7 +14,7 @@ from typing import Any
 from eventlog.lease import clock_s
 
 EVERY_S = 1.0
-MOST_CAUSES = 100  # that are told apart at a time; a new one makes room by writing what the oldest has to say
+MOST_CAUSES = 100  # at a time; a new one makes room by writing what the oldest has to say
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class FailureLines:
         self._timer = None
         now_s = self._clock_s()
         for cause in self._causes.values():
-            if now_s - cause.written_s >= EVERY_S:
+            if cause.unwritten and now_s - cause.written_s >= EVERY_S:
                 self._write(cause)
                 cause.written_s = now_s
         if any(cause.unwritten for cause in self._causes.values()):

@@ -18,7 +18,18 @@ import structlog
 from redis.exceptions import RedisError
 
 from eventlog.lease import clock_s
-from eventlog.outages import AMPECO, OTHERS, Known, Outage, Outages, Verdict, known_outages
+from eventlog.outages import (
+    AMPECO,
+    MOST_NAMES,
+    OTHERS,
+    REST,
+    Known,
+    Outage,
+    Outages,
+    Verdict,
+    known_outages,
+    service_of,
+)
 from handlers.declaration import Backoff
 from workers.delivery.outcomes import Outcome
 from workers.delivery.patience import delay_s
@@ -53,12 +64,18 @@ class ServiceWatch:
     Args:
         outages: reports to the log.
         hold: called with the name of a handler that is held from now on.
+
+    Attributes:
+        known: what the log said last.
+        looked_s: when it was asked for that, in the clock of leases.
+        outages: reports to the log, by the rules of this process.
     """
 
     def __init__(self, outages: Outages, hold: Callable[[str], None]) -> None:
         self.known = Known(0, {}, ())
+        self.looked_s = float("-inf")
+        self.outages = outages
         self._ahead_ms = 0.0  # of our clock, the clock of Redis
-        self._outages = outages
         self._hold = hold
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
@@ -88,7 +105,10 @@ class ServiceWatch:
 
     async def look(self) -> None:
         """Learn what other processes reported; raises RedisError or OSError without Redis."""
-        self.known = await known_outages(self._outages.log)
+        asked_s = clock_s()
+        self.known = await known_outages(self.outages.log)
+        self.looked_s = asked_s
+        self._forget_answers()
         self._ahead_ms = self.known.at_ms - clock_s() * 1000
         self._restless = {
             name
@@ -121,15 +141,22 @@ class ServiceWatch:
     async def passed(self, service: str, handler: str) -> None:
         """Report that an event of a handler that was held went well."""
         try:
-            await self._outages.answered(service, 0.0, tried=handler)
+            await self.outages.answered(service, 0.0, tried=handler)
             await self.look()
         except (RedisError, OSError):
             pass  # the hold is over; the next drain tries again
 
-    async def told(self) -> None:
+    async def until_noted(self) -> None:
         """Wait until the log knows what was noted, or does not answer."""
         if self._telling is not None:
             await asyncio.wait({self._telling}, timeout=_ANSWER_S)
+
+    def _forget_answers(self) -> None:
+        """Forget answers of services without failures in the log: authors may name ever new ones."""
+        for times in (self._answered_s, self._said_s):
+            for name in list(times):
+                if name != AMPECO and name not in self.known.outages:  # threads note answers of AMPECO
+                    times.pop(name, None)
 
     def _in_loop(self, call: Callable[..., None], *arguments: object) -> None:
         if threading.get_ident() == self._thread:
@@ -170,9 +197,9 @@ class ServiceWatch:
             report = self._reports.popleft()
             try:
                 if not report.entities:
-                    await self._outages.answered(report.service, clock_s() - report.at_s)
+                    await self.outages.answered(report.service, clock_s() - report.at_s)
                     continue
-                verdict = await self._outages.failed(
+                verdict = await self.outages.failed(
                     report.service, report.handler, report.why, report.entities, asked_s=report.asked_s
                 )
             except (RedisError, OSError):
@@ -249,6 +276,14 @@ class HandlerWatch:
             at_ms = max(at_ms, end_ms)
         return min(lost_ms / 1000, LONGEST_LOST_S)
 
+    def service_of(self, dependency: str) -> str:
+        """Return the service that is meant by what an author calls unavailable.
+
+        A handler that names ever new ones, as with an id of the event, has one service for all but the first of them.
+        """
+        service = service_of(dependency)
+        return service if service in self._failed or len(self._failed) < MOST_NAMES else REST
+
     def refusal(self) -> str | None:
         """Say why AMPECO is not called now; None when it is, also where no probe came in time."""
         process = self._process
@@ -274,6 +309,14 @@ class HandlerWatch:
         self._failed.add(service)
         self._process.failed(service, self._handler, key, why, asked_s)
 
+    def knows_since(self, at_s: float) -> bool:
+        """Return whether this process has learned what other processes reported up to a time.
+
+        Args:
+            at_s: in the clock of leases.
+        """
+        return self._process.looked_s >= at_s
+
     async def look(self) -> None:
         """Learn what other processes reported, if Redis answers."""
         try:
@@ -288,12 +331,12 @@ class HandlerWatch:
     async def judged(self, service: str, outcome: Outcome, *, refused: bool) -> Outcome:
         """Return what becomes of an attempt that failed on a service: while it is away, none is spent."""
         process = self._process
-        await process.told()
+        await process.until_noted()
         if refused and self._held_s <= 0:
             await self.look()  # another process may have seen it come back
             if process.is_away(service):
                 self.failed(service, self._handler, "refused")
-                await process.told()
+                await process.until_noted()
         held_s = self._held_s
         if not (held_s > 0 or refused) or not (outcome.kind == "retry" or outcome.reason in _POLICY):
             return outcome

@@ -130,42 +130,38 @@ class PendingOutcomes:
             self._report(entry, outcome, number)
 
     def _report(self, entry: Entry, outcome: Outcome, number: int) -> None:
-        event = entry.event
-        if not self._logs_all:
-            self._report_failure(entry, outcome, number)
-            return
-        log = self._log.bind(event_id=event.event_id, notification=event.type, key=event.key, attempt=number)
-        if outcome.kind == "done":
-            log.debug("delivery.completed")
-            return
-        log = log.bind(reason=outcome.reason, detail=outcome.detail)
-        if outcome.kind == "skipped":
-            log.debug("delivery.skipped")
-        elif outcome.kind == "superseded":
-            log.debug("delivery.superseded")
-        elif outcome.kind == "retry":
-            log.info("delivery.retry_scheduled", after_s=round(outcome.delay_s, 3), where=outcome.trace)
-        else:
-            log.error("delivery.dead", where=outcome.trace)
-
-    def _report_failure(self, entry: Entry, outcome: Outcome, number: int) -> None:
-        """Write about a retry or a dead event, at most once a second for each cause."""
+        """Write a line about an outcome: at once if all lines are wanted, else with others of the same cause."""
+        event, kind = entry.event, outcome.kind
         fields: dict[str, object] = {
-            "event_id": entry.event.event_id,
-            "notification": entry.event.type,
-            "key": entry.event.key,
+            "event_id": event.event_id,
+            "notification": event.type,
+            "key": event.key,
             "attempt": number,
-            "reason": outcome.reason,
-            "detail": outcome.detail,
-            "where": outcome.trace,
         }
-        if outcome.kind == "retry":
-            name, fields["after_s"] = "delivery.retry_scheduled", round(outcome.delay_s, 3)
-            write = partial(self._log.info, name)
+        if kind != "done":
+            fields |= {"reason": outcome.reason, "detail": outcome.detail}
+        if kind == "retry":
+            fields["after_s"] = round(outcome.delay_s, 3)
+        if kind in ("retry", "dead"):
+            fields["where"] = outcome.trace
+        if self._logs_all:
+            _write(self._log, kind, **fields)
         else:
-            name = "delivery.dead"
-            write = partial(self._log.error, name)
-        self._failures.tell(write, (name, outcome.reason, outcome.trace), **fields)
+            write = partial(_write, self._log, kind)
+            self._failures.tell(write, (kind, outcome.reason, outcome.trace), **fields)
+
+
+def _write(log: Any, kind: str, **fields: object) -> None:
+    if kind == "done":
+        log.debug("delivery.completed", **fields)
+    elif kind == "skipped":
+        log.debug("delivery.skipped", **fields)
+    elif kind == "superseded":
+        log.debug("delivery.superseded", **fields)
+    elif kind == "retry":
+        log.info("delivery.retry_scheduled", **fields)
+    else:
+        log.error("delivery.dead", **fields)
 
 
 def _settled(entry: Entry, outcome: Outcome) -> Settled:

@@ -39,35 +39,41 @@ class StepsAtOnce:
         """Wait until a step of this handler may begin; it is under way until the block ends."""
         now_s = self._clock_s()
         handler = self._handlers.setdefault(name, _Handler())
-        others_s = self._before_s if name == self._last else self._last_s
-        if handler.waiting or (handler.under_way >= AT_ONCE and now_s - others_s < _LATELY_S):
-            await self._turn(handler)
+        if handler.waiting or (handler.under_way >= AT_ONCE and self._is_bounded(name, now_s)):
+            await self._turn(name, handler)
             now_s = self._clock_s()
+        else:
+            handler.under_way += 1
         if name != self._last:
             self._before_s, self._last = self._last_s, name
         self._last_s = now_s
-        handler.under_way += 1
         try:
             yield
         finally:
-            handler.under_way -= 1
-            self._let_in(handler)
+            self._leave(name, handler)
 
-    async def _turn(self, handler: _Handler) -> None:
+    def _is_bounded(self, name: str, now_s: float) -> bool:
+        """Return whether another handler made a step lately."""
+        others_s = self._before_s if name == self._last else self._last_s
+        return now_s - others_s < _LATELY_S
+
+    async def _turn(self, name: str, handler: _Handler) -> None:
+        """Wait for a place. `_leave` counts it when it gives it to this step."""
         turn = asyncio.get_running_loop().create_future()
         handler.waiting.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._let_in(handler)
+                self._leave(name, handler)
             raise
 
-    def _let_in(self, handler: _Handler) -> None:
-        """Let the next ones in that wait, as far as there is room."""
-        room = AT_ONCE - handler.under_way
-        while handler.waiting and room > 0:
+    def _leave(self, name: str, handler: _Handler) -> None:
+        """Give a place back, and let the next ones in that wait: all of them when nothing bounds them any more."""
+        handler.under_way -= 1
+        is_bounded = self._is_bounded(name, self._clock_s())
+        while handler.waiting and (handler.under_way < AT_ONCE or not is_bounded):
             turn = handler.waiting.popleft()
             if not turn.done():
+                handler.under_way += 1  # here, since the step begins in a later turn of the loop
                 turn.set_result(None)
-                room -= 1

@@ -138,7 +138,7 @@ def noted() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if _is_certain(error):
+        if is_certain(error):
             step.happened = before
         raise
 
@@ -152,11 +152,11 @@ def _says_nothing_happened(error: BaseException) -> bool:
             operation = None
         if operation is not None and operation.kind == "read":
             return True
-    return _is_certain(error)
+    return is_certain(error)
 
 
-def _is_certain(error: BaseException) -> bool:
-    """Return whether an error of a request says that it was not carried out."""
+def is_certain(error: BaseException) -> bool:
+    """Return whether an error of a request says that the request was not carried out."""
     kind = type(error)
     if issubclass(kind, ServerFault):
         try:

@@ -23,7 +23,7 @@ from eventlog.step_ledger import Scope, Standing
 from handlers.context import OnUncertain, Per
 from handlers.outcomes import Retry, StepRefused, StepUncertain
 from workers.once.serialization import check_returns, pack, unpack
-from workers.once.step import NOTHING_HAPPENED, DeliveryRevoked, Step, current_step, noted, within
+from workers.once.step import DeliveryRevoked, Step, current_step, is_certain, noted, within
 
 MAX_NAME_CHARS = 200
 
@@ -50,7 +50,7 @@ class Recorded(NamedTuple):
 
 
 class Guard(Protocol):
-    """Asked before an action leaves, and told when it certainly did nothing."""
+    """Admits an action before it leaves, and revokes it when it certainly did nothing."""
 
     async def admit(self, request: WireRequest) -> None: ...
     async def revoke(self, request: WireRequest) -> None: ...
@@ -96,8 +96,9 @@ class Steps:
         await self._guard.admit(request)
         try:
             return await send()
-        except NOTHING_HAPPENED:
-            await self._guard.revoke(request)
+        except BaseException as error:
+            if is_certain(error):
+                await self._guard.revoke(request)
             raise
 
     async def _run(self, step: Step, call: Callable[[], Any]) -> Any:
@@ -140,8 +141,9 @@ class Steps:
         self._wait(self._guard.admit(request))
         try:
             return send()
-        except NOTHING_HAPPENED:
-            self._wait(self._guard.revoke(request))
+        except BaseException as error:
+            if is_certain(error):
+                self._wait(self._guard.revoke(request))
             raise
 
     def _run_in_thread(self, step: Step, call: Callable[[], Any]) -> Any:

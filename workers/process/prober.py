@@ -6,10 +6,10 @@ No handler's action is used for this: it might be carried out, and nobody would 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+import structlog
 from redis.exceptions import RedisError
 
 from ampeco.budget import AsyncBudget
@@ -17,15 +17,18 @@ from ampeco.client import AsyncClient
 from ampeco.errors import ApiError, RateLimited
 from ampeco.repeating import RetryPolicy
 from eventlog.log import EventLog
-from eventlog.outages import AMPECO, Outages
+from eventlog.outages import AMPECO
 from eventlog.schedule import elect_sooner, elected
 from workers.config import WorkerConfig
+from workers.delivery.said import where
 from workers.delivery.service import failure_of
 from workers.drain.service_watch import ServiceWatch
 
 LOOK_S = 0.25
 _ONE_PAGE = "/public-api/notifications/v2.0"  # our own notification subscriptions
 _PHASE_S, _ANSWER_S = 5.0, 10.0  # less than Rules.probe_s together
+
+_log = structlog.get_logger()
 
 
 class Answer(NamedTuple):
@@ -71,19 +74,29 @@ async def asked(client: AsyncClient) -> Answer | None:
 
 
 async def probe_forever(
-    log: EventLog, services: ServiceWatch, outages: Outages, ask: Callable[[], Awaitable[Answer | None]]
+    log: EventLog, services: ServiceWatch, ask: Callable[[], Awaitable[Answer | None]]
 ) -> None:
-    """Probe AMPECO whenever that is due, if this process is elected."""
+    """Probe AMPECO whenever that is due, if this process is elected. A fault is logged, and it goes on."""
+    pause_s = services.outages.rules.probe_s
     while True:
         await asyncio.sleep(LOOK_S)
         if not services.probe_is_due:
             continue
-        with contextlib.suppress(RedisError, OSError):
-            if not await elected(log, outages.rules.probe_s, "prober"):
-                await services.look()
-                continue
-            answer = await ask()
-            if answer is not None:  # else the term ends, and another process may have a token
-                await outages.probed(AMPECO, answer.why, asked_s=answer.asked_s)
-                await elect_sooner(log, 0.001, "prober")
-            await services.look()
+        try:
+            await _probe(log, services, ask)
+        except (RedisError, OSError):
+            pass  # Redis, or the file of the token, cannot be read now
+        except Exception as error:  # noqa: BLE001 - without probes an outage would last until an event tries
+            # Not the message: it may hold the token.
+            _log.error("probe.failed", where=where(error), again_in_s=pause_s)
+            await asyncio.sleep(pause_s)
+
+
+async def _probe(log: EventLog, services: ServiceWatch, ask: Callable[[], Awaitable[Answer | None]]) -> None:
+    outages = services.outages
+    if await elected(log, outages.rules.probe_s, "prober"):
+        answer = await ask()
+        if answer is not None:  # else the term ends, and another process may have a token
+            await outages.probed(AMPECO, answer.why, asked_s=answer.asked_s)
+            await elect_sooner(log, 0.001, "prober")
+    await services.look()

@@ -27,7 +27,6 @@ from eventlog.connection.connect import connect, end_tasks
 from eventlog.housekeeping import tick_forever
 from eventlog.internal import HANDLER_FAULTY, internal_event
 from eventlog.log import EventLog
-from eventlog.outages import Outages
 from eventlog.readiness import ready_to_drain
 from eventlog.registry import Declaration, declared
 from eventlog.schedule import recompute
@@ -72,7 +71,7 @@ class WorkerProcess:
         self._exits = contextlib.AsyncExitStack()
         self._background: list[asyncio.Task[Any]] = []
         self._declarations: list[Declaration] = []
-        self._told_queues: dict[str, str] = {}
+        self._reported_queues: dict[str, str] = {}
         self._faults: Sequence[Fault] = ()
         self._dispatcher: Dispatcher | None = None
         self._isolated: ChildThread | None = None
@@ -144,8 +143,7 @@ class WorkerProcess:
 
     def _start_isolated(self, found: Sequence[Found]) -> None:
         """Start the process for isolated handlers, if this queue has any."""
-        queue = self._config.queue + ISOLATED
-        if self._config.isolated_command and any(item.handler.served_by == queue for item in found):
+        if any(self._forks(item) for item in found):
             # The worker accepted the same configuration, so a refusal there is one more crash to retry.
             child = Child(
                 self._config.isolated_command, self._config.isolated_environ, name="isolated", gives_up=False
@@ -228,7 +226,7 @@ class WorkerProcess:
             asyncio.create_task(self._declare_forever(log)),
             asyncio.create_task(runtimes.follow_token()),
             asyncio.create_task(
-                probe_forever(log, dispatcher.services, Outages(log), asker(self._config, runtimes.budget))
+                probe_forever(log, dispatcher.services, asker(self._config, runtimes.budget))
             ),
             asyncio.create_task(_recycle_when_asked(dispatcher)),
         ]
@@ -275,9 +273,9 @@ class WorkerProcess:
         """Say once of each handler that another deployment of its version declared another queue for it."""
         ours = {declaration.name: declaration.queue for declaration in self._declarations}
         for name, queue in sorted(elsewhere.items()):
-            if self._told_queues.get(name) != queue:
+            if self._reported_queues.get(name) != queue:
                 _log.warning("handler.queue_conflict", handler=name, queue=ours[name], declared=queue)
-        self._told_queues = dict(elsewhere)
+        self._reported_queues = dict(elsewhere)
 
     async def _declare_forever(self, log: EventLog) -> None:
         while True:

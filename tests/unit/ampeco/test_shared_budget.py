@@ -44,7 +44,7 @@ class FakeBucket:
         await asyncio.sleep(0)
         return self.answer(reserved, ordinary)
 
-    def told(self, name: str) -> int:
+    def reported(self, name: str) -> int:
         return sum(news.get(name, 0) for _, _, news in self.asked)
 
 
@@ -67,7 +67,7 @@ def test_calls_of_one_chunk_draw_once():
             await budget.acquire(READ)
         assert len(bucket.asked) == 1
         await budget.aclose()
-        assert bucket.told("used") == 500
+        assert bucket.reported("used") == 500
 
     in_loop(check)
 
@@ -85,7 +85,7 @@ def test_a_steady_caller_draws_ahead_and_gives_back_what_it_did_not_use():
         now_s = 0.4
         await budget.acquire(READ)
         assert bucket.asked[-1][2]["back"] == 8
-        assert bucket.told("used") == 9
+        assert bucket.reported("used") == 9
 
     in_loop(check)
 
@@ -98,7 +98,7 @@ def test_actions_and_urgent_handlers_draw_reserved_tokens():
         await budget.acquire(RESET)
         await budget.urgent.acquire(READ)
         await budget.aclose()
-        assert (bucket.told("used"), bucket.told("used_reserved")) == (1, 2)
+        assert (bucket.reported("used"), bucket.reported("used_reserved")) == (1, 2)
 
     in_loop(check)
 
@@ -166,7 +166,7 @@ def test_a_cancelled_call_takes_no_turn():
         bucket.answer = lambda reserved, ordinary: Given(0, 1)
         await budget.acquire(READ)
         await budget.aclose()
-        assert bucket.told("used") == 1
+        assert bucket.reported("used") == 1
 
     in_loop(check)
 
@@ -237,8 +237,8 @@ def test_what_could_not_be_told_is_told_later():
         bucket.asked.clear()
         await budget.acquire(READ)
         await budget.aclose()
-        assert (bucket.told("used"), bucket.told("limit"), bucket.told("remaining")) == (2, 60, 59)
-        assert bucket.told("reset_ms") == 28_000
+        assert [bucket.reported(name) for name in ("used", "limit", "remaining")] == [2, 60, 59]
+        assert bucket.reported("reset_ms") == 28_000
 
     in_loop(check)
 
@@ -250,12 +250,12 @@ def test_answers_are_told_without_another_call():
         await budget.acquire(READ)
         budget.observe(RateLimit(60, 12, None))
         budget.slow_down(2.0)
-        while not bucket.told("refused"):
+        while not bucket.reported("refused"):
             await asyncio.sleep(0.01)
-        assert (bucket.told("remaining"), bucket.told("limit")) == (12, 60)
-        assert 1_900 <= bucket.told("pause_ms") <= 2_000
+        assert (bucket.reported("remaining"), bucket.reported("limit")) == (12, 60)
+        assert 1_900 <= bucket.reported("pause_ms") <= 2_000
         budget.observe(RateLimit(None, 11, None))
-        while bucket.told("remaining") != 23:
+        while bucket.reported("remaining") != 23:
             await asyncio.sleep(0.01)
 
     in_loop(check)
@@ -295,8 +295,8 @@ def test_blocking_clients_wait_in_their_threads():
         await budget.aclose()
         assert len(said) == 2
         assert threading.get_ident() not in said
-        assert (bucket.told("used"), bucket.told("used_reserved")) == (1, 1)
-        assert bucket.told("limit") in (60, 120)
+        assert (bucket.reported("used"), bucket.reported("used_reserved")) == (1, 1)
+        assert bucket.reported("limit") in (60, 120)
 
     in_loop(check)
 

@@ -75,6 +75,24 @@ def test_what_was_counted_is_written_though_nothing_more_fails(monkeypatch: pyte
     in_loop(check)
 
 
+def test_a_cause_that_rests_is_written_at_once_when_it_comes_back(monkeypatch: pytest.MonkeyPatch):
+    """Also where lines of another cause were written in between."""
+    monkeypatch.setattr(failure_lines, "EVERY_S", 0.01)
+
+    async def check(book: Book) -> None:
+        book.fail("rests", event=1)
+        book.fail("goes on", event=2)
+        book.fail("goes on", event=3)
+        book.now_s += 1.0
+        async with asyncio.timeout(10):
+            while len(book.lines) < 3:
+                await asyncio.sleep(0.005)
+        book.fail("rests", event=4)
+        assert book.lines[3:] == [{"event_id": 4}]
+
+    in_loop(check)
+
+
 def test_causes_without_end_take_bounded_memory_and_lose_no_count():
     async def check(book: Book) -> None:
         for n in range(3 * MOST_CAUSES):

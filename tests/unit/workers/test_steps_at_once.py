@@ -79,6 +79,37 @@ def test_beside_another_handler_it_has_a_few_and_the_next_ones_follow_in_order()
     in_loop(check)
 
 
+def test_steps_that_end_together_make_room_for_no_more_than_they_took():
+    async def check(steps: Steps) -> None:
+        steps.begin("live")
+        await steps.settle()
+        for _ in range(4 * AT_ONCE):
+            steps.begin("a")
+        await steps.settle()
+        for _ in range(3):
+            for _ in range(AT_ONCE):
+                steps.end("a")
+            await steps.settle()
+            assert steps.under_way.count("a") == AT_ONCE
+
+    in_loop(check)
+
+
+def test_those_that_wait_go_on_together_once_the_other_handler_has_nothing_to_do():
+    async def check(steps: Steps) -> None:
+        steps.begin("live")
+        await steps.settle()
+        for _ in range(3 * AT_ONCE):
+            steps.begin("a")
+        await steps.settle()
+        steps.now_s += 1.0
+        steps.end("a")
+        await steps.settle()
+        assert steps.under_way.count("a") == 3 * AT_ONCE - 1
+
+    in_loop(check)
+
+
 def test_the_limit_ends_soon_after_the_other_handler_has_nothing_to_do():
     async def check(steps: Steps) -> None:
         steps.begin("live")
