@@ -36,6 +36,7 @@ def conformance(
     """
     import pytest
 
+    more = tuple(events)  # each handler sees all of them, also those of a generator
     cases = [
         Case(
             each,
@@ -43,7 +44,7 @@ def conformance(
             state=state,
             ampeco=ampeco or (lambda: FakeAmpeco(unknown="example")),
             effects=effects,
-            events=tuple(event for event in events if each.model_of(event.type) is not None),
+            events=tuple(event for event in more if each.model_of(event.type) is not None),
         )
         for each in _handlers(tested)
     ]

@@ -147,16 +147,16 @@ def _faults_told(item: Found, *, strict: bool) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
-        told = _told(error)
+        told = _told(error, item)
         if strict:
             raise HandlerError(f"handler {item.handler.name!r}: {told}") from error
         _log.error("handler.faulty", source=item.handler.name, error=told)
 
 
-def _told(error: BaseException) -> str:
+def _told(error: BaseException, item: Found) -> str:
     """Say what is wrong, without values: the settings that are missing, or the class of the error and its line."""
     if isinstance(error, ValidationError):
-        return missing_settings(error)
+        return missing_settings(error, item.handler.settings)
     if isinstance(error, LifespanHangs):
         return str(error)
     name, *lines = where(error).splitlines()
