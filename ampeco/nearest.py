@@ -8,6 +8,9 @@ from itertools import islice
 ALIKE = 0.6
 """How alike two names must be, from 0 to 1, for one to be suggested for the other."""
 
+SURELY = 0.9
+"""The same where a name may also be newer than this release: a suggestion then means a misspelled name."""
+
 MOST_CHARS = 200
 _MOST_KNOWN = 5_000
 
@@ -31,7 +34,7 @@ def nearest(name: str, known: Iterable[str], *, alike: float = ALIKE) -> str | N
     return folded[found[0]] if found else None
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], *, alike: float = ALIKE) -> str:
     """Return `; did you mean '...'?` for the end of a message; empty where no known name is like it."""
-    found = nearest(name, known)
+    found = nearest(name, known, alike=alike)
     return "" if found is None else f"; did you mean {found!r}?"

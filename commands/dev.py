@@ -160,7 +160,7 @@ async def _hint(play: DemoStack, view: DevView) -> None:
     """Say so when the charge points send none of the wanted types by themselves."""
     wanted = subscribable(await play.log.wanted_types())
     for name in sorted(wanted):
-        if meant := misspelled(name):
+        if meant := misspelled(name, surely=True):
             view.say(f"a handler wants the unknown type {name!r}{meant}")
     if wanted and not wanted & ANNOUNCED:
         view.say(f"charge points do not send {', '.join(sorted(wanted))} by themselves; send one by hand")

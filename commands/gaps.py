@@ -87,7 +87,7 @@ def resend(from_ms: int, to_ms: int, types: Sequence[str], yes: bool, as_json: b
         return
     print_line(f"what failed from {plan['from']} to {plan['to']} at notification subscription {plan['id']}:")
     for name in plan["types"]:
-        print_line(f"  {name}{misspelled(name)}")
+        print_line(f"  {name}{misspelled(name, surely=True)}")
     if yes:
         print_line("AMPECO accepted the request, and sends what it recorded as failed")
     else:

@@ -10,9 +10,6 @@ if TYPE_CHECKING:
     from handlers.declaration import Handler
     from handlers.discovery import Found
 
-_SURELY = 0.9
-"""How alike two types must be for one to be a misspelled other, where the author says that it is a newer one."""
-
 
 def findings_of(item: Found) -> Iterator[Finding]:
     """Yield everything that is wrong: settings, names of types, and the filter."""
@@ -46,7 +43,7 @@ def _settings(handler: Handler) -> list[str]:
 
 def _types(handler: Handler) -> Iterator[str]:
     """Name the wanted types that this release does not know, where the author does not say that they are newer."""
-    from ampeco.nearest import did_you_mean, nearest
+    from ampeco.nearest import SURELY, did_you_mean, nearest
     from commands.type_names import known_types
     from handlers.declaration import EVERYTHING
     from handlers.event import Raw
@@ -59,5 +56,5 @@ def _types(handler: Handler) -> Iterator[str]:
         if model is Raw and not isinstance(name, Other):
             meant = did_you_mean(name, known)
             yield f"on= names the unknown type {name!r}{meant}; a newer one is written other({str(name)!r})"
-        elif (found := nearest(name, known, alike=_SURELY)) is not None:
+        elif (found := nearest(name, known, alike=SURELY)) is not None:
             yield f"it wants the unknown type {str(name)!r}; did you mean {found!r}?"

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from eventlog.log import EventLog
     from receiver.settings import Settings
 
+_SAME_HANDLER = 0.75
+"""How alike the name of a handler must be to one that is there; other workers may have handlers of their own."""
+
 
 def known_types() -> set[str]:
     """Return the types that this release knows: of AMPECO, and of the service itself."""
@@ -24,16 +27,17 @@ def known_types() -> set[str]:
     return {*KNOWN_TYPES, *UNCONFIRMED_TYPES, *get_args(InternalName)}
 
 
-def misspelled(name: str, more: Iterable[str] = ()) -> str:
+def misspelled(name: str, more: Iterable[str] = (), *, surely: bool = False) -> str:
     """Return `; did you mean '...'?` for an unknown type; empty for a known one, and where none is like it.
 
     Args:
-        more: types that are known besides those of this release.
+        more: types that are known in addition to those of this release.
+        surely: suggest only what is almost the same, where the name may well be that of a newer type.
     """
-    from ampeco.nearest import did_you_mean
+    from ampeco.nearest import ALIKE, SURELY, did_you_mean
 
     known = known_types().union(more)
-    return "" if name in known else did_you_mean(name, known)
+    return "" if name in known else did_you_mean(name, known, alike=SURELY if surely else ALIKE)
 
 
 async def never_seen(log: EventLog, types: Iterable[str]) -> list[str]:
@@ -62,7 +66,7 @@ def misspelled_settings(settings: Settings) -> list[str]:
     return [
         f"{setting} names the unknown type {name!r}{meant}"
         for setting, name in named
-        if (meant := misspelled(name))
+        if (meant := misspelled(name, surely=True))
     ]
 
 
@@ -79,5 +83,5 @@ def misspelled_handlers(settings: Settings, known: Iterable[str]) -> list[str]:
     return [
         f"{setting} names the unknown handler {name!r}{meant}"
         for setting, name in named
-        if name not in there and (meant := did_you_mean(name, there))
+        if name not in there and (meant := did_you_mean(name, there, alike=_SAME_HANDLER))
     ]
