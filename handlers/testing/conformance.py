@@ -32,7 +32,7 @@ def conformance(
         state: makes, for each delivery, what their `lifespan` would yield; the lifespan is entered unless given.
         ampeco: makes the pretend tenant; one in which every object exists unless given.
         effects: says of a state what it has done so far, as a value to compare: letters sent, rows written.
-        events: further events, for types without a sample.
+        events: further events, for types without a sample, and of the kind that the handler acts on.
     """
     import pytest
 

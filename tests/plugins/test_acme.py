@@ -53,6 +53,7 @@ def test_its_own_tests_pass_where_it_is_installed(environment: Installed, tmp_pa
 
 def test_its_handlers_are_found_by_the_entry_point(environment: Installed, tmp_path: Path) -> None:
     done = environment.run("ampeco-receiver", "handlers", "check", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
     rows = {row["name"]: row for row in json.loads(done.stdout)["handlers"]}
     assert {"acme.billing", "acme.fault-reset", "acme.overstay", "acme.session-register"} < rows.keys()
     assert {rows[name]["source"] for name in rows if name.startswith("acme.")} == {"acme-charging"}
