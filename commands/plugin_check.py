@@ -107,7 +107,7 @@ def _checked_without(
     source = next((value for kind, value in reversed(said) if kind == "loading"), None)
     raised = next((value for kind, value in said if kind == "raised"), None)
     if raised is None:
-        raised = f"{_end(code)} during the import" if in_time else f"not loaded after {limit_s:g} s"
+        raised = f"{_end(code)} while it was loaded" if in_time else f"not loaded after {limit_s:g} s"
     return Checked((), ()), source, raised
 
 
@@ -177,6 +177,8 @@ def _found(
     asked = [item for item in found.found if not files or item.source in files]
     faults = [(fault.source, fault.message, fault.place) for fault in found.faults]
     for item in asked:
+        if item.source in skip:
+            continue
         loading(item.source)  # what is asked of a handler is its author's code, too
         said = [(f"handler {item.handler.name!r}: {line}", place) for line, place in findings(item)]
         faults += [(item.source, line, place) for line, place in said]

@@ -12,6 +12,7 @@ from ampeco.simulator.testing import tenant_in_a_box
 from commands.doctor.configured import settings as settings_check
 from commands.doctor.configured import usable
 from commands.doctor.deployment import Deployment
+from commands.type_names import misspelled_handlers
 from handlers import Context, Event, Raw, handler
 from tests.cli import Cli
 from tests.harness import declaration, drained, event, opened
@@ -100,6 +101,14 @@ def test_handlers_in_settings_are_looked_at_by_the_check_of_all_plugins(cli: Cli
         "note: AWR_QUEUE_OF names the unknown handler 'resend-faild'; did you mean 'resend-failed'?",
         "note: AWR_HANDLERS_ALLOW names the unknown handler 'resend_failed'; did you mean 'resend-failed'?",
     ]
+
+
+def test_doctor_compares_handlers_in_settings_with_those_of_the_log():
+    settings, _ = usable({"AWR_QUEUE_OF": "acme.mial=bulk,other.team=bulk"})
+    assert misspelled_handlers(settings, ["acme.mail"]) == [
+        "AWR_QUEUE_OF names the unknown handler 'acme.mial'; did you mean 'acme.mail'?"
+    ]
+    assert misspelled_handlers(settings, ["acme.mial", "acme.mail"]) == []
 
 
 def test_a_resource_that_no_listing_has_gets_the_nearest(cli: Cli, monkeypatch):

@@ -28,9 +28,9 @@ PLUGINS = {
     "import no_such_module": "ModuleNotFoundError: No module named 'no_such_module'",
     "import warnings\nwarnings.simplefilter('error')\nwarnings.warn('old')": "UserWarning: old",
     "input()": "EOFError: EOF when reading a line",
-    "import os\nos._exit(3)": "the process ended with 3 during the import",
-    "import os\nos.kill(os.getpid(), 9)": "the process was ended by signal 9 during the import",
-    "import os\nos.closerange(0, 100)": "the process ended with 0 during the import",
+    "import os\nos._exit(3)": "the process ended with 3 while it was loaded",
+    "import os\nos.kill(os.getpid(), 9)": "the process was ended by signal 9 while it was loaded",
+    "import os\nos.closerange(0, 100)": "the process ended with 0 while it was loaded",
 }
 HARMLESS = """
 import logging, os, signal, sys

@@ -100,8 +100,16 @@ def test_all_faults_of_all_handlers_of_all_plugins_are_shown(check: Check):
     assert sorted(line.split(" ")[0] for line in of_a) == ["max_attempts", "queue", "timeout_s"]
     assert "concurrency" in found[f"first.py:{LINES + 3}"]
     assert "SystemExit: 3; a module must not end the process" in found[f"ends.py:{LINES + 2}"]
-    assert found["dies.py"] == "dies.py: the process ended with 4 during the import"
+    assert found["dies.py"] == "dies.py: the process ended with 4 while it was loaded"
     assert "order must be one of" in found[f"last.py:{LINES + 1}"]
+
+
+def test_a_filter_that_ends_the_process_hides_no_other(check: Check):
+    fatal = one("where=lambda event: __import__('os')._exit(5)", function="a")
+    code, lines, table = check(fatal=fatal, last=one("queue=''", function="c"))
+    assert code == 1
+    assert [line.partition(": ")[0] for line in lines] == ["fatal.py", f"last.py:{LINES + 1}"]
+    assert lines[0].endswith("the process ended with 5 while it was loaded")
 
 
 def test_a_hanging_plugin_hides_no_other(check: Check):
