@@ -42,10 +42,12 @@ class EntityKeyRules:
             tuple gets no key at all: its notifications are handled in no order.
 
     Attributes:
+        overridden: the types of the overrides.
         version: short digest of all the rules.
     """
 
     def __init__(self, overrides: Mapping[str, tuple[Entity, ...]] | None = None) -> None:
+        self.overridden = frozenset(overrides or ())
         chosen = {name: known.entities for name, known in _LISTED.items()} | dict(overrides or {})
         self._entities = {
             name: _compile((*entities, *FALLBACK.entities) if entities else ())

@@ -13,6 +13,7 @@ from commands.acts import acting
 from commands.body_shape import text_of
 from commands.options import Moment, on_log
 from commands.output import print_fields, print_json, print_line, print_table
+from commands.type_names import never_seen
 from eventlog.clock import rfc3339
 from eventlog.ids import STREAM_ID
 
@@ -53,7 +54,14 @@ def list_(limit: int, before: str | None, as_json: bool, **wanted: Any) -> None:
     from eventlog.operation.dead_letters import newest
 
     selected, place = _filter(wanted), _place(before)
-    found = on_log(prepare(logs=False), lambda log: newest(log, selected, limit=limit, before=place))
+
+    async def read(log: EventLog) -> list[DeadEntry]:
+        found = await newest(log, selected, limit=limit, before=place)
+        if not found:
+            await _hint(log, selected)
+        return found
+
+    found = on_log(prepare(logs=False), read)
     if as_json:
         print_json([_row(entry) for entry in found])
     else:
@@ -136,6 +144,8 @@ def _decide(
             found = [entry for one in dict.fromkeys(ids) for entry in await by_id(log, one)]
         else:
             found = await matching(log, _filter(wanted))
+            if not found:
+                await _hint(log, _filter(wanted))
         if not found or not (yes or ids):
             return found, None
         async with acting(log, f"dead {verb}", {"ids": list(ids), **wanted}, len(found)):
@@ -162,6 +172,13 @@ def _filter(wanted: dict[str, Any]) -> DeadFilter:
     from eventlog.operation.dead_letters import DeadFilter
 
     return DeadFilter(**wanted)
+
+
+async def _hint(log: EventLog, wanted: DeadFilter) -> None:
+    """Say that no event of the wanted type has ever arrived, and which type may be meant."""
+    if wanted.type is not None:
+        for line in await never_seen(log, [wanted.type]):
+            print_line(line, err=True)
 
 
 def _place(id: str | None) -> tuple[str, str] | None:

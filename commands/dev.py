@@ -21,6 +21,7 @@ from commands.dev_events import SenderByHand, keys
 from commands.dev_view import DevView
 from commands.options import Finite
 from commands.processes import until_signal
+from commands.type_names import misspelled
 from receiver.errors import SettingsError
 from receiver.registration import subscribable
 from workers.process.supervisor import Child, running
@@ -158,5 +159,8 @@ def _stamps(files: Sequence[Path]) -> list[int | None]:
 async def _hint(play: DemoStack, view: DevView) -> None:
     """Say so when the charge points send none of the wanted types by themselves."""
     wanted = subscribable(await play.log.wanted_types())
+    for name in sorted(wanted):
+        if meant := misspelled(name, surely=True):
+            view.say(f"a handler wants the unknown type {name!r}{meant}")
     if wanted and not wanted & ANNOUNCED:
         view.say(f"charge points do not send {', '.join(sorted(wanted))} by themselves; send one by hand")

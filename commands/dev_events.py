@@ -13,9 +13,12 @@ from pathlib import Path
 
 import httpx2
 
+from ampeco.errors import PayloadError
+from ampeco.notifications import read
 from ampeco.signature import SigningKey, sign
 from commands.demo_stack import DemoStack
 from commands.dev_view import DevView
+from commands.type_names import misspelled
 from eventlog.inspection.events import read_event
 
 _HEADER = "X-Signature"
@@ -70,6 +73,16 @@ class SenderByHand:
             return
         quarantined = "" if answer.is_success else f": {answer.text[:100]}"
         self._view.say(f"sent {what}, answered {answer.status_code}{quarantined}")
+        if (name := _type_of(body)) and (meant := misspelled(name)):
+            self._view.say(f"{what} has the unknown type {name!r}{meant}")
+
+
+def _type_of(body: bytes) -> str:
+    """Return the notification type that a body names; empty where it names none."""
+    try:
+        return str(read(body).get("notification", ""))
+    except PayloadError:
+        return ""
 
 
 @contextlib.contextmanager

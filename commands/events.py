@@ -17,6 +17,7 @@ from commands.hurry import hurry
 from commands.options import on_log, stored_log
 from commands.output import json_text, print_fields, print_json, print_line, print_table
 from commands.shapes import shapes
+from commands.type_names import never_seen
 from eventlog.clock import rfc3339
 from eventlog.duplicates import repeat_reason
 from eventlog.text import printable
@@ -87,10 +88,14 @@ def list_(limit: int, type_: str | None, key: str | None, as_json: bool) -> None
     from eventlog.inspection.events import list_events
     from eventlog.usage import standing
 
-    async def read(log: EventLog) -> tuple[list[StoredEvent], Standing | None]:
-        return await list_events(log, limit=limit, type=type_, key=key), await standing(log)
+    async def read(log: EventLog) -> tuple[list[StoredEvent], Standing | None, list[str]]:
+        found = await list_events(log, limit=limit, type=type_, key=key)
+        unseen = [] if found or type_ is None else await never_seen(log, [type_])
+        return found, await standing(log), unseen
 
-    found, stands = on_log(prepare(logs=False), read)
+    found, stands, unseen = on_log(prepare(logs=False), read)
+    for line in unseen:
+        print_line(line, err=True)
     if as_json:
         print_json([row(event) for event in found])
         return
@@ -161,6 +166,9 @@ def tail(lines: int, follow: bool, type_: str | None, key: str | None, as_json: 
         async with stored_log(settings) as log:
             after = await ends(log)
             past = await list_events(log, limit=lines, type=type_, key=key) if lines else []
+            if type_ is not None and not past:
+                for line in await never_seen(log, [type_]):
+                    print_line(line, err=True)
             for event in reversed(past):
                 if event.order <= id_order(after[event.lane]):
                     show(event)

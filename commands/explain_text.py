@@ -135,7 +135,7 @@ def _attempt(note: AttemptNote) -> Iterator[str]:
 
 def _unknown(found: Explanation) -> Iterator[str]:
     """List the reasons why the log may not have it."""
-    yield f"the log has no trace of {found.asked}"
+    yield f"the log has no trace of {found.asked}{_meant(found.asked)}"
     where = "the quarantine has other ids; the log" if found.lane is None else f"lane {found.lane}"
     if found.lane is not None and found.lane >= found.lanes:
         yield f"  its lanes are 0 to {found.lanes - 1}"
@@ -160,6 +160,17 @@ def _unknown(found: Explanation) -> Iterator[str]:
     yield "  a duplicate is not kept twice, and what could not be read is in quarantine"
     if found.standing is not None and found.standing.full:
         yield f"  the log is full, so the receiver answers 503: {found.standing.full}"
+
+
+def _meant(asked: str) -> str:
+    """Suggest the kind of entity that a misspelled one may mean."""
+    from ampeco.catalogue import KNOWN_TYPES
+    from ampeco.nearest import nearest
+
+    kinds = {kind for known in KNOWN_TYPES.values() for kind, _ in known.entities}
+    kind, colon, id_ = asked.partition(":")
+    found = None if not colon or kind in kinds else nearest(kind, kinds)
+    return "" if found is None else f"; did you mean {f'{found}:{id_}'!r}?"
 
 
 def gap_words(gap: Gap) -> str:

@@ -118,6 +118,7 @@ def _known(error: Exception) -> tuple[int, str] | None:
     from redis.exceptions import AskError, ConnectionError, RedisError, ResponseError, TimeoutError  # noqa: A004
 
     import ampeco.errors
+    from ampeco.nearest import did_you_mean
     from eventlog.connection.reasons import REFUSED, UNCLEAR, reason_of
     from eventlog.errors import ChangeRefused, LogMismatch, UnknownName
     from eventlog.ownership import one_node
@@ -129,7 +130,9 @@ def _known(error: Exception) -> tuple[int, str] | None:
     if isinstance(error, RedisError) and (reason := reason_of(error)).slug not in UNCLEAR:
         lacking = f" ({reason.permission})" if reason.permission else ""
         return 2 if reason.slug in REFUSED else 3, f"AWR_REDIS_URL: {reason.slug}{lacking}; {reason.hint}"
-    if isinstance(error, (SettingsError, LogMismatch, UnknownName)):
+    if isinstance(error, UnknownName):
+        return 2, f"{error}{did_you_mean(error.asked, error.known)}"
+    if isinstance(error, (SettingsError, LogMismatch)):
         return 2, str(error)
     if isinstance(error, ChangeRefused):
         return 1, str(error)

@@ -12,6 +12,7 @@ from commands import options, prepare
 from commands.acts import acting
 from commands.options import Moment, on_log
 from commands.output import print_json, print_line
+from commands.type_names import misspelled
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def resend(from_ms: int, to_ms: int, types: Sequence[str], yes: bool, as_json: b
         return
     print_line(f"what failed from {plan['from']} to {plan['to']} at notification subscription {plan['id']}:")
     for name in plan["types"]:
-        print_line(f"  {name}")
+        print_line(f"  {name}{misspelled(name, surely=True)}")
     if yes:
         print_line("AMPECO accepted the request, and sends what it recorded as failed")
     else:

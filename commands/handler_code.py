@@ -1,4 +1,4 @@
-"""`handlers check` and `run`: load and try a handler without a worker."""
+"""`handlers run`: try a handler without a worker; also what a replay needs to run one dry."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import click
 
 from commands import options, prepare
 from commands.acts import acting
-from commands.options import Finite, stored_log
-from commands.output import print_json, print_line, print_table
-from commands.plugin_check import check_plugins
+from commands.options import stored_log
+from commands.output import print_json, print_line
 from eventlog.clock import now_ms
 from receiver.errors import SettingsError
 
@@ -28,39 +27,6 @@ if TYPE_CHECKING:
     from workers.delivery.attempt import Runtime
     from workers.delivery.dry_run import Lookup
     from workers.delivery.manual_run import Trial
-
-
-@click.command()
-@click.argument("files", nargs=-1, metavar="[MODULE|FILE]...")
-@click.option(
-    "--time-limit",
-    "time_limit_s",
-    metavar="SECONDS",
-    default=60.0,
-    show_default=True,
-    type=Finite(0.1, 3_600),
-    help="How long one module or file may take to load.",
-)
-@options.as_json
-def check(files: Sequence[str], time_limit_s: float, as_json: bool) -> None:
-    """Load handlers and show what each declares, or what is wrong with it.
-
-    Without files, check the installed plugins. They are loaded in a process of their own, which prints to stderr.
-    """
-    prepare()
-    sys.path.insert(0, "")
-    found = check_plugins(files, _declared, time_limit_s, _fault)
-    if as_json:
-        print_json({"handlers": found.handlers, "faults": found.faults, "off": found.off})
-    else:
-        heads = ("name", "source", "version", "order", "start", "queue", "calls", "types")
-        print_table(heads, [[_cell(row[head]) for head in heads] for row in found.handlers])
-        if found.off:
-            print_line(f"off, until they are configured: {', '.join(found.off)}", err=True)
-        for fault in found.faults:
-            print_line(f"{fault['source']}: {fault['error']}", err=True)
-    if found.faults:
-        raise click.exceptions.Exit(1)
 
 
 @click.command()
@@ -142,6 +108,7 @@ def ready_handler(settings: Settings, found: Found) -> AbstractAsyncContextManag
 
 def the_handler(settings: Settings, name: str, load: Sequence[str]) -> Found:
     """Find the handler of this name in this process; refuse if it is not installed or cannot be loaded."""
+    from ampeco.nearest import did_you_mean
     from handlers.discovery import discover
 
     sys.path.insert(0, "")
@@ -154,12 +121,13 @@ def the_handler(settings: Settings, name: str, load: Sequence[str]) -> Found:
             return item
     if name in discovery.off:
         raise SettingsError(name, "is switched off", "configure it; handlers/README.md says how")
-    known = ", ".join(item.handler.name for item in discovery.found) or "none"
+    installed = [item.handler.name for item in discovery.found]
+    known = ", ".join(installed) or "none"
     faults = "".join(f"; faulty: {fault.source}: {fault.message}" for fault in discovery.faults)
     raise SettingsError(
         name or "NAME",
         f"no such handler is installed here (there are: {known}{faults})",
-        "install it, or name its file with --load",
+        f"install it, or name its file with --load{did_you_mean(name, [*installed, *discovery.off])}",
     )
 
 
@@ -224,32 +192,3 @@ def print_trial(event: StoredEvent, trial: Trial) -> None:
         print_line(f"  would do once: {step}")
     for called in trial.called:
         print_line(f"  called {called}")
-
-
-def _fault(item: Found) -> str | None:
-    from workers.delivery.filter_check import filter_fault
-
-    return filter_fault(item.handler)
-
-
-def _declared(item: Found) -> dict[str, Any]:
-    handler = item.handler
-    return {
-        "name": handler.name,
-        "source": item.source,
-        "version": item.version,
-        "types": list(handler.types),
-        "order": handler.order,
-        "start": handler.start,
-        "queue": handler.queue,
-        "isolation": handler.isolation,
-        "calls": sorted(handler.calls),
-        "max_attempts": handler.max_attempts,
-        "give_up_after_s": handler.give_up_after_s,
-        "timeout_s": handler.timeout_s,
-        "dry_run": handler.dry_run,
-    }
-
-
-def _cell(value: Any) -> Any:
-    return ",".join(value) if isinstance(value, list) else value

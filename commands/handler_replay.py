@@ -20,6 +20,7 @@ from commands.handler_code import (
 )
 from commands.options import Moment, stored_log
 from commands.output import print_json, print_line
+from commands.type_names import never_seen
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
@@ -96,10 +97,12 @@ def replay(
     if dry_run:
         asyncio.run(_dry_run(settings, select, load, trust_handler, as_json))
     else:
-        asyncio.run(_replay(settings, select, repeat_steps, yes, as_json))
+        asyncio.run(_replay(settings, select, types, repeat_steps, yes, as_json))
 
 
-async def _replay(settings: Settings, select: Select, repeat_steps: bool, yes: bool, as_json: bool) -> None:
+async def _replay(
+    settings: Settings, select: Select, types: Sequence[str], repeat_steps: bool, yes: bool, as_json: bool
+) -> None:
     from eventlog.operation.replay import begin
     from eventlog.operation.selection import survey
     from eventlog.usage import standing
@@ -107,6 +110,9 @@ async def _replay(settings: Settings, select: Select, repeat_steps: bool, yes: b
     async with stored_log(settings) as log:
         selection = await select(log)
         found = await survey(log, selection)
+        if not found.total:
+            for line in await never_seen(log, types):
+                print_line(line, err=True)
         if not repeat_steps:
             _refuse_beyond_the_ledger(log, found)
         result: dict[str, int] | None = None
@@ -141,6 +147,7 @@ async def _replay(settings: Settings, select: Select, repeat_steps: bool, yes: b
 async def _selection(
     log: EventLog, name: str, span: tuple[int, int], types: Sequence[str], key: str | None
 ) -> Selection:
+    from ampeco.nearest import did_you_mean
     from eventlog.internal import is_wanted
     from eventlog.operation.handlers import unknown_handler
     from eventlog.operation.selection import Selection
@@ -153,7 +160,8 @@ async def _selection(
         raise await unknown_handler(log, name)
     if others := sorted(name for name in set(types) if not is_wanted(wanted, name)):
         raise click.UsageError(
-            f"{name} does not want {', '.join(others)}; it wants {', '.join(sorted(wanted))}."
+            f"{name} does not want {', '.join(others)}; it wants {', '.join(sorted(wanted))}"
+            f"{did_you_mean(others[0], wanted) or '.'}"
         )
     return Selection(name, span[0], span[1], tuple(sorted(set(types) or wanted)), key)
 

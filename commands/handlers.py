@@ -9,7 +9,8 @@ import click
 
 from commands import options, prepare
 from commands.acts import acting
-from commands.handler_code import check, run
+from commands.handler_check import check
+from commands.handler_code import run
 from commands.handler_replay import replay
 from commands.new_handler import new
 from commands.options import HandlerName, on_log

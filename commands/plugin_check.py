@@ -13,9 +13,10 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
     from handlers.discovery import Found
@@ -26,29 +27,58 @@ _END_S = 1.0
 
 @dataclass(frozen=True)
 class Checked:
-    """The handlers that were found, as documents, and the faults: a source and what is wrong with it.
+    """The handlers that were found, as documents, and what is wrong.
 
     Attributes:
+        faults: each with its `source`, the `error` in words, and `where` (`file:line`, or None).
         off: names of installed handlers that are not enabled.
+        names: names of all handlers that were found, also of those that were not asked for.
     """
 
     handlers: tuple[dict[str, Any], ...]
-    faults: tuple[dict[str, str], ...]
+    faults: tuple[dict[str, Any], ...]
     off: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+Finding: TypeAlias = tuple[str, str]
+"""What is wrong with a handler, and where, as `file:line`; empty where the place is not known."""
 
 
 def check_plugins(
     files: Sequence[str],
     describe: Callable[[Found], dict[str, Any]],
     limit_s: float,
-    fault_of: Callable[[Found], str | None] = lambda _: None,
+    findings: Callable[[Found], Iterable[Finding]] = lambda _: (),
 ) -> Checked:
-    """Load the installed plugins and `files`, and describe each handler.
+    """Load the installed plugins and `files`, describe each handler, and find everything that is wrong.
+
+    A plugin that ends its process or hangs is a fault, and the others are loaded again without it.
 
     Args:
-        fault_of: returns what is wrong with a handler that could be loaded.
-        limit_s: how long one source may take to load.
+        findings: returns what is wrong with a handler that could be loaded.
+        limit_s: how long one source may take to load, in seconds.
     """
+    fatal: dict[str, dict[str, Any]] = {}
+    while True:
+        checked, source, error = _checked_without(fatal, files, describe, limit_s, findings)
+        faults = (*fatal.values(), *checked.faults)
+        if not error:
+            return replace(checked, faults=faults)
+        fault = {"source": source or "plugins", "error": error, "where": None}
+        if source is None or source in fatal:
+            return Checked((), (*faults, fault))
+        fatal[source] = fault
+
+
+def _checked_without(
+    skip: Collection[str],
+    files: Sequence[str],
+    describe: Callable[[Found], dict[str, Any]],
+    limit_s: float,
+    findings: Callable[[Found], Iterable[Finding]],
+) -> tuple[Checked, str | None, str]:
+    """Check all sources but those of `skip`; also return the source that ended the check, and how it did."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         # Only tests have threads here. A forked child needs no second start of this program.
@@ -57,7 +87,7 @@ def check_plugins(
         unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         child = os.fork()
     if child == 0:
-        _load(files, describe, fault_of, writing)
+        _load(files, describe, findings, skip, writing)
     os.close(writing)
     said: list[tuple[str, Any]] = []
     code: int | None = None
@@ -76,12 +106,12 @@ def check_plugins(
             os.waitpid(child, 0)
     for kind, value in said:
         if kind == "checked":
-            return Checked(tuple(value["handlers"]), tuple(value["faults"]), tuple(value["off"]))
-    source = next((value for kind, value in reversed(said) if kind == "loading"), "plugins")
+            return Checked(**{name: tuple(those) for name, those in value.items()}), None, ""
+    source = next((value for kind, value in reversed(said) if kind == "loading"), None)
     raised = next((value for kind, value in said if kind == "raised"), None)
     if raised is None:
-        raised = f"{_end(code)} during the import" if in_time else f"not loaded after {limit_s:g} s"
-    return Checked((), ({"source": source, "error": raised},))
+        raised = f"{_end(code)} while it was loaded" if in_time else f"not loaded after {limit_s:g} s"
+    return Checked((), ()), source, raised
 
 
 def _listen(pipe: int, said: list[tuple[str, Any]], limit_s: float) -> bool:
@@ -102,7 +132,8 @@ def _listen(pipe: int, said: list[tuple[str, Any]], limit_s: float) -> bool:
 def _load(
     files: Sequence[str],
     describe: Callable[[Found], dict[str, Any]],
-    fault_of: Callable[[Found], str | None],
+    findings: Callable[[Found], Iterable[Finding]],
+    skip: Collection[str],
     writing: int,
 ) -> NoReturn:
     """Be the child: load everything, say what was found, and end without any further code of a plugin."""
@@ -117,7 +148,7 @@ def _load(
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process then
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         _leave_standard_files()
-        say("checked", _found(files, describe, fault_of, lambda source: say("loading", source)))
+        say("checked", _found(files, describe, findings, skip, lambda source: say("loading", source)))
     except BaseException as error:  # noqa: BLE001 - the child must not go on as a second parent
         from handlers.discovery import told
 
@@ -139,28 +170,40 @@ def _leave_standard_files() -> None:
 def _found(
     files: Sequence[str],
     describe: Callable[[Found], dict[str, Any]],
-    fault_of: Callable[[Found], str | None],
+    findings: Callable[[Found], Iterable[Finding]],
+    skip: Collection[str],
     loading: Callable[[str], None],
 ) -> dict[str, Any]:
-    from handlers.declaration import HandlerError
-    from handlers.discovery import Discovery, Fault, discover
+    from handlers.discovery import discover
 
-    try:
-        found = discover(load=files, loading=loading)
-    except HandlerError as error:
-        found = Discovery((), (Fault("handlers", str(error)),))
+    here = Path.cwd()  # before a plugin can change it
+    found = discover(load=files, loading=loading, skip=skip, thorough=True)
     asked = [item for item in found.found if not files or item.source in files]
-    faults = [{"source": fault.source, "error": fault.message} for fault in found.faults]
-    faults += [
-        {"source": item.source, "error": f"handler {item.handler.name!r}: {said}"}
-        for item in asked
-        if (said := fault_of(item)) is not None
-    ]
+    faults = [(fault.source, fault.message, fault.place) for fault in found.faults]
+    for item in asked:
+        if item.source in skip:
+            continue
+        loading(item.source)  # what is asked of a handler is its author's code, too
+        said = [(f"handler {item.handler.name!r}: {line}", place) for line, place in findings(item)]
+        faults += [(item.source, line, place) for line, place in said]
     return {
-        "handlers": [describe(item) for item in asked],
-        "faults": faults,
+        "handlers": [{**describe(item), "where": _shown(item.handler.place, here)} for item in asked],
+        "faults": [
+            {"source": source, "error": error, "where": _shown(place, here)}
+            for source, error, place in dict.fromkeys(faults)
+        ],
         "off": [] if files else found.off,
+        "names": [*(item.handler.name for item in found.found), *found.off],
     }
+
+
+def _shown(place: str, here: Path) -> str | None:
+    """Return `file:line` with the file as seen from the current folder."""
+    file, _, line = place.rpartition(":")
+    if not file:
+        return None
+    path = Path(file)
+    return f"{path.relative_to(here) if path.is_relative_to(here) else path}:{line}"
 
 
 def _ended_by_itself(child: int) -> int | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from commands.output import print_fields, print_line, print_table
+from commands.type_names import misspelled
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def print_plan(look: Look) -> None:
     if plan.moved_from:
         print_line(f"  deliver to our URL instead of {plan.moved_from}")
     for name in plan.adds:
-        print_line(f"  + {name} ({', '.join(wanted[name])})")
+        print_line(f"  + {name} ({', '.join(wanted[name])}){misspelled(name, surely=True)}")
     for name in plan.drops:
         print_line(f"  - {name}")
     for one in plan.extras:

@@ -41,14 +41,12 @@ def kind_of(notification_type: str) -> Kind:
     Raises:
         LookupError: there is no such type; the message names the nearest one.
     """
-    import difflib
-
     from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES
+    from ampeco.nearest import did_you_mean
 
     known = {**KNOWN_TYPES, **UNCONFIRMED_TYPES}
     if notification_type not in known:
-        near = difflib.get_close_matches(notification_type, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else "; ampeco/NOTIFICATIONS.md lists them"
+        hint = did_you_mean(notification_type, known) or "; ampeco/NOTIFICATIONS.md lists them"
         raise LookupError(f"{notification_type!r} is not a known notification type{hint}")
     model = known[notification_type].model.rpartition(".")[2]
     return SESSIONS if model == SESSIONS.model else Kind(model, "typed")

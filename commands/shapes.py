@@ -52,7 +52,9 @@ def _read(records: dict[str, bytes], type_: str | None) -> tuple[dict[str, Shape
     if type_ is not None:
         if type_ not in records:
             raise UnknownName(
-                f"no receiver has looked at a notification of type {type_!r}; `events shapes` shows the others"
+                f"no receiver has looked at a notification of type {type_!r}; `events shapes` shows the others",
+                type_,
+                records,
             )
         records = {type_: records[type_]}
     found, unreadable = {}, []

@@ -24,6 +24,7 @@ from commands.options import Finite
 from commands.output import print_json, print_line
 from commands.processes import child_option, end_with_parent, say_ready, stop_on_signals
 from commands.sample_bodies import PathError, change, charge_point_of
+from commands.type_names import misspelled
 
 if TYPE_CHECKING:
     from ampeco.simulator.tenant import Tenant
@@ -209,6 +210,6 @@ def send(notification: str, changes: tuple[str, ...], url: str, show: bool) -> N
         print_json(body)
     if not made:
         raise click.ClickException(
-            f"no notification subscription includes {notification}, so nothing was sent"
+            f"no notification subscription includes {notification}, so nothing was sent{misspelled(notification)}"
         )
     print_line(f"{notification} is on its way to {made} notification subscription(s)")

@@ -9,6 +9,8 @@ LogError
 NotReplicated is a redis.RedisError, so code that handles an unreachable Redis handles it too.
 """
 
+from collections.abc import Iterable
+
 from redis.exceptions import RedisError
 
 
@@ -41,9 +43,19 @@ class LeaseLost(LogError):
 
 
 class UnknownName(LogError):
-    """The log has nothing of this name. The text says what it has."""
+    """The log has nothing of this name. The text says what it has.
+
+    Attributes:
+        asked: the name, where others like it are known.
+        known: these others, so that the nearest one can be suggested.
+    """
 
     reason = "unknown-name"
+
+    def __init__(self, message: str, asked: str = "", known: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.asked = asked
+        self.known = tuple(known)
 
 
 class ChangeRefused(LogError):

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from ampeco.notifications import Payload
 from handlers.context import Context, SyncContext
 from handlers.event import Event, Raw
+from handlers.names import Other
 
 
 def payload_models(
@@ -25,7 +26,8 @@ def payload_models(
     if models == [Raw]:
         if not on:
             raise ValueError('Event[Raw] needs on=["..."], or on=["*"] for everything')
-        return dict.fromkeys(map(str, on), Raw)
+        # `other(...)` stays what it is: it says that the author knows the type to be a newer one.
+        return dict.fromkeys((name if isinstance(name, Other) else str(name) for name in on), Raw)
     typed: dict[str, type[Payload] | type[Raw]] = {}
     for model in models:
         if not (isinstance(model, type) and issubclass(model, Payload)):

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from ampeco.names import fault_of_queue, fault_of_type
+from ampeco.nearest import did_you_mean
 from ampeco.operations import OPERATIONS, check_address
 
 LONGEST_TIMEOUT_S = 86_400.0
@@ -85,7 +86,9 @@ def operations(named: frozenset[str]) -> str | None:
             return f"calls has {address!r}: {error}"
     known = {operation.name for operation in OPERATIONS.values() if operation.kind != "read"}
     unknown = sorted({entry for entry in named if " " not in entry} - known)
-    return f"calls names unknown operations: {', '.join(unknown)}" if unknown else None
+    if not unknown:
+        return None
+    return f"calls names unknown operations: {', '.join(unknown)}{did_you_mean(unknown[0], known)}"
 
 
 def function(made: Any) -> str | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypedDict, get_args, overload
 
 from pydantic_settings import BaseSettings
 from typing_extensions import TypeVar, Unpack
 
+from ampeco.nearest import did_you_mean
 from ampeco.notifications import Payload
 from handlers import checks
 from handlers.annotation import payload_models
@@ -20,6 +22,7 @@ from handlers.event import INTERNAL, Event, Raw
 from handlers.internal import unknown_internal
 from handlers.names import CallName, TypeName
 from handlers.outcomes import LONGEST_WAIT_S
+from handlers.places import place_of
 
 Order = Literal["entity", "none", "latest"]
 Start = Literal["now", "oldest"]
@@ -35,9 +38,37 @@ NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
 
 class HandlerError(Exception):
-    """A handler that cannot be used as it is declared; the message names it and says what to change."""
+    """A handler that cannot be used as it is declared; the message names it and says what to change.
+
+    Attributes:
+        faults: what is wrong, each as a line that names the handler.
+        place: file and line of its function; empty where they are not known.
+    """
 
     reason = "handler-faulty"
+
+    def __init__(self, message: str, *, faults: Sequence[str] = (), place: str = "") -> None:
+        super().__init__(message)
+        self.faults = tuple(faults) or (message,)
+        self.place = place
+
+
+_collected: ContextVar[list[HandlerError] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collecting() -> Iterator[list[HandlerError]]:
+    """Collect the declarations that are refused in the block instead of raising at the first one.
+
+    So a check shows what is wrong with each handler of a module. The name of a refused handler then stands for its
+    plain function.
+    """
+    found: list[HandlerError] = []
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +128,11 @@ class Handler:
     @property
     def types(self) -> tuple[str, ...]:
         return tuple(sorted(self.models))
+
+    @property
+    def place(self) -> str:
+        """File and line of its function, as `file:line`; empty where they are not known."""
+        return place_of(self.function)
 
     @property
     def served_by(self) -> str:
@@ -207,78 +243,89 @@ def handler(
     """
 
     if unknown := sorted(options.keys() - Options.__annotations__.keys()):
-        raise TypeError(f"handler({name!r}) got an unexpected keyword: {', '.join(unknown)}")
+        meant = did_you_mean(unknown[0], (*Options.__annotations__, "settings", "lifespan", "where"))
+        raise TypeError(f"handler({name!r}) got an unexpected keyword: {', '.join(unknown)}{meant}")
 
-    def declare(function: Any) -> Handler:
+    def declare(function: Any) -> Any:
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise HandlerError(
-                f"handler {checks.shown(name)}: a name is lower case letters, digits, dots and dashes, at most 64"
-            )
+            fault = "a name is lower case letters, digits, dots and dashes, at most 64"
+            return _refused(checks.shown(name), [fault], function)
         try:
-            made, fault = _made(name, function, settings, lifespan, where, options)
-        except Exception as error:  # an argument of which no check knows
-            raise HandlerError(f"handler {name!r}: {' '.join(str(error).split())}") from error
-        if made is None or fault:
-            raise HandlerError(f"handler {name!r}: {fault}")
-        return made
+            made, faults = _made(name, function, settings, lifespan, where, options)
+        except Exception as error:  # noqa: BLE001 - an argument of which no check knows
+            return _refused(repr(name), [" ".join(str(error).split())], function, error)
+        return _refused(repr(name), faults, function) if faults else made
 
     return declare
 
 
+def _refused(name: str, faults: Sequence[str], function: Any, cause: Exception | None = None) -> Any:
+    """Raise what is wrong with a declaration, or note it where a check collects all of it."""
+    lines = [f"handler {name}: {fault}" for fault in faults]
+    error = HandlerError(f"handler {name}: {'; '.join(faults)}", faults=lines, place=place_of(function))
+    collected = _collected.get()
+    if collected is None:
+        raise error from cause
+    collected.append(error)
+    return function
+
+
 def _made(
     name: str, function: Any, settings: Any, lifespan: Lifespan | None, where: Any, options: Options
-) -> tuple[Handler | None, str | None]:
-    """Return the handler, and what is wrong with it."""
+) -> tuple[Handler, list[str]]:
+    """Return the handler, and all that is wrong with it. One with a fault must not be used."""
     chosen: dict[str, Any] = dict(options)
     on, calls = chosen.pop("on", None), chosen.pop("calls", ())
-    if fault := checks.function(function) or checks.types(on) or unknown_internal(on) or checks.calls(calls):
-        return None, fault
+    faults = [checks.function(function) or checks.types(on) or unknown_internal(on)]
+    models: Mapping[str, type[Payload] | type[Raw]] = {}
+    if faults == [None]:
+        try:
+            models = payload_models(function, on)
+        except ValueError as error:
+            faults.append(" ".join(str(error).split()))
+    faults.append(odd_calls := checks.calls(calls))
     made = Handler(
         name=name,
         function=function,
-        models=payload_models(function, on),
+        models=models,
         settings=settings,
         lifespan=lifespan,
         where=where,
         is_async=inspect.iscoroutinefunction(function),
-        calls=frozenset(map(str, calls)),
+        calls=frozenset() if odd_calls else frozenset(map(str, calls)),
         **chosen,
     )
-    return made, _fault(made)
+    return made, [fault for fault in (*faults, *_faults(made)) if fault]
 
 
-def _fault(made: Any) -> str | None:
-    """Say what contradicts itself in a declaration, and what to change."""
+def _faults(made: Any) -> Iterator[str | None]:
+    """Yield what contradicts itself in a declaration, and what to change; None where a check finds nothing."""
     choices = (("order", made.order, get_args(Order)), ("start", made.start, get_args(Start)))
     for name, value, known in choices:
         if value not in known:
-            return f"{name} must be one of {', '.join(known)}; it is {checks.shown(value)}"
+            yield f"{name} must be one of {', '.join(known)}; it is {checks.shown(value)}"
     if made.isolation not in (None, *get_args(Isolation)):
-        return "isolation must be None or 'process'"
+        yield "isolation must be None or 'process'"
     for name in ("strict", "dry_run", "enabled", "urgent", "error_text"):
         if type(getattr(made, name)) is not bool:
-            return f"{name} must be True or False"
-    if type(made.backoff) is not Backoff:
-        return "backoff must be a Backoff, as Backoff(base_s=1, cap_s=1800)"
+            yield f"{name} must be True or False"
     backoff, settings = made.backoff, made.settings
+    if type(backoff) is Backoff:
+        yield checks.backoff(backoff.base_s, backoff.cap_s, backoff.jitter, LONGEST_WAIT_S)
+    else:
+        yield "backoff must be a Backoff, as Backoff(base_s=1, cap_s=1800)"
     if settings is not None and not (isinstance(settings, type) and issubclass(settings, BaseSettings)):
-        return (
-            f"settings must be a class made of pydantic_settings.BaseSettings; it is {checks.shown(settings)}"
-        )
-    prefix = "" if settings is None else str(settings.model_config.get("env_prefix", ""))
-    if prefix.upper().startswith("AWR_"):
-        return "its settings need a prefix of their own, not AWR_"
+        yield f"settings must be a class made of pydantic_settings.BaseSettings; it is {checks.shown(settings)}"
+    elif settings is not None and str(settings.model_config.get("env_prefix", "")).upper().startswith("AWR_"):
+        yield "its settings need a prefix of their own, not AWR_"
     if isinstance(made.queue, str) and made.queue.endswith(ISOLATED):
-        return f"queue must not end with {ISOLATED!r}; use isolation='process'"
-    return (
-        checks.attempts(made.max_attempts)
-        or checks.number("timeout_s", made.timeout_s, checks.LONGEST_TIMEOUT_S)
-        or checks.number("concurrency", made.concurrency, checks.MOST, whole=True)
-        or checks.number("not_yet_for_s", made.not_yet_for_s, checks.LONGEST_PATIENCE_S)
-        or checks.number("give_up_after_s", made.give_up_after_s, checks.LONGEST_PATIENCE_S)
-        or checks.backoff(backoff.base_s, backoff.cap_s, backoff.jitter, LONGEST_WAIT_S)
-        or checks.queue(made.queue)
-        or checks.where(made.where)
-        or checks.lifespan(made.lifespan, 0 if settings is None else 1)
-        or checks.operations(made.calls)
-    )
+        yield f"queue must not end with {ISOLATED!r}; use isolation='process'"
+    yield checks.attempts(made.max_attempts)
+    yield checks.number("timeout_s", made.timeout_s, checks.LONGEST_TIMEOUT_S)
+    yield checks.number("concurrency", made.concurrency, checks.MOST, whole=True)
+    yield checks.number("not_yet_for_s", made.not_yet_for_s, checks.LONGEST_PATIENCE_S)
+    yield checks.number("give_up_after_s", made.give_up_after_s, checks.LONGEST_PATIENCE_S)
+    yield checks.queue(made.queue)
+    yield checks.where(made.where)
+    yield checks.lifespan(made.lifespan, 0 if settings is None else 1)
+    yield checks.operations(made.calls)

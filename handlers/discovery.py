@@ -10,15 +10,20 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
-from handlers.declaration import Handler, HandlerError
+from handlers.declaration import Handler, HandlerError, collecting
+from handlers.places import place_of_error
+from handlers.settings_faults import settings_faults
 
 GROUP = "ampeco_receiver.handlers"
 _MOST = 1_000  # characters of a fault
@@ -36,10 +41,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Fault:
-    """A plugin that could not be loaded: `source` names it, `message` says why."""
+    """A plugin that could not be loaded: `source` names it, `message` says why.
+
+    Attributes:
+        place: file and line of its code, as `file:line`; empty where they are not known.
+    """
 
     source: str
     message: str
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,8 @@ def discover(
     queue_of: Mapping[str, str] = MappingProxyType({}),
     error_text: bool = False,
     loading: Callable[[str], None] = lambda _: None,
+    skip: Collection[str] = (),
+    thorough: bool = False,
 ) -> Discovery:
     """Find every handler of the installed plugins and of `load`: modules (`package.module`) or files (`x.py`).
 
@@ -70,33 +82,40 @@ def discover(
         queue_of: handler -> queue, instead of the declared one.
         error_text: the text of every handler's exceptions may be shown.
         loading: called with each source before it is imported.
+        skip: sources that are left out.
+        thorough: find every fault of every plugin, for a check. Two handlers of one name are then faults, too.
 
     Raises:
         HandlerError: two handlers have one name.
     """
     found: list[Found] = []
     faults: list[Fault] = []
-    for entry_point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        source = f"{entry_point.name} = {entry_point.value}"
+
+    def loaded(source: str, load: Callable[[], list[Found]]) -> list[Found]:
+        if source in skip:
+            return []
         loading(source)
-        try:
-            found += _from_entry_point(entry_point)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - plugin code may raise anything while it is imported
-            faults.append(Fault(source, told(error)))
+        collected: AbstractContextManager[list[HandlerError]] = collecting() if thorough else nullcontext([])
+        with collected as refused:
+            try:
+                return load()
+            except BaseException as error:  # plugin code may raise anything while it is imported
+                if isinstance(error, KeyboardInterrupt) and not thorough:
+                    raise
+                if not (refused and type(error) is NoHandlers):
+                    faults.append(_fault_of(source, error))
+            finally:
+                faults.extend(Fault(source, line, each.place) for each in refused for line in each.faults)
+        return []
+
+    for entry_point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        found += loaded(f"{entry_point.name} = {entry_point.value}", partial(_from_entry_point, entry_point))
     if load and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # last, so that nothing in it replaces a module of ours
     for name in load:
-        loading(name)
-        try:
-            by_hand = _from_name(name)
-            # First: the file of an installed plugin goes by the name that was given.
-            found = [*by_hand, *found] if _plugin_in(name) is not None else [*found, *by_hand]
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - the same for a module named by hand
-            faults.append(Fault(name, told(error)))
+        by_hand = loaded(name, partial(_from_name, name))
+        # First: the file of an installed plugin goes by the name that was given.
+        found = [*by_hand, *found] if by_hand and _plugin_in(name) is not None else [*found, *by_hand]
     once: dict[int, Found] = {}
     for item in found:
         once.setdefault(id(item.handler), item)  # a module may import another's handler
@@ -104,7 +123,10 @@ def discover(
     if allow is not None:
         wanted = set(allow)
         found = [item for item in found if item.handler.name in wanted]
-    _refuse_clashes(found)
+    for clash, item in _clashes(found):
+        if not thorough:
+            raise HandlerError(clash)
+        faults.append(Fault(item.source, clash, item.handler.place))
     found = [_moved(item, queue_of) for item in found]
     if error_text:
         found = [replace(item, handler=replace(item.handler, error_text=True)) for item in found]
@@ -181,25 +203,39 @@ def handlers_in(loaded: object, where: str) -> list[Handler]:
         found = list(dict.fromkeys(item for item in vars(loaded).values() if issubclass(type(item), Handler)))
         if found:
             return found
-    raise HandlerError(f"{where} is not a handler and has none in it; decorate a function with @handler")
+    raise NoHandlers(f"{where} is not a handler and has none in it; decorate a function with @handler")
 
 
-def _refuse_clashes(found: Sequence[Found]) -> None:
+class NoHandlers(HandlerError):
+    """What was loaded has no handler in it."""
+
+
+def _clashes(found: Sequence[Found]) -> Iterator[tuple[str, Found]]:
+    """Yield a sentence for each handler whose name another one has, with the second one."""
     owners: dict[str, Found] = {}
     for item in found:
         other = owners.setdefault(item.handler.name, item)
         if other.handler is not item.handler:
-            raise HandlerError(
-                f"handler {item.handler.name!r} is in {other.source} and in {item.source}; "
-                "names are identities: rename one"
+            places = (f"{each.source} ({each.version})" for each in (other, item))
+            yield (
+                (
+                    f"handler {item.handler.name!r} is in {' and in '.join(places)}; "
+                    "names are identities: rename one"
+                ),
+                item,
             )
 
 
-def missing_settings(error: ValidationError) -> str:
-    """What a plugin's settings complain of, without the values they were given."""
-    faults = error.errors(include_input=False, include_url=False, include_context=False)
-    told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:5])
-    return f"{error.title}: {told}"
+def missing_settings(error: ValidationError, settings: type[BaseSettings] | None = None) -> str:
+    """What a plugin's settings complain of, without the values they were given; arguments as `settings_faults`."""
+    return f"{error.title}: {'; '.join(settings_faults(error, settings)[:5])}"
+
+
+def _fault_of(source: str, error: BaseException) -> Fault:
+    if isinstance(error, SystemExit):
+        said = f"{told(error)}; a module must not end the process: remove the call of sys.exit"
+        return Fault(source, said, place_of_error(error))
+    return Fault(source, told(error), getattr(error, "place", "") or place_of_error(error))
 
 
 def told(error: BaseException) -> str:

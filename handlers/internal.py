@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from ampeco.nearest import did_you_mean
 from ampeco.notifications import Payload
 from handlers.event import INTERNAL
 
@@ -231,5 +232,9 @@ def unknown_internal(names: object) -> str | None:
         return None
     for name in names:
         if isinstance(name, str) and name.startswith(INTERNAL) and name not in PAYLOADS:
-            return f"on has {name!r}, which is no internal event; there are: {', '.join(sorted(PAYLOADS))}"
+            known = sorted(PAYLOADS)
+            return (
+                f"on has {name!r}, which is no internal event; there are: {', '.join(known)}"
+                f"{did_you_mean(name, known)}"
+            )
     return None

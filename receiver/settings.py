@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from ampeco import base_url, key_text
 from ampeco.listed_types import LISTED_TYPES
 from ampeco.names import fault_of_queue, fault_of_type
+from ampeco.nearest import did_you_mean
 from ampeco.signature import SigningKey
 from eventlog.connection import cluster, credentials
 from eventlog.connection.connect import check_url
@@ -56,7 +57,10 @@ def _types(values: tuple[str, ...]) -> tuple[str, ...]:
 def _backfilled(values: tuple[str, ...]) -> tuple[str, ...]:
     for name in values:
         if name not in LISTED_TYPES:
-            raise ValueError(f"{name[:80]!r} is in no listing; possible are {', '.join(LISTED_TYPES)}")
+            raise ValueError(
+                f"{name[:80]!r} is in no listing; possible are {', '.join(LISTED_TYPES)}"
+                f"{did_you_mean(name, LISTED_TYPES)}"
+            )
     return values
 
 

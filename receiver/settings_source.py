@@ -6,13 +6,13 @@ It does not check values: `settings.py` does.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ampeco.key_text import unseen_character
+from ampeco.nearest import nearest
 from receiver.errors import SettingsError
 from receiver.settings_checks import expanded, home_of
 
@@ -93,8 +93,8 @@ def _is_setting(name: str, text: str, known: Collection[str]) -> bool:
         return True
     if _LINKED_NAME.fullmatch(name) or (name.endswith("_PORT") and _LINKED_VALUE.fullmatch(text)):
         return False
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    raise SettingsError(name, "unknown setting", f"did you mean {near[0]}?" if near else "unset it")
+    near = nearest(name, known)
+    raise SettingsError(name, "unknown setting", "unset it" if near is None else f"did you mean {near}?")
 
 
 def _read_files(folder: Path, known: Collection[str], without: Collection[str]) -> dict[str, str]:

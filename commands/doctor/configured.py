@@ -43,6 +43,10 @@ async def settings(about: Deployment) -> Finding:
                 demand(about.settings, (name,))
         except SettingsError as error:
             wrong.append(error)
+    if not wrong and (doubts := _doubts(about.settings)):
+        return warn(
+            "; ".join(doubts), "correct the name; a type that is newer than this release needs nothing"
+        )
     if not wrong:
         given = sum(1 for name in about.environ if name.startswith("AWR_"))
         return ok(f"{given} are set in the environment; `settings` shows all")
@@ -71,6 +75,16 @@ async def keys(about: Deployment) -> Finding:
             "use a token that AMPECO generated",
         )
     return ok(f"accepted: {listed}")
+
+
+def _doubts(settings: Settings) -> list[str]:
+    from commands.type_names import misspelled_settings
+    from receiver.errors import SettingsError
+
+    try:
+        return misspelled_settings(settings)
+    except SettingsError as error:
+        return [str(error)]
 
 
 def _refused(wrong: Sequence[SettingsError]) -> Finding:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from commands.doctor.finding import Finding, fault, ok, warn
 from commands.spans import counted
+from commands.type_names import misspelled_handlers
 from eventlog.clock import now_ms
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ async def handlers(about: Deployment) -> Finding:
         )
     dead = sum(one.dead for one in registered)
     what = f"{len(registered)} served"
+    if doubts := misspelled_handlers(about.settings, (one.name for one in registered)):
+        return warn(f"{what}; {'; '.join(doubts)}", "correct the name in the setting")
     if paused:
         return warn(
             f"{what}; paused: {_some(sorted(paused))}", "`handlers resume NAME` when the reason is gone"

@@ -126,7 +126,7 @@ async def unknown_handler(log: EventLog, name: str) -> UnknownName:
     """Return the error that lists the registered handlers."""
     known = await handler_names(log)
     return UnknownName(
-        f"no handler {name!r} is registered in this log; there are: {', '.join(known) or 'none'}"
+        f"no handler {name!r} is registered in this log; there are: {', '.join(known) or 'none'}", name, known
     )
 
 

@@ -1,4 +1,4 @@
-"""Tells a chat or an alarm system what happens to this service: one JSON POST with a line for each chosen event.
+"""Sends what happens to this service to a chat or an alarm system: one JSON POST with a line for each chosen event.
 
 It is off until `RECEIVER_NOTIFY_URL` or `RECEIVER_NOTIFY_URL_FILE` names a target. Events that come together go into
 one message, and there is a pause between two messages of a worker process.
@@ -9,20 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic import Field, field_validator
 
-from handlers import Context, Event, GiveUp, Raw, Retry, Unavailable, handler, other
-from handlers.builtin import notify_texts, secret_text
+from ampeco.nearest import did_you_mean
+from handlers import Context, Event, Raw, Retry, handler, other
+from handlers.builtin import notify_texts
 from handlers.builtin.grouping import Messages, TooSoon
 from handlers.builtin.notify_texts import DEFAULT_TEMPLATES, line_of
-from handlers.builtin.webhook_sender import Away, Refused, WebhookSender, fault_of, opened
+from handlers.builtin.webhook_sender import WebhookSender
+from handlers.builtin.webhook_target import Listed, TargetSettings, as_outcomes
 from handlers.internal import PAYLOADS
 
-_URL = "RECEIVER_NOTIFY_URL"
 TARGET = "notify-target"  # its name while it is away
 GATHER_S = 1.0
 MOST = 50  # events in a message
@@ -32,14 +30,10 @@ QUIET = frozenset({"receiver.started"})
 """Events that are not chosen by default."""
 
 
-class NotifySettings(BaseSettings, env_prefix="RECEIVER_NOTIFY_", env_ignore_empty=True):
+class NotifySettings(TargetSettings, env_prefix="RECEIVER_NOTIFY_"):
     """Where to send which events."""
 
-    url: SecretStr | None = Field(default=None, description="where to POST; a secret")
-    url_file: Path | None = Field(
-        default=None, description="file with that URL instead; read for each message"
-    )
-    events: Annotated[tuple[str, ...], NoDecode] = Field(
+    events: Listed = Field(
         default=tuple(sorted(PAYLOADS.keys() - QUIET)),
         description="the internal events to send, comma separated",
     )
@@ -53,12 +47,6 @@ class NotifySettings(BaseSettings, env_prefix="RECEIVER_NOTIFY_", env_ignore_emp
     every_s: float = Field(
         default=30.0, ge=1.0, le=3_600.0, description="seconds between two messages of a process"
     )
-    plain_http: bool = Field(default=False, validation_alias="AWR_ALLOW_PLAIN_HTTP")
-
-    @field_validator("events", mode="before")
-    @classmethod
-    def _listed(cls, value: object) -> object:
-        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
     @field_validator("events")
     @classmethod
@@ -66,7 +54,8 @@ class NotifySettings(BaseSettings, env_prefix="RECEIVER_NOTIFY_", env_ignore_emp
         unknown = sorted(set(events) - PAYLOADS.keys())
         if unknown or not events:
             named = f"has {unknown[0]!r}" if unknown else "is empty"
-            raise ValueError(f"{named}; the internal events are: {', '.join(sorted(PAYLOADS))}")
+            meant = did_you_mean(unknown[0], PAYLOADS) if unknown else ""
+            raise ValueError(f"{named}; the internal events are: {', '.join(sorted(PAYLOADS))}{meant}")
         return events
 
     @field_validator("templates")
@@ -76,29 +65,6 @@ class NotifySettings(BaseSettings, env_prefix="RECEIVER_NOTIFY_", env_ignore_emp
             if fault := notify_texts.fault_of(name, template):
                 raise ValueError(fault)
         return templates
-
-    @model_validator(mode="after")
-    def _one_target(self) -> NotifySettings:
-        fault = secret_text.fault_of(_URL, self.url, self.url_file)
-        if fault is None and self.url is not None:
-            fault = fault_of(self.url.get_secret_value(), plain_http=self.plain_http)
-            fault = fault and f"{_URL} {fault}"
-        if fault is not None:
-            raise ValueError(fault)
-        return self
-
-    @property
-    def is_on(self) -> bool:
-        """Whether there is a target."""
-        return self.url is not None or self.url_file is not None
-
-    def target(self) -> str:
-        """Return the URL as it is now.
-
-        Raises:
-            Away: its file cannot be read.
-        """
-        return secret_text.read(_URL, self.url, self.url_file)
 
 
 class Outbox:
@@ -127,13 +93,10 @@ class Outbox:
             GiveUp: the target refuses it.
         """
         try:
-            await self._messages.add(line)
+            with as_outcomes(TARGET):
+                await self._messages.add(line)
         except TooSoon as wait:
             raise Retry("it goes into the next message", after_s=wait.after_s, counts=False) from None
-        except Away as error:
-            raise Unavailable(TARGET, retry_after_s=error.after_s) from error
-        except Refused as error:
-            raise GiveUp(error.reason) from None
 
     async def _post(self, lines: Sequence[str]) -> None:
         named = [f"[{self._settings.name}]"] if self._settings.name else []
@@ -144,7 +107,7 @@ class Outbox:
 @asynccontextmanager
 async def outbox(settings: NotifySettings) -> AsyncIterator[Outbox]:
     """What a worker process needs to send messages."""
-    async with opened(WebhookSender(settings.target, plain_http=settings.plain_http)) as sender:
+    async with settings.sender() as sender:
         yield Outbox(settings, sender)
 
 

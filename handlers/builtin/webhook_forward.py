@@ -12,26 +12,23 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic import Field, SecretStr, model_validator
 
 from ampeco.encodings import plain
-from handlers import Context, Event, GiveUp, Raw, Unavailable, handler, other
+from handlers import Context, Event, Raw, handler, other
 from handlers.builtin import secret_text
 from handlers.builtin.standard_webhooks import headers_of, keys_of
-from handlers.builtin.webhook_sender import Away, Refused, WebhookSender, fault_of, opened
+from handlers.builtin.webhook_sender import Away, WebhookSender
+from handlers.builtin.webhook_target import Listed, TargetSettings, as_outcomes
 
 TARGET = "webhook-forward-target"  # its name while it is away
-_URL, _SECRET = "RECEIVER_FORWARD_URL", "RECEIVER_FORWARD_SECRET"
+_SECRET = "RECEIVER_FORWARD_SECRET"  # noqa: S105 - its name
 
 
-class ForwardSettings(BaseSettings, env_prefix="RECEIVER_FORWARD_", env_ignore_empty=True):
+class ForwardSettings(TargetSettings, env_prefix="RECEIVER_FORWARD_"):
     """Where to send which events, and how to sign them."""
 
-    url: SecretStr | None = Field(default=None, description="where to POST; a secret")
-    url_file: Path | None = Field(default=None, description="file with that URL instead; read for each event")
     secret: SecretStr | None = Field(
         default=None,
         description="`whsec_` and 24 to 64 bytes in base64; several, separated by commas, while it changes",
@@ -39,24 +36,13 @@ class ForwardSettings(BaseSettings, env_prefix="RECEIVER_FORWARD_", env_ignore_e
     secret_file: Path | None = Field(
         default=None, description="file with the secret instead; read for each event"
     )
-    events: Annotated[tuple[str, ...], NoDecode] = Field(
+    events: Listed = Field(
         default=(), description="the types to send, comma separated; `*` for all but internal ones"
     )
-    plain_http: bool = Field(default=False, validation_alias="AWR_ALLOW_PLAIN_HTTP")
-
-    @field_validator("events", mode="before")
-    @classmethod
-    def _listed(cls, value: object) -> object:
-        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _complete(self) -> ForwardSettings:
-        fault = secret_text.fault_of(_URL, self.url, self.url_file) or secret_text.fault_of(
-            _SECRET, self.secret, self.secret_file
-        )
-        if fault is None and self.url is not None:
-            fault = fault_of(self.url.get_secret_value(), plain_http=self.plain_http)
-            fault = fault and f"{_URL} {fault}"
+        fault = secret_text.fault_of(_SECRET, self.secret, self.secret_file)
         if fault is None and self.is_on and self.secret is None and self.secret_file is None:
             fault = f"{_SECRET} is missing: what is sent must be signed"
         if fault is None and self.is_on and not self.events:
@@ -64,17 +50,11 @@ class ForwardSettings(BaseSettings, env_prefix="RECEIVER_FORWARD_", env_ignore_e
         if fault is not None:
             raise ValueError(fault)
         if self.secret is not None:
-            keys_of(self.secret.get_secret_value())
+            try:
+                keys_of(self.secret.get_secret_value())
+            except ValueError as error:
+                raise ValueError(f"{_SECRET}: {error}") from None
         return self
-
-    @property
-    def is_on(self) -> bool:
-        """Whether there is a target."""
-        return self.url is not None or self.url_file is not None
-
-    def target(self) -> str:
-        """Return the URL as it is now; raises `Away` when its file cannot be read."""
-        return secret_text.read(_URL, self.url, self.url_file)
 
     def keys(self) -> tuple[bytes, ...]:
         """Return the signing keys as they are now; raises `Away` when their file cannot be read or used."""
@@ -102,13 +82,9 @@ class Forwarder:
             GiveUp: the target refuses the event.
         """
         body = body_of(event)
-        try:
+        with as_outcomes(TARGET):
             headers = headers_of(event.id, int(self._now_s()), body, self._settings.keys())
             await self._sender.post(body, headers)
-        except Away as error:
-            raise Unavailable(TARGET, retry_after_s=error.after_s) from error
-        except Refused as error:
-            raise GiveUp(error.reason) from None
 
 
 def body_of(event: Event[Raw]) -> bytes:
@@ -134,7 +110,7 @@ def _json_of(event: Event[Raw]) -> bytes:
 @asynccontextmanager
 async def forwarder(settings: ForwardSettings) -> AsyncIterator[Forwarder]:
     """What a worker process needs to send events."""
-    async with opened(WebhookSender(settings.target, plain_http=settings.plain_http)) as sender:
+    async with settings.sender() as sender:
         yield Forwarder(settings, sender)
 
 

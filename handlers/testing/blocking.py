@@ -15,7 +15,7 @@ def blocking_calls(file: str) -> Iterator[list[str]]:
     Each raises `BlockingError` where it is made. The list also has those whose error a handler caught.
 
     Args:
-        file: of the handler; a call is told by the line of this file that led to it.
+        file: of the handler; a call is named by the line of this file that led to it.
 
     Raises:
         ModuleNotFoundError: `blockbuster` is not installed.

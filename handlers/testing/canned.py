@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +24,7 @@ from ampeco.errors import (
     Unreachable,
     error_class,
 )
+from ampeco.nearest import did_you_mean
 from ampeco.operations import OPERATIONS, check_address
 
 _STATUSES: Mapping[type[ApiError], int] = {
@@ -118,6 +118,4 @@ def _check(operation: str) -> None:
     if " " in operation:
         check_address(operation)
         return
-    near = difflib.get_close_matches(operation, OPERATIONS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise LookupError(f"AMPECO has no operation {operation!r}{hint}")
+    raise LookupError(f"AMPECO has no operation {operation!r}{did_you_mean(operation, OPERATIONS)}")

@@ -32,10 +32,11 @@ def conformance(
         state: makes, for each delivery, what their `lifespan` would yield; the lifespan is entered unless given.
         ampeco: makes the pretend tenant; one in which every object exists unless given.
         effects: says of a state what it has done so far, as a value to compare: letters sent, rows written.
-        events: further events, for types without a sample.
+        events: further events, for types without a sample, and of the kind that the handler acts on.
     """
     import pytest
 
+    more = tuple(events)  # each handler sees all of them, also those of a generator
     cases = [
         Case(
             each,
@@ -43,7 +44,7 @@ def conformance(
             state=state,
             ampeco=ampeco or (lambda: FakeAmpeco(unknown="example")),
             effects=effects,
-            events=tuple(event for event in events if each.model_of(event.type) is not None),
+            events=tuple(event for event in more if each.model_of(event.type) is not None),
         )
         for each in _handlers(tested)
     ]

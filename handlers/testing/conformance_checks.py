@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ampeco.notifications import Payload
 from ampeco.operations import operation_named
 from handlers.declaration import EVERYTHING, Handler
 from handlers.event import Event
@@ -136,9 +137,10 @@ async def does_it_once(case: Case) -> None:
                 continue
             before = _effects(case, delivering)
             again = await delivering.deliver(event, memory)
+            after = _effects(case, delivering)  # before the lifespan ends, and its state with it
         repeated = [call for call in again.calls if not _may_repeat(call.operation)]
         odd += [f"{event.type}: {call.operation} {call.path} was called again" for call in repeated]
-        if before != (after := _effects(case, delivering)):
+        if before != after:
             odd.append(f"{event.type}: its effects were {before!r}, and after the second time {after!r}")
     _refuse(case, odd)
 
@@ -211,8 +213,10 @@ async def _once(case: Case, event: Event[Any]) -> Outcome:
 
 
 def _changed(case: Case, event: Event[Any], raw: bytes) -> Event[Any]:
-    model = case.handler.model_of(event.type)
-    return event_from(raw, type=event.type, model=model if event.type not in known_types() else None)  # type: ignore[arg-type]
+    """Return the event with another body. A type without a sample has the model of the handler, if that is one."""
+    own = None if event.type in known_types() else case.handler.model_of(event.type)
+    model = own if own is not None and issubclass(own, Payload) else None
+    return event_from(raw, type=event.type, model=model)
 
 
 def _effects(case: Case, delivering: Delivering) -> Any:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from eventlog.record import NO_TIME, StoredEvent, encoding_mark
+from eventlog.record import NO_TIME, RECONSTRUCTED, StoredEvent, encoding_mark
 from handlers.declaration import Handler
 from handlers.discovery import Found
 from handlers.event import Event
@@ -84,12 +84,17 @@ async def deliver_until_settled(
         memory.clock.move(outcome.after_s or 0.0)
 
 
+def marks_of(event: Event[Any]) -> tuple[str, ...]:
+    """Return the marks with which the endpoint appends an event: how it was made, and how its body is encoded."""
+    made = [RECONSTRUCTED] if event.reconstructed else []
+    return (*made, *([encoding_mark(event.encoding)] if event.encoding else []))
+
+
 def stored_event(event: Event[Any]) -> StoredEvent:
     """Return an event as it lies in the log."""
     lane, _, stream_id = event.id.partition("-")
     at = event.occurred_at
-    marks = ["maybe_repeat"] if event.maybe_repeat else []
-    marks += [encoding_mark(event.encoding)] if event.encoding else []
+    marks = (*(["maybe_repeat"] if event.maybe_repeat else []), *marks_of(event))
     return StoredEvent(
         int(lane),
         stream_id,
@@ -97,7 +102,7 @@ def stored_event(event: Event[Any]) -> StoredEvent:
         event.key,
         event.raw,
         round(event.received_at.timestamp() * 1000),
-        marks=tuple(marks),
+        marks=marks,
         occurred_at_us=NO_TIME if at is None else round((at - _EPOCH).total_seconds() * 1_000_000),
     )
 

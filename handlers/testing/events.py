@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from ampeco.contract.variants import variants
 from ampeco.entity_keys import DEFAULT_RULES, occurred_at
 from ampeco.literals import NotificationName
 from ampeco.models.reading import read_payload
+from ampeco.nearest import did_you_mean
 from ampeco.notifications import KNOWN_TYPES, MODELS, UNCONFIRMED_TYPES, Payload, read, spellings
 from handlers.event import Event, Raw
 from handlers.internal import PAYLOADS
@@ -142,11 +142,8 @@ def _type_of(of: Any) -> tuple[str, type[Payload] | None]:
             return of, model
         if isinstance(of, Other):
             return str(of), None
-        near = difflib.get_close_matches(
-            of, {**KNOWN_TYPES, **UNCONFIRMED_TYPES, **PAYLOADS}, n=1, cutoff=0.5
-        )
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise LookupError(f"there is no sample of {of!r}: {hint}a newer type is written as other({of!r})")
+        hint = did_you_mean(of, {**KNOWN_TYPES, **UNCONFIRMED_TYPES, **PAYLOADS})
+        raise LookupError(f"there is no sample of {of!r}; a newer type is written as other({of!r}){hint}")
     names: tuple[str, ...] = of.notification_types
     if not names:
         raise LookupError(f"{of.__name__} names no notification types")

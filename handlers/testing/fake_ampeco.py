@@ -15,7 +15,7 @@ import httpx2
 from pydantic.alias_generators import to_camel
 
 from ampeco.client import AsyncClient, Client
-from ampeco.errors import ApiError, NoAnswer, NotSent
+from ampeco.errors import ApiError, NoAnswer, NotSent, Unreachable
 from ampeco.operations import OPERATIONS, VERSIONS, Operation, is_declared, operation_at
 from ampeco.simulator.api.call import Call
 from ampeco.simulator.api.operation_answers import OperationAnswers
@@ -127,8 +127,8 @@ class FakeAmpeco:
         """Let an operation fail.
 
         Args:
-            error: a status, or a class of `ampeco.errors`: `NotSent` (no connection), `NoAnswer` (sent, and no
-                answer came), `RateLimited`, ...
+            error: a status, or a class of `ampeco.errors`: `NotSent` (no connection), `NoAnswer` or `Unreachable`
+                (sent, and no answer came), `RateLimited`, ...
             times: how often; always unless given. A client repeats some calls by itself.
         """
         headers = {} if retry_after_s is None else {"Retry-After": str(round(retry_after_s))}
@@ -192,7 +192,7 @@ class FakeAmpeco:
         if canned.error is NotSent:
             self.calls.append(Called(name, path, body, None, NotSent.reason))
             raise httpx2.ConnectError("the fake was asked not to connect")
-        if canned.error is NoAnswer:
+        if isinstance(canned.error, type) and issubclass(canned.error, Unreachable):
             self.calls.append(Called(name, path, body, None, NoAnswer.reason))
             raise httpx2.ReadTimeout("the fake was asked not to answer")
         self.calls.append(Called(name, path, body, canned.status, canned.outcome))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
@@ -11,6 +10,7 @@ from typing import Any, get_args
 from pydantic.alias_generators import to_camel
 
 from ampeco.models.payload import VendorObject
+from ampeco.nearest import did_you_mean
 
 
 class _Absent:
@@ -72,8 +72,7 @@ def _wire_name(body: Mapping[str, Any], model: Model, name: str, place: str) -> 
             return wire, _inner(field.annotation)
     if name in body or to_camel(name) in body:
         return (name if name in body else to_camel(name)), None
-    near = difflib.get_close_matches(name, model.model_fields, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, model.model_fields)
     raise TypeError(
         f"{model.__name__} has no field {place + name!r}{hint} (a newer field goes into extra={{...}})"
     )

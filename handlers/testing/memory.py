@@ -11,8 +11,7 @@ from handlers.declaration import Handler
 from handlers.event import Event
 from handlers.testing.clock import Clock
 from handlers.testing.ledger import MemoryLedger
-
-_HOLD_MARGIN_S = 5.0  # as the worker's runner has it
+from workers.drain.runner import HOLD_MARGIN_S
 
 
 @dataclass
@@ -61,7 +60,7 @@ class Memory:
         return MemoryLedger(
             self._records.setdefault(handler.name, {}),
             holder=f"attempt-{next(self._holders)}",
-            hold_s=handler.timeout_s + _HOLD_MARGIN_S,
+            hold_s=handler.timeout_s + HOLD_MARGIN_S,
             now_ms=self.clock.now_ms,
         )
 

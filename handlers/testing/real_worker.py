@@ -22,7 +22,7 @@ from eventlog.record import written_mark
 from eventlog.registry import Declaration
 from handlers.declaration import Handler
 from handlers.event import Event
-from handlers.testing.delivery import NOT_GIVEN, ready
+from handlers.testing.delivery import NOT_GIVEN, marks_of, ready
 from handlers.testing.fake_ampeco import FakeAmpeco
 from handlers.testing.outcome import Outcome
 from workers.delivery.attempt import Runtime
@@ -36,7 +36,15 @@ R = TypeVar("R")
 _LANES = 4
 _CHECK_S = 0.01
 _VERSION = "test"
-_ENDS = {"done": "done", "skipped": "skipped", "filtered": "skipped", "not-wanted": "skipped", "dead": "dead"}
+_ENDS = {
+    "done": "done",
+    "skipped": "skipped",
+    "filtered": "skipped",
+    "not-wanted": "skipped",
+    "superseded": "skipped",
+    "dead": "dead",
+}
+"""State of a settled event -> kind of its outcome."""
 
 
 class RealWorker:
@@ -55,8 +63,7 @@ class RealWorker:
         self._exits = contextlib.AsyncExitStack()
         self._log = self._call(self._open())
         self._runtimes: dict[str, Runtime] = {}
-        self._dispatcher: Dispatcher | None = None
-        self._working: asyncio.Task[None] | None = None
+        self._working: dict[Dispatcher, asyncio.Task[None]] = {}
 
     def start(
         self,
@@ -114,14 +121,16 @@ class RealWorker:
             isolation=None,
         )
         await self._log.declare([declaration])
-        self._dispatcher = dispatcher = Dispatcher(self._log, handler.queue, self._runtimes)
-        self._working = asyncio.create_task(_work(dispatcher))
+        for queue in sorted({each.handler.queue for each in self._runtimes.values()}):
+            served = {name: each for name, each in self._runtimes.items() if each.handler.queue == queue}
+            dispatcher = Dispatcher(self._log, queue, served)
+            self._working[dispatcher] = asyncio.create_task(_work(dispatcher))
 
     async def _stop(self) -> None:
-        if self._dispatcher is not None and self._working is not None:
-            await self._dispatcher.stop()
-            await self._working
-            self._dispatcher = self._working = None
+        for dispatcher, working in self._working.items():
+            await dispatcher.stop()
+            await working
+        self._working.clear()
 
     async def _append(self, events: tuple[Event[Any], ...]) -> list[str]:
         elements = [
@@ -132,7 +141,7 @@ class RealWorker:
                 round(event.received_at.timestamp() * 1000),
                 "",
                 "drop" if event.occurred_at is not None else "mark",
-                written_mark("", event.occurred_at),
+                written_mark(",".join(marks_of(event)), event.occurred_at),
             )
             for event in events
         ]

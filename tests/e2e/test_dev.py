@@ -86,6 +86,8 @@ def test_a_file_is_sent_as_an_event_and_again_at_a_key_and_errors_are_shown_with
         body.write_text(BODY.replace("4711", "12"))
         dev.says(r"a file has changed")
         dev.says(r"\(LookupError: no charge point 12 here\)")
+        body.write_text(BODY.replace("Notification", "Notifcation"))
+        dev.says(r"unknown type 'HardwareStatusNotifcation'; did you mean 'HardwareStatusNotification'\?")
         dev.ask_to_end(signal.SIGINT)
         assert dev.ends() == 0
         dev.leaves_nothing()

@@ -140,6 +140,11 @@ def test_what_cannot_be_asked_is_refused(cli: Cli, tenant: Box, monkeypatch: pyt
     assert (code, "AWR_API_TOKEN" in err) == (2, True)
 
 
+def test_a_misspelled_type_of_a_resend_is_shown_in_its_plan(cli: Cli, tenant: Box) -> None:
+    _, out, _ = cli("gaps", "resend", *WINDOW, "--type", f"{SESSION}s")
+    assert f"  {SESSION}s; did you mean '{SESSION}'?" in out
+
+
 def test_without_a_known_address_or_subscription_it_says_what_is_missing(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

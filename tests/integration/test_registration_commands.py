@@ -258,6 +258,13 @@ def test_looking_ties_a_log_to_nothing(world: World) -> None:
     assert world.log(tied) is False
 
 
+def test_a_plan_says_which_type_a_misspelled_one_may_mean(world: World) -> None:
+    world.wants("SessionUpdateNotifcation", "partner.created")
+    _, out, _ = world.cli("registration", "plan")
+    assert "SessionUpdateNotifcation (invoices); did you mean 'SessionUpdateNotification'?" in out
+    assert "partner.created (invoices)\n" in out
+
+
 def test_a_type_that_ampeco_refuses_is_left_out(world: World) -> None:
     world.wants(A, "not.a.type.of.ampeco")
     code, _, err = world.cli("registration", "apply", "--yes")

@@ -53,6 +53,7 @@ def test_its_own_tests_pass_where_it_is_installed(environment: Installed, tmp_pa
 
 def test_its_handlers_are_found_by_the_entry_point(environment: Installed, tmp_path: Path) -> None:
     done = environment.run("ampeco-receiver", "handlers", "check", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
     rows = {row["name"]: row for row in json.loads(done.stdout)["handlers"]}
     assert {"acme.billing", "acme.fault-reset", "acme.overstay", "acme.session-register"} < rows.keys()
     assert {rows[name]["source"] for name in rows if name.startswith("acme.")} == {"acme-charging"}
@@ -207,7 +208,11 @@ MUTATIONS = {
     "the filter lets everything pass": ('status == "finished"', 'status != ""'),
     "no filter": ("lifespan=billing, where=is_finished", "lifespan=billing"),
     "the effect is not once-only": ('await ctx.once("bill", post, per="entity")', "await post()"),
+    "no conformance": ('await ctx.once("bill", post, per="entity")', "await post()"),
+    "nothing": ("", ""),
 }
+TESTED = {"no conformance": "tests/test_conformance.py", "nothing": "tests"}
+"""What is run, where it is not `tests/test_handlers.py`."""
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +228,16 @@ def of_mutants(tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess
         assert before in text
         file.write_text(text.replace(before, after))
         return subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/test_handlers.py"],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-x",
+                "-p",
+                "no:cacheprovider",
+                TESTED.get(wrong, "tests/test_handlers.py"),
+            ],
             cwd=copy,
             env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
             capture_output=True,
@@ -236,7 +250,15 @@ def of_mutants(tmp_path_factory: pytest.TempPathFactory) -> dict[str, subprocess
         return dict(zip(MUTATIONS, two.map(tested, MUTATIONS), strict=True))
 
 
-@pytest.mark.parametrize("wrong", MUTATIONS)
+def test_its_tests_pass_where_nothing_is_changed(
+    of_mutants: dict[str, subprocess.CompletedProcess[str]],
+) -> None:
+    """Else the tests below would pass for another reason."""
+    done = of_mutants["nothing"]
+    assert done.returncode == 0, done.stdout[-3_000:]
+
+
+@pytest.mark.parametrize("wrong", [name for name in MUTATIONS if name != "nothing"])
 def test_its_tests_fail_when_the_handler_is_wrong(
     wrong: str, of_mutants: dict[str, subprocess.CompletedProcess[str]]
 ) -> None:

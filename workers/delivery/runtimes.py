@@ -147,16 +147,16 @@ def _faults_reported(item: Found, *, strict: bool) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
-        fault = _fault_in(error)
+        fault = _fault_in(error, item)
         if strict:
             raise HandlerError(f"handler {item.handler.name!r}: {fault}") from error
         _log.error("handler.faulty", source=item.handler.name, error=fault)
 
 
-def _fault_in(error: BaseException) -> str:
+def _fault_in(error: BaseException, item: Found) -> str:
     """Say what is wrong, without values: the settings that are missing, or the class of the error and its line."""
     if isinstance(error, ValidationError):
-        return missing_settings(error)
+        return missing_settings(error, item.handler.settings)
     if isinstance(error, LifespanHangs):
         return str(error)
     name, *lines = where(error).splitlines()

@@ -35,7 +35,7 @@ MAX_CRASHES = 3
 MOST_TRIALS = 20  # of events that call nothing, after which the handler goes on
 LOOP_DEPTH = 5
 
-_HOLD_MARGIN_S = 5.0  # on top of an attempt's time, until it has surely said how its steps ended
+HOLD_MARGIN_S = 5.0  # on top of an attempt's time, until it has surely said how its steps ended
 _SLOT_S = 0.005  # how long one lane keeps a slot for which another one waits
 _ABANDON_S = 3.0  # for attempts that were cancelled to come to an end, while the lease still lives
 
@@ -136,7 +136,7 @@ class Runner:
         self._wake = wake
         self._log = log
         self._loop = asyncio.get_running_loop()
-        self._ledger = StepLedger(lease.log, lease, hold_s=runtime.handler.timeout_s + _HOLD_MARGIN_S)
+        self._ledger = StepLedger(lease.log, lease, hold_s=runtime.handler.timeout_s + HOLD_MARGIN_S)
         self._tasks: set[asyncio.Task[None]] = set()
         self._suspect_task: asyncio.Task[None] | None = None
         self._marked = asyncio.Event()

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from ampeco.nearest import did_you_mean
 from ampeco.simulator.model import Refused
 
 _FOLDER = Path(__file__).with_name("scenarios")
@@ -38,7 +39,9 @@ def load(name: str) -> dict[str, Any]:
         ScenarioError: there is none of this name.
     """
     if name not in names():
-        raise ScenarioError(name, f"is no scenario; there are {', '.join(names())}")
+        raise ScenarioError(
+            name, f"is no scenario; there are {', '.join(names())}{did_you_mean(name, names())}"
+        )
     return load_file(_FOLDER / f"{name}.toml")
 
 

@@ -106,5 +106,5 @@ def test_a_plugins_settings_are_told_without_their_values(tmp_path: Path, monkey
     text = "from pydantic_settings import BaseSettings\nclass S(BaseSettings, env_prefix='ACME_'):\n    port: int\n"
     text += "S()\n"
     (fault,) = discover(load=[plugin(tmp_path, "s.py", text)]).faults
-    assert "port" in fault.message
+    assert "ACME_PORT" in fault.message
     assert "hunter2" not in fault.message

@@ -16,8 +16,9 @@ import structlog
 from ampeco.client import AsyncClient
 from ampeco.errors import NoAnswer, RateLimited, ServerFault
 from ampeco.repeating import RetryPolicy
+from eventlog import gap_records
 from handlers import Context, Event, Retry, Skip
-from handlers.builtin.resend_failed import GIVE_UP_AFTER_S, INTERVAL, Clock, resend_failed
+from handlers.builtin.resend_failed import GIVE_UP_AFTER_S, INTERVAL, NEVER_SENT, Clock, resend_failed
 from handlers.internal import GapClosed
 
 HOOK = "https://us.example/webhooks/ampeco"
@@ -281,3 +282,8 @@ def test_without_a_registration_or_types_nothing_is_asked(world: World) -> None:
     with pytest.raises(Retry):
         world.handle(TEN)
     assert world.requests == []
+
+
+def test_the_log_and_the_handler_agree_on_gaps_without_a_failed_delivery():
+    """The handler cannot import the log."""
+    assert NEVER_SENT == gap_records.NEVER_SENT

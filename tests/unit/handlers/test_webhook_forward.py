@@ -107,7 +107,7 @@ def test_the_own_time_is_the_timestamp():
         ({"secret": None}, "RECEIVER_FORWARD_SECRET is missing"),
         ({"events": ""}, "RECEIVER_FORWARD_EVENTS is missing"),
         ({"url": "http://team.example/secret-part"}, "https"),
-        ({"secret": "whsec_c2VjcmV0"}, "6 bytes"),
+        ({"secret": "whsec_c2VjcmV0"}, "RECEIVER_FORWARD_SECRET: secret 1 has 6 bytes"),
         ({"url_file": "/x"}, "RECEIVER_FORWARD_URL or RECEIVER_FORWARD_URL_FILE"),
         ({"secret_file": "/x"}, "RECEIVER_FORWARD_SECRET or"),
     ],

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from pydantic import Field
@@ -193,3 +196,56 @@ async def started(event: Event[SessionStartStop], ctx: Context) -> None:
 
 
 TestModules = conformance("handlers.builtin.demo_reset_faulted", "handlers.builtin.demo_journal", started)
+
+
+def test_a_raw_handler_of_a_type_without_a_sample_can_be_tested():
+    @handler("t.raw-newer", on=[other("ticket.opened")])
+    async def raw(event: Event[Raw], ctx: Context) -> None:
+        assert isinstance(event.payload, Raw)
+
+    event = event_of(other("ticket.opened"), ticket={"id": 1})
+    for name in ("takes_every_sample", "takes_unknown_fields", "takes_odd_fields"):
+        assert failing(raw, name, events=[event]) is None
+
+
+def test_events_of_a_generator_reach_every_handler():
+    ran: list[str] = []
+
+    def counting(name: str):
+        @handler(name, on=[other("ticket.opened")])
+        async def counted(event: Event[Raw], ctx: Context) -> None:
+            ran.append(name)
+
+        return counted
+
+    some = (event_of(other("ticket.opened")) for _ in range(1))
+    suite = conformance(counting("t.first"), counting("t.second"), events=some)
+    (mark,) = suite.pytestmark
+    for parameter in mark.args[1]:
+        suite().test_takes_every_sample(*parameter.values)
+    assert ran == ["t.first", "t.second"]
+
+
+def test_effects_are_read_while_the_lifespan_lasts():
+    class Register:
+        def __init__(self) -> None:
+            self.rows: list[str] = []
+            self.is_open = True
+
+        def count(self) -> int:
+            assert self.is_open
+            return len(self.rows)
+
+    @asynccontextmanager
+    async def register() -> AsyncIterator[Register]:
+        made = Register()
+        yield made
+        made.is_open = False
+
+    @handler("t.register", lifespan=register, dry_run=True)
+    async def registered(event: Event[SessionUpdate], ctx: Context[None, Any]) -> None:
+        if not ctx.dry_run:
+            await ctx.once("row", lambda: ctx.state.rows.append(event.id))
+
+    for name in ("does_it_once", "is_dry"):
+        assert failing(registered, name, effects=lambda state: state.count()) is None

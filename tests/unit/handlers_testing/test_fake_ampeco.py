@@ -16,6 +16,7 @@ from ampeco.errors import (
     RateLimited,
     RequestRefused,
     ServerFault,
+    Unreachable,
 )
 from handlers import Context, SyncContext
 from handlers.testing import FakeAmpeco, UndeclaredCall
@@ -102,6 +103,14 @@ def test_a_newer_operation_is_answered_by_its_path(fake_ampeco):
     path = "/public-api/actions/session/v9.0/7/wash"
     fake_ampeco.answer(f"POST {path}", {"washed": True})
     assert fake_ampeco.sync_client().call("POST", path) == {"washed": True}
+
+
+@pytest.mark.parametrize("error", [Unreachable, NoAnswer, NotSent])
+def test_no_answer_is_an_error_of_the_class_that_was_asked_for(fake_ampeco, error):
+    fake_ampeco.fail("charge-point.reset", error)
+    with pytest.raises(error):
+        fake_ampeco.sync_client().actions.charge_point.reset(12, "soft")
+    assert {call.status for call in fake_ampeco.calls} == {None}
 
 
 def test_a_misspelled_operation_or_error_is_told(fake_ampeco):

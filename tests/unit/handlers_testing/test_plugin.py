@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import gzip
 import os
 import subprocess
 import sys
@@ -119,6 +121,51 @@ def test_a_real_worker_settles_events_in_order(real_worker: RealWorker):
     assert real_worker.outcome(first, real).kind == "done"
     assert real_worker.outcome(second, real).kind == "done"
     assert seen == ["faulted", "faulted", "available"]
+
+
+def test_a_real_worker_serves_the_queue_of_each_of_its_handlers(real_worker: RealWorker):
+    @handler("t.usual")
+    async def usual(event: Event[HardwareStatus], ctx: Context) -> None: ...
+
+    @handler("t.bulk", queue="bulk")
+    async def bulk(event: Event[HardwareStatus], ctx: Context) -> None: ...
+
+    real_worker.start(usual)
+    real_worker.start(bulk)
+    (sent,) = real_worker.send(event_of(HardwareStatus))
+    assert {real_worker.outcome(sent, each).kind for each in (usual, bulk)} == {"done"}
+
+
+def test_a_real_worker_settles_what_a_newer_event_replaces(real_worker: RealWorker):
+    @handler("t.latest", order="latest")
+    async def latest(event: Event[HardwareStatus], ctx: Context) -> None:
+        if event.payload.hardware_status == "faulted":
+            raise Retry("later", after_s=1)
+
+    real_worker.start(latest)
+    (older,) = real_worker.send(event_of(HardwareStatus, charge_point_id=1, hardware_status="faulted"))
+    (newer,) = real_worker.send(event_of(HardwareStatus, charge_point_id=1, hardware_status="available"))
+    outcome = real_worker.outcome(older, latest)
+    assert (outcome.kind, outcome.reason) == ("skipped", "superseded")
+    assert real_worker.outcome(newer, latest).kind == "done"
+
+
+MARKED = {"raw": gzip.compress(event_of(HardwareStatus).raw), "encoding": "gzip", "reconstructed": True}
+
+
+def test_marks_of_an_event_reach_the_handler(real_worker: RealWorker):
+    seen: list[tuple[bool, str, str]] = []
+
+    @handler("t.marks")
+    async def marks(event: Event[HardwareStatus], ctx: Context) -> None:
+        seen.append((event.reconstructed, event.encoding, event.payload.charge_point_id))
+
+    event = dataclasses.replace(event_of(HardwareStatus), **MARKED)
+    assert asyncio.run(deliver(marks, event)).kind == "done"
+    real_worker.start(marks)
+    (sent,) = real_worker.send(event)
+    assert real_worker.outcome(sent, marks).kind == "done"
+    assert seen == [(True, "gzip", event.payload.charge_point_id)] * 2
 
 
 def test_a_real_worker_tells_skips_and_deaths(real_worker: RealWorker):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,19 +12,57 @@ from acme_charging.register import SessionRegister
 from acme_charging.settings import AcmeSettings
 from billing_system import BillingSystem
 
-from handlers.testing import conformance
+from ampeco.notifications import HardwareStatus, SessionUpdate
+from handlers.testing import FakeAmpeco, Memory, conformance, deliver, event_of
 
 _SETTINGS = AcmeSettings(database=Path(tempfile.mkdtemp()) / "acme.sqlite")
 _SYSTEM = BillingSystem()
+_STOPPED_AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+_FAULT = event_of(HardwareStatus, charge_point_id=12, hardware_status="faulted")
+_PAID = event_of(
+    SessionUpdate,
+    session={
+        "status": "finished",
+        "payment_status": "paid",
+        "stopped_at": _STOPPED_AT,
+        "user_id": 5001,
+        "evse_id": 121,
+    },
+)
+"""The samples of the types reach no effect: a session is active in them, and a charge point works."""
+
+
+def tenant() -> FakeAmpeco:
+    """A tenant in which there is something to do."""
+    made = FakeAmpeco(unknown="example")
+    made.seed("charge-points", 12, hardware_status="faulted")
+    made.seed("evses", 121, hardware_status="finishing")
+    made.seed("users", 5001, balance=100)
+    return made
+
 
 TestBilling = conformance(
-    bill, settings=_SETTINGS, state=_SYSTEM.client, effects=lambda _: len(_SYSTEM.bills)
+    bill, settings=_SETTINGS, state=_SYSTEM.client, effects=lambda _: len(_SYSTEM.bills), events=[_PAID]
 )
-TestFaultReset = conformance(fault_reset)
-TestOverstay = conformance(overstay, settings=_SETTINGS, state=lambda: lambda: datetime.now(UTC))
+TestFaultReset = conformance(fault_reset, ampeco=tenant, events=[_FAULT])
+TestOverstay = conformance(
+    overstay, settings=_SETTINGS, state=lambda: lambda: datetime.now(UTC), ampeco=tenant, events=[_PAID]
+)
 TestRegister = conformance(
     session_register,
     settings=_SETTINGS,
     state=lambda: SessionRegister(_SETTINGS.database),
     effects=lambda register: register.sessions(),
+    events=[_PAID],
 )
+
+
+def test_the_events_reach_what_the_handlers_do() -> None:
+    """Without this the suite above would prove nothing."""
+    faults = asyncio.run(deliver(fault_reset, _FAULT, ampeco=tenant()))
+    assert faults.operations == ["charge-point.reset"]
+    clock = Memory().clock
+    fees = asyncio.run(deliver(overstay, _PAID, ampeco=tenant(), settings=_SETTINGS, state=clock.now))
+    assert fees.operations == ["user.apply-custom-fee"]
+    bills = asyncio.run(deliver(bill, _PAID, settings=_SETTINGS, state=_SYSTEM.client()))
+    assert bills.steps == ("bill",)

@@ -1,0 +1,101 @@
+"""What a new declaration of a handler changes in a log that knows an older one.
+
+Each rule says what a change means for the handler's events and records. A rule is for one item of the declaration, so
+a new item needs a line in `_RULES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eventlog.registry import HandlerPosition
+
+_ALIKE = 0.75
+"""How alike the names of two handlers with the same types must be for one to be the other one renamed."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change.
+
+    Attributes:
+        loses: whether it loses records: the position or once-only steps. Such a change is a fault.
+    """
+
+    handler: str
+    says: str
+    loses: bool = False
+
+
+def _types(before: Collection[str], after: Collection[str]) -> str | None:
+    gone = sorted({*before} - {*after})
+    if not gone or "*" in after:
+        return None
+    return f"no longer wants {', '.join(gone)}: such events that still wait are settled as not wanted"
+
+
+def _order(before: str, after: str) -> str | None:
+    if before == after:
+        return None
+    what = {
+        "none": "events of one entity may run at the same time",
+        "latest": "of several events of a type and entity that wait, only the newest runs",
+        "entity": "an event that is retried holds back the later ones of its entity",
+    }.get(after, "")
+    return f"order= was {before!r} and is {after!r}: {what}"
+
+
+def _queue(before: str, after: str) -> str | None:
+    return (
+        None if before == after else f"queue= was {before!r}: its events wait until a worker serves {after!r}"
+    )
+
+
+_RULES: Mapping[str, Callable[[Any, Any], str | None]] = {"types": _types, "order": _order, "queue": _queue}
+"""Item of a declaration -> what a change of it means, from its values before and after; None for nothing."""
+
+_LOSING: frozenset[str] = frozenset()
+"""The items of which a change loses the once-only steps that are recorded."""
+
+
+def changes(
+    recorded: Sequence[HandlerPosition], declared: Sequence[Mapping[str, Any]], installed: Collection[str]
+) -> Iterator[Change]:
+    """Compare what was declared with what the log has.
+
+    Args:
+        recorded: the handlers of the log.
+        declared: the handlers that were checked, as `handlers check` describes them.
+        installed: the names of all handlers that were found.
+    """
+    before = {each.name: each for each in recorded}
+    for now in declared:
+        name = str(now["name"])
+        if name in before:
+            yield from _changed(before[name], now)
+        elif (
+            old := _renamed(name, now, [each for each in recorded if each.name not in installed])
+        ) is not None:
+            yield Change(
+                name,
+                f"is new to the log, and {old} of the log is not installed here: if it was renamed, it loses its "
+                f"position and its once-only steps; `handlers rename {old} {name}` keeps them",
+                loses=True,
+            )
+
+
+def _changed(before: HandlerPosition, now: Mapping[str, Any]) -> Iterator[Change]:
+    for item, rule in _RULES.items():
+        if said := rule(getattr(before, item), now[item]):
+            yield Change(before.name, said, item in _LOSING)
+
+
+def _renamed(name: str, now: Mapping[str, Any], gone: Sequence[HandlerPosition]) -> str | None:
+    """Return the handler of the log that this new one seems to have been: of the same types, with a similar name."""
+    from ampeco.nearest import nearest
+
+    same = [each.name for each in gone if {*each.types} == {*now["types"]}]
+    return nearest(name, same, alike=_ALIKE)
