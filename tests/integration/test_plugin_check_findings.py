@@ -106,7 +106,7 @@ def test_all_faults_of_all_handlers_of_all_plugins_are_shown(check: Check):
 
 def test_a_filter_that_ends_the_process_hides_no_other(check: Check):
     fatal = one("where=lambda event: __import__('os')._exit(5)", function="a")
-    code, lines, table = check(fatal=fatal, last=one("queue=''", function="c"))
+    code, lines, _ = check(fatal=fatal, last=one("queue=''", function="c"))
     assert code == 1
     assert [line.partition(": ")[0] for line in lines] == ["fatal.py", f"last.py:{LINES + 1}"]
     assert lines[0].endswith("the process ended with 5 while it was loaded")
