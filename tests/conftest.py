@@ -12,12 +12,19 @@ import pytest
 import structlog
 
 from eventlog.connection.embedded import EmbeddedServer
+from tests.programs import not_run
 from tests.servers import debian_server
 
 # RQ reads its prefix when it is imported, and tests enqueue in this process too.
 os.environ.setdefault("RQ_KEY_PREFIX", "awr:rq")
 
 LOG_SERVERS = ["valkey", *(["redis"] if shutil.which("redis-server") else [])]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what did not run, since a skipped test is easily overlooked."""
+    if line := not_run():
+        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
