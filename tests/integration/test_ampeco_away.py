@@ -13,7 +13,7 @@ import pytest
 from eventlog.log import EventLog
 from eventlog.outages import AMPECO, known_outages
 from handlers import Backoff, Context, Event, Handler, Raw, handler
-from tests.harness import declaration, event, eventually, opened, position
+from tests.harness import declaration, event, eventually, position
 from tests.outage import FAST, Ampeco, living
 
 Check = Callable[[EventLog], Awaitable[None]]
@@ -21,18 +21,6 @@ Check = Callable[[EventLog], Awaitable[None]]
 SESSIONS, PER_SESSION = 1_250, 4
 OUTAGE_S = 6.0
 SOON = Backoff(base_s=0.02, cap_s=9.0)
-
-
-@pytest.fixture
-def with_log(valkey, prefix) -> Callable[[Check], None]:
-    def run(check: Check) -> None:
-        async def opened_and_checked() -> None:
-            async with opened(valkey.url, prefix) as log:
-                await check(log)
-
-        asyncio.run(opened_and_checked())
-
-    return run
 
 
 class Seen:
