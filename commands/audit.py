@@ -63,5 +63,7 @@ def _cells(act: Act) -> tuple[object, ...]:
     plan = " ".join(
         f"{name}={value if isinstance(value, str) else json_text(value)}" for name, value in act.plan.items()
     )
-    count = act.count if act.done in (None, act.count) else f"{act.done} of {act.count or 'the rest'}"
+    count: object = act.done if act.count is None else act.count
+    if act.done is not None and act.count not in (None, act.done):
+        count = f"{act.done} of {act.count}"
     return act.id, rfc3339(act.at_ms), act.user, act.host, act.what, count, plan

@@ -21,9 +21,10 @@ from workers.drain.dispatcher import Dispatcher
 from workers.process.prober import asked, probe_forever
 
 FAST = Rules(first_s=0.1, longest_s=1.5, probe_s=3.0, catch_up_per_s=5_000.0)
-"""Shorter pauses: the first is 0.1 s instead of 2 s, the longest 1.5 s instead of 5 min.
+"""Shorter pauses: the first is 0.1 s instead of 2 s, 20 times as fast; the longest 1.5 s instead of 5 min, 200 times.
 
-With these, seven seconds have eight pauses. With the real ones that takes eight and a half minutes.
+So no factor holds for an outage. Measured: one of seven seconds has 6 or 7 probes, three of them after the longest
+pause. One of half an hour with the real pauses has 12.
 """
 
 
