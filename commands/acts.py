@@ -14,22 +14,32 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def acting(
-    log: EventLog, what: str, plan: Mapping[str, Any], count: int | None = None
-) -> AsyncIterator[None]:
-    """Carry out an act in this block. It is written down first, and not kept if the log refuses it.
+    log: EventLog,
+    what: str,
+    plan: Mapping[str, Any],
+    count: int | None = None,
+    *,
+    is_counted: bool = False,
+) -> AsyncIterator[str]:
+    """Carry out an act in this block, which gets its id. It is written down first.
+
+    It is not kept if the log refuses it before anything was changed.
 
     Args:
         what: the command, e.g. `dead retry`.
         plan: what was selected, as it was asked for.
         count: how many it is about.
+        is_counted: each change in this block counts, so that an act that stops half-way says how far it came.
     """
     from eventlog.audit import Act, take_back, write
     from eventlog.errors import LogError
 
-    written = await write(log, Act(_user(), socket.gethostname(), "cli", what, plan, count))
+    written = await write(
+        log, Act(_user(), socket.gethostname(), "cli", what, plan, count), is_counted=is_counted
+    )
     try:
-        yield
-    except LogError:  # nothing was changed
+        yield written
+    except LogError:
         await take_back(log, written)
         raise
 

@@ -75,7 +75,7 @@ def _of_handlers(found: Overview) -> Iterator[str]:
         if pause is not None:
             reason = f" ({pause.reason})" if pause.reason else ""
             yield f"{name} is paused{reason}: `handlers resume {name}` when that is over"
-        elif not handler.isolation and not found.served_by(name) and (handler.waiting or handler.open):
+        elif not found.is_served(handler) and (handler.waiting or handler.open):
             yield f"no live worker serves {name}: start one with its plugin, or `handlers retire {name}`"
         elif name in found.away:
             yield f"{name} is held: {away_words(found.away[name])}"

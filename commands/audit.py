@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options, prepare
-from commands.options import Moment, on_log
+from commands.options import on_log
 from commands.output import json_text, print_json, print_table
 from eventlog.clock import rfc3339
 from eventlog.ids import STREAM_ID
@@ -22,12 +22,9 @@ def audit() -> None:
 
 
 @audit.command("list")
-@click.option(
-    "--since", "since_ms", type=Moment(), metavar="TIME", help="Since this time; RFC 3339, or '2h ago'."
-)
-@click.option("--until", "until_ms", type=Moment(), metavar="TIME", help="Before this time.")
+@options.since_until("Done")
 @options.limit
-@click.option("--before", metavar="ID", help="Next page: the last id of the previous page.")
+@options.before
 @options.as_json
 def list_(since_ms: int | None, until_ms: int | None, limit: int, before: str | None, as_json: bool) -> None:
     """List what operators changed, newest first."""
@@ -56,6 +53,7 @@ def _row(act: Act) -> dict[str, Any]:
         "what": act.what,
         "plan": dict(act.plan),
         "count": act.count,
+        "done": act.done,
     }
 
 
@@ -63,4 +61,7 @@ def _cells(act: Act) -> tuple[object, ...]:
     plan = " ".join(
         f"{name}={value if isinstance(value, str) else json_text(value)}" for name, value in act.plan.items()
     )
-    return act.id, rfc3339(act.at_ms), act.user, act.host, act.what, act.count, plan
+    count: object = act.done if act.count is None else act.count
+    if act.done is not None and act.count not in (None, act.done):
+        count = f"{act.done} of {act.count}"
+    return act.id, rfc3339(act.at_ms), act.user, act.host, act.what, count, plan

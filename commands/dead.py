@@ -11,8 +11,8 @@ import click
 from commands import options, prepare
 from commands.acts import acting
 from commands.body_shape import text_of
-from commands.options import Moment, on_log
-from commands.output import print_fields, print_json, print_line, print_table
+from commands.options import on_log
+from commands.output import print_fields, print_json, print_line, print_table, print_unchanged
 from commands.type_names import never_seen
 from eventlog.clock import rfc3339
 from eventlog.ids import STREAM_ID
@@ -22,21 +22,13 @@ if TYPE_CHECKING:
     from eventlog.operation.dead_letters import DeadEntry, DeadFilter
 
 _SHOWN = 5
-_SINCE = "Given up since this time; RFC 3339, or '2h ago'."
-
-
-def _filtered(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that select dead letters."""
-    for option in (
-        click.option("--until", "until_ms", type=Moment(), metavar="TIME", help="Given up before this time."),
-        click.option("--since", "since_ms", type=Moment(), metavar="TIME", help=_SINCE),
-        click.option("--key", metavar="ENTITY", help="Only of this entity, e.g. session:4711."),
-        click.option("--type", metavar="TYPE", help="Only of this notification type."),
-        click.option("--reason", metavar="REASON", help="Only for this reason, e.g. attempts-exhausted."),
-        click.option("--handler", metavar="NAME", help="Only of this handler."),
-    ):
-        command = option(command)
-    return command
+_filtered = options.together(
+    click.option("--handler", metavar="NAME", help="Only of this handler."),
+    click.option("--reason", metavar="REASON", help="Only for this reason, e.g. attempts-exhausted."),
+    click.option("--type", metavar="TYPE", help="Only of this notification type."),
+    options.only_key,
+    options.since_until("Given up"),
+)
 
 
 @click.group()
@@ -47,7 +39,7 @@ def dead() -> None:
 @dead.command("list")
 @_filtered
 @options.limit
-@click.option("--before", metavar="ID", help="Next page: the last id of the previous page.")
+@options.before
 @options.as_json
 def list_(limit: int, before: str | None, as_json: bool, **wanted: Any) -> None:
     """List dead letters, newest first, without bodies."""
@@ -164,7 +156,7 @@ def _decide(
         click.echo(", ".join(f"{name} {n}" for name, n in result.items()))
     elif found:
         _print_rows(found[:_SHOWN])
-        click.echo("nothing was changed; add --yes to make the change", err=True)
+        print_unchanged()
     return result
 
 

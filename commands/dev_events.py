@@ -15,13 +15,12 @@ import httpx2
 
 from ampeco.errors import PayloadError
 from ampeco.notifications import read
-from ampeco.signature import SigningKey, sign
+from ampeco.signature import SIGNATURE_HEADER, SigningKey, sign
 from commands.demo_stack import DemoStack
 from commands.dev_view import DevView
 from commands.type_names import misspelled
 from eventlog.inspection.events import read_event
 
-_HEADER = "X-Signature"
 _MOST_BYTES = 1 << 20
 
 
@@ -64,7 +63,7 @@ class SenderByHand:
         if len(body) > _MOST_BYTES:
             self._view.say(f"{what} has more than {_MOST_BYTES} bytes; it is not sent")
             return
-        headers = {_HEADER: sign(body, self._key), "Content-Type": "application/json"}
+        headers = {SIGNATURE_HEADER: sign(body, self._key), "Content-Type": "application/json"}
         try:
             async with httpx2.AsyncClient(trust_env=False) as client:
                 answer = await client.post(self._play.callback_url, content=body, headers=headers)

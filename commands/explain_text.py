@@ -198,7 +198,7 @@ def _not_subscribed(found: Explanation) -> Iterator[str]:
     """Name the types that a handler wants and that are not subscribed: no event of them comes."""
     wanted = {name for handler in found.handlers for name in handler.types if name != "*"}
     for name in sorted(wanted - (found.subscribed or frozenset())):
-        if name.startswith("receiver.") or (found.subscribed is None and name not in found.left):
+        if is_internal(name) or (found.subscribed is None and name not in found.left):
             continue
         since = found.left.get(name)
         yield f"not subscribed to {name}" + (f" since {rfc3339(since)}" if since else "")

@@ -11,13 +11,14 @@ import click
 from commands import options, prepare
 from commands.acts import acting
 from commands.options import Moment, on_log
-from commands.output import print_json, print_line
+from commands.output import print_json, print_line, print_unchanged
 from commands.type_names import misspelled
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
-    from ampeco.client import Client
+    from ampeco.client import AsyncClient
     from ampeco.errors import ApiError
+    from ampeco.models.notification_subscription import NotificationSubscription
     from eventlog.inspection.gaps import Gap
     from eventlog.inspection.resends import Resend
     from eventlog.log import EventLog
@@ -76,16 +77,8 @@ def resend(from_ms: int, to_ms: int, types: Sequence[str], yes: bool, as_json: b
         raise click.UsageError("--to lies before --from.")
     for name in types:
         _check_type(name)
-    from ampeco.client import Client
-
     settings = prepare(need=("AWR_TENANT_URL", "AWR_API_TOKEN"), logs=False)
-    url = _callback_url(settings)
-    assert settings.tenant_url is not None  # noqa: S101 - prepare demands both
-    assert settings.api_token is not None  # noqa: S101
-    with Client(settings.tenant_url, settings.api_token.get_secret_value()) as client:
-        plan = _plan(client, url, from_ms, to_ms, types)
-        if yes:
-            on_log(settings, lambda log: _act(log, client, plan))
+    plan = on_log(settings, lambda log: _resend(log, settings, (from_ms, to_ms), types, yes))
     if as_json:
         print_json({"plan": plan, "done": yes, "result": {"accepted": True} if yes else None})
         return
@@ -95,7 +88,7 @@ def resend(from_ms: int, to_ms: int, types: Sequence[str], yes: bool, as_json: b
     if yes:
         print_line("AMPECO accepted the request, and sends what it recorded as failed")
     else:
-        click.echo("nothing was asked for; add --yes to ask for it", err=True)
+        print_unchanged("nothing was asked for; add --yes to ask for it")
 
 
 def _check_type(name: str) -> None:
@@ -105,54 +98,62 @@ def _check_type(name: str) -> None:
         raise click.UsageError(f"--type {fault}.")
 
 
-def _callback_url(settings: Settings) -> str:
-    """Return where AMPECO delivers to, as the log or the settings have it."""
+async def _resend(
+    log: EventLog, settings: Settings, span: tuple[int, int], types: Sequence[str], yes: bool
+) -> dict[str, Any]:
+    """Make the plan, and carry it out if `yes`."""
+    from ampeco.client import AsyncClient
+    from ampeco.errors import ApiError
+
+    assert settings.tenant_url is not None  # noqa: S101 - the caller demands both
+    assert settings.api_token is not None  # noqa: S101
+    async with AsyncClient(settings.tenant_url, settings.api_token.get_secret_value()) as client:
+        try:
+            ours = await _ours(log, settings, client)
+            plan = {
+                "id": ours.id,
+                "from": rfc3339(span[0]),
+                "to": rfc3339(span[1]),
+                "types": list(dict.fromkeys(types)) or list(ours.notifications),
+            }
+            if yes:
+                async with acting(log, "gaps resend", plan, len(plan["types"])):
+                    await _ask(client, plan)
+        except ApiError as error:
+            raise _failure(error) from error
+    return plan
+
+
+async def _ours(log: EventLog, settings: Settings, client: AsyncClient) -> NotificationSubscription:
+    """Find our notification subscription at AMPECO: the one that the log remembers, else one for our URL."""
     from eventlog.subscription import SubscriptionStore
     from receiver.errors import SettingsError
+    from receiver.notification_api import NotificationApi
+    from receiver.registration import same_url
 
-    remembered = on_log(settings, lambda log: SubscriptionStore(log).read())
-    url = remembered.get("callback_url") or settings.callback_url
-    if url is None:
+    remembered = await SubscriptionStore(log).read()
+    urls = [url for url in (remembered.get("callback_url"), settings.callback_url) if url]
+    if not urls:
         raise SettingsError(
             "AWR_PUBLIC_URL",
             "is not set, and the log remembers no notification subscription",
             "set it, so that ours can be found at AMPECO",
         )
-    return url
+    listed = [one for one in await NotificationApi({"AWR_API_TOKEN": client}).list() if one.via == "webhook"]
+    for one in listed:
+        if one.id == remembered.get("id"):
+            return one
+    for one in listed:
+        if any(same_url(one.callback_url, url) for url in urls):
+            return one
+    raise click.ClickException(f"no notification subscription at AMPECO delivers to {' or '.join(urls)}")
 
 
-def _plan(client: Client, url: str, from_ms: int, to_ms: int, types: Sequence[str]) -> dict[str, Any]:
-    from ampeco.errors import ApiError
-
-    try:
-        found = [one for one in client.notifications.list() if one.callback_url == url]
-    except ApiError as error:
-        raise _failure(error) from error
-    if not found:
-        raise click.ClickException(f"no notification subscription at AMPECO delivers to {url}")
-    return {
-        "id": found[0].id,
-        "from": rfc3339(from_ms),
-        "to": rfc3339(to_ms),
-        "types": list(dict.fromkeys(types)) or list(found[0].notifications),
-    }
-
-
-async def _act(log: EventLog, client: Client, plan: dict[str, Any]) -> None:
-    async with acting(log, "gaps resend", plan, len(plan["types"])):
-        _ask(client, plan)
-
-
-def _ask(client: Client, plan: dict[str, Any]) -> None:
-    from ampeco.errors import ApiError
-
+async def _ask(client: AsyncClient, plan: dict[str, Any]) -> None:
     start, end = (datetime.fromisoformat(plan[name]).astimezone(UTC) for name in ("from", "to"))
-    try:
-        client.actions.notifications.resend_failed(
-            plan["id"], notifications=plan["types"], start_time=start, end_time=end
-        )
-    except ApiError as error:
-        raise _failure(error) from error
+    await client.actions.notifications.resend_failed(
+        plan["id"], notifications=plan["types"], start_time=start, end_time=end
+    )
 
 
 def _failure(error: ApiError) -> Exception:

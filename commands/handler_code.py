@@ -45,10 +45,10 @@ def run(
 ) -> None:
     """Run a handler in this process on one event, by default as a dry run.
 
-    A dry run sends nothing to AMPECO but reads, and makes no once-only step: a recorded one gives its result, at
-    another one the run ends, unless `dry=` says how to go on. What the handler does by itself (a database, its own
-    HTTP calls, its lifespan) is not stopped. So only a handler that declares `dry_run=True` is run dry. Neither kind
-    writes to the log.
+    A dry run sends only reads to AMPECO and makes no once-only step. A recorded step gives its result; at another one
+    the run ends, unless `dry=` says how to go on. What the handler does by itself (a database, its own HTTP calls,
+    its lifespan) is not stopped, so it must declare `dry_run=True` or be trusted with --trust-handler. Neither kind
+    records an outcome or a once-only step: a worker may make the same calls again. `audit list` shows runs for real.
     """
     settings = prepare(need=("AWR_TENANT_URL", "AWR_API_TOKEN") if for_real else ())
     found = the_handler(settings, name, load)

@@ -19,7 +19,7 @@ from commands.handler_code import (
     trial_row,
 )
 from commands.options import Moment, stored_log
-from commands.output import print_json, print_line
+from commands.output import print_json, print_line, print_unchanged
 from commands.type_names import never_seen
 from eventlog.clock import now_ms, rfc3339
 
@@ -117,8 +117,8 @@ async def _replay(
             _refuse_beyond_the_ledger(log, found)
         result: dict[str, int] | None = None
         if yes and found.total:
-            async with acting(log, "handlers replay", _asked(selection), found.total):
-                result = await _feed(log, await begin(log, selection, now_ms=now_ms()))
+            async with acting(log, "handlers replay", _asked(selection), found.total, is_counted=True) as act:
+                result = await _feed(log, await begin(log, selection, now_ms=now_ms()), act)
         stands = await standing(log)
     plan = _plan(selection, found)
     kept_ms = stands.oldest_ms if stands is not None else None
@@ -138,9 +138,8 @@ async def _replay(
         _tell(result)
     elif found.total:
         click.echo("replayed events run after the events that ran since; they keep their own order", err=True)
-        click.echo(
-            "nothing was changed; --yes starts the replay, --dry-run shows what the handler would call",
-            err=True,
+        print_unchanged(
+            "nothing was changed; --yes starts the replay, --dry-run shows what the handler would call"
         )
 
 
@@ -186,12 +185,12 @@ async def _unfinished(settings: Settings, name: str, forget: bool, as_json: bool
         if begun is None:
             raise click.ClickException(f"no replay of {name} is unfinished; begin one with --from")
         asked = {"handler": name, "forget": forget, "continue": not forget}
-        async with acting(log, "handlers replay", asked):
+        async with acting(log, "handlers replay", asked, is_counted=not forget) as act:
             if forget:
                 await drop(log, name)
                 result = None
             else:
-                result = await _feed(log, begun)
+                result = await _feed(log, begun, act)
     if as_json:
         print_json({"handler": name, "begun_at": rfc3339(begun.begun_ms), "done": True, "result": result})
     elif result is None:
@@ -200,11 +199,11 @@ async def _unfinished(settings: Settings, name: str, forget: bool, as_json: bool
         _tell(result)
 
 
-async def _feed(log: EventLog, begun: Replay) -> dict[str, int]:
+async def _feed(log: EventLog, begun: Replay, act: str) -> dict[str, int]:
     from eventlog.operation.replay import feed
 
     last = begun
-    async for fed in feed(log, begun, patience_s=_PATIENCE_S):
+    async for fed in feed(log, begun, patience_s=_PATIENCE_S, act=act):
         last = fed
     return {"put": last.put, "open": last.open, "waiting": last.waiting}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -15,7 +15,7 @@ from commands.handler_replay import replay
 from commands.new_handler import new
 from commands.options import HandlerName, on_log
 from commands.outage_words import HandlerState, away_document
-from commands.output import print_json, print_line, print_table
+from commands.output import print_json, print_line, print_table, print_unchanged
 from commands.spans import span
 from eventlog.clock import now_ms, rfc3339
 
@@ -147,16 +147,20 @@ for command in (replay, run, new, check):
 async def _read(
     log: EventLog,
 ) -> tuple[list[HandlerPosition], dict[str, HandlerState], dict[str, dict[str, int]]]:
+    from eventlog.inspection.fleet import awake, rq_queues
     from eventlog.operation.handlers import pauses
     from eventlog.outages import known_outages
     from eventlog.presence import pairs_by_process
 
     found, paused, known = await log.handlers(), await pauses(log), await known_outages(log)
     away = known.away
-    pairs = await pairs_by_process(log)
+    pairs, queues = await pairs_by_process(log), awake(await rq_queues(log))
     states = {
         each.name: HandlerState(
-            paused.get(each.name), away.get(each.name), known.lanes_held(each.name), _gone(each, pairs)
+            paused.get(each.name),
+            away.get(each.name),
+            known.lanes_held(each.name),
+            _gone(each, pairs, queues),
         )
         for each in found
     }
@@ -248,11 +252,11 @@ def _amounts(handler: HandlerPosition) -> str:
     return f"{waiting} events waiting, {handler.open} open, {handler.dead} dead"
 
 
-def _gone(handler: HandlerPosition, pairs: Mapping[str, Mapping[str, int]]) -> str:
+def _gone(handler: HandlerPosition, pairs: Mapping[str, Mapping[str, int]], awake: Collection[str]) -> str:
     """Say that no worker serves a handler; empty where one does."""
     from eventlog.inspection.serving import is_served
 
-    if is_served(handler, pairs):
+    if is_served(handler, pairs, awake):
         return ""
     gone = f"gone since {rfc3339(handler.served_ms)}" if handler.served_ms else "not started yet"
     return f"{gone}: no worker serves queue {handler.queue}"
@@ -269,4 +273,4 @@ def _conclude(done: bool, verb: str) -> None:
     if done:
         click.echo(verb)
     else:
-        click.echo("nothing was changed; add --yes to make the change", err=True)
+        print_unchanged()

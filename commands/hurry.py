@@ -9,7 +9,7 @@ import click
 from commands import options, prepare
 from commands.acts import acting
 from commands.options import on_log
-from commands.output import print_json, print_line, print_table
+from commands.output import print_json, print_line, print_table, print_unchanged
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def hurry(asked: str, handler: str | None, yes: bool, as_json: bool) -> None:
     heads = ("handler", "event", "due", "attempts", "why")
     print_table(heads, [[wait.row()[head] for head in heads] for wait in found])
     if ended is None:
-        click.echo("nothing was changed; add --yes to make the change", err=True)
+        print_unchanged()
         return
     print_line(f"{ended} of {len(found)} are due now; a worker takes them within seconds")
     for name in sorted({wait.handler for wait in found if wait.is_paused}):

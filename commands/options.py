@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from receiver.settings import Settings
 
 _T = TypeVar("_T")
+_Command: TypeAlias = Callable[..., Any]
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 confirm = click.option("--yes", is_flag=True, help="Make the change; without it, only show the plan.")
@@ -37,6 +38,7 @@ limit = click.option(
 )
 only_type = click.option("--type", "type_", metavar="TYPE", help="Only this notification type.")
 only_key = click.option("--key", metavar="ENTITY", help="Only this entity, e.g. session:4711.")
+before = click.option("--before", metavar="ID", help="Next page: the last id of the previous page.")
 
 _AGO = re.compile(r"(?:-\s*([0-9]{1,12})\s*([smhd])|([0-9]{1,12})\s*([smhd])\s*ago)")
 _LAST_MS = 253_402_300_799_999  # the end of the year 9999
@@ -74,6 +76,30 @@ class Moment(click.ParamType[int]):
             return moment_ms(str(value), now_ms=now_ms())
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Return one decorator for several options, which the help shows in this order."""
+
+    def add(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def since_until(what: str) -> Callable[[_Command], _Command]:
+    """Return the options --since and --until of a selection.
+
+    Args:
+        what: begins their help, e.g. `Given up`.
+    """
+    since = f"{what} since this time; RFC 3339, or '2h ago'."
+    return together(
+        click.option("--since", "since_ms", type=Moment(), metavar="TIME", help=since),
+        click.option("--until", "until_ms", type=Moment(), metavar="TIME", help=f"{what} before this time."),
+    )
 
 
 class Finite(click.FloatRange):

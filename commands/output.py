@@ -23,6 +23,11 @@ def print_line(text: str, *, err: bool = False) -> None:
     _echo(printable(text), err=err)
 
 
+def print_unchanged(text: str = "nothing was changed; add --yes to make the change") -> None:
+    """Say on stderr that only a plan was shown."""
+    _echo(text, err=True)
+
+
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows as aligned columns to stdout; `-` stands for an empty cell. A long cell is cut."""
     texts = [list(heads), *([printable(_text(cell), CELL_COLUMNS) for cell in row] for row in rows)]

@@ -9,8 +9,8 @@ import click
 
 from commands import options, prepare
 from commands.acts import acting
-from commands.options import Moment, on_log
-from commands.output import print_fields, print_json, print_line, print_table
+from commands.options import on_log
+from commands.output import print_fields, print_json, print_line, print_table, print_unchanged
 from commands.quarantine_plan import Plan, carried_out, planned
 from eventlog.clock import rfc3339
 from eventlog.ids import STREAM_ID
@@ -22,25 +22,10 @@ if TYPE_CHECKING:
     from receiver.settings import Settings
 
 _HEADS = ("id", "reason", "received_at", "bytes", "encoding", "key_id")
-
-
-def _filtered(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that select quarantined bodies."""
-    for option in (
-        click.option(
-            "--until", "until_ms", type=Moment(), metavar="TIME", help="Put there before this time."
-        ),
-        click.option(
-            "--since",
-            "since_ms",
-            type=Moment(),
-            metavar="TIME",
-            help="Put there since this time; RFC 3339, or '2h ago'.",
-        ),
-        click.option("--reason", metavar="REASON", help="Only for this reason, e.g. not-json."),
-    ):
-        command = option(command)
-    return command
+_filtered = options.together(
+    click.option("--reason", metavar="REASON", help="Only for this reason, e.g. not-json."),
+    options.since_until("Put there"),
+)
 
 
 @click.group()
@@ -51,7 +36,7 @@ def quarantine() -> None:
 @quarantine.command("list")
 @_filtered
 @options.limit
-@click.option("--before", metavar="ID", help="Next page: the last id of the previous page.")
+@options.before
 @options.as_json
 def list_(limit: int, before: str | None, as_json: bool, **wanted: Any) -> None:
     """List quarantined bodies, newest first, without their bytes."""
@@ -196,7 +181,7 @@ def _print_result(plan: Plan, result: dict[str, int] | None) -> None:
     if result is not None:
         click.echo(", ".join(f"{name} {n}" for name, n in result.items()))
     elif plan.count:
-        click.echo("nothing was changed; add --yes to make the change", err=True)
+        print_unchanged()
 
 
 def _filter(wanted: dict[str, Any]) -> QuarantineFilter:

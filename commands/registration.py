@@ -8,14 +8,12 @@ import click
 
 from commands import options
 from commands.acts import acting
-from commands.output import print_json, print_line
+from commands.output import print_json, print_line, print_unchanged
 from commands.registration_parts import Parts, on_registration
 from commands.token_rotation import rotate_token
 
 if TYPE_CHECKING:
     from receiver.registration_check import Look
-
-_UNCHANGED = "nothing was changed; add --yes to make the change"
 
 
 @click.group()
@@ -167,7 +165,7 @@ def _conclude(done: bool, verb: str) -> None:
     if done:
         click.echo(verb)
     else:
-        click.echo(_UNCHANGED, err=True)
+        print_unchanged()
 
 
 registration.add_command(rotate_token)

@@ -140,6 +140,7 @@ def _handler_document(found: Overview, handler: HandlerPosition) -> dict[str, An
         "failed_attempts": handler.stats.get("retried", 0),
         "dead": handler.dead,
         "per_s": round(found.per_s(handler.name), 1),
+        "is_served": found.is_served(handler),
         "served_by": found.served_by(handler.name),
         "away": away_document(found.away.get(handler.name)),
         "paused": None if pause is None else {"since": rfc3339(pause.since_ms), "reason": pause.reason},
@@ -147,23 +148,25 @@ def _handler_document(found: Overview, handler: HandlerPosition) -> dict[str, An
 
 
 def _cells(found: Overview, handler: HandlerPosition) -> tuple[object, ...]:
-    served = found.served_by(handler.name)
-    state = "paused" if handler.name in found.paused else "running" if served else "not served"
-    if handler.isolation and state == "not served":
-        state = "isolated"
-    if state == "running" and handler.name in found.away:
-        state = "held"
     return (
         handler.name,
-        state,
+        _state(found, handler),
         _bound(f"{handler.waiting:,}", handler.waiting_is_exact),
         None if handler.oldest_age_s is None else _bound(span(handler.oldest_age_s), handler.oldest_is_exact),
         found.retrying.get(handler.name, 0),
         handler.open,
         handler.dead,
         f"{found.per_s(handler.name):,.1f}",
-        " ".join(served),
+        " ".join(found.served_by(handler.name)),
     )
+
+
+def _state(found: Overview, handler: HandlerPosition) -> str:
+    if handler.name in found.paused:
+        return "paused"
+    if not found.is_served(handler):
+        return "not served"
+    return "held" if handler.name in found.away else "running"
 
 
 def _bound(text: str, is_exact: bool) -> str:
@@ -232,7 +235,7 @@ def _registration(found: Overview) -> str:
 def _last_event(found: Overview) -> str:
     if found.newest_ms is None:
         return "none yet"
-    return f"{rfc3339(found.newest_ms)}, {span((found.at_ms - found.newest_ms) / 1000)} ago"
+    return f"{rfc3339(found.newest_ms)}, {_ago(found, found.newest_ms)}"
 
 
 def _accepted(found: Overview) -> str:

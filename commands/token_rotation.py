@@ -115,33 +115,26 @@ def rotate(
                 f"a rotation to the key {state.new_key} is open (step {state.step}); --continue goes on, "
                 "--abandon ends it"
             )
-        line = _rotation_of(parts, state, say, patience, needs_new=not abandon)
+        rotating = _rotation_of(parts, state, say, patience, needs_new=not abandon)
         if dry_run:
-            return await _plan(parts, line.new_key, line, state)
-        chosen = {"from": line.old_key, "to": line.new_key, "step": state.step if state else "none"}
+            return await _plan(rotating, state)
+        chosen = {"from": rotating.old_key, "to": rotating.new_key, "step": state.step if state else "none"}
         if abandon and state is not None:
             async with acting(parts.log, "registration rotate-token --abandon", chosen):
-                await line.rotation.abandon(state)
+                await rotating.abandon(state)
             return {"rotation": None, "next": ["the old subscription and the old token stay in use"]}
         # What is written down stays when a later step has to wait.
         async with acting(parts.log, "registration rotate-token", chosen):
-            state = state or await line.rotation.begin()
-        left = await line.rotation.go_on(state, delivered=delivered)
-        return await _left(parts, left, line)
+            state = state or await rotating.begin()
+        left = await rotating.go_on(state, delivered=delivered)
+        return await _left(parts, left, rotating)
 
     return on_registration(work, change=lambda settings: _with_next(settings, token_file))
 
 
-class _Line:
-    """A rotation, and the ids of its two keys."""
-
-    def __init__(self, rotation: TokenRotation, old_key: str, new_key: str) -> None:
-        self.rotation = rotation
-        self.old_key = old_key
-        self.new_key = new_key
-
-
-def _rotation_of(parts: Parts, state: Rotation | None, say: Say, patience: Any, *, needs_new: bool) -> _Line:
+def _rotation_of(
+    parts: Parts, state: Rotation | None, say: Say, patience: Any, *, needs_new: bool
+) -> TokenRotation:
     """Find out which token is which: at the last step the new one has taken the place of the old one."""
     from ampeco.signature import SigningKey
     from receiver.errors import SettingsError
@@ -161,7 +154,7 @@ def _rotation_of(parts: Parts, state: Rotation | None, say: Say, patience: Any, 
             "set it to that one, or use --abandon",
         )
     api = parts.reconciler.access.notifications
-    rotation = TokenRotation(
+    return TokenRotation(
         parts.log,
         parts.reconciler,
         api,  # type: ignore[arg-type] # that of `Clients`, which knows both tokens
@@ -170,20 +163,19 @@ def _rotation_of(parts: Parts, state: Rotation | None, say: Say, patience: Any, 
         say=say,
         patience=patience,
     )
-    return _Line(rotation, old_key, new_key)
 
 
-async def _plan(parts: Parts, new_key: str, line: _Line, state: Rotation | None) -> dict[str, Any]:
+async def _plan(rotating: TokenRotation, state: Rotation | None) -> dict[str, Any]:
     from commands.registration_view import rotation_document
 
-    without = await line.rotation.receivers_without(new_key)
+    without = await rotating.receivers_without(rotating.new_key)
     return {
         "rotation": None if state is None else rotation_document(state),
-        "old_key_id": line.old_key,
-        "new_key_id": new_key,
+        "old_key_id": rotating.old_key,
+        "new_key_id": rotating.new_key,
         "receivers_without_the_new_key": without,
         "next": [
-            f"from the key {line.old_key} to the key {new_key}"
+            f"from the key {rotating.old_key} to the key {rotating.new_key}"
             + ("" if state is None else f"; a rotation is open at the step {state.step}"),
             f"receivers that do not accept the new key yet: {', '.join(without) or 'none'}",
             "make a second subscription with the new token, wait for an event that is signed with it",
@@ -193,15 +185,15 @@ async def _plan(parts: Parts, new_key: str, line: _Line, state: Rotation | None)
     }
 
 
-async def _left(parts: Parts, state: Rotation | None, line: _Line) -> dict[str, Any]:
+async def _left(parts: Parts, state: Rotation | None, rotating: TokenRotation) -> dict[str, Any]:
     from commands.registration_view import rotation_document
     from eventlog.replicas import replicas
     from receiver.token_rotation import still_accepting
 
     if state is not None:
         return {"rotation": rotation_document(state), "next": list(_MOVE)}
-    named = still_accepting(await replicas(parts.log), line.old_key)
-    words = [f"the rotation is done; the key {line.old_key} can be revoked at AMPECO"]
+    named = still_accepting(await replicas(parts.log), rotating.old_key)
+    words = [f"the rotation is done; the key {rotating.old_key} can be revoked at AMPECO"]
     if named:
         words.append(
             f"receivers that accepted it a moment ago: {', '.join(named)}; they go on if their settings name it"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from eventlog.record import id_order
@@ -37,6 +37,7 @@ class Act:
         what: the command, e.g. `dead retry`.
         plan: what was selected, as it was asked for.
         count: how many events, letters or bodies it was about; None where that makes no sense.
+        done: how many of them it has changed so far; None where that is not counted.
         id: of its record, once it is written; begins with the time, Unix ms.
     """
 
@@ -47,14 +48,19 @@ class Act:
     plan: Mapping[str, Any]
     count: int | None = None
     id: str = ""
+    done: int | None = None
 
     @property
     def at_ms(self) -> int:
         return id_order(self.id)[0]
 
 
-async def write(log: EventLog, act: Act) -> str:
-    """Write down an act that is about to be carried out; return its id. A full Redis takes it too."""
+async def write(log: EventLog, act: Act, *, is_counted: bool = False) -> str:
+    """Write down an act that is about to be carried out; return its id. A full Redis takes it too.
+
+    Args:
+        is_counted: what the act changes is counted with each change, so that it is known when the act stops half-way.
+    """
     document = {
         "v": _VERSION,
         "user": bounded(act.user, _TEXT_CHARS),
@@ -65,13 +71,14 @@ async def write(log: EventLog, act: Act) -> str:
         "count": act.count,
     }
     text = json.dumps(document, separators=(",", ":"))
-    written: bytes = await log.scripts.audit(args=[log.prefix, MOST_ACTS, text])
+    written: bytes = await log.scripts.audit(args=[log.prefix, MOST_ACTS, text, int(is_counted)])
     return written.decode()
 
 
 async def take_back(log: EventLog, id: str) -> None:
-    """Remove an act that was refused, so that nothing was changed."""
-    await log.redis.xdel(log.key("audit"), id)
+    """Remove an act that was refused, unless a part of it was carried out."""
+    if not int(await log.redis.hget(log.key("audit:done"), id) or 0):
+        await log.redis.xdel(log.key("audit"), id)
 
 
 async def newest(
@@ -95,7 +102,9 @@ async def newest(
     while len(found) < limit:
         size = min(_PAGE, limit - len(found))
         page = await log.redis.xrevrange(log.key("audit"), max=high, min=str(since_ms or "-"), count=size)
-        found += [_read(raw_id.decode(), fields.get(b"d", b"")) for raw_id, fields in page]
+        found += await _counted(
+            log, [_read(raw_id.decode(), fields.get(b"d", b"")) for raw_id, fields in page]
+        )
         if len(page) < size:
             break
         high = f"({page[-1][0].decode()}"
@@ -106,6 +115,14 @@ async def unlogged(log: EventLog) -> list[Act]:
     """Return acts that no process has logged yet, each to one process only."""
     entries = await log.scripts.audit_unlogged(args=[log.prefix, _LOGGED_AT_ONCE])
     return [_read(raw_id.decode(), text) for raw_id, text in entries]
+
+
+async def _counted(log: EventLog, acts: list[Act]) -> list[Act]:
+    """Return the acts with how far each has come."""
+    if not acts:
+        return []
+    done = await log.redis.hmget(log.key("audit:done"), [act.id for act in acts])
+    return [replace(act, done=None if n is None else int(n)) for act, n in zip(acts, done, strict=True)]
 
 
 def _read(id: str, text: bytes) -> Act:

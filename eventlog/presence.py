@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -128,6 +128,11 @@ async def present(log: EventLog) -> list[Process]:
         ),
         key=lambda process: process.name,
     )
+
+
+def served_names(processes: Iterable[Process]) -> frozenset[str]:
+    """Return the names of the handlers that at least one of these processes serves."""
+    return frozenset(name for process in processes for name in process.parts)
 
 
 async def pairs_by_process(log: EventLog) -> dict[str, dict[str, int]]:

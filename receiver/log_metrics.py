@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from eventlog.inspection.serving import is_served
 from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses
-from eventlog.presence import Process, present
+from eventlog.presence import Process, present, served_names
 from eventlog.registry import LATENCY_BOUNDS_MS, SETTLED_WITHIN, HandlerPosition
 
 _ENDED = ("done", "skipped", "dead")
@@ -55,7 +55,7 @@ class LogState:
         served = GaugeMetricFamily(
             "awr_handler_served", "1 while a worker serves the handler's queue with it", labels=["handler"]
         )
-        serving = {name for process in self.live for name in process.parts}
+        serving = served_names(self.live)
         for position in self.positions:
             dead.add_metric([position.name], position.dead)
             paused.add_metric([position.name], position.name in self.paused)

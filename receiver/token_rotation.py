@@ -74,8 +74,8 @@ class TokenRotation:
         self._store = SubscriptionStore(log)
         self._reconciler = reconciler
         self._api = api
-        self._old_key = old_key
-        self._new_key = new_key
+        self.old_key = old_key
+        self.new_key = new_key
         self._say = say
         self._patience = patience
         self._clock = clock
@@ -92,7 +92,7 @@ class TokenRotation:
                 raise ChangeRefused(
                     "the subscription is removed on request; `registration apply` makes it again"
                 )
-            return await self._reach(Rotation("begun", self._old_key, self._new_key, found.now_ms))
+            return await self._reach(Rotation("begun", self.old_key, self.new_key, found.now_ms))
 
     async def go_on(self, state: Rotation, *, delivered: bool = False) -> Rotation | None:
         """Take all steps that can be taken now. Returns None when the rotation is finished.
@@ -124,10 +124,10 @@ class TokenRotation:
 
     async def _wait_for_receivers(self) -> None:
         deadline = self._clock() + self._patience.receivers
-        while missing := await self.receivers_without(self._new_key):
+        while missing := await self.receivers_without(self.new_key):
             if self._clock() >= deadline:
                 raise ChangeRefused(
-                    f"not every receiver accepts the key {self._new_key} yet: {', '.join(missing)}; give them "
+                    f"not every receiver accepts the key {self.new_key} yet: {', '.join(missing)}; give them "
                     "AWR_API_TOKEN_NEXT, then `registration rotate-token --continue`"
                 )
             await asyncio.sleep(POLL_S)
@@ -150,10 +150,10 @@ class TokenRotation:
             if new_id is None:
                 types = await self._types(ours)
                 url = self._reconciler.callback_url
-                made = await self._api.subscribe(types, callback_url=url, key_id=self._new_key)
+                made = await self._api.subscribe(types, callback_url=url, key_id=self.new_key)
                 new_id = made.id
                 self._say("posted", f"AMPECO made the subscription {new_id}")
-            await self._store.note_made(new_id, self._new_key)
+            await self._store.note_made(new_id, self.new_key)
             now_ms = (await self._store.registration()).now_ms
             return await self._reach(state.at("subscribed", new_id=new_id, subscribed_ms=now_ms))
 
@@ -161,13 +161,13 @@ class TokenRotation:
         deadline = self._clock() + self._patience.event
         seen_by = "operator"
         while not delivered:
-            last_ms = (await self._store.heard()).by_key.get(self._new_key, 0)
+            last_ms = (await self._store.heard()).by_key.get(self.new_key, 0)
             if last_ms >= state.subscribed_ms - _CLOCKS_MS:
                 seen_by = "event"
                 break
             if self._clock() >= deadline:
                 raise ChangeRefused(
-                    f"no event signed with the key {self._new_key} came yet; wait for one with `registration "
+                    f"no event signed with the key {self.new_key} came yet; wait for one with `registration "
                     "rotate-token --continue`, or add --delivered if you know that it delivers"
                 )
             await asyncio.sleep(POLL_S)
@@ -187,13 +187,13 @@ class TokenRotation:
                 )
             url, types = self._reconciler.callback_url, await self._types(ours)
             if not set(types) <= set(new.notifications):
-                await self._api.update(new.id, types, callback_url=url, key_id=self._new_key)
+                await self._api.update(new.id, types, callback_url=url, key_id=self.new_key)
             for one in await self._old_ones(ours, state):
-                await self._api.unsubscribe(one.id, key_id=self._old_key)
+                await self._api.unsubscribe(one.id, key_id=self.old_key)
                 self._say("unsubscribed", f"the subscription {one.id} is removed")
             await asyncio.sleep(SETTLE_S)
             await self._store.confirm(
-                {"id": new.id, "callback_url": url, "types": ",".join(types), "key_id": self._new_key},
+                {"id": new.id, "callback_url": url, "types": ",".join(types), "key_id": self.new_key},
                 state=REGISTERED,
                 key_id=self._reconciler.access.key_id,
                 covers=types,

@@ -12,8 +12,10 @@ import pytest
 import structlog
 
 from eventlog.connection.embedded import EmbeddedServer
+from tests.cli import Cli
 from tests.programs import not_run
 from tests.servers import debian_server
+from tests.target import Target, target
 
 # RQ reads its prefix when it is imported, and tests enqueue in this process too.
 os.environ.setdefault("RQ_KEY_PREFIX", "awr:rq")
@@ -51,6 +53,21 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
 def prefix() -> str:
     """A key prefix of its own, so that tests can share a server."""
     return f"t{uuid.uuid4().hex[:10]}:"
+
+
+@pytest.fixture
+def cli(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, valkey: EmbeddedServer, prefix: str
+) -> Cli:
+    """The command line on the log of the test."""
+    return Cli(capsys, monkeypatch, valkey.url, prefix)
+
+
+@pytest.fixture
+def there() -> Iterator[Target]:
+    """A real HTTP server that takes what handlers send."""
+    with target() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from eventlog.clock import now_ms
 from eventlog.connection.connect import connect
@@ -24,6 +24,7 @@ from workers.delivery.attempt import Runtime
 from workers.drain.dispatcher import Dispatcher
 
 VERSION = "v1"
+_T = TypeVar("_T")
 
 
 def event(type: str = "SessionUpdateNotification", key: str | None = "session:1", **data: Any) -> NewEvent:
@@ -39,6 +40,16 @@ async def opened(url: str, prefix: str, lanes: int = 4, **options: Any) -> Async
     """A log on a server."""
     async with connect(url) as client:
         yield EventLog(client, prefix=prefix, lanes=lanes, **options)
+
+
+def on_log(url: str, prefix: str, work: Callable[[EventLog], Awaitable[_T]], **options: Any) -> _T:
+    """Open a log, and return what `work` makes of it. For tests that are not in an event loop."""
+
+    async def run() -> _T:
+        async with opened(url, prefix, **options) as log:
+            return await work(log)
+
+    return asyncio.run(run())
 
 
 def declaration(handler: Handler, **changes: Any) -> Declaration:

@@ -21,7 +21,11 @@ from workers.drain.dispatcher import Dispatcher
 from workers.process.prober import asked, probe_forever
 
 FAST = Rules(first_s=0.1, longest_s=1.5, probe_s=3.0, catch_up_per_s=5_000.0)
-"""The pauses of 2 s to 5 min, 200 times as fast: 9 s stand for half an hour."""
+"""Shorter pauses: the first is 0.1 s instead of 2 s, 20 times as fast; the longest 1.5 s instead of 5 min, 200 times.
+
+So no factor holds for an outage. Measured: one of seven seconds has 6 or 7 probes, three of them after the longest
+pause. One of half an hour with the real pauses has 12.
+"""
 
 
 class Ampeco:

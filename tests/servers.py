@@ -31,18 +31,18 @@ def valkey_cluster_node(folder: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Certificates:
-    """PEM files: a CA of the test's own, a certificate for 127.0.0.1 by it, and its key."""
+    """PEM files: a CA of the test's own, a certificate by it, and its key."""
 
     ca: Path
     certificate: Path
     key: Path
 
 
-def certificates(folder: Path) -> Certificates:
-    """Make a CA and a certificate with openssl."""
+def certificates(folder: Path, *, names: str = "IP:127.0.0.1,DNS:localhost") -> Certificates:
+    """Make a CA and a certificate for some names with openssl."""
     made = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
-    ca_key, request, names = folder / "ca.key", folder / "server.csr", folder / "names.conf"
-    names.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost")
+    ca_key, request, extensions = folder / "ca.key", folder / "server.csr", folder / "names.conf"
+    extensions.write_text(f"subjectAltName={names}")
     new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
     def openssl(*arguments: str | Path) -> None:
@@ -54,7 +54,7 @@ def certificates(folder: Path) -> Certificates:
     openssl("req", *new_key, "-keyout", made.key, "-out", request, "-subj", "/CN=localhost")
     openssl(
         "x509", "-req", "-in", request, "-CA", made.ca, "-CAkey", ca_key, "-CAcreateserial",
-        "-out", made.certificate, "-extfile", names,
+        "-out", made.certificate, "-extfile", extensions,
     )  # fmt: skip
     return made
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+_PIECE = 65_536
 
 
 class Received(NamedTuple):
@@ -45,10 +48,23 @@ class Target(ThreadingHTTPServer):
         self.received: list[Received] = []
         self.answers: list[Answer] = []
         self.released = threading.Event()
+        self.connections = 0
+        self._sent: queue.Queue[int] = queue.Queue()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/hooks/secret-part?token=secret-too"
+
+    def sent(self) -> int:
+        """How many bytes of its next answer went out before the client left."""
+        return self._sent.get(timeout=10)
+
+    def note_sent(self, count: int) -> None:
+        self._sent.put(count)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections += 1
+        super().process_request(request, client_address)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: clients leave early on purpose."""
@@ -70,7 +86,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(answer.body) if not answer.drips else 1_000_000))
         self.end_headers()
-        self.wfile.write(answer.body)
+        sent = 0
+        try:
+            for at in range(0, len(answer.body), _PIECE):
+                sent += self.wfile.write(answer.body[at : at + _PIECE])
+        finally:
+            self.server.note_sent(sent)
         while answer.drips and not self.server.released.is_set():
             self.wfile.write(b"x")
             self.wfile.flush()

@@ -25,13 +25,11 @@ async def reachable(about: Deployment) -> Finding:
     """Does a GET of the callback URL come to a receiver, which answers 405?"""
     import httpx2
 
-    from ampeco import base_url
+    from commands.doctor.deployment import http_client
 
     url = _url(about)
-    is_here = base_url.is_loopback(urlsplit(url).hostname or "")
     try:
-        trusted = httpx2.create_ssl_context()  # also with a CA of the environment's
-        async with httpx2.AsyncClient(timeout=_WAIT_S, trust_env=not is_here, verify=trusted) as http:
+        async with http_client(url) as http:
             answer = await http.get(url)
     except (httpx2.HTTPError, OSError) as error:
         return await _not_reached(about, type(error).__name__)

@@ -11,12 +11,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from redis.exceptions import ResponseError
 
 from commands.doctor.finding import NotChecked
 
 if TYPE_CHECKING:
+    import httpx2
+
     from ampeco.client import AsyncClient
     from ampeco.models.notification_subscription import NotificationSubscription
     from eventlog.inspection.server_facts import ServerFacts
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from receiver.settings import Settings
 
 _T = TypeVar("_T")
-_CALL_S = 5.0  # for one call of AMPECO, shorter than a check
+_CALL_S = 5.0  # for one call over HTTP, shorter than a check
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,18 @@ class Fact(Generic[_T]):
         """Stop reading."""
         if self._reading is not None and not self._reading.done():
             self._reading.cancel()
-            with contextlib.suppress(BaseException):
-                await self._reading
+            await asyncio.wait([self._reading])
+
+
+def http_client(url: str) -> httpx2.AsyncClient:
+    """Return a client without a token, for one request to a URL of the settings."""
+    import httpx2
+
+    from ampeco import base_url
+
+    is_here = base_url.is_loopback(urlsplit(url).hostname or "")
+    trusted = httpx2.create_ssl_context()  # also with a CA of the environment's
+    return httpx2.AsyncClient(timeout=_CALL_S, trust_env=not is_here, verify=trusted)
 
 
 def _seen(done: asyncio.Future[_T]) -> None:
@@ -179,17 +192,13 @@ class Deployment:
         return await present(await self.log())
 
     async def _subscriptions(self) -> list[NotificationSubscription]:
-        return await self.client().notifications.list()
+        from receiver.notification_api import NotificationApi
+
+        return await NotificationApi({"AWR_API_TOKEN": self.client()}).list()
 
     async def _front_page(self) -> FrontPage:
-        import httpx2
-
-        from ampeco import base_url
-
         url = self.needed("AWR_TENANT_URL")
-        is_here = base_url.is_loopback(httpx2.URL(url).host)
-        trusted = httpx2.create_ssl_context()  # also with a CA of the environment's
-        async with httpx2.AsyncClient(timeout=_CALL_S, trust_env=not is_here, verify=trusted) as http:
+        async with http_client(url) as http:
             before_s = time.time()
             answer = await http.head(url)
             return FrontPage(answer.status_code, answer.headers.get("date", ""), (before_s + time.time()) / 2)

@@ -18,17 +18,18 @@ _MANY_WAKE_UPS = 100
 
 async def handlers(about: Deployment) -> Finding:
     """Are handlers registered, and does a live worker serve each of them?"""
-    from eventlog.inspection.fleet import rq_queues
+    from eventlog.inspection.fleet import awake, rq_queues
+    from eventlog.inspection.serving import is_served
     from eventlog.operation.handlers import pauses
+    from eventlog.presence import served_names
 
     registered = await about.handlers()
     if not registered:
         return warn("none is registered: no worker has ever started", "start a worker with your plugins")
-    served = {name for process in await about.processes() for name in process.parts}
-    awake = {queue.name for queue in await rq_queues(await about.log()) if queue.workers}
-    served |= {one.name for one in registered if one.isolation and one.queue in awake}  # these do not beat
+    serving = served_names(await about.processes())
+    queues = awake(await rq_queues(await about.log()))
     paused = await pauses(await about.log())
-    without = [one for one in registered if one.name not in served]
+    without = [one for one in registered if not is_served(one, serving, queues)]
     if without:
         waiting = sum(one.waiting + one.open for one in without)
         return fault(

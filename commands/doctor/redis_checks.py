@@ -137,7 +137,8 @@ async def memory(about: Deployment) -> Finding:
         return fault(f"{name}; {used}", "raise maxmemory, or let workers settle events")
     if not facts.max_memory:
         return warn(
-            f"{name}; {used}", f"set maxmemory below that, and to {_mib(round(budget / 0.8))} at least"
+            f"{name}; {used}",
+            f"set maxmemory below that, and to {_mib(round(budget / ROOM_FOR_DRAINING))} at least",
         )
     return ok(f"{name}; {used}")
 

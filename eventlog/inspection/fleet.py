@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from eventlog.log import EventLog
@@ -50,6 +50,11 @@ async def rq_queues(log: EventLog) -> list[Queue]:
         alive = await log.redis.exists(*workers) if workers else 0
         found.append(Queue(name, waiting, alive))
     return found
+
+
+def awake(queues: Iterable[Queue]) -> frozenset[str]:
+    """Return the names of the queues that have an RQ worker."""
+    return frozenset(queue.name for queue in queues if queue.workers)
 
 
 def mixed(versions: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

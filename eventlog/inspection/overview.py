@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from eventlog.heartbeat import receivers
+from eventlog.inspection.fleet import awake, rq_queues
 from eventlog.inspection.gaps import Gap, recorded_gaps
 from eventlog.inspection.last_events import newest_at_ms
 from eventlog.inspection.server_facts import ServerFacts, server_facts
+from eventlog.inspection.serving import is_served
 from eventlog.log import EventLog
 from eventlog.operation.handlers import Pause, pauses
 from eventlog.outages import Away, known_outages
 from eventlog.ownership import recorded
-from eventlog.presence import Process, present
+from eventlog.presence import Process, present, served_names
 from eventlog.rates import Sample, samples
 from eventlog.registration_record import Registration
 from eventlog.registry import HandlerPosition
@@ -34,6 +36,7 @@ class Overview:
         keys: when each key last verified an event (Unix ms), by its id.
         newest_ms: when the newest event arrived; None without one.
         samples: totals of the last hour, the last ones of now.
+        awake: queues of wake-ups that have an RQ worker.
         receivers: names of the receivers that can write, as their beats say.
         retrying: by handler, how many events wait for their next attempt.
         away: by handler that is held, what it needs and is away.
@@ -51,6 +54,7 @@ class Overview:
     samples: Sequence[Sample]
     receivers: Sequence[str]
     processes: Sequence[Process]
+    awake: Collection[str]
     handlers: Sequence[HandlerPosition]
     retrying: Mapping[str, int]
     paused: Mapping[str, Pause]
@@ -64,6 +68,10 @@ class Overview:
     def served_by(self, handler: str) -> list[str]:
         """Return the labels of the live processes that serve a handler."""
         return [process.label for process in self.processes if handler in process.parts]
+
+    def is_served(self, handler: HandlerPosition) -> bool:
+        """Return whether a worker serves a handler; an isolated one has a process only while there is work."""
+        return is_served(handler, served_names(self.processes), self.awake)
 
     def per_s(self, handler: str) -> float:
         """Return how many deliveries of a handler all processes settle per second, lately."""
@@ -90,6 +98,7 @@ async def overview(log: EventLog) -> Overview:
         samples=counted,
         receivers=await receivers(log, now_ms),
         processes=await present(log),
+        awake=awake(await rq_queues(log)),
         handlers=handlers,
         retrying=await _retrying(log, [one.name for one in handlers]),
         paused=await pauses(log),

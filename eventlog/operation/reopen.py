@@ -46,6 +46,7 @@ async def reopen(
     room: int = OPEN_QUOTA,
     progress: Progress | None = None,
     letters_read: str = "",
+    act: str = "",
 ) -> list[Answer] | None:
     """Put a batch into `open`, in one change.
 
@@ -53,6 +54,7 @@ async def reopen(
         room: records that `open` may hold afterwards.
         letters_read: for a replay, the last dead letter of the handler that was read; events with a letter must
             come with it. Empty for a retry, where a missing letter means that another command took it.
+        act: id of the operator's act that counts the events put.
 
     Returns:
         For each event: `put`; `open` when it is open already; `waiting` when it is not settled yet; `gone` when its
@@ -64,7 +66,7 @@ async def reopen(
         LettersUnread: nothing was changed, since there is a letter after `letters_read`.
     """
     now, then = progress or ("", "")
-    arguments: list[str | int | bytes] = [log.prefix, handler, lane, room, now, then, letters_read]
+    arguments: list[str | int | bytes] = [log.prefix, handler, lane, room, now, then, letters_read, act]
     for item in batch:
         arguments += (item.record.event.stream_id, item.letter, encode_open(item.record))
     status, *answers = await log.scripts.reopen(args=arguments)

@@ -76,11 +76,12 @@ async def forget(log: EventLog, handler: str) -> bool:
     return bool(await log.redis.hdel(log.key("replays"), handler))
 
 
-async def feed(log: EventLog, replay: Replay, *, patience_s: float) -> AsyncIterator[Replay]:
+async def feed(log: EventLog, replay: Replay, *, patience_s: float, act: str = "") -> AsyncIterator[Replay]:
     """Queue the events of a replay as room becomes free; yield the progress after each page.
 
     Args:
         patience_s: how long to wait for room, in seconds.
+        act: id of the operator's act that counts the events put.
 
     Raises:
         ChangeRefused: no room became free, or another process runs the same replay. It can be continued.
@@ -94,7 +95,7 @@ async def feed(log: EventLog, replay: Replay, *, patience_s: float) -> AsyncIter
         stuck = True
         for lane in list(remaining):
             after, done, page = await page_after(log, replay.selection, lane, replay.done.get(lane, ""))
-            fed = await _put(log, replay, letters, lane, after, page) if after else replay
+            fed = await _put(log, replay, letters, lane, after, page, act) if after else replay
             if fed is None:
                 continue
             stuck = False
@@ -138,7 +139,13 @@ class _Letters:
 
 
 async def _put(
-    log: EventLog, replay: Replay, letters: _Letters, lane: int, after: str, page: list[StoredEvent]
+    log: EventLog,
+    replay: Replay,
+    letters: _Letters,
+    lane: int,
+    after: str,
+    page: list[StoredEvent],
+    act: str,
 ) -> Replay | None:
     """Queue one page together with its progress note; None when there is no room."""
     then = replace(replay, done={**replay.done, lane: after})
@@ -148,7 +155,9 @@ async def _put(
         batch = [Again(OpenRecord(event, "replay", replayed=True), letters.of(event)) for event in page]
         with suppress(LettersUnread):
             handler, read = replay.selection.handler, letters.read
-            answers = await reopen(log, handler, lane, batch, room=ROOM, progress=progress, letters_read=read)
+            answers = await reopen(
+                log, handler, lane, batch, room=ROOM, progress=progress, letters_read=read, act=act
+            )
             break
     if answers is None:
         return None

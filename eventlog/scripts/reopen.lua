@@ -3,10 +3,11 @@
 -- already, is left alone. Its dead letter is removed in the same change. The batch changes nothing if it has no room,
 -- if another process moved the progress, or if a replay has not read the newest letter.
 -- ARGV: prefix, handler, lane, room (records that `open` may hold), progress now, progress then ('' = none is kept),
---   last letter that was read ('' = a retry, which names each letter), then 3 values per event: stream id, id of its dead letter or '', record
+--   last letter that was read ('' = a retry, which names each letter), act of an operator that it counts for or '',
+--   then 3 values per event: stream id, id of its dead letter or '', record
 prefix = take()
 local handler, lane, room = take(), take(), take_number()
-local progress, next_progress, letters_read = take(), take(), take()
+local progress, next_progress, letters_read, act = take(), take(), take(), take()
 local pair = handler .. '|' .. lane
 local open = prefix .. 'open:' .. handler .. ':' .. lane
 local ahead = prefix .. 'ahead:' .. handler .. ':' .. lane
@@ -20,7 +21,7 @@ if letters_read ~= '' then
   local newest = call('XREVRANGE', dead, '+', '-', 'COUNT', 1)[1]
   if newest and later(newest[1], letters_read) then return {'unread'} end
 end
-local many = (#ARGV - 7) / 3
+local many = (#ARGV - 8) / 3
 if many > 0 and call('HLEN', open) + many > room then return {'full'} end
 
 local answers, put = {'ok'}, 0
@@ -49,6 +50,7 @@ while has_more() do
 end
 if next_progress ~= '' then call('HSET', prefix .. 'replays', handler, next_progress) end
 if put > 0 then
+  if act ~= '' then call('HINCRBY', prefix .. 'audit:done', act, put) end
   call('HDEL', prefix .. 'held', pair) -- it had too much open, and there was room
   call('HINCRBY', prefix .. 'gen', pair, 1)
   call('HINCRBY', prefix .. 'stats:' .. handler, 'replayed', put)

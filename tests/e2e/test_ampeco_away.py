@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from ampeco.simulator.switches import Habits
 from ampeco.simulator.testing import tenant_in_a_box
 from eventlog.log import EventLog
-from eventlog.outages import AMPECO, known_outages
+from eventlog.outages import AMPECO, Outage, known_outages
 from handlers.discovery import discover
 from receiver.metrics import exposition
 from tests.cli import Cli
-from tests.harness import declaration, event, opened, position, soon, worker
+from tests.harness import declaration, event, on_log, position, soon, worker
 
 FILE = """
 from handlers import Context, Event, Raw, SyncContext, handler
@@ -32,21 +29,12 @@ NAMES = ("recorder", "blocking")
 EVENTS = 200
 
 
-@pytest.fixture
-def cli(capsys, monkeypatch, valkey, prefix) -> Cli:
-    return Cli(capsys, monkeypatch, valkey.url, prefix)
-
-
 def test_an_outage_is_told_costs_nothing_and_ends_by_itself(valkey, prefix, tmp_path: Path, cli: Cli):
     file = tmp_path / "mine.py"
     file.write_text(FILE)
 
     def in_log(work: Any) -> Any:
-        async def run() -> Any:
-            async with opened(valkey.url, prefix) as log:
-                return await work(log)
-
-        return asyncio.run(run())
+        return on_log(valkey.url, prefix, work)
 
     async def fill(log: EventLog) -> None:
         found = [item for item in discover(load=[str(file)]).found if item.handler.name in NAMES]
@@ -81,9 +69,15 @@ def test_an_outage_is_told_costs_nothing_and_ends_by_itself(valkey, prefix, tmp_
             shown = in_log(exposition).decode()
             assert 'awr_service_away{service="ampeco"} 1.0' in shown
             assert 'awr_handler_held{handler="blocking",service="ampeco"} 1.0' in shown
-            sent = len(box.calls())
-            soon(lambda: in_log(known_outages).outages[AMPECO].why == "503")
-            assert len(box.calls()) - sent < 10
+
+            def outage() -> Outage:
+                return in_log(known_outages).outages[AMPECO]
+
+            begun = outage().next_ms
+            soon(lambda: outage().next_ms != begun)  # what was in flight has come to its end
+            sent, probed = len(box.calls()), outage().next_ms
+            soon(lambda: outage().next_ms != probed)
+            assert 1 <= len(box.calls()) - sent < 10, "probes, and none of the deliveries that wait"
             box.change_habits(api_fault_share=0.0)
             soon(is_done, within_s=90, every_s=0.5)
         found = [in_log(lambda log, name=name: position(log, name)) for name in NAMES]

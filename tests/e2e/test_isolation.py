@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -19,7 +18,7 @@ from eventlog.record import decode_open
 from eventlog.schedule import recompute
 from handlers.discovery import discover
 from tests.e2e.process_tree import started
-from tests.harness import Worker, declaration, event, opened, position, soon, worker
+from tests.harness import Worker, declaration, event, on_log, position, soon, worker
 
 HANDLERS = """
 import asyncio, contextlib, ctypes, json, os, time
@@ -116,11 +115,7 @@ class Scene:
         return [line for line in map(json.loads, lines) if line["what"] == what]
 
     def in_log(self, work: Callable[[EventLog], Any]) -> Any:
-        async def run() -> Any:
-            async with opened(self.server.url, self.prefix) as log:
-                return await work(log)
-
-        return asyncio.run(run())
+        return on_log(self.server.url, self.prefix, work)
 
     def append(self, *events: Any) -> None:
         self.in_log(lambda log: log.append(list(events)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from eventlog.connection.embedded import EmbeddedServer
 from handlers.discovery import discover
-from tests.harness import declaration, event, opened, position, soon, worker
+from tests.harness import declaration, event, on_log, position, soon, worker
 
 FILE = """
 import os, signal, threading
@@ -62,11 +61,7 @@ def test_no_effect_happens_twice_wherever_a_worker_ends(
     (found,) = discover(load=[str(file)], allow=["recorder"]).found
 
     def in_log(scene: str, work: Any) -> Any:
-        async def run() -> Any:
-            async with opened(valkey.url, f"{prefix[:-1]}{list(EXPECTED).index(scene)}:") as log:
-                return await work(log)
-
-        return asyncio.run(run())
+        return on_log(valkey.url, f"{prefix[:-1]}{list(EXPECTED).index(scene)}:", work)
 
     async def fill(log: Any) -> None:
         await log.declare([declaration(found.handler)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from eventlog.connection.embedded import EmbeddedServer
@@ -10,7 +9,7 @@ from eventlog.log import EventLog
 from eventlog.record import decode_open
 from eventlog.schedule import recompute
 from handlers.discovery import discover
-from tests.harness import declaration, event, opened, position, soon, worker
+from tests.harness import declaration, event, on_log, position, soon, worker
 
 POISONED = """
 import os
@@ -31,11 +30,7 @@ def test_an_event_that_ends_its_process_three_times_is_dead(
     (found,) = discover(load=[str(file)], allow=["poisoned"]).found
 
     def in_log(work):
-        async def run():
-            async with opened(valkey.url, prefix) as log:
-                return await work(log)
-
-        return asyncio.run(run())
+        return on_log(valkey.url, prefix, work)
 
     async def fill(log: EventLog) -> None:
         await log.declare([declaration(found.handler)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import urllib.error
 import urllib.request
@@ -17,7 +16,7 @@ from eventlog.connection.embedded import EmbeddedServer
 from eventlog.log import EventLog
 from tests.cli import Cli
 from tests.e2e.process_tree import Command, started
-from tests.harness import event, opened, position, soon
+from tests.harness import event, on_log, position, soon
 
 HANDLERS = """
 from handlers import Context, Event, Raw, handler
@@ -51,11 +50,7 @@ class Scene:
         return started("worker", "--queue", queue, "--load", str(self.file), tmp=self.folder, **settings)
 
     def in_log(self, work: Callable[[EventLog], Any]) -> Any:
-        async def run() -> Any:
-            async with opened(self.server.url, self.prefix) as log:
-                return await work(log)
-
-        return asyncio.run(run())
+        return on_log(self.server.url, self.prefix, work)
 
     def append(self, *types: str) -> None:
         self.in_log(

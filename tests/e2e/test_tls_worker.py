@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import redis
 from eventlog.connection.connect import connect_sync
 from eventlog.log import EventLog
 from eventlog.registry import Declaration
-from tests.harness import VERSION, event, opened, position, soon, throttled, worker
+from tests.harness import VERSION, event, on_log, position, soon, throttled, worker
 from tests.servers import certificates, tls_server
 
 HANDLERS, LANES, EVENTS = 10, 20, 1_000
@@ -45,11 +44,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def in_log(url: str, prefix: str, work: Callable[[EventLog], Any]) -> Any:
-    async def run() -> Any:
-        async with opened(url, prefix, LANES) as log:
-            return await work(log)
-
-    return asyncio.run(run())
+    return on_log(url, prefix, work, lanes=LANES)
 
 
 async def fill(log: EventLog) -> None:

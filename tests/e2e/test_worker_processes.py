@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -16,7 +15,7 @@ from eventlog.log import EventLog
 from handlers.discovery import discover
 from tests.e2e.process_tree import Command, started
 from tests.e2e.test_worker_deaths import RECORDER
-from tests.harness import declaration, event, opened, position, soon
+from tests.harness import declaration, event, on_log, position, soon
 
 EVENTS = 300
 
@@ -32,11 +31,7 @@ class Scene:
         self.file.write_text(RECORDER)
 
     def in_log(self, work: Any) -> Any:
-        async def run() -> Any:
-            async with opened(self.server.url, self.prefix) as log:
-                return await work(log)
-
-        return asyncio.run(run())
+        return on_log(self.server.url, self.prefix, work)
 
     def start(self, *options: str, tmp: Path, takes_s: float) -> Any:
         environ = {

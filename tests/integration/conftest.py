@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.log import EventLog
-from tests.harness import opened
+from tests.harness import on_log
 
 Check = Callable[[EventLog], Awaitable[None]]
 
@@ -26,25 +25,17 @@ def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
 def with_lane(valkey, prefix) -> Callable[[Check], None]:
     """Run a check against a log of one lane."""
 
-    def run(check: Check) -> None:
-        async def opened_and_checked() -> None:
-            async with opened(valkey.url, prefix, lanes=1) as log:
-                await check(log)
+    return lambda check: on_log(valkey.url, prefix, check, lanes=1)
 
-        asyncio.run(opened_and_checked())
 
-    return run
+@pytest.fixture
+def with_log(valkey, prefix) -> Callable[[Check], None]:
+    """Run a check against a log of four lanes."""
+    return lambda check: on_log(valkey.url, prefix, check)
 
 
 @pytest.fixture
 def on_each_server(log_url, prefix) -> Callable[[Check], None]:
     """Run a check against a log of four lanes on each kind of server."""
 
-    def run(check: Check) -> None:
-        async def opened_and_checked() -> None:
-            async with opened(log_url, prefix) as log:
-                await check(log)
-
-        asyncio.run(opened_and_checked())
-
-    return run
+    return lambda check: on_log(log_url, prefix, check)

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import os
 import pwd
+import signal
 import socket
 import sys
 from typing import Any
@@ -14,12 +15,15 @@ import pytest
 
 from eventlog import audit
 from eventlog.audit import Act, newest, unlogged, write
+from eventlog.errors import ChangeRefused
 from eventlog.log import EventLog, Unreadable
+from eventlog.operation import replay as replaying
+from eventlog.operation import selection as selecting
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
 from tests.cli import Cli
 from tests.command_arguments import commands
 from tests.door import door
-from tests.harness import declaration, drained, event, opened
+from tests.harness import declaration, drained, event, on_log
 
 USER = pwd.getpwuid(os.getuid()).pw_name
 
@@ -35,11 +39,7 @@ class Site:
         self.url, self.prefix = url, prefix
 
     def on_log(self, work: Any) -> Any:
-        async def run() -> Any:
-            async with opened(self.url, self.prefix) as log:
-                return await work(log)
-
-        return asyncio.run(run())
+        return on_log(self.url, self.prefix, work)
 
     async def fill(self, log: EventLog) -> None:
         @handler("h", on=["*"])
@@ -111,6 +111,60 @@ def test_pausing_resuming_and_replaying_are_acts(cli):
     assert cli.json("audit", "list", "--until", "1h ago") == []
     assert len(cli.json("audit", "list", "--since", "1h ago")) == 3
     assert cli("audit", "list", "--before", "x")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [None, ConnectionError, ChangeRefused],
+    ids=["ctrl-c", "redis-away", "refused"],
+)
+def test_a_replay_that_stops_half_way_says_how_far_it_came(cli, site, monkeypatch, failure):
+    monkeypatch.setattr(selecting, "_GIVES", 1)
+    put_again, calls = replaying.reopen, 0
+
+    async def broken(log: EventLog, handler: str, lane: int, batch: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += bool(batch)
+        if calls == 2:
+            if failure is None:
+                signal.raise_signal(signal.SIGINT)
+                await asyncio.sleep(5)
+            raise failure("it stops here")
+        return await put_again(log, handler, lane, batch, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(replaying, "reopen", broken)
+        assert cli("handlers", "replay", "h", "--from", "2h ago", "--yes")[0] != 0
+    (act,) = cli.json("audit", "list")
+    assert (act["what"], act["count"], act["done"]) == ("handlers replay", 3, 1)
+    assert "  1 of 3  " in cli("audit", "list")[1]
+    assert cli.json("handlers", "replay", "h", "--continue")["result"]["put"] == 1
+    rest, first = cli.json("audit", "list")
+    assert (rest["plan"]["continue"], rest["count"], rest["done"]) == (True, None, 1)
+    assert first["done"] == 1
+
+
+def test_a_replay_that_is_refused_before_it_changes_anything_is_no_act(cli, site):
+    async def begun(log: EventLog) -> None:
+        await replaying.begin(log, selecting.Selection("h", 0, 1, ("*",)), now_ms=1)
+
+    site.on_log(begun)
+    assert cli("handlers", "replay", "h", "--from", "2h ago", "--yes")[0] == 1
+    assert cli.json("audit", "list") == []
+
+
+def test_counts_go_with_their_acts(site, monkeypatch):
+    monkeypatch.setattr(audit, "MOST_ACTS", 3)
+
+    async def check(log: EventLog) -> None:
+        for number in range(9):
+            await write(log, of(f"act {number}"), is_counted=number % 2 == 0)
+        assert [(act.what, act.done) for act in await newest(log, limit=9)] == [
+            ("act 8", 0), ("act 7", None), ("act 6", 0),
+        ]  # fmt: skip
+        assert await log.redis.hlen(log.key("audit:done")) == 2
+
+    site.on_log(check)
 
 
 def test_every_command_that_wants_a_yes_writes_down_what_it_does():

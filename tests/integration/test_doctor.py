@@ -21,7 +21,10 @@ from commands.doctor.configured import usable
 from commands.doctor.deployment import Deployment
 from commands.doctor.examination import CHECKS, Checked, examine
 from commands.doctor.finding import Finding
+from eventlog.connection.embedded import EmbeddedServer
+from eventlog.presence import beat
 from eventlog.registry import Declaration
+from tests.cli import Cli
 from tests.conftest import LOG_SERVERS
 from tests.door import TOKEN, awr, door
 from tests.harness import event, opened, soon, worker
@@ -29,7 +32,7 @@ from tests.integration.test_redis_login import RECORDER, permitted
 from tests.integration.test_redis_reasons import BINARY, as_user
 from tests.meta.repository import ROOT
 from tests.servers import certificates, server
-from tests.web import answering
+from tests.web import answering, version_1
 
 SAFE = {"appendfsync": "always", "maxmemory": str(2 << 30), "maxmemory-policy": "noeviction"}
 
@@ -443,6 +446,20 @@ def test_the_registration_is_compared_with_what_handlers_want(url: str, client: 
         assert found({**environ, "AWR_REGISTER": "off"}, "registration").status == "ok"
 
 
+def test_a_tenant_with_version_1_alone_is_checked_with_it(url: str, client: redis.Redis) -> None:
+    asyncio.run(declare(url, "BootNotification"))
+    with tenant_in_a_box() as box, version_1(box.url) as tenant:
+        with box.sync_client() as ampeco:
+            ampeco.notifications_v1.subscribe(
+                ["BootNotification"], callback_url="https://us.example/webhooks/ampeco"
+            )
+        environ = on(url, AWR_TENANT_URL=tenant, AWR_API_TOKEN=BOX_TOKEN, AWR_PUBLIC_URL="https://us.example")
+        seen = looked(environ, "token", "token-rights", "registration")
+        assert {name: one.status for name, one in seen.items()} == dict.fromkeys(seen, "ok"), seen
+        assert "has 1 types" in seen["registration"].what
+        assert found({**environ, "AWR_API_TOKEN": "another-token-entirely"}, "token").status == "fault"
+
+
 # The callback URL.
 
 
@@ -484,9 +501,18 @@ def test_the_chain_of_the_certificate_is_checked(tmp_path: Path, monkeypatch: py
         seen = looked({"AWR_PUBLIC_URL": public}, "callback-certificate", "callback-url")
         assert seen["callback-url"].status == "ok"
         assert re.match(r"valid for (29|30) more days", seen["callback-certificate"].what)
-        # a name that the certificate does not have
-        other = public.replace("127.0.0.1", "127.0.0.2")
-        assert found({"AWR_PUBLIC_URL": other}, "callback-certificate").status in ("fault", "unknown")
+        assert seen["callback-certificate"].status == "ok"
+
+
+def test_a_certificate_for_another_name_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its chain is trusted, so that the name alone is wrong."""
+    made = certificates(tmp_path, names="DNS:another.example")
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.ca))
+    with answering(lambda *_: (405, {}, b""), tls=made) as public:
+        seen = looked({"AWR_PUBLIC_URL": public}, "callback-certificate", "callback-url")
+    assert {one.status for one in seen.values()} == {"fault"}
+    assert "127.0.0.1" in seen["callback-certificate"].what
+    assert "for this name" in seen["callback-certificate"].fix
 
 
 # Workers.
@@ -507,6 +533,38 @@ def test_a_handler_without_a_worker_is_a_fault(url: str, client: redis.Redis, tm
     assert seen.status == "fault"
     assert "recorder" in seen.what
     assert found(on(url), "rq").status == "fault"
+
+
+def test_an_isolated_handler_without_a_worker_is_a_fault(
+    valkey: EmbeddedServer, prefix: str, tmp_path: Path, cli: Cli
+) -> None:
+    """Its process exists only while there is work, so neither its absence nor its declaration says enough."""
+    file = tmp_path / "alone.py"
+    file.write_text(RECORDER.replace('"recorder",', '"recorder", isolation="process",'))
+    deployment = on(valkey.url, AWR_KEY_PREFIX=prefix)
+
+    def states() -> list[tuple[bool, str, str]]:
+        """What `status`, `handlers list` and `doctor` say of each handler."""
+        listed = {row["name"]: row["state"] for row in cli.json("handlers", "list")}
+        judged = found(deployment, "handlers").status
+        return [
+            (one["is_served"], listed.get(one["name"], ""), judged) for one in cli.json("status")["handlers"]
+        ]
+
+    with worker(valkey.url, prefix, [file], {}, tmp_path / "worker.log") as running:
+        soon(lambda: states() == [(True, "running", "ok")], every_s=0.2)
+        assert re.search(r"^recorder +running ", cli("status")[1], re.MULTILINE)
+        assert running.stop() == 0
+
+    async def arrive() -> None:
+        async with opened(valkey.url, prefix) as log:
+            await log.append([event(n=1)])
+            await beat(log, "other", "host:1:x", 0, {}, {})  # a worker of another queue is alive
+
+    asyncio.run(arrive())
+    assert states() == [(False, "gone", "fault")]
+    assert re.search(r"^recorder +not served ", cli("status")[1], re.MULTILINE)
+    assert any("no live worker serves recorder" in line for line in cli.json("status")["needs_attention"])
 
 
 def test_two_versions_at_work_are_a_warning(url: str, client: redis.Redis) -> None:

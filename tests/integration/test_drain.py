@@ -14,23 +14,11 @@ from eventlog.log import EventLog
 from eventlog.record import OpenRecord
 from handlers import Context, Event, GiveUp, Raw, Retry, Skip, SyncContext, handler
 from receiver.metrics import exposition
-from tests.harness import VERSION, declaration, drained, event, eventually, opened, position
+from tests.harness import VERSION, declaration, drained, event, eventually, position
 from workers.delivery.attempt import Runtime
 from workers.drain.dispatcher import Dispatcher
 
 Check = Callable[[EventLog], Awaitable[None]]
-
-
-@pytest.fixture
-def with_log(valkey, prefix) -> Callable[[Check], None]:
-    def run(check: Check) -> None:
-        async def opened_and_checked() -> None:
-            async with opened(valkey.url, prefix) as log:
-                await check(log)
-
-        asyncio.run(opened_and_checked())
-
-    return run
 
 
 async def lose_lease(log: EventLog, name: str, lane: int) -> None:

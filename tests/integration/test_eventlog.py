@@ -16,7 +16,7 @@ from eventlog.log import EventLog, Unreadable
 from eventlog.record import DeadLetter, OpenRecord
 from eventlog.registry import Declaration
 from eventlog.schedule import recompute, sweep
-from tests.harness import event, opened
+from tests.harness import event, on_log, opened
 
 Check = Callable[[EventLog], Awaitable[None]]
 
@@ -26,11 +26,7 @@ def with_log(log_url: str, prefix: str) -> Callable[[Check], None]:
     """Run a check against a fresh log on each kind of server."""
 
     def run(check: Check, **options: Any) -> None:
-        async def opened_and_checked() -> None:
-            async with opened(log_url, prefix, **options) as log:
-                await check(log)
-
-        asyncio.run(opened_and_checked())
+        on_log(log_url, prefix, check, **options)
 
     return run
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
-from eventlog.connection.embedded import EmbeddedServer
 from eventlog.heartbeat import Hole
 from eventlog.log import EventLog, NewEvent, Unreadable
 from eventlog.registry import Declaration
@@ -18,25 +17,11 @@ from eventlog.subscription import SubscriptionStore, left_types
 from eventlog.turned_away import HOUR_MS, SLOT_MS, Copy, note, refused_between
 from handlers import Context, Event, GiveUp, Raw, handler
 from receiver.endpoint_notes import MOST_COPIES, EndpointNotes
-from tests.cli import Cli
 from tests.door import door
-from tests.harness import declaration, drained, event, opened, soon
+from tests.harness import declaration, drained, event, on_log, opened, soon
 
 A, B = "SessionUpdateNotification", "cdr.received"
 DATED = {"session": {"id": 4711, "status": "active", "lastUpdatedAt": "2026-11-24T06:00:00Z"}}
-
-
-@pytest.fixture
-def cli(capsys, monkeypatch, valkey, prefix) -> Cli:
-    return Cli(capsys, monkeypatch, valkey.url, prefix)
-
-
-def on_log(valkey: EmbeddedServer, prefix: str, check) -> None:
-    async def run() -> None:
-        async with opened(valkey.url, prefix) as log:
-            await check(log)
-
-    asyncio.run(run())
 
 
 def test_a_dropped_duplicate_is_found_at_the_event_that_it_equals(valkey, prefix, cli) -> None:
@@ -51,7 +36,7 @@ def test_a_dropped_duplicate_is_found_at_the_event_that_it_equals(valkey, prefix
             assert code == 0
             assert "2 copies of it were dropped, the last at " in out
             assert "the body of an event that was accepted before" in out
-    on_log(valkey, prefix, lambda log: keep(log, Keep(hours=0)))
+    on_log(valkey.url, prefix, lambda log: keep(log, Keep(hours=0)))
     # the event is gone, and no handler wanted it
     code, out, _ = cli("explain", "session:4711")
     assert code == 0
@@ -84,7 +69,7 @@ def test_refusals_near_a_time_are_those_of_its_ten_minutes(valkey, prefix) -> No
         assert await refused_between(log, hour - HOUR_MS, hour + HOUR_MS) == {"log-full": 222_222}
         assert 0 < await log.redis.pttl(log.key("refused", 500_000)) <= 25 * HOUR_MS
 
-    on_log(valkey, prefix, check)
+    on_log(valkey.url, prefix, check)
 
 
 def test_both_records_are_bounded(valkey, prefix) -> None:
@@ -96,7 +81,7 @@ def test_both_records_are_bounded(valkey, prefix) -> None:
         assert await log.redis.hlen(log.key("refused", 0)) == 1_000
         assert await log.redis.pttl(log.key("dropped")) > 0
 
-    on_log(valkey, prefix, check)
+    on_log(valkey.url, prefix, check)
 
 
 def test_while_redis_is_away_counts_wait_with_their_time(valkey, prefix, tmp_path: Path) -> None:
@@ -123,7 +108,7 @@ def test_while_redis_is_away_counts_wait_with_their_time(valkey, prefix, tmp_pat
         await notes.write(log)  # nothing is left
         assert await log.redis.xlen(log.key("dropped")) == MOST_COPIES
 
-    on_log(valkey, prefix, check)
+    on_log(valkey.url, prefix, check)
 
 
 def test_a_body_in_quarantine_is_found_by_the_entity_it_names(valkey, prefix, cli) -> None:
@@ -131,7 +116,7 @@ def test_a_body_in_quarantine_is_found_by_the_entity_it_names(valkey, prefix, cl
         bodies = (b'{"session": {"id": 4711}', b'{"session": {"id": 47110}', b'{"id": "x4711"}', b"")
         await log.append([Unreadable(body, "not-json", 1_764_000_000_000, "12345678") for body in bodies])
 
-    on_log(valkey, prefix, fill)
+    on_log(valkey.url, prefix, fill)
     code, out, _ = cli("explain", "session:4711")
     assert code == 0
     (line,) = [line for line in out.splitlines() if "quarantine" in line]
@@ -152,7 +137,7 @@ def test_a_type_that_is_not_subscribed_any_more_says_since_when(valkey, prefix, 
         await log.declare([Declaration("h", "v1", (A, B), "default", "none", "now")])
         await log.append([event()])
 
-    on_log(valkey, prefix, fill)
+    on_log(valkey.url, prefix, fill)
     out = cli("explain", "session:1")[1]
     assert f"not subscribed to {A} since 20" in out
     (story,) = cli.json("explain", "session:1")["events"]
@@ -167,7 +152,7 @@ def test_a_type_that_is_not_subscribed_any_more_says_since_when(valkey, prefix, 
         await store.forget()
         assert set(await left_types(log)) == {A, B}
 
-    on_log(valkey, prefix, again)
+    on_log(valkey.url, prefix, again)
 
 
 def test_an_entity_shows_the_authors_words_and_only_handlers_that_want_the_type(valkey, prefix, cli) -> None:
@@ -180,7 +165,7 @@ def test_an_entity_shows_the_authors_words_and_only_handlers_that_want_the_type(
         await log.append([event()])
         await drained(log, gives_up)
 
-    on_log(valkey, prefix, fill)
+    on_log(valkey.url, prefix, fill)
     out = cli("explain", "session:1")[1]
     assert "gave-up: the tariff is gone" in out
     assert "picky" not in out
@@ -188,7 +173,7 @@ def test_an_entity_shows_the_authors_words_and_only_handlers_that_want_the_type(
     assert names == ["h", "picky"]  # the document has all
 
     # the dead letter outlives event and history
-    on_log(valkey, prefix, lambda log: keep(log, Keep(hours=0, history_days=0)))
+    on_log(valkey.url, prefix, lambda log: keep(log, Keep(hours=0, history_days=0)))
     assert "h: dead: gave-up" in cli("explain", "session:1")[1]
 
 
@@ -201,7 +186,7 @@ def test_an_outage_near_the_events_of_an_entity_is_named(valkey, prefix, cli) ->
         assert isinstance(hole, Hole)
         await log.close_gap("r", hole, [A], None)
 
-    on_log(valkey, prefix, fill)
+    on_log(valkey.url, prefix, fill)
     out = cli("explain", "session:1")[1]
     assert "the receiver was down from" in out
     assert "events of this entity may be among them" in out

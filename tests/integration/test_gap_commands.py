@@ -20,6 +20,7 @@ from eventlog.subscription import SubscriptionStore
 from handlers import Context, Event, Raw, Retry, handler
 from tests.cli import Cli
 from tests.harness import declaration, drained, opened
+from tests.web import version_1
 
 SESSION, HARDWARE = "SessionUpdateNotification", "HardwareStatusNotification"
 URL = "https://us.example/webhooks/ampeco"
@@ -28,11 +29,6 @@ URL = "https://us.example/webhooks/ampeco"
 @handler(RESENDER, on=[GAP_CLOSED], start="oldest")
 async def refused(event: Event[Raw], ctx: Context) -> None:
     raise Retry("AMPECO answers 429: too early for a resend", after_s=900, counts=False)
-
-
-@pytest.fixture
-def cli(capsys, monkeypatch, valkey, prefix) -> Cli:
-    return Cli(capsys, monkeypatch, valkey.url, prefix)
 
 
 @pytest.fixture
@@ -124,6 +120,56 @@ def test_too_early_is_said_in_words(cli: Cli, tenant: Box, status: int) -> None:
     assert f"AMPECO answers {status}" in err
     assert "too early" in err
     assert ("disabled" in err) is (status != 429), "a pause that is named means too early"
+
+
+MOVED = "https://moved.example"
+
+
+@pytest.mark.parametrize(
+    ("remembers_id", "callback_url", "public_url"),
+    [
+        (False, f"{URL}/", MOVED),
+        (False, URL.replace("us.example", "US.example:443"), MOVED),
+        (False, "", "https://us.example:443"),
+        (True, f"{MOVED}/webhooks/ampeco", MOVED),
+    ],
+    ids=["slash", "port", "settings", "moved"],
+)
+def test_ours_is_found_as_the_registration_finds_it(
+    cli: Cli,
+    tenant: Box,
+    monkeypatch: pytest.MonkeyPatch,
+    valkey,
+    prefix,
+    remembers_id: bool,
+    callback_url: str,
+    public_url: str,
+) -> None:
+    """By the id that the log remembers, else by the URL in any spelling: AMPECO may show another than we sent."""
+    ours = cli.json("gaps", "resend", *WINDOW)["plan"]["id"]
+    with tenant.sync_client() as client:
+        client.notifications.subscribe([SESSION], callback_url="https://others.example/")
+    monkeypatch.setenv("AWR_PUBLIC_URL", public_url)
+
+    async def remember() -> None:
+        async with opened(valkey.url, prefix) as log:
+            await log.redis.delete(log.key("subscription"))
+            if callback_url:
+                known = {"id": ours if remembers_id else "999", "callback_url": callback_url}
+                await SubscriptionStore(log).remember(known)
+
+    asyncio.run(remember())
+    assert cli.json("gaps", "resend", *WINDOW, "--yes")["plan"]["id"] == ours
+    assert len(tenant.actions()) == 1
+
+
+def test_a_tenant_with_version_1_alone_is_asked(
+    cli: Cli, tenant: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with version_1(tenant.url) as url:
+        monkeypatch.setenv("AWR_TENANT_URL", url)
+        assert cli.json("gaps", "resend", *WINDOW, "--yes")["done"] is True
+    assert len(tenant.actions()) == 1
 
 
 def test_what_cannot_be_asked_is_refused(cli: Cli, tenant: Box, monkeypatch: pytest.MonkeyPatch) -> None:

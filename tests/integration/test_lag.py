@@ -20,7 +20,7 @@ from eventlog.registry import Declaration
 from eventlog.retention import Keep
 from handlers import Context, Event, Raw, handler
 from tests.cli import Cli
-from tests.harness import declaration, drained, event, eventually, opened, position
+from tests.harness import declaration, drained, event, eventually, on_log, opened, position
 from tests.stepped_drain import SteppedDrain, as_earlier_code
 
 TYPES = ("A", "B", "C")
@@ -89,11 +89,7 @@ def on_lanes(log_url, prefix):
     """Run a check against a log of two lanes on each kind of server."""
 
     def run(check) -> None:
-        async def opened_and_checked() -> None:
-            async with opened(log_url, prefix, lanes=2) as log:
-                await check(log)
-
-        asyncio.run(opened_and_checked())
+        on_log(log_url, prefix, check, lanes=2)
 
     return run
 

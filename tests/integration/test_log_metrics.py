@@ -105,7 +105,7 @@ def test_promtool_finds_no_fault(valkey, prefix):
             await log.declare([declaration(mail), declaration(forks)])
             await log.append([event(n=1)])
             await drained(log, mail)
-            return await Metrics().exposition(LogExposition(log, size=False)) + b""
+            return await Metrics().exposition(LogExposition(log, size=False))
 
     text = asyncio.run(check())
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,18 +15,12 @@ from handlers.builtin.notify import NotifySettings, Outbox, notify
 from handlers.builtin.webhook_sender import WebhookSender, opened
 from handlers.discovery import Found
 from tests.harness import VERSION, declaration, position
-from tests.target import Answer, Target, target
+from tests.target import Answer, Target
 from workers.delivery.attempt import Runtime
 from workers.delivery.manual_run import ready, try_out
 from workers.drain.dispatcher import Dispatcher
 
 PAUSED = {"reason": "deploy"}
-
-
-@pytest.fixture
-def there() -> Iterator[Target]:
-    with target() as server:
-        yield server
 
 
 async def work(log: EventLog, there: Target, **settings: Any) -> None:

@@ -17,18 +17,12 @@ from eventlog.operation import dead_letters
 from eventlog.operation.dead_letters import DeadFilter
 from eventlog.text import CUT, REASON_CHARS
 from handlers import Context, Event, GiveUp, Raw, Skip, handler
-from tests.cli import Cli
 from tests.harness import declaration, drained, event, opened, position
 
 FORGED = "type\x1b[2J\x1b]0;title\x07\nforged row"
 KEY = "session:k\x1b[31m\r\nforged row\u202e\u200b"
 HALF = json.loads('"no such driver \\ud83d"')
 LONG = "r" * 2_000_000
-
-
-@pytest.fixture
-def cli(capsys, monkeypatch, valkey, prefix) -> Cli:
-    return Cli(capsys, monkeypatch, valkey.url, prefix)
 
 
 @handler("h", on=["*"])

@@ -19,7 +19,7 @@ from eventlog.lease import Lease
 from eventlog.log import EventLog
 from eventlog.step_ledger import Scope, StepLedger
 from handlers import Context, Event, Raw, Retry, StepUncertain, SyncContext, handler
-from tests.harness import VERSION, declaration, event, opened, position
+from tests.harness import VERSION, declaration, event, on_log, position
 from workers.delivery.attempt import Runtime
 from workers.drain.dispatcher import Dispatcher
 
@@ -33,11 +33,7 @@ def on_each_log(log_url, prefix) -> Callable[[Check], None]:
     """Run a check against a log of one lane on each kind of server."""
 
     def run(check: Check) -> None:
-        async def opened_and_checked() -> None:
-            async with opened(log_url, prefix, lanes=1) as log:
-                await check(log)
-
-        asyncio.run(opened_and_checked())
+        on_log(log_url, prefix, check, lanes=1)
 
     return run
 

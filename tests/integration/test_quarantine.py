@@ -20,7 +20,7 @@ from eventlog.record import StoredEvent
 from handlers import Context, Event, Raw, handler
 from handlers.internal import QuarantineAdded
 from tests.cli import Cli
-from tests.harness import declaration, drained, opened
+from tests.harness import declaration, drained, on_log, opened
 
 RECEIVED_MS = 1_764_000_000_000
 SECRET = "Erika Mustermann"
@@ -54,11 +54,7 @@ class Site:
         return self.on_log(put)
 
     def on_log(self, work: Any) -> Any:
-        async def run() -> Any:
-            async with opened(self.url, self.prefix) as log:
-                return await work(log)
-
-        return asyncio.run(run())
+        return on_log(self.url, self.prefix, work)
 
     @property
     def left(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from eventlog.registry import Declaration
 from eventlog.replicas import Replica, publish
 from eventlog.subscription import SubscriptionStore
 from tests.cli import Cli
-from tests.harness import opened
+from tests.harness import on_log
 
 A, B, C = "BootNotification", "SessionUpdateNotification", "cdr.received"
 PUBLIC = "https://us.example"
@@ -37,11 +36,7 @@ class World:
     prefix: str
 
     def log(self, work) -> object:
-        async def run() -> object:
-            async with opened(self.url, self.prefix) as log:
-                return await work(log)
-
-        return asyncio.run(run())
+        return on_log(self.url, self.prefix, work)
 
     def wants(self, *types: str, name: str = "invoices") -> None:
         self.log(lambda log: log.declare([Declaration(name, "v1", types, "default", "none", "now")]))

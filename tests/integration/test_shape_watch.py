@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -23,9 +23,8 @@ from handlers.internal import ShapeDrifted
 from receiver.elements import ElementReader
 from receiver.metrics import Metrics
 from receiver.shape_watch import CHECK_S, MOST_BYTES, SAMPLES, WRITE_S, ShapeWatch
-from tests.cli import Cli
 from tests.door import door
-from tests.harness import declaration, eventually, opened
+from tests.harness import declaration, eventually, on_log, opened
 from tests.unit.receiver.test_elements import Delivery
 
 SESSION = "SessionUpdateNotification"
@@ -229,19 +228,6 @@ def test_a_fault_of_ours_ends_nothing(on_each_server, monkeypatch):
     on_each_server(check)
 
 
-@pytest.fixture
-def cli(capsys, monkeypatch, valkey, prefix) -> Cli:
-    return Cli(capsys, monkeypatch, valkey.url, prefix)
-
-
-def on_log(url: str, prefix: str, work: Callable[[EventLog], Any]) -> None:
-    async def run() -> None:
-        async with opened(url, prefix) as log:
-            await work(log)
-
-    asyncio.run(run())
-
-
 def test_the_command_shows_fields_as_a_table_as_json_and_as_json_schema(cli, valkey, prefix):
     assert "no receiver has looked" in cli("events", "shapes")[1]
     assert cli.json("events", "shapes") == []
@@ -309,11 +295,11 @@ def test_a_real_receiver_learns_what_arrives_and_says_what_differs(cli, valkey, 
     with door(valkey.url, prefix) as front:
         assert front.post(json.dumps(session(id="1")).encode()).status == 202
         asyncio.run(learned(["session.id"]))
-        assert front.metric("awr_shape_drifts_total") == 0
+        name = f'awr_shape_drifts_total{{against="contract",type="{SESSION}",what="new-field"}}'
+        assert front.metric(name) == 0
         assert front.post(json.dumps(session(id="2", newOne=1)).encode()).status == 202
         asyncio.run(learned(["session.newOne"]))
         line = front.line("shape.drifted", notification=SESSION)
         assert line["fields"] == ["session.newOne: new-field"]
-        name = f'awr_shape_drifts_total{{against="contract",type="{SESSION}",what="new-field"}}'
         assert front.metric(name) == 1
     assert cli.json("events", "shapes", "--type", SESSION)[0]["drifts"][0]["path"] == "session.newOne"

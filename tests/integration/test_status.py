@@ -8,7 +8,6 @@ import re
 import time
 from pathlib import Path
 
-import pytest
 import redis
 
 from commands.status import _HEADS
@@ -25,22 +24,9 @@ from eventlog.subscription import SubscriptionStore
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
 from tests.cli import Cli
 from tests.door import TOKEN, door
-from tests.harness import declaration, drained, event, opened, soon, worker
+from tests.harness import declaration, drained, event, on_log, opened, soon, worker
 from tests.integration.test_redis_login import RECORDER
 from tests.meta.repository import ROOT
-
-
-@pytest.fixture
-def cli(capsys, monkeypatch, valkey, prefix) -> Cli:
-    return Cli(capsys, monkeypatch, valkey.url, prefix)
-
-
-def on_log(valkey: EmbeddedServer, prefix: str, check) -> None:
-    async def run() -> None:
-        async with opened(valkey.url, prefix) as log:
-            await check(log)
-
-    asyncio.run(run())
 
 
 def test_a_running_deployment_on_one_screen(valkey, prefix, cli, tmp_path: Path) -> None:
@@ -104,7 +90,7 @@ def test_what_needs_a_person_is_named(valkey, prefix, cli) -> None:
         fields = ("at_ms", "max_bytes", "oldest_ms", "events", "open", "dead", "quarantine")
         await log.redis.hset(log.key("standing"), mapping=dict.fromkeys(fields, 1))
 
-    on_log(valkey, prefix, fill)
+    on_log(valkey.url, prefix, fill)
     seen = cli.json("status")
     (busy, idle) = seen["handlers"]
     assert (busy["retrying"], busy["dead"], busy["open"], busy["failed_attempts"]) == (1, 1, 1, 1)
@@ -132,7 +118,7 @@ def test_the_registration_is_what_ampeco_confirmed(valkey, prefix, cli) -> None:
         heard = {("12345678", "a"): now_ms() - 90_000, ("deadbeef", "a"): now_ms() - 90_000_000}
         await publish(log, Replica("r", frozenset({"12345678"})), types=heard, subscriptions=[])
 
-    on_log(valkey, prefix, confirm)
+    on_log(valkey.url, prefix, confirm)
     seen = cli.json("status")
     assert seen["registration"]["state"] == "registered"
     assert abs(time.time() * 1000 - _ms(seen["registration"]["confirmed_at"])) < 60_000
@@ -147,7 +133,7 @@ def test_the_registration_is_what_ampeco_confirmed(valkey, prefix, cli) -> None:
         await store.note_missing("not-subscribed", ["b"], now_ms())
         await store.note_state("failed:unauthorized", key_id="12345678", detail="401")
 
-    on_log(valkey, prefix, fail)
+    on_log(valkey.url, prefix, fail)
     text = "\n".join(cli.json("status")["needs_attention"])
     assert "the registration cannot be checked: failed:unauthorized (401)" in text
     assert re.search(r"since \S+Z not subscribed: b;", text)
@@ -155,7 +141,7 @@ def test_the_registration_is_what_ampeco_confirmed(valkey, prefix, cli) -> None:
     async def remove(log: EventLog) -> None:
         await SubscriptionStore(log).set_removed()
 
-    on_log(valkey, prefix, remove)
+    on_log(valkey.url, prefix, remove)
     assert "removed on request" in cli("status")[1]
     assert any("registration apply" in line for line in cli.json("status")["needs_attention"])
 
@@ -167,7 +153,7 @@ def test_a_handler_that_waits_for_ampeco_is_held(valkey, prefix, cli) -> None:
         verdict = await Outages(log, Rules(first_s=60.0)).failed(AMPECO, "h", "500", list("abcde"))
         assert verdict.is_away
 
-    on_log(valkey, prefix, fill)
+    on_log(valkey.url, prefix, fill)
     seen = cli.json("status")
     assert seen["handlers"][0]["away"]["service"] == "ampeco"
     assert any("h is held: AMPECO has answered 500 since" in line for line in seen["needs_attention"])
@@ -221,7 +207,7 @@ def test_totals_are_noted_once_a_minute_and_forgotten_after_an_hour(valkey, pref
         await note_totals(log)
         assert len(await log.redis.hkeys(log.key("minutes"))) <= KEPT_MINUTES + 1
 
-    on_log(valkey, prefix, check)
+    on_log(valkey.url, prefix, check)
 
 
 def test_a_rate_is_the_difference_of_two_totals() -> None:

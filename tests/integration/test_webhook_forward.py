@@ -7,7 +7,6 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -20,7 +19,7 @@ from handlers.builtin.webhook_forward import Forwarder, ForwardSettings, webhook
 from handlers.builtin.webhook_sender import WebhookSender, opened
 from handlers.discovery import Found
 from tests.harness import VERSION, declaration, event, position
-from tests.target import Answer, Target, target
+from tests.target import Answer, Target
 from workers.delivery.attempt import Runtime
 from workers.delivery.manual_run import ready, try_out
 from workers.drain.dispatcher import Dispatcher
@@ -28,12 +27,6 @@ from workers.drain.dispatcher import Dispatcher
 KEY = b"k" * 32
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
 NAME = webhook_forward.name
-
-
-@pytest.fixture
-def there() -> Iterator[Target]:
-    with target() as server:
-        yield server
 
 
 async def work(log: EventLog, there: Target) -> None:

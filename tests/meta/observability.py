@@ -16,7 +16,7 @@ DASHBOARD = ROOT / "deploy" / "observability" / "dashboard.json"
 RULE = ROOT / "deploy" / "components" / "monitoring" / "rule.yaml"
 
 _NAME = re.compile(r"\b(?:awr|process)[_:][a-z0-9_:]+\b")
-_SUFFIXES = ("_total", "_bucket", "_count", "_sum")
+_SUFFIXES = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("", "_count", "_sum")}
 
 
 class Family(NamedTuple):
@@ -27,6 +27,11 @@ class Family(NamedTuple):
     help: str
     labels: tuple[str, ...]
     of_log: bool
+
+    @property
+    def series(self) -> frozenset[str]:
+        """The names of its series, as queries have them."""
+        return frozenset(self.name + suffix for suffix in _SUFFIXES.get(self.kind, ("",)))
 
 
 def families() -> list[Family]:
@@ -90,16 +95,18 @@ def metrics_table() -> str:
 
 def unknown_metrics(expression: str) -> list[str]:
     """Names in a query that no process exposes and no rule records."""
-    known = {family.name for family in families()}
-    recorded = {rule["record"] for rule in _rules() if "record" in rule}
-    return [name for name in _NAME.findall(expression) if not _is_known(name, known | recorded)]
+    known = {series for family in families() for series in family.series}
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    return [name for name in names(expression) if name not in known | recorded]
 
 
-def _is_known(name: str, known: set[str]) -> bool:
-    return name in known or any(name.removesuffix(suffix) in known for suffix in _SUFFIXES)
+def names(expression: str) -> list[str]:
+    """Return the names of the series and recorded rules in a query."""
+    return _NAME.findall(expression)
 
 
-def _rules() -> Iterator[dict[str, Any]]:
+def rules() -> Iterator[dict[str, Any]]:
+    """Every rule: alerts, and what is recorded for other queries."""
     for group in yaml.safe_load(ALERTS.read_text())["groups"]:
         yield from group["rules"]
 

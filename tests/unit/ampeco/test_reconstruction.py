@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ampeco.contract import published
 from ampeco.listed_types import LISTED_TYPES
 from ampeco.notifications import parse
 from ampeco.reconstruction import SOURCES, reconstructed
+from tests.meta.repository import ROOT
 
 SINCE = datetime(2026, 11, 24, 10, tzinfo=UTC)
 AT = "2026-11-24T10:05:00Z"
@@ -46,6 +46,14 @@ KEYS = {
 }
 
 
+CONTRACT = json.loads((ROOT / "ampeco" / "facts" / "contract.json").read_text())
+
+
+def resolved(shape: Any) -> Any:
+    """A shape of the contract, or the shared one that it refers to."""
+    return CONTRACT["shared"][shape.removeprefix("@")] if isinstance(shape, str) else shape
+
+
 def made(name: str, **changes: Any) -> dict[str, Any]:
     body = reconstructed(name, {**RESOURCES[name], **changes}, SINCE)
     assert body is not None
@@ -75,13 +83,25 @@ def test_what_is_made_is_read_like_what_ampeco_sends(name: str) -> None:
 @pytest.mark.parametrize("name", LISTED_TYPES)
 def test_the_contract_has_the_listing_and_its_filters(name: str) -> None:
     source = SOURCES[name]
-    known = published.operation("GET", source.listing.path)
-    assert known is not None
-    assert known.answers
-    assert source.window(SINCE, SINCE) == (
-        (f"filter[{source.changed}After]", "2026-11-24T10:00:00Z"),
-        (f"filter[{source.changed}Before]", "2026-11-24T10:00:00Z"),
-    )
+    listing = CONTRACT["operations"][f"GET {source.listing.path}"]
+    filters = resolved(listing["parameters"]["query filter"])["fields"]
+    window = dict(source.window(SINCE, SINCE))
+    assert set(window.values()) == {"2026-11-24T10:00:00Z"}
+    chosen = {parameter.removeprefix("filter[").removesuffix("]") for parameter in window}
+    assert {each[-5:] for each in chosen} == {"After", "efore"}
+    assert {filters.get(each) for each in chosen} == {"string:date-time"}
+
+
+@pytest.mark.parametrize("name", LISTED_TYPES)
+def test_what_is_made_has_the_fields_that_the_contract_publishes(name: str) -> None:
+    """All that it requires; and of what it does not name, nothing."""
+    published = CONTRACT["callbacks"][name]["payload"]["fields"]
+    required = {field.split()[0] for field in published if "*" in field.split()}
+    document = made(name)
+    assert required <= document.keys() <= {field.split()[0] for field in published}
+    for field, shape in published.items():
+        if isinstance(shape, dict) and "enum" in shape:
+            assert document[field.split()[0]] in shape["enum"]
 
 
 @pytest.mark.parametrize(

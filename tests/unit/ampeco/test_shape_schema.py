@@ -11,7 +11,6 @@ from jsonschema import Draft202012Validator
 
 from ampeco.contract import published
 from ampeco.contract.variants import variants
-from ampeco.expected_shape import is_known_name
 from ampeco.observed_shape import Shape
 from ampeco.shape_schema import DRAFT, schema_of_all
 from tests.unit.ampeco.test_observed_shape import DOCUMENTS, of_all
@@ -59,4 +58,3 @@ def test_a_field_that_was_not_always_there_is_not_required() -> None:
     schema = valid({"x": of_all({"notification": "x", "a": 1}, {"notification": "x"})})
     assert schema["required"] == ["notification"]
     assert schema["description"] == "2 samples"
-    assert is_known_name("notification")
