@@ -51,12 +51,22 @@ def check(files: Sequence[str], time_limit_s: float, as_json: bool) -> None:
     sys.path.insert(0, "")
     found = check_plugins(files, _declared, time_limit_s, _fault)
     if as_json:
-        print_json({"handlers": found.handlers, "faults": found.faults, "off": found.off})
+        print_json(
+            {
+                "handlers": found.handlers,
+                "faults": found.faults,
+                "off": found.off,
+                "deprecated": found.deprecated,
+            }
+        )
     else:
         heads = ("name", "source", "version", "order", "start", "queue", "calls", "types")
         print_table(heads, [[_cell(row[head]) for head in heads] for row in found.handlers])
         if found.off:
             print_line(f"off, until they are configured: {', '.join(found.off)}", err=True)
+        for source, uses in found.deprecated.items():
+            for use in uses:
+                print_line(f"{source}: {use}", err=True)
         for fault in found.faults:
             print_line(f"{fault['source']}: {fault['error']}", err=True)
     if found.faults:
@@ -228,8 +238,9 @@ def print_trial(event: StoredEvent, trial: Trial) -> None:
 
 def _fault(item: Found) -> str | None:
     from workers.delivery.filter_check import filter_fault
+    from workers.delivery.key_check import key_fault
 
-    return filter_fault(item.handler)
+    return filter_fault(item.handler) or key_fault(item.handler)
 
 
 def _declared(item: Found) -> dict[str, Any]:
@@ -248,6 +259,8 @@ def _declared(item: Found) -> dict[str, Any]:
         "give_up_after_s": handler.give_up_after_s,
         "timeout_s": handler.timeout_s,
         "dry_run": handler.dry_run,
+        "key": handler.key_name,
+        "throttle": None if handler.throttle is None else handler.throttle.rate,
     }
 
 

@@ -13,8 +13,9 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -30,11 +31,13 @@ class Checked:
 
     Attributes:
         off: names of installed handlers that are not enabled.
+        deprecated: by source, what it uses that will go.
     """
 
     handlers: tuple[dict[str, Any], ...]
     faults: tuple[dict[str, str], ...]
     off: tuple[str, ...] = ()
+    deprecated: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 def check_plugins(
@@ -73,7 +76,9 @@ def check_plugins(
             os.waitpid(child, 0)
     for kind, value in said:
         if kind == "checked":
-            return Checked(tuple(value["handlers"]), tuple(value["faults"]), tuple(value["off"]))
+            return Checked(
+                tuple(value["handlers"]), tuple(value["faults"]), tuple(value["off"]), value["deprecated"]
+            )
     source = next((value for kind, value in reversed(said) if kind == "loading"), "plugins")
     raised = next((value for kind, value in said if kind == "raised"), None)
     if raised is None:
@@ -156,6 +161,9 @@ def _found(
         "handlers": [describe(item) for item in asked],
         "faults": faults,
         "off": [] if files else found.off,
+        "deprecated": {
+            source: list(lines) for source, lines in found.deprecated.items() if not files or source in files
+        },
     }
 
 

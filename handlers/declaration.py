@@ -20,6 +20,8 @@ from handlers.event import INTERNAL, Event, Raw
 from handlers.internal import unknown_internal
 from handlers.names import CallName, TypeName
 from handlers.outcomes import LONGEST_WAIT_S
+from handlers.throttle import Throttle
+from handlers.throttle import fault_of as fault_of_throttle
 
 Order = Literal["entity", "none", "latest"]
 Start = Literal["now", "oldest"]
@@ -31,6 +33,7 @@ ISOLATED = ".isolated"  # ends the name of a queue of isolated handlers
 NOT_YET_FOR_S = 7 * 86_400.0
 GIVE_UP_AFTER_S = 86_400.0
 
+_MOST_KEY_NAME = 200
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
 
@@ -56,6 +59,7 @@ class Backoff:
 E = TypeVar("E", bound=Event[Any], default=Event[Any])
 Function: TypeAlias = Callable[[E, Context[S, T]], Awaitable[None]] | Callable[[E, SyncContext[S, T]], None]
 Where: TypeAlias = Callable[[E], bool]
+Key: TypeAlias = Callable[[E], str | int | None]
 Lifespan: TypeAlias = Callable[..., AbstractAsyncContextManager[Any]]
 
 
@@ -93,6 +97,8 @@ class Handler:
     urgent: bool = False
     enabled: bool = True
     error_text: bool = False
+    key: Callable[[Event[Any]], str | int | None] | None = None
+    throttle: Throttle | None = None
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -102,6 +108,16 @@ class Handler:
     def served_by(self) -> str:
         """The RQ queue that wakes its workers; isolated handlers have one of their own."""
         return self.queue if self.isolation is None else self.queue + ISOLATED
+
+    @property
+    def key_name(self) -> str | None:
+        """What tells one `key=` from another in the log: the name of its function. None without `key=`."""
+        if self.key is None:
+            return None
+        named = inspect.unwrap(self.key)
+        kind = type(named)
+        module = getattr(named, "__module__", kind.__module__)
+        return f"{module}.{getattr(named, '__qualname__', kind.__qualname__)}"[:_MOST_KEY_NAME]
 
     def model_of(self, notification_type: str) -> type[Payload] | type[Raw] | None:
         """The declared payload of a type; None when the handler does not want it. `*` leaves internal types out."""
@@ -134,16 +150,22 @@ class Options(TypedDict, total=False):
     urgent: bool
     enabled: bool
     error_text: bool
+    throttle: str | Throttle | None
 
 
-# `where` has to accept the event that its handler accepts.
+# `where` and `key` have to accept the event that their handler accepts.
 @overload
 def handler(
-    name: str, *, where: Where[E] | None = ..., **options: Unpack[Options]
+    name: str, *, where: Where[E] | None = ..., key: Key[E] | None = ..., **options: Unpack[Options]
 ) -> Callable[[Function[E, None, None]], Handler]: ...
 @overload
 def handler(
-    name: str, *, settings: type[S], where: Where[E] | None = ..., **options: Unpack[Options]
+    name: str,
+    *,
+    settings: type[S],
+    where: Where[E] | None = ...,
+    key: Key[E] | None = ...,
+    **options: Unpack[Options],
 ) -> Callable[[Function[E, S, None]], Handler]: ...
 @overload
 def handler(
@@ -151,6 +173,7 @@ def handler(
     *,
     lifespan: Callable[[], AbstractAsyncContextManager[T]],
     where: Where[E] | None = ...,
+    key: Key[E] | None = ...,
     **options: Unpack[Options],
 ) -> Callable[[Function[E, None, T]], Handler]: ...
 @overload
@@ -160,6 +183,7 @@ def handler(
     settings: type[S],
     lifespan: Callable[[S], AbstractAsyncContextManager[T]],
     where: Where[E] | None = ...,
+    key: Key[E] | None = ...,
     **options: Unpack[Options],
 ) -> Callable[[Function[E, S, T]], Handler]: ...
 def handler(
@@ -168,6 +192,7 @@ def handler(
     settings: Any = None,
     lifespan: Lifespan | None = None,
     where: Any = None,
+    key: Any = None,
     **options: Unpack[Options],
 ) -> Callable[[Any], Handler]:
     """Declare a handler.
@@ -188,6 +213,12 @@ def handler(
         queue: name of the RQ queue whose workers run it.
         where: asked before the handler is; an event it is False for is skipped. It must be quick and plain (no
             `async`), and what it raises counts as an attempt that failed.
+        key: tells apart what one entity holds, as its EVSEs: a quick plain function of the event that returns text,
+            a whole number, or None for the entity itself. Events of one entity with different keys are then apart
+            for `order`, `ctx.once(per="entity")` and `throttle`. Give it a name that stays: another function loses
+            what was remembered by the old keys.
+        throttle: at most so many events done for each key in a time, as `1/h`; `Throttle("1/h", over="wait")` waits
+            for a free slot where the plain text skips. Only attempts that end as done count.
         backoff: pauses between attempts.
         not_yet_for_s: seconds since the first attempt after which `Retry(counts=False)` is given up.
         give_up_after_s: seconds since the first attempt after which an attempt that fails is the last.
@@ -215,7 +246,7 @@ def handler(
                 f"handler {checks.shown(name)}: a name is lower case letters, digits, dots and dashes, at most 64"
             )
         try:
-            made, fault = _made(name, function, settings, lifespan, where, options)
+            made, fault = _made(name, function, settings, lifespan, where, key, options)
         except Exception as error:  # an argument of which no check knows
             raise HandlerError(f"handler {name!r}: {' '.join(str(error).split())}") from error
         if made is None or fault:
@@ -226,11 +257,13 @@ def handler(
 
 
 def _made(
-    name: str, function: Any, settings: Any, lifespan: Lifespan | None, where: Any, options: Options
+    name: str, function: Any, settings: Any, lifespan: Lifespan | None, where: Any, key: Any, options: Options
 ) -> tuple[Handler | None, str | None]:
     """Return the handler, and what is wrong with it."""
     chosen: dict[str, Any] = dict(options)
     on, calls = chosen.pop("on", None), chosen.pop("calls", ())
+    if isinstance(rate := chosen.get("throttle"), str):
+        chosen["throttle"] = Throttle(rate)
     if fault := checks.function(function) or checks.types(on) or unknown_internal(on) or checks.calls(calls):
         return None, fault
     made = Handler(
@@ -240,6 +273,7 @@ def _made(
         settings=settings,
         lifespan=lifespan,
         where=where,
+        key=key,
         is_async=inspect.iscoroutinefunction(function),
         calls=frozenset(map(str, calls)),
         **chosen,
@@ -279,6 +313,8 @@ def _fault(made: Any) -> str | None:
         or checks.backoff(backoff.base_s, backoff.cap_s, backoff.jitter, LONGEST_WAIT_S)
         or checks.queue(made.queue)
         or checks.where(made.where)
+        or checks.key(made.key)
+        or (None if made.throttle is None else fault_of_throttle(made.throttle))
         or checks.lifespan(made.lifespan, 0 if settings is None else 1)
         or checks.operations(made.calls)
     )

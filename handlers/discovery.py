@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -19,6 +19,7 @@ from types import MappingProxyType, ModuleType
 from pydantic import ValidationError
 
 from handlers.declaration import Handler, HandlerError
+from handlers.promise import collected
 
 GROUP = "ampeco_receiver.handlers"
 _MOST = 1_000  # characters of a fault
@@ -48,11 +49,13 @@ class Discovery:
 
     Attributes:
         off: names of handlers that are installed and not enabled.
+        deprecated: by source, what it uses that a later contract version will not have; one line each.
     """
 
     found: tuple[Found, ...]
     faults: tuple[Fault, ...]
     off: tuple[str, ...] = ()
+    deprecated: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def discover(
@@ -76,11 +79,13 @@ def discover(
     """
     found: list[Found] = []
     faults: list[Fault] = []
+    deprecated: dict[str, Sequence[str]] = {}
     for entry_point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         source = f"{entry_point.name} = {entry_point.value}"
         loading(source)
         try:
-            found += _from_entry_point(entry_point)
+            with collected() as deprecated[source]:
+                found += _from_entry_point(entry_point)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - plugin code may raise anything while it is imported
@@ -90,7 +95,8 @@ def discover(
     for name in load:
         loading(name)
         try:
-            by_hand = _from_name(name)
+            with collected() as deprecated[name]:
+                by_hand = _from_name(name)
             # First: the file of an installed plugin goes by the name that was given.
             found = [*by_hand, *found] if _plugin_in(name) is not None else [*found, *by_hand]
         except KeyboardInterrupt:
@@ -110,7 +116,8 @@ def discover(
         found = [replace(item, handler=replace(item.handler, error_text=True)) for item in found]
     ready = sorted((item for item in found if item.handler.enabled), key=lambda item: item.handler.name)
     off = sorted(item.handler.name for item in found if not item.handler.enabled)
-    return Discovery(tuple(ready), tuple(faults), tuple(off))
+    uses = {source: lines for source, lines in deprecated.items() if lines}
+    return Discovery(tuple(ready), tuple(faults), tuple(off), uses)
 
 
 def _moved(item: Found, queue_of: Mapping[str, str]) -> Found:

@@ -112,6 +112,7 @@ class RealWorker:
             order=handler.order,
             start=handler.start,
             isolation=None,
+            key=handler.key_name,
         )
         await self._log.declare([declaration])
         self._dispatcher = dispatcher = Dispatcher(self._log, handler.queue, self._runtimes)

@@ -143,7 +143,7 @@ def _runs_since(again: Again, known: Index, event_id: str) -> list[Run]:
 
 
 def _without_run(end: Ended) -> bool:
-    return end.outcome in _NO_RUN or end.reason == "worker-died"
+    return end.outcome in _NO_RUN or end.reason in ("worker-died", "throttled")
 
 
 def _order_among_themselves(story: Story, known: Index, asked: Asked) -> Iterator[Violation]:

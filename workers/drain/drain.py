@@ -32,6 +32,7 @@ from workers.drain.window import Window
 _RENEW_S = 2.0
 _PASS_S = 0.5  # how long one slow event may hold the cursor
 _LINGER_S = 0.008
+_KEYS_AT_ONCE = 32  # that are made of events in one turn of the event loop
 _SHORT_S = 0.02
 _LEAST_HOLD_S, _LONGEST_HOLD_S = 0.1, 60.0  # of one pair
 
@@ -47,7 +48,8 @@ class Drain:
         self.started_s = clock_s()
         self._log = _log.bind(handler=handler.name, lane=lease.lane)
         self._wake = asyncio.Event()
-        self._window = Window(handler.order)
+        self._window = Window(handler.order, key_of=runtime.key_of)
+        self._has_keys = runtime.key_of is not None
         self._reader = Reader(self._window, runtime.version, lambda name: handler.model_of(name) is not None)
         self._pending = PendingOutcomes(self._window, self._log, self._wake.set, shared.failures)
         self._shared = shared
@@ -141,8 +143,10 @@ class Drain:
             self._unread = True  # what is open stays as it is, too
             return
         self._reader.begin(len(taken.open))
-        for record in taken.open:
+        for count, record in enumerate(taken.open, 1):
             window.recall(record)
+            if self._has_keys and not count % _KEYS_AT_ONCE:
+                await asyncio.sleep(0)  # keys cost a parse each, and thousands of events may be open
         handed_out = id_order(taken.runto)
         until = max([handed_out, *(record.event.order for record in taken.open)])
         while id_order(window.pos) < until and not self.outdated:
@@ -252,8 +256,10 @@ class Drain:
         self._runner.marked(marks)
         if read.asleep or not read.scanned:
             return read
-        for event in read.events:
+        for count_read, event in enumerate(read.events, 1):
             window.admit(event)
+            if self._has_keys and not count_read % _KEYS_AT_ONCE:
+                await asyncio.sleep(0)
         self._pending.settle_superseded()
         if count:
             self._reader.got(len(read.events), read.exhausted, worked_s, clock_s())

@@ -19,7 +19,7 @@ _SYSTEM = BillingSystem()
 TestBilling = conformance(
     bill, settings=_SETTINGS, state=_SYSTEM.client, effects=lambda _: len(_SYSTEM.bills)
 )
-TestFaultReset = conformance(fault_reset)
+TestFaultReset = conformance(fault_reset, contract="1.1")
 TestOverstay = conformance(overstay, settings=_SETTINGS, state=lambda: lambda: datetime.now(UTC))
 TestRegister = conformance(
     session_register,
