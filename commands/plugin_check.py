@@ -14,8 +14,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Checked:
     handlers: tuple[dict[str, Any], ...]
     faults: tuple[dict[str, str], ...]
     off: tuple[str, ...] = ()
-    deprecated: Mapping[str, Sequence[str]] = MappingProxyType({})
+    deprecated: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def check_plugins(

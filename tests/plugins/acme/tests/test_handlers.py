@@ -116,7 +116,9 @@ def test_resets_a_charge_point_once_an_hour(fake_ampeco: FakeAmpeco, handler_mem
     for charge_point in (12, 13):
         fake_ampeco.seed("charge-points", charge_point, hardware_status="faulted")
     fake_ampeco.fail("charge-point.reset", ChargePointRefused, times=1)
-    assert reset("faulted", fake_ampeco, handler_memory).kind == "retry"  # it did nothing, so it does not count
+    assert (
+        reset("faulted", fake_ampeco, handler_memory).kind == "retry"
+    )  # it did nothing, so it does not count
     assert reset("faulted", fake_ampeco, handler_memory).kind == "done"
     assert reset("faulted", fake_ampeco, handler_memory).reason == "throttled"
     assert reset("faulted", fake_ampeco, handler_memory, charge_point=13).kind == "done"
