@@ -20,7 +20,7 @@ from eventlog.step_ledger import Hold
 SCOPE = "throttle|"
 """What the scope of slots begins with in `ledger:<handler>:<scope>`. No entity and no event has such a name."""
 
-_GIVE_BACK_S = 5.0
+_ASK_S, _GIVE_BACK_S = 30.0, 5.0
 _PAUSE_S = 0.1
 
 
@@ -56,11 +56,13 @@ class ThrottleSlots:
 
         Raises:
             LeaseLost: nothing may start.
+            redis.RedisError: Redis refused the call for half a minute.
         """
         log, hold = self._log, self._hold
         arguments = [
             log.prefix, "reserve", hold.handler, SCOPE + key, event_id, nonce, hold.lane, hold.token, *limit,
         ]  # fmt: skip
+        end_s = clock_s() + _ASK_S
         while True:
             try:
                 reply = await log.channel.call(log.scripts.throttle, arguments)
@@ -68,6 +70,8 @@ class ThrottleSlots:
             except (RedisError, OSError) as error:
                 if not hold.alive:
                     raise LeaseLost(f"{hold.handler}: Redis did not answer") from error
+                if clock_s() > end_s:
+                    raise
                 await asyncio.sleep(_PAUSE_S)
         state = reply[0].decode()
         if state == "lost":

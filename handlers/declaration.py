@@ -114,10 +114,9 @@ class Handler:
         """What tells one `key=` from another in the log: the name of its function. None without `key=`."""
         if self.key is None:
             return None
-        named = inspect.unwrap(self.key)
-        kind = type(named)
-        module = getattr(named, "__module__", kind.__module__)
-        return f"{module}.{getattr(named, '__qualname__', kind.__qualname__)}"[:_MOST_KEY_NAME]
+        kind = type(self.key)
+        module = getattr(self.key, "__module__", kind.__module__)
+        return f"{module}.{getattr(self.key, '__qualname__', kind.__qualname__)}"[:_MOST_KEY_NAME]
 
     def model_of(self, notification_type: str) -> type[Payload] | type[Raw] | None:
         """The declared payload of a type; None when the handler does not want it. `*` leaves internal types out."""
@@ -314,6 +313,11 @@ def _fault(made: Any) -> str | None:
         or checks.queue(made.queue)
         or checks.where(made.where)
         or checks.key(made.key)
+        or (
+            None
+            if made.key_name is None or made.key_name.isprintable()
+            else "the name of key= must be printable text"
+        )
         or (None if made.throttle is None else fault_of_throttle(made.throttle))
         or checks.lifespan(made.lifespan, 0 if settings is None else 1)
         or checks.operations(made.calls)

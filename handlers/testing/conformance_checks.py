@@ -193,7 +193,7 @@ def makes_keys(case: Case) -> None:
     events = [(event.type, event) for event in case.own_samples]
     events += case.own_variants()
     made = ((about, keys.of(stored_event(event))) for about, event in events)
-    _refuse(case, [f"{about}: key= failed with {each.failed}" for about, each in made if each.failed])
+    _refuse(case, [f"{about}: key= {each.failed}" for about, each in made if each.failed])
 
 
 async def _each(

@@ -136,7 +136,7 @@ def test_keys_are_tried_on_the_samples_and_shown_with_the_throttle(cli_in):
     code, out, _ = cli_in(KEYS)
     assert code == 1
     (raises,) = (fault["error"] for fault in json.loads(out)["faults"])
-    assert raises.startswith("handler 'acme.raises': key= raises AttributeError at ")
+    assert raises.startswith("handler 'acme.raises': key= raised AttributeError at ")
     assert "plugin.py:5 in <lambda> for a sample of HardwareStatusNotification" in raises
     of_misfits, _ = json.loads(out)["handlers"]
     assert of_misfits["key"].endswith(".<lambda>")

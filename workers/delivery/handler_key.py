@@ -17,7 +17,7 @@ from eventlog.record import StoredEvent
 from handlers.declaration import Handler
 from handlers.event import Echo
 from workers.delivery.outcomes import PAYLOAD_MISMATCH, Outcome, PayloadMismatch
-from workers.delivery.said import first_behind, text_in, where
+from workers.delivery.said import first_behind, name_of, text_in, where
 from workers.delivery.typed_event import typed_event
 
 KEY_MAX_BYTES = 200
@@ -32,7 +32,7 @@ class HandlerKey(NamedTuple):
     Attributes:
         key: the entity, or `<entity>/<what key= returned>`; None for an event without an entity.
         dead: `key=` read a required field that does not fit: the end of the delivery.
-        failed: class and line of what else `key=` raised, or a TypeError for what is no key: the entity stands in.
+        failed: what else `key=` raised and where, or what it returned that is no key: the entity stands in.
     """
 
     key: str | None
@@ -64,7 +64,6 @@ class HandlerKeys:
             return HandlerKey(entity)
         try:
             said = handler.key(typed_event(_Reading(stored), model, strict=handler.strict))
-            part = _text_of(said)
         except PayloadMismatch:
             return HandlerKey(entity)  # the attempt meets it again, and ends there
         except BaseException as error:  # noqa: BLE001 - the author's code
@@ -73,16 +72,19 @@ class HandlerKeys:
                 dead = Outcome("dead", PAYLOAD_MISMATCH, text_in(misfit, "field"), trace=where(error))
                 return HandlerKey(entity, dead=dead)
             name, *lines = where(error).splitlines()
-            failed = f"{name} at {lines[-1]}" if lines else name
-            self._tell(failed)
-            return HandlerKey(entity, failed=failed)
+            theirs = lines[1:] or lines  # the first line is the call above
+            return self._failed(entity, f"raised {name} at {theirs[0]}")
+        part = _text_of(said)
+        if part is None:
+            return self._failed(entity, f"returned something of the type {name_of(type(said))}")
         return HandlerKey(f"{entity}/{part}" if part else entity)
 
-    def _tell(self, failed: str) -> None:
-        """Write one line for each cause."""
+    def _failed(self, entity: str, failed: str) -> HandlerKey:
+        """Let the entity stand in, and write one line for each cause."""
         if self._tells and failed not in self._told and len(self._told) < _MOST_CAUSES:
             self._told.add(failed)
             _log.warning("handler.key_failed", handler=self._handler.name, error=failed)
+        return HandlerKey(entity, failed=failed)
 
 
 @dataclass(slots=True)
@@ -95,12 +97,8 @@ class _Reading:
     misfits: tuple[str, ...] = ()
 
 
-def _text_of(said: object) -> str:
-    """Return what `key=` returned as text of at most 200 bytes; empty for the entity itself.
-
-    Raises:
-        TypeError: it is neither text nor a whole number.
-    """
+def _text_of(said: object) -> str | None:
+    """Return what `key=` returned as text of at most 200 bytes; empty for the entity itself, None for what is no key."""
     if said is None:
         return ""
     kind = type(said)
@@ -111,7 +109,7 @@ def _text_of(said: object) -> str:
     else:
         if inspect.iscoroutine(said):
             said.close()  # it was never begun
-        raise TypeError("key= must return text, a whole number or None")
+        return None
     raw = text.encode("utf-8", "surrogatepass")
     if len(raw) <= KEY_MAX_BYTES and raw.decode("utf-8", "ignore") == text:
         return text

@@ -13,7 +13,7 @@ _RECEIVED_AT_MS = 1_800_000_000_000
 
 
 def key_fault(handler: Handler) -> str | None:
-    """Return what is wrong with `key=` in one line, or None: it raises, or returns what is no key.
+    """Return what is wrong with `key=` in one line, or None: it raises or returns what is no key.
 
     A required field that does not fit is no fault of the function: such a delivery is dead.
     """
@@ -25,5 +25,5 @@ def key_fault(handler: Handler) -> str | None:
             key = DEFAULT_RULES.key(name, read(sample.raw))
             made = keys.of(StoredEvent(0, "1-0", name, key, sample.raw, _RECEIVED_AT_MS))
             if made.failed:
-                return f"key= raises {made.failed} for a sample of {name}"
+                return f"key= {made.failed} for a sample of {name}"
     return None
