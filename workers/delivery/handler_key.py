@@ -21,6 +21,7 @@ from workers.delivery.said import first_behind, name_of, text_in, where
 from workers.delivery.typed_event import typed_event
 
 KEY_MAX_BYTES = 200
+_LONG_BITS = 512
 _MOST_CAUSES = 100  # of which a log line was written
 
 _log = structlog.get_logger()
@@ -72,7 +73,7 @@ class HandlerKeys:
                 dead = Outcome("dead", PAYLOAD_MISMATCH, text_in(misfit, "field"), trace=where(error))
                 return HandlerKey(entity, dead=dead)
             name, *lines = where(error).splitlines()
-            theirs = lines[1:] or lines  # the first line is the call above
+            theirs = lines[1:] or lines or ["?"]  # the first line is the call above
             return self._failed(entity, f"raised {name} at {theirs[0]}")
         part = _text_of(said)
         if part is None:
@@ -98,14 +99,15 @@ class _Reading:
 
 
 def _text_of(said: object) -> str | None:
-    """Return what `key=` returned as text of at most 200 bytes; empty for the entity itself, None for what is no key."""
+    """Return a key as text of at most 200 bytes: empty for the entity itself, None for what is no key."""
     if said is None:
         return ""
     kind = type(said)
     if issubclass(kind, str):
         text = str.__str__(said)
     elif issubclass(kind, int) and kind is not bool:
-        text = str(int.__int__(said))  # type: ignore[arg-type]
+        number = int.__int__(said)  # type: ignore[arg-type]
+        text = str(number) if number.bit_length() < _LONG_BITS else f"{number:x}"  # str() refuses long ones
     else:
         if inspect.iscoroutine(said):
             said.close()  # it was never begun
