@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisGone
 
+from eventlog.clock import now_ms
 from eventlog.errors import LeaseLost
+from eventlog.inspection.explain import explain
 from eventlog.lease import Lease
 from eventlog.log import EventLog
 from eventlog.operation.handlers import rename, retire
@@ -56,6 +58,9 @@ def test_what_is_over_the_limit_is_skipped_for_each_key_by_itself(with_lane):
         await drained(log, h)
         assert sorted(map(str, ran)) == ["session:0", "session:0", "session:1", "session:1"]
         assert await ends(log) == (4, 4, 0, 0)
+        found = await explain(log, "session:1", handler="h", now_ms=now_ms())
+        fates = [(fate.state, fate.why) for story in found.stories for fate in story.fates]
+        assert sorted(fates) == [("done", "")] * 2 + [("skipped", "throttled")] * 2
 
     with_lane(check)
 
