@@ -35,8 +35,8 @@ class Slot(NamedTuple):
     """The answer to an attempt that asks for a slot.
 
     Attributes:
-        state: `reserved` for this attempt; `kept`: an attempt of the same event had it, and nobody knows how far that
-            came, so it stays taken whatever this one comes to; `over`: none is free.
+        state: `reserved` for this attempt. `kept`: an earlier attempt of the event had it and may have acted, so it
+            stays taken however this one ends. `over`: none is free.
         wait_s: seconds until one is free, when over.
     """
 

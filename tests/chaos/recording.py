@@ -72,6 +72,7 @@ def _declared(name: str) -> dict[str, Any]:
         "start": "oldest",
         "where": lambda event: not role.leaves_out(_n(event)),
         "isolation": "process" if role.isolated else None,
+        "key": (lambda event: _n(event) % role.parts) if role.parts else None,
         "throttle": f"{role.slots}/h" if role.slots else None,
     }
 

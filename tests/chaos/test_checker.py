@@ -226,7 +226,7 @@ def letters_miscounted(story: Story) -> None:
 def throttled_too_late(story: Story) -> None:
     """A fourth event was done; its first attempt said so, and then its worker died before that was settled."""
     name = "chaos.throttled"
-    for n in range(4, 8):
+    for n in (4, 6, 8, 10):  # all of one key of the entity
         event = Stored(f"0-{2000 + n}-0", UPDATE, KEY, n)
         story.sent.append(Sent(KEY, n, UPDATE, n - 0.5, n - 0.4))
         story.log.append(event)
@@ -240,9 +240,9 @@ def throttled_too_late(story: Story) -> None:
                 story.effects.append(Effect(event.event_id, "own", f"token {n}", 10))
         for left_out in (each for each, role in ROLES.items() if UPDATE in role.types and role.leaves_out(n)):
             story.ended.append(Ended(left_out, event.event_id, "filtered", "", SETTLED_MS))
-    last = next(one for one in story.runs if (one.handler, one.n) == (name, 7))
+    last = next(one for one in story.runs if (one.handler, one.n) == (name, 10))
     last.ended_at, last.outcome = last.began_at + 1, "done"
-    story.runs.append(run(name, last.event_id, 7, 9, attempt=2, outcome="Skip"))
+    story.runs.append(run(name, last.event_id, 10, 12, attempt=2, outcome="Skip"))
     settle(story, name, last.event_id, "skipped", "no more")
 
 

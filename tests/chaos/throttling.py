@@ -1,8 +1,8 @@
-"""Judges throttles: no more events of an entity were done than its handler has slots. Pure.
+"""Judges throttles: no more events of a key were done than its handler has slots. Pure.
 
 The time of a slot is longer than a run, so each event that was done has one until the end. An attempt counts as done
-if it said so, also where its worker died before that was settled: then its event keeps the slot, whatever a later
-attempt of it comes to. The time of an attempt plays no part, since processes are stopped at any point.
+if it said so, also where its worker died before that was settled: then its event keeps the slot, however a later
+attempt of it ends. The time of an attempt plays no part, since processes are stopped at any point.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from tests.chaos.story import Run, Story
 
 
 def check_throttles(story: Story, counts: Counter[str]) -> Iterator[Violation]:
-    """Find the entities of which more events were done than there are slots."""
+    """Find the keys of which more events were done than there are slots."""
     done: dict[tuple[str, str], dict[str, Run]] = defaultdict(dict)
     for run in story.runs:
-        if ROLES[run.handler].slots and run.outcome == "done":
-            done[run.handler, run.key].setdefault(run.event_id, run)
+        role = ROLES[run.handler]
+        if role.slots and run.outcome == "done":
+            done[run.handler, role.subject(run.key, run.n)].setdefault(run.event_id, run)
     for (handler, key), runs in sorted(done.items()):
         slots = ROLES[handler].slots
         counts["throttled_full"] += len(runs) == slots

@@ -145,7 +145,7 @@ def test_an_event_without_an_entity_is_dead_unless_filtered(with_lane):
 
 
 def test_a_death_keeps_the_slot_and_its_event_needs_no_second_one(with_lane):
-    """The worker dies during the attempt, so nobody knows how far it came; then the event is skipped."""
+    """The worker dies during the attempt, which may have acted; then the event is skipped."""
     ran: list[tuple[int, int]] = []
 
     @handler("h", on=["*"], throttle="1/h", timeout_s=30)

@@ -1,6 +1,6 @@
 """The key of an event at one handler: its entity, or what `key=` of the handler makes of it.
 
-Whatever an author's function raises or returns ends here: the events that lie behind must not suffer.
+An author's function may raise or return anything. It ends here, since the events that lie behind must not suffer.
 """
 
 from __future__ import annotations

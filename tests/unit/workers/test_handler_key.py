@@ -1,4 +1,4 @@
-"""What a handler calls the subject of an event: bounded text within its entity, whatever `key=` returns or raises."""
+"""What a handler calls the subject of an event: bounded text within its entity, however odd `key=` is."""
 
 from __future__ import annotations
 
