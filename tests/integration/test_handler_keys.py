@@ -10,6 +10,7 @@ from ampeco.notifications import HardwareStatus
 from eventlog.log import EventLog, NewEvent
 from handlers import Context, Event, Retry, handler
 from tests.harness import at_work, declaration, drained, event, eventually, position
+from tests.integration.test_drain_takeover import died, lost
 
 
 def by_evse(event: Event[HardwareStatus]) -> str | None:
@@ -154,5 +155,40 @@ def test_latest_settles_the_newest_status_of_each_evse(with_lane):
             first_may_end.set()
         await drained(log, h)
         assert sorted(ran[1:]) == [("1", "available"), ("2", "charging")]
+
+    with_lane(check)
+
+
+def test_after_a_death_the_newest_of_each_key_is_still_handled_and_in_order(with_lane):
+    """Until what was left at work is done, keys are not asked for before an attempt."""
+    ran: list[tuple[str | None, str | None]] = []
+
+    @handler("h", order="latest", key=by_evse)
+    async def h(event: Event[HardwareStatus], ctx: Context) -> None:
+        ran.append((event.payload.evse_id, event.payload.hardware_status))
+        if len(ran) == 1:
+            await asyncio.Event().wait()
+        await ctx.once(f"seen {event.id}", lambda: None, per="entity")
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        await log.append([status(1, 1, hardwareStatus="preparing")])
+
+        async def begun() -> bool:
+            return bool(ran)
+
+        async with at_work(log, h) as dispatcher:
+            await eventually(begun)
+            await died(dispatcher)
+        await lost(log, "h")
+        states = ((2, "charging"), (1, "charging"), (2, "available"))
+        await log.append([status(evse, n, hardwareStatus=state) for n, (evse, state) in enumerate(states, 2)])
+        await drained(log, h)
+        assert ran[1] == ("1", "preparing")  # what was at work comes first
+        assert dict(ran[1:]) == {"1": "charging", "2": "available"}
+        found = await position(log, "h")
+        assert (found.open, found.waiting, found.stats.get("dead", 0)) == (0, 0, 0)
+        # Once-only steps have the handler's key all the same.
+        assert await log.redis.exists(*(log.key("ledger", "h", f"charge-point:12/{n}") for n in (1, 2))) == 2
 
     with_lane(check)

@@ -50,6 +50,9 @@ class Drain:
         self._wake = asyncio.Event()
         self._window = Window(handler.order, key_of=runtime.key_of)
         self._has_keys = runtime.key_of is not None
+        self._tied_until: tuple[int, int] | None = (
+            None  # up to here keys wait for the attempts of their events
+        )
         self._reader = Reader(self._window, runtime.version, lambda name: handler.model_of(name) is not None)
         self._pending = PendingOutcomes(self._window, self._log, self._wake.set, shared.failures)
         self._shared = shared
@@ -143,11 +146,14 @@ class Drain:
             self._unread = True  # what is open stays as it is, too
             return
         self._reader.begin(len(taken.open))
+        handed_out = id_order(taken.runto)
+        if self._has_keys and _left_at_work(taken):
+            self._tied_until = handed_out
+            window.tie_entities()
         for count, record in enumerate(taken.open, 1):
             window.recall(record)
             if self._has_keys and not count % _KEYS_AT_ONCE:
                 await asyncio.sleep(0)  # keys cost a parse each, and thousands of events may be open
-        handed_out = id_order(taken.runto)
         until = max([handed_out, *(record.event.order for record in taken.open)])
         while id_order(window.pos) < until and not self.outdated:
             read = await self._read_on(Settlement(), "work", MAX_BATCH, shared=False)
@@ -169,6 +175,10 @@ class Drain:
                 raise runner.fault
             if self.outdated and self._idle():
                 return False
+            if self._are_leftovers_done():
+                self._tied_until = None
+                runner.stop()  # the next drain finds keys again
+                return False
             self._wake.clear()
             window.start_due(now_ms())
             runner.start()
@@ -188,6 +198,11 @@ class Drain:
                 continue
             await self._rest(min(settle_at_s, renew_at_s, reader.next_s, self._next_retry_s()))
         return False
+
+    def _are_leftovers_done(self) -> bool:
+        """Whether what a worker that died may have left at work came to its end, or waits in `open`."""
+        until, window = self._tied_until, self._window
+        return until is not None and not self._runner.suspects and id_order(window.cur) >= until
 
     async def _fall_asleep(self, now_s: float) -> bool:
         """Read once more, or wait, with nothing to do; True when the lease was given back."""
@@ -346,3 +361,9 @@ class Drain:
         window.keep_suspects()
         mode: Mode = "hold" if self._hold is not None else "give" if self._giving else "release"
         await self._step("leave" if self._unread else mode, 0)
+
+
+def _left_at_work(taken: Taken) -> bool:
+    """Return whether the drain before ended without giving the lane back."""
+    handed_out = id_order(taken.runto) > id_order(taken.cur)
+    return handed_out or any(record.state == "running" for record in taken.open)

@@ -32,7 +32,8 @@ class Entry:
         in_open: in `open`, or on its way there with the next step.
         suspect: may have been at work when a worker died.
         was: state in `open` when the drain began.
-        own: what `key=` of the handler made of it; None without `key=`.
+        own: what `key=` of the handler made of it; None without `key=`, and until its attempt after a death. The
+            runner sets it then.
     """
 
     event: StoredEvent

@@ -342,6 +342,8 @@ class Runner:
         )
         if entry.log:
             attempt.earlier, attempt.began_ms = entry.log, began_ms
+        if entry.own is None and self._runtime.key_of is not None:
+            entry.own = self._runtime.key_of(entry.event)  # after a death its key may not be asked for sooner
         if entry.own is not None and entry.own.dead is not None:
             attempt.unkeyed = entry.own.dead
         if self._throttle is not None:

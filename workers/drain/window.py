@@ -74,6 +74,12 @@ class Window:
 
     # Taking up what another drain left
 
+    def tie_entities(self) -> None:
+        """Tie all events of an entity in order, and ask for no key: one of them may kill the process that asks."""
+        self._key_of = None
+        if self._order == "latest":
+            self._order = "entity"  # one of another key must not be superseded
+
     def recall(self, record: OpenRecord) -> None:
         """An event that is open."""
         entry = self._entry(record.event)
