@@ -30,6 +30,9 @@ _MOST_TIMES = (
     2_000  # that are read of one list; a body of 1 MiB can hold 35,000, and to read them takes 0.2 s
 )
 
+TYPES_OF_PARTS = frozenset({"HardwareStatusNotification"})
+_EVSE_ID = steps_of("evseId")
+
 # Part of the version: to be changed when the same rules find other keys.
 _READING = "ids that mean none are none"
 
@@ -84,6 +87,15 @@ class EntityKeyRules:
 
     def __repr__(self) -> str:
         return f"<EntityKeyRules {self.version}>"
+
+
+def part_of(notification_type: str, data: Mapping[str, Any]) -> str | None:
+    """The part of its entity that a status is about, e.g. `evse:3` of a charge point; None for the entity itself.
+
+    Source: published contract v3.110.0, `HardwareStatusNotification`: `evseId` says whose status it is.
+    """
+    found = read_id(at(data, _EVSE_ID)) if notification_type in TYPES_OF_PARTS else None
+    return None if found is None else _bounded("evse:", found)
 
 
 def occurred_at(

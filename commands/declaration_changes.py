@@ -54,10 +54,22 @@ def _queue(before: str, after: str) -> str | None:
     )
 
 
-_RULES: Mapping[str, Callable[[Any, Any], str | None]] = {"types": _types, "order": _order, "queue": _queue}
+def _key(before: str | None, after: str | None) -> str | None:
+    if before == after:
+        return None
+    was, now = (repr(name) if name else "not set" for name in (before, after))
+    return f"key= was {was} and is {now}: once-only steps per entity that are recorded are not found again"
+
+
+_RULES: Mapping[str, Callable[[Any, Any], str | None]] = {
+    "types": _types,
+    "order": _order,
+    "queue": _queue,
+    "key": _key,
+}
 """Item of a declaration -> what a change of it means, from its values before and after; None for nothing."""
 
-_LOSING: frozenset[str] = frozenset()
+_LOSING = frozenset({"key"})
 """The items of which a change loses the once-only steps that are recorded."""
 
 

@@ -52,12 +52,23 @@ def check(files: Sequence[str], time_limit_s: float, as_json: bool) -> None:
     if not files:
         notes += misspelled_handlers(settings, found.names)
     if as_json:
-        print_json({"handlers": found.handlers, "faults": faults, "notes": notes, "off": found.off})
+        print_json(
+            {
+                "handlers": found.handlers,
+                "faults": faults,
+                "notes": notes,
+                "off": found.off,
+                "deprecated": found.deprecated,
+            }
+        )
     else:
         heads = ("name", "source", "version", "order", "start", "queue", "calls", "types")
         print_table(heads, [[_cell(row[head]) for head in heads] for row in found.handlers])
         if found.off:
             print_line(f"off, until they are configured: {', '.join(found.off)}", err=True)
+        for source, uses in found.deprecated.items():
+            for use in uses:
+                print_line(f"{source}: {use}", err=True)
         for note in notes:
             print_line(f"note: {note}", err=True)
         for fault in faults:
@@ -131,6 +142,8 @@ def _declared(item: Found) -> dict[str, Any]:
         "give_up_after_s": handler.give_up_after_s,
         "timeout_s": handler.timeout_s,
         "dry_run": handler.dry_run,
+        "key": handler.key_name,
+        "throttle": None if handler.throttle is None else handler.throttle.rate,
     }
 
 

@@ -12,15 +12,18 @@ if TYPE_CHECKING:
 
 
 def findings_of(item: Found) -> Iterator[Finding]:
-    """Yield everything that is wrong: settings, names of types, and the filter."""
+    """Yield everything that is wrong: settings, names of types, the filter and the key."""
     from handlers.places import place_of
     from workers.delivery.filter_check import filter_fault
+    from workers.delivery.key_check import key_fault
 
     handler = item.handler
     yield from ((said, handler.place) for said in _settings(handler))
     yield from ((said, handler.place) for said in _types(handler))
     if (fault := filter_fault(handler)) is not None:
         yield fault, place_of(handler.where) or handler.place
+    if (fault := key_fault(handler)) is not None:
+        yield fault, place_of(handler.key) or handler.place
 
 
 def _settings(handler: Handler) -> list[str]:

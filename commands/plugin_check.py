@@ -13,8 +13,8 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -33,12 +33,14 @@ class Checked:
         faults: each with its `source`, the `error` in words, and `where` (`file:line`, or None).
         off: names of installed handlers that are not enabled.
         names: names of all handlers that were found, also of those that were not asked for.
+        deprecated: by source, what it uses that will go.
     """
 
     handlers: tuple[dict[str, Any], ...]
     faults: tuple[dict[str, Any], ...]
     off: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    deprecated: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 Finding: TypeAlias = tuple[str, str]
@@ -106,7 +108,9 @@ def _checked_without(
             os.waitpid(child, 0)
     for kind, value in said:
         if kind == "checked":
-            return Checked(**{name: tuple(those) for name, those in value.items()}), None, ""
+            deprecated = value.pop("deprecated")
+            lists = {name: tuple(those) for name, those in value.items()}
+            return Checked(**lists, deprecated=deprecated), None, ""
     source = next((value for kind, value in reversed(said) if kind == "loading"), None)
     raised = next((value for kind, value in said if kind == "raised"), None)
     if raised is None:
@@ -194,6 +198,9 @@ def _found(
         ],
         "off": [] if files else found.off,
         "names": [*(item.handler.name for item in found.found), *found.off],
+        "deprecated": {
+            source: list(lines) for source, lines in found.deprecated.items() if not files or source in files
+        },
     }
 
 

@@ -121,6 +121,8 @@ class OpenRecord:
         first_ms: when it was first tried, for the age limit of attempts that do not count.
         replayed: the handler sees that an operator asked for it again; stays when the state moves on.
         log: the last attempts, oldest first, at most `KEPT_ATTEMPTS`.
+        own_key: the handler's own key of the event, where it has one. It is for people: a drain finds it again, since
+            newer code may have other keys.
     """
 
     event: StoredEvent
@@ -133,6 +135,7 @@ class OpenRecord:
     replayed: bool = False
     log: tuple[AttemptNote, ...] = ()
     wait_ms: int | None = None
+    own_key: str | None = None
 
 
 def id_order(stream_id: str) -> tuple[int, int]:
@@ -271,6 +274,8 @@ def encode_open(record: OpenRecord) -> bytes:
     }
     if record.wait_ms is not None:
         head["wait"] = record.wait_ms  # older code reads records with names that it does not know
+    if record.own_key is not None:
+        head["own_key"] = record.own_key
     if event.acts:
         head["acts"] = event.acts
     return json.dumps(head, separators=(",", ":")).encode() + b"\n" + event.body
@@ -312,9 +317,14 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
             replayed=head.get("replayed", False),
             log=notes_of(head.get("log", ())),
             wait_ms=head.get("wait"),
+            own_key=_text_or_none(head.get("own_key")),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnknownRecord(f"open record of {stream_id!r} cannot be read") from error
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def kept_note(note: AttemptNote) -> AttemptNote:

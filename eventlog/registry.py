@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from eventlog.log import EventLog
 
 LOOP_GUARD = "loop-guard"  # `stats` counter of deliveries that wait because of it, and why they say they do
+KEY_FAILED = "key-failed"  # `stats` counter of settled deliveries for which `key=` gave no key
 LATENCY_BOUNDS_MS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000, 2_000, 5_000,
                       10_000, 30_000, 60_000, 300_000, 3_600_000)  # fmt: skip
 SETTLED_WITHIN = (
@@ -33,6 +34,7 @@ class Declaration:
         start: where a handler that is new to this log begins.
         isolation: `process` when it runs in processes of its own.
         serves: whether the declaring worker runs it; otherwise it only has the code.
+        key: names what makes the handler's own keys; with another one, what was remembered by the old keys is lost.
     """
 
     name: str
@@ -43,11 +45,13 @@ class Declaration:
     start: Literal["now", "oldest"]
     isolation: str | None = None
     serves: bool = True
+    key: str | None = None
 
     def to_json(self) -> str:
         """Return the part that the log stores as it is."""
         values: dict[str, Any] = {"types": sorted(self.types), "queue": self.queue, "order": self.order}
-        return json.dumps({**values, "isolation": self.isolation} if self.isolation else values)
+        further = {"isolation": self.isolation, "key": self.key}
+        return json.dumps({**values, **{name: value for name, value in further.items() if value}})
 
 
 @dataclass(frozen=True)

@@ -121,5 +121,6 @@ class Scripts:
         self.rolled_back = bound("rolled_back")
         self.sweep = bound("sweep")
         self.take = bound("take")
+        self.throttle = bound("throttle")
         self.trim = bound("trim")
         self.unlock = bound("unlock")

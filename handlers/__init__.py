@@ -6,8 +6,11 @@ from handlers.declaration import Backoff, Handler, HandlerError, handler
 from handlers.event import Event, Raw
 from handlers.names import other
 from handlers.outcomes import GiveUp, Retry, Skip, StepUncertain, Unavailable
+from handlers.promise import CONTRACT_VERSION
+from handlers.throttle import Throttle
 
 __all__ = [
+    "CONTRACT_VERSION",
     "Backoff",
     "Context",
     "Event",
@@ -20,6 +23,7 @@ __all__ = [
     "Skip",
     "StepUncertain",
     "SyncContext",
+    "Throttle",
     "Unavailable",
     "handler",
     "other",

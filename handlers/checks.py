@@ -102,13 +102,23 @@ def function(made: Any) -> str | None:
 
 def where(made: Any) -> str | None:
     """Check a filter."""
-    if made is None:
-        return None
-    called = getattr(type(made), "__call__", None)  # noqa: B004 - an object may be a filter, too
-    odd = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
-    if callable(made) and not any(is_odd(each) for is_odd in odd for each in (made, called)):
+    if made is None or _is_plain(made):
         return None
     return "where must be a plain function of the event: a `def` that returns True or False"
+
+
+def key(made: Any) -> str | None:
+    """Check what makes the keys of a handler."""
+    if made is None or _is_plain(made):
+        return None
+    return "key must be a plain function of the event: a `def` that returns text, a whole number or None"
+
+
+def _is_plain(made: Any) -> bool:
+    """Return whether calling it does its work at once."""
+    called = getattr(type(made), "__call__", None)  # noqa: B004 - an object may be called, too
+    odd = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+    return callable(made) and not any(is_odd(each) for is_odd in odd for each in (made, called))
 
 
 def lifespan(made: Any, arguments: int) -> str | None:

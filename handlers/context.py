@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, Literal, TypeAlias, overload
 
 import structlog
@@ -23,6 +23,9 @@ NOT_GIVEN: Any = type("NotGiven", (), {"__repr__": lambda self: "NOT_GIVEN"})()
 
 Once: TypeAlias = Callable[..., Any]
 """Runs a step only once, and returns its result; called as `Context.once` is."""
+
+StepEnd = Literal["called", "remembered", "planned"]
+"""How a step came to its result: by its call, by its record, or, in a dry run, by `dry=` instead of a call."""
 
 
 async def _awaited(step: str, call: Callable[[], Any], **_: object) -> Any:
@@ -47,11 +50,13 @@ class _ContextBase(Generic[C, S, T]):
         max_attempts: attempts before the event is given up.
         log: makes the logger.
         once: carries out once-only steps; without it each step is called at once and nothing is recorded.
+        steps: how each step of `once` that returned came to its result, by its name.
     """
 
     _client: C | None = None
     _log: structlog.typing.FilteringBoundLogger | None = None
     _once_outside: Once  # of a worker
+    _called: frozenset[str] = frozenset()  # steps, outside of a worker
 
     def __init__(
         self,
@@ -63,6 +68,7 @@ class _ContextBase(Generic[C, S, T]):
         max_attempts: int | None = None,
         log: Callable[[], structlog.typing.FilteringBoundLogger] = structlog.get_logger,
         once: Once | None = None,
+        steps: Callable[[], Mapping[str, StepEnd]] | None = None,
         dry_run: bool = False,
     ) -> None:
         self.settings = settings
@@ -73,6 +79,21 @@ class _ContextBase(Generic[C, S, T]):
         self._make_client = ampeco
         self._make_log = log
         self._once = once or self._once_outside
+        self._steps = steps
+
+    def remembered(self, step: str) -> bool:
+        """Return whether a step of this attempt gave its recorded result, so that its call was not made again.
+
+        Args:
+            step: a name that `once` returned for in this attempt.
+
+        Raises:
+            KeyError: there was none of that name.
+        """
+        ends = dict.fromkeys(self._called, "called") if self._steps is None else self._steps()
+        if step not in ends:
+            raise KeyError(f"no step {step!r} has returned in this attempt")
+        return ends[step] == "remembered"
 
     @property
     def ampeco(self) -> C:
@@ -147,7 +168,7 @@ class Context(_ContextBase[AsyncClient, S, T]):
             dry: the result in a dry run where none is recorded; without it such a run ends there.
 
         Returns:
-            What `call` returned, as its record gives it back, the first time too.
+            What `call` returned, as its record gives it back, the first time too. `remembered` says which it was.
 
         Raises:
             StepUncertain: it was called, and may or may not have happened.
@@ -156,7 +177,10 @@ class Context(_ContextBase[AsyncClient, S, T]):
             Exception: what `call` raised, when that means that nothing happened.
         """
         how = {"dry": dry} if self.dry_run else {}
-        return await self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns, **how)
+        result = await self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns, **how)
+        if self._steps is None:
+            self._called |= {step}
+        return result
 
 
 class SyncContext(_ContextBase[Client, S, T]):
@@ -177,4 +201,6 @@ class SyncContext(_ContextBase[Client, S, T]):
         """As `Context.once`, for a `def` handler; `call` runs in the handler's own thread."""
         how = {"dry": dry} if self.dry_run else {}
         result: R = self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns, **how)
+        if self._steps is None:
+            self._called |= {step}
         return result

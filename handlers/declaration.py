@@ -23,6 +23,8 @@ from handlers.internal import unknown_internal
 from handlers.names import CallName, TypeName
 from handlers.outcomes import LONGEST_WAIT_S
 from handlers.places import place_of
+from handlers.throttle import Throttle
+from handlers.throttle import fault_of as fault_of_throttle
 
 Order = Literal["entity", "none", "latest"]
 Start = Literal["now", "oldest"]
@@ -34,6 +36,7 @@ ISOLATED = ".isolated"  # ends the name of a queue of isolated handlers
 NOT_YET_FOR_S = 7 * 86_400.0
 GIVE_UP_AFTER_S = 86_400.0
 
+_MOST_KEY_NAME = 200
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
 
@@ -87,6 +90,7 @@ class Backoff:
 E = TypeVar("E", bound=Event[Any], default=Event[Any])
 Function: TypeAlias = Callable[[E, Context[S, T]], Awaitable[None]] | Callable[[E, SyncContext[S, T]], None]
 Where: TypeAlias = Callable[[E], bool]
+Key: TypeAlias = Callable[[E], str | int | None]
 Lifespan: TypeAlias = Callable[..., AbstractAsyncContextManager[Any]]
 
 
@@ -124,6 +128,8 @@ class Handler:
     urgent: bool = False
     enabled: bool = True
     error_text: bool = False
+    key: Callable[[Event[Any]], str | int | None] | None = None
+    throttle: Throttle | None = None
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -138,6 +144,15 @@ class Handler:
     def served_by(self) -> str:
         """The RQ queue that wakes its workers; isolated handlers have one of their own."""
         return self.queue if self.isolation is None else self.queue + ISOLATED
+
+    @property
+    def key_name(self) -> str | None:
+        """What tells one `key=` from another in the log: the name of its function. None without `key=`."""
+        if self.key is None:
+            return None
+        kind = type(self.key)
+        module = getattr(self.key, "__module__", kind.__module__)
+        return f"{module}.{getattr(self.key, '__qualname__', kind.__qualname__)}"[:_MOST_KEY_NAME]
 
     def model_of(self, notification_type: str) -> type[Payload] | type[Raw] | None:
         """The declared payload of a type; None when the handler does not want it. `*` leaves internal types out."""
@@ -170,16 +185,22 @@ class Options(TypedDict, total=False):
     urgent: bool
     enabled: bool
     error_text: bool
+    throttle: str | Throttle | None
 
 
-# `where` has to accept the event that its handler accepts.
+# `where` and `key` have to accept the event that their handler accepts.
 @overload
 def handler(
-    name: str, *, where: Where[E] | None = ..., **options: Unpack[Options]
+    name: str, *, where: Where[E] | None = ..., key: Key[E] | None = ..., **options: Unpack[Options]
 ) -> Callable[[Function[E, None, None]], Handler]: ...
 @overload
 def handler(
-    name: str, *, settings: type[S], where: Where[E] | None = ..., **options: Unpack[Options]
+    name: str,
+    *,
+    settings: type[S],
+    where: Where[E] | None = ...,
+    key: Key[E] | None = ...,
+    **options: Unpack[Options],
 ) -> Callable[[Function[E, S, None]], Handler]: ...
 @overload
 def handler(
@@ -187,6 +208,7 @@ def handler(
     *,
     lifespan: Callable[[], AbstractAsyncContextManager[T]],
     where: Where[E] | None = ...,
+    key: Key[E] | None = ...,
     **options: Unpack[Options],
 ) -> Callable[[Function[E, None, T]], Handler]: ...
 @overload
@@ -196,6 +218,7 @@ def handler(
     settings: type[S],
     lifespan: Callable[[S], AbstractAsyncContextManager[T]],
     where: Where[E] | None = ...,
+    key: Key[E] | None = ...,
     **options: Unpack[Options],
 ) -> Callable[[Function[E, S, T]], Handler]: ...
 def handler(
@@ -204,6 +227,7 @@ def handler(
     settings: Any = None,
     lifespan: Lifespan | None = None,
     where: Any = None,
+    key: Any = None,
     **options: Unpack[Options],
 ) -> Callable[[Any], Handler]:
     """Declare a handler.
@@ -224,6 +248,12 @@ def handler(
         queue: name of the RQ queue whose workers run it.
         where: asked before the handler is; an event it is False for is skipped. It must be quick and plain (no
             `async`), and what it raises counts as an attempt that failed.
+        key: tells apart what one entity holds, as its EVSEs: a quick plain function of the event that returns text,
+            a whole number, or None for the entity itself. Events of one entity with different keys are then apart
+            for `order`, `ctx.once(per="entity")` and `throttle`. Give it a name that stays: another function loses
+            what was remembered by the old keys.
+        throttle: at most so many events done for each key in a time, as `1/h`; `Throttle("1/h", over="wait")` waits
+            for a free slot where the plain text skips. Only attempts that end as done count.
         backoff: pauses between attempts.
         not_yet_for_s: seconds since the first attempt after which `Retry(counts=False)` is given up.
         give_up_after_s: seconds since the first attempt after which an attempt that fails is the last.
@@ -251,7 +281,7 @@ def handler(
             fault = "a name is lower case letters, digits, dots and dashes, at most 64"
             return _refused(checks.shown(name), [fault], function)
         try:
-            made, faults = _made(name, function, settings, lifespan, where, options)
+            made, faults = _made(name, function, settings, lifespan, where, key, options)
         except Exception as error:  # noqa: BLE001 - an argument of which no check knows
             return _refused(repr(name), [" ".join(str(error).split())], function, error)
         return _refused(repr(name), faults, function) if faults else made
@@ -271,11 +301,13 @@ def _refused(name: str, faults: Sequence[str], function: Any, cause: Exception |
 
 
 def _made(
-    name: str, function: Any, settings: Any, lifespan: Lifespan | None, where: Any, options: Options
+    name: str, function: Any, settings: Any, lifespan: Lifespan | None, where: Any, key: Any, options: Options
 ) -> tuple[Handler, list[str]]:
     """Return the handler, and all that is wrong with it. One with a fault must not be used."""
     chosen: dict[str, Any] = dict(options)
     on, calls = chosen.pop("on", None), chosen.pop("calls", ())
+    if isinstance(rate := chosen.get("throttle"), str):
+        chosen["throttle"] = Throttle(rate)
     faults = [checks.function(function) or checks.types(on) or unknown_internal(on)]
     models: Mapping[str, type[Payload] | type[Raw]] = {}
     if faults == [None]:
@@ -291,6 +323,7 @@ def _made(
         settings=settings,
         lifespan=lifespan,
         where=where,
+        key=key,
         is_async=inspect.iscoroutinefunction(function),
         calls=frozenset() if odd_calls else frozenset(map(str, calls)),
         **chosen,
@@ -327,5 +360,10 @@ def _faults(made: Any) -> Iterator[str | None]:
     yield checks.number("give_up_after_s", made.give_up_after_s, checks.LONGEST_PATIENCE_S)
     yield checks.queue(made.queue)
     yield checks.where(made.where)
+    yield checks.key(made.key)
+    if made.key_name is not None and not made.key_name.isprintable():
+        yield "the name of key= must be printable text"
+    if made.throttle is not None:
+        yield fault_of_throttle(made.throttle)
     yield checks.lifespan(made.lifespan, 0 if settings is None else 1)
     yield checks.operations(made.calls)

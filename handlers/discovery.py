@@ -12,7 +12,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings
 
 from handlers.declaration import Handler, HandlerError, collecting
 from handlers.places import place_of_error
+from handlers.promise import collected
 from handlers.settings_faults import settings_faults
 
 GROUP = "ampeco_receiver.handlers"
@@ -58,11 +59,13 @@ class Discovery:
 
     Attributes:
         off: names of handlers that are installed and not enabled.
+        deprecated: by source, what it uses that a later contract version will not have; one line each.
     """
 
     found: tuple[Found, ...]
     faults: tuple[Fault, ...]
     off: tuple[str, ...] = ()
+    deprecated: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def discover(
@@ -90,13 +93,14 @@ def discover(
     """
     found: list[Found] = []
     faults: list[Fault] = []
+    deprecated: dict[str, Sequence[str]] = {}
 
     def loaded(source: str, load: Callable[[], list[Found]]) -> list[Found]:
         if source in skip:
             return []
         loading(source)
-        collected: AbstractContextManager[list[HandlerError]] = collecting() if thorough else nullcontext([])
-        with collected as refused:
+        refusals: AbstractContextManager[list[HandlerError]] = collecting() if thorough else nullcontext([])
+        with refusals as refused, collected() as deprecated[source]:
             try:
                 return load()
             except BaseException as error:  # plugin code may raise anything while it is imported
@@ -132,7 +136,8 @@ def discover(
         found = [replace(item, handler=replace(item.handler, error_text=True)) for item in found]
     ready = sorted((item for item in found if item.handler.enabled), key=lambda item: item.handler.name)
     off = sorted(item.handler.name for item in found if not item.handler.enabled)
-    return Discovery(tuple(ready), tuple(faults), tuple(off))
+    uses = {source: lines for source, lines in deprecated.items() if lines}
+    return Discovery(tuple(ready), tuple(faults), tuple(off), uses)
 
 
 def _moved(item: Found, queue_of: Mapping[str, str]) -> Found:

@@ -65,6 +65,15 @@ class LoopGuarded(Retry):
         super().__init__(reason, after_s=after_s, counts=False)
 
 
+class Throttled(Retry):
+    """The limit of `throttle=` is reached, and the event waits until a slot is free. No attempt is spent."""
+
+    slug = "throttled"
+
+    def __init__(self, reason: str, *, after_s: float) -> None:
+        super().__init__(reason, after_s=after_s, counts=False)
+
+
 class GiveUp(Exception):
     """It will never work; keep the event as dead for a human.
 

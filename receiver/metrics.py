@@ -28,7 +28,7 @@ from eventlog.inspection.gaps import Gap, recorded_gaps
 from eventlog.log import EventLog
 from eventlog.outages import known_outages
 from eventlog.presence import pairs_by_process
-from eventlog.registry import LOOP_GUARD, MISFIT, HandlerPosition
+from eventlog.registry import KEY_FAILED, LOOP_GUARD, MISFIT, HandlerPosition
 from eventlog.silence import Quiet, quiet
 from eventlog.usage import Standing, standing
 from receiver.budget_metrics import BudgetMetrics
@@ -225,7 +225,14 @@ class _Positions:
         guarded = CounterMetricFamily(
             "awr_loop_guarded", "Attempts whose action the loop guard held back", labels=["handler"]
         )
+        keyless = CounterMetricFamily(
+            "awr_handler_key_failed",
+            "Settled deliveries for which the key= of the handler gave no key",
+            labels=["handler"],
+        )
         for position in self._positions:
+            if KEY_FAILED in position.stats:
+                keyless.add_metric([position.name], position.stats[KEY_FAILED])
             if LOOP_GUARD in position.stats:
                 guarded.add_metric([position.name], position.stats[LOOP_GUARD])
             waiting.add_metric([position.name], position.waiting)
@@ -238,7 +245,7 @@ class _Positions:
             for name, count in position.stats.items():
                 if name.startswith(MISFIT):
                     misfits.add_metric([position.name, name.removeprefix(MISFIT)], count)
-        yield from (deliveries, waiting, waiting_exact, opened, age, age_exact, misfits, guarded)
+        yield from (deliveries, waiting, waiting_exact, opened, age, age_exact, misfits, guarded, keyless)
         if self._stands is not None:
             yield GaugeMetricFamily(*_LOG_BYTES, self._stands.bytes)
             yield GaugeMetricFamily(*_LOG_FULL, bool(self._stands.full))

@@ -62,6 +62,7 @@ def declaration(handler: Handler, **changes: Any) -> Declaration:
         "order": handler.order,
         "start": handler.start,
         "isolation": handler.isolation,
+        "key": handler.key_name,
     }
     return Declaration(**{**values, **changes})
 

@@ -179,7 +179,8 @@ def _of_open(
 ) -> Fate:
     behind, at_ms = "", record.due_ms
     if record.state == "parked":
-        blocker = next((other for other in open_ if other.event.order < record.event.order), None)
+        earlier_ones = (other for other in open_ if other.event.order < record.event.order)
+        blocker = next((other for other in earlier_ones if other.own_key == record.own_key), None)
         if blocker is not None:
             behind, at_ms = blocker.event.event_id, blocker.due_ms
     return Fate(

@@ -10,6 +10,7 @@ from typing import Any
 from handlers.declaration import Handler
 from handlers.discovery import handlers_in
 from handlers.event import Event
+from handlers.promise import CONTRACT_VERSION, fault_of_contract, number_of
 from handlers.testing import conformance_checks as checks
 from handlers.testing.conformance_checks import Case
 from handlers.testing.delivery import NOT_GIVEN
@@ -23,6 +24,7 @@ def conformance(
     ampeco: Callable[[], FakeAmpeco] | None = None,
     effects: Callable[[Any], Any] | None = None,
     events: Iterable[Event[Any]] = (),
+    contract: str = CONTRACT_VERSION,
 ) -> type:
     """Make a class of tests: `TestConformance = conformance("acme.handlers")`.
 
@@ -33,9 +35,16 @@ def conformance(
         ampeco: makes the pretend tenant; one in which every object exists unless given.
         effects: says of a state what it has done so far, as a value to compare: letters sent, rows written.
         events: further events, for types without a sample, and of the kind that the handler acts on.
+        contract: the version that they were written for (`handlers.CONTRACT_VERSION`): tests that came later are
+            skipped. This version unless given.
+
+    Raises:
+        ValueError: this release does not keep the promises of that version.
     """
     import pytest
 
+    if fault := fault_of_contract(contract):
+        raise ValueError(fault)
     more = tuple(events)  # each handler sees all of them, also those of a generator
     cases = [
         Case(
@@ -48,6 +57,10 @@ def conformance(
         )
         for each in _handlers(tested)
     ]
+
+    def since(version: str) -> None:
+        if number_of(version) > number_of(contract):
+            pytest.skip(f"came with contract {version}; the plugin is written for {contract}")
 
     @pytest.mark.parametrize("case", [pytest.param(case, id=case.handler.name) for case in cases])
     class Conformance:
@@ -82,6 +95,10 @@ def conformance(
 
         def test_documents_its_settings(self, case: Case) -> None:
             checks.documents_its_settings(case)
+
+        def test_makes_keys(self, case: Case) -> None:
+            since("1.1")
+            checks.makes_keys(case)
 
     return Conformance
 

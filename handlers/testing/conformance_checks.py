@@ -12,12 +12,13 @@ from ampeco.operations import operation_named
 from handlers.declaration import EVERYTHING, Handler
 from handlers.event import Event
 from handlers.testing.blocking import blocking_calls
-from handlers.testing.delivery import NOT_GIVEN, Delivering, opened
+from handlers.testing.delivery import NOT_GIVEN, Delivering, opened, stored_event
 from handlers.testing.events import event_from, known_types, samples_of, variants_of
 from handlers.testing.fake_ampeco import FakeAmpeco
 from handlers.testing.memory import Memory
 from handlers.testing.odd_bodies import with_odd_fields, with_unknown_fields
 from handlers.testing.outcome import Outcome
+from workers.delivery.handler_key import HandlerKeys
 
 _SHOWN = 5  # of what went wrong
 
@@ -184,6 +185,17 @@ def documents_its_settings(case: Case) -> None:
     if not settings.model_config.get("env_prefix"):
         odd.append('the class has no prefix: class X(BaseSettings, env_prefix="ACME_...")')
     _refuse(case, odd)
+
+
+def makes_keys(case: Case) -> None:
+    """`key=` gives a key for every body that the contract allows."""
+    if case.handler.key is None:
+        return
+    keys = HandlerKeys(case.handler, tell=False)
+    events = [(event.type, event) for event in case.own_samples]
+    events += case.own_variants()
+    made = ((about, keys.of(stored_event(event))) for about, event in events)
+    _refuse(case, [f"{about}: key= {each.failed}" for about, each in made if each.failed])
 
 
 async def _each(

@@ -24,6 +24,7 @@ from handlers.testing.outcome import Outcome, outcome_from
 from workers.delivery.attempt import Attempt, Runtime, run
 from workers.delivery.manual_run import try_out
 from workers.delivery.runtimes import without_clients
+from workers.delivery.throttling import Throttling
 from workers.once.steps import Steps
 
 if TYPE_CHECKING:  # it starts a server
@@ -135,24 +136,31 @@ class Delivering:
         number = tried.attempts + 1 if attempt is None else attempt
         before = len(self._fake.calls) if self._fake else 0
         began_ms = memory.clock.now_ms()
+        stored = stored_event(event)
+        own = None if self._runtime.key_of is None else self._runtime.key_of(stored)
+        key = stored.key if own is None else own.key
         made = Attempt(
-            event=stored_event(event),
+            event=stored,
             number=number,
             age_s=(began_ms - tried.first_ms) / 1000,
             allowed=lambda: True,
             overdue=lambda: None,
-            steps=lambda: Steps(ledger, event.id, event.key, loop),
+            steps=lambda: Steps(ledger, event.id, key, loop),
             replayed=event.replayed,
             echo_of=event.echo_of,
         )
         made.earlier, made.began_ms = tried.log, began_ms
+        made.unkeyed = None if own is None else own.dead
+        if handler.throttle is not None:
+            made.throttling = Throttling(memory.slots(handler), handler.throttle, key, event.id)
         came_of = await run(self._runtime, made)
         if came_of.kind == "retry":
             tried.note(came_of.note(began_ms, made.actions), spent=came_of.counts)
         else:
             memory.settle(handler, event)
         called = self._fake.calls[before:] if self._fake else None
-        outcome = outcome_from(came_of, called, made.actions, [begun.step for begun in ledger.begun])
+        steps = [begun.step for begun in ledger.begun]
+        outcome = outcome_from(came_of, called, made.actions, steps, remembered=ledger.remembered)
         _refuse_hidden(outcome, handler)
         return outcome
 

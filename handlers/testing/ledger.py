@@ -41,6 +41,7 @@ class MemoryLedger:
 
     Attributes:
         begun: the steps that this attempt called, in order.
+        remembered: names of the steps whose record this attempt was given, in order.
     """
 
     alive = True
@@ -58,12 +59,14 @@ class MemoryLedger:
         self._hold_ms = int(hold_s * 1000)
         self._now_ms = now_ms
         self.begun: list[Begun] = []
+        self.remembered: list[str] = []
 
     async def begin(self, scope: Scope, step: str, nonce: str, *, again: bool) -> Standing:
         """Begin a step, or return what became of it."""
         record, now = self._records.get((scope.name, step)), self._now_ms()
         if record is not None:
             if record.state == "done":
+                self.remembered.append(step)
                 return Standing("done", record.result, record.fault)
             if record.nonce == nonce:
                 return Standing("begun")

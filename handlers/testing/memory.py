@@ -11,6 +11,7 @@ from handlers.declaration import Handler
 from handlers.event import Event
 from handlers.testing.clock import Clock
 from handlers.testing.ledger import MemoryLedger
+from handlers.testing.throttle import MemorySlots, Slots
 from workers.drain.runner import HOLD_MARGIN_S
 
 
@@ -45,6 +46,7 @@ class Memory:
     clock: Clock = field(default_factory=Clock)
     _tried: dict[tuple[str, str], Tried] = field(default_factory=dict, repr=False)
     _records: dict[str, dict[tuple[str, str], Any]] = field(default_factory=dict, repr=False)
+    _slots: dict[str, Slots] = field(default_factory=dict, repr=False)
     _holders: Any = field(default_factory=itertools.count, repr=False)
 
     def tried(self, handler: Handler, event: Event[Any]) -> Tried:
@@ -63,6 +65,10 @@ class Memory:
             hold_s=handler.timeout_s + HOLD_MARGIN_S,
             now_ms=self.clock.now_ms,
         )
+
+    def slots(self, handler: Handler) -> MemorySlots:
+        """Return the slots of a handler's throttle."""
+        return MemorySlots(self._slots.setdefault(handler.name, {}), self.clock.now_ms)
 
     def steps(self, handler: Handler) -> dict[str, str]:
         """Return each once-only step by its name, and what became of it: `done`, `begun` or `uncertain`."""

@@ -24,7 +24,7 @@ class Outcome:
         kind: `done`, `skipped`, `retry` (again after `after_s`) or `dead` (kept for a human); `ended` for a dry run
             that cannot go on, since what comes next depends on a result that it does not have.
         reason: the words of `Skip`, `Retry` or `GiveUp`; else the slug, e.g. `filtered`, `payload-mismatch`,
-            `call-not-declared`, `unavailable`, `error`, `code-error`; empty when it is done.
+            `call-not-declared`, `throttled`, `unavailable`, `error`, `code-error`; empty when it is done.
         after_s: for `retry`: seconds until the next attempt. With jitter they are drawn by lot.
         calls: requests to AMPECO that change something, and those that were refused as not declared. In a dry run,
             those that would have been made.
@@ -34,6 +34,7 @@ class Outcome:
         detail: the author's words, or the class of the error.
         counts: whether an attempt was spent.
         where: for an error: its class and the lines it passed.
+        remembered: names of the once-only steps that gave their recorded result instead of being called.
     """
 
     kind: Literal["done", "skipped", "retry", "dead", "ended"]
@@ -46,6 +47,7 @@ class Outcome:
     detail: str = ""
     counts: bool = True
     where: str = ""
+    remembered: tuple[str, ...] = ()
 
     @property
     def operations(self) -> list[str]:
@@ -59,6 +61,7 @@ def outcome_from(
     noted: Sequence[str],
     steps: Sequence[str],
     would_call: Sequence[DryAction] = (),
+    remembered: Sequence[str] = (),
 ) -> Outcome:
     """Translate the worker's outcome.
 
@@ -66,6 +69,7 @@ def outcome_from(
         called: the requests that the fake answered; None where there is no fake.
         noted: the worker's notes of actions, each `operation path outcome status`.
         would_call: the requests of a dry run.
+        remembered: the steps that gave their recorded result.
     """
     in_notes = [_noted(note) for note in noted]
     refused = [call for call in in_notes if call.outcome == CallNotDeclared.slug]
@@ -84,6 +88,7 @@ def outcome_from(
         detail=came_of.detail,
         counts=came_of.counts,
         where=came_of.trace,
+        remembered=tuple(remembered),
     )
 
 

@@ -119,6 +119,7 @@ class RealWorker:
             order=handler.order,
             start=handler.start,
             isolation=None,
+            key=handler.key_name,
         )
         await self._log.declare([declaration])
         for queue in sorted({each.handler.queue for each in self._runtimes.values()}):

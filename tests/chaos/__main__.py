@@ -28,6 +28,8 @@ _COUNTS = {
     "cut": "attempts cut off by a death",
     "effects": "once-only steps carried out",
     "superseded": "superseded by newer ones",
+    "throttled": "skipped, since their key had no slot left",
+    "throttled_full": "keys of which as many events were done as there are slots",
     "dead": "deliveries given up, some more than once",
     "worker_died": "of them after three deaths",
     "uncertain": "of them for an uncertain step",

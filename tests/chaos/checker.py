@@ -21,6 +21,7 @@ from tests.chaos.order import check_order
 from tests.chaos.recovery import slowest_recovery
 from tests.chaos.roles import ROLES, Role
 from tests.chaos.story import Ended, Run, Stored, Story
+from tests.chaos.throttling import check_throttles
 
 _ALWAYS_DIES_OF = "worker-died"
 
@@ -59,6 +60,7 @@ def check(story: Story, *, recovery_s: float) -> Verdict:
         check_agains(story, known, asked, verdict.counts),
         check_order(story, known, verdict.counts),
         _steps(story),
+        check_throttles(story, verdict.counts),
         _positions(story),
     ):
         verdict.violations += found
@@ -160,7 +162,7 @@ def _end_fault(role: Role, event: Stored, end: Ended, runs: list[Run]) -> tuple[
     match end.outcome:
         case "done" if "done" not in outcomes:
             return "done-without-run", "settled as done, and no attempt came to a good end"
-        case "skipped" if "Skip" not in outcomes:
+        case "skipped" if "Skip" not in outcomes and not (role.slots and end.reason == "throttled"):
             return "wrong-end", "settled as skipped, and no attempt asked for it"
         case "superseded" if role.order != "latest":
             return "wrong-end", f"superseded with order {role.order}"

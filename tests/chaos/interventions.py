@@ -143,7 +143,7 @@ def _runs_since(again: Again, known: Index, event_id: str) -> list[Run]:
 
 
 def _without_run(end: Ended) -> bool:
-    return end.outcome in _NO_RUN or end.reason == "worker-died"
+    return end.outcome in _NO_RUN or end.reason in ("worker-died", "throttled")
 
 
 def _order_among_themselves(story: Story, known: Index, asked: Asked) -> Iterator[Violation]:
@@ -156,7 +156,8 @@ def _order_among_themselves(story: Story, known: Index, asked: Asked) -> Iterato
             continue
         again = asked.only(run.handler, event)
         if again is not None:
-            groups[run.handler, run.key, again.asked_ms].append(run)
+            subject = ROLES[run.handler].subject(run.key, run.n)
+            groups[run.handler, subject, again.asked_ms].append(run)
     for runs in groups.values():
         runs.sort(key=lambda run: run.began_at)
         yield from overtakings(runs, known, excuses, by_arrival=True)

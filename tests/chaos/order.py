@@ -54,7 +54,7 @@ def _newest_given_up(story: Story, known: Index, inverted: set[str]) -> Iterator
 def _tie(role: Role, run: Run, event: Stored) -> str:
     match role.order:
         case "entity":
-            return run.key
+            return role.subject(run.key, run.n)
         case "latest":
             return f"{event.type} {run.key}"
     return run.event_id

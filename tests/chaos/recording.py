@@ -72,6 +72,8 @@ def _declared(name: str) -> dict[str, Any]:
         "start": "oldest",
         "where": lambda event: not role.leaves_out(_n(event)),
         "isolation": "process" if role.isolated else None,
+        "key": (lambda event: _n(event) % role.parts) if role.parts else None,
+        "throttle": f"{role.slots}/h" if role.slots else None,
     }
 
 
@@ -135,6 +137,18 @@ async def once(event: Event[Raw], ctx: Context) -> None:
         result.append(await ctx.once("own", lambda: _slow_effect(event.id, "own")))
         if ctx.attempt == 1 and _luck("once", event) < 0.2:
             raise ValueError
+
+
+@handler("chaos.throttled", backoff=_QUICK, **_declared("chaos.throttled"))
+async def throttled(event: Event[Raw], ctx: Context) -> None:
+    """Most first attempts fail, so that slots are given back and taken again."""
+    with _attempt("chaos.throttled", event, ctx.attempt):
+        await asyncio.sleep(10 * _takes_s("chaos.throttled", event))
+        share = _luck("throttled", event, ctx.attempt)
+        if share < 0.3:
+            raise ValueError
+        if share < 0.5:
+            raise Skip("not this one")
 
 
 @handler(WIDENED, **_declared(WIDENED))

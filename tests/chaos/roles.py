@@ -24,6 +24,8 @@ class Role:
         leaves_out: by their number, events that its `where` does not want.
         isolated: runs in forks.
         later_types: what the next version of its code wants as well, which is deployed during the run.
+        slots: how many events of a key may be done within an hour, which is longer than any run; 0 = any number.
+        parts: so many keys it makes of each entity, by the number of the event; 0 = it has no keys of its own.
     """
 
     order: Literal["entity", "none", "latest"]
@@ -33,6 +35,12 @@ class Role:
     leaves_out: Callable[[int], bool] = lambda n: False
     isolated: bool = False
     later_types: tuple[str, ...] = ()
+    slots: int = 0
+    parts: int = 0
+
+    def subject(self, key: str, n: int) -> str:
+        """The handler's key of an event."""
+        return f"{key}/{n % self.parts}" if self.parts else key
 
 
 ROLES: Mapping[str, Role] = MappingProxyType(
@@ -46,6 +54,7 @@ ROLES: Mapping[str, Role] = MappingProxyType(
             "entity", types=(UPDATE,), steady=False, leaves_out=lambda n: n % 5 != 0, isolated=True
         ),
         "chaos.once": Role("entity", steady=False, dies_of=frozenset({"step-uncertain"})),
+        "chaos.throttled": Role("entity", types=(UPDATE,), steady=False, slots=3, parts=2),
         WIDENED: Role("entity", types=(UPDATE,), steady=False, later_types=(START_STOP,)),
     }
 )

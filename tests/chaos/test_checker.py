@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.chaos.checker import Verdict, check
-from tests.chaos.roles import ROLES, START_STOP
+from tests.chaos.roles import ROLES, START_STOP, UPDATE
 from tests.chaos.story import (
     Again,
     Effect,
@@ -223,9 +223,33 @@ def letters_miscounted(story: Story) -> None:
     story.positions["chaos.thread"] = story.positions["chaos.thread"]._replace(dead=0)
 
 
+def throttled_too_late(story: Story) -> None:
+    """A fourth event was done; its first attempt said so, and then its worker died before that was settled."""
+    name = "chaos.throttled"
+    for n in (4, 6, 8, 10):  # all of one key of the entity
+        event = Stored(f"0-{2000 + n}-0", UPDATE, KEY, n)
+        story.sent.append(Sent(KEY, n, UPDATE, n - 0.5, n - 0.4))
+        story.log.append(event)
+        for wanting in (
+            each for each, role in ROLES.items() if UPDATE in role.types and not role.leaves_out(n)
+        ):
+            story.runs.append(run(wanting, event.event_id, n, n))
+            story.ended.append(Ended(wanting, event.event_id, "done", "", SETTLED_MS))
+            if wanting == "chaos.once":
+                story.runs[-1].result = f"token {n}"
+                story.effects.append(Effect(event.event_id, "own", f"token {n}", 10))
+        for left_out in (each for each, role in ROLES.items() if UPDATE in role.types and role.leaves_out(n)):
+            story.ended.append(Ended(left_out, event.event_id, "filtered", "", SETTLED_MS))
+    last = next(one for one in story.runs if (one.handler, one.n) == (name, 10))
+    last.ended_at, last.outcome = last.began_at + 1, "done"
+    story.runs.append(run(name, last.event_id, 10, 12, attempt=2, outcome="Skip"))
+    settle(story, name, last.event_id, "skipped", "no more")
+
+
 @pytest.mark.parametrize(
     ("harm", "found"),
     [
+        (throttled_too_late, {"throttle-exceeded"}),
         (not_in_log, {"not-in-log"}),
         (gone_from_the_log, {"not-in-log"}),
         (stored_twice, {"stored-twice"}),

@@ -27,6 +27,9 @@ def test_nothing_is_lost_overtaken_or_repeated_while_everything_is_struck(seed: 
         did = ("pauses", "renames", "replays", "retries")
         assert sum(verdict.counts[what] for what in did) >= 3
         assert verdict.counts["trimmed"] > 0
+        # And throttles had something to hold back, and let through what they may.
+        assert verdict.counts["throttled"] > 0
+        assert verdict.counts["throttled_full"] > 0
 
 
 def test_each_strike_can_be_done():

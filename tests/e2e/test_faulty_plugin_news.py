@@ -19,11 +19,17 @@ async def record(event: Event[HandlerFaulty], ctx: Context) -> None:
         file.write(json.dumps([event.kind, event.payload.source, event.payload.error]) + "\\n")
 """
 
+OLD = """
+from handlers.promise import deprecate
+for _ in range(2):
+    deprecate("old_name", since="1.1", removed_in="2.0", instead="new_name")
+"""
+
 
 def test_a_faulty_plugin_is_announced(valkey: EmbeddedServer, prefix: str, tmp_path: Path) -> None:
     record, news, broken = (tmp_path / name for name in ("record.jsonl", "news.py", "broken.py"))
     news.write_text(NEWS)
-    broken.write_text("import nowhere_to_be_found")
+    broken.write_text(OLD + "import nowhere_to_be_found")
     with worker(valkey.url, prefix, [news, broken], {"RECORD_TO": str(record)}, tmp_path / "log"):
         soon(record.exists, within_s=30)
         soon(lambda: record.read_text().endswith("\n"))
@@ -31,3 +37,6 @@ def test_a_faulty_plugin_is_announced(valkey: EmbeddedServer, prefix: str, tmp_p
     kind, source, error = json.loads(line)
     assert (kind, source) == ("internal", str(broken))
     assert "nowhere_to_be_found" in error
+    lines = [line for line in (tmp_path / "log").read_text().splitlines() if "plugin.deprecated" in line]
+    assert len(lines) == 1
+    assert "broken.py:4: old_name is deprecated" in lines[0]

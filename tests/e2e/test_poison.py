@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.log import EventLog
 from eventlog.record import decode_open
@@ -20,13 +22,32 @@ async def poisoned(event: Event[Raw], ctx: Context) -> None:
     if event.payload.data["n"] == 5:
         os._exit(9)
 """
+BY_ITS_KEY = """
+import os
+from handlers import Context, Event, Raw, handler
+
+def key(event: Event[Raw]) -> int:
+    if event.payload.data["n"] == 5:
+        os._exit(9)
+    return event.payload.data["n"] % 2
+
+@handler("poisoned", on=["*"], start="oldest", key=key)
+async def poisoned(event: Event[Raw], ctx: Context) -> None: ...
+"""
 
 
+@pytest.mark.parametrize(
+    ("code", "deaths"),
+    [
+        pytest.param(POISONED, 3, id="attempt"),
+        pytest.param(BY_ITS_KEY, 4, id="key"),  # the first time it is not known which event it was
+    ],
+)
 def test_an_event_that_ends_its_process_three_times_is_dead(
-    valkey: EmbeddedServer, prefix: str, tmp_path: Path
+    valkey: EmbeddedServer, prefix: str, tmp_path: Path, code: str, deaths: int
 ):
     file = tmp_path / "poisoned.py"
-    file.write_text(POISONED)
+    file.write_text(code)
     (found,) = discover(load=[str(file)], allow=["poisoned"]).found
 
     def in_log(work):
@@ -47,7 +68,7 @@ def test_an_event_that_ends_its_process_three_times_is_dead(
 
     in_log(fill)
     environ = {"AWR_HANDLERS_ALLOW": "poisoned"}
-    for _ in range(3):
+    for _ in range(deaths):
         with worker(valkey.url, prefix, [file], environ, tmp_path / "worker.log") as running:
             assert running.process.wait(20) == 9
         in_log(leases_run_out)

@@ -102,6 +102,7 @@ def test_dry_says_how_a_run_goes_on_where_nothing_is_recorded(is_async):
     async def in_loop(event: Event[Raw], ctx: Context) -> None:
         got.append(await ctx.once("mail", lambda: 1, dry=7))
         got.append(await ctx.once("none", lambda: None, dry=None))
+        assert not ctx.remembered("mail")
 
     def in_thread(event: Event[Raw], ctx: SyncContext) -> None:
         got.append(ctx.once("mail", lambda: 1, dry=7))

@@ -122,6 +122,45 @@ def test_a_filter_is_tried_on_the_samples_of_its_types(tmp_path):
     assert len(json.loads(out)["handlers"]) == 3
 
 
+KEYS = """
+from ampeco.notifications import HardwareStatus, SessionUpdate
+from handlers import Context, Event, handler
+
+@handler("acme.raises", key=lambda event: event.payload.nothing)
+async def raises(event: Event[HardwareStatus], ctx: Context) -> None: ...
+
+@handler("acme.of-misfits", key=lambda event: str(event.payload.session.energy), throttle="1/h")
+async def of_misfits(event: Event[SessionUpdate], ctx: Context) -> None: ...
+"""
+
+
+def test_keys_are_tried_on_the_samples_and_shown_with_the_throttle(cli_in):
+    code, out, _ = cli_in(KEYS)
+    assert code == 1
+    (raises,) = (fault["error"] for fault in json.loads(out)["faults"])
+    assert raises.startswith("handler 'acme.raises': key= raised AttributeError at ")
+    assert "plugin.py:5 in <lambda> for a sample of HardwareStatusNotification" in raises
+    of_misfits, _ = json.loads(out)["handlers"]
+    assert of_misfits["key"].endswith(".<lambda>")
+    assert of_misfits["throttle"] == "1/h"
+
+
+DEPRECATED = """
+from handlers.promise import deprecate
+
+deprecate("old_name", since="1.1", removed_in="2.0", instead="new_name")
+"""
+
+
+def test_what_is_deprecated_is_shown_and_is_no_fault(cli_in, tmp_path):
+    code, out, _ = cli_in(GOOD + DEPRECATED)
+    assert code == 0
+    (use,) = json.loads(out)["deprecated"]["plugin.py"]
+    assert use == (
+        f"{tmp_path / 'plugin.py'}:10: old_name is deprecated since contract 1.1 and goes in 2.0: use new_name"
+    )
+
+
 def test_new_handlers_of_any_name_run_and_pass_their_test(tmp_path, monkeypatch, capsys):
     from commands import main
 

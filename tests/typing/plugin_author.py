@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings
 
 from ampeco.newer import AsIs, Newer, NewerNumber
 from ampeco.notifications import HardwareStatus, SessionStartStop, SessionUpdate
-from handlers import Backoff, Context, Event, Raw, SyncContext, handler, other
+from handlers import Backoff, Context, Event, Raw, SyncContext, Throttle, handler, other
 
 
 class MailSettings(BaseSettings, env_prefix="ACME_MAIL_"):
@@ -189,6 +189,33 @@ def says_yes(event: Event[SessionUpdate]) -> str:
 
 @handler("a.filter-without-bool", where=says_yes)  # refused
 async def filter_without_bool(event: Event[SessionUpdate], ctx: Context) -> None: ...
+
+
+@handler("a.keyed", key=lambda event: event.payload.evse_id, throttle="1/h")
+async def keyed(event: Event[HardwareStatus], ctx: Context) -> None:
+    await ctx.once("count", lambda: 1, per="entity")
+    if ctx.remembered("count"):
+        ctx.remembered("count").upper()  # refused
+
+
+def session_of(event: Event[SessionUpdate]) -> str:
+    return event.payload.session.id
+
+
+@handler("a.keyed-and-filtered", where=finished, key=session_of, throttle=Throttle("10/m", over="wait"))
+async def keyed_and_filtered(event: Event[SessionUpdate], ctx: Context) -> None: ...
+
+
+@handler("a.key-of-another-event", key=session_of)  # refused
+async def key_of_another_event(event: Event[HardwareStatus], ctx: Context) -> None: ...
+
+
+@handler("a.no-key", key=lambda event: 1.5)  # refused
+async def no_key(event: Event[SessionUpdate], ctx: Context) -> None: ...
+
+
+@handler("a.no-throttle", throttle=Throttle("1/h", over="drop"))  # refused
+async def no_throttle(event: Event[SessionUpdate], ctx: Context) -> None: ...
 
 
 @handler("a.filter-and-state", where=finished, lifespan=bare)

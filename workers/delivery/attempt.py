@@ -1,6 +1,6 @@
 """One handler run: event and context in, outcome out. It knows nothing of order, leases or Redis.
 
-Catches everything a handler raises; no other module does.
+Catches everything a handler raises; but for `key=` (handler_key.py), no other module does.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from handlers.context import Context, SyncContext
 from handlers.declaration import Handler
 from handlers.event import Echo, Event
 from workers.delivery.gate import LazySteps, bound_log, gated
-from workers.delivery.outcomes import DONE, FILTERED, NOT_WANTED, Outcome, outcome_of
+from workers.delivery.handler_key import HandlerKey, HandlerKeys
+from workers.delivery.outcomes import DONE, FILTERED, NOT_WANTED, THROTTLED, Outcome, outcome_of
 from workers.delivery.service import Watch, judged
+from workers.delivery.throttling import Throttling
 from workers.delivery.timeouts import Timeouts, time_limited
 from workers.delivery.typed_event import typed_event
 from workers.once.step import DeliveryRevoked, Stepping
@@ -55,6 +57,9 @@ class Runtime:
 
     def __post_init__(self) -> None:
         self.alarms = Timeouts(self.handler.timeout_s)
+        self.key_of: Callable[[StoredEvent], HandlerKey] | None = None
+        if self.handler.key is not None:
+            self.key_of = HandlerKeys(self.handler).of
 
 
 class _Rare:
@@ -68,6 +73,8 @@ class _Rare:
         refused: AMPECO was not called, since it is away.
         answered: AMPECO answered it.
         cut: a call of it was cancelled on the way.
+        unkeyed: the end that the delivery has since `key=` met a field that does not fit.
+        throttling: takes a slot of `throttle=` for it; None where there is no limit.
     """
 
     earlier: Sequence[AttemptNote] = ()
@@ -77,6 +84,8 @@ class _Rare:
     refused = False
     answered = False
     cut = False
+    unkeyed: Outcome | None = None
+    throttling: Throttling | None = None
 
 
 @dataclass(slots=True)  # not frozen: that costs a microsecond for every event
@@ -127,6 +136,10 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
         event = typed_event(attempt, model, strict=handler.strict)
         if handler.where is not None and not _is_wanted(handler.where(event)):
             return FILTERED
+        if attempt.unkeyed is not None:
+            return attempt.unkeyed
+        if attempt.throttling is not None and await attempt.throttling.is_over():
+            return THROTTLED
         if handler.is_async:
             said = await _in_loop(runtime, event, attempt, steps)
         else:
@@ -159,6 +172,8 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
             outcome = await judged(watch, attempt, outcome)
         elif watch.alert and outcome.kind == "done":
             watch.went_well()
+    if attempt.throttling is not None:
+        await attempt.throttling.conclude(outcome)
     if steps.made is not None and outcome.kind in ("done", "skipped"):
         await steps.made.settled()
     return outcome
@@ -179,6 +194,7 @@ def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: LazyS
     context: Context[Any, Any] = Context(
         ampeco=lambda: gated(runtime.client, runtime.handler, attempt, steps.through),
         once=steps.once,
+        steps=steps.ends,
         **_shared(runtime, attempt),
     )
     return time_limited(runtime.handler.function(event, context), runtime.alarms, attempt.overdue)
@@ -188,6 +204,7 @@ async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, step
     context: SyncContext[Any, Any] = SyncContext(
         ampeco=lambda: gated(runtime.sync_client, runtime.handler, attempt, steps.through_in_thread),
         once=steps.once_in_thread,
+        steps=steps.ends,
         **_shared(runtime, attempt),
     )
     loop = asyncio.get_running_loop()

@@ -64,10 +64,11 @@ class DrySteps(Steps):
     ) -> Any:
         made = self._named(step, per, on_uncertain, returns)
         if (known := await self._known(made)) is not None:
-            return known.value
+            return self._remember(made, known)
         self.steps.append(step)
         if dry is NOT_GIVEN:
             raise DryRunEnded(step)
+        self.ends[step] = "planned"
         return dry
 
     async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -13,6 +13,7 @@ from ampeco.operations import Operation, is_declared
 from ampeco.wire import WireRequest
 from eventlog.outages import AMPECO
 from eventlog.text import bounded
+from handlers.context import StepEnd
 from handlers.declaration import Handler
 from handlers.outcomes import CallNotDeclared, GiveUp
 from workers.delivery.service import Watch, failure_of
@@ -70,6 +71,10 @@ class LazySteps:
         if self.made is None:
             self.made = self._attempt.steps()
         return self.made
+
+    def ends(self) -> Mapping[str, StepEnd]:
+        """How each named step of the attempt that returned came to its result."""
+        return {} if self.made is None else self.made.ends
 
     async def once(self, step: str, call: Callable[[], Any], **how: Any) -> Any:
         return await self._get().once(step, call, **how)

@@ -1,7 +1,7 @@
 """One handler run by hand, outside the log: dry, or for real. It records nothing and settles nothing.
 
-It makes a handler ready as a worker would (settings, lifespan, clients). It takes no lease, so for a run that really
-calls something, the operator makes sure that no worker is at the same event.
+It makes a handler ready as a worker would (settings, lifespan, clients). It asks no throttle and takes no lease. So
+for a run that really calls something, the operator makes sure that no worker is at the same event.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from ampeco.client import AsyncClient, Client
 from ampeco.wire import WireRequest
 from eventlog.record import StoredEvent
+from handlers.context import StepEnd
 from handlers.discovery import Found
 from handlers.event import Echo
 from workers.delivery.attempt import Attempt, Runtime, run
@@ -29,15 +30,23 @@ NOWHERE = "https://tenant.invalid"
 class RealSteps:
     """Stands where the once-only steps of an attempt would, makes each call, and writes nothing to the log."""
 
+    def __init__(self) -> None:
+        self.ends: dict[str, StepEnd] = {}
+
     async def once(self, step: str, call: Callable[[], Any], **_: Any) -> Any:
         result = call()
-        return await result if inspect.isawaitable(result) else result
+        if inspect.isawaitable(result):
+            result = await result
+        self.ends[step] = "called"
+        return result
 
     async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
         return await send()
 
     def once_in_thread(self, step: str, call: Callable[[], Any], **_: Any) -> Any:
-        return call()
+        result = call()
+        self.ends[step] = "called"
+        return result
 
     def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
         return send()
@@ -94,7 +103,8 @@ async def try_out(
         replayed, echo_of: what the event says of itself.
         lookup: finds what is recorded of once-only steps, for a dry run.
     """
-    dry = None if for_real else DrySteps(lookup, event.event_id, event.key)
+    own = None if runtime.key_of is None else runtime.key_of(event)
+    dry = None if for_real else DrySteps(lookup, event.event_id, event.key if own is None else own.key)
     attempt = Attempt(
         event=event,
         number=1,
@@ -106,6 +116,7 @@ async def try_out(
         echo_of=echo_of,
     )
     attempt.dry_run = not for_real
+    attempt.unkeyed = None if own is None else own.dead
     outcome = await run(runtime, attempt)
     noted = (tuple(dry.actions), tuple(dry.steps)) if dry else ((), ())
     return Trial(outcome, *noted, tuple(attempt.actions))

@@ -15,7 +15,7 @@ from eventlog.record import AttemptNote
 from eventlog.text import REASON_CHARS, bounded
 from handlers import GiveUp, Retry, Skip, Unavailable
 from handlers.declaration import Handler
-from handlers.outcomes import LoopGuarded
+from handlers.outcomes import LoopGuarded, Throttled
 from workers.delivery.patience import (
     CODE_ERROR,
     CODE_ERRORS,
@@ -101,6 +101,7 @@ class Outcome:
 DONE = Outcome("done")
 NOT_WANTED = Outcome("skipped", "not-wanted")
 FILTERED = Outcome("skipped", "filtered")
+THROTTLED = Outcome("skipped", Throttled.slug)
 SUPERSEDED = Outcome("superseded")
 PAYLOAD_MISMATCH = "payload-mismatch"
 
@@ -198,7 +199,7 @@ def _retried(error: BaseException, delivery: _Delivery) -> Outcome:
         return Outcome("dead", "too-early-for-too-long", detail)
     wait_s = delay_s(1, handler.backoff, delivery.uniform) if after_s is None else after_s
     wait_s = within(wait_s, handler.not_yet_for_s, age_s, handler.backoff)
-    reason = LoopGuarded.slug if is_a(error, LoopGuarded) else "not-yet"
+    reason = next((kind.slug for kind in (LoopGuarded, Throttled) if is_a(error, kind)), "not-yet")
     return Outcome("retry", reason, detail, wait_s, counts=False)
 
 

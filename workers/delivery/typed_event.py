@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import structlog
 from pydantic import ValidationError
@@ -13,20 +13,34 @@ from ampeco.errors import PayloadError
 from ampeco.models.reading import lacks_id, read_payload
 from ampeco.notifications import Payload, read
 from eventlog.record import RECONSTRUCTED, StoredEvent
-from handlers.event import Event, Raw
+from handlers.event import Echo, Event, Raw
 from workers.delivery.echoes import echo_of
 from workers.delivery.outcomes import PayloadMismatch
 from workers.delivery.shared_event import SharedEvent
-
-if TYPE_CHECKING:
-    from workers.delivery.attempt import Attempt
 
 _NAMED_FIELDS = 5
 
 _log = structlog.get_logger()
 
 
-def typed_event(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) -> Event[Any]:
+class Reading(Protocol):
+    """What an event is made from, and what is found out about it: an attempt, for one.
+
+    Attributes:
+        misfits: filled with the fields of the payload that do not fit.
+    """
+
+    @property
+    def event(self) -> StoredEvent: ...
+    @property
+    def replayed(self) -> bool: ...
+    @property
+    def echo_of(self) -> Echo | None: ...
+
+    misfits: tuple[str, ...]
+
+
+def typed_event(attempt: Reading, model: type[Payload] | type[Raw], *, strict: bool) -> Event[Any]:
     """Return the event as its handler sees it, and note in the attempt the fields that do not fit.
 
     Raises:
@@ -48,7 +62,7 @@ def typed_event(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: b
     return event
 
 
-def _made(attempt: Attempt, model: type[Payload] | type[Raw], *, strict: bool) -> Event[Any]:
+def _made(attempt: Reading, model: type[Payload] | type[Raw], *, strict: bool) -> Event[Any]:
     """Read the payload of an event; raises as `typed_event` does."""
     stored = attempt.event
     encoding = stored.encoding

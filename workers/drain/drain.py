@@ -32,6 +32,7 @@ from workers.drain.window import Window
 _RENEW_S = 2.0
 _PASS_S = 0.5  # how long one slow event may hold the cursor
 _LINGER_S = 0.008
+_KEYS_AT_ONCE = 32  # that are made of events in one turn of the event loop
 _SHORT_S = 0.02
 _LEAST_HOLD_S, _LONGEST_HOLD_S = 0.1, 60.0  # of one pair
 
@@ -47,7 +48,11 @@ class Drain:
         self.started_s = clock_s()
         self._log = _log.bind(handler=handler.name, lane=lease.lane)
         self._wake = asyncio.Event()
-        self._window = Window(handler.order)
+        self._window = Window(handler.order, key_of=runtime.key_of)
+        self._has_keys = runtime.key_of is not None
+        self._tied_until: tuple[int, int] | None = (
+            None  # up to here keys wait for the attempts of their events
+        )
         self._reader = Reader(self._window, runtime.version, lambda name: handler.model_of(name) is not None)
         self._pending = PendingOutcomes(self._window, self._log, self._wake.set, shared.failures)
         self._shared = shared
@@ -145,9 +150,14 @@ class Drain:
             self._unread = True  # what is open stays as it is, too
             return
         self._reader.begin(len(taken.open))
-        for record in taken.open:
-            window.recall(record)
         handed_out = id_order(taken.runto)
+        if self._has_keys and _left_at_work(taken):
+            self._tied_until = handed_out
+            window.tie_entities()
+        for count, record in enumerate(taken.open, 1):
+            window.recall(record)
+            if self._has_keys and not count % _KEYS_AT_ONCE:
+                await asyncio.sleep(0)  # keys cost a parse each, and thousands of events may be open
         until = max([handed_out, *(record.event.order for record in taken.open)])
         while id_order(window.pos) < until and not self.outdated:
             read = await self._read_on(Settlement(), "work", MAX_BATCH, shared=False)
@@ -169,6 +179,10 @@ class Drain:
                 raise runner.fault
             if self.outdated and self._idle():
                 return False
+            if self._are_leftovers_done():
+                self._tied_until = None
+                runner.stop()  # the next drain finds keys again
+                return False
             self._wake.clear()
             window.start_due(now_ms())
             runner.start()
@@ -188,6 +202,11 @@ class Drain:
                 continue
             await self._rest(min(settle_at_s, renew_at_s, reader.next_s, self._next_retry_s()))
         return False
+
+    def _are_leftovers_done(self) -> bool:
+        """Whether what a worker that died may have left at work came to its end, or waits in `open`."""
+        until, window = self._tied_until, self._window
+        return until is not None and not self._runner.suspects and id_order(window.cur) >= until
 
     async def _fall_asleep(self, now_s: float) -> bool:
         """Read once more, or wait, with nothing to do; True when the lease was given back."""
@@ -256,8 +275,10 @@ class Drain:
         self._runner.marked(marks)
         if read.asleep or not read.scanned:
             return read
-        for event in read.events:
+        for count_read, event in enumerate(read.events, 1):
             window.admit(event)
+            if self._has_keys and not count_read % _KEYS_AT_ONCE:
+                await asyncio.sleep(0)
         self._pending.settle_superseded()
         if count:
             self._reader.got(len(read.events), read.exhausted, worked_s, clock_s())
@@ -344,3 +365,9 @@ class Drain:
         window.keep_suspects()
         mode: Mode = "hold" if self._hold is not None else "give" if self._giving else "release"
         await self._step("leave" if self._unread else mode, 0)
+
+
+def _left_at_work(taken: Taken) -> bool:
+    """Return whether the drain before ended without giving the lane back."""
+    handed_out = id_order(taken.runto) > id_order(taken.cur)
+    return handed_out or any(record.state == "running" for record in taken.open)

@@ -6,11 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from ampeco.entity_keys import occurred_at
+from ampeco.entity_keys import TYPES_OF_PARTS, occurred_at, part_of
 from ampeco.errors import PayloadError
 from ampeco.notifications import read
 from eventlog.record import AttemptNote, OpenRecord, OpenState, StoredEvent
 from handlers.declaration import Order
+from workers.delivery.handler_key import HandlerKey
 
 State = Literal["waiting", "ready", "running", "retry", "settled"]
 _UNREAD = -1
@@ -31,6 +32,8 @@ class Entry:
         in_open: in `open`, or on its way there with the next step.
         suspect: may have been at work when a worker died.
         was: state in `open` when the drain began.
+        own: what `key=` of the handler made of it; None without `key=`, and until its attempt after a death. The
+            runner sets it then.
     """
 
     event: StoredEvent
@@ -49,7 +52,13 @@ class Entry:
     in_open: bool = False
     suspect: bool = False
     was: OpenState | None = None
+    own: HandlerKey | None = None
     _own_ms: int | None = _UNREAD
+
+    @property
+    def key(self) -> str | None:
+        """The handler's key of this event: that of its entity, unless the handler has finer ones."""
+        return self.event.key if self.own is None else self.own.key
 
     @property
     def order(self) -> tuple[int, int]:
@@ -68,18 +77,33 @@ class Entry:
         due_ms = self.due_ms if state == "retry" else None
         counted = (self.attempts, self.crashes, self.first_ms, self.last_error, self.replayed, self.log)
         wait_ms = self.wait_ms if state == "retry" else None
-        return OpenRecord(self.event, state, due_ms, *counted, wait_ms)
+        own_key = None if self.own is None else self.own.key
+        return OpenRecord(self.event, state, due_ms, *counted, wait_ms, own_key)
 
 
-def tie_of(order: Order, event: StoredEvent) -> str | None:
+def tie_of(order: Order, event: StoredEvent, own: HandlerKey | None = None) -> str | None:
     """Events with the same tie run one at a time; None for one that is tied to nothing.
 
-    `entity` ties all events of an entity, `latest` those of one type of an entity.
+    `entity` ties all events of a key, `latest` those of one type of a key. With `latest` and no keys of the handler's
+    own, the status of a part is tied to that part: one EVSE's status does not replace another's.
     """
-    if order == "none" or event.key is None:
+    key = event.key if own is None else own.key
+    if order == "none" or key is None:
         return None
+    if order == "entity":
+        return key
     # A type may be any text; its length tells where it ends.
-    return event.key if order == "entity" else f"{len(event.type)} {event.type} {event.key}"
+    tie = f"{len(event.type)} {event.type} {key}"
+    if own is None and event.type in TYPES_OF_PARTS and (part := _part_of(event)) is not None:
+        return f"{tie} {part}"
+    return tie
+
+
+def _part_of(event: StoredEvent) -> str | None:
+    try:
+        return part_of(event.type, read(event.body, event.encoding))
+    except PayloadError:
+        return None
 
 
 def newest_of(entries: Collection[Entry]) -> Entry:

@@ -17,9 +17,11 @@ from eventlog.connection.connect import end_tasks
 from eventlog.lease import Lease, clock_s
 from eventlog.record import HURRIED_MS, AttemptNote
 from eventlog.step_ledger import StepLedger
+from eventlog.throttle import ThrottleSlots
 from workers.delivery.attempt import Attempt, HandlerEnded, Runtime, run
 from workers.delivery.loop_guard import LoopGuard
 from workers.delivery.outcomes import AttemptTimedOut, Outcome, outcome_of
+from workers.delivery.throttling import Throttling
 from workers.drain.entry import Entry
 from workers.drain.failure_lines import FailureLines
 from workers.drain.pace import Pace
@@ -137,6 +139,8 @@ class Runner:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._ledger = StepLedger(lease.log, lease, hold_s=runtime.handler.timeout_s + HOLD_MARGIN_S)
+        self._throttle = runtime.handler.throttle
+        self._slots = ThrottleSlots(lease.log, lease)
         self._tasks: set[asyncio.Task[None]] = set()
         self._suspect_task: asyncio.Task[None] | None = None
         self._marked = asyncio.Event()
@@ -338,6 +342,12 @@ class Runner:
         )
         if entry.log:
             attempt.earlier, attempt.began_ms = entry.log, began_ms
+        if entry.own is None and self._runtime.key_of is not None:
+            entry.own = self._runtime.key_of(entry.event)  # after a death its key may not be asked for sooner
+        if entry.own is not None and entry.own.dead is not None:
+            attempt.unkeyed = entry.own.dead
+        if self._throttle is not None:
+            attempt.throttling = Throttling(self._slots, self._throttle, entry.key, entry.event.event_id)
         try:
             outcome = await run(self._runtime, attempt)
         except asyncio.CancelledError:
@@ -378,7 +388,7 @@ class Runner:
             lifted=entry.due_ms == HURRIED_MS,
             alive=lambda: self._lease.alive,
         )
-        return Steps(self._ledger, entry.event.event_id, entry.event.key, self._loop, guard)
+        return Steps(self._ledger, entry.event.event_id, entry.key, self._loop, guard)
 
     def _outlives(self, entry: Entry) -> None:
         self.outlived.add(entry)

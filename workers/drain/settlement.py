@@ -15,10 +15,10 @@ from typing import Any
 import structlog
 
 from eventlog import clock
-from eventlog.history import Settled, hash_of
+from eventlog.history import OUTCOMES, Settled, hash_of
 from eventlog.lease import Settlement, clock_s
 from eventlog.record import DeadLetter
-from eventlog.registry import LATENCY_BOUNDS_MS, LOOP_GUARD, MISFIT, SETTLED_WITHIN
+from eventlog.registry import KEY_FAILED, LATENCY_BOUNDS_MS, LOOP_GUARD, MISFIT, SETTLED_WITHIN
 from workers.delivery.outcomes import SUPERSEDED, Outcome
 from workers.drain.entry import Entry
 from workers.drain.failure_lines import FailureLines
@@ -120,6 +120,8 @@ class PendingOutcomes:
         self.settled += 1
         self._stats[outcome.kind] += 1
         self._history.append(_settled(entry, outcome))
+        if entry.own is not None and entry.own.failed:
+            self._stats[KEY_FAILED] += 1
         if outcome.kind == "dead":
             self._dead.append(DeadLetter(entry.record("running"), outcome.reason, outcome.trace))
         if outcome.kind != "superseded":
@@ -166,8 +168,10 @@ def _write(log: Any, kind: str, **fields: object) -> None:
 
 def _settled(entry: Entry, outcome: Outcome) -> Settled:
     """For the history; words only where something happened."""
-    name = outcome.reason if outcome.kind == "skipped" else outcome.kind
-    reason = outcome.reason if outcome.kind == "dead" else outcome.detail
+    is_named = outcome.kind == "skipped" and outcome.reason in OUTCOMES
+    name = outcome.reason if is_named else outcome.kind
+    has_slug = outcome.kind == "dead" or (outcome.kind == "skipped" and not is_named)
+    reason = outcome.reason if has_slug else outcome.detail
     attempts = entry.log
     if outcome.kind == "skipped" and len(attempts) == 1 and not attempts[0].actions:
         attempts = ()

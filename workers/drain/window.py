@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from eventlog.lease import Settlement
 from eventlog.record import KEPT_ATTEMPTS, AttemptNote, OpenRecord, OpenState, StoredEvent
 from handlers.declaration import Order
 from handlers.outcomes import LONGEST_WAIT_S
+from workers.delivery.handler_key import HandlerKey
 from workers.drain.entry import Entry, newest_of, tie_of
 
 _LONGEST_WAIT_MS = int(LONGEST_WAIT_S * 1000)
@@ -36,9 +37,14 @@ class Window:
         superseded: not wanted any more because of a newer one; the settlement takes them.
         unconfirmed: settled, but Redis does not know yet; the drain takes them and gives them to `confirm`.
         open_count: how many are in `open`.
+
+    Args:
+        key_of: makes the handler's own key of an event; None where it has none. It raises nothing.
     """
 
-    def __init__(self, order: Order, cur: str = "") -> None:
+    def __init__(
+        self, order: Order, cur: str = "", key_of: Callable[[StoredEvent], HandlerKey] | None = None
+    ) -> None:
         self.cur = self.pos = cur
         self.ready: deque[Entry] = deque()
         self.to_mark: list[Entry] = []
@@ -48,6 +54,7 @@ class Window:
         self.unconfirmed: list[Entry] = []
         self.open_count = 0
         self._order: Order = order
+        self._key_of = key_of
         self._entries: deque[Entry] = deque()
         self._passable = 0  # of them; so that no step has to look at all of a window that holds none
         self._closed: list[Entry] = []  # since the last changes
@@ -67,6 +74,12 @@ class Window:
 
     # Taking up what another drain left
 
+    def tie_entities(self) -> None:
+        """Tie all events of an entity in order, and ask for no key: one of them may kill the process that asks."""
+        self._key_of = None
+        if self._order == "latest":
+            self._order = "entity"  # one of another key must not be superseded
+
     def recall(self, record: OpenRecord) -> None:
         """An event that is open."""
         entry = self._entry(record.event)
@@ -81,7 +94,9 @@ class Window:
 
     def reread(self, event: StoredEvent, *, settled: bool) -> None:
         """An event after the cursor that was handed out before; it may be open, too."""
-        entry = self._recalled.setdefault(event.stream_id, self._entry(event))
+        entry = self._recalled.get(event.stream_id)
+        if entry is None:
+            entry = self._recalled[event.stream_id] = self._entry(event)
         if settled:
             entry.ahead = True
             if not entry.in_open:  # else it was put there again after it was settled
@@ -323,7 +338,8 @@ class Window:
     # Parts of these
 
     def _entry(self, event: StoredEvent) -> Entry:
-        return Entry(event, tie_of(self._order, event))
+        own = None if self._key_of is None else self._key_of(event)
+        return Entry(event, tie_of(self._order, event, own), own=own)
 
     def _append(self, entry: Entry) -> None:
         entry.beyond = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ from ampeco.errors import (
 from ampeco.operations import operation_named
 from ampeco.wire import WireRequest
 from eventlog.step_ledger import Scope
-from handlers.context import OnUncertain, Per
+from handlers.context import OnUncertain, Per, StepEnd
 from handlers.outcomes import GiveUp, Retry, Skip, Unavailable
 
 
@@ -84,7 +84,14 @@ class Step:
 
 
 class Stepping(Protocol):
-    """Who stands between a handler and what it does, for `async def` handlers and for `def` handlers in threads."""
+    """Who stands between a handler and what it does, for `async def` handlers and for `def` handlers in threads.
+
+    Attributes:
+        ends: how each named step that returned came to its result.
+    """
+
+    @property
+    def ends(self) -> Mapping[str, StepEnd]: ...
 
     async def once(
         self, step: str, call: Callable[[], Any], *, per: Per, on_uncertain: OnUncertain, returns: Any

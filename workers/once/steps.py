@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from ampeco.wire import WireRequest
 from eventlog.errors import LeaseLost
 from eventlog.step_ledger import Scope, Standing
-from handlers.context import OnUncertain, Per
+from handlers.context import OnUncertain, Per, StepEnd
 from handlers.outcomes import Retry, StepRefused, StepUncertain
 from workers.once.serialization import check_returns, pack, unpack
 from workers.once.step import DeliveryRevoked, Step, current_step, is_certain, noted, within
@@ -57,7 +57,14 @@ class Guard(Protocol):
 
 
 class Steps:
-    """The once-only steps of one attempt. The ledger lives in `loop`; `def` handlers call from other threads."""
+    """The once-only steps of one attempt. The ledger lives in `loop`; `def` handlers call from other threads.
+
+    Attributes:
+        ends: how each named step that returned came to its result.
+
+    Args:
+        key: the handler's key of the event, the scope of steps per entity.
+    """
 
     def __init__(
         self,
@@ -67,6 +74,7 @@ class Steps:
         loop: asyncio.AbstractEventLoop,
         guard: Guard | None = None,
     ) -> None:
+        self.ends: dict[str, StepEnd] = {}
         self._ledger = ledger
         self._event_id = event_id
         self._key = key
@@ -104,7 +112,7 @@ class Steps:
     async def _run(self, step: Step, call: Callable[[], Any]) -> Any:
         known = await self._begin(step)
         if known is not None:
-            return known.value
+            return self._remember(step, known)
         try:
             with within(step):
                 result = call()
@@ -149,7 +157,7 @@ class Steps:
     def _run_in_thread(self, step: Step, call: Callable[[], Any]) -> Any:
         known = self._wait(self._begin(step))
         if known is not None:
-            return known.value
+            return self._remember(step, known)
         try:
             with within(step):
                 result = call()
@@ -249,7 +257,15 @@ class Steps:
     async def _done(self, step: Step, result: Any) -> Any:
         text, fault = pack(result, step.returns)
         await self._ledger.finish(step.scope, step.name, step.nonce, text, fault)
-        return unpack(step.name, text, fault, step.returns)
+        value = unpack(step.name, text, fault, step.returns)
+        if not step.automatic:
+            self.ends[step.name] = "called"
+        return value
+
+    def _remember(self, step: Step, known: Recorded) -> Any:
+        if not step.automatic:
+            self.ends[step.name] = "remembered"
+        return known.value
 
 
 def _is_text(name: str) -> bool:

@@ -126,6 +126,8 @@ class WorkerProcess:
         self._faults = discovery.faults
         for fault in discovery.faults:
             _log.error("handler.faulty", source=fault.source, error=fault.message)
+        for source, uses in discovery.deprecated.items():
+            _log.warning("plugin.deprecated", source=source, uses=list(uses))
         if discovery.faults and self._config.strict:
             raise HandlerError(f"{discovery.faults[0].source}: {discovery.faults[0].message}")
 
@@ -329,4 +331,5 @@ def _declaration(item: Found, *, serves: bool) -> Declaration:
         start=handler.start,
         isolation=handler.isolation,
         serves=serves,
+        key=handler.key_name,
     )

@@ -53,6 +53,12 @@ def test_a_parked_event_names_the_first_open_one_of_its_entity_and_when_that_is_
     assert told(open_=[opened("100-0", "parked")]).behind == ""
 
 
+def test_a_parked_event_is_behind_one_of_its_own_key():
+    blockers = [opened("98-0", "retry", own_key="a/1"), opened("99-0", "retry", own_key="a/2", due_ms=900)]
+    found = told(open_=[*blockers, opened("100-0", "parked", own_key="a/2")])
+    assert (found.behind, found.at_ms) == ("0-99-0", 900)
+
+
 def test_the_last_end_counts_and_the_others_are_told_too():
     ends = [End(500, Settled("100-0", 1, "dead", "gave-up")), End(600, Settled("100-0", 1, "done"))]
     found = told(ends=ends)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic_settings import BaseSettings
 
-from handlers import Backoff, Context, Event, HandlerError, Raw, SyncContext, handler
+from handlers import Backoff, Context, Event, HandlerError, Raw, SyncContext, Throttle, handler
 from handlers.discovery import discover
 
 
@@ -98,6 +98,17 @@ class Unshowable:
         ({"urgent": 1}, "urgent must be True or False"),
         ({"where": Asked()}, "where must be a plain function"),
         ({"where": undecorated}, "where must be a plain function"),
+        ({"key": Asked()}, "key must be a plain function"),
+        ({"key": undecorated}, "key must be a plain function"),
+        ({"key": "evse_id"}, "key must be a plain function"),
+        ({"throttle": "1/week"}, "throttle needs a number of at most 1,000 and one of s, m, h, d"),
+        ({"throttle": "0/h"}, "throttle needs"),
+        ({"throttle": "1001/h"}, "throttle needs"),
+        ({"throttle": "1/h\n"}, "throttle needs"),
+        ({"throttle": "\u0661/h"}, "throttle needs"),
+        ({"throttle": 5}, 'throttle must be a rate as "1/h"'),
+        ({"throttle": Throttle("1/h", over="drop")}, "over='skip' or over='wait'"),  # type: ignore[arg-type]
+        ({"throttle": Throttle(5)}, "throttle needs"),  # type: ignore[arg-type]
         ({"lifespan": undecorated}, "needs @asynccontextmanager"),
         ({"lifespan": good}, "must be an async context manager"),
         ({"lifespan": blocking}, "not @contextmanager"),

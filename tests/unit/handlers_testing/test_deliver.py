@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from pydantic import Field
@@ -13,7 +14,19 @@ from pydantic_settings import BaseSettings
 
 from ampeco.errors import ChargePointRefused, NoAnswer, NotSent
 from ampeco.notifications import HardwareStatus, SessionUpdate
-from handlers import Backoff, Context, Event, GiveUp, Raw, Retry, Skip, SyncContext, Unavailable, handler
+from handlers import (
+    Backoff,
+    Context,
+    Event,
+    GiveUp,
+    Raw,
+    Retry,
+    Skip,
+    SyncContext,
+    Throttle,
+    Unavailable,
+    handler,
+)
 from handlers.testing import (
     FakeAmpeco,
     Memory,
@@ -194,6 +207,76 @@ def test_a_step_is_called_once_for_an_event_and_its_result_kept():
     assert memory.steps(made) == {"n": "done"}
     run(made, EVENT)  # another memory
     assert results[-1] == 2
+
+
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "def"])
+def test_a_handler_learns_whether_a_step_was_called_or_remembered(is_async):
+    learned = []
+
+    async def in_loop(event: Event[HardwareStatus], ctx: Context) -> None:
+        await ctx.once("n", lambda: 1)
+        learned.append(ctx.remembered("n"))
+        with pytest.raises(KeyError, match="no step 'm' has returned"):
+            ctx.remembered("m")
+
+    def in_thread(event: Event[HardwareStatus], ctx: SyncContext) -> None:
+        ctx.once("n", lambda: 1)
+        learned.append(ctx.remembered("n"))
+
+    made = handler("h")(in_loop if is_async else in_thread)
+    memory = Memory()
+    outcomes = [run(made, EVENT, memory=memory) for _ in range(2)]
+    assert learned == [False, True]
+    assert [(outcome.steps, outcome.remembered) for outcome in outcomes] == [(("n",), ()), ((), ("n",))]
+
+
+def test_outside_of_a_worker_every_step_was_called():
+    async def called() -> bool:
+        ctx: Context = Context(ampeco=FakeAmpeco().client, settings=None, state=None)
+        await ctx.once("n", lambda: 1)
+        return ctx.remembered("n")
+
+    assert asyncio.run(called()) is False
+
+
+def test_a_throttle_counts_what_is_done_by_the_clock_of_the_test():
+    @handler("h", throttle="1/h", key=lambda event: event.payload.evse_id)
+    async def h(event: Event[HardwareStatus], ctx: Context) -> None:
+        if event.payload.hardware_status == "available":
+            raise Skip("no fault")
+
+    memory = Memory()
+
+    def kinds(*fields: Any) -> list[str]:
+        events = [event_of(HardwareStatus, evse_id=evse, hardware_status=status) for evse, status in fields]
+        return [run(h, event, memory=memory).reason for event in events]
+
+    assert kinds((1, "available"), (1, "faulted"), (2, "faulted"), (1, "faulted")) == [
+        "no fault",
+        "",
+        "",
+        "throttled",
+    ]
+    memory.clock.move(3_600)
+    assert kinds((1, "faulted")) == [""]
+
+
+def test_a_throttle_that_waits_says_for_how_long():
+    @handler("h", throttle=Throttle("1/m", over="wait"))
+    async def h(event: Event[HardwareStatus], ctx: Context) -> None: ...
+
+    memory = Memory()
+    run(h, event_of(HardwareStatus), memory=memory)
+    memory.clock.move(20)
+    outcome = run(h, event_of(HardwareStatus), memory=memory)
+    assert (outcome.kind, outcome.reason, outcome.detail, outcome.counts) == (
+        "retry",
+        "throttled",
+        "over 1/m",
+        False,
+    )
+    assert outcome.after_s == pytest.approx(40, abs=0.1)
+    assert run(h, event_of(HardwareStatus), memory=memory, dry_run=True).kind == "done"
 
 
 def test_an_action_that_must_not_happen_twice_does_not():

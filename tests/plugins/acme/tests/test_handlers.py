@@ -87,9 +87,9 @@ def test_a_bill_of_unknown_fate_waits_for_a_human(billing_system: BillingSystem)
 # -- fault reset
 
 
-def reset(status: str, ampeco: FakeAmpeco) -> Outcome:
-    event = event_of(HardwareStatus, charge_point_id=12, hardware_status=status)
-    return asyncio.run(deliver(fault_reset, event, ampeco=ampeco))
+def reset(status: str, ampeco: FakeAmpeco, memory: Memory | None = None, charge_point: int = 12) -> Outcome:
+    event = event_of(HardwareStatus, charge_point_id=charge_point, hardware_status=status)
+    return asyncio.run(deliver(fault_reset, event, ampeco=ampeco, memory=memory))
 
 
 def test_resets_a_faulted_charge_point(fake_ampeco: FakeAmpeco) -> None:
@@ -110,6 +110,20 @@ def test_tries_again_when_the_charge_point_is_not_connected(fake_ampeco: FakeAmp
     fake_ampeco.fail("charge-point.reset", ChargePointRefused)
     outcome = reset("faulted", fake_ampeco)
     assert (outcome.kind, outcome.detail) == ("retry", "ChargePointRefused")
+
+
+def test_resets_a_charge_point_once_an_hour(fake_ampeco: FakeAmpeco, handler_memory: Memory) -> None:
+    for charge_point in (12, 13):
+        fake_ampeco.seed("charge-points", charge_point, hardware_status="faulted")
+    fake_ampeco.fail("charge-point.reset", ChargePointRefused, times=1)
+    assert (
+        reset("faulted", fake_ampeco, handler_memory).kind == "retry"
+    )  # it did nothing, so it does not count
+    assert reset("faulted", fake_ampeco, handler_memory).kind == "done"
+    assert reset("faulted", fake_ampeco, handler_memory).reason == "throttled"
+    assert reset("faulted", fake_ampeco, handler_memory, charge_point=13).kind == "done"
+    handler_memory.clock.move(3_600)
+    assert reset("faulted", fake_ampeco, handler_memory).kind == "done"
 
 
 # -- overstay

@@ -66,7 +66,7 @@ async def bill(event: Event[SessionUpdate], ctx: Context[AcmeSettings, httpx2.As
     await ctx.once("bill", post, per="entity")
 
 
-@handler("acme.fault-reset", where=is_faulted, calls=["charge-point.reset"])
+@handler("acme.fault-reset", where=is_faulted, throttle="1/h", calls=["charge-point.reset"])
 async def fault_reset(event: Event[HardwareStatus], ctx: Context) -> None:
     charge_point_id = event.payload.charge_point_id
     charge_point = await ctx.ampeco.resources.charge_points.read(charge_point_id)
