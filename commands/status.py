@@ -8,6 +8,7 @@ import click
 
 from commands import options, prepare
 from commands.attention import needs
+from commands.fault_words import fault_document
 from commands.options import on_log
 from commands.outage_words import away_document
 from commands.output import print_fields, print_json, print_line, print_table
@@ -101,6 +102,7 @@ def document(found: Overview) -> dict[str, Any]:
             for process in found.processes
         ],
         "handlers": [_handler_document(found, handler) for handler in found.handlers],
+        "faulty": [fault_document(faulty) for faulty in found.faulty.values()],
         "gaps": [
             {
                 "from": rfc3339(gap.from_ms),
@@ -149,7 +151,9 @@ def _handler_document(found: Overview, handler: HandlerPosition) -> dict[str, An
 def _cells(found: Overview, handler: HandlerPosition) -> tuple[object, ...]:
     served = found.served_by(handler.name)
     state = "paused" if handler.name in found.paused else "running" if served else "not served"
-    if handler.isolation and state == "not served":
+    if handler.name in found.faulty and state == "not served":
+        state = "faulty"
+    elif handler.isolation and state == "not served":
         state = "isolated"
     if state == "running" and handler.name in found.away:
         state = "held"

@@ -110,10 +110,12 @@ class Declared:
     Attributes:
         ignored: names that were not registered, because they are retired or were renamed.
         elsewhere: handler -> queue that counts, because another worker declared the same version for it.
+        dropped: handlers of which this is a new version that wants less than the one before it.
     """
 
     ignored: frozenset[str]
     elsewhere: Mapping[str, str]
+    dropped: tuple[str, ...] = ()
 
 
 async def declared(
@@ -127,10 +129,12 @@ async def declared(
     arguments: list[Any] = [log.prefix, log.lanes, keep_version_ms, "1" if again else ""]
     for item in declarations:
         arguments += (item.name, item.version, item.to_json(), item.start, "1" if item.serves else "")
-    ignored, elsewhere = await log.scripts.declare(args=arguments)
+    ignored, elsewhere, dropped = await log.scripts.declare(args=arguments)
     pairs = [text.decode() for text in elsewhere]
     return Declared(
-        frozenset(name.decode() for name in ignored), dict(zip(pairs[::2], pairs[1::2], strict=True))
+        frozenset(name.decode() for name in ignored),
+        dict(zip(pairs[::2], pairs[1::2], strict=True)),
+        tuple(name.decode() for name in dropped),
     )
 
 

@@ -79,6 +79,7 @@ class Scripts:
         self.audit_untold = bound("audit_untold")
         self.beat = bound("beat")
         self.behind = bound("behind")
+        self.blocked = bound("blocked")
         self.change_gap = bound("change_gap")
         self.claim = bound("claim")
         self.close_gap = bound("close_gap")
@@ -123,3 +124,4 @@ class Scripts:
         self.take = bound("take")
         self.trim = bound("trim")
         self.unlock = bound("unlock")
+        self.unwanted = bound("unwanted")

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
@@ -22,7 +24,9 @@ from handlers.declaration import Handler, HandlerError
 
 GROUP = "ampeco_receiver.handlers"
 _MOST = 1_000  # characters of a fault
+_LINE_CHARS = 200  # of a file's path
 _BY_HAND = "_handlers_from_file_"
+_BUILTIN = "handlers.builtin."
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,23 @@ class Found:
 
 @dataclass(frozen=True)
 class Fault:
-    """A plugin that could not be loaded: `source` names it, `message` says why."""
+    """A plugin that could not be loaded, or a handler of it that was refused.
+
+    Attributes:
+        source: names the plugin.
+        message: says why.
+        reason: slug, `not-loaded` or `name-clash`.
+        error: class of what was raised; empty for a clash.
+        where: `file:line` of the plugin; empty where no line is known.
+        handler: the name that clashes; empty otherwise.
+    """
 
     source: str
     message: str
+    reason: str = "not-loaded"
+    error: str = ""
+    where: str = ""
+    handler: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,9 +87,6 @@ def discover(
         queue_of: handler -> queue, instead of the declared one.
         error_text: the text of every handler's exceptions may be shown.
         loading: called with each source before it is imported.
-
-    Raises:
-        HandlerError: two handlers have one name.
     """
     found: list[Found] = []
     faults: list[Fault] = []
@@ -84,7 +98,7 @@ def discover(
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - plugin code may raise anything while it is imported
-            faults.append(Fault(source, told(error)))
+            faults.append(_fault(source, error))
     if load and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # last, so that nothing in it replaces a module of ours
     for name in load:
@@ -96,7 +110,7 @@ def discover(
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - the same for a module named by hand
-            faults.append(Fault(name, told(error)))
+            faults.append(_fault(name, error))
     once: dict[int, Found] = {}
     for item in found:
         once.setdefault(id(item.handler), item)  # a module may import another's handler
@@ -104,7 +118,10 @@ def discover(
     if allow is not None:
         wanted = set(allow)
         found = [item for item in found if item.handler.name in wanted]
-    _refuse_clashes(found)
+    clashes = _clashes(found)
+    faults += clashes
+    refused = {(fault.source, fault.handler) for fault in clashes}
+    found = [item for item in found if (item.source, item.handler.name) not in refused]
     found = [_moved(item, queue_of) for item in found]
     if error_text:
         found = [replace(item, handler=replace(item.handler, error_text=True)) for item in found]
@@ -184,15 +201,49 @@ def handlers_in(loaded: object, where: str) -> list[Handler]:
     raise HandlerError(f"{where} is not a handler and has none in it; decorate a function with @handler")
 
 
-def _refuse_clashes(found: Sequence[Found]) -> None:
-    owners: dict[str, Found] = {}
+def _clashes(found: Sequence[Found]) -> list[Fault]:
+    """Refuse handlers of different plugins that have one name. A built-in one stays: its name is ours."""
+    by_name: dict[str, list[Found]] = {}
     for item in found:
-        other = owners.setdefault(item.handler.name, item)
-        if other.handler is not item.handler:
-            raise HandlerError(
-                f"handler {item.handler.name!r} is in {other.source} and in {item.source}; "
-                "names are identities: rename one"
-            )
+        by_name.setdefault(item.handler.name, []).append(item)
+    faults = []
+    for name, items in by_name.items():
+        if len(items) == 1:
+            continue
+        ours = [item for item in items if _is_builtin(item.handler)]
+        where = ", ".join(dict.fromkeys(item.source for item in items))
+        for item in items:
+            if len(ours) == 1 and item is ours[0]:
+                continue
+            fix = "that one is built in: rename yours" if ours else "names are identities: rename one"
+            message = f"handler {name!r} is in more than one plugin ({where}); {fix}"
+            faults.append(Fault(item.source, message[:_MOST], "name-clash", "", _line_of(item.handler), name))
+    return faults
+
+
+def _is_builtin(item: Handler) -> bool:
+    return str(getattr(item.function, "__module__", "")).startswith(_BUILTIN)
+
+
+def _line_of(item: Handler) -> str:
+    code = getattr(inspect.unwrap(item.function), "__code__", None)
+    return f"{code.co_filename[-_LINE_CHARS:]}:{code.co_firstlineno}" if code is not None else ""
+
+
+def _fault(source: str, error: BaseException) -> Fault:
+    return Fault(source, told(error), error=type(error).__name__, where=_where(error))
+
+
+def _where(error: BaseException) -> str:
+    """Return the innermost line outside of Python's import machinery; for text that is no Python, that line."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{str(error.filename)[-_LINE_CHARS:]}:{error.lineno}"
+    lines = [
+        f"{frame.filename[-_LINE_CHARS:]}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen") and frame.filename != __file__
+    ]
+    return lines[-1] if lines else ""
 
 
 def missing_settings(error: ValidationError) -> str:

@@ -17,9 +17,15 @@ _MANY_WAKE_UPS = 100
 
 async def handlers(about: Deployment) -> Finding:
     """Are handlers registered, and does a live worker serve each of them?"""
+    from eventlog.handler_faults import faulty_by_name
     from eventlog.inspection.fleet import rq_queues
     from eventlog.operation.handlers import pauses
 
+    if faulty := faulty_by_name(await about.processes()):
+        named = "; ".join(f"{name}: {one.fault.text}" for name, one in list(faulty.items())[:_SHOWN])
+        more = f"; and {len(faulty) - _SHOWN} more" if len(faulty) > _SHOWN else ""
+        fix = "set what is missing or fix the plugin; `handlers list` says when it is tried again"
+        return fault(f"faulty: {named}{more}", fix)
     registered = await about.handlers()
     if not registered:
         return warn("none is registered: no worker has ever started", "start a worker with your plugins")

@@ -26,6 +26,7 @@ from rq.exceptions import StopRequested
 
 from ampeco.shared_budget import SharedBudget
 from eventlog import wakeups
+from eventlog.blocked_notes import NOTE_S, note_writer
 from eventlog.call_budget import CallBudget
 from eventlog.connection.connect import connect, end_tasks
 from handlers.declaration import ISOLATED
@@ -126,7 +127,7 @@ class IsolatedProcess:
         # Forks follow one another, so they are one process to the budget.
         name = f"{socket.gethostname()}:{os.getppid()}"
         bucket = CallBudget(log, per_s=self._config.calls_per_s, process=name)
-        runtimes = Runtimes(self._config, threads=_THREADS, budget=SharedBudget(bucket))
+        runtimes = Runtimes(self._config, threads=_THREADS, budget=SharedBudget(bucket), again=False)
         try:
             await runtimes.open(self._found, strict=False)
             dispatcher = Dispatcher(
@@ -137,6 +138,8 @@ class IsolatedProcess:
                 alone=True,
                 catch_up_per_s=self._config.catch_up_per_s,
                 loop_depth=self._config.loop_depth,
+                faults=runtimes.faults,
+                note_blocked=note_writer(self._config.redis_url, self._config.prefix, timeout_s=NOTE_S),
             )
             self._opened = dispatcher
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop_fork, dispatcher)
