@@ -64,7 +64,7 @@ class Faulty(NamedTuple):
 
 def packed(faults: Iterable[Fault]) -> list[list[Any]]:
     """Return faults as a beat carries them."""
-    kept = sorted(faults)[:MOST]
+    kept = sorted(faults, key=lambda fault: fault[:4])[:MOST]
     return [[*(bounded(text, _CHARS) for text in fault[:4]), fault.since_ms, fault.next_ms] for fault in kept]
 
 

@@ -22,6 +22,7 @@ from types import FrameType
 
 import structlog
 import uvloop
+from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 
 from ampeco.shared_budget import SharedBudget
@@ -35,6 +36,7 @@ from workers.config import WorkerConfig
 from workers.delivery.runtimes import Runtimes
 from workers.drain.dispatcher import JOB_S, Dispatcher
 from workers.process.deadline import Deadline, grace_s
+from workers.process.fault_news import announce
 from workers.process.rq_loop import Serving
 
 _THREADS = 2
@@ -130,6 +132,9 @@ class IsolatedProcess:
         runtimes = Runtimes(self._config, threads=_THREADS, budget=SharedBudget(bucket), again=False)
         try:
             await runtimes.open(self._found, strict=False)
+            with contextlib.suppress(RedisError, OSError):  # the next fork finds the same fault
+                while not runtimes.news.empty():
+                    await announce(log, runtimes.news.get_nowait())
             dispatcher = Dispatcher(
                 log,
                 self._queue,

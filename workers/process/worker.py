@@ -30,13 +30,11 @@ from eventlog.clock import now_ms
 from eventlog.connection.connect import connect, end_tasks
 from eventlog.handler_faults import Fault
 from eventlog.housekeeping import tick_forever
-from eventlog.internal import HANDLER_FAULTY, internal_event, key_of_handler
 from eventlog.log import EventLog
 from eventlog.outages import Outages
 from eventlog.readiness import ready_to_drain
 from eventlog.registry import Declaration, declared
 from eventlog.schedule import recompute
-from eventlog.text import bounded
 from eventlog.unwanted import count_unwanted
 from handlers.declaration import ISOLATED, HandlerError
 from handlers.discovery import Discovery, Found, discover
@@ -45,6 +43,7 @@ from workers.delivery.attempt import Runtime
 from workers.delivery.runtimes import Runtimes, log_fault
 from workers.drain.dispatcher import Dispatcher
 from workers.process.deadline import Deadline, grace_s
+from workers.process.fault_news import announce
 from workers.process.prober import asker, probe_forever
 from workers.process.rq_loop import Serving, back_off_s
 from workers.process.supervisor import Child, ChildThread
@@ -57,7 +56,6 @@ _END_TASKS_S = 2.0
 _DECLARE_S = 60.0
 _THREADS = 64
 _OPEN_S = 2.0  # for lifespans to begin before the handlers that are ready start without the others
-_SOURCE_CHARS = 50  # of a faulty plugin's source, in the key of its event
 
 _log = structlog.get_logger()
 R = TypeVar("R")
@@ -357,7 +355,7 @@ class WorkerProcess:
         """Announce each fault once; housekeeping wakes the handlers that want to know."""
         with contextlib.suppress(StopRequested):
             while True:
-                await self._until_reached(partial(_announce, log, await runtimes.news.get()))
+                await self._until_reached(partial(announce, log, await runtimes.news.get()))
 
     async def _close(self) -> None:
         await end_tasks(self._background, within_s=_END_TASKS_S)
@@ -379,13 +377,6 @@ def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
             _log.warning("worker.exit_ignored", error=type(error).__name__)
         else:
             return
-
-
-async def _announce(log: EventLog, fault: Fault) -> None:
-    is_plugin = fault.reason == "not-loaded"
-    key = f"plugin:{bounded(fault.name, _SOURCE_CHARS)}" if is_plugin else key_of_handler(fault.name)
-    said = fault.error if is_plugin else fault.text
-    await log.announce(internal_event(HANDLER_FAULTY, key, {"source": fault.name, "error": said}))
 
 
 async def _recycle_when_asked(dispatcher: Dispatcher) -> None:
