@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from eventlog.connection.embedded import EmbeddedServer
+from eventlog.handler_faults import faulty_by_name
+from eventlog.presence import present
 from tests.cli import Cli
 from tests.e2e.process_tree import started
 from tests.e2e.test_queues import Scene, _lines, _started
@@ -41,6 +43,10 @@ async def needy(event: Event[Raw], ctx: Context) -> None: ...
 @handler("flaky", on=["t"], lifespan=flaky)
 async def waits_for_its_database(event: Event[Raw], ctx: Context) -> None:
     (FOLDER / "handled").write_text(ctx.state)
+
+@handler("forked", on=["f"], isolation="process", lifespan=flaky)
+async def runs_in_a_fork(event: Event[Raw], ctx: Context) -> None:
+    (FOLDER / "forked").write_text(ctx.state)
 
 @handler("hanging", on=["t"], lifespan=hanging)
 async def hangs(event: Event[Raw], ctx: Context) -> None: ...
@@ -128,6 +134,25 @@ def test_a_worker_whose_handlers_are_all_faulty_is_not_ready(scene: Scene, tmp_p
         soon(lambda: scene.health()[0] == 503 and scene.health()[1]["reasons"] == ["no-handlers"])
         (tmp_path / "database").write_text("rows")
         soon(lambda: scene.health()[0] == 200)
+
+
+def test_forks_tell_each_other_of_a_lifespan_that_fails(scene: Scene, tmp_path: Path):
+    environ = {"AWR_HANDLERS_ALLOW": "forked,fine,news", "FOLDER": str(tmp_path)}
+    with scene.worker("default", **environ) as command:
+        command.says(r'"queue": "default.isolated".*worker.started|worker.started.*default.isolated')
+        scene.in_log(lambda log: log.append([event("f", "session:1")]))
+        soon(lambda: len(_lines(command, "handler.faulty")) == 1)
+
+        def tried_again() -> bool:
+            found = faulty_by_name(scene.in_log(present)).get("forked")
+            return found is not None and (found.fault.next_ms or 0) - found.fault.since_ms > 1_500
+
+        soon(tried_again)
+        (tmp_path / "database").write_text("rows")
+        soon(lambda: (tmp_path / "forked").exists(), within_s=20)
+        assert len(_lines(command, "handler.faulty")) == 1, "once, not in each fork"
+        soon((tmp_path / "news").exists)
+        assert json.loads((tmp_path / "news").read_text())[0] == "forked"
 
 
 @pytest.mark.parametrize("names", ["fine", "flaky,fine"], ids=["clash", "lifespan"])

@@ -48,13 +48,14 @@ class Opening:
     """One handler on its way to be ready, until it is closed.
 
     Attributes:
-        fault: why it is not ready; None while it is, and before the first try came to an end.
+        fault: why it is not ready; None while it is, and before the first try ever came to an end.
         tried: set when the first try came to its end.
 
     Args:
         ready: called each time that the handler is ready, with what runs it.
         faulty: called with each fault that is not like the one before it.
         again: whether a failed lifespan is opened again.
+        before: the fault that an earlier process had with it.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class Opening:
         faulty: Callable[[Fault], None],
         *,
         again: bool = True,
+        before: Fault | None = None,
     ) -> None:
         self.item = item
-        self.fault: Fault | None = None
+        self.fault = before
         self.tried = asyncio.Event()
         self._ready = ready
         self._faulty = faulty
@@ -85,9 +87,7 @@ class Opening:
         await asyncio.wait({self._task})
 
     async def _run(self) -> None:
-        tries = 0
         while not self._closing.is_set():
-            tries += 1
             steps, pause_s = Steps(), None
             try:
                 async with self._opened(steps) as runtime:
@@ -103,11 +103,11 @@ class Opening:
                     # Something that the lifespan started cancelled us, such as a task group of which a task failed.
                     self._fail("lifespan-ended", error, None)
                 else:
-                    pause_s = self._pause_s(tries, error, steps)
+                    pause_s = self._pause_s(error, steps)
                     self._fail(reason_of(error), error, pause_s)
             finally:
                 self.tried.set()
-            if pause_s is None:
+            if pause_s is None or not self._again:
                 return
             await asyncio.sleep(pause_s)
 
@@ -127,11 +127,15 @@ class Opening:
         async with own:
             yield runtime
 
-    def _pause_s(self, tries: int, error: BaseException, steps: Steps) -> float | None:
-        """Return the seconds until the next try; None when this process makes none."""
-        if not self._again or _are_settings_wrong(error) or steps.longest_s >= _BLOCKS_S:
+    def _pause_s(self, error: BaseException, steps: Steps) -> float | None:
+        """Return the seconds until the next try; None when this process makes none.
+
+        A pause is as long as the fault has lasted, so pauses double, and no count of tries has to be kept.
+        """
+        if _are_settings_wrong(error) or steps.longest_s >= _BLOCKS_S:
             return None
-        pause_s: float = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(tries - 1, 20))
+        lasted_s = 0.0 if self.fault is None else (clock.now_ms() - self.fault.since_ms) / 1000
+        pause_s = min(_LONGEST_PAUSE_S, max(_FIRST_PAUSE_S, lasted_s))
         return pause_s * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
 
     def _hangs(self) -> None:

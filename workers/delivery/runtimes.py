@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 
 import structlog
 
@@ -54,18 +55,29 @@ class Runtimes:
         self._ready: asyncio.Queue[Runtime] = asyncio.Queue()
         self._exits = contextlib.AsyncExitStack()
 
-    async def open(self, found: Sequence[Found], *, strict: bool, within_s: float | None = None) -> None:
+    async def open(
+        self,
+        found: Sequence[Found],
+        *,
+        strict: bool,
+        within_s: float | None = None,
+        known: Mapping[str, Fault] = MappingProxyType({}),
+    ) -> None:
         """Open all at once, and take up those that are ready in time. `next_ready` returns the others.
 
         Args:
             strict: refuse a handler that cannot be made ready at the first try.
             within_s: how long to wait for slow ones; None: until each was tried once.
+            known: faults of an earlier process, by handler, which are not new.
 
         Raises:
             HandlerError: one cannot be made ready, if `strict`.
         """
         again, note = self._again and not strict, _ignore if strict else self._note
-        self._openings = [Opening(item, self._ready.put_nowait, note, again=again) for item in found]
+        self._openings = [
+            Opening(item, self._ready.put_nowait, note, again=again, before=known.get(item.handler.name))
+            for item in found
+        ]
         tried = [asyncio.create_task(opening.tried.wait()) for opening in self._openings]
         try:
             if tried:
