@@ -108,6 +108,7 @@ def test_a_faulty_handler_is_shown_and_served_as_soon_as_it_can_be(
         assert rows["flaky"]["waiting"] == 1, "its events wait for it"
         assert "lifespan-failed: FileNotFoundError" in cli("handlers", "list")[1]
         assert any("flaky is faulty since" in line for line in cli.json("status")["needs_attention"])
+        assert "faulty: flaky: lifespan-failed: FileNotFoundError at" in cli("doctor")[1]
         assert "no worker can run this handler" in cli("explain", "session:1")[1]
         shown = urllib.request.urlopen(f"http://127.0.0.1:{scene.admin_port}/metrics").read().decode()
         assert 'awr_handler_faulty{handler="flaky"} 1.0' in shown
