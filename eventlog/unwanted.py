@@ -80,7 +80,8 @@ async def count_unwanted(log: EventLog, name: str) -> Unwanted | None:
         is_exact = is_exact and not after
         is_exact = await _count_open(log, name, lane, frozenset(types), counts) and is_exact
     record["waiting"], record["exact"] = dict(counts.most_common(_MOST_TYPES)), is_exact
-    await log.redis.hset(log.key("unwanted"), name, json.dumps(record))
+    if await log.redis.hget(log.key("unwanted"), name) == said:  # no newer version was registered meanwhile
+        await log.redis.hset(log.key("unwanted"), name, json.dumps(record))
     return _read(record)
 
 

@@ -25,7 +25,9 @@ async def handlers(about: Deployment) -> Finding:
         named = "; ".join(f"{name}: {one.fault.text}" for name, one in list(faulty.items())[:_SHOWN])
         more = f"; and {len(faulty) - _SHOWN} more" if len(faulty) > _SHOWN else ""
         fix = "set what is missing or fix the plugin; `handlers list` says when it is tried again"
-        return fault(f"faulty: {named}{more}", fix)
+        served = {name for process in await about.processes() for name in process.parts}
+        judge = warn if faulty.keys() <= served else fault  # other workers run them
+        return judge(f"faulty: {named}{more}", fix)
     registered = await about.handlers()
     if not registered:
         return warn("none is registered: no worker has ever started", "start a worker with your plugins")
