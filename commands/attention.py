@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from commands.explain_text import gap_words
+from commands.fault_words import fault_words
 from commands.outage_words import away_words
 from commands.spans import counted
 from eventlog.clock import rfc3339
@@ -70,11 +71,15 @@ def _of_handlers(found: Overview) -> Iterator[str]:
     if found.handlers and not found.processes:
         yield "no worker is alive, so nothing is handled: start one"
         return
+    for name, faulty in found.faulty.items():
+        yield f"{name} is {fault_words(faulty)}"
     for handler in found.handlers:
         name, pause = handler.name, found.paused.get(handler.name)
         if pause is not None:
             reason = f" ({pause.reason})" if pause.reason else ""
             yield f"{name} is paused{reason}: `handlers resume {name}` when that is over"
+        elif name in found.faulty and not found.is_served(handler):
+            pass  # said above
         elif not found.is_served(handler) and (handler.waiting or handler.open):
             yield f"no live worker serves {name}: start one with its plugin, or `handlers retire {name}`"
         elif name in found.away:

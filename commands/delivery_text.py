@@ -35,6 +35,8 @@ def _said(fate: Fate) -> str:
             return f"parked{behind}" + (f", which is tried again at {at}" if at else "")
         case "replay":
             return f"queued for replay{_by(fate)}"
+        case "not-wanted" if fate.why:
+            return f"not wanted any more: version {fate.words}, registered at {at}, does not declare its type"
         case "not-wanted":
             return "not wanted: this handler does not declare its type"
         case "before-start":
@@ -50,7 +52,11 @@ def _said(fate: Fate) -> str:
 def with_lag(found: Explanation, fate: Fate) -> str:
     """Describe a delivery state, and about how long a waiting event still waits behind a backlog."""
     text, behind = said(fate), found.behind.get(fate.handler)
-    if fate.state != "waiting" or fate.why in ("paused", "away", "open-full", "no-worker") or not behind:
+    if (
+        fate.state != "waiting"
+        or fate.why in ("paused", "away", "open-full", "faulty", "no-worker")
+        or not behind
+    ):
         return text
     text += f"; the handler is behind by {behind.events:,}"
     if behind.per_s < 1:
@@ -78,6 +84,8 @@ def _reason(fate: Fate, at: str) -> str:
             return f"handed to {fate.holder}, which runs it now or next"
         case "held":
             return f"{fate.holder} holds the lane and will run it"
+        case "faulty":
+            return f"no worker can run this handler since {at}: {fate.words}"
         case "no-worker":
             since = f"since {at}" if at else "so far"
             return f"no worker serves queue {fate.words} with this handler {since}"

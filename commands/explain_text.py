@@ -105,7 +105,7 @@ def _entity(found: Explanation) -> Iterator[str]:
         again = "" if repeated is None else f"  (may be a repetition: {repeated}{equal})"
         yield f"{rfc3339(event.received_at_ms)}  {event.event_id}  {event.type or '-'}{lost}{again}"
         yield from (f"    {line}" for line in _copies(story.copies))
-        shown = [fate for fate in story.fates if fate.state != "not-wanted"]
+        shown = [fate for fate in story.fates if fate.state != "not-wanted" or fate.why]
         for fate in shown:
             yield f"    {fate.handler}: {with_authors_words(found, fate)}"
         if story.fates and not shown:

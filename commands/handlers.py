@@ -9,17 +9,19 @@ import click
 
 from commands import options, prepare
 from commands.acts import acting
+from commands.fault_words import fault_document
 from commands.handler_check import check
 from commands.handler_code import run
 from commands.handler_replay import replay
 from commands.new_handler import new
 from commands.options import HandlerName, on_log
-from commands.outage_words import HandlerState, away_document
+from commands.outage_words import HandlerState, away_document, unwanted_document
 from commands.output import print_json, print_line, print_table, print_unchanged
 from commands.spans import span
 from eventlog.clock import now_ms, rfc3339
 
 if TYPE_CHECKING:
+    from eventlog.handler_faults import Faulty
     from eventlog.log import EventLog
     from eventlog.registry import HandlerPosition
 
@@ -147,24 +149,49 @@ for command in (replay, run, new, check):
 async def _read(
     log: EventLog,
 ) -> tuple[list[HandlerPosition], dict[str, HandlerState], dict[str, dict[str, int]]]:
+    from eventlog.handler_faults import faulty_by_name
     from eventlog.inspection.fleet import awake, rq_queues
     from eventlog.operation.handlers import pauses
     from eventlog.outages import known_outages
-    from eventlog.presence import pairs_by_process
+    from eventlog.presence import pairs_by_process, present
+    from eventlog.unwanted import unwanted
 
     found, paused, known = await log.handlers(), await pauses(log), await known_outages(log)
     away = known.away
     pairs, queues = await pairs_by_process(log), awake(await rq_queues(log))
+    faulty = faulty_by_name(await present(log))
+    dropped = await unwanted(log)
+    registered = {each.name for each in found}
+    found += [_unregistered(one) for name, one in faulty.items() if name not in registered]
     states = {
         each.name: HandlerState(
             paused.get(each.name),
             away.get(each.name),
             known.lanes_held(each.name),
             _gone(each, pairs, queues),
+            faulty.get(each.name),
+            dropped.get(each.name),
         )
         for each in found
     }
     return found, states, pairs
+
+
+def _unregistered(found: Faulty) -> HandlerPosition:
+    """Return a row for a handler, or a plugin, that no worker could declare yet."""
+    from eventlog.registry import HandlerPosition
+
+    return HandlerPosition(
+        name=found.fault.name,
+        version="",
+        types=(),
+        queue=found.queue,
+        order="",
+        last_seen_ms=0,
+        waiting=0,
+        open=0,
+        dead=0,
+    )
 
 
 def _planned(
@@ -193,7 +220,7 @@ def _cells(handler: HandlerPosition, state: HandlerState, pairs: Mapping[str, in
     waiting = _bounded(str(handler.waiting), handler.waiting_is_exact)
     counts = (waiting, _age(handler), handler.open, handler.dead, handler.stats.get("done", 0))
     versions, types = ",".join(handler.versions), ",".join(handler.types)
-    seen = rfc3339(handler.last_seen_ms)
+    seen = rfc3339(handler.last_seen_ms) if handler.last_seen_ms else "-"
     lanes = " ".join(f"{process}={n}" for process, n in pairs.items()) or "-"
     return handler.name, state.text, *counts, lanes, handler.order, handler.queue, versions, seen, types
 
@@ -211,11 +238,13 @@ def _row(handler: HandlerPosition, state: HandlerState) -> dict[str, object]:
         "order": handler.order,
         "isolation": handler.isolation,
         "state": state.name,
-        "last_seen_at": rfc3339(handler.last_seen_ms),
+        "last_seen_at": rfc3339(handler.last_seen_ms) if handler.last_seen_ms else None,
         "served_at": rfc3339(handler.served_ms) if handler.served_ms else None,
         "paused": None if paused is None else {"since": rfc3339(paused.since_ms), "reason": paused.reason},
         "held": away_document(state.away),
         "lanes_held": state.lanes_held,
+        "faulty": None if state.faulty is None else fault_document(state.faulty),
+        "no_longer_wanted": unwanted_document(state.unwanted),
         **_standing(handler),
         "outcomes": {
             name: n

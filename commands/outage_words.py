@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from commands.fault_words import fault_words
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
+    from eventlog.handler_faults import Faulty
     from eventlog.operation.handlers import Pause
     from eventlog.outages import Away
+    from eventlog.unwanted import Unwanted
 
 _HOW = {
     "no-answer": "has not answered",
@@ -24,18 +27,24 @@ class HandlerState(NamedTuple):
     Attributes:
         lanes_held: those that have too much in `open`.
         gone: that no worker serves it, and since when; else empty.
+        faulty: why a worker cannot run it, if one cannot.
+        unwanted: what its newest version does not want any more, if it wants less than the one before it.
     """
 
     paused: Pause | None
     away: Away | None
     lanes_held: int
     gone: str = ""
+    faulty: Faulty | None = None
+    unwanted: Unwanted | None = None
 
     @property
     def name(self) -> str:
         """Return it as one word, for JSON."""
         if self.paused is not None:
             return "paused"
+        if self.faulty is not None and self.gone:
+            return "faulty"
         return "gone" if self.gone else "held" if self.away is not None else "running"
 
     @property
@@ -44,6 +53,13 @@ class HandlerState(NamedTuple):
         if self.paused is not None:
             reason = f": {self.paused.reason}" if self.paused.reason else ""
             return f"paused since {rfc3339(self.paused.since_ms)}{reason}"
+        if self.faulty is not None:
+            words = fault_words(self.faulty)
+            return words if self.gone else f"running elsewhere; {words}"
+        dropped = unwanted_words(self.unwanted) if self.unwanted is not None and self.unwanted.events else ""
+        return "; ".join(part for part in (self._plain(), dropped) if part)
+
+    def _plain(self) -> str:
         if self.gone:
             return self.gone
         if self.away is not None:
@@ -71,6 +87,26 @@ def away_document(away: Away | None) -> dict[str, object] | None:
         "since": _at(away.since_ms),
         "next_at": _at(away.next_ms),
         "is_probed": away.is_probed,
+    }
+
+
+def unwanted_words(found: Unwanted) -> str:
+    """Say how many waiting events a new version of a handler does not want."""
+    least = "" if found.is_exact else "at least "
+    at = _at(found.since_ms)
+    return f"version {found.version} does not want {least}{found.events:,} events that waited at {at}"
+
+
+def unwanted_document(found: Unwanted | None) -> dict[str, object] | None:
+    """Return the same for JSON."""
+    if found is None:
+        return None
+    return {
+        "version": found.version,
+        "since": _at(found.since_ms),
+        "types": sorted(found.types),
+        "waiting": None if found.waiting is None else dict(found.waiting),
+        "is_exact": found.is_exact,
     }
 
 

@@ -81,21 +81,28 @@ def keep_what_is_loaded() -> None:
     gc.set_threshold(20_000, 20, 100)
 
 
-def say_ready(*, serves: bool = True) -> None:
+def say_ready(*, serves: bool = True) -> Callable[[bool], None]:
     """Report to the parent, if there is one, that this process is ready, then each second that its loop runs.
 
     Args:
         serves: whether it has something to do. Otherwise it counts as running, and not as ready.
+
+    Returns:
+        Reports again whether it has something to do.
     """
     write = _to_parent()
-    write(b"r" if serves else b"n")
     loop = asyncio.get_running_loop()
+
+    def say(serves: bool) -> None:
+        write(b"r" if serves else b"n")
 
     def beat() -> None:
         write(b"b")
         loop.call_later(_BEAT_S, beat)
 
+    say(serves)
     beat()
+    return say
 
 
 def beats() -> Callable[[], None]:

@@ -85,12 +85,15 @@ def _serve(
     from receiver.serve import Receiver
     from receiver.settings import load
 
+    def opened() -> None:
+        say_ready()
+
     async def run() -> None:
         stop = asyncio.Event()
         stop_on_signals(stop, insist=not child)
         limit_stop(stop, deadline)
         receiver = Receiver(settings, reload=lambda: load(os.environ))
-        await receiver.run(stop, on_open=say_ready, listeners=listeners)
+        await receiver.run(stop, on_open=opened, listeners=listeners)
 
     keep_what_is_loaded()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

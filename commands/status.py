@@ -8,6 +8,7 @@ import click
 
 from commands import options, prepare
 from commands.attention import needs
+from commands.fault_words import fault_document
 from commands.options import on_log
 from commands.outage_words import away_document
 from commands.output import print_fields, print_json, print_line, print_table
@@ -101,6 +102,7 @@ def document(found: Overview) -> dict[str, Any]:
             for process in found.processes
         ],
         "handlers": [_handler_document(found, handler) for handler in found.handlers],
+        "faulty": [fault_document(faulty) for faulty in found.faulty.values()],
         "gaps": [
             {
                 "from": rfc3339(gap.from_ms),
@@ -165,7 +167,7 @@ def _state(found: Overview, handler: HandlerPosition) -> str:
     if handler.name in found.paused:
         return "paused"
     if not found.is_served(handler):
-        return "not served"
+        return "faulty" if handler.name in found.faulty else "not served"
     return "held" if handler.name in found.away else "running"
 
 

@@ -16,6 +16,7 @@ from commands.output import print_line
 from commands.processes import child_option, own_command
 
 if TYPE_CHECKING:
+    from eventlog.log import EventLog
     from receiver.settings import Settings
     from workers.process.supervisor import Child
 
@@ -98,9 +99,15 @@ def run_child(
         end_with_parent(also=isolated_process.deadline.start)
         return isolated_process.run()
 
+    say: Callable[[bool], None] | None = None
+
     def ready(serves: bool) -> None:
-        keep_what_is_loaded()
-        say_ready(serves=serves)
+        nonlocal say
+        if say is None:
+            keep_what_is_loaded()
+            say = say_ready(serves=serves)
+        else:
+            say(serves)
 
     process = WorkerProcess(config, on_ready=ready)
     end_with_parent(also=process.deadline.start)
@@ -159,6 +166,19 @@ async def _supervise(settings: Settings, arguments: list[str], processes: int) -
     return code
 
 
+async def _faulty(log: EventLog, children: list[Child]) -> list[dict[str, Any]]:
+    """Return what the processes of this worker cannot run, as their beats say."""
+    import socket
+
+    from commands.fault_words import fault_document
+    from eventlog.handler_faults import faulty_by_name
+    from eventlog.presence import present
+
+    ours = {f"{socket.gethostname()}:{child.pid}" for child in children}
+    found = faulty_by_name([process for process in await present(log) if process.label in ours])
+    return [fault_document(faulty) for faulty in found.values()]
+
+
 async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event) -> int:
     """Health and metrics of this worker, until `stop`."""
     from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
@@ -191,10 +211,12 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
             reasons.append("worker-not-started")
         try:
             full = [] if await ready_to_drain(log) else [FULL]
+            faulty = await _faulty(log, children)
         except (RedisError, OSError) as error:
             reasons.append(reason_of(error).slug)
-            full = []
-        return {"ready": not reasons, "reasons": [*reasons, *full], "processes": len(children)}
+            full, faulty = [], []
+        said = {"ready": not reasons, "reasons": [*reasons, *full], "processes": len(children)}
+        return {**said, "faulty": faulty}
 
     async def metrics() -> bytes:
         try:

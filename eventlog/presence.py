@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from eventlog.clock import redis_ms
+from eventlog.handler_faults import Fault, packed, unpacked
 from eventlog.text import bounded
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Process:
         free: further pairs that it can work on at the same time.
         parts: by the name of each handler that it serves.
         release: version of this program; empty if an earlier one beats.
+        faults: what it cannot run.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Process:
     parts: Mapping[str, Part]
     queue: str = ""
     release: str = ""
+    faults: tuple[Fault, ...] = ()
 
     @property
     def label(self) -> str:
@@ -83,17 +86,26 @@ class View:
 
 
 async def beat(
-    log: EventLog, queue: str, process: str, free: int, parts: Mapping[str, Part], versions: Mapping[str, str]
+    log: EventLog,
+    queue: str,
+    process: str,
+    free: int,
+    parts: Mapping[str, Part],
+    versions: Mapping[str, str],
+    faults: Sequence[Fault] = (),
 ) -> View:
     """Say what a process works on, and return what all of its queue said.
 
     Args:
         process: `host:pid:random`.
         versions: of the code, by the name of each handler that it serves.
+        faults: handlers and plugins that it cannot run.
     """
-    said = {name: _packed(part) for name, part in parts.items()}
-    says = json.dumps({"free": free, "parts": said, "release": _release()})
-    asked: list[str | int] = [log.prefix, queue, process, LIFE_MS, says]
+    says: dict[str, object] = {"free": free, "parts": {name: _packed(part) for name, part in parts.items()}}
+    says["release"] = _release()
+    if faults:
+        says["faults"] = packed(faults)
+    asked: list[str | int] = [log.prefix, queue, process, LIFE_MS, json.dumps(says)]
     for item in versions.items():
         asked += item
     there, raw_due, outdated = await log.scripts.present(args=asked)
@@ -169,7 +181,8 @@ def _process(queue: str, name: str, age_ms: int, raw: bytes) -> Process:
         handler: Part(frozenset(part[0]), frozenset(part[1]), bool(part[2]), part[3])
         for handler, part in said["parts"].items()
     }
-    return Process(name, age_ms, said["free"], parts, queue, bounded(str(said.get("release", ""))))
+    release, faults = bounded(str(said.get("release", ""))), unpacked(said.get("faults"))
+    return Process(name, age_ms, said["free"], parts, queue, release, faults)
 
 
 @cache

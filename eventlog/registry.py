@@ -66,6 +66,7 @@ class HandlerPosition:
         open: events that are running, waiting for a retry, or parked.
         oldest_age_s: age of the oldest wanted event that is not settled; None when there is none.
         oldest_is_exact: otherwise `oldest_age_s` is an upper bound.
+        key: names what makes the handler's own keys; None for the entity's key.
         stats: settled deliveries by outcome (`done`, `skipped`, `dead`), `retried`, the latency histogram
             (`ms<=N`), and payloads with fields that do not fit, by type (`misfit:<type>`).
     """
@@ -86,6 +87,7 @@ class HandlerPosition:
     waiting_is_exact: bool = True
     oldest_age_s: float | None = None
     oldest_is_exact: bool = True
+    key: str | None = None
 
 
 async def declare(
@@ -114,10 +116,12 @@ class Declared:
     Attributes:
         ignored: names that were not registered, because they are retired or were renamed.
         elsewhere: handler -> queue that counts, because another worker declared the same version for it.
+        dropped: handlers of which this is a new version that wants less than the one before it.
     """
 
     ignored: frozenset[str]
     elsewhere: Mapping[str, str]
+    dropped: tuple[str, ...] = ()
 
 
 async def declared(
@@ -131,10 +135,12 @@ async def declared(
     arguments: list[Any] = [log.prefix, log.lanes, keep_version_ms, "1" if again else ""]
     for item in declarations:
         arguments += (item.name, item.version, item.to_json(), item.start, "1" if item.serves else "")
-    ignored, elsewhere = await log.scripts.declare(args=arguments)
+    ignored, elsewhere, dropped = await log.scripts.declare(args=arguments)
     pairs = [text.decode() for text in elsewhere]
     return Declared(
-        frozenset(name.decode() for name in ignored), dict(zip(pairs[::2], pairs[1::2], strict=True))
+        frozenset(name.decode() for name in ignored),
+        dict(zip(pairs[::2], pairs[1::2], strict=True)),
+        tuple(name.decode() for name in dropped),
     )
 
 
@@ -204,6 +210,7 @@ async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPositi
                 versions=tuple(sorted(of for n, _, of in (f.partition("|") for f in registry) if n == name)),
                 stats={k.decode(): int(v) for k, v in stats.items()},
                 isolation=declaration.get("isolation"),
+                key=declaration.get("key"),
             )
         )
     return found

@@ -79,6 +79,7 @@ class Scripts:
         self.audit_unlogged = bound("audit_unlogged")
         self.beat = bound("beat")
         self.behind = bound("behind")
+        self.blocked = bound("blocked")
         self.change_gap = bound("change_gap")
         self.claim = bound("claim")
         self.close_gap = bound("close_gap")
@@ -124,3 +125,4 @@ class Scripts:
         self.throttle = bound("throttle")
         self.trim = bound("trim")
         self.unlock = bound("unlock")
+        self.unwanted = bound("unwanted")

@@ -10,7 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -28,7 +28,9 @@ from handlers.settings_faults import settings_faults
 
 GROUP = "ampeco_receiver.handlers"
 _MOST = 1_000  # characters of a fault
+_LINE_CHARS = 200  # of a file's path
 _BY_HAND = "_handlers_from_file_"
+_BUILTIN = "handlers.builtin."
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,23 @@ class Found:
 
 @dataclass(frozen=True)
 class Fault:
-    """A plugin that could not be loaded: `source` names it, `message` says why.
+    """A plugin that could not be loaded, or a handler of it that was refused.
 
     Attributes:
+        source: names the plugin.
+        message: says why.
         place: file and line of its code, as `file:line`; empty where they are not known.
+        reason: slug, `not-loaded` or `name-clash`.
+        error: class of what was raised; empty for a clash.
+        handler: the name that clashes; empty otherwise.
     """
 
     source: str
     message: str
     place: str = ""
+    reason: str = "not-loaded"
+    error: str = ""
+    handler: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,10 +96,7 @@ def discover(
         error_text: the text of every handler's exceptions may be shown.
         loading: called with each source before it is imported.
         skip: sources that are left out.
-        thorough: find every fault of every plugin, for a check. Two handlers of one name are then faults, too.
-
-    Raises:
-        HandlerError: two handlers have one name.
+        thorough: find every fault of every plugin, for a check, and keep handlers whose names clash.
     """
     found: list[Found] = []
     faults: list[Fault] = []
@@ -127,10 +134,11 @@ def discover(
     if allow is not None:
         wanted = set(allow)
         found = [item for item in found if item.handler.name in wanted]
-    for clash, item in _clashes(found):
-        if not thorough:
-            raise HandlerError(clash)
-        faults.append(Fault(item.source, clash, item.handler.place))
+    clashes = _clashes(found)
+    faults += clashes
+    if not thorough:
+        refused = {(fault.source, fault.handler) for fault in clashes}
+        found = [item for item in found if (item.source, item.handler.name) not in refused]
     found = [_moved(item, queue_of) for item in found]
     if error_text:
         found = [replace(item, handler=replace(item.handler, error_text=True)) for item in found]
@@ -215,20 +223,28 @@ class NoHandlers(HandlerError):
     """What was loaded has no handler in it."""
 
 
-def _clashes(found: Sequence[Found]) -> Iterator[tuple[str, Found]]:
-    """Yield a sentence for each handler whose name another one has, with the second one."""
-    owners: dict[str, Found] = {}
+def _clashes(found: Sequence[Found]) -> list[Fault]:
+    """Refuse handlers of different plugins that have one name. A built-in one stays: its name is ours."""
+    by_name: dict[str, list[Found]] = {}
     for item in found:
-        other = owners.setdefault(item.handler.name, item)
-        if other.handler is not item.handler:
-            places = (f"{each.source} ({each.version})" for each in (other, item))
-            yield (
-                (
-                    f"handler {item.handler.name!r} is in {' and in '.join(places)}; "
-                    "names are identities: rename one"
-                ),
-                item,
-            )
+        by_name.setdefault(item.handler.name, []).append(item)
+    faults = []
+    for name, items in by_name.items():
+        if len(items) == 1:
+            continue
+        ours = [item for item in items if _is_builtin(item.handler)]
+        where = " and in ".join(dict.fromkeys(f"{item.source} ({item.version})" for item in items))
+        for item in items:
+            if len(ours) == 1 and item is ours[0]:
+                continue
+            fix = "the built-in one stays: rename yours" if ours else "names are identities: rename one"
+            message = f"handler {name!r} is in {where}; {fix}"[:_MOST]
+            faults.append(Fault(item.source, message, item.handler.place, "name-clash", "", name))
+    return faults
+
+
+def _is_builtin(item: Handler) -> bool:
+    return str(getattr(item.function, "__module__", "")).startswith(_BUILTIN)
 
 
 def missing_settings(error: ValidationError, settings: type[BaseSettings] | None = None) -> str:
@@ -239,8 +255,9 @@ def missing_settings(error: ValidationError, settings: type[BaseSettings] | None
 def _fault_of(source: str, error: BaseException) -> Fault:
     if isinstance(error, SystemExit):
         said = f"{told(error)}; a module must not end the process: remove the call of sys.exit"
-        return Fault(source, said, place_of_error(error))
-    return Fault(source, told(error), getattr(error, "place", "") or place_of_error(error))
+        return Fault(source, said, place_of_error(error), error="SystemExit")
+    place = getattr(error, "place", "") or place_of_error(error)
+    return Fault(source, told(error), place, error=type(error).__name__)
 
 
 def told(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from eventlog.handler_faults import faulty_by_name
 from eventlog.inspection.serving import is_served
 from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses
@@ -56,11 +57,19 @@ class LogState:
             "awr_handler_served", "1 while a worker serves the handler's queue with it", labels=["handler"]
         )
         serving = served_names(self.live)
+        faulty = GaugeMetricFamily(
+            "awr_handler_faulty",
+            "1 while a worker cannot run the handler, or load the plugin of this name",
+            labels=["handler"],
+        )
+        faults = faulty_by_name(self.live)
+        for name in sorted({*faults, *(position.name for position in self.positions)}):
+            faulty.add_metric([name], name in faults)
         for position in self.positions:
             dead.add_metric([position.name], position.dead)
             paused.add_metric([position.name], position.name in self.paused)
             served.add_metric([position.name], is_served(position, serving))
-        yield from (dead, paused, served, self._settled_seconds())
+        yield from (dead, paused, served, faulty, self._settled_seconds())
 
     def _settled_seconds(self) -> Metric:
         """From the acceptance of an event to its end at a handler. Redis keeps no sum of it, so there is none."""

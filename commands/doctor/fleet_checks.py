@@ -18,11 +18,19 @@ _MANY_WAKE_UPS = 100
 
 async def handlers(about: Deployment) -> Finding:
     """Are handlers registered, and does a live worker serve each of them?"""
+    from eventlog.handler_faults import faulty_by_name
     from eventlog.inspection.fleet import awake, rq_queues
     from eventlog.inspection.serving import is_served
     from eventlog.operation.handlers import pauses
     from eventlog.presence import served_names
 
+    if faulty := faulty_by_name(await about.processes()):
+        named = "; ".join(f"{name}: {one.fault.text}" for name, one in list(faulty.items())[:_SHOWN])
+        more = f"; and {len(faulty) - _SHOWN} more" if len(faulty) > _SHOWN else ""
+        fix = "set what is missing or fix the plugin; `handlers list` says when it is tried again"
+        served = {name for process in await about.processes() for name in process.parts}
+        judge = warn if faulty.keys() <= served else fault  # other workers run them
+        return judge(f"faulty: {named}{more}", fix)
     registered = await about.handlers()
     if not registered:
         return warn("none is registered: no worker has ever started", "start a worker with your plugins")

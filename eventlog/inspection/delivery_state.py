@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from eventlog.handler_faults import Fault
 from eventlog.inspection.search import End
 from eventlog.internal import is_wanted
 from eventlog.operation.handlers import Pause
 from eventlog.outages import Away
 from eventlog.record import OPEN_QUOTA, AttemptNote, OpenRecord, OpenState, id_order
+from eventlog.unwanted import Unwanted
 
 UNSEEN_MS = 180_000  # workers declare their handlers once a minute
 
@@ -61,6 +63,8 @@ class HandlerFacts:
         served_ms: when a worker that runs it declared it last; 0 when none ever did.
         queue: the RQ queue whose workers run it.
         away: why it is held, if it is.
+        fault: why the workers that serve its queue cannot run it, if none can.
+        unwanted: what its newest version does not want any more.
     """
 
     name: str
@@ -70,6 +74,8 @@ class HandlerFacts:
     pause: Pause | None = None
     queue: str = "default"
     away: Away | None = None
+    fault: Fault | None = None
+    unwanted: Unwanted | None = None
 
     def wants(self, type: str | None) -> bool:
         """Return whether it gets events of this type; True if the type is unknown."""
@@ -99,10 +105,12 @@ class Fate:
 
     Attributes:
         why: for a settled event, the author's words or the slug of its dead letter. For a waiting one, `paused`,
-            `away`, `open-full`, `handed-out`, `held`, `no-worker` or `nobody-yet`. For a retried one, its last error.
+            `away`, `open-full`, `handed-out`, `held`, `faulty`, `no-worker` or `nobody-yet`. For a retried one, its
+            last error. For one that is not wanted, `no-longer-wanted` if an earlier version wanted it.
         at_ms: when it was settled, when its retry (or that of the event before it) is due, or when a pause or the
             absence of workers began.
-        words: the reason given with the pause; with `no-worker`, the queue that none serves.
+        words: the reason given with the pause; with `no-worker`, the queue that none serves; with `faulty`, what is
+            wrong; with `no-longer-wanted`, the version.
         holder: host and pid that hold the lane.
         behind: id of the event it is parked behind.
         tries, deaths: attempts that counted, and workers that died during one.
@@ -162,12 +170,21 @@ def fate_of(
     if letter:
         return Fate(name, "dead", letter=letter)
     if not handler.wants(event.type):
-        return Fate(name, "not-wanted")
+        return _of_unwanted(event, handler, pair)
     if id_order(event.stream_id) > id_order(pair.cur) and event.stream_id not in pair.ahead:
         return _of_waiting(event, handler, pair, now_ms)
     if id_order(event.stream_id)[0] < handler.since_ms:
         return Fate(name, "before-start", at_ms=handler.since_ms)
     return Fate(name, "settled")
+
+
+def _of_unwanted(event: EventFacts, handler: HandlerFacts, pair: PairFacts) -> Fate:
+    """Return the fate of an event whose type the handler does not want, or not any more."""
+    gone = handler.unwanted
+    since_ms = id_order(event.stream_id)[0]
+    if gone is None or since_ms > gone.since_ms or not gone.covers(event.type) or since_ms < handler.since_ms:
+        return Fate(handler.name, "not-wanted")
+    return Fate(handler.name, "not-wanted", "no-longer-wanted", gone.since_ms, words=gone.version)
 
 
 def _of_open(
@@ -211,6 +228,8 @@ def _of_waiting(event: EventFacts, handler: HandlerFacts, pair: PairFacts, now_m
     if pair.holder:
         handed_out = id_order(event.stream_id) <= id_order(pair.runto)
         return Fate(name, "waiting", "handed-out" if handed_out else "held", holder=pair.holder)
+    if handler.fault is not None:
+        return Fate(name, "waiting", "faulty", handler.fault.since_ms, words=handler.fault.text)
     if handler.served_ms < now_ms - UNSEEN_MS:
         return Fate(name, "waiting", "no-worker", handler.served_ms or None, words=handler.queue)
     return Fate(name, "waiting", "nobody-yet")

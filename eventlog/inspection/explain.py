@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eventlog.errors import UnknownName
+from eventlog.handler_faults import faulty_by_name
 from eventlog.ids import EVENT_ID, STREAM_ID
 from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.endpoint_records import Mention, copies_of_entity, mentions
@@ -21,11 +22,12 @@ from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses, unknown_handler
 from eventlog.operation.quarantine import Quarantined, quarantined
 from eventlog.outages import known_outages
-from eventlog.presence import settled_per_s
+from eventlog.presence import present, settled_per_s
 from eventlog.record import id_order
 from eventlog.registry import served_ms
 from eventlog.subscription import SubscriptionStore, left_types
 from eventlog.turned_away import HOUR_MS, KEEP_HOURS, SLOT_MS, Copy, refused_between
+from eventlog.unwanted import unwanted
 from eventlog.usage import Standing, standing
 
 _SHOWN_GAPS = 5
@@ -163,6 +165,9 @@ async def registered(log: EventLog) -> list[HandlerFacts]:
     hashes = await at_once(log, *(("HGETALL", name) for name in ("newest", "wants", "handlers", "since")))
     newest, wants, registry, since = (dict(zip(found[::2], found[1::2], strict=True)) for found in hashes)
     paused, away = await pauses(log), (await known_outages(log)).away
+    alive = await present(log)
+    faulty, dropped = faulty_by_name(alive), await unwanted(log)
+    served = {name for process in alive for name in process.parts}
     found = []
     for name, version in sorted(newest.items()):
         record = json.loads(registry[name + b"|" + version])
@@ -175,6 +180,8 @@ async def registered(log: EventLog) -> list[HandlerFacts]:
                 paused.get(name.decode()),
                 record["declaration"]["queue"],
                 away.get(name.decode()),
+                None if (one := faulty.get(name.decode())) is None or name.decode() in served else one.fault,
+                dropped.get(name.decode()),
             )
         )
     return found

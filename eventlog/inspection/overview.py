@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from eventlog.handler_faults import Faulty, faulty_by_name
 from eventlog.heartbeat import receivers
 from eventlog.inspection.fleet import awake, rq_queues
 from eventlog.inspection.gaps import Gap, recorded_gaps
@@ -64,6 +65,11 @@ class Overview:
     quarantined: int
     server: ServerFacts
     standing: Standing | None
+
+    @property
+    def faulty(self) -> Mapping[str, Faulty]:
+        """Return what live processes cannot run, by the name of the handler or the source of the plugin."""
+        return faulty_by_name(self.processes)
 
     def served_by(self, handler: str) -> list[str]:
         """Return the labels of the live processes that serve a handler."""

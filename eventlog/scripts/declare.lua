@@ -8,7 +8,8 @@
 -- start (now, oldest), whether the worker serves it ('1') or only has its code ('')
 -- Two deployments of one version may put a handler into different queues. The one that started last wins: a renewal, or
 -- a worker that does not serve the handler, leaves the queue as it is.
--- Returns: names that were ignored, then name and queue of each handler that is in another queue than declared.
+-- Returns: names that were ignored; name and queue of each handler that is in another queue than declared; names of the
+-- handlers of which this is a new version that does not want all types of the newest one before it (`unwanted`).
 prefix = take()
 local lanes, keep_ms, again = take_number(), take_number(), take() == '1'
 local now = now_ms()
@@ -24,12 +25,31 @@ local function is_ignored(name)
   return false
 end
 
+-- A new version may want less than the newest one so far. What waits of those types, it will not get.
+local dropped = {}
+local function note_dropped(name, version, types)
+  call('HDEL', prefix .. 'unwanted', name)
+  local before = call('HGET', prefix .. 'newest', name)
+  local record = before and call('HGET', registry, name .. '|' .. before)
+  if not record then return end
+  local wanted, gone = {}, {}
+  for _, type_name in ipairs(types) do wanted[type_name] = true end
+  for _, type_name in ipairs(cjson.decode(record).declaration.types) do
+    local covered = wanted['*'] and not is_internal(type_name)
+    if not wanted[type_name] and not covered then gone[#gone + 1] = type_name end
+  end
+  if #gone == 0 then return end
+  call('HSET', prefix .. 'unwanted', name, cjson.encode({version = version, at = now, types = gone}))
+  dropped[#dropped + 1] = name
+end
+
 local elsewhere = {}
 local function register(name, version, declaration, start, serves)
   local field = name .. '|' .. version
   local known = call('HGET', registry, field)
   known = known and cjson.decode(known)
   declaration = cjson.decode(declaration)
+  if not known then note_dropped(name, version, declaration.types) end
   if known and known.declaration.queue ~= declaration.queue then
     if again or not serves then
       elsewhere[#elsewhere + 1] = name
@@ -140,4 +160,4 @@ for type_name, route in pairs(routes) do
   call('HSET', prefix .. 'routes', type_name, route)
   call('SREM', prefix .. 'released', type_name)
 end
-return {ignored, elsewhere}
+return {ignored, elsewhere, dropped}

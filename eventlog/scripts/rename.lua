@@ -34,7 +34,7 @@ for lane = 0, lanes - 1 do
 end
 move_key('dead:' .. old, 'dead:' .. new)
 move_key('stats:' .. old, 'stats:' .. new)
-for _, hash in ipairs({'newest', 'wants', 'counted', 'replays', 'since'}) do move_field(hash, old, new) end
+for _, hash in ipairs({'newest', 'wants', 'counted', 'replays', 'since', 'unwanted'}) do move_field(hash, old, new) end
 for _, field in ipairs(call('HKEYS', prefix .. 'handlers')) do
   local name, of = string.match(field, '^(.-)|(.*)$')
   if name == old then move_field('handlers', field, new .. '|' .. of) end

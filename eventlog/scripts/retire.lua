@@ -19,7 +19,9 @@ for lane = 0, lanes - 1 do
   for _, queue in ipairs(queues) do call('ZREM', prefix .. 'due:' .. queue, pair) end
 end
 call('UNLINK', prefix .. 'dead:' .. handler, prefix .. 'stats:' .. handler)
-for _, hash in ipairs({'newest', 'wants', 'counted', 'replays', 'paused', 'since', 'held'}) do call('HDEL', prefix .. hash, handler) end
+for _, hash in ipairs({'newest', 'wants', 'counted', 'replays', 'paused', 'since', 'held', 'unwanted'}) do
+  call('HDEL', prefix .. hash, handler)
+end
 for _, field in ipairs(call('HKEYS', prefix .. 'handlers')) do
   if string.match(field, '^(.-)|') == handler then call('HDEL', prefix .. 'handlers', field) end
 end

@@ -23,7 +23,7 @@ from handlers.testing.memory import Memory
 from handlers.testing.outcome import Outcome, outcome_from
 from workers.delivery.attempt import Attempt, Runtime, run
 from workers.delivery.manual_run import try_out
-from workers.delivery.runtimes import without_clients
+from workers.delivery.opening import without_clients
 from workers.delivery.throttling import Throttling
 from workers.once.steps import Steps
 

@@ -215,7 +215,11 @@ def test_one_that_blocks_its_event_loop_or_lets_nothing_cancel_it_ends_with_its_
         soon(lambda: first(1) and first(2), within_s=40)
         soon(lambda: not _runs(first(1)) and not _runs(first(2)), within_s=30)
         soon(lambda: [note["n"] for note in scene.notes("end")] == [4], within_s=40)
-        assert b'"reason": "timed-out"' in (scene.folder / "worker.log").read_bytes()
+        lines = (scene.folder / "worker.log").read_text().splitlines()
+        assert any('"reason": "timed-out"' in line for line in lines)
+        (blocked,) = (json.loads(line) for line in lines if "worker.loop_blocked" in line)
+        assert (blocked["handler"], blocked["notification"]) == ("fragile", "wild")
+        assert blocked["where"].endswith(" in wild")
         running.kill()
 
 

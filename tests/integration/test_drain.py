@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 
@@ -11,7 +12,7 @@ import pytest
 from ampeco.notifications import NetworkStatus, SessionUpdate
 from eventlog.lease import Lease, Settlement
 from eventlog.log import EventLog
-from eventlog.record import OpenRecord
+from eventlog.record import OpenRecord, decode_open
 from handlers import Context, Event, GiveUp, Raw, Retry, Skip, SyncContext, handler
 from receiver.metrics import exposition
 from tests.harness import VERSION, declaration, drained, event, eventually, position
@@ -423,7 +424,8 @@ def test_after_a_death_the_event_that_may_have_caused_it_runs_alone_and_is_count
     with_log(check)
 
 
-def test_an_event_that_killed_three_workers_is_dead_and_its_entity_goes_on(with_log):
+@pytest.mark.parametrize("blocked", [False, True], ids=["worker-died", "loop-blocked"])
+def test_an_event_that_killed_three_workers_is_dead_and_its_entity_goes_on(with_log, blocked: bool):
     ran: list[int] = []
 
     @handler("poisoned", on=["*"])
@@ -441,9 +443,17 @@ def test_an_event_that_killed_three_workers_is_dead_and_its_entity_goes_on(with_
         put = OpenRecord(read.events[0], "running", crashes=2)
         await dead.step(Settlement(cur=read.scanned, puts=[put]))
         await lose_lease(log, "poisoned", lane)
+        if blocked:
+            said = json.dumps(["x.py:3 in f", "loop-blocked\nx.py:3 in f"])
+            event_id = read.events[0].event_id
+            await log.scripts.blocked(args=[log.prefix, "poisoned", event_id, said, 60_000, 10])
         await drained(log, poisoned)
         assert ran == [1]
-        assert [d[b"reason"] for d in await _dead(log, "poisoned")] == [b"worker-died"]
+        (letter,) = await _dead(log, "poisoned")
+        reason, trace = (b"loop-blocked", b"loop-blocked\nx.py:3 in f") if blocked else (b"worker-died", b"")
+        assert (letter[b"reason"], letter[b"trace"]) == (reason, trace)
+        detail = decode_open(lane, b"1-0", letter[b"record"]).log[-1].detail
+        assert detail == ("x.py:3 in f (3 of 3)" if blocked else "3 of 3")
 
     with_log(check)
 

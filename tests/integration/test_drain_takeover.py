@@ -306,6 +306,12 @@ def test_a_handler_that_cancels_its_own_task_has_failed_and_holds_up_nobody(with
         assert ran == [0, 1, 2]
         found = await position(log, "h")
         assert (found.dead, found.stats["done"], found.open) == (1, 2, 0)
+        ((_, letter),) = await log.redis.xrange(log.key("dead", "h"))
+        lines = letter[b"trace"].decode().splitlines()
+        assert lines[0] == "HandlerEnded"
+        assert any(
+            line.startswith(f"{__file__}:") and line.endswith(f" in {ends.__name__}") for line in lines
+        )
 
     with_lane(check)
 

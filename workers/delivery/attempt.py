@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 from ampeco.client import AsyncClient, Client
@@ -21,16 +22,21 @@ from handlers.declaration import Handler
 from handlers.event import Echo, Event
 from workers.delivery.gate import LazySteps, bound_log, gated
 from workers.delivery.handler_key import HandlerKey, HandlerKeys
-from workers.delivery.outcomes import DONE, FILTERED, NOT_WANTED, THROTTLED, Outcome, outcome_of
+from workers.delivery.outcomes import (
+    DONE,
+    FILTERED,
+    NOT_WANTED,
+    THROTTLED,
+    HandlerEnded,
+    Outcome,
+    outcome_of,
+)
 from workers.delivery.service import Watch, judged
+from workers.delivery.stacks import in_thread
 from workers.delivery.throttling import Throttling
 from workers.delivery.timeouts import Timeouts, time_limited
 from workers.delivery.typed_event import typed_event
 from workers.once.step import DeliveryRevoked, Stepping
-
-
-class HandlerEnded(Exception):
-    """The handler let something through that would end our task or process instead of its attempt."""
 
 
 @dataclass
@@ -144,11 +150,11 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
             said = await _in_loop(runtime, event, attempt, steps)
         else:
             said = await _in_thread(runtime, event, attempt, steps)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        said = HandlerEnded("it was cancelled from within")
+        said = HandlerEnded("it was cancelled from within").with_traceback(error.__traceback__)
     except DeliveryRevoked as error:
         if not attempt.allowed():
             raise
@@ -220,6 +226,11 @@ async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, step
     if type(said) is DeliveryRevoked:
         raise said
     return said
+
+
+def frames_in_thread(handler: Handler, event_id: str) -> list[FrameType]:
+    """Return where a `def` handler stands that runs on an event, innermost frame first."""
+    return in_thread(_caught.__code__, handler, event_id)
 
 
 def _caught(function: Callable[..., Any], *arguments: Any) -> object:

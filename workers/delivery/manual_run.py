@@ -21,8 +21,8 @@ from handlers.discovery import Found
 from handlers.event import Echo
 from workers.delivery.attempt import Attempt, Runtime, run
 from workers.delivery.dry_run import DryAction, DrySteps, Lookup, nothing_recorded
+from workers.delivery.opening import without_clients
 from workers.delivery.outcomes import Outcome
-from workers.delivery.runtimes import without_clients
 
 NOWHERE = "https://tenant.invalid"
 

@@ -63,6 +63,10 @@ class DryRunEnded(BaseException):
         self.step = step
 
 
+class HandlerEnded(Exception):
+    """The handler let something through that would end our task or process instead of its attempt."""
+
+
 class AttemptTimedOut(Exception):
     """The attempt took longer than the handler's `timeout_s`."""
 
@@ -182,7 +186,8 @@ def _raised(said: BaseException, delivery: _Delivery) -> Outcome:
     misfit = first_behind(said, FieldMisfit)
     if misfit is not None:  # the next attempt would read the same field
         return Outcome("dead", PAYLOAD_MISMATCH, text_in(misfit, "field"), trace=where(error))
-    detail = with_text(error) if delivery.handler.error_text else name_of(kind)
+    shows_text = delivery.handler.error_text or issubclass(kind, HandlerEnded)  # its text is ours
+    detail = with_text(error) if shows_text else name_of(kind)
     return _failed(error, CODE_ERROR if issubclass(kind, CODE_ERRORS) else "error", detail, delivery)
 
 

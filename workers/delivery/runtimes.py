@@ -4,56 +4,123 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 
 import structlog
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings
 
 from ampeco.client import AsyncClient, Client
 from ampeco.shared_budget import SharedBudget
+from eventlog.clock import now_ms
+from eventlog.handler_faults import Fault
 from handlers.declaration import HandlerError
-from handlers.discovery import Found, missing_settings
+from handlers.discovery import Found
 from workers.config import WorkerConfig
 from workers.delivery.attempt import Runtime
-from workers.delivery.said import where
-
-LIFESPAN_S = 30.0  # for the lifespan of one handler to begin
+from workers.delivery.opening import Opening, settings_fault
 
 _TOKEN_LOOK_S = 2.0
 
 _log = structlog.get_logger()
 
 
-class LifespanHangs(Exception):
-    """A lifespan that does not begin."""
-
-
 class Runtimes:
-    """The handlers of one process that are ready to run, by name.
+    """The handlers of one process, by name, as soon as they are ready to run.
 
     Args:
         threads: at most so many `def` handlers run at once.
         budget: of all calls to AMPECO; None for none.
+        again: whether a lifespan that failed is opened again.
+
+    Attributes:
+        by_name: those that are ready.
+        elsewhere: faults of handlers that other processes run, and of plugins; the caller may add some.
+        news: faults that are new, for the caller to announce.
     """
 
-    def __init__(self, config: WorkerConfig, *, threads: int, budget: SharedBudget | None = None) -> None:
+    def __init__(
+        self, config: WorkerConfig, *, threads: int, budget: SharedBudget | None = None, again: bool = True
+    ) -> None:
         self.by_name: dict[str, Runtime] = {}
+        self.elsewhere: list[Fault] = []
+        self.news: asyncio.Queue[Fault] = asyncio.Queue()
+        self.budget = budget
         self._config = config
+        self._again = again
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="handler")
         self._token: str | None = None
-        self.budget = budget
+        self._clients: tuple[AsyncClient, Client] | None = None
+        self._openings: list[Opening] = []
+        self._ready: asyncio.Queue[Runtime] = asyncio.Queue()
         self._exits = contextlib.AsyncExitStack()
 
-    async def open(self, found: Sequence[Found], *, strict: bool) -> None:
-        """Make them ready. Log and leave out those that cannot be; if `strict`, raise HandlerError instead."""
-        for item in found:
-            with _faults_reported(item, strict=strict):
-                runtime = await without_clients(item, self._exits)
-                runtime.threads = self._threads
-                self.by_name[item.handler.name] = runtime
+    async def open(
+        self,
+        found: Sequence[Found],
+        *,
+        strict: bool,
+        within_s: float | None = None,
+        known: Mapping[str, Fault] = MappingProxyType({}),
+    ) -> None:
+        """Open all at once, and take up those that are ready in time. `next_ready` returns the others.
+
+        Args:
+            strict: refuse a handler that cannot be made ready at the first try.
+            within_s: how long to wait for slow ones; None: until each was tried once.
+            known: faults of an earlier process, by handler, which are not new.
+
+        Raises:
+            HandlerError: one cannot be made ready, if `strict`.
+        """
+        again, note = self._again and not strict, _ignore if strict else self._note
+        self._openings = [
+            Opening(item, self._ready.put_nowait, note, again=again, before=known.get(item.handler.name))
+            for item in found
+        ]
+        tried = [asyncio.create_task(opening.tried.wait()) for opening in self._openings]
+        try:
+            if tried:
+                await asyncio.wait(tried, timeout=None if strict else within_s)
+        finally:
+            for task in tried:
+                task.cancel()
+        if strict and (faults := self.faults()):
+            raise HandlerError(f"handler {faults[0].name!r}: {faults[0].text}")
+        while not self._ready.empty():
+            self._take_up(self._ready.get_nowait())
         self.take_up_token()
+
+    async def next_ready(self) -> Runtime:
+        """Wait for the next handler that is ready after all, and return it with its clients."""
+        runtime = await self._ready.get()
+        self._take_up(runtime)
+        return runtime
+
+    def configured(self, found: Sequence[Found], *, strict: bool) -> list[Found]:
+        """Return those that have all their settings, of handlers that another process runs.
+
+        Raises:
+            HandlerError: settings are missing, if `strict`.
+        """
+        complete = []
+        for item in found:
+            if (fault := settings_fault(item)) is None:
+                complete.append(item)
+            elif strict:
+                raise HandlerError(f"handler {fault.name!r}: {fault.text}")
+            else:
+                self._note(fault)
+                self.elsewhere.append(fault)
+        return complete
+
+    def has_settings(self, item: Found) -> bool:
+        """Return whether no settings of this handler are missing, as far as is known."""
+        return not any(fault.is_of_settings and fault.name == item.handler.name for fault in self.faults())
+
+    def faults(self) -> list[Fault]:
+        """Return what cannot run in this process now."""
+        return [*self.elsewhere, *(each.fault for each in self._openings if each.fault is not None)]
 
     async def follow_token(self) -> None:
         """Look for another token now and then."""
@@ -73,91 +140,43 @@ class Runtimes:
         sync_client = Client(self._config.tenant_url, token, budget=self.budget)
         self._exits.push_async_callback(client.aclose)
         self._exits.callback(sync_client.close)
-        urgent = None if self.budget is None else self.budget.urgent
+        self._clients = client, sync_client
         for runtime in self.by_name.values():
-            runtime.client, runtime.sync_client = client, sync_client
-            if runtime.handler.urgent and urgent is not None:
-                runtime.client = client.gated(None, budget=urgent)
-                runtime.sync_client = sync_client.gated(None, budget=urgent)
+            self._give_clients(runtime)
 
     async def close(self) -> None:
-        """Leave the lifespans, last one first."""
+        """Leave the lifespans, then close the clients."""
+        await asyncio.gather(*(opening.close() for opening in self._openings))
         await self._exits.aclose()
         if self.budget is not None:
             await self.budget.aclose()
         self._threads.shutdown(wait=False)
 
+    def _note(self, fault: Fault) -> None:
+        log_fault(fault)
+        self.news.put_nowait(fault)
 
-async def without_clients(item: Found, exits: contextlib.AsyncExitStack) -> Runtime:
-    """A handler with its settings and, until `exits` end, with its lifespan."""
-    handler, settings, state = item.handler, _settings(item), None
-    if handler.lifespan is not None:
-        arguments = () if handler.settings is None else (settings,)
-        own = await exits.enter_async_context(_end_quietly(handler.name))
-        try:
-            async with asyncio.timeout(LIFESPAN_S) as limit:
-                state = await own.enter_async_context(handler.lifespan(*arguments))
-        except TimeoutError as error:
-            if not limit.expired():
-                raise  # one of its own
-            raise LifespanHangs(f"its lifespan did not begin within {LIFESPAN_S:g} s") from error
-    return Runtime(handler, item.version, settings, state)
+    def _take_up(self, runtime: Runtime) -> None:
+        runtime.threads = self._threads
+        self._give_clients(runtime)
+        self.by_name[runtime.handler.name] = runtime
 
-
-def configured(found: Sequence[Found], *, strict: bool) -> list[Found]:
-    """Return those that have all their settings, of handlers that another process runs. `strict` as for `open`."""
-    complete = []
-    for item in found:
-        with _faults_reported(item, strict=strict):
-            _settings(item)
-            complete.append(item)
-    return complete
+    def _give_clients(self, runtime: Runtime) -> None:
+        if self._clients is None:
+            return
+        runtime.client, runtime.sync_client = client, sync_client = self._clients
+        urgent = None if self.budget is None else self.budget.urgent
+        if runtime.handler.urgent and urgent is not None:
+            runtime.client = client.gated(None, budget=urgent)
+            runtime.sync_client = sync_client.gated(None, budget=urgent)
 
 
-def _settings(item: Found) -> BaseSettings | None:
-    return None if item.handler.settings is None else item.handler.settings()
+def log_fault(fault: Fault) -> None:
+    """Write a line about what this process cannot run."""
+    said = f"{fault.error} at {fault.where}" if fault.where else fault.error
+    next_try_s = None if fault.next_ms is None else round(max(0, fault.next_ms - now_ms()) / 1000, 1)
+    _log.error("handler.faulty", source=fault.name, reason=fault.reason, error=said, next_try_s=next_try_s)
 
 
-@contextlib.asynccontextmanager
-async def _end_quietly(name: str) -> AsyncIterator[contextlib.AsyncExitStack]:
-    """What is entered here may raise at its end, and the others are closed all the same."""
-    own = contextlib.AsyncExitStack()
-    try:
-        yield own
-    finally:
-        try:
-            await own.aclose()
-        except BaseException as error:
-            if _is_cancelled():
-                raise
-            _log.error(
-                "handler.faulty", source=name, error=f"{type(error).__name__} at the end of its lifespan"
-            )
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-@contextlib.contextmanager
-def _faults_reported(item: Found, *, strict: bool) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        if isinstance(error, asyncio.CancelledError) and _is_cancelled():
-            raise
-        fault = _fault_in(error, item)
-        if strict:
-            raise HandlerError(f"handler {item.handler.name!r}: {fault}") from error
-        _log.error("handler.faulty", source=item.handler.name, error=fault)
-
-
-def _fault_in(error: BaseException, item: Found) -> str:
-    """Say what is wrong, without values: the settings that are missing, or the class of the error and its line."""
-    if isinstance(error, ValidationError):
-        return missing_settings(error, item.handler.settings)
-    if isinstance(error, LifespanHangs):
-        return str(error)
-    name, *lines = where(error).splitlines()
-    return f"{name} at {lines[-1]}" if lines else name
+def _ignore(fault: Fault) -> None:
+    """Write nothing: the start is refused with one line."""

@@ -10,13 +10,14 @@ import contextlib
 import secrets
 import socket
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 from redis.exceptions import RedisError
 
 from eventlog import presence
+from eventlog.handler_faults import Fault
 from eventlog.lease import clock_s
 from eventlog.log import EventLog
 from workers.delivery.attempt import Runtime
@@ -41,15 +42,24 @@ class Beats:
         runtimes: the handlers that it serves, by name.
         max_drains: how many pairs it can work on at the same time.
         pid: shown to people.
+        faults: returns what it cannot run now.
     """
 
     def __init__(
-        self, log: EventLog, queue: str, runtimes: Mapping[str, Runtime], *, max_drains: int, pid: int
+        self,
+        log: EventLog,
+        queue: str,
+        runtimes: Mapping[str, Runtime],
+        *,
+        max_drains: int,
+        pid: int,
+        faults: Callable[[], Sequence[Fault]] = tuple,
     ) -> None:
         self._eventlog = log
         self._queue = queue
         self._versions = {name: runtime.version for name, runtime in runtimes.items()}
         self._max_drains = max_drains
+        self._faults = faults
         self._name = f"{socket.gethostname()}:{pid}:{secrets.token_hex(3)}"
         self._share = Share(self._name)
         self._outdated: set[str] = set()
@@ -79,6 +89,7 @@ class Beats:
                         self._max_drains - len(drains),
                         self._parts(drains),
                         self._versions,
+                        self._faults(),
                     )
             except (RedisError, OSError):
                 if clock_s() - self._seen_s > presence.LIFE_MS / 1000:
@@ -95,6 +106,10 @@ class Beats:
             _log.info("lane.released", handler=handler, lanes=lanes, reason="share")
             for lane in lanes:
                 drains[handler, lane].give()
+
+    def serve(self, runtime: Runtime) -> None:
+        """Say from the next beat on that this process serves a further handler."""
+        self._versions[runtime.handler.name] = runtime.version
 
     async def leave(self) -> None:
         """Leave before the work ends, so that the others take over at once."""

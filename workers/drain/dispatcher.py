@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import faulthandler
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, MutableMapping, Sequence
 
 import structlog
 from redis.exceptions import RedisError
 
 from eventlog.connection.reasons import reason_of
+from eventlog.handler_faults import Fault
 from eventlog.lease import MARGIN_S, TTL_S, Lease, clock_s
 from eventlog.log import EventLog
 from eventlog.outages import Outages, Rules
 from eventlog.presence import BEAT_S
+from handlers.declaration import Handler
 from workers.delivery.attempt import Runtime
 from workers.drain.beats import Beats
 from workers.drain.drain import Drain
@@ -29,6 +30,7 @@ from workers.drain.service_watch import ServiceWatch
 from workers.drain.shared_reads import SharedReads
 from workers.drain.steps_at_once import StepsAtOnce
 from workers.drain.turns import Turns
+from workers.drain.watchdog import NoteWriter, Watchdog
 
 MAX_DRAINS = 256
 SLICE_S = 3.0  # how long a drain keeps its place when others wait for one
@@ -46,7 +48,7 @@ _REPORT_S = 5.0  # between two lines that say that Redis is away
 _WATCH_S = 0.25
 _ABANDON_BEFORE_S = 0.4
 _AVOID_S = 2.0
-_STDERR = 2
+_GRACE_S = 10.0  # of a polite stop, beyond the longest attempt
 _RULES = Rules()
 
 _log = structlog.get_logger()
@@ -64,6 +66,8 @@ class Dispatcher:
         catch_up_per_s: bound for each handler on deliveries per second of events that waited long.
         rules: when what handlers need is away, and what follows.
         loop_depth: most actions of a chain of actions and echoes, for one entity.
+        faults: returns the handlers that cannot run now.
+        note_blocked: stores what the watchdog knows of an event that blocked the loop.
 
     Attributes:
         services: follows what the handlers need.
@@ -75,42 +79,36 @@ class Dispatcher:
         self,
         log: EventLog,
         queue: str,
-        runtimes: Mapping[str, Runtime],
+        runtimes: MutableMapping[str, Runtime],
         *,
         watchdog: bool = False,
         alone: bool = False,
         catch_up_per_s: float | None = None,
         rules: Rules = _RULES,
         loop_depth: int = LOOP_DEPTH,
+        faults: Callable[[], Sequence[Fault]] = tuple,
+        note_blocked: NoteWriter | None = None,
     ) -> None:
         self._eventlog = log
         self._queue = queue
         self._runtimes = runtimes
-        self._watchdog = watchdog
+        self._watchdog = Watchdog(self._handlers, note_blocked) if watchdog else None
         self._max_drains = 1 if alone else MAX_DRAINS
-        suspects_turn, turns, steps = asyncio.Lock(), Turns(), StepsAtOnce()
+        self._alone = alone
+        self._rules = rules
+        self._loop_depth = loop_depth
+        self._catch_up_per_s = catch_up_per_s
+        self._suspects_turn, self._turns, self._steps = asyncio.Lock(), Turns(), StepsAtOnce()
         self.services = ServiceWatch(Outages(log, rules), self._hold)
-        self._shared = {
-            name: Shared(
-                Slots(1 if alone else r.handler.concurrency),
-                suspects_turn,
-                self._attempt_is_overdue,
-                turns,
-                Pace(catch_up_per_s, after_outage_per_s=rules.catch_up_per_s),
-                self.services.of(name, r.handler.backoff),
-                loop_depth=loop_depth,
-                steps=steps,
-            )
-            for name, r in runtimes.items()
-        }
+        self._shared = {name: self._shared_of(runtime) for name, runtime in runtimes.items()}
         # The forks of one isolated process follow each other, and people know them by their parent.
         pid = os.getppid() if alone else os.getpid()
-        self._beats = Beats(log, queue, runtimes, max_drains=self._max_drains, pid=pid)
+        self._beats = Beats(log, queue, runtimes, max_drains=self._max_drains, pid=pid, faults=faults)
         self._reads = SharedReads()
         self._drains: dict[tuple[str, int], tuple[Drain, asyncio.Task[None]]] = {}
         self._avoid: dict[tuple[str, int], float] = {}
         self._started_s: dict[str, float] = {}
-        self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + 10.0
+        self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + _GRACE_S
         self._quiet_until_s = 0.0
         self._late = False
         self._crowded = False
@@ -126,6 +124,14 @@ class Dispatcher:
     def at_work(self) -> bool:
         """Whether attempts run. Other threads may ask."""
         return any(drain.at_work for drain, _ in list(self._drains.values()))
+
+    def serve(self, runtime: Runtime) -> None:
+        """Work for a further handler from now on."""
+        name = runtime.handler.name
+        self._shared[name] = self._shared_of(runtime)
+        self._runtimes[name] = runtime
+        self._grace_s = max(self._grace_s, runtime.handler.timeout_s + _GRACE_S)
+        self._beats.serve(runtime)
 
     async def work(self) -> bool:
         """Start drains for what is due, until nothing is left to do or a wake-up's time is over.
@@ -219,6 +225,19 @@ class Dispatcher:
         for shared in self._shared.values():
             shared.failures.write_rest()
 
+    def _shared_of(self, runtime: Runtime) -> Shared:
+        handler = runtime.handler
+        return Shared(
+            Slots(1 if self._alone else handler.concurrency),
+            self._suspects_turn,
+            self._attempt_is_overdue,
+            self._turns,
+            Pace(self._catch_up_per_s, after_outage_per_s=self._rules.catch_up_per_s),
+            self.services.of(handler.name, handler.backoff),
+            loop_depth=self._loop_depth,
+            steps=self._steps,
+        )
+
     async def _start_due(self) -> None:
         if self.recycling.is_set() or not self._runtimes:
             return
@@ -279,22 +298,27 @@ class Dispatcher:
         if drain.outdated:
             self._avoid[pair] = clock_s() + _AVOID_S
 
-    def _attempt_is_overdue(self) -> None:
+    def _attempt_is_overdue(self, handler: str, event_id: str, where: str) -> None:
         """End the process soon: nothing else ends a thread that never returns, or a task that refuses its cancel."""
         if not self.recycling.is_set():
-            _log.error("worker.recycling", reason="an attempt outlived its time")
+            _log.error(
+                "worker.recycling",
+                reason="an attempt outlived its time",
+                handler=handler,
+                event_id=event_id,
+                where=where,
+            )
         self.recycling.set()
 
     def _slept_through_a_lease(self) -> None:
         """End a process that was paused, or whose loop was stuck, for so long that others may run the same events."""
         _log.critical("worker.paused_past_lease")
-        if self._watchdog:
+        if self._watchdog is not None:
             os._exit(1)
 
     def _arm(self, seconds: float | None) -> None:
-        if not self._watchdog:
-            return
-        if seconds is None:
-            faulthandler.cancel_dump_traceback_later()
-        else:
-            faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
+        if self._watchdog is not None:
+            self._watchdog.arm(seconds)
+
+    def _handlers(self) -> list[Handler]:
+        return [runtime.handler for runtime in list(self._runtimes.values())]

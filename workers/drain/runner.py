@@ -6,21 +6,28 @@ An attempt starts only under a live lease and before a stop. A crash suspect run
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
+from redis.exceptions import RedisError
+
+from eventlog.blocked_notes import BlockedNote, take_note
 from eventlog.clock import now_ms
 from eventlog.connection.connect import end_tasks
 from eventlog.lease import Lease, clock_s
 from eventlog.record import HURRIED_MS, AttemptNote
 from eventlog.step_ledger import StepLedger
 from eventlog.throttle import ThrottleSlots
-from workers.delivery.attempt import Attempt, HandlerEnded, Runtime, run
+from handlers.declaration import Handler
+from workers.delivery.attempt import Attempt, Runtime, frames_in_thread, run
 from workers.delivery.loop_guard import LoopGuard
-from workers.delivery.outcomes import AttemptTimedOut, Outcome, outcome_of
+from workers.delivery.outcomes import AttemptTimedOut, HandlerEnded, Outcome, outcome_of
+from workers.delivery.stacks import inwards, line_in
 from workers.delivery.throttling import Throttling
 from workers.drain.entry import Entry
 from workers.drain.failure_lines import FailureLines
@@ -34,6 +41,7 @@ from workers.once.step import DeliveryRevoked
 from workers.once.steps import Steps
 
 MAX_CRASHES = 3
+WORKER_DIED, LOOP_BLOCKED = "worker-died", "loop-blocked"
 MOST_TRIALS = 20  # of events that call nothing, after which the handler goes on
 LOOP_DEPTH = 5
 
@@ -77,7 +85,8 @@ class Shared:
     Attributes:
         suspects_turn: held while an event runs that may have killed a worker. So no two of them run together in one
             process, and an innocent one is not blamed.
-        overdue: called when an attempt outlives its time and nothing can end it.
+        overdue: called when an attempt outlives its time and nothing can end it, with the handler's name, the event's
+            id, and the line where it stands.
         turns: of the event loop, for all handlers of the process.
         pace: of events that waited long.
         watch: follows the services that the handler needs; None where nothing does.
@@ -88,7 +97,7 @@ class Shared:
 
     slots: Slots
     suspects_turn: asyncio.Lock
-    overdue: Callable[[], None]
+    overdue: Callable[[str, str, str], None]
     turns: Turns = field(default_factory=Turns)
     pace: Pace = field(default_factory=lambda: Pace(None))
     watch: HandlerWatch | None = None
@@ -212,7 +221,9 @@ class Runner:
         """Cancel what still runs and wait until it is gone."""
         tasks = [*self._tasks, *([self._suspect_task] if self._suspect_task else [])]
         if await end_tasks(tasks, within_s=_ABANDON_S):
-            self._shared.overdue()  # it does not let itself be cancelled, so it ends with its process
+            # It does not let itself be cancelled, so it ends with its process.
+            entry = next(iter(self._window.running), None)
+            self._report_overdue(entry)
 
     def _start_more(self, at_once: int) -> None:
         """The tasks started last have had their turn; what is still ready waits for others that wait."""
@@ -296,11 +307,19 @@ class Runner:
 
     async def _run_suspect(self, entry: Entry) -> None:
         before, crashes = entry.log, entry.crashes + 1
-        note = AttemptNote(now_ms(), "worker-died", f"{crashes} of {MAX_CRASHES}")
-        self._window.count_crash(entry, note)
-        self._log.info("delivery.suspected", event_id=entry.event.event_id, crashes=crashes)
+        blocked = await self._blocked_by(entry)
+        reason = WORKER_DIED if blocked is None else LOOP_BLOCKED
+        where = "" if blocked is None else blocked.where
+        count = f"{crashes} of {MAX_CRASHES}"
+        self._window.count_crash(
+            entry, AttemptNote(now_ms(), reason, f"{where} ({count})" if where else count)
+        )
+        event_id = entry.event.event_id
+        self._log.info("delivery.suspected", event_id=event_id, crashes=crashes, reason=reason, where=where)
         if crashes >= MAX_CRASHES:
-            self._pending.finish(entry, Outcome("dead", "worker-died"))
+            self._pending.finish(
+                entry, Outcome("dead", reason, where, trace=blocked.trace if blocked else "")
+            )
             return
         self._marked.clear()
         self._window.to_mark.append(entry)
@@ -310,6 +329,12 @@ class Runner:
             self._window.uncount_crash(entry, before)
             return
         await self._attempt(entry, clock_s())
+
+    async def _blocked_by(self, entry: Entry) -> BlockedNote | None:
+        """Return what the process that died knew of an event that blocked its loop."""
+        with contextlib.suppress(RedisError, OSError):  # then the reason is less exact, and nothing else
+            return await take_note(self._lease.log, self._lease.handler, entry.event.event_id)
+        return None
 
     async def _attempt(self, entry: Entry, now_s: float) -> float:
         """Run the handler, and take in what came of it.
@@ -350,9 +375,10 @@ class Runner:
             attempt.throttling = Throttling(self._slots, self._throttle, entry.key, entry.event.event_id)
         try:
             outcome = await run(self._runtime, attempt)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if not self.stopping:  # then the handler cancelled its own task, which ends with this attempt
-                self._cut_short(entry, HandlerEnded("it cancelled its own task"))
+                ended = HandlerEnded("it cancelled its own task").with_traceback(error.__traceback__)
+                self._cut_short(entry, ended)
             raise
         finally:
             now_s = clock_s()
@@ -392,10 +418,45 @@ class Runner:
 
     def _outlives(self, entry: Entry) -> None:
         self.outlived.add(entry)
-        self._shared.overdue()
+        self._report_overdue(entry)
+
+    def _report_overdue(self, entry: Entry | None) -> None:
+        handler = self._runtime.handler
+        event_id = entry.event.event_id if entry is not None else ""
+        self._shared.overdue(handler.name, event_id, self._line_of(entry) if entry is not None else "")
+
+    def _line_of(self, entry: Entry) -> str:
+        """Return the line of the handler where the attempt of an event stands; empty if it is not known."""
+        handler = self._runtime.handler
+        if not handler.is_async:
+            return line_in(frames_in_thread(handler, entry.event.event_id), handler)
+        for task in (*self._tasks, self._suspect_task):
+            frames = list(inwards(task.get_coro())) if task is not None else []
+            if any(entry_of(frame) is entry for frame in frames):
+                return line_in(reversed(frames), handler)
+        return ""
 
     def _cut_short(self, entry: Entry, error: Exception) -> None:
         handler, number = self._runtime.handler, entry.attempts + 1
         outcome = outcome_of(error, handler, attempt=number, age_s=0.0, uniform=random.uniform)
         self._window.note(entry, outcome.note(now_ms(), ()))
         self._pending.finish(entry, outcome)
+
+
+def entry_of(frame: FrameType) -> Entry | None:
+    """Return the event whose attempt runs in a frame; None for any other frame."""
+    if frame.f_code is not _ATTEMPT:
+        return None
+    found = frame.f_locals.get("entry")
+    return found if isinstance(found, Entry) else None
+
+
+def handler_of(frame: FrameType) -> Handler | None:
+    """Return the handler of an attempt that runs in a frame; None for any other frame."""
+    if frame.f_code is not _ATTEMPT:
+        return None
+    runner: Runner = frame.f_locals["self"]
+    return runner._runtime.handler  # noqa: SLF001 - of the same module
+
+
+_ATTEMPT = Runner._attempt.__code__  # noqa: SLF001 - of the same module

@@ -22,11 +22,14 @@ from types import FrameType
 
 import structlog
 import uvloop
+from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 
 from ampeco.shared_budget import SharedBudget
 from eventlog import wakeups
+from eventlog.blocked_notes import NOTE_S, note_writer
 from eventlog.call_budget import CallBudget
+from eventlog.clock import now_ms
 from eventlog.connection.connect import connect, end_tasks
 from handlers.declaration import ISOLATED
 from handlers.discovery import Found, discover
@@ -34,6 +37,8 @@ from workers.config import WorkerConfig
 from workers.delivery.runtimes import Runtimes
 from workers.drain.dispatcher import JOB_S, Dispatcher
 from workers.process.deadline import Deadline, grace_s
+from workers.process.fault_news import announce
+from workers.process.fork_memory import ForkMemory
 from workers.process.rq_loop import Serving
 
 _THREADS = 2
@@ -55,6 +60,7 @@ class IsolatedProcess:
         self._watched, self._held_open = os.pipe()
         self._serving = Serving(self._worker, on_turn=on_turn)
         self._forking: wakeups.ForkingWorker | None = None
+        self._memory = ForkMemory()
         self.deadline = Deadline(
             idle_s=_IDLE_STOP_S,
             longest_s=lambda: self._grace_s + _MARGIN_S,
@@ -126,9 +132,12 @@ class IsolatedProcess:
         # Forks follow one another, so they are one process to the budget.
         name = f"{socket.gethostname()}:{os.getppid()}"
         bucket = CallBudget(log, per_s=self._config.calls_per_s, process=name)
-        runtimes = Runtimes(self._config, threads=_THREADS, budget=SharedBudget(bucket))
+        runtimes = Runtimes(self._config, threads=_THREADS, budget=SharedBudget(bucket), again=False)
         try:
-            await runtimes.open(self._found, strict=False)
+            await self._open(runtimes)
+            with contextlib.suppress(RedisError, OSError):  # the next fork finds the same fault
+                while not runtimes.news.empty():
+                    await announce(log, runtimes.news.get_nowait())
             dispatcher = Dispatcher(
                 log,
                 self._queue,
@@ -137,6 +146,8 @@ class IsolatedProcess:
                 alone=True,
                 catch_up_per_s=self._config.catch_up_per_s,
                 loop_depth=self._config.loop_depth,
+                faults=runtimes.faults,
+                note_blocked=note_writer(self._config.redis_url, self._config.prefix, timeout_s=NOTE_S),
             )
             self._opened = dispatcher
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stop_fork, dispatcher)
@@ -153,6 +164,16 @@ class IsolatedProcess:
             await runtimes.close()
             self._closing = False
             await redis.aclose()
+
+    async def _open(self, runtimes: Runtimes) -> None:
+        """Open what is not known to be faulty, or is to be tried again by now."""
+        known, at_ms = {fault.name: fault for fault in self._memory.faults()}, now_ms()
+        waiting = [fault for fault in known.values() if fault.next_ms is None or fault.next_ms > at_ms]
+        runtimes.elsewhere += waiting
+        left_out = {fault.name for fault in waiting}
+        tried = [item for item in self._found if item.handler.name not in left_out]
+        await runtimes.open(tried, strict=False, known=known)
+        self._memory.keep(runtimes.faults())
 
     def _stop_fork(self, dispatcher: Dispatcher) -> None:
         self.deadline.start()

@@ -143,10 +143,10 @@ class Child:
 
     def _read_ready(self, receiving: int) -> None:
         said = os.read(receiving, 4096)
+        if b"r" in said or b"n" in said:
+            self.serves_nothing = said.rfind(b"n") > said.rfind(b"r")  # the last word counts
         if b"r" in said:
             self.ready.set()
-        if b"n" in said:
-            self.serves_nothing = True
         if b"b" in said:
             self._beats, self._missed = True, 0
         if not said:

@@ -12,6 +12,8 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -22,21 +24,25 @@ from rq.exceptions import StopRequested
 
 from ampeco.shared_budget import SharedBudget
 from eventlog import wakeups
+from eventlog.blocked_notes import NOTE_S, note_writer
 from eventlog.call_budget import CallBudget
+from eventlog.clock import now_ms
 from eventlog.connection.connect import connect, end_tasks
+from eventlog.handler_faults import Fault
 from eventlog.housekeeping import tick_forever
-from eventlog.internal import HANDLER_FAULTY, internal_event
 from eventlog.log import EventLog
 from eventlog.readiness import ready_to_drain
 from eventlog.registry import Declaration, declared
 from eventlog.schedule import recompute
-from eventlog.text import bounded
+from eventlog.unwanted import count_unwanted
 from handlers.declaration import ISOLATED, HandlerError
-from handlers.discovery import Discovery, Fault, Found, discover
+from handlers.discovery import Discovery, Found, discover
 from workers.config import WorkerConfig
-from workers.delivery.runtimes import Runtimes, configured
+from workers.delivery.attempt import Runtime
+from workers.delivery.runtimes import Runtimes, log_fault
 from workers.drain.dispatcher import Dispatcher
 from workers.process.deadline import Deadline, grace_s
+from workers.process.fault_news import announce
 from workers.process.prober import asker, probe_forever
 from workers.process.rq_loop import Serving, back_off_s
 from workers.process.supervisor import Child, ChildThread
@@ -48,7 +54,7 @@ _MARGIN_S = 7.0  # beyond the grace time; the process of isolated handlers has 5
 _END_TASKS_S = 2.0
 _DECLARE_S = 60.0
 _THREADS = 64
-_SOURCE_CHARS = 50  # of a faulty plugin's source, in the key of its event
+_OPEN_S = 2.0  # for lifespans to begin before the handlers that are ready start without the others
 
 _log = structlog.get_logger()
 R = TypeVar("R")
@@ -58,7 +64,7 @@ class WorkerProcess:
     """Discovers handlers, declares them, and works until SIGTERM.
 
     Args:
-        on_ready: called in the loop once it works, with whether it has a handler to run.
+        on_ready: called in the loop once it works, and when that changes, with whether it has a handler to run.
     """
 
     def __init__(self, config: WorkerConfig, *, on_ready: Callable[[bool], None] = lambda _: None) -> None:
@@ -72,7 +78,9 @@ class WorkerProcess:
         self._background: list[asyncio.Task[Any]] = []
         self._declarations: list[Declaration] = []
         self._reported_queues: dict[str, str] = {}
+        self._dropped: list[str] = []  # handlers whose waiting events of some types are not counted yet
         self._faults: Sequence[Fault] = ()
+        self._serves: bool | None = None
         self._dispatcher: Dispatcher | None = None
         self._isolated: ChildThread | None = None
         self._opening: asyncio.Task[Dispatcher] | None = None
@@ -123,13 +131,23 @@ class WorkerProcess:
         return RECYCLED if recycle else 0
 
     def _report(self, discovery: Discovery) -> None:
-        self._faults = discovery.faults
-        for fault in discovery.faults:
-            _log.error("handler.faulty", source=fault.source, error=fault.message)
+        """Log the plugins that cannot run.
+
+        Raises:
+            HandlerError: there are some, and the configuration refuses that.
+        """
         for source, uses in discovery.deprecated.items():
             _log.warning("plugin.deprecated", source=source, uses=list(uses))
         if discovery.faults and self._config.strict:
-            raise HandlerError(f"{discovery.faults[0].source}: {discovery.faults[0].message}")
+            first, more = discovery.faults[0], len(discovery.faults) - 1
+            raise HandlerError(f"{first.source}: {first.message}" + (f" (and {more} more)" if more else ""))
+        at_ms = now_ms()
+        self._faults = [
+            Fault(fault.handler or fault.source, fault.reason, fault.message, fault.place, at_ms)
+            for fault in discovery.faults
+        ]
+        for fault in self._faults:
+            log_fault(fault)
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         """Polite stop. A second signal changes nothing: the grace time bounds it, SIGKILL ends it."""
@@ -198,17 +216,25 @@ class WorkerProcess:
         bucket = CallBudget(log, per_s=self._config.calls_per_s)
         runtimes = Runtimes(self._config, threads=_THREADS, budget=SharedBudget(bucket))
         self._exits.push_async_callback(runtimes.close)
+        runtimes.elsewhere += self._faults
         ours = [item for item in found if item.handler.served_by == self._config.queue]
-        await runtimes.open(ours, strict=self._config.strict)
-        elsewhere = configured([item for item in found if item not in ours], strict=self._config.strict)
-        ready = [item for item in ours if item.handler.name in runtimes.by_name]
+        await runtimes.open(ours, strict=self._config.strict, within_s=_OPEN_S)
+        others = [item for item in found if item not in ours]
+        elsewhere = runtimes.configured(others, strict=self._config.strict)
+        # One whose lifespan fails is declared all the same: its events wait for it. Without settings it is not.
         self._declarations = [
-            *(_declaration(item, serves=True) for item in ready),
+            *(
+                _declaration(item, serves=item.handler.name in runtimes.by_name)
+                for item in ours
+                if runtimes.has_settings(item)
+            ),
             *(_declaration(item, serves=self._forks(item)) for item in elsewhere),
         ]
         await self._until_reached(lambda: self._declare(log))
+        await self._until_reached(lambda: self._report_dropped(log))
         await self._until_reached(lambda: recompute(log))
-        await self._until_reached(lambda: _announce(log, self._faults))
+        for fault in self._faults:
+            runtimes.news.put_nowait(fault)
         waker = wakeups.Waker(self._config.redis_url)
         self._exits.callback(waker.close)
         dispatcher = Dispatcher(
@@ -218,6 +244,8 @@ class WorkerProcess:
             watchdog=True,
             catch_up_per_s=self._config.catch_up_per_s,
             loop_depth=self._config.loop_depth,
+            faults=runtimes.faults,
+            note_blocked=note_writer(self._config.redis_url, self._config.prefix, timeout_s=NOTE_S),
         )
         self._dispatcher = dispatcher
         dispatcher.stopping = self._stopping.is_set()
@@ -231,13 +259,14 @@ class WorkerProcess:
                 probe_forever(log, dispatcher.services, asker(self._config, runtimes.budget))
             ),
             asyncio.create_task(_recycle_when_asked(dispatcher)),
+            asyncio.create_task(self._announce_forever(log, runtimes)),
+            asyncio.create_task(self._serve_late(log, runtimes, dispatcher, waker)),
         ]
         waker.wake([self._config.queue])
-        serves = any(declaration.serves for declaration in self._declarations)
-        if not serves:
+        self._say_whether_it_serves()
+        if not self._serves:
             known = {item.handler.name: item.handler.queue for item in found}
             _log.error("worker.no_handlers", queue=self._config.queue, queues=known)
-        self._on_ready(serves)
         _log.info("worker.started", queue=self._config.queue, handlers=sorted(runtimes.by_name))
         return dispatcher
 
@@ -270,6 +299,21 @@ class WorkerProcess:
             # Its position went over to another name: it must not begin a second one.
             _log.error("handler.renamed_away", handler=name)
         self._report_queues(found.elsewhere)
+        self._dropped += found.dropped
+
+    async def _report_dropped(self, log: EventLog) -> None:
+        """Say once of each new version which waiting events it does not want any more."""
+        while self._dropped:
+            found = await count_unwanted(log, self._dropped[0])
+            name = self._dropped.pop(0)
+            if found is not None and found.events:
+                _log.warning(
+                    "handler.types_dropped",
+                    handler=name,
+                    version=found.version,
+                    waiting=dict(found.waiting or {}),
+                    at_least=not found.is_exact,
+                )
 
     def _report_queues(self, elsewhere: Mapping[str, str]) -> None:
         """Say once of each handler that another deployment of its version declared another queue for it."""
@@ -284,6 +328,34 @@ class WorkerProcess:
             await asyncio.sleep(_DECLARE_S)
             with contextlib.suppress(RedisError, OSError):
                 self._report_queues((await declared(log, self._declarations, again=True)).elsewhere)
+
+    async def _serve_late(
+        self, log: EventLog, runtimes: Runtimes, dispatcher: Dispatcher, waker: wakeups.Waker
+    ) -> None:
+        """Serve each handler whose lifespan began late, or failed before."""
+        while not self._stopping.is_set():
+            runtime = await runtimes.next_ready()
+            dispatcher.serve(runtime)
+            late = _served(self._declarations, runtime)
+            self._declarations = [*(each for each in self._declarations if each.name != late.name), late]
+            with contextlib.suppress(StopRequested):
+                await self._until_reached(partial(declared, log, [late]))
+                await self._until_reached(partial(recompute, log))
+            waker.wake([self._config.queue])
+            self._say_whether_it_serves()
+            _log.info("handler.served", handler=late.name, queue=late.queue)
+
+    def _say_whether_it_serves(self) -> None:
+        serves = any(declaration.serves for declaration in self._declarations)
+        if serves is not self._serves:
+            self._serves = serves
+            self._on_ready(serves)
+
+    async def _announce_forever(self, log: EventLog, runtimes: Runtimes) -> None:
+        """Announce each fault once; housekeeping wakes the handlers that want to know."""
+        with contextlib.suppress(StopRequested):
+            while True:
+                await self._until_reached(partial(announce, log, await runtimes.news.get()))
 
     async def _close(self) -> None:
         await end_tasks(self._background, within_s=_END_TASKS_S)
@@ -307,14 +379,6 @@ def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
             return
 
 
-async def _announce(log: EventLog, faults: Sequence[Fault]) -> None:
-    """Announce plugins that cannot be loaded; housekeeping wakes who wants to know."""
-    for fault in faults:
-        key = f"plugin:{bounded(fault.source, _SOURCE_CHARS)}"
-        fields = {"source": fault.source, "error": fault.message}
-        await log.announce(internal_event(HANDLER_FAULTY, key, fields))
-
-
 async def _recycle_when_asked(dispatcher: Dispatcher) -> None:
     await dispatcher.recycling.wait()
     os.kill(os.getpid(), signal.SIGTERM)
@@ -333,3 +397,9 @@ def _declaration(item: Found, *, serves: bool) -> Declaration:
         serves=serves,
         key=handler.key_name,
     )
+
+
+def _served(declarations: Sequence[Declaration], runtime: Runtime) -> Declaration:
+    """Return the declaration of a handler that runs from now on."""
+    (found,) = (each for each in declarations if each.name == runtime.handler.name)
+    return replace(found, serves=True)

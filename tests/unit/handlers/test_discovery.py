@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from handlers import HandlerError
 from handlers.discovery import discover
 
 GOOD = """
@@ -76,10 +75,36 @@ def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path):
     assert "no such file" in fault.message
 
 
-def test_refuses_two_handlers_of_one_name(tmp_path: Path):
-    twins = [plugin(tmp_path, f"{name}.py", GOOD.format(name="twin")) for name in ("a", "b")]
-    with pytest.raises(HandlerError, match=r"'twin'.*a\.py.*b\.py"):
-        discover(load=twins)
+def test_two_handlers_of_one_name_are_both_refused_and_the_others_run(tmp_path: Path):
+    second = GOOD.format(name="{name}-more").replace("def h", "def other")
+    twins = [
+        plugin(tmp_path, f"{name}.py", GOOD.format(name="twin") + second.format(name=name))
+        for name in ("a", "b")
+    ]
+    found = discover(load=twins)
+    assert [item.handler.name for item in found.found] == ["a-more", "b-more", "resend-failed"]
+    assert [(fault.source, fault.reason, fault.handler) for fault in found.faults] == [
+        (path, "name-clash", "twin") for path in twins
+    ]
+    assert all(twin in fault.message for fault in found.faults for twin in twins)
+    assert found.faults[0].where.startswith(f"{twins[0]}:")
+
+
+def test_a_built_in_handler_keeps_its_name(tmp_path: Path):
+    path = plugin(tmp_path, "mine.py", GOOD.format(name="resend-failed"))
+    found = discover(load=[path])
+    assert [(item.handler.name, item.source) for item in found.found] == [
+        ("resend-failed", "ampeco-receiver")
+    ]
+    (fault,) = found.faults
+    assert (fault.source, fault.reason) == (path, "name-clash")
+    assert "built in" in fault.message
+
+
+def test_a_fault_names_the_line_of_the_plugin(tmp_path: Path):
+    path = plugin(tmp_path, "broken.py", "x = 1\nraise RuntimeError('no')\n")
+    (fault,) = discover(load=[path]).faults
+    assert (fault.reason, fault.error, fault.where) == ("not-loaded", "RuntimeError", f"{path}:2")
 
 
 def test_the_file_of_an_installed_plugin_is_no_second_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

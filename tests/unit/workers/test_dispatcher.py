@@ -327,7 +327,10 @@ def test_starts_nothing_more_once_a_thread_outlives_its_time():
         job = working(d)
         with capture_logs() as logs:
             await asyncio.wait_for(d.recycling.wait(), 10)
-        assert [line["event"] for line in logs if line["log_level"] == "error"] == ["worker.recycling"]
+        (line,) = (line for line in logs if line["log_level"] == "error")
+        assert (line["event"], line["handler"], line["event_id"]) == ("worker.recycling", "stuck", "0-1-0")
+        assert line["where"].startswith(f"{__file__}:")
+        assert line["where"].endswith(" in stuck")
         assert await job is True, "there is work left for another process"
         log.pairs.append(("h", 0))
         await d.work()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from handlers import Context, Event, Handler, Raw, handler
+from handlers import Context, Event, Handler, HandlerError, Raw, handler
 from handlers.discovery import Found
 from workers.config import WorkerConfig
 from workers.delivery.runtimes import Runtimes
@@ -55,7 +55,7 @@ async def gives_up_itself() -> AsyncIterator[None]:
     ],
 )
 def test_a_lifespan_that_fails_or_hangs_costs_its_handler_alone(monkeypatch, lifespan, says):
-    monkeypatch.setattr("workers.delivery.runtimes.LIFESPAN_S", 0.05)
+    monkeypatch.setattr("workers.delivery.opening.LIFESPAN_S", 0.05)
     items = [Found(a_handler("bad", lifespan), "s", "1"), Found(a_handler("good"), "s", "1")]
 
     async def open_all() -> set[str]:
@@ -71,3 +71,49 @@ def test_a_lifespan_that_fails_or_hangs_costs_its_handler_alone(monkeypatch, lif
     assert line["source"] == "bad"
     assert says in line["error"]
     assert "password" not in line["error"]
+
+
+def test_a_lifespan_that_hangs_holds_up_no_other_one(monkeypatch):
+    monkeypatch.setattr("workers.delivery.opening._CANCEL_S", 0.01)
+    began = asyncio.Event()
+
+    @asynccontextmanager
+    async def waits_for_another() -> AsyncIterator[str]:
+        await began.wait()
+        yield "late"
+
+    @asynccontextmanager
+    async def begins_later() -> AsyncIterator[None]:
+        began.set()
+        yield
+
+    hung, waits, later = (
+        Found(a_handler(name, made), "s", "1")
+        for name, made in (("hung", hangs), ("waits", waits_for_another), ("later", begins_later))
+    )
+
+    async def open_all() -> None:
+        runtimes = Runtimes(CONFIG, threads=1)
+        await runtimes.open([hung, waits, later], strict=False, within_s=0.2)
+        assert set(runtimes.by_name) == {"waits", "later"}
+        assert runtimes.by_name["waits"].state == "late"
+        assert runtimes.faults() == []  # it has its time
+        await runtimes.close()
+
+    asyncio.run(open_all())
+
+
+def test_a_strict_start_is_refused_with_the_fault_and_without_a_line():
+    async def open_all() -> None:
+        runtimes = Runtimes(CONFIG, threads=1)
+        try:
+            await runtimes.open([Found(a_handler("bad", fails), "s", "1")], strict=True)
+        finally:
+            await runtimes.close()
+
+    with (
+        capture_logs() as logs,
+        pytest.raises(HandlerError, match=r"'bad': lifespan-failed: ValueError at .*fails"),
+    ):
+        asyncio.run(open_all())
+    assert logs == []

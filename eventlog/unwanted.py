@@ -1,0 +1,118 @@
+"""Waiting events of types that a new version of a handler does not want any more.
+
+`declare` notes the types when it registers the version. The worker that declared it counts their events once, so that
+they do not pass without a word.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eventlog.internal import is_internal
+from eventlog.record import UnknownRecord, decode_open, id_order
+
+if TYPE_CHECKING:
+    from eventlog.log import EventLog
+
+_SLICE = 2_000  # entries per script call
+_MOST = 100_000  # entries of a handler that are read
+_MOST_OPEN = 2_000  # open records of a lane that are read
+_MOST_TYPES = 50  # that are named
+
+
+@dataclass(frozen=True)
+class Unwanted:
+    """What the newest version of a handler does not want, and the version before it did.
+
+    Attributes:
+        since_ms: when that version was registered.
+        waiting: events by type that waited for it then; None before they are counted.
+        is_exact: otherwise there are at least so many.
+    """
+
+    version: str
+    since_ms: int
+    types: frozenset[str]
+    waiting: Mapping[str, int] | None = None
+    is_exact: bool = True
+
+    def covers(self, type: str | None) -> bool:
+        """Return whether events of this type are among what it does not want any more."""
+        return type is not None and (type in self.types or ("*" in self.types and not is_internal(type)))
+
+    @property
+    def events(self) -> int:
+        """Return how many events waited, of all types."""
+        return sum((self.waiting or {}).values())
+
+
+async def unwanted(log: EventLog) -> dict[str, Unwanted]:
+    """Return what the newest versions do not want any more, by handler."""
+    found = await log.redis.hgetall(log.key("unwanted"))
+    return {name.decode(): _read(json.loads(said)) for name, said in found.items()}
+
+
+async def count_unwanted(log: EventLog, name: str) -> Unwanted | None:
+    """Count the waiting events of the types that a handler does not want any more, and note the numbers.
+
+    Returns:
+        None when it wants all that it wanted before.
+    """
+    said = await log.redis.hget(log.key("unwanted"), name)
+    if said is None:
+        return None
+    record = json.loads(said)
+    types = list(record["types"])
+    counts: Counter[str] = Counter()
+    left, is_exact = _MOST, True
+    for lane in range(log.lanes):
+        after: Any = ""
+        while left > 0:
+            after, *found = await log.scripts.unwanted(args=[log.prefix, name, lane, after, _SLICE, *types])
+            counts.update({kind.decode(): n for kind, n in zip(found[::2], found[1::2], strict=True)})
+            left -= _SLICE
+            if not after:
+                break
+        is_exact = is_exact and not after
+        is_exact = await _count_open(log, name, lane, frozenset(types), counts) and is_exact
+    record["waiting"], record["exact"] = dict(counts.most_common(_MOST_TYPES)), is_exact
+    if await log.redis.hget(log.key("unwanted"), name) == said:  # no newer version was registered meanwhile
+        await log.redis.hset(log.key("unwanted"), name, json.dumps(record))
+    return _read(record)
+
+
+async def _count_open(
+    log: EventLog, name: str, lane: int, types: frozenset[str], counts: Counter[str]
+) -> bool:
+    """Add what is open before the cursor; return whether all of it was read."""
+    cur = await log.redis.hget(log.key("cur"), f"{name}|{lane}")
+    if cur is None:
+        return True
+    looked, at = 0, 0
+    while looked < _MOST_OPEN:
+        at, found = await log.redis.hscan(log.key("open", name, lane), at, count=100)
+        for id_, data in found.items():
+            looked += 1
+            try:
+                record = decode_open(lane, id_, data)
+            except UnknownRecord:
+                continue
+            if record.event.type in types and id_order(id_.decode()) <= id_order(cur.decode()):
+                counts[record.event.type] += 1
+        if at == 0:
+            return True
+    return False
+
+
+def _read(record: Mapping[str, Any]) -> Unwanted:
+    return Unwanted(
+        record["version"],
+        record["at"],
+        frozenset(record["types"]),
+        record.get("waiting"),
+        record.get("exact", True),
+    )

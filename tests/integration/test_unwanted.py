@@ -1,0 +1,67 @@
+"""A new version that wants less says once what still waits and will not come."""
+
+from __future__ import annotations
+
+import asyncio
+
+from eventlog.log import EventLog
+from eventlog.operation.handlers import retire
+from eventlog.registry import Declaration, declared
+from eventlog.unwanted import count_unwanted, unwanted
+from tests.cli import Cli
+from tests.harness import event, opened
+
+
+def wants(*types: str, version: str) -> Declaration:
+    return Declaration("h", version, types, "default", "entity", "oldest")
+
+
+def test_what_a_new_version_does_not_want_any_more_is_counted_and_shown(capsys, monkeypatch, valkey, prefix):
+    async def check() -> str:
+        async with opened(valkey.url, prefix) as log:
+            assert (await declared(log, [wants("a", "b", version="v1")])).dropped == ()
+            sent = [event(kind, f"session:{n}", n=n) for kind in ("a", "b", "c") for n in range(30)]
+            answers = (await log.append(sent)).answers
+            assert (await declared(log, [wants("a", version="v2")])).dropped == ("h",)
+            found = await count_unwanted(log, "h")
+            assert found is not None
+            assert (found.version, found.waiting, found.is_exact) == ("v2", {"b": 30}, True)
+            assert (await declared(log, [wants("a", version="v2")])).dropped == (), "once"
+            await declared(log, [wants("a", version="v1")])  # v1 is still there; v2 is the newest
+            return answers[30].event_id
+
+    event_id = asyncio.run(check())
+    cli = Cli(capsys, monkeypatch, valkey.url, prefix)
+    (row,) = cli.json("handlers", "list")
+    assert row["no_longer_wanted"]["waiting"] == {"b": 30}
+    assert "version v2 does not want 30 events that waited at" in cli("handlers", "list")[1]
+
+    async def old_version_is_gone() -> None:
+        async with opened(valkey.url, prefix) as log:
+            await log.declare([wants("a", version="v2")], keep_version_ms=-1)
+
+    asyncio.run(old_version_is_gone())
+    assert "not wanted any more: version v2, registered at" in cli("explain", event_id)[1]
+
+
+def test_a_type_that_everything_covers_is_not_dropped_and_internal_ones_are(on_each_server):
+    async def check(log: EventLog) -> None:
+        await declared(log, [wants("a", "receiver.started", version="v1")])
+        await declared(log, [wants("*", version="v2")])
+        assert (await unwanted(log))["h"].types == {"receiver.started"}
+        await log.append([event("a", "session:1"), event("b", "session:2")])
+        assert (await declared(log, [wants("b", version="v3")])).dropped == ("h",)
+        found = await count_unwanted(log, "h")
+        assert found is not None
+        assert found.waiting == {}, "v2 is still live, so a worker of it takes the others"
+        await log.declare([wants("b", version="v3")], keep_version_ms=-1)
+        found = await count_unwanted(log, "h")
+        assert found is not None
+        assert found.waiting == {"a": 1}
+        await declared(log, [wants("a", "b", "*", version="v4")])
+        assert await unwanted(log) == {}, "it wants them again"
+        await declared(log, [wants("a", version="v5")])
+        await retire(log, "h", now_ms=1)
+        assert await unwanted(log) == {}
+
+    on_each_server(check)
