@@ -87,7 +87,7 @@ def test_two_handlers_of_one_name_are_both_refused_and_the_others_run(tmp_path: 
         (path, "name-clash", "twin") for path in twins
     ]
     assert all(twin in fault.message for fault in found.faults for twin in twins)
-    assert found.faults[0].where.startswith(f"{twins[0]}:")
+    assert found.faults[0].place.startswith(f"{twins[0]}:")
 
 
 def test_a_built_in_handler_keeps_its_name(tmp_path: Path):
@@ -98,13 +98,13 @@ def test_a_built_in_handler_keeps_its_name(tmp_path: Path):
     ]
     (fault,) = found.faults
     assert (fault.source, fault.reason) == (path, "name-clash")
-    assert "built in" in fault.message
+    assert "the built-in one stays" in fault.message
 
 
 def test_a_fault_names_the_line_of_the_plugin(tmp_path: Path):
     path = plugin(tmp_path, "broken.py", "x = 1\nraise RuntimeError('no')\n")
     (fault,) = discover(load=[path]).faults
-    assert (fault.reason, fault.error, fault.where) == ("not-loaded", "RuntimeError", f"{path}:2")
+    assert (fault.reason, fault.error, fault.place) == ("not-loaded", "RuntimeError", f"{path}:2")
 
 
 def test_the_file_of_an_installed_plugin_is_no_second_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
