@@ -6,6 +6,7 @@ from handlers.declaration import Backoff, Handler, HandlerError, handler
 from handlers.event import Event, Raw
 from handlers.names import other
 from handlers.outcomes import GiveUp, Retry, Skip, StepUncertain, Unavailable
+from handlers.timer import Timer
 
 __all__ = [
     "Backoff",
@@ -20,6 +21,7 @@ __all__ = [
     "Skip",
     "StepUncertain",
     "SyncContext",
+    "Timer",
     "Unavailable",
     "handler",
     "other",

@@ -6,6 +6,8 @@ import inspect
 import math
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from ampeco.names import fault_of_queue, fault_of_type
 from ampeco.operations import OPERATIONS, check_address
 
@@ -86,6 +88,19 @@ def operations(named: frozenset[str]) -> str | None:
     known = {operation.name for operation in OPERATIONS.values() if operation.kind != "read"}
     unknown = sorted({entry for entry in named if " " not in entry} - known)
     return f"calls names unknown operations: {', '.join(unknown)}" if unknown else None
+
+
+def entity_state(model: Any, order: str, types: int) -> str | None:
+    """Check the type of the entities' states. No two events of an entity may run at the same time."""
+    if model is None:
+        return None
+    if order == "none" or (order == "latest" and types > 1):
+        return f"entity_state needs order='entity': with order={order!r}, events of one entity run at the same time"
+    try:
+        TypeAdapter(model)
+    except Exception:  # noqa: BLE001 - pydantic asks classes of the author's
+        return f"entity_state must be a type that pydantic can write as JSON; it is {shown(model)}"
+    return None
 
 
 def function(made: Any) -> str | None:

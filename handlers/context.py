@@ -10,6 +10,7 @@ import structlog
 from typing_extensions import TypeVar
 
 from ampeco.client import AsyncClient, Client
+from handlers.entity_notes import EntityNotes
 
 Per = Literal["event", "entity"]
 OnUncertain = Literal["dead", "retry"]
@@ -17,6 +18,7 @@ OnUncertain = Literal["dead", "retry"]
 C = TypeVar("C", bound=AsyncClient | Client)
 S = TypeVar("S", default=None)
 T = TypeVar("T", default=None)
+D = TypeVar("D", default=Any)
 R = TypeVar("R")
 
 NOT_GIVEN: Any = type("NotGiven", (), {"__repr__": lambda self: "NOT_GIVEN"})()
@@ -36,7 +38,7 @@ def _called(step: str, call: Callable[[], Any], **_: object) -> Any:
     return call()
 
 
-class _ContextBase(Generic[C, S, T]):
+class _ContextBase(Generic[C, S, T, D]):
     """What both contexts share. Made for every attempt; costly parts are built at their first use.
 
     Args:
@@ -47,6 +49,7 @@ class _ContextBase(Generic[C, S, T]):
         max_attempts: attempts before the event is given up.
         log: makes the logger.
         once: carries out once-only steps; without it each step is called at once and nothing is recorded.
+        entity: takes down timers and the state; without it they are forgotten with the context.
     """
 
     _client: C | None = None
@@ -64,6 +67,7 @@ class _ContextBase(Generic[C, S, T]):
         log: Callable[[], structlog.typing.FilteringBoundLogger] = structlog.get_logger,
         once: Once | None = None,
         dry_run: bool = False,
+        entity: EntityNotes | None = None,
     ) -> None:
         self.settings = settings
         self.state = state
@@ -73,6 +77,46 @@ class _ContextBase(Generic[C, S, T]):
         self._make_client = ampeco
         self._make_log = log
         self._once = once or self._once_outside
+        self._entity = entity or EntityNotes("", timers={}, model=Any)
+
+    @property
+    def entity_state(self) -> D | None:
+        """What the handler has kept of the entity: of the type that `entity_state=` declares, or None.
+
+        Assign another document, or change this one. It is kept when the event is settled as done or skipped, and
+        forgotten at any other end. It has at most 4 KiB, and lives for 30 days after its last change.
+        """
+        state: D | None = self._entity.read()
+        return state
+
+    @entity_state.setter
+    def entity_state(self, state: D | None) -> None:
+        self._entity.write(state)
+
+    def later(self, name: str, delay_s: float, data: Any = None) -> None:
+        """Call this handler again for this entity after a delay; `event.payload` is a `Timer` then.
+
+        The timer is set when the event is settled as done or skipped, and not at any other end. One of the same name
+        is replaced. Timers fall due to the second, never early.
+
+        Args:
+            name: tells the timers of the entity apart: 1 to 100 printable characters.
+            delay_s: seconds from now, at most 30 days.
+            data: JSON or a pydantic model, at most 1 KiB, for `event.payload.data`. No personal data.
+
+        Raises:
+            TimerRefused: the handler's event is not annotated with `Timer`, the event has no entity, 16 timers are
+                pending for it, or an argument is out of bounds.
+        """
+        self._entity.later(name, delay_s, data)
+
+    def cancel_later(self, name: str) -> bool:
+        """Cancel a timer of this entity when the event is settled as done or skipped, even if it has fallen due.
+
+        Returns:
+            False when no timer of this name is pending.
+        """
+        return self._entity.cancel(name)
 
     @property
     def ampeco(self) -> C:
@@ -89,7 +133,7 @@ class _ContextBase(Generic[C, S, T]):
         return self._log
 
 
-class Context(_ContextBase[AsyncClient, S, T]):
+class Context(_ContextBase[AsyncClient, S, T, D]):
     """What an `async def` handler may use in addition to the event.
 
     Attributes:
@@ -159,7 +203,7 @@ class Context(_ContextBase[AsyncClient, S, T]):
         return await self._once(step, call, per=per, on_uncertain=on_uncertain, returns=returns, **how)
 
 
-class SyncContext(_ContextBase[Client, S, T]):
+class SyncContext(_ContextBase[Client, S, T, D]):
     """The same for a plain `def` handler, which runs in a thread."""
 
     _once_outside = staticmethod(_called)

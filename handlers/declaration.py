@@ -16,10 +16,11 @@ from ampeco.notifications import Payload
 from handlers import checks
 from handlers.annotation import payload_models
 from handlers.context import Context, S, SyncContext, T
-from handlers.event import INTERNAL, Event, Raw
+from handlers.event import INTERNAL, TIMER, Event, Raw, is_timer
 from handlers.internal import unknown_internal
 from handlers.names import CallName, TypeName
 from handlers.outcomes import LONGEST_WAIT_S
+from handlers.timer import timer_type
 
 Order = Literal["entity", "none", "latest"]
 Start = Literal["now", "oldest"]
@@ -93,6 +94,12 @@ class Handler:
     urgent: bool = False
     enabled: bool = True
     error_text: bool = False
+    entity_state: Any = None
+
+    @property
+    def timers(self) -> type[Payload] | type[Raw] | None:
+        """The declared payload of its timers; None when it gets none."""
+        return self.models.get(timer_type(self.name))
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -106,8 +113,11 @@ class Handler:
     def model_of(self, notification_type: str) -> type[Payload] | type[Raw] | None:
         """The declared payload of a type; None when the handler does not want it. `*` leaves internal types out."""
         found = self.models.get(notification_type)
-        if found is None and not notification_type.startswith(INTERNAL):
-            found = self.models.get(EVERYTHING)
+        if found is None:
+            if not notification_type.startswith(INTERNAL):
+                found = self.models.get(EVERYTHING)
+            elif is_timer(notification_type):
+                found = self.timers  # the log gives a handler no timers but its own; this has an earlier name
         return found
 
     def __call__(self, event: Event[Any], ctx: Any) -> Any:
@@ -134,6 +144,7 @@ class Options(TypedDict, total=False):
     urgent: bool
     enabled: bool
     error_text: bool
+    entity_state: Any
 
 
 # `where` has to accept the event that its handler accepts.
@@ -187,7 +198,7 @@ def handler(
         concurrency: events at the same time, per worker process.
         queue: name of the RQ queue whose workers run it.
         where: asked before the handler is; an event it is False for is skipped. It must be quick and plain (no
-            `async`), and what it raises counts as an attempt that failed.
+            `async`), and what it raises counts as an attempt that failed. Timers are not asked about.
         backoff: pauses between attempts.
         not_yet_for_s: seconds since the first attempt after which `Retry(counts=False)` is given up.
         give_up_after_s: seconds since the first attempt after which an attempt that fails is the last.
@@ -201,6 +212,8 @@ def handler(
             finds that it is configured.
         error_text: the text of its exceptions holds nothing personal and no secret: it may stand in log lines and
             be kept with the attempt. Else only the class and the place in the code do.
+        entity_state: type of `ctx.entity_state`, a small document that is kept for each entity: a pydantic model, or
+            another type that pydantic can write as JSON, such as `dict`.
 
     Raises:
         HandlerError: the declaration contradicts itself.
@@ -236,7 +249,7 @@ def _made(
     made = Handler(
         name=name,
         function=function,
-        models=payload_models(function, on),
+        models=_own_timers(name, payload_models(function, on)),
         settings=settings,
         lifespan=lifespan,
         where=where,
@@ -245,6 +258,11 @@ def _made(
         **chosen,
     )
     return made, _fault(made)
+
+
+def _own_timers(name: str, models: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the models with the type that the handler's timers have in the log."""
+    return {timer_type(name) if each == TIMER else each: model for each, model in models.items()}
 
 
 def _fault(made: Any) -> str | None:
@@ -281,4 +299,5 @@ def _fault(made: Any) -> str | None:
         or checks.where(made.where)
         or checks.lifespan(made.lifespan, 0 if settings is None else 1)
         or checks.operations(made.calls)
+        or checks.entity_state(made.entity_state, made.order, len(made.models))
     )

@@ -13,7 +13,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from ampeco.notifications import Payload
-from handlers.event import INTERNAL
+from handlers.event import INTERNAL, TIMER
 
 
 class InternalPayload(Payload):
@@ -230,6 +230,6 @@ def unknown_internal(names: object) -> str | None:
     if not isinstance(names, list | tuple | set | frozenset):
         return None
     for name in names:
-        if isinstance(name, str) and name.startswith(INTERNAL) and name not in PAYLOADS:
+        if isinstance(name, str) and name.startswith(INTERNAL) and name not in {*PAYLOADS, TIMER}:
             return f"on has {name!r}, which is no internal event; there are: {', '.join(sorted(PAYLOADS))}"
     return None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from eventlog.record import KEPT_ATTEMPTS, AttemptNote
 from handlers.declaration import Handler
 from handlers.event import Event
 from handlers.testing.clock import Clock
+from handlers.testing.entity_memory import EntityMemory
 from handlers.testing.ledger import MemoryLedger
 
 _HOLD_MARGIN_S = 5.0  # as the worker's runner has it
@@ -41,12 +43,16 @@ class Memory:
 
     Attributes:
         clock: move it to let time pass between two deliveries.
+        entities: timers and states of entities.
     """
 
     clock: Clock = field(default_factory=Clock)
     _tried: dict[tuple[str, str], Tried] = field(default_factory=dict, repr=False)
     _records: dict[str, dict[tuple[str, str], Any]] = field(default_factory=dict, repr=False)
     _holders: Any = field(default_factory=itertools.count, repr=False)
+
+    def __post_init__(self) -> None:
+        self.entities = EntityMemory(lambda: self.clock)
 
     def tried(self, handler: Handler, event: Event[Any]) -> Tried:
         """Return what is known of an event at a handler; a new entry for a first attempt."""
@@ -64,6 +70,10 @@ class Memory:
             hold_s=handler.timeout_s + _HOLD_MARGIN_S,
             now_ms=self.clock.now_ms,
         )
+
+    def timers(self, handler: Handler) -> dict[tuple[str, str], datetime]:
+        """Return (entity key, name) -> when it falls due (UTC), for each pending timer of a handler."""
+        return self.entities.timers(handler)
 
     def steps(self, handler: Handler) -> dict[str, str]:
         """Return each once-only step by its name, and what became of it: `done`, `begun` or `uncertain`."""

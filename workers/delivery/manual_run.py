@@ -8,22 +8,34 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ampeco.client import AsyncClient, Client
 from ampeco.wire import WireRequest
 from eventlog.record import StoredEvent
+from handlers.declaration import Handler
 from handlers.discovery import Found
+from handlers.entity_notes import EntityNotes
 from handlers.event import Echo
+from handlers.timer import SetTimer
 from workers.delivery.attempt import Attempt, Runtime, run
 from workers.delivery.dry_run import DryAction, DrySteps, Lookup, nothing_recorded
 from workers.delivery.outcomes import Outcome
 from workers.delivery.runtimes import without_clients
 
 NOWHERE = "https://tenant.invalid"
+
+
+Kept = Callable[[str, int], Awaitable[tuple[dict[str, str], str]]]
+"""Finds what is kept of a key in a lane: generations of its pending timers by name, and its state as JSON text."""
+
+
+async def nothing_kept(key: str, lane: int) -> tuple[dict[str, str], str]:
+    """Find nothing, as for an event that is in no log."""
+    return {}, ""
 
 
 class RealSteps:
@@ -54,12 +66,16 @@ class Trial:
         actions: requests that would have been sent; empty after a real run.
         steps: once-only steps that would have been called.
         called: what was called at AMPECO, each `operation path outcome status`.
+        timers: what the handler asked for: name -> timer to set, or None to cancel it. Nothing of it was done.
+        state: the state of the entity that would be kept, as JSON text (empty for none); None when it did not change.
     """
 
     outcome: Outcome
     actions: tuple[DryAction, ...] = ()
     steps: tuple[str, ...] = ()
     called: tuple[str, ...] = ()
+    timers: Mapping[str, SetTimer | None] = field(default_factory=dict)
+    state: str | None = None
 
 
 @contextlib.asynccontextmanager
@@ -86,6 +102,8 @@ async def try_out(
     replayed: bool = False,
     echo_of: Echo | None = None,
     lookup: Lookup = nothing_recorded,
+    kept: Kept = nothing_kept,
+    entity: EntityNotes | None = None,
 ) -> Trial:
     """Run a handler on one event, as the first attempt.
 
@@ -93,7 +111,11 @@ async def try_out(
         for_real: call what the handler calls; else write down what it would have called.
         replayed, echo_of: what the event says of itself.
         lookup: finds what is recorded of once-only steps, for a dry run.
+        kept: finds the pending timers and the state of the entity. Neither is changed.
+        entity: takes down timers and the state, in place of what `kept` finds.
     """
+    if entity is None:
+        entity = await _notes(runtime.handler, event, kept)
     dry = None if for_real else DrySteps(lookup, event.event_id, event.key)
     attempt = Attempt(
         event=event,
@@ -105,7 +127,19 @@ async def try_out(
         replayed=replayed,
         echo_of=echo_of,
     )
-    attempt.dry_run = not for_real
+    attempt.dry_run, attempt.entity = not for_real, entity
     outcome = await run(runtime, attempt)
     noted = (tuple(dry.actions), tuple(dry.steps)) if dry else ((), ())
-    return Trial(outcome, *noted, tuple(attempt.actions))
+    state = entity.document if entity.is_changed else None
+    changes = entity.changes if outcome.kind in ("done", "skipped") else {}
+    return Trial(outcome, *noted, tuple(attempt.actions), changes, state)
+
+
+async def _notes(handler: Handler, event: StoredEvent, kept: Kept) -> EntityNotes:
+    timers, document = await kept(event.key, event.lane) if event.key is not None else ({}, "")
+    return EntityNotes(
+        event.key,
+        timers=timers if handler.timers is not None else None,
+        model=handler.entity_state,
+        document=document,
+    )

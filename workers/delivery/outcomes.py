@@ -102,6 +102,7 @@ DONE = Outcome("done")
 NOT_WANTED = Outcome("skipped", "not-wanted")
 FILTERED = Outcome("skipped", "filtered")
 SUPERSEDED = Outcome("superseded")
+TIMER_OVER = Outcome("superseded", "timer-over", "the timer was cancelled or set again")
 PAYLOAD_MISMATCH = "payload-mismatch"
 
 

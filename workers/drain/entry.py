@@ -9,6 +9,7 @@ from typing import Literal
 from ampeco.entity_keys import occurred_at
 from ampeco.errors import PayloadError
 from ampeco.notifications import read
+from eventlog.entity_records import is_timer
 from eventlog.record import AttemptNote, OpenRecord, OpenState, StoredEvent
 from handlers.declaration import Order
 
@@ -52,6 +53,11 @@ class Entry:
     _own_ms: int | None = _UNREAD
 
     @property
+    def key(self) -> str | None:
+        """The handler's key of this event: its order, timers and state are per key."""
+        return self.event.key
+
+    @property
     def order(self) -> tuple[int, int]:
         """Place in the log, parsed when it is asked for: few events need it."""
         return self.event.order
@@ -78,6 +84,8 @@ def tie_of(order: Order, event: StoredEvent) -> str | None:
     """
     if order == "none" or event.key is None:
         return None
+    if order == "latest" and is_timer(event.type):
+        return None  # each timer has a name of its own, so none replaces another
     # A type may be any text; its length tells where it ends.
     return event.key if order == "entity" else f"{len(event.type)} {event.type} {event.key}"
 

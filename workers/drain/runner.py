@@ -14,12 +14,15 @@ from typing import Any
 
 from eventlog.clock import now_ms
 from eventlog.connection.connect import end_tasks
+from eventlog.errors import LeaseLost
 from eventlog.lease import Lease, clock_s
 from eventlog.record import HURRIED_MS, AttemptNote
 from eventlog.step_ledger import StepLedger
+from handlers.entity_notes import EntityNotes
 from workers.delivery.attempt import Attempt, HandlerEnded, Runtime, run
 from workers.delivery.loop_guard import LoopGuard
-from workers.delivery.outcomes import AttemptTimedOut, Outcome, outcome_of
+from workers.delivery.outcomes import TIMER_OVER, AttemptTimedOut, Outcome, outcome_of
+from workers.drain.entity_records import EntityRecords
 from workers.drain.entry import Entry
 from workers.drain.failure_lines import FailureLines
 from workers.drain.pace import Pace
@@ -111,6 +114,7 @@ class Runner:
 
     Args:
         wake: set when the drain must look again.
+        records: what the handler keeps of entities; None when it keeps nothing.
     """
 
     def __init__(
@@ -122,6 +126,7 @@ class Runner:
         pending: PendingOutcomes,
         wake: asyncio.Event,
         log: Any,
+        records: EntityRecords | None = None,
     ) -> None:
         self.starting = 0
         self.stopping = False
@@ -135,6 +140,7 @@ class Runner:
         self._pending = pending
         self._wake = wake
         self._log = log
+        self._records = records
         self._loop = asyncio.get_running_loop()
         self._ledger = StepLedger(lease.log, lease, hold_s=runtime.handler.timeout_s + _HOLD_MARGIN_S)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -339,7 +345,7 @@ class Runner:
         if entry.log:
             attempt.earlier, attempt.began_ms = entry.log, began_ms
         try:
-            outcome = await run(self._runtime, attempt)
+            outcome = await self._run(entry, attempt)
         except asyncio.CancelledError:
             if not self.stopping:  # then the handler cancelled its own task, which ends with this attempt
                 self._cut_short(entry, HandlerEnded("it cancelled its own task"))
@@ -354,9 +360,33 @@ class Runner:
         if outcome.kind != "done" or attempt.actions or entry.log:
             self._window.note(entry, outcome.note(began_ms, attempt.actions))
         self._pending.finish(entry, outcome)
+        if self._records is not None and outcome.kind in ("done", "skipped"):
+            self._records.keep(entry, attempt.entity)  # after its end, so that a timer can set itself again
+            self._tell_timers(entry, attempt.entity)
         if self.tries:
             await self._conclude_trial(attempt, outcome)
         return now_s
+
+    async def _run(self, entry: Entry, attempt: Attempt) -> Outcome:
+        """Run the handler, unless the event is a timer that was cancelled or set again."""
+        if self._records is None:
+            return await run(self._runtime, attempt)
+        try:
+            attempt.entity = await self._records.notes(entry)
+        except LeaseLost as error:
+            raise DeliveryRevoked from error
+        try:
+            return TIMER_OVER if self._records.is_over(entry) else await run(self._runtime, attempt)
+        finally:
+            self._records.release(entry)
+
+    def _tell_timers(self, entry: Entry, notes: EntityNotes) -> None:
+        for name, timer in notes.changes.items():
+            fields = {"event_id": entry.event.event_id, "notification": entry.event.type, "key": entry.key}
+            if timer is None:
+                self._log.debug("timer.cancelled", timer=name, **fields)
+            else:
+                self._log.debug("timer.set", timer=name, after_s=round(timer.delay_s, 3), **fields)
 
     async def _conclude_trial(self, attempt: Attempt, outcome: Outcome) -> None:
         """After an event that tried: go on with all others, or with one more if this one did not say enough."""
