@@ -30,7 +30,7 @@ class PutTimer(NamedTuple):
         key: of the handler for the event that sets it.
         entity: key of that event, which decides the lane.
         generation: tells it from an earlier timer of its name.
-        in_ms: milliseconds from the step.
+        in_ms: milliseconds from the step, by the clock of Redis.
         event: id of the event that sets it.
         data: JSON text; empty for none.
     """
@@ -138,10 +138,10 @@ def read_timers(raw: bytes) -> tuple[PendingTimer, ...]:
 async def fire(log: EventLog) -> int:
     """Move the timers that are due into their lanes; return how many. `sweep` then wakes workers for them."""
     moved = 0
-    for _ in range(_CALLS):
-        now = int(await log.scripts.fire(args=[log.prefix, _MOST]))
-        moved += now
-        if now < _MOST:
+    for number in range(_CALLS):
+        count, again = await log.scripts.fire(args=[log.prefix, _MOST, int(number == 0)])
+        moved += count
+        if not again:
             break
     return moved
 

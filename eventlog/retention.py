@@ -41,7 +41,7 @@ class Keep:
     Attributes:
         hours: minimum time that an event is kept.
         max_bytes: limit for all that grows: lanes, open events, dead letters, the quarantine, the duplicate window,
-            the history, once-only steps and counters.
+            the history, once-only steps, timers, states and counters.
         history_days: time that the history of deliveries is kept.
         duplicate_hours: length of the duplicate window.
         history_share: share of `max_bytes` that the history may take; the oldest of it goes first.

@@ -123,7 +123,8 @@ class EntityNotes:
         if value is None:
             return ""
         try:
-            if isinstance(self._model, type) and not isinstance(value, self._model):
+            is_class = isinstance(self._model, type) and self._model is not Any
+            if is_class and not isinstance(value, self._model):
                 raise TypeError
             text = _adapter(self._model).dump_json(value, by_alias=True, warnings="error").decode()
             _adapter(self._model).validate_json(text)

@@ -33,7 +33,7 @@ local ahead = prefix .. 'ahead:' .. handler .. ':' .. lane
 local due = prefix .. 'due:' .. queue
 
 -- Take in what the handler keeps of entities. A record of timers holds, by name: when the timer is due (ms), generation,
--- event that it became ('' = not due yet), event that set it, data, and the entity where that is not the key.
+-- event that it became ('' = not due yet), event that set it, data, delay (ms), and the entity where that is not the key.
 local function keep_records(handler, lane, pair)
   local records = prefix .. 'timers:' .. handler .. ':' .. lane
   local due_at = prefix .. 'timersdue:' .. handler .. ':' .. lane
@@ -60,7 +60,7 @@ local function keep_records(handler, lane, pair)
     else
       local entity, name, generation, delay_ms, event, data = take(), take(), take(), take_number(), take(), take()
       change_timers(key, function(timers)
-        timers[name] = {now_ms() + delay_ms, generation, '', event, data, entity ~= key and entity or nil}
+        timers[name] = {now_ms() + delay_ms, generation, '', event, data, delay_ms, entity ~= key and entity or nil}
       end)
     end
   end

@@ -28,6 +28,8 @@ _COUNTS = {
     "cut": "attempts cut off by a death",
     "effects": "once-only steps carried out",
     "superseded": "superseded by newer ones",
+    "timers": "timers that fell due",
+    "timers_over": "of them cancelled or set again by then",
     "dead": "deliveries given up, some more than once",
     "worker_died": "of them after three deaths",
     "uncertain": "of them for an uncertain step",

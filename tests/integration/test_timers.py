@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
 from ampeco.notifications import SessionUpdate
 from eventlog.clock import now_ms
-from eventlog.entity_records import PendingTimer, fire, records_of
+from eventlog.entity_records import PendingTimer, PutTimer, fire, records_of
+from eventlog.errors import LeaseLost
 from eventlog.history import Settled, decode
 from eventlog.lease import Lease, Settlement
 from eventlog.log import EventLog
 from eventlog.operation.handlers import rename, retire
+from eventlog.schedule import sweep
 from handlers import Backoff, Context, Event, GiveUp, Raw, Retry, Skip, SyncContext, Timer, handler
 from tests.harness import declaration, drained, event, eventually, position
 
@@ -332,8 +335,6 @@ def test_timers_wait_while_no_version_of_the_handler_wants_them(with_lane):
 
 
 def test_a_lost_reply_of_the_step_sets_a_timer_once_and_a_lost_lease_sets_none(with_lane):
-    from eventlog.entity_records import PutTimer
-
     @handler("h")
     async def h(event: Event[SessionUpdate | Timer], ctx: Context) -> None: ...
 
@@ -352,8 +353,39 @@ def test_a_lost_reply_of_the_step_sets_a_timer_once_and_a_lost_lease_sets_none(w
         assert [timer.generation for timer in await pending(log)] == ["one"]
         assert await fire(log) == 0
         await log.redis.delete(log.key("lease", "h", 0))
-        with pytest.raises(Exception, match="another process"):
+        with pytest.raises(LeaseLost):
             await lease.step(settled("three"), after=taken.cur)
         assert [timer.generation for timer in await pending(log)] == ["one"]
+
+    with_lane(check)
+
+
+def test_a_clock_of_redis_that_went_back_makes_no_timer_wait_longer(with_lane):
+    hour_ms = 3_600_000
+
+    @handler("h")
+    async def h(event: Event[SessionUpdate | Timer], ctx: Context) -> None:
+        if isinstance(event.payload, SessionUpdate):
+            ctx.later("soon", 0)
+            ctx.later("late", 600)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        await log.append([event(), event(key="session:2")])
+        await drained(log, h)
+        # As if they had been set by a clock that was an hour ahead.
+        for key in (KEY, "session:2"):
+            record = json.loads(await log.redis.hget(log.key("timers", "h", 0), key))
+            for timer in record["t"].values():
+                timer[0] += hour_ms
+            await log.redis.hset(log.key("timers", "h", 0), key, json.dumps(record))
+            await log.redis.zincrby(log.key("timersdue", "h", 0), hour_ms, key)
+        await log.redis.zincrby(log.key("timers"), hour_ms, "h|0")
+        assert await fire(log) == 0
+        await sweep(log)
+        await log.redis.hset(log.key("tenant"), "swept", now_ms() + hour_ms)
+        await fired(log, 2)
+        assert [timer.event_id == "" for timer in await pending(log)] == [False, True]
+        assert (await pending(log))[1].due_ms <= now_ms() + 600_000
 
     with_lane(check)

@@ -24,6 +24,7 @@ from eventlog.outages import OPEN_FULL
 from eventlog.record import id_order
 from workers.delivery.attempt import Runtime
 from workers.drain.entity_records import records_for
+from workers.drain.entry import key_of
 from workers.drain.reader import MAX_BATCH, MAX_WINDOW, POLL_S, Reader
 from workers.drain.runner import Runner, Shared
 from workers.drain.settlement import SETTLE_S, PendingOutcomes
@@ -255,7 +256,7 @@ class Drain:
         read = await self._read_on(settlement, mode, count)
         if self._records is not None:
             self._records.confirm()
-            await self._records.preload(event.key for event in read.events)
+            await self._records.preload(map(key_of, read.events))
         window.confirm(settled)
         window.marked(marks)
         self._runner.marked(marks)

@@ -54,8 +54,8 @@ class Entry:
 
     @property
     def key(self) -> str | None:
-        """The handler's key of this event: its order, timers and state are per key."""
-        return self.event.key
+        """The handler's key of this event."""
+        return key_of(self.event)
 
     @property
     def order(self) -> tuple[int, int]:
@@ -75,6 +75,11 @@ class Entry:
         counted = (self.attempts, self.crashes, self.first_ms, self.last_error, self.replayed, self.log)
         wait_ms = self.wait_ms if state == "retry" else None
         return OpenRecord(self.event, state, due_ms, *counted, wait_ms)
+
+
+def key_of(event: StoredEvent) -> str | None:
+    """Return the handler's key of an event: timers and the state are kept per key."""
+    return event.key
 
 
 def tie_of(order: Order, event: StoredEvent) -> str | None:

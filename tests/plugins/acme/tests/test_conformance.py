@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 from acme_charging.handlers import bill, fault_reset, overstay, session_register
@@ -20,7 +19,7 @@ TestBilling = conformance(
     bill, settings=_SETTINGS, state=_SYSTEM.client, effects=lambda _: len(_SYSTEM.bills)
 )
 TestFaultReset = conformance(fault_reset)
-TestOverstay = conformance(overstay, settings=_SETTINGS, state=lambda: lambda: datetime.now(UTC))
+TestOverstay = conformance(overstay, settings=_SETTINGS)
 TestRegister = conformance(
     session_register,
     settings=_SETTINGS,
