@@ -156,7 +156,7 @@ class HandlerFaulty(InternalPayload):
 
 
 class DeliveryDead(InternalPayload):
-    """A handler gave up an event of AMPECO's, which waits for an operator now.
+    """A handler gave up an event of AMPECO's or a timer, which waits for an operator now.
 
     Attributes:
         handler: its name.

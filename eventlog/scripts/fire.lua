@@ -13,7 +13,7 @@ local function bound_waits(pair)
   local name = string.gsub(pair, '|(%d+)$', ':%1')
   local records, due_at = prefix .. 'timers:' .. name, prefix .. 'timersdue:' .. name
   for _, key in ipairs(call('ZRANGEBYSCORE', due_at, '(' .. now, '+inf')) do
-    local record, next_ms, changed = cjson.decode(call('HGET', records, key)), nil, false
+    local record, next_ms, changed = cjson.decode(call('HGET', records, key) or '{"t":{}}'), nil, false
     for _, timer in pairs(record.t) do
       if timer[3] == '' then
         if timer[1] > now + timer[6] then timer[1], changed = now + timer[6], true end
@@ -32,8 +32,11 @@ local swept_ms = tonumber(call('HGET', prefix .. 'tenant', 'swept') or 0)
 if is_first and swept_ms > now + 1000 then
   for _, pair in ipairs(call('ZRANGE', prefix .. 'timers', 0, -1)) do call('SADD', prefix .. 'timersback', pair) end
 end
-local back = call('SPOP', prefix .. 'timersback')
-if back then bound_waits(back) end
+local back = call('SMEMBERS', prefix .. 'timersback')[1]
+if back then
+  call('SREM', prefix .. 'timersback', back)
+  bound_waits(back)
+end
 
 -- Returns the entries of an entity that are due, the first to fall due first, and when the next one is.
 local function due_of(record)

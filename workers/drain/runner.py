@@ -345,7 +345,10 @@ class Runner:
         if entry.log:
             attempt.earlier, attempt.began_ms = entry.log, began_ms
         try:
-            outcome = await self._run(entry, attempt)
+            if self._records is None:
+                outcome = await run(self._runtime, attempt)
+            else:
+                outcome = await self._run_with(self._records, entry, attempt)
         except asyncio.CancelledError:
             if not self.stopping:  # then the handler cancelled its own task, which ends with this attempt
                 self._cut_short(entry, HandlerEnded("it cancelled its own task"))
@@ -367,18 +370,16 @@ class Runner:
             await self._conclude_trial(attempt, outcome)
         return now_s
 
-    async def _run(self, entry: Entry, attempt: Attempt) -> Outcome:
-        """Run the handler, unless the event is a timer that was cancelled or set again."""
-        if self._records is None:
-            return await run(self._runtime, attempt)
+    async def _run_with(self, records: EntityRecords, entry: Entry, attempt: Attempt) -> Outcome:
+        """Run the handler with its notes, unless the event is a timer that was cancelled or set again."""
         try:
-            attempt.entity = await self._records.notes(entry)
+            attempt.entity = await records.notes(entry)
         except LeaseLost as error:
             raise DeliveryRevoked from error
         try:
-            return TIMER_OVER if self._records.is_over(entry) else await run(self._runtime, attempt)
+            return TIMER_OVER if records.is_over(entry) else await run(self._runtime, attempt)
         finally:
-            self._records.release(entry)
+            records.release(entry)
 
     def _tell_timers(self, entry: Entry, notes: EntityNotes) -> None:
         for name, timer in notes.changes.items():
