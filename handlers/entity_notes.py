@@ -123,9 +123,10 @@ class EntityNotes:
         if value is None:
             return ""
         try:
-            is_class = isinstance(self._model, type) and self._model is not Any
-            if is_class and not isinstance(value, self._model):
-                raise TypeError
+            if isinstance(self._model, type) and self._model is not Any:
+                wanted: type[object] = self._model
+                if not isinstance(value, wanted):
+                    raise TypeError
             text = _adapter(self._model).dump_json(value, by_alias=True, warnings="error").decode()
             _adapter(self._model).validate_json(text)
         except Exception:  # noqa: BLE001 - an object of the author's: reading it may raise anything

@@ -44,7 +44,7 @@ class Timer(Payload):
     name: str
     due_at: datetime = Field(alias="due")
     set_by: str = ""
-    data: Annotated[Any, AfterValidator(freeze)] = None
+    data: Annotated[Any, AfterValidator(freeze)]
 
 
 class SetTimer(NamedTuple):

@@ -69,7 +69,7 @@ for _, pair in ipairs(call('ZRANGEBYSCORE', prefix .. 'timers', '-inf', now, 'LI
         local timer = found.timer
         local body = cjson.encode({notification = type_name, name = found.name, due = timer[1],
           generation = timer[2], setBy = timer[4], key = timer[7] and key or nil})
-        if timer[5] ~= '' then body = string.sub(body, 1, -2) .. ',"data":' .. timer[5] .. '}' end
+        body = string.sub(body, 1, -2) .. ',"data":' .. (timer[5] ~= '' and timer[5] or 'null') .. '}'
         timer[3] = lane .. '-' .. put_internal(lane, type_name, timer[7] or key, body, timer[1])
         moved = moved + 1
       end

@@ -132,7 +132,7 @@ def _event(
         "due": round(due_at.timestamp() * 1000),
         "generation": timer.generation,
         "setBy": set_by,
-        **({"data": json.loads(timer.data)} if timer.data else {}),
+        "data": json.loads(timer.data) if timer.data else None,
     }
     typed: Any = None if issubclass(model, Raw) else model
     made = event_from(json.dumps(body).encode(), type=type_name, model=typed, clock=clock)

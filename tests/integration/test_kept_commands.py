@@ -73,7 +73,7 @@ def test_export_state_writes_one_document_a_line(cli):
     assert code == 0
     assert [(row["key"], row["state"]) for row in rows] == [("session:1", {"n": 1}), ("session:2", {"n": 1})]
     code, _, err = cli("handlers", "export-state", "unknown")
-    assert code == 1
+    assert code == 2
     assert "no handler 'unknown'" in err
 
 
