@@ -1,8 +1,8 @@
 """What one handler keeps of entities in one lane, as its drain knows it: pending timers, and states.
 
 The drain holds the lease, so nothing else changes them, apart from the mark that a timer has fallen due. What is read
-once therefore stays right, with the changes of this drain on top. Settlement is not awaited: the next event of a key
-may see a change that Redis gets with the same step or a later one, never an earlier one.
+once therefore stays right, with the changes of this drain on top. A change goes to Redis with the settlement of its
+event. Until then only this drain knows it, and does not forget it.
 """
 
 from __future__ import annotations
