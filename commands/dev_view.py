@@ -30,6 +30,7 @@ _COLOURS = {
     "dead": "red",
     "faulty": "red",
     "action": "cyan",
+    "timer": "cyan",
     "ready": "green",
 }
 
@@ -82,7 +83,9 @@ class DevView:
 
 
 def _who(facts: Mapping[str, Any]) -> str:
-    return f"{facts.get('handler')}  {facts.get('notification')} {facts.get('key') or '(no key)'}"
+    name = str(facts.get("notification"))
+    shown = "timer" if name.startswith("receiver.timer:") else name
+    return f"{facts.get('handler')}  {shown} {facts.get('key') or '(no key)'}"
 
 
 def _because(facts: Mapping[str, Any]) -> str:
@@ -120,6 +123,11 @@ _OUTCOMES: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
         "action",
         lambda facts: f"{_who(facts)}  {facts.get('operation')}: {facts.get('outcome')}",
     ),
+    "timer.set": (
+        "timer",
+        lambda facts: f"{_who(facts)}  {facts.get('timer')!r} falls due in {facts.get('after_s')} s",
+    ),
+    "timer.cancelled": ("timer", lambda facts: f"{_who(facts)}  {facts.get('timer')!r} is cancelled"),
     "handler.faulty": ("faulty", lambda facts: f"{facts.get('source')}: {facts.get('error')}"),
     "worker.started": (
         "ready",

@@ -18,6 +18,7 @@ from eventlog.duplicates import repeat_reason
 if TYPE_CHECKING:
     from eventlog.inspection.delivery_state import EventFacts, Fate
     from eventlog.inspection.explain import Explanation
+    from eventlog.inspection.kept_records import KeptRecord
     from eventlog.log import EventLog
     from eventlog.record import AttemptNote
     from eventlog.turned_away import Copy
@@ -80,6 +81,7 @@ def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
         "not_subscribed": {name: rfc3339(since) for name, since in sorted(found.left.items())},
         "refused": dict(found.refused),
         "copies": [_copy(copy) for copy in found.copies],
+        "kept": [_kept(record) for record in found.kept],
         "quarantine": [
             {"id": one.stream_id, "reason": one.reason, "received_at": rfc3339(one.received_at_ms)}
             for one in found.mentions
@@ -103,6 +105,23 @@ def _event_document(event: EventFacts, found: Explanation) -> dict[str, Any]:
         "kept": event.kept,
         "subscribed": None if subscribed is None or event.type is None else event.type in subscribed,
         "not_subscribed_since": _moment(found.left.get(event.type or "")),
+    }
+
+
+def _kept(record: KeptRecord) -> dict[str, Any]:
+    return {
+        "handler": record.handler,
+        "timers": [
+            {
+                "name": timer.name,
+                "due_at": rfc3339(timer.due_ms),
+                "set_by": timer.set_by,
+                "event": timer.event_id or None,
+            }
+            for timer in record.timers
+        ],
+        "state_bytes": record.state_bytes or None,
+        "state_until": rfc3339(now_ms() + record.state_left_ms) if record.state_bytes else None,
     }
 
 

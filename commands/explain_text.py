@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from commands.delivery_text import with_authors_words, with_lag
 from commands.events import REPEAT_WORDS
-from eventlog.clock import rfc3339
+from eventlog.clock import now_ms, rfc3339
 from eventlog.duplicates import repeat_reason
 from eventlog.internal import is_internal
 
@@ -52,6 +52,7 @@ def lines(found: Explanation, misfits: tuple[str, ...]) -> Iterator[str]:
         yield from _event(found, found.stories[0], misfits)
     else:
         yield from _entity(found)
+    yield from _kept(found)
     if not found.handlers:
         yield "no handler is registered in this log: no worker has ever started"
     if found.standing is not None and found.standing.full:
@@ -120,6 +121,20 @@ def _entity(found: Explanation) -> Iterator[str]:
     yield from _not_subscribed(found)
     if any(_waits(fate) for story in found.stories for fate in story.fates):
         yield f"`events hurry {found.asked}` ends these waits now"
+
+
+def _kept(found: Explanation) -> Iterator[str]:
+    """Say which timers of the entity are pending, and which handlers keep a state of it."""
+    for record in found.kept:
+        for timer in record.timers:
+            due = f"timer {timer.name!r}, set by {timer.set_by}"
+            if timer.event_id:
+                yield f"{record.handler}: {due}, fell due and is event {timer.event_id}"
+            else:
+                yield f"{record.handler}: {due}, falls due at {rfc3339(timer.due_ms)}"
+        if record.state_bytes:
+            until = rfc3339(now_ms() + record.state_left_ms, timespec="seconds")
+            yield f"{record.handler}: keeps a state of {record.state_bytes} bytes until {until}, unless it changes"
 
 
 def _waits(fate: Fate) -> bool:

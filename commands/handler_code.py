@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from receiver.settings import Settings
     from workers.delivery.attempt import Runtime
     from workers.delivery.dry_run import Lookup
-    from workers.delivery.manual_run import Trial
+    from workers.delivery.manual_run import Kept, Trial
 
 
 @click.command()
@@ -65,21 +65,22 @@ def run(
 
 async def _run(settings: Settings, found: Found, event: str, for_real: bool) -> tuple[Trial, StoredEvent]:
     from workers.delivery.dry_run import nothing_recorded
-    from workers.delivery.manual_run import try_out
+    from workers.delivery.manual_run import nothing_kept, try_out
 
     async with contextlib.AsyncExitStack() as block:
         log: EventLog | None = None
         lookup: Lookup = nothing_recorded
+        kept: Kept = nothing_kept
         stored = _from_file(settings, Path(event))
         if stored is None or (for_real and settings.redis_url is not None):  # a file needs no log
             log = await block.enter_async_context(stored_log(settings))
-            lookup = lookup_in(log, found.handler.name)
+            lookup, kept = lookup_in(log, found.handler.name), kept_in(log, found.handler.name)
             stored = stored or await _from_log(log, event)
         runtime = await block.enter_async_context(ready_handler(settings, found))
         if for_real and log is not None:
             asked = {"handler": found.handler.name, "event": event}
             await block.enter_async_context(acting(log, "handlers run --for-real", asked, 1))
-        return await try_out(runtime, stored, for_real=for_real, lookup=lookup), stored
+        return await try_out(runtime, stored, for_real=for_real, lookup=lookup, kept=kept), stored
 
 
 def refuse_dry_run(found: Found, *, trusted: bool) -> None:
@@ -96,6 +97,17 @@ def lookup_in(log: EventLog, handler: str) -> Lookup:
     from eventlog.step_ledger import recorded
 
     return lambda scope, step: recorded(log, handler, scope, step)
+
+
+def kept_in(log: EventLog, handler: str) -> Kept:
+    """Return what finds the timers and the state that a handler keeps of an entity."""
+    from eventlog.entity_records import records_of
+
+    async def kept(key: str, lane: int) -> tuple[dict[str, str], str]:
+        record = (await records_of(log, handler, {key: lane}))[key]
+        return {timer.name: timer.generation for timer in record.timers}, record.state
+
+    return kept
 
 
 def ready_handler(settings: Settings, found: Found) -> AbstractAsyncContextManager[Runtime]:
@@ -176,6 +188,11 @@ def trial_row(event: StoredEvent, trial: Trial) -> dict[str, Any]:
         ],
         "would_do_once": list(trial.steps),
         "called": list(trial.called),
+        "would_set_timers": {
+            name: timer.delay_s for name, timer in trial.timers.items() if timer is not None
+        },
+        "would_cancel_timers": [name for name, timer in trial.timers.items() if timer is None],
+        "would_keep_state_bytes": None if trial.state is None else len(trial.state.encode()),
     }
 
 
@@ -190,5 +207,13 @@ def print_trial(event: StoredEvent, trial: Trial) -> None:
         )
     for step in trial.steps:
         print_line(f"  would do once: {step}")
+    for name, timer in trial.timers.items():
+        print_line(
+            f"  would cancel timer {name!r}"
+            if timer is None
+            else f"  would set timer {name!r}, due {timer.delay_s:g} s later"
+        )
+    if trial.state is not None:
+        print_line(f"  would keep a state of {len(trial.state.encode())} bytes")
     for called in trial.called:
         print_line(f"  called {called}")

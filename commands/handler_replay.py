@@ -11,6 +11,7 @@ import click
 from commands import options, prepare
 from commands.acts import acting
 from commands.handler_code import (
+    kept_in,
     lookup_in,
     print_trial,
     ready_handler,
@@ -147,6 +148,7 @@ async def _selection(
     log: EventLog, name: str, span: tuple[int, int], types: Sequence[str], key: str | None
 ) -> Selection:
     from ampeco.nearest import did_you_mean
+    from eventlog.entity_records import is_timer
     from eventlog.internal import is_wanted
     from eventlog.operation.handlers import unknown_handler
     from eventlog.operation.selection import Selection
@@ -162,7 +164,9 @@ async def _selection(
             f"{name} does not want {', '.join(others)}; it wants {', '.join(sorted(wanted))}"
             f"{did_you_mean(others[0], wanted) or '.'}"
         )
-    return Selection(name, span[0], span[1], tuple(sorted(set(types) or wanted)), key)
+    # Replayed events set their timers again; timers of that time are replayed only where their type is named.
+    chosen = set(types) or {each for each in wanted if not is_timer(each)}
+    return Selection(name, span[0], span[1], tuple(sorted(chosen)), key)
 
 
 def _refuse_beyond_the_ledger(log: EventLog, found: Survey) -> None:
@@ -219,10 +223,10 @@ async def _dry_run(
         selection = await select(log)
         found = the_handler(settings, selection.handler, load)
         refuse_dry_run(found, trusted=trusted)
-        lookup = lookup_in(log, found.handler.name)
+        lookup, kept = lookup_in(log, found.handler.name), kept_in(log, found.handler.name)
         async with ready_handler(settings, found) as runtime:
             async for event in events(log, selection):
-                trial = await try_out(runtime, event, replayed=True, lookup=lookup)
+                trial = await try_out(runtime, event, replayed=True, lookup=lookup, kept=kept)
                 if as_json:
                     rows.append(trial_row(event, trial))
                 else:

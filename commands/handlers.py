@@ -13,6 +13,7 @@ from commands.fault_words import fault_document
 from commands.handler_check import check
 from commands.handler_code import run
 from commands.handler_replay import replay
+from commands.handler_state import export_state
 from commands.new_handler import new
 from commands.options import HandlerName, on_log
 from commands.outage_words import HandlerState, away_document, unwanted_document
@@ -123,7 +124,7 @@ def rename(old: str, new_name: str, yes: bool, as_json: bool) -> None:
 @options.confirm
 @options.as_json
 def retire(name: str, yes: bool, as_json: bool) -> None:
-    """Delete a handler's position, open events, dead letters and once-only steps."""
+    """Delete a handler's position, open events, dead letters, once-only steps, timers and states."""
     from eventlog.operation import handlers as positions
 
     asked = {"handler": name}
@@ -133,7 +134,8 @@ def retire(name: str, yes: bool, as_json: bool) -> None:
         print_json({"plan": plan, "done": yes})
         return
     print_line(
-        f"{name}: {_amounts(found)}; all of it is deleted, and so are the results of its once-only steps"
+        f"{name}: {_amounts(found)}; all of it is deleted, and so are the results of its once-only steps, "
+        "its timers and its states"
     )
     click.echo("types that no other handler wants leave the notification subscription")
     click.echo(
@@ -142,7 +144,7 @@ def retire(name: str, yes: bool, as_json: bool) -> None:
     _conclude(yes, "retired")
 
 
-for command in (replay, run, new, check):
+for command in (replay, run, new, check, export_state):
     handlers.add_command(command)
 
 

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from eventlog.audit import unlogged
 from eventlog.behind import announce_behind
+from eventlog.entity_records import fire
 from eventlog.heartbeat import open_gap
 from eventlog.lag import count_waiting
 from eventlog.log import EventLog
@@ -62,6 +63,7 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                     # A Redis that came back may have lost the last hints.
                     await recompute(log)
                     recomputed_at_s, recomputed_on = loop.time(), current
+                await fire(log)
                 if queues := await sweep(log):
                     waker.wake(queues)
                 waker.wake(await open_gap(log))

@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from redis.exceptions import RedisError
 
 from eventlog.connection.pipeline import ANSWER_S
+from eventlog.entity_records import Change, EntityRecord, read_timers
 from eventlog.errors import LeaseLost
 from eventlog.history import Settled
 from eventlog.history import encode as encode_history
@@ -96,6 +97,7 @@ class Settlement:
         wakes_in_ms: for a step that falls asleep, when the first retry is due by the clock of the drain; for one that
             holds its pair, for how long.
         held_by: why it holds its pair.
+        kept: what the handler keeps of entities, in the order of the changes.
     """
 
     cur: str | None = None
@@ -111,6 +113,7 @@ class Settlement:
     oldest: str | None = None
     wakes_in_ms: int | None = None
     held_by: str = ""
+    kept: Sequence[Change] = ()
 
     def arguments(self) -> list[Any]:
         arguments: list[Any] = [len(self.puts)]
@@ -134,6 +137,8 @@ class Settlement:
             arguments += ids
         arguments += (self.wanted_passed, self.beyond, self.oldest or "-")
         arguments.append(encode_history(self.history))
+        for change in self.kept:
+            arguments += change.arguments()
         return arguments
 
 
@@ -341,6 +346,24 @@ class Lease:
             changed=bool(changed),
             hurried=hurried.decode().split() if hurried else (),
         )
+
+    async def kept(self, keys: Sequence[str], *, timers: bool, states: bool) -> dict[str, EntityRecord]:
+        """Return what the handler keeps of some keys, as Redis has it.
+
+        Args:
+            timers, states: which of both to read.
+
+        Raises:
+            LeaseLost: Redis did not answer in time.
+        """
+        arguments = [*self._names[:3], int(timers), int(states), *keys]
+
+        def ask(within_s: float) -> Awaitable[Any]:
+            return self.log.channel.call(self.log.scripts.kept, arguments, within_s=min(within_s, ANSWER_S))
+
+        reply = await self._ask(ask)
+        pairs = zip(keys, reply[::2], reply[1::2], strict=True)
+        return {key: EntityRecord(read_timers(found), state.decode()) for key, found, state in pairs}
 
     def _extend(self, sent_s: float) -> None:
         """Extend the lease from the moment of sending: Redis cannot have received the call earlier."""

@@ -41,7 +41,7 @@ class Keep:
     Attributes:
         hours: minimum time that an event is kept.
         max_bytes: limit for all that grows: lanes, open events, dead letters, the quarantine, the duplicate window,
-            the history, once-only steps and counters.
+            the history, once-only steps, timers, states and counters.
         history_days: time that the history of deliveries is kept.
         duplicate_hours: length of the duplicate window.
         history_share: share of `max_bytes` that the history may take; the oldest of it goes first.
@@ -79,10 +79,12 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
     window = window_parts(rules.duplicate_hours, two_since.decode() if two_since else None, at_ms)
     forgotten = await _forget_duplicates(log, rules, window)
     ledgers = await count_ledgers(log)
-    sizes = await measure(log, handlers, window, steps=ledgers.bytes, at_ms=at_ms)
+    sizes = await measure(log, handlers, window, steps=ledgers.bytes, states=ledgers.state_bytes, at_ms=at_ms)
     if sizes.history > (history_bytes := rules.history_share * rules.max_bytes):
         await _shorten_history(log, handlers, history_bytes / sizes.history)
-        sizes = await measure(log, handlers, window, steps=ledgers.bytes, at_ms=at_ms)
+        sizes = await measure(
+            log, handlers, window, steps=ledgers.bytes, states=ledgers.state_bytes, at_ms=at_ms
+        )
     given_up, least = 0, 1
     while (excess := _excess(sizes, rules)) > 0 and sizes.events and least <= _NODE:
         share = min(1.0, excess / sizes.events)
@@ -90,7 +92,9 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
         laps = [await _give_up(log, lap.lane, count) for lap, count in zip(laps, most, strict=True)]
         if removed := sum(lap.removed for lap in laps):
             given_up += removed
-            sizes = await measure(log, handlers, window, steps=ledgers.bytes, at_ms=at_ms)
+            sizes = await measure(
+                log, handlers, window, steps=ledgers.bytes, states=ledgers.state_bytes, at_ms=at_ms
+            )
         else:
             least *= _NODE
     oldest = [id_order(lap.oldest)[0] for lap in laps if lap.oldest]
@@ -107,6 +111,8 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
         duplicates=sizes.duplicates,
         history=sizes.history,
         steps=sizes.steps,
+        states=sizes.states,
+        timers=sizes.timers,
         tables=sizes.tables,
         forgotten=forgotten,
     )
@@ -221,7 +227,8 @@ def _why_full(sizes: Sizes, rules: Keep, laps: Sequence[_Lap]) -> str:
             f"{_mib(sizes.taken)} of {_mib(rules.max_bytes)} (AWR_LOG_MAX_BYTES) are taken: events "
             f"{_mib(sizes.events)}, open {_mib(sizes.open)}, dead letters {_mib(sizes.dead)}, "
             f"quarantine {_mib(sizes.quarantine)}, duplicate window {_mib(sizes.duplicates)}, "
-            f"history {_mib(sizes.history)}, once-only steps {_mib(sizes.steps)}, tables {_mib(sizes.tables)}"
+            f"history {_mib(sizes.history)}, once-only steps {_mib(sizes.steps)}, "
+            f"states {_mib(sizes.states)}, timers {_mib(sizes.timers)}, tables {_mib(sizes.tables)}"
         )
     elif sizes.max_memory and sizes.used_memory > ROOM_FOR_DRAINING * sizes.max_memory:
         why = (

@@ -15,7 +15,7 @@ from eventlog.log import EventLog
 
 ROOM_FOR_DRAINING = 0.8  # share of Redis's own limit that may be taken; settling needs the rest
 _FULL_FOR_MS = 60_000
-_LATER = ("duplicates", "history", "steps", "tables")  # earlier versions did not count them
+_LATER = ("duplicates", "history", "steps", "states", "timers", "tables")  # earlier versions lack some
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Standing:
         oldest_ms: when the oldest kept event arrived; None without events.
         full: why the log accepts no events; empty when there is room.
         events, open, dead, quarantine: bytes of each.
-        duplicates, history, steps, tables: as in `sizes.Sizes`.
+        duplicates, history, steps, states, timers, tables: as in `sizes.Sizes`.
         given_up: settled events that this count removed early.
         forgotten: parts of the duplicate window that this count removed early.
     """
@@ -43,12 +43,14 @@ class Standing:
     duplicates: int = 0
     history: int = 0
     steps: int = 0
+    states: int = 0
+    timers: int = 0
     tables: int = 0
     forgotten: int = 0
 
     @property
     def bytes(self) -> int:
-        growing = self.duplicates + self.history + self.steps + self.tables
+        growing = self.duplicates + self.history + self.steps + self.states + self.timers + self.tables
         return self.events + self.open + self.dead + self.quarantine + growing
 
     @property
@@ -119,6 +121,8 @@ def describe(found: Standing) -> dict[str, Any]:
         "duplicates_bytes": found.duplicates,
         "history_bytes": found.history,
         "steps_bytes": found.steps,
+        "states_bytes": found.states,
+        "timers_bytes": found.timers,
         "tables_bytes": found.tables,
         "oldest_event_at": None if found.oldest_ms is None else rfc3339(found.oldest_ms, timespec="seconds"),
         "full": found.full or None,

@@ -8,6 +8,7 @@ from handlers.names import other
 from handlers.outcomes import GiveUp, Retry, Skip, StepUncertain, Unavailable
 from handlers.promise import CONTRACT_VERSION
 from handlers.throttle import Throttle
+from handlers.timer import Timer
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -24,6 +25,7 @@ __all__ = [
     "StepUncertain",
     "SyncContext",
     "Throttle",
+    "Timer",
     "Unavailable",
     "handler",
     "other",

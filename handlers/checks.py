@@ -6,6 +6,9 @@ import inspect
 import math
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from ampeco.entity_keys import TYPES_OF_PARTS
 from ampeco.names import fault_of_queue, fault_of_type
 from ampeco.nearest import did_you_mean
 from ampeco.operations import OPERATIONS, check_address
@@ -89,6 +92,21 @@ def operations(named: frozenset[str]) -> str | None:
     if not unknown:
         return None
     return f"calls names unknown operations: {', '.join(unknown)}{did_you_mean(unknown[0], known)}"
+
+
+def entity_state(made: Any) -> str | None:
+    """Check the type of the entities' states. No two events of a key may run at the same time."""
+    model, order = made.entity_state, made.order
+    if model is None:
+        return None
+    by_part = made.key is None and not TYPES_OF_PARTS.isdisjoint(made.models)
+    if order == "none" or (order == "latest" and (len(made.models) > 1 or by_part)):
+        return f"entity_state needs order='entity': with order={order!r}, events of one entity run at the same time"
+    try:
+        TypeAdapter(model)
+    except Exception:  # noqa: BLE001 - pydantic asks classes of the author's
+        return f"entity_state must be a type that pydantic can write as JSON; it is {shown(model)}"
+    return None
 
 
 def function(made: Any) -> str | None:

@@ -10,6 +10,7 @@ import structlog
 from typing_extensions import TypeVar
 
 from ampeco.client import AsyncClient, Client
+from handlers.entity_notes import EntityNotes
 
 Per = Literal["event", "entity"]
 OnUncertain = Literal["dead", "retry"]
@@ -17,6 +18,7 @@ OnUncertain = Literal["dead", "retry"]
 C = TypeVar("C", bound=AsyncClient | Client)
 S = TypeVar("S", default=None)
 T = TypeVar("T", default=None)
+D = TypeVar("D", default=Any)
 R = TypeVar("R")
 
 NOT_GIVEN: Any = type("NotGiven", (), {"__repr__": lambda self: "NOT_GIVEN"})()
@@ -39,7 +41,7 @@ def _called(step: str, call: Callable[[], Any], **_: object) -> Any:
     return call()
 
 
-class _ContextBase(Generic[C, S, T]):
+class _ContextBase(Generic[C, S, T, D]):
     """What both contexts share. Made for every attempt; costly parts are built at their first use.
 
     Args:
@@ -51,6 +53,7 @@ class _ContextBase(Generic[C, S, T]):
         log: makes the logger.
         once: carries out once-only steps; without it each step is called at once and nothing is recorded.
         steps: how each step of `once` that returned came to its result, by its name.
+        entity: takes down timers and the state; without it they are forgotten with the context.
     """
 
     _client: C | None = None
@@ -70,6 +73,7 @@ class _ContextBase(Generic[C, S, T]):
         once: Once | None = None,
         steps: Callable[[], Mapping[str, StepEnd]] | None = None,
         dry_run: bool = False,
+        entity: EntityNotes | None = None,
     ) -> None:
         self.settings = settings
         self.state = state
@@ -80,6 +84,7 @@ class _ContextBase(Generic[C, S, T]):
         self._make_log = log
         self._once = once or self._once_outside
         self._steps = steps
+        self._entity = entity or EntityNotes("", timers={}, model=Any)
 
     def remembered(self, step: str) -> bool:
         """Return whether a step of this attempt gave its recorded result, so that its call was not made again.
@@ -96,6 +101,45 @@ class _ContextBase(Generic[C, S, T]):
         return ends[step] == "remembered"
 
     @property
+    def entity_state(self) -> D | None:
+        """What the handler has kept of the entity: of the type that `entity_state=` declares, or None.
+
+        Assign another document, or change this one. It is kept when the event is settled as done or skipped, and
+        forgotten at any other end. It has at most 4 KiB, and lives for 30 days after its last change.
+        """
+        state: D | None = self._entity.read()
+        return state
+
+    @entity_state.setter
+    def entity_state(self, state: D | None) -> None:
+        self._entity.write(state)
+
+    def later(self, name: str, delay_s: float, data: Any = None) -> None:
+        """Call this handler again for this entity after a delay; `event.payload` is a `Timer` then.
+
+        The timer is set when the event is settled as done or skipped, and not at any other end. One of the same name
+        is replaced. Timers fall due to the second, never early.
+
+        Args:
+            name: tells the timers of the entity apart: 1 to 100 printable characters.
+            delay_s: seconds from now, at most 30 days.
+            data: JSON or a pydantic model, at most 1 KiB, for `event.payload.data`. No personal data.
+
+        Raises:
+            TimerRefused: the handler's event is not annotated with `Timer`, the event has no entity, 16 timers are
+                pending for it, or an argument is out of bounds.
+        """
+        self._entity.later(name, delay_s, data)
+
+    def cancel_later(self, name: str) -> bool:
+        """Cancel a timer of this entity when the event is settled as done or skipped, even if it has fallen due.
+
+        Returns:
+            False when no timer of this name is pending.
+        """
+        return self._entity.cancel(name)
+
+    @property
     def ampeco(self) -> C:
         """AMPECO's API; actions are limited to those the handler declares in `calls`."""
         if self._client is None:
@@ -110,7 +154,7 @@ class _ContextBase(Generic[C, S, T]):
         return self._log
 
 
-class Context(_ContextBase[AsyncClient, S, T]):
+class Context(_ContextBase[AsyncClient, S, T, D]):
     """What an `async def` handler may use in addition to the event.
 
     Attributes:
@@ -183,7 +227,7 @@ class Context(_ContextBase[AsyncClient, S, T]):
         return result
 
 
-class SyncContext(_ContextBase[Client, S, T]):
+class SyncContext(_ContextBase[Client, S, T, D]):
     """The same for a plain `def` handler, which runs in a thread."""
 
     _once_outside = staticmethod(_called)

@@ -18,13 +18,14 @@ from ampeco.notifications import Payload
 from handlers import checks
 from handlers.annotation import payload_models
 from handlers.context import Context, S, SyncContext, T
-from handlers.event import INTERNAL, Event, Raw
+from handlers.event import INTERNAL, TIMER, Event, Raw, is_timer
 from handlers.internal import unknown_internal
 from handlers.names import CallName, TypeName
 from handlers.outcomes import LONGEST_WAIT_S
 from handlers.places import place_of
 from handlers.throttle import Throttle
 from handlers.throttle import fault_of as fault_of_throttle
+from handlers.timer import timer_type
 
 Order = Literal["entity", "none", "latest"]
 Start = Literal["now", "oldest"]
@@ -130,6 +131,12 @@ class Handler:
     error_text: bool = False
     key: Callable[[Event[Any]], str | int | None] | None = None
     throttle: Throttle | None = None
+    entity_state: Any = None
+
+    @property
+    def timers(self) -> type[Payload] | type[Raw] | None:
+        """The declared payload of its timers; None when it gets none."""
+        return self.models.get(timer_type(self.name))
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -157,8 +164,11 @@ class Handler:
     def model_of(self, notification_type: str) -> type[Payload] | type[Raw] | None:
         """The declared payload of a type; None when the handler does not want it. `*` leaves internal types out."""
         found = self.models.get(notification_type)
-        if found is None and not notification_type.startswith(INTERNAL):
-            found = self.models.get(EVERYTHING)
+        if found is None:
+            if not notification_type.startswith(INTERNAL):
+                found = self.models.get(EVERYTHING)
+            elif is_timer(notification_type):
+                found = self.timers  # the log gives a handler no timers but its own; this has an earlier name
         return found
 
     def __call__(self, event: Event[Any], ctx: Any) -> Any:
@@ -186,6 +196,7 @@ class Options(TypedDict, total=False):
     enabled: bool
     error_text: bool
     throttle: str | Throttle | None
+    entity_state: Any
 
 
 # `where` and `key` have to accept the event that their handler accepts.
@@ -247,7 +258,8 @@ def handler(
         concurrency: events at the same time, per worker process.
         queue: name of the RQ queue whose workers run it.
         where: asked before the handler is; an event it is False for is skipped. It must be quick and plain (no
-            `async`), and what it raises counts as an attempt that failed.
+            `async`), and what it raises counts as an attempt that failed. Timers are not
+            asked about.
         key: tells apart what one entity holds, as its EVSEs: a quick plain function of the event that returns text,
             a whole number, or None for the entity itself. Events of one entity with different keys are then apart
             for `order`, `ctx.once(per="entity")` and `throttle`. Give it a name that stays: another function loses
@@ -267,6 +279,8 @@ def handler(
             finds that it is configured.
         error_text: the text of its exceptions holds nothing personal and no secret: it may stand in log lines and
             be kept with the attempt. Else only the class and the place in the code do.
+        entity_state: type of `ctx.entity_state`, a small document that is kept for each entity: a pydantic model, or
+            another type that pydantic can write as JSON, such as `dict`.
 
     Raises:
         HandlerError: the declaration contradicts itself.
@@ -319,7 +333,7 @@ def _made(
     made = Handler(
         name=name,
         function=function,
-        models=models,
+        models=_own_timers(name, models),
         settings=settings,
         lifespan=lifespan,
         where=where,
@@ -329,6 +343,11 @@ def _made(
         **chosen,
     )
     return made, [fault for fault in (*faults, *_faults(made)) if fault]
+
+
+def _own_timers(name: str, models: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the models with the type that the handler's timers have in the log."""
+    return {timer_type(name) if each == TIMER else each: model for each, model in models.items()}
 
 
 def _faults(made: Any) -> Iterator[str | None]:
@@ -367,3 +386,4 @@ def _faults(made: Any) -> Iterator[str | None]:
         yield fault_of_throttle(made.throttle)
     yield checks.lifespan(made.lifespan, 0 if settings is None else 1)
     yield checks.operations(made.calls)
+    yield checks.entity_state(made)

@@ -1,4 +1,4 @@
-"""What a handler receives: one accepted notification, or internal event, with a typed payload."""
+"""What a handler receives: one accepted notification, timer or internal event, with a typed payload."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from ampeco.notifications import Payload
 
 INTERNAL: Final = "receiver."
 """What the types of internal events begin with: those that this service makes itself (`internal.py`)."""
+
+TIMER: Final = "receiver.timer"
+"""The type of timers in a declaration. In the log, `:` and the name of its handler follow."""
 
 Kind = Literal["notification", "timer", "internal"]
 
@@ -117,5 +120,12 @@ class Event(Generic[P]):
 
     @property
     def kind(self) -> Kind:
-        """`notification` of AMPECO's, or `internal`: this service announces something about itself."""
-        return "internal" if self.type.startswith(INTERNAL) else "notification"
+        """`notification` of AMPECO's, `timer` that the handler set, or `internal`, which this service announces."""
+        if not self.type.startswith(INTERNAL):
+            return "notification"
+        return "timer" if is_timer(self.type) else "internal"
+
+
+def is_timer(type: str) -> bool:
+    """Return whether an event of this type is a timer of a handler that fell due."""
+    return type.startswith(TIMER) and type[len(TIMER) : len(TIMER) + 1] in ("", ":")

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ampeco.nearest import did_you_mean
 from ampeco.notifications import Payload
-from handlers.event import INTERNAL
+from handlers.event import INTERNAL, TIMER
 
 
 class InternalPayload(Payload):
@@ -157,7 +157,7 @@ class HandlerFaulty(InternalPayload):
 
 
 class DeliveryDead(InternalPayload):
-    """A handler gave up an event of AMPECO's, which waits for an operator now.
+    """A handler gave up an event of AMPECO's or a timer, which waits for an operator now.
 
     Attributes:
         handler: its name.
@@ -231,7 +231,7 @@ def unknown_internal(names: object) -> str | None:
     if not isinstance(names, list | tuple | set | frozenset):
         return None
     for name in names:
-        if isinstance(name, str) and name.startswith(INTERNAL) and name not in PAYLOADS:
+        if isinstance(name, str) and name.startswith(INTERNAL) and name not in {*PAYLOADS, TIMER}:
             known = sorted(PAYLOADS)
             return (
                 f"on has {name!r}, which is no internal event; there are: {', '.join(known)}"

@@ -38,8 +38,9 @@ InternalName: TypeAlias = Literal[
 ]
 """An event that this service makes itself."""
 
-TypeName: TypeAlias = NotificationName | InternalName | Literal["*"] | Other
-"""What `on=` may hold: a notification type, an event of this service, or `*` for everything of AMPECO's."""
+TypeName: TypeAlias = NotificationName | InternalName | Literal["*", "receiver.timer"] | Other
+"""What `on=` may hold: a notification type, an event of this service, `receiver.timer` for the handler's own timers,
+or `*` for everything of AMPECO's."""
 
 CallName: TypeAlias = ActionName | Other
 """What `calls=` may hold."""

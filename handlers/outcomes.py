@@ -110,3 +110,28 @@ class StepRefused(GiveUp):
     def __init__(self, slug: str, reason: str) -> None:
         super().__init__(reason)
         self.slug = slug
+
+
+class TimerRefused(GiveUp):
+    """A timer that cannot be set as the handler asks for it.
+
+    Args:
+        slug: `timer-undeclared`, `timer-without-key`, `timer-name`, `timer-delay`, `timer-data` or `timer-too-many`.
+    """
+
+    def __init__(self, slug: str, reason: str) -> None:
+        super().__init__(reason)
+        self.slug = slug
+
+
+class StateRefused(GiveUp):
+    """A state of an entity that cannot be read or kept.
+
+    Args:
+        slug: `state-undeclared`, `state-without-key`, `state-misfit` (what is kept does not fit the declared type),
+            `state-type` (what the handler gives does not), or `state-too-large`.
+    """
+
+    def __init__(self, slug: str, reason: str) -> None:
+        super().__init__(reason)
+        self.slug = slug

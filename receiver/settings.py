@@ -259,7 +259,7 @@ class Settings(BaseModel):
         1 << 30,
         ge=1 << 20,
         description="bytes that the log may use in Redis: events, open deliveries, dead letters, the quarantine, the "
-        "duplicate window, the history, once-only steps and counters",
+        "duplicate window, the history, once-only steps, timers, states and counters",
     )
     history_days: int = Field(7, ge=1, le=365, description="days for which the outcome of an event is kept")
     ledger_days: int = Field(

@@ -16,6 +16,7 @@ from eventlog.ids import EVENT_ID, STREAM_ID
 from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.endpoint_records import Mention, copies_of_entity, mentions
 from eventlog.inspection.gaps import Gap, recorded_gaps
+from eventlog.inspection.kept_records import KeptRecord, kept_of
 from eventlog.inspection.moment import at_once
 from eventlog.inspection.timeline import Story, of_entity, of_event
 from eventlog.log import EventLog
@@ -64,6 +65,7 @@ class Explanation:
         refused: requests that the endpoint refused near the time in question, or in the last day, by reason.
         copies: dropped copies of the entity's events that are no longer kept.
         mentions: quarantined bodies that hold the entity's id.
+        kept: what handlers keep of the entity, or of that of the event.
     """
 
     asked: str
@@ -83,12 +85,14 @@ class Explanation:
     refused: Mapping[str, int] = field(default_factory=dict)
     copies: tuple[Copy, ...] = ()
     mentions: tuple[Mention, ...] = ()
+    kept: tuple[KeptRecord, ...] = ()
 
     @property
     def is_known(self) -> bool:
         """Return whether the log has any trace of it."""
         has_story = any(s.event.kept or s.fates for s in self.stories)
-        return has_story or self.quarantined is not None or bool(self.copies or self.mentions)
+        about = self.copies or self.mentions or (self.kept and self.at_ms is None)
+        return has_story or self.quarantined is not None or bool(about)
 
     def may_be_missing_by(self, gap: Gap) -> bool:
         """Return whether the event, or events of the entity that would still be kept, may be lost by a gap."""
@@ -137,6 +141,8 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
         raise UnknownName(
             f"{asked!r} is neither the id of an event, such as 3-1764000000000-0, nor an entity, such as session:4711"
         )
+    key = asked if around_ms is None else stories[0].event.key if stories else None
+    kept_now = () if key is None or lane is None else await kept_of(log, lane, key, wanted)
     remembered = await SubscriptionStore(log).read()
     oldest, newest = await _span(log, lane)
     return Explanation(
@@ -157,6 +163,7 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
         refused=await _refused(log, around_ms, now_ms),
         copies=copies,
         mentions=about,
+        kept=kept_now,
     )
 
 

@@ -25,6 +25,7 @@ GIVE_BACK_S = 45.0
 
 _LOOK_S = 0.1
 _PAGE = 500
+_BY_KEY = ("ledger", "state")  # kinds with a Redis key for each event or entity
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,11 @@ async def rename(log: EventLog, old: str, new: str, *, now_ms: int, give_back_s:
     except LogError:
         await log.redis.hdel(log.key("retired"), new)
         raise
-    theirs, ours = log.key("ledger", old).encode(), log.key("ledger", new).encode()
-    async for key in _ledger_keys(log, old):
-        with contextlib.suppress(ResponseError):  # its time was over
-            await log.redis.rename(key, ours + key.removeprefix(theirs))
+    for kind in _BY_KEY:
+        theirs, ours = log.key(kind, old).encode(), log.key(kind, new).encode()
+        async for key in _keys_of(log, kind, old):
+            with contextlib.suppress(ResponseError):  # its time was over
+                await log.redis.rename(key, ours + key.removeprefix(theirs))
     note = _note(now_ms, renamed_to=new)
     kept = json.dumps(before) if before else ""
     answer = await log.scripts.rename(args=[log.prefix, old, new, log.lanes, note, kept])
@@ -104,7 +106,7 @@ async def rename(log: EventLog, old: str, new: str, *, now_ms: int, give_back_s:
 
 
 async def retire(log: EventLog, name: str, *, now_ms: int, give_back_s: float = GIVE_BACK_S) -> None:
-    """Remove a handler: position, open records, dead letters, history and ledger.
+    """Remove a handler: position, open records, dead letters, history, ledger, timers and states.
 
     Raises:
         UnknownName: no such handler is registered.
@@ -113,8 +115,9 @@ async def retire(log: EventLog, name: str, *, now_ms: int, give_back_s: float = 
     await _hold(log, name, "retire", now_ms, give_back_s)
     answer = await log.scripts.retire(args=[log.prefix, name, log.lanes, _note(now_ms)])
     await _finished(log, name, answer)
-    async for key in _ledger_keys(log, name):
-        await log.redis.unlink(key)
+    for kind in _BY_KEY:
+        async for key in _keys_of(log, kind, name):
+            await log.redis.unlink(key)
 
 
 async def released_types(log: EventLog) -> frozenset[str]:
@@ -184,9 +187,9 @@ async def _write_pause(
         raise await unknown_handler(log, name)
 
 
-async def _ledger_keys(log: EventLog, name: str) -> AsyncIterator[bytes]:
-    """Yield the ledger keys. Prefixes and names hold no character that is special in a pattern."""
-    async for key in log.redis.scan_iter(match=log.key("ledger", name, "*"), count=_PAGE):
+async def _keys_of(log: EventLog, kind: str, name: str) -> AsyncIterator[bytes]:
+    """Yield the keys of a handler. Prefixes and names hold no character that is special in a pattern."""
+    async for key in log.redis.scan_iter(match=log.key(kind, name, "*"), count=_PAGE):
         yield key
 
 

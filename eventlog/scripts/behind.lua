@@ -11,7 +11,10 @@ local wants, before_ms = wanted_set(text), now_ms() - after_ms
 
 local function waits(lane, entry)
   for i = 1, #entry[2], 2 do
-    if entry[2][i] == 't' and (is_internal(entry[2][i + 1]) or not is_wanted(wants, entry[2][i + 1])) then return false end
+    if entry[2][i] == 't' then
+      local type_name = entry[2][i + 1]
+      if not is_wanted(wants, type_name) or (is_internal(type_name) and not is_timer(type_name)) then return false end
+    end
   end
   return call('SISMEMBER', prefix .. 'ahead:' .. handler .. ':' .. lane, entry[1]) == 0
     and call('HEXISTS', prefix .. 'open:' .. handler .. ':' .. lane, entry[1]) == 0

@@ -132,10 +132,29 @@ local function recount(name, set, counted)
   end
 end
 
+-- A renamed handler also wants the timers that fell due under an earlier name, until its cursors have passed them.
+local function add_earlier(name, types)
+  local text, kept = call('HGET', prefix .. 'earlier', name), {}
+  for type_name, renamed_ms in string.gmatch(text or '', '([^\t\n]+)\t(%d+)\n') do
+    for lane = 0, lanes - 1 do
+      local cur = call('HGET', prefix .. 'cur', name .. '|' .. lane)
+      states[lane] = states[lane] or lane_state(lane)
+      if cur and parts(cur) <= tonumber(renamed_ms) and not is_at_end(states[lane], cur) then
+        types[type_name] = true
+        kept[#kept + 1] = type_name .. '\t' .. renamed_ms .. '\n'
+        break
+      end
+    end
+  end
+  if text and #kept == 0 then call('HDEL', prefix .. 'earlier', name)
+  elseif text then call('HSET', prefix .. 'earlier', name, table.concat(kept)) end
+end
+
 local routes = {}
 call('DEL', prefix .. 'wants', prefix .. 'newest', prefix .. 'routes')
 for name, types in pairs(wants) do
   local list, queue = {}, newest[name].record.declaration.queue
+  add_earlier(name, types)
   for type_name in pairs(types) do
     list[#list + 1] = type_name
     routes[type_name] = (routes[type_name] or '') .. queue .. '\t' .. name .. '\n'

@@ -38,6 +38,9 @@ end
 -- for them.
 local INTERNAL = 'receiver.'
 local function is_internal(type_name) return string.sub(type_name, 1, #INTERNAL) == INTERNAL end
+-- Timers of handlers that fell due; the handler's name follows.
+local TIMER = INTERNAL .. 'timer:'
+local function is_timer(type_name) return string.sub(type_name, 1, #TIMER) == TIMER end
 local function is_wanted(set, type_name)
   return set[type_name] or (set['*'] and not is_internal(type_name)) or false
 end
@@ -197,6 +200,15 @@ local function spread_fresh()
   if pause_ms > 0 then call('SET', prefix .. 'spread', '1', 'PX', pause_ms) end
 end
 
+-- Put an event of our own into a lane. Its time is stored as the endpoint stores that of a payload.
+local function put_internal(lane, type_name, key, body, at_ms)
+  local id = call('XADD', prefix .. 'events:' .. lane, '*', 'v', '1', 't', type_name, 'k', key, 'b', body,
+    'r', string.format('%d', now_ms()), 's', '', 'm', 'at=' .. string.format('%d', at_ms * 1000))
+  for _, name in ipairs({type_name, INTERNAL, ''}) do call('HINCRBY', prefix .. 'added', lane .. '|' .. name, 1) end
+  call('HINCRBY', prefix .. 'counts', 'internal:' .. type_name, 1)
+  return id
+end
+
 -- Append an internal event, in the script that changes what it is about. A full log takes it, so it is bounded:
 -- * One that no handler wants is not appended, except those that show when events may be missing.
 -- * After one of a type and key there is a pause. What comes meanwhile is counted, and the next one says it (`held`).
@@ -236,10 +248,7 @@ local function append_internal(lane, type_name, key, body)
   if held and held ~= '0' then body = string.sub(body, 1, -2) .. ',"held":' .. held .. '}' end
   call('HSET', announced, 'at', string.format('%d', now), 'held', '0')
   call('PEXPIRE', announced, DAY_MS)
-  local id = call('XADD', prefix .. 'events:' .. lane, '*', 'v', '1', 't', type_name, 'k', key, 'b', body,
-    'r', string.format('%d', now), 's', '', 'm', 'at=' .. string.format('%d', now * 1000))
-  for _, name in ipairs({type_name, INTERNAL, ''}) do call('HINCRBY', prefix .. 'added', lane .. '|' .. name, 1) end
-  call('HINCRBY', prefix .. 'counts', 'internal:' .. type_name, 1)
+  local id = put_internal(lane, type_name, key, body, now)
   local paused, wake = paused_handlers(), {}
   for queue, handler in each_route(route) do
     if not paused[handler] and mark_due(queue, handler, lane, now) then wake[#wake + 1] = queue end

@@ -25,8 +25,13 @@ end
 
 for lane = 0, lanes - 1 do
   for _, hash in ipairs({'cur', 'runto', 'gen'}) do move_field(hash, old .. '|' .. lane, new .. '|' .. lane) end
-  for _, kind in ipairs({'ahead:', 'open:', 'opendue:', 'history:', 'passed:'}) do
+  for _, kind in ipairs({'ahead:', 'open:', 'opendue:', 'history:', 'passed:', 'timers:', 'timersdue:'}) do
     move_key(kind .. old .. ':' .. lane, kind .. new .. ':' .. lane)
+  end
+  local timers_ms = call('ZSCORE', prefix .. 'timers', old .. '|' .. lane)
+  if timers_ms then
+    call('ZREM', prefix .. 'timers', old .. '|' .. lane)
+    call('ZADD', prefix .. 'timers', timers_ms, new .. '|' .. lane)
   end
   call('HDEL', prefix .. 'held', old .. '|' .. lane)
   call('ZREM', due, old .. '|' .. lane)
@@ -34,7 +39,14 @@ for lane = 0, lanes - 1 do
 end
 move_key('dead:' .. old, 'dead:' .. new)
 move_key('stats:' .. old, 'stats:' .. new)
-for _, hash in ipairs({'newest', 'wants', 'counted', 'replays', 'since', 'unwanted'}) do move_field(hash, old, new) end
+-- Timers that fell due under the old name lie in lanes with it: the new name wants them, too (declare.lua).
+if wanted_set(call('HGET', prefix .. 'wants', old))[TIMER .. old] then
+  local earlier = call('HGET', prefix .. 'earlier', old) or ''
+  call('HSET', prefix .. 'earlier', old, earlier .. string.format('%s%s\t%d\n', TIMER, old, now))
+end
+for _, hash in ipairs({'newest', 'wants', 'counted', 'replays', 'since', 'unwanted', 'earlier'}) do
+  move_field(hash, old, new)
+end
 for _, field in ipairs(call('HKEYS', prefix .. 'handlers')) do
   local name, of = string.match(field, '^(.-)|(.*)$')
   if name == old then move_field('handlers', field, new .. '|' .. of) end

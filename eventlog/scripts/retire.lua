@@ -13,13 +13,14 @@ local queues = call('SMEMBERS', prefix .. 'queues')
 for lane = 0, lanes - 1 do
   local pair = handler .. '|' .. lane
   for _, hash in ipairs({'cur', 'runto', 'gen', 'held'}) do call('HDEL', prefix .. hash, pair) end
-  for _, kind in ipairs({'ahead:', 'open:', 'opendue:', 'history:', 'passed:'}) do
+  call('ZREM', prefix .. 'timers', pair)
+  for _, kind in ipairs({'ahead:', 'open:', 'opendue:', 'history:', 'passed:', 'timers:', 'timersdue:'}) do
     call('UNLINK', prefix .. kind .. handler .. ':' .. lane)
   end
   for _, queue in ipairs(queues) do call('ZREM', prefix .. 'due:' .. queue, pair) end
 end
 call('UNLINK', prefix .. 'dead:' .. handler, prefix .. 'stats:' .. handler)
-for _, hash in ipairs({'newest', 'wants', 'counted', 'replays', 'paused', 'since', 'held', 'unwanted'}) do
+for _, hash in ipairs({'newest', 'wants', 'counted', 'replays', 'paused', 'since', 'held', 'unwanted', 'earlier'}) do
   call('HDEL', prefix .. hash, handler)
 end
 for _, field in ipairs(call('HKEYS', prefix .. 'handlers')) do

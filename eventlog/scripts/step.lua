@@ -10,11 +10,13 @@
 --   ahead (id: settled although the cursor is not there yet), passed (id: the cursor is there now); then
 --   three for the lag, counted only where the cursor is given: wanted events that the cursor passes with this step,
 --   those after it that are settled or open, id of the oldest unsettled one ('-' = none); last,
---   one entry of the history ('' = nothing was settled)
+--   one entry of the history ('' = nothing was settled), and what the handler keeps of entities, in groups:
+--   'timer', key, entity, name, generation, delay (ms), event that sets it, data (JSON, '' = none);
+--   'drop', key, name, generation ('' = any); 'state', key, time to live (ms), document ('' = none)
 -- Events are answered as (id, type, key, body, received, key id, marks), and as (id, fields) where they hold anything
 -- else: half of what a read costs is the number of values in the answer. One value more says which calls of handlers
 -- an event may be the echo of.
--- After that, when a drain that falls asleep has its first retry to start, in ms: the clock of Redis may have gone back
+-- As the last argument, when a drain that falls asleep has its first retry to start, in ms: the clock of Redis may have gone back
 -- since that was written ('' = it has none). For `hold`: for how long the pair is to be held (ms), and why.
 -- Returns after the last event read, whether more follow, events and newest version: whether the handler is paused (1)
 -- or the pair held (2), so that nothing starts.
@@ -29,6 +31,42 @@ local open = prefix .. 'open:' .. handler .. ':' .. lane
 local open_due = prefix .. 'opendue:' .. handler .. ':' .. lane
 local ahead = prefix .. 'ahead:' .. handler .. ':' .. lane
 local due = prefix .. 'due:' .. queue
+
+-- Take in what the handler keeps of entities. A record of timers holds, by name: when the timer is due (ms), generation,
+-- event that it became ('' = not due yet), event that set it, data, delay (ms), and the entity where that is not the key.
+local function keep_records(handler, lane, pair)
+  local records = prefix .. 'timers:' .. handler .. ':' .. lane
+  local due_at = prefix .. 'timersdue:' .. handler .. ':' .. lane
+  local function change_timers(key, change)
+    local text = call('HGET', records, key)
+    local record, next_ms = text and cjson.decode(text) or {v = 1, t = {}}, nil
+    change(record.t)
+    for _, timer in pairs(record.t) do
+      if timer[3] == '' and (not next_ms or timer[1] < next_ms) then next_ms = timer[1] end
+    end
+    if next(record.t) then call('HSET', records, key, cjson.encode(record)) else call('HDEL', records, key) end
+    if next_ms then call('ZADD', due_at, next_ms, key) else call('ZREM', due_at, key) end
+  end
+  while taken < #ARGV - 1 do
+    local what, key = take(), take()
+    if what == 'state' then
+      local live_ms, document, state = take(), take(), prefix .. 'state:' .. handler .. ':' .. key
+      if document == '' then call('DEL', state) else call('SET', state, document, 'PX', live_ms) end
+    elseif what == 'drop' then
+      local name, generation = take(), take()
+      change_timers(key, function(timers)
+        if timers[name] and (generation == '' or timers[name][2] == generation) then timers[name] = nil end
+      end)
+    else
+      local entity, name, generation, delay_ms, event, data = take(), take(), take(), take_number(), take(), take()
+      change_timers(key, function(timers)
+        timers[name] = {now_ms() + delay_ms, generation, '', event, data, delay_ms, entity ~= key and entity or nil}
+      end)
+    end
+  end
+  local head = call('ZRANGE', due_at, 0, 0, 'WITHSCORES')
+  if head[1] then call('ZADD', prefix .. 'timers', head[2], pair) else call('ZREM', prefix .. 'timers', pair) end
+end
 
 local holder = call('HMGET', lease, 'token', 'seq', 'gen', 'hurry', 'told')
 if holder[1] ~= token then return {'lost'} end
@@ -62,7 +100,7 @@ if holder[2] ~= seq then
     local event_id, type_name, key, reason = lane .. '-' .. take(), take(), take(), take()
     call('XADD', prefix .. 'dead:' .. handler, '*', 'v', '1', 'event', event_id,
       't', type_name, 'k', key, 'reason', reason, 'trace', take(), 'record', take())
-    if not is_internal(type_name) then
+    if not is_internal(type_name) or is_timer(type_name) then
       append_internal(announced_in, 'receiver.delivery.dead', 'handler:' .. handler, cjson.encode({
         notification = 'receiver.delivery.dead', handler = handler, eventId = event_id, eventType = type_name,
         entity = key ~= '' and key or nil, reason = reason,
@@ -89,6 +127,7 @@ if holder[2] ~= seq then
   end
   local history = take()
   if history ~= '' then call('XADD', prefix .. 'history:' .. handler .. ':' .. lane, '*', 'd', history) end
+  if taken < #ARGV - 1 then keep_records(handler, lane, pair) end
   call('HSET', lease, 'seq', seq)
   if holder[4] or holder[5] then
     told = holder[4] or ''

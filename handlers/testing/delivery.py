@@ -20,10 +20,11 @@ from handlers.discovery import Found
 from handlers.event import Event
 from handlers.testing.fake_ampeco import FakeAmpeco, UndeclaredCall
 from handlers.testing.memory import Memory
-from handlers.testing.outcome import Outcome, outcome_from
+from handlers.testing.outcome import Outcome, outcome_from, with_notes
 from workers.delivery.attempt import Attempt, Runtime, run
 from workers.delivery.manual_run import try_out
 from workers.delivery.opening import without_clients
+from workers.delivery.outcomes import TIMER_OVER
 from workers.delivery.throttling import Throttling
 from workers.once.steps import Steps
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # it starts a server
     from ampeco.simulator.testing import Box
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_TIMERS = 10_000
 NOT_GIVEN: Any = object()
 
 
@@ -85,6 +87,29 @@ async def deliver_until_settled(
         memory.clock.move(outcome.after_s or 0.0)
 
 
+async def deliver_due(handler: Handler, memory: Memory, **how: Any) -> list[Outcome]:
+    """Deliver each timer of a handler that is due by the clock of the memory, the first to fall due first.
+
+    Those that these deliveries set are delivered as well, where they are due at once.
+
+    Args:
+        memory: given to the deliveries that set the timers. Move its clock to let them fall due.
+        how: as for `deliver`.
+
+    Returns:
+        An outcome for each. A timer that is to be retried is not delivered again here.
+
+    Raises:
+        RuntimeError: a timer without a delay sets itself again and again.
+    """
+    outcomes = []
+    while (event := memory.entities.next_due(handler)) is not None:
+        outcomes.append(await deliver(handler, event, memory=memory, **how))
+        if len(outcomes) > _MOST_TIMERS:
+            raise RuntimeError(f"{handler.name} sets timers that are due at once, again and again")
+    return outcomes
+
+
 def marks_of(event: Event[Any]) -> tuple[str, ...]:
     """Return the marks with which the endpoint appends an event: how it was made, and how its body is encoded."""
     made = [RECONSTRUCTED] if event.reconstructed else []
@@ -127,10 +152,15 @@ class Delivering:
         if dry_run:
             recorded = memory.ledger(self._runtime.handler).recorded
             stored, echo = stored_event(event), event.echo_of
-            trial = await try_out(
-                self._runtime, stored, replayed=event.replayed, echo_of=echo, lookup=recorded
+            made_key = None if self._runtime.key_of is None else self._runtime.key_of(stored)
+            noted = memory.entities.notes(
+                self._runtime.handler, stored.key if made_key is None else made_key.key
             )
-            return outcome_from(trial.outcome, (), trial.called, trial.steps, would_call=trial.actions)
+            trial = await try_out(
+                self._runtime, stored, replayed=event.replayed, echo_of=echo, lookup=recorded, entity=noted
+            )
+            made_of = outcome_from(trial.outcome, (), trial.called, trial.steps, would_call=trial.actions)
+            return with_notes(made_of, self._runtime.handler, noted)
         handler, loop = self._runtime.handler, asyncio.get_running_loop()
         ledger, tried = memory.ledger(handler), memory.tried(handler, event)
         number = tried.attempts + 1 if attempt is None else attempt
@@ -153,7 +183,12 @@ class Delivering:
         made.unkeyed = None if own is None else own.dead
         if handler.throttle is not None:
             made.throttling = Throttling(memory.slots(handler), handler.throttle, key, event.id)
-        came_of = await run(self._runtime, made)
+        notes = made.entity = memory.entities.notes(handler, key)
+        is_over = memory.entities.is_over(handler, event)
+        came_of = TIMER_OVER if is_over else await run(self._runtime, made)
+        if came_of.kind != "retry":
+            counts = came_of.kind in ("done", "skipped")
+            memory.entities.settle(handler, event, key, notes if counts else None)
         if came_of.kind == "retry":
             tried.note(came_of.note(began_ms, made.actions), spent=came_of.counts)
         else:
@@ -161,6 +196,7 @@ class Delivering:
         called = self._fake.calls[before:] if self._fake else None
         steps = [begun.step for begun in ledger.begun]
         outcome = outcome_from(came_of, called, made.actions, steps, remembered=ledger.remembered)
+        outcome = with_notes(outcome, handler, notes)
         _refuse_hidden(outcome, handler)
         return outcome
 

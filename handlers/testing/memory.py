@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from eventlog.record import KEPT_ATTEMPTS, AttemptNote
 from handlers.declaration import Handler
 from handlers.event import Event
 from handlers.testing.clock import Clock
+from handlers.testing.entity_memory import EntityMemory
 from handlers.testing.ledger import MemoryLedger
 from handlers.testing.throttle import MemorySlots, Slots
 from workers.drain.runner import HOLD_MARGIN_S
@@ -41,6 +43,7 @@ class Memory:
 
     Attributes:
         clock: move it to let time pass between two deliveries.
+        entities: timers and states of entities.
     """
 
     clock: Clock = field(default_factory=Clock)
@@ -48,6 +51,9 @@ class Memory:
     _records: dict[str, dict[tuple[str, str], Any]] = field(default_factory=dict, repr=False)
     _slots: dict[str, Slots] = field(default_factory=dict, repr=False)
     _holders: Any = field(default_factory=itertools.count, repr=False)
+
+    def __post_init__(self) -> None:
+        self.entities = EntityMemory(lambda: self.clock)
 
     def tried(self, handler: Handler, event: Event[Any]) -> Tried:
         """Return what is known of an event at a handler; a new entry for a first attempt."""
@@ -69,6 +75,10 @@ class Memory:
     def slots(self, handler: Handler) -> MemorySlots:
         """Return the slots of a handler's throttle."""
         return MemorySlots(self._slots.setdefault(handler.name, {}), self.clock.now_ms)
+
+    def timers(self, handler: Handler) -> dict[tuple[str, str], datetime]:
+        """Return (entity key, name) -> when it falls due (UTC), for each pending timer of a handler."""
+        return self.entities.timers(handler)
 
     def steps(self, handler: Handler) -> dict[str, str]:
         """Return each once-only step by its name, and what became of it: `done`, `begun` or `uncertain`."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
-from handlers.outcomes import CallNotDeclared
+from handlers.declaration import Handler
+from handlers.entity_notes import EntityNotes
+from handlers.outcomes import CallNotDeclared, StateRefused
 from handlers.testing.fake_ampeco import Called
 from workers.delivery import outcomes
 from workers.delivery.dry_run import DryAction
@@ -16,13 +18,27 @@ _IN_WORDS = frozenset({"skipped", "retry-asked", "not-yet", "gave-up", "dry-run"
 """Reasons that say no more than their kind: what the author said is more."""
 
 
+class PlannedTimer(NamedTuple):
+    """A timer that a handler asked for with `ctx.later`.
+
+    Attributes:
+        delay_s: seconds until it falls due.
+        data: as JSON gives it back; None without.
+    """
+
+    name: str
+    delay_s: float
+    data: Any = None
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one attempt ended.
 
     Attributes:
         kind: `done`, `skipped`, `retry` (again after `after_s`) or `dead` (kept for a human); `ended` for a dry run
-            that cannot go on, since what comes next depends on a result that it does not have.
+            that cannot go on, since what comes next depends on a result that it does not have; `superseded` for a
+            timer that was cancelled or set again after it fell due.
         reason: the words of `Skip`, `Retry` or `GiveUp`; else the slug, e.g. `filtered`, `payload-mismatch`,
             `call-not-declared`, `throttled`, `unavailable`, `error`, `code-error`; empty when it is done.
         after_s: for `retry`: seconds until the next attempt. With jitter they are drawn by lot.
@@ -35,9 +51,12 @@ class Outcome:
         counts: whether an attempt was spent.
         where: for an error: its class and the lines it passed.
         remembered: names of the once-only steps that gave their recorded result instead of being called.
+        timers: timers that were set; in a dry run, would have been. None of an attempt that is not done or skipped.
+        cancelled: names of the timers that were cancelled.
+        state: `ctx.entity_state` as it is kept after the attempt, in a dry run as it would be; None without one.
     """
 
-    kind: Literal["done", "skipped", "retry", "dead", "ended"]
+    kind: Literal["done", "skipped", "superseded", "retry", "dead", "ended"]
     reason: str = ""
     after_s: float | None = None
     calls: tuple[Called, ...] = ()
@@ -48,6 +67,9 @@ class Outcome:
     counts: bool = True
     where: str = ""
     remembered: tuple[str, ...] = ()
+    timers: tuple[PlannedTimer, ...] = ()
+    cancelled: tuple[str, ...] = ()
+    state: Any = None
 
     @property
     def operations(self) -> list[str]:
@@ -90,6 +112,31 @@ def outcome_from(
         where=came_of.trace,
         remembered=tuple(remembered),
     )
+
+
+def with_notes(outcome: Outcome, handler: Handler, notes: EntityNotes) -> Outcome:
+    """Add what the attempt noted of the entity, where that counts."""
+    if outcome.kind not in ("done", "skipped"):
+        return outcome
+    timers = [timer for timer in notes.changes.values() if timer is not None]
+    return replace(
+        outcome,
+        timers=tuple(
+            PlannedTimer(timer.name, timer.delay_s, json.loads(timer.data) if timer.data else None)
+            for timer in timers
+        ),
+        cancelled=tuple(name for name, timer in notes.changes.items() if timer is None),
+        state=_state_of(handler, notes.document),
+    )
+
+
+def _state_of(handler: Handler, document: str) -> Any:
+    if not document:
+        return None
+    try:
+        return EntityNotes("", model=handler.entity_state, document=document).read()
+    except StateRefused:  # it does not fit, and the handler did not look at it
+        return None
 
 
 def _noted(note: str) -> Called:

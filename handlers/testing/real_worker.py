@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from eventlog.clock import now_ms
 from eventlog.connection.connect import connect
+from eventlog.entity_records import fire
 from eventlog.errors import UnknownName
 from eventlog.inspection.explain import explain
 from eventlog.log import EventLog, NewEvent
@@ -35,6 +36,7 @@ R = TypeVar("R")
 
 _LANES = 4
 _CHECK_S = 0.01
+_FIRE_S = 0.05
 _VERSION = "test"
 _ENDS = {
     "done": "done",
@@ -64,6 +66,7 @@ class RealWorker:
         self._log = self._call(self._open())
         self._runtimes: dict[str, Runtime] = {}
         self._working: dict[Dispatcher, asyncio.Task[None]] = {}
+        self._firing: asyncio.Task[None] | None = None
 
     def start(
         self,
@@ -94,6 +97,8 @@ class RealWorker:
     def close(self) -> None:
         """Let attempts end, and stop."""
         self._call(self._stop())
+        if self._firing is not None:
+            self._loop.call_soon_threadsafe(self._firing.cancel)
         self._call(self._exits.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -126,6 +131,8 @@ class RealWorker:
             served = {name: each for name, each in self._runtimes.items() if each.handler.queue == queue}
             dispatcher = Dispatcher(self._log, queue, served)
             self._working[dispatcher] = asyncio.create_task(_work(dispatcher))
+        if self._firing is None:
+            self._firing = asyncio.create_task(_fire(self._log))
 
     async def _stop(self) -> None:
         for dispatcher, working in self._working.items():
@@ -163,6 +170,13 @@ class RealWorker:
                     await asyncio.sleep(_CHECK_S)
         except TimeoutError:
             raise TimeoutError(f"{event_id} is not settled after {within_s:g} s; it is {state}") from None
+
+
+async def _fire(log: EventLog) -> None:
+    """Move timers into their lanes, as the housekeeping of a worker process does once a second."""
+    while True:
+        await fire(log)
+        await asyncio.sleep(_FIRE_S)
 
 
 async def _work(dispatcher: Dispatcher) -> None:

@@ -30,6 +30,8 @@ _COUNTS = {
     "superseded": "superseded by newer ones",
     "throttled": "skipped, since their key had no slot left",
     "throttled_full": "keys of which as many events were done as there are slots",
+    "timers": "timers that fell due",
+    "timers_over": "of them cancelled or set again by then",
     "dead": "deliveries given up, some more than once",
     "worker_died": "of them after three deaths",
     "uncertain": "of them for an uncertain step",

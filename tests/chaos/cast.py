@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.chaos.roles import ROLES, WIDENED
 from tests.chaos.story import Span
+from tests.chaos.timers import TIMERS
 from tests.door import Door
 
 PREFIX, LANES = os.environ.get("CHAOS_PREFIX", "awr:"), 4  # on a cluster one with a hash tag
@@ -48,7 +49,7 @@ class Crew:
         *,
         processes: int,
         code: str = CODE,
-        image: Iterable[str] = tuple(ROLES),
+        image: Iterable[str] = (*ROLES, TIMERS),
     ) -> None:
         self._log = (folder / "workers.log").open("ab")
         self._code, self._processes = code, processes

@@ -22,6 +22,7 @@ from tests.chaos.recovery import slowest_recovery
 from tests.chaos.roles import ROLES, Role
 from tests.chaos.story import Ended, Run, Stored, Story
 from tests.chaos.throttling import check_throttles
+from tests.chaos.timers import TIMER_TYPE, check_timers
 
 _ALWAYS_DIES_OF = "worker-died"
 
@@ -62,6 +63,7 @@ def check(story: Story, *, recovery_s: float) -> Verdict:
         _steps(story),
         check_throttles(story, verdict.counts),
         _positions(story),
+        check_timers(story),
     ):
         verdict.violations += found
     verdict.slowest_s, where = slowest_recovery(story)
@@ -88,6 +90,8 @@ _SUMMED_AS = {
     "overlap": "overtaken",
     "ended-on-older": "overtaken",
     "once-repeated": "repeated",
+    "timer-repeated": "repeated",
+    "timer-lost": "lost",
 }
 
 
@@ -105,6 +109,8 @@ def _counts(story: Story, known: Index) -> Counter[str]:
         worker_died=sum(end.reason == _ALWAYS_DIES_OF for end in story.ended),
         uncertain=sum(end.reason == "step-uncertain" for end in story.ended),
         superseded=sum(end.outcome == "superseded" for end in story.ended),
+        timers=sum(event.type == TIMER_TYPE for event in story.log),
+        timers_over=sum(end.outcome == "superseded" for end in story.timer_ends),
     )
     for runs in known.runs.values():
         first = [run for run in runs if not run.replayed]

@@ -6,6 +6,7 @@ The Redis of a run is one of `stores`.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eventlog.clock import now_ms
+from eventlog.entity_records import states
 from eventlog.history import decode
 from eventlog.log import EventLog
 from eventlog.record import id_order
@@ -23,8 +25,19 @@ from tests.chaos.oncall import OnCall
 from tests.chaos.roles import ROLES
 from tests.chaos.sender import Sender
 from tests.chaos.stores import Store, single
-from tests.chaos.story import Ended, Kept, Letter, Position, Run, Stored, Story, read_record
+from tests.chaos.story import (
+    Ended,
+    Kept,
+    Letter,
+    Position,
+    Run,
+    Stored,
+    Story,
+    read_record,
+    read_timers,
+)
 from tests.chaos.strikes import Striker
+from tests.chaos.timers import TIMERS
 from tests.harness import opened
 
 PROCESSES, DOORS, ENTITIES = 3, 2, 32
@@ -101,8 +114,10 @@ def play(
         story.holds, story.agains = oncall.holds, oncall.agains
         story.widened_ms = striker.widened_ms
         story.lives, story.helpers, story.ups = workers.lives, workers.helper_lives, workers.ups
-        story.runs, story.effects = read_record((folder / "record.jsonl").read_bytes().splitlines())
-        story.log = _whole_log(follower.stop(), story.runs)
+        record = (folder / "record.jsonl").read_bytes().splitlines()
+        runs, story.effects = read_record(record)
+        story.log = _whole_log(follower.stop(), runs, read_timers(record))
+        story.runs = [run for run in runs if run.handler in ROLES]
         story.clock_ms = now_ms() - time.monotonic() * 1000
         asyncio.run(_read_log(store.direct_url, story))
         return Played(story, sender.unanswered, sender.refused, store.dropped, exit_code)
@@ -116,7 +131,7 @@ def _wait_for_handlers(url: str) -> None:
         async with opened(url, PREFIX, LANES) as log:
             return len(await log.handlers(measure=False))
 
-    while asyncio.run(known()) < len(ROLES):
+    while asyncio.run(known()) < len((*ROLES, TIMERS)):
         assert time.monotonic() < deadline_s, "the workers did not start"
         time.sleep(0.1)
 
@@ -127,7 +142,8 @@ def _wait_until_settled(url: str) -> None:
 
     async def unsettled() -> int:
         async with opened(url, PREFIX, LANES) as log:
-            return sum(found.waiting + found.open for found in await log.handlers())
+            pending = await log.redis.zcard(log.key("timers"))
+            return sum(found.waiting + found.open for found in await log.handlers()) + int(pending)
 
     while asyncio.run(unsettled()) and time.monotonic() < deadline_s:
         time.sleep(0.2)
@@ -141,11 +157,10 @@ async def _read_log(url: str, story: Story) -> None:
             about = await log.redis.xinfo_stream(key) if await log.redis.exists(key) else {}
             story.kept[lane] = Kept(about.get("entries-added", 0), there)
             for name in ROLES:
-                for at, fields in await _entries(log, log.key("history", name, lane)):
-                    story.ended += [
-                        Ended(name, f"{lane}-{one.stream_id}", one.outcome, one.reason, id_order(at)[0])
-                        for one in decode(fields[b"d"])
-                    ]
+                story.ended += await _ends(log, name, lane)
+            story.timer_ends += await _ends(log, TIMERS, lane)
+        async for key, document, _ in states(log, TIMERS):
+            story.states[key] = json.loads(document)
         for name in ROLES:
             for _, fields in await _entries(log, log.key("dead", name)):
                 story.letters.append(Letter(name, fields[b"event"].decode()))
@@ -153,11 +168,20 @@ async def _read_log(url: str, story: Story) -> None:
             story.positions[found.name] = Position(found.waiting, found.open, found.dead, found.stats)
 
 
-def _whole_log(seen: list[Stored], runs: list[Run]) -> list[Stored]:
+async def _ends(log: EventLog, name: str, lane: int) -> list[Ended]:
+    return [
+        Ended(name, f"{lane}-{one.stream_id}", one.outcome, one.reason, id_order(at)[0])
+        for at, fields in await _entries(log, log.key("history", name, lane))
+        for one in decode(fields[b"d"])
+    ]
+
+
+def _whole_log(seen: list[Stored], runs: list[Run], timers: dict[str, tuple[str, str]]) -> list[Stored]:
     """What was seen, and what was handled and trimmed before it could be seen."""
     found = {event.event_id: event for event in seen}
     for run in runs:
-        found.setdefault(run.event_id, Stored(run.event_id, run.type, run.key, run.n))
+        timer = timers.get(run.event_id, ("", ""))
+        found.setdefault(run.event_id, Stored(run.event_id, run.type, run.key, run.n, timer))
     return sorted(found.values(), key=lambda event: (event.lane, event.order))
 
 

@@ -5,6 +5,7 @@ Loaded by the workers of a chaos run alone. What a handler does to an event depe
     ["b", run, handler, event id, key, n, attempt, pid, seconds, replayed, type]     an attempt begins
     ["e", run, pid, seconds, outcome, result]                        it ends, in any way
     ["x", scope, step, token, pid]                                   the effect of a once-only step
+    ["t", event id, name, event that set it]                         a timer fell due
     ["u", pid, seconds]                                              a worker is up (in a file of its own)
 """
 
@@ -20,7 +21,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from handlers import Backoff, Context, Event, GiveUp, Raw, Skip, SyncContext, handler
-from tests.chaos.roles import ROLES, STEP_SPAN, WIDENED, chance
+from tests.chaos.roles import BOTH, ROLES, STEP_SPAN, WIDENED, chance
+from tests.chaos.timers import TIMERS, folded, wish
 
 NEXT = "CHAOS_NEXT"  # set by the next version of this code (`recording_next.py`)
 _MODE = os.O_WRONLY | os.O_APPEND | os.O_CREAT
@@ -35,7 +37,7 @@ def _write(*fields: object, file: int = _FILE) -> None:
 
 
 def _n(event: Event[Raw]) -> int:
-    return int(event.payload.data["n"])
+    return int(event.payload.data.get("n", 0))
 
 
 def _luck(name: str, event: Event[Raw], *of: object) -> float:
@@ -155,6 +157,28 @@ async def throttled(event: Event[Raw], ctx: Context) -> None:
 async def widened(event: Event[Raw], ctx: Context) -> None:
     with _attempt(WIDENED, event, ctx.attempt):
         await asyncio.sleep(_takes_s(WIDENED, event))
+
+
+@handler(TIMERS, on=[*BOTH, "receiver.timer"], start="oldest", entity_state=dict[str, Any], backoff=_QUICK)
+async def timers(event: Event[Raw], ctx: Context[None, None, dict[str, Any]]) -> None:
+    """Do what `timers.wish` says, and perhaps fail then: it counts when an attempt comes to a good end."""
+    data = event.payload.data
+    name = data["name"] if event.kind == "timer" else ""
+    if name:
+        _write("t", event.id, name, data["setBy"])
+    with _attempt(TIMERS, event, ctx.attempt):
+        await asyncio.sleep(_takes_s(TIMERS, event))
+        ctx.entity_state = folded(ctx.entity_state, event.id)
+        asked = wish(event.id, 0 if name else _n(event), name)
+        if asked is not None:
+            if asked.cancels:
+                ctx.cancel_later(asked.cancels)
+            ctx.later(asked.name, asked.delay_s)
+        share = _luck(TIMERS, event, ctx.attempt)
+        if share < 0.15:
+            raise ValueError
+        if share < 0.2:
+            raise Skip("not this one")
 
 
 def _effect(scope: str, step: str) -> str:

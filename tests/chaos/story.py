@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 
 class Sent(NamedTuple):
@@ -23,12 +23,13 @@ class Sent(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """One event in the log."""
+    """One event in the log; of a timer, its name and the event that set it."""
 
     event_id: str
     type: str
     key: str
     n: int
+    timer: tuple[str, str] = ("", "")
 
     @property
     def lane(self) -> int:
@@ -204,6 +205,7 @@ class Story:
         outages: when Redis was not there, or no process could reach it.
         lives, helpers: when worker processes ran, and those that they started.
         ups: process id of a worker -> when it had come up.
+        timer_ends, states: ends of the handler of timers, and what it keeps of each entity at the end.
     """
 
     sent: list[Sent] = field(default_factory=list)
@@ -224,12 +226,21 @@ class Story:
     lives: list[Span] = field(default_factory=list)
     helpers: list[Span] = field(default_factory=list)
     ups: dict[int, float] = field(default_factory=dict)
+    timer_ends: list[Ended] = field(default_factory=list)
+    states: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def stored(lane: int, stream_id: bytes, fields: Mapping[bytes, bytes]) -> Stored:
     """An event as it lies in its lane."""
-    n = int(json.loads(fields[b"b"]).get("n", 0))
-    return Stored(f"{lane}-{stream_id.decode()}", fields[b"t"].decode(), fields[b"k"].decode(), n)
+    body = json.loads(fields[b"b"])
+    timer = (body.get("name", ""), body.get("setBy", ""))
+    n = int(body.get("n", 0))
+    return Stored(f"{lane}-{stream_id.decode()}", fields[b"t"].decode(), fields[b"k"].decode(), n, timer)
+
+
+def read_timers(lines: Iterable[bytes]) -> dict[str, tuple[str, str]]:
+    """Event id -> name and setting event, of the timers that a handler was given."""
+    return {rest[0]: (rest[1], rest[2]) for what, *rest in map(json.loads, lines) if what == "t"}
 
 
 def read_record(lines: Iterable[bytes]) -> tuple[list[Run], list[Effect]]:
@@ -247,6 +258,6 @@ def read_record(lines: Iterable[bytes]) -> tuple[list[Run], list[Effect]]:
             run, _, seconds, outcome, result = rest
             found = runs[run]
             found.ended_at, found.ended_s, found.outcome, found.result = at, seconds, outcome, result
-        else:
+        elif what == "x":
             effects.append(Effect(*rest))
     return list(runs.values()), effects

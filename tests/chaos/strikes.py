@@ -17,6 +17,7 @@ from tests.chaos.cast import IMAGE_OF_SOME, LANES, NEXT_CODE, PREFIX, Doors, Wor
 from tests.chaos.roles import ROLES, START_STOP, WIDENED
 from tests.chaos.stores import Store
 from tests.chaos.story import Span, Strike
+from tests.chaos.timers import TIMERS
 
 _QUEUE_KEY = f"{PREFIX}rq:queue:default"
 _EVERY_S = (0.8, 2.4)
@@ -123,7 +124,7 @@ class Striker:
         if not self._deployed:
             self._deployed = True
             self._workers.code = NEXT_CODE
-            self._workers.join(ROLES)
+            self._workers.join((*ROLES, TIMERS))
             self.strikes.append(Strike(time.monotonic(), "deploy"))
         elif self.widened_ms is None and self._is_widened():
             self.widened_ms = now_ms()
@@ -161,7 +162,7 @@ class Striker:
     def _join(self) -> int | None:
         if self._workers.guests >= self._most_guests:
             return None
-        self._workers.join(self._random.choice((tuple(ROLES), IMAGE_OF_SOME)))
+        self._workers.join(self._random.choice(((*ROLES, TIMERS), IMAGE_OF_SOME)))
         return 0
 
     def _leave(self) -> int | None:

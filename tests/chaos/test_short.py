@@ -30,6 +30,9 @@ def test_nothing_is_lost_overtaken_or_repeated_while_everything_is_struck(seed: 
         # And throttles had something to hold back, and let through what they may.
         assert verdict.counts["throttled"] > 0
         assert verdict.counts["throttled_full"] > 0
+        # Timers fell due, and some of them were cancelled or set again by then.
+        assert verdict.counts["timers"] > 20
+        assert verdict.counts["timers_over"] > 0
 
 
 def test_each_strike_can_be_done():

@@ -10,10 +10,12 @@ from tests.e2e.process_tree import ran, started
 BROKEN = "def oh no"
 HANDLER = """
 from ampeco.notifications import HardwareStatus
-from handlers import Context, Event, Skip, handler
+from handlers import Context, Event, Skip, Timer, handler
 
 @handler("acme.first", calls=["charge-point.reset"])
-async def first(event: Event[HardwareStatus], ctx: Context) -> None:
+async def first(event: Event[HardwareStatus | Timer], ctx: Context) -> None:
+    if isinstance(event.payload, Timer):
+        return
     print("said in passing")
     status = event.payload.hardware_status
     if status == "available":
@@ -22,6 +24,7 @@ async def first(event: Event[HardwareStatus], ctx: Context) -> None:
         await ctx.ampeco.actions.charge_point.reset(event.payload.charge_point_id, "soft")
     if status == "charging":
         ctx.log.info("it.charges", power="plenty")
+        ctx.later("cool-down", 0)
     if status == "finishing":
         raise LookupError
 """
@@ -41,6 +44,8 @@ def test_a_file_is_loaded_again_whenever_it_changes(tmp: Path) -> None:
         dev.says(rf"skipped +{acme}  \(nothing to do\)")
         dev.says(rf"action +{acme}  charge-point.reset: ok")
         dev.says(rf"log +{acme}  it.charges power='plenty'")
+        dev.says(rf"timer +{acme}  'cool-down' falls due in 0.0 s")
+        dev.says(r"done +acme.first  timer charge-point:\d")
         dev.says(rf"done +{acme}\n")
         dev.says(rf"retry +{acme}  attempt 1 failed \(LookupError\), again in \S+ s\n +{file}:\d+ in first")
         dev.says("said in passing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -11,13 +12,16 @@ import pytest
 import redis
 
 from commands.demo_stack import free_port
+from eventlog.clock import now_ms
 from eventlog.connection.cluster import for_log
 from eventlog.connection.connect import connect, connect_sync
 from eventlog.connection.embedded import EmbeddedServer
+from eventlog.entity_records import PutState, PutTimer, records_of, states
 from eventlog.errors import LogMismatch
 from eventlog.inspection.events import list_events
 from eventlog.lease import Lease, Settlement
 from eventlog.log import EventLog
+from eventlog.operation.handlers import rename
 from eventlog.record import OpenRecord
 from eventlog.registry import Declaration
 from tests.cluster import Cluster, Move, cluster
@@ -166,6 +170,25 @@ def test_a_step_waits_for_a_slot_that_moves_and_is_applied_once(made: Cluster, p
             assert target.hlen(f"{prefix}open:h:0") == 1
             await log.append([event(n=2)])
             assert len(await list_events(log)) == 2
+
+    asyncio.run(check())
+
+
+def test_timers_and_states_move_with_the_slot_of_their_log(made: Cluster, prefix: str) -> None:
+    async def check() -> None:
+        async with opened(for_log(made.url, prefix), prefix, lanes=1) as log:
+            lease, _, _ = await taken(log)
+            kept = [PutTimer("e:1", "e:1", "check", "one", 0, "0-1-0", ""), PutState("e:1", '{"n":1}')]
+            await lease.step(Settlement(kept=kept))
+            moved(made, prefix)
+            with contextlib.suppress(redis.ConnectionError):  # the client finds out
+                await log.redis.exists(prefix)
+            (found,) = (await records_of(log, "h", {"e:1": 0})).values()
+            assert ([timer.name for timer in found.timers], found.state) == (["check"], '{"n":1}')
+            assert [key async for key, _, _ in states(log, "h")] == ["e:1"]
+            await log.redis.delete(log.key("lease", "h", 0))
+            await rename(log, "h", "new", now_ms=now_ms())
+            assert [key async for key, _, _ in states(log, "new")] == ["e:1"]
 
     asyncio.run(check())
 

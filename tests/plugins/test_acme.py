@@ -200,7 +200,7 @@ def test_the_contract_names_every_room_that_is_not_for_plugins() -> None:
 MUTATIONS = {
     "a dry run writes": ("if not ctx.dry_run:", "if True:"),
     "an action is not declared": ('calls=["charge-point.reset"]', "calls=[]"),
-    "another action than the declared one": ('"user.apply-custom-fee"],', '"user.add-balance"],'),
+    "another action than the declared one": ('calls=["user.apply-custom-fee"]', 'calls=["user.add-balance"]'),
     "the filter says the contrary": (
         "hardware_status == Hardware.FAULTED",
         "hardware_status != Hardware.FAULTED",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
 from ampeco.newer import AsIs, Newer, NewerNumber
 from ampeco.notifications import HardwareStatus, SessionStartStop, SessionUpdate
-from handlers import Backoff, Context, Event, Raw, SyncContext, Throttle, handler, other
+from handlers import Backoff, Context, Event, Raw, SyncContext, Throttle, Timer, handler, other
 
 
 class MailSettings(BaseSettings, env_prefix="ACME_MAIL_"):
@@ -269,3 +270,35 @@ async def once(event: Event[SessionUpdate], ctx: Context[None, Mailer]) -> None:
 def once_threaded(event: Event[SessionUpdate], ctx: SyncContext) -> None:
     ctx.once("count", lambda: 1).bit_length()
     ctx.once("count", lambda: 1).upper()  # refused
+
+
+class Tries(BaseModel):
+    count: int
+
+
+class CheckAgain(Timer):
+    data: Tries
+
+
+@handler("a.timers", entity_state=Tries)
+async def timers(event: Event[SessionUpdate | CheckAgain], ctx: Context[None, None, Tries]) -> None:
+    event.payload.session  # refused
+    if isinstance(event.payload, CheckAgain):
+        event.payload.data.count.bit_length()
+        event.payload.data.no_such_field  # refused
+        return
+    event.payload.session.status
+    ctx.later("check", 60, Tries(count=1))
+    ctx.later("check")  # refused
+    ctx.cancel_later("check")
+    before = ctx.entity_state
+    before.count  # refused
+    ctx.entity_state = Tries(count=1 if before is None else before.count + 1)
+    ctx.entity_state = {"count": 1}  # refused
+    ctx.entity_state = None
+
+
+@handler("a.raw-timers", on=["*", "receiver.timer"], entity_state=dict[str, int])
+def raw_timers(event: Event[Raw], ctx: SyncContext) -> None:
+    ctx.later("check", 60)
+    ctx.entity_state = {"count": 1}

@@ -19,7 +19,9 @@ from ampeco.client import AsyncClient, Client
 from eventlog.record import AttemptNote, StoredEvent
 from handlers.context import Context, SyncContext
 from handlers.declaration import Handler
-from handlers.event import Echo, Event
+from handlers.entity_notes import UNDECLARED, EntityNotes
+from handlers.event import Echo, Event, is_timer
+from handlers.outcomes import StateRefused
 from workers.delivery.gate import LazySteps, bound_log, gated
 from workers.delivery.handler_key import HandlerKey, HandlerKeys
 from workers.delivery.outcomes import (
@@ -81,6 +83,7 @@ class _Rare:
         cut: a call of it was cancelled on the way.
         unkeyed: the end that the delivery has since `key=` met a field that does not fit.
         throttling: takes a slot of `throttle=` for it; None where there is no limit.
+        entity: takes down timers and the state of the entity.
     """
 
     earlier: Sequence[AttemptNote] = ()
@@ -92,6 +95,7 @@ class _Rare:
     cut = False
     unkeyed: Outcome | None = None
     throttling: Throttling | None = None
+    entity: EntityNotes = UNDECLARED
 
 
 @dataclass(slots=True)  # not frozen: that costs a microsecond for every event
@@ -140,7 +144,7 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
     steps = LazySteps(handler, attempt)
     try:
         event = typed_event(attempt, model, strict=handler.strict)
-        if handler.where is not None and not _is_wanted(handler.where(event)):
+        if handler.where is not None and not is_timer(event.type) and not _is_wanted(handler.where(event)):
             return FILTERED
         if attempt.unkeyed is not None:
             return attempt.unkeyed
@@ -161,17 +165,12 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
         said = error  # of another attempt: handlers may share what they wait for
     except BaseException as error:  # noqa: BLE001 - handlers may raise anything; outcomes.py knows what it means
         said = error
-    outcome = DONE
-    if said is not None:
-        outcome = outcome_of(
-            said,
-            handler,
-            attempt=attempt.number,
-            age_s=attempt.age_s,
-            uniform=random.uniform,
-            earlier=attempt.earlier,
-            began_ms=attempt.began_ms,
-        )
+    outcome = DONE if said is None else _judged(said, handler, attempt)
+    if attempt.entity is not UNDECLARED and outcome.kind in ("done", "skipped"):
+        try:
+            attempt.entity.close()
+        except StateRefused as refused:
+            outcome = _judged(refused, handler, attempt)
     watch = attempt.watch
     if watch is not None:
         if attempt.failed or attempt.cut or outcome.dependency:
@@ -183,6 +182,18 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
     if steps.made is not None and outcome.kind in ("done", "skipped"):
         await steps.made.settled()
     return outcome
+
+
+def _judged(said: object, handler: Handler, attempt: Attempt) -> Outcome:
+    return outcome_of(
+        said,
+        handler,
+        attempt=attempt.number,
+        age_s=attempt.age_s,
+        uniform=random.uniform,
+        earlier=attempt.earlier,
+        began_ms=attempt.began_ms,
+    )
 
 
 def _is_wanted(answer: object) -> bool:
@@ -250,4 +261,5 @@ def _shared(runtime: Runtime, attempt: Attempt) -> dict[str, Any]:
         "max_attempts": runtime.handler.max_attempts,
         "log": lambda: bound_log(runtime.handler, attempt),
         "dry_run": attempt.dry_run,
+        "entity": attempt.entity,
     }

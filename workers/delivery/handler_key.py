@@ -13,6 +13,7 @@ from typing import NamedTuple
 import structlog
 
 from ampeco.errors import FieldMisfit
+from eventlog.entity_records import is_timer, timer_mark
 from eventlog.record import StoredEvent
 from handlers.declaration import Handler
 from handlers.event import Echo
@@ -63,6 +64,8 @@ class HandlerKeys:
         entity = stored.key.replace("%", "%25").replace("/", "%2F")
         if model is None or handler.key is None:
             return HandlerKey(entity)
+        if is_timer(stored.type):
+            return HandlerKey(_of_timer(stored) or entity)
         try:
             said = handler.key(typed_event(_Reading(stored), model, strict=handler.strict))
         except PayloadMismatch:
@@ -86,6 +89,14 @@ class HandlerKeys:
             self._told.add(failed)
             _log.warning("handler.key_failed", handler=self._handler.name, error=failed)
         return HandlerKey(entity, failed=failed)
+
+
+def _of_timer(stored: StoredEvent) -> str | None:
+    """Return the key under which a timer was set."""
+    try:
+        return timer_mark(stored.body, None).key or None
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 @dataclass(slots=True)

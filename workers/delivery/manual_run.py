@@ -8,23 +8,35 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ampeco.client import AsyncClient, Client
 from ampeco.wire import WireRequest
 from eventlog.record import StoredEvent
 from handlers.context import StepEnd
+from handlers.declaration import Handler
 from handlers.discovery import Found
+from handlers.entity_notes import EntityNotes
 from handlers.event import Echo
+from handlers.timer import SetTimer
 from workers.delivery.attempt import Attempt, Runtime, run
 from workers.delivery.dry_run import DryAction, DrySteps, Lookup, nothing_recorded
 from workers.delivery.opening import without_clients
 from workers.delivery.outcomes import Outcome
 
 NOWHERE = "https://tenant.invalid"
+
+
+Kept = Callable[[str, int], Awaitable[tuple[dict[str, str], str]]]
+"""Finds what is kept of a key in a lane: generations of its pending timers by name, and its state as JSON text."""
+
+
+async def nothing_kept(key: str, lane: int) -> tuple[dict[str, str], str]:
+    """Find nothing, as for an event that is in no log."""
+    return {}, ""
 
 
 class RealSteps:
@@ -63,12 +75,16 @@ class Trial:
         actions: requests that would have been sent; empty after a real run.
         steps: once-only steps that would have been called.
         called: what was called at AMPECO, each `operation path outcome status`.
+        timers: what the handler asked for: name -> timer to set, or None to cancel it. Nothing of it was done.
+        state: the state of the entity that would be kept, as JSON text (empty for none); None when it did not change.
     """
 
     outcome: Outcome
     actions: tuple[DryAction, ...] = ()
     steps: tuple[str, ...] = ()
     called: tuple[str, ...] = ()
+    timers: Mapping[str, SetTimer | None] = field(default_factory=dict)
+    state: str | None = None
 
 
 @contextlib.asynccontextmanager
@@ -95,6 +111,8 @@ async def try_out(
     replayed: bool = False,
     echo_of: Echo | None = None,
     lookup: Lookup = nothing_recorded,
+    kept: Kept = nothing_kept,
+    entity: EntityNotes | None = None,
 ) -> Trial:
     """Run a handler on one event, as the first attempt.
 
@@ -102,9 +120,14 @@ async def try_out(
         for_real: call what the handler calls; else write down what it would have called.
         replayed, echo_of: what the event says of itself.
         lookup: finds what is recorded of once-only steps, for a dry run.
+        kept: finds the pending timers and the state of the entity. Neither is changed.
+        entity: takes down timers and the state, in place of what `kept` finds.
     """
     own = None if runtime.key_of is None else runtime.key_of(event)
-    dry = None if for_real else DrySteps(lookup, event.event_id, event.key if own is None else own.key)
+    key = event.key if own is None else own.key
+    if entity is None:
+        entity = await _notes(runtime.handler, event, key, kept)
+    dry = None if for_real else DrySteps(lookup, event.event_id, key)
     attempt = Attempt(
         event=event,
         number=1,
@@ -115,8 +138,20 @@ async def try_out(
         replayed=replayed,
         echo_of=echo_of,
     )
-    attempt.dry_run = not for_real
+    attempt.dry_run, attempt.entity = not for_real, entity
     attempt.unkeyed = None if own is None else own.dead
     outcome = await run(runtime, attempt)
     noted = (tuple(dry.actions), tuple(dry.steps)) if dry else ((), ())
-    return Trial(outcome, *noted, tuple(attempt.actions))
+    state = entity.document if entity.is_changed else None
+    changes = entity.changes if outcome.kind in ("done", "skipped") else {}
+    return Trial(outcome, *noted, tuple(attempt.actions), changes, state)
+
+
+async def _notes(handler: Handler, event: StoredEvent, key: str | None, kept: Kept) -> EntityNotes:
+    timers, document = await kept(key, event.lane) if key is not None else ({}, "")
+    return EntityNotes(
+        key,
+        timers=timers if handler.timers is not None else None,
+        model=handler.entity_state,
+        document=document,
+    )

@@ -107,6 +107,7 @@ NOT_WANTED = Outcome("skipped", "not-wanted")
 FILTERED = Outcome("skipped", "filtered")
 THROTTLED = Outcome("skipped", Throttled.slug)
 SUPERSEDED = Outcome("superseded")
+TIMER_OVER = Outcome("superseded", "timer-over", "the timer was cancelled or set again")
 PAYLOAD_MISMATCH = "payload-mismatch"
 
 

@@ -23,6 +23,7 @@ from eventlog.lease import Lease, Mode, Read, Settlement, Taken, clock_s
 from eventlog.outages import OPEN_FULL
 from eventlog.record import id_order
 from workers.delivery.attempt import Runtime
+from workers.drain.entity_records import records_for
 from workers.drain.reader import MAX_BATCH, MAX_WINDOW, POLL_S, Reader
 from workers.drain.runner import Runner, Shared
 from workers.drain.settlement import SETTLE_S, PendingOutcomes
@@ -54,9 +55,14 @@ class Drain:
             None  # up to here keys wait for the attempts of their events
         )
         self._reader = Reader(self._window, runtime.version, lambda name: handler.model_of(name) is not None)
-        self._pending = PendingOutcomes(self._window, self._log, self._wake.set, shared.failures)
+        self._records = records_for(lease, handler)
+        self._pending = PendingOutcomes(
+            self._window, self._log, self._wake.set, shared.failures, records=self._records
+        )
         self._shared = shared
-        self._runner = Runner(lease, runtime, shared, self._window, self._pending, self._wake, self._log)
+        self._runner = Runner(
+            lease, runtime, shared, self._window, self._pending, self._wake, self._log, self._records
+        )
         self._join = partial(reads.join, lease.lane, handler.name, handler.types)
         self._steps = shared.steps
         self._interrupted = 0
@@ -270,15 +276,20 @@ class Drain:
         if mode == "hold" and self._hold is not None:
             settlement.wakes_in_ms, settlement.held_by = round(self._hold[0] * 1000), self._hold[1]
         read = await self._read_on(settlement, mode, count)
+        if self._records is not None:
+            self._records.confirm()
         window.confirm(settled)
         window.marked(marks)
         self._runner.marked(marks)
         if read.asleep or not read.scanned:
             return read
+        keys = []
         for count_read, event in enumerate(read.events, 1):
-            window.admit(event)
+            keys.append(window.admit(event).key)
             if self._has_keys and not count_read % _KEYS_AT_ONCE:
                 await asyncio.sleep(0)
+        if self._records is not None:
+            await self._records.preload(keys)
         self._pending.settle_superseded()
         if count:
             self._reader.got(len(read.events), read.exhausted, worked_s, clock_s())

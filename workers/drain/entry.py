@@ -9,6 +9,7 @@ from typing import Literal
 from ampeco.entity_keys import TYPES_OF_PARTS, occurred_at, part_of
 from ampeco.errors import PayloadError
 from ampeco.notifications import read
+from eventlog.entity_records import is_timer
 from eventlog.record import AttemptNote, OpenRecord, OpenState, StoredEvent
 from handlers.declaration import Order
 from workers.delivery.handler_key import HandlerKey
@@ -92,6 +93,8 @@ def tie_of(order: Order, event: StoredEvent, own: HandlerKey | None = None) -> s
         return None
     if order == "entity":
         return key
+    if is_timer(event.type):
+        return None  # each timer has a name of its own, so none replaces another
     # A type may be any text; its length tells where it ends.
     tie = f"{len(event.type)} {event.type} {key}"
     if own is None and event.type in TYPES_OF_PARTS and (part := _part_of(event)) is not None:

@@ -19,16 +19,19 @@ from redis.exceptions import RedisError
 from eventlog.blocked_notes import BlockedNote, take_note
 from eventlog.clock import now_ms
 from eventlog.connection.connect import end_tasks
+from eventlog.errors import LeaseLost
 from eventlog.lease import Lease, clock_s
 from eventlog.record import HURRIED_MS, AttemptNote
 from eventlog.step_ledger import StepLedger
 from eventlog.throttle import ThrottleSlots
 from handlers.declaration import Handler
+from handlers.entity_notes import EntityNotes
 from workers.delivery.attempt import Attempt, Runtime, frames_in_thread, run
 from workers.delivery.loop_guard import LoopGuard
-from workers.delivery.outcomes import AttemptTimedOut, HandlerEnded, Outcome, outcome_of
+from workers.delivery.outcomes import TIMER_OVER, AttemptTimedOut, HandlerEnded, Outcome, outcome_of
 from workers.delivery.stacks import inwards, line_in
 from workers.delivery.throttling import Throttling
+from workers.drain.entity_records import EntityRecords
 from workers.drain.entry import Entry
 from workers.drain.failure_lines import FailureLines
 from workers.drain.pace import Pace
@@ -122,6 +125,7 @@ class Runner:
 
     Args:
         wake: set when the drain must look again.
+        records: what the handler keeps of entities; None when it keeps nothing.
     """
 
     def __init__(
@@ -133,6 +137,7 @@ class Runner:
         pending: PendingOutcomes,
         wake: asyncio.Event,
         log: Any,
+        records: EntityRecords | None = None,
     ) -> None:
         self.starting = 0
         self.stopping = False
@@ -146,6 +151,7 @@ class Runner:
         self._pending = pending
         self._wake = wake
         self._log = log
+        self._records = records
         self._loop = asyncio.get_running_loop()
         self._ledger = StepLedger(lease.log, lease, hold_s=runtime.handler.timeout_s + HOLD_MARGIN_S)
         self._throttle = runtime.handler.throttle
@@ -374,7 +380,10 @@ class Runner:
         if self._throttle is not None:
             attempt.throttling = Throttling(self._slots, self._throttle, entry.key, entry.event.event_id)
         try:
-            outcome = await run(self._runtime, attempt)
+            if self._records is None:
+                outcome = await run(self._runtime, attempt)
+            else:
+                outcome = await self._run_with(self._records, entry, attempt)
         except asyncio.CancelledError as error:
             if not self.stopping:  # then the handler cancelled its own task, which ends with this attempt
                 ended = HandlerEnded("it cancelled its own task").with_traceback(error.__traceback__)
@@ -390,9 +399,31 @@ class Runner:
         if outcome.kind != "done" or attempt.actions or entry.log:
             self._window.note(entry, outcome.note(began_ms, attempt.actions))
         self._pending.finish(entry, outcome)
+        if self._records is not None and outcome.kind in ("done", "skipped"):
+            self._records.keep(entry, attempt.entity)  # after its end, so that a timer can set itself again
+            self._tell_timers(entry, attempt.entity)
         if self.tries:
             await self._conclude_trial(attempt, outcome)
         return now_s
+
+    async def _run_with(self, records: EntityRecords, entry: Entry, attempt: Attempt) -> Outcome:
+        """Run the handler with its notes, unless the event is a timer that was cancelled or set again."""
+        try:
+            attempt.entity = await records.notes(entry)
+        except LeaseLost as error:
+            raise DeliveryRevoked from error
+        try:
+            return TIMER_OVER if records.is_over(entry) else await run(self._runtime, attempt)
+        finally:
+            records.release(entry)
+
+    def _tell_timers(self, entry: Entry, notes: EntityNotes) -> None:
+        for name, timer in notes.changes.items():
+            fields = {"event_id": entry.event.event_id, "notification": entry.event.type, "key": entry.key}
+            if timer is None:
+                self._log.debug("timer.cancelled", timer=name, **fields)
+            else:
+                self._log.debug("timer.set", timer=name, after_s=round(timer.delay_s, 3), **fields)
 
     async def _conclude_trial(self, attempt: Attempt, outcome: Outcome) -> None:
         """After an event that tried: go on with all others, or with one more if this one did not say enough."""

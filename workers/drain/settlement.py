@@ -20,6 +20,7 @@ from eventlog.lease import Settlement, clock_s
 from eventlog.record import DeadLetter
 from eventlog.registry import KEY_FAILED, LATENCY_BOUNDS_MS, LOOP_GUARD, MISFIT, SETTLED_WITHIN
 from workers.delivery.outcomes import SUPERSEDED, Outcome
+from workers.drain.entity_records import EntityRecords
 from workers.drain.entry import Entry
 from workers.drain.failure_lines import FailureLines
 from workers.drain.window import Window
@@ -40,6 +41,7 @@ class PendingOutcomes:
     Args:
         wake: called when `due_s` moves forward.
         failures: writes the lines about failed attempts, unless all lines are wanted.
+        records: what the handler keeps of entities; None when it keeps nothing.
         now_ms: Unix time in milliseconds.
         clock_s: monotonic seconds, the clock of `due_s`.
     """
@@ -51,6 +53,7 @@ class PendingOutcomes:
         wake: Callable[[], None],
         failures: FailureLines,
         *,
+        records: EntityRecords | None = None,
         now_ms: Callable[[], int] = clock.now_ms,
         clock_s: Callable[[], float] = clock_s,
     ) -> None:
@@ -62,6 +65,7 @@ class PendingOutcomes:
         self._logs_all = log.is_enabled_for(logging.DEBUG)
         self._wake = wake
         self._failures = failures
+        self._records = records
         self._now_ms = now_ms
         self._clock_s = clock_s
         self._dead: list[DeadLetter] = []
@@ -104,6 +108,8 @@ class PendingOutcomes:
         settlement = self._window.changes()
         settlement.dead, settlement.stats, settlement.history = self._dead, self._stats, self._history
         self._dead, self._stats, self._history = [], Counter(), []
+        if self._records is not None:
+            settlement.kept = self._records.changes()
         self.due_s, self._within_s = None, float("inf")
         return settlement
 
@@ -122,6 +128,8 @@ class PendingOutcomes:
         self._history.append(_settled(entry, outcome))
         if entry.own is not None and entry.own.failed:
             self._stats[KEY_FAILED] += 1
+        if self._records is not None:
+            self._records.end(entry)
         if outcome.kind == "dead":
             self._dead.append(DeadLetter(entry.record("running"), outcome.reason, outcome.trace))
         if outcome.kind != "superseded":

@@ -134,7 +134,7 @@ class Window:
 
     # On the way
 
-    def admit(self, event: StoredEvent) -> None:
+    def admit(self, event: StoredEvent) -> Entry:
         """A new event."""
         entry = self._entry(event)
         self._append(entry)
@@ -143,6 +143,7 @@ class Window:
             self._keep_newest(self._queues[entry.tie])
         if entry.state == "waiting":
             self._place(entry)
+        return entry
 
     def hurry(self, stream_ids: Collection[str]) -> None:
         """The waits of these were ended from outside, where they still wait."""

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from ampeco.notifications import HardwareStatus
 from ampeco.simulator.testing import Box
-from handlers import Context, Event, GiveUp, Retry, Skip, handler
+from handlers import Context, Event, GiveUp, Retry, Skip, Timer, handler
 from handlers.testing import deliver, event_of
 from handlers.testing.real_worker import RealWorker
+from tests.harness import soon
 
 OURS = ("ampeco", "commands", "eventlog", "handlers", "httpx2", "pydantic", "receiver", "redis", "workers")
 
@@ -104,6 +105,22 @@ def test_a_delivery_may_call_the_tenant_on_its_port(ampeco_tenant: Box):
 
 
 # -- a real log and worker
+
+
+def test_a_real_worker_lets_timers_fall_due(real_worker: RealWorker):
+    seen: list[str] = []
+
+    @handler("t.timer")
+    async def timed(event: Event[HardwareStatus | Timer], ctx: Context) -> None:
+        if isinstance(event.payload, Timer):
+            seen.append(event.payload.name)
+        else:
+            ctx.later("check", 0)
+
+    real_worker.start(timed)
+    (event_id,) = real_worker.send(event_of(HardwareStatus))
+    assert real_worker.outcome(event_id, timed).kind == "done"
+    soon(lambda: seen == ["check"])
 
 
 def test_a_real_worker_settles_events_in_order(real_worker: RealWorker):

@@ -45,9 +45,7 @@ TestBilling = conformance(
     bill, settings=_SETTINGS, state=_SYSTEM.client, effects=lambda _: len(_SYSTEM.bills), events=[_PAID]
 )
 TestFaultReset = conformance(fault_reset, ampeco=tenant, events=[_FAULT], contract="1.1")
-TestOverstay = conformance(
-    overstay, settings=_SETTINGS, state=lambda: lambda: datetime.now(UTC), ampeco=tenant, events=[_PAID]
-)
+TestOverstay = conformance(overstay, settings=_SETTINGS, ampeco=tenant, events=[_PAID])
 TestRegister = conformance(
     session_register,
     settings=_SETTINGS,

@@ -14,7 +14,7 @@ from billing_system import BillingSystem
 from ampeco.errors import ChargePointRefused, NoAnswer
 from ampeco.notifications import HardwareStatus, SessionUpdate
 from handlers import Event
-from handlers.testing import Clock, FakeAmpeco, Memory, Outcome, deliver, event_of
+from handlers.testing import Clock, FakeAmpeco, Memory, Outcome, deliver, deliver_due, event_of
 
 STOPPED_AT = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 
@@ -129,12 +129,22 @@ def test_resets_a_charge_point_once_an_hour(fake_ampeco: FakeAmpeco, handler_mem
 # -- overstay
 
 
-def overstayed(ampeco: FakeAmpeco, memory: Memory, event: Event[SessionUpdate] | None = None) -> Outcome:
-    event = event or finished(user_id=5001, evse_id=121)
+def overstayed(ampeco: FakeAmpeco, memory: Memory) -> list[Outcome]:
+    """A session is announced as finished; then its free time passes."""
     settings = AcmeSettings(free_minutes=15, overstay_fee=10)
-    return asyncio.run(
-        deliver(overstay, event, ampeco=ampeco, memory=memory, settings=settings, state=memory.clock.now)
+    event = event_of(
+        SessionUpdate,
+        clock=memory.clock,
+        session={"status": "finished", "stopped_at": STOPPED_AT, "user_id": 5001, "evse_id": 121},
     )
+
+    async def deliver_both() -> list[Outcome]:
+        outcome = await deliver(overstay, event, ampeco=ampeco, memory=memory, settings=settings)
+        memory.clock.move(900)
+        timers = await deliver_due(overstay, memory, ampeco=ampeco, settings=settings)
+        return [outcome, *timers]
+
+    return asyncio.run(deliver_both())
 
 
 def test_takes_a_fee_when_the_free_time_is_over_and_the_car_still_there() -> None:
@@ -142,29 +152,24 @@ def test_takes_a_fee_when_the_free_time_is_over_and_the_car_still_there() -> Non
     ampeco = FakeAmpeco(clock=memory.clock)
     ampeco.seed("users", 5001, balance=100)
     ampeco.seed("evses", 121, hardware_status="finishing")
-    event = finished(user_id=5001, evse_id=121)
 
-    early = overstayed(ampeco, memory, event)
-    assert (early.kind, early.reason, early.after_s) == ("retry", "the free time is not over", 900.0)
-    assert not early.counts
+    announced, over = overstayed(ampeco, memory)
+    assert [(timer.name, timer.delay_s) for timer in announced.timers] == [("free-time", 900.0)]
+    assert (announced.calls, over.kind, over.steps) == ((), "done", ("fee",))
+    assert over.calls[0].body == {"amount": 10.0, "description": "The car stayed too long"}
 
-    memory.clock.move(900)
-    outcome = overstayed(ampeco, memory, event)
-    assert (outcome.kind, outcome.steps) == ("done", ("fee",))
-    assert outcome.calls[0].body == {"amount": 10.0, "description": "The car stayed too long"}
-
-    assert overstayed(ampeco, memory).kind == "done"  # the same session, announced again
+    assert [outcome.kind for outcome in overstayed(ampeco, memory)] == ["done", "done"]  # announced again
     assert len(ampeco.called("user.apply-custom-fee")) == 1
 
 
 def test_takes_no_fee_when_the_car_has_left(fake_ampeco: FakeAmpeco) -> None:
     fake_ampeco.seed("evses", 121, hardware_status="available")
-    outcome = overstayed(fake_ampeco, Memory())
+    _, outcome = overstayed(fake_ampeco, Memory(Clock(STOPPED_AT)))
     assert (outcome.kind, outcome.reason, outcome.calls) == ("skipped", "the car has left", ())
 
 
 def test_a_fee_of_unknown_fate_waits_for_a_human(fake_ampeco: FakeAmpeco) -> None:
     fake_ampeco.seed("evses", 121, hardware_status="finishing")
     fake_ampeco.fail("user.apply-custom-fee", NoAnswer)
-    outcome = overstayed(fake_ampeco, Memory())
+    _, outcome = overstayed(fake_ampeco, Memory(Clock(STOPPED_AT)))
     assert (outcome.kind, outcome.reason) == ("dead", "step-uncertain")

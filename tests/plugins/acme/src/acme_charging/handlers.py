@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import httpx2
+from pydantic import BaseModel
 
 from acme_charging.register import SessionRegister
 from acme_charging.settings import AcmeSettings
 from ampeco.notifications import HardwareStatus, SessionUpdate
 from ampeco.states import Hardware
-from handlers import Context, Event, Retry, Skip, SyncContext, handler
+from handlers import Context, Event, Retry, Skip, SyncContext, Timer, handler
 
 BLOCKED = (Hardware.FINISHING, Hardware.OCCUPIED, Hardware.SUSPENDED_EV)
 
@@ -34,11 +35,6 @@ async def register(settings: AcmeSettings) -> AsyncIterator[SessionRegister]:
 async def billing(settings: AcmeSettings) -> AsyncIterator[httpx2.AsyncClient]:
     async with httpx2.AsyncClient(base_url=settings.billing_url, timeout=10.0) as client:
         yield client
-
-
-@asynccontextmanager
-async def clock(settings: AcmeSettings) -> AsyncIterator[Callable[[], datetime]]:
-    yield lambda: datetime.now(UTC)
 
 
 @handler("acme.session-register", settings=AcmeSettings, lifespan=register, where=is_finished, dry_run=True)
@@ -75,29 +71,35 @@ async def fault_reset(event: Event[HardwareStatus], ctx: Context) -> None:
     await ctx.ampeco.actions.charge_point.reset(charge_point_id, "soft")
 
 
-@handler(
-    "acme.overstay",
-    settings=AcmeSettings,
-    lifespan=clock,
-    where=is_finished,
-    calls=["user.apply-custom-fee"],
-)
-async def overstay(event: Event[SessionUpdate], ctx: Context[AcmeSettings, Callable[[], datetime]]) -> None:
-    session = event.payload.session
-    user_id = session.user_id
-    if session.stopped_at is None or session.evse_id is None or user_id is None:
-        raise Skip("nobody to charge")
-    free_until = session.stopped_at + timedelta(minutes=ctx.settings.free_minutes)
-    left_s = (free_until - ctx.state()).total_seconds()
-    if left_s > 0:
-        raise Retry("the free time is not over", after_s=left_s, counts=False)
-    evse = await ctx.ampeco.resources.evses.read(session.evse_id)
+class Parked(BaseModel):
+    user_id: str
+    evse_id: str
+
+
+class FreeTimeIsOver(Timer):
+    data: Parked
+
+
+@handler("acme.overstay", settings=AcmeSettings, calls=["user.apply-custom-fee"])
+async def overstay(event: Event[SessionUpdate | FreeTimeIsOver], ctx: Context[AcmeSettings]) -> None:
+    if isinstance(event.payload, SessionUpdate):
+        session = event.payload.session
+        if session.status != "finished":
+            raise Skip("the session is not finished")
+        if session.stopped_at is None or session.evse_id is None or session.user_id is None:
+            raise Skip("no driver to charge")
+        free_until = session.stopped_at + timedelta(minutes=ctx.settings.free_minutes)
+        left_s = max(0.0, (free_until - event.received_at).total_seconds())
+        ctx.later("free-time", left_s, Parked(user_id=session.user_id, evse_id=session.evse_id))
+        return
+    parked = event.payload.data
+    evse = await ctx.ampeco.resources.evses.read(parked.evse_id)
     if evse.hardware_status not in BLOCKED:
         raise Skip("the car has left")
     await ctx.once(
         "fee",
         lambda: ctx.ampeco.actions.user.apply_custom_fee(
-            user_id, amount=ctx.settings.overstay_fee, description="The car stayed too long"
+            parked.user_id, amount=ctx.settings.overstay_fee, description="The car stayed too long"
         ),
         per="entity",
     )
