@@ -13,7 +13,7 @@ from acme_charging.settings import AcmeSettings
 from billing_system import BillingSystem
 
 from ampeco.notifications import HardwareStatus, SessionUpdate
-from handlers.testing import FakeAmpeco, Memory, conformance, deliver, event_of
+from handlers.testing import FakeAmpeco, Memory, Outcome, conformance, deliver, deliver_due, event_of
 
 _SETTINGS = AcmeSettings(database=Path(tempfile.mkdtemp()) / "acme.sqlite")
 _SYSTEM = BillingSystem()
@@ -55,12 +55,18 @@ TestRegister = conformance(
 )
 
 
+async def after_free_time() -> list[Outcome]:
+    memory = Memory()
+    await deliver(overstay, _PAID, memory=memory, ampeco=tenant(), settings=_SETTINGS)
+    memory.clock.move(86_400)
+    return await deliver_due(overstay, memory, ampeco=tenant(), settings=_SETTINGS)
+
+
 def test_the_events_reach_what_the_handlers_do() -> None:
     """Without this the suite above would prove nothing."""
     faults = asyncio.run(deliver(fault_reset, _FAULT, ampeco=tenant()))
     assert faults.operations == ["charge-point.reset"]
-    clock = Memory().clock
-    fees = asyncio.run(deliver(overstay, _PAID, ampeco=tenant(), settings=_SETTINGS, state=clock.now))
-    assert fees.operations == ["user.apply-custom-fee"]
+    fees = asyncio.run(after_free_time())
+    assert [fee.operations for fee in fees] == [["user.apply-custom-fee"]]
     bills = asyncio.run(deliver(bill, _PAID, settings=_SETTINGS, state=_SYSTEM.client()))
     assert bills.steps == ("bill",)
