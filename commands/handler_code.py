@@ -14,6 +14,7 @@ import click
 
 from commands import options, prepare
 from commands.acts import acting
+from commands.delivery_text import call_words
 from commands.options import Finite, stored_log
 from commands.output import print_json, print_line, print_table
 from commands.plugin_check import check_plugins
@@ -222,8 +223,8 @@ def print_trial(event: StoredEvent, trial: Trial) -> None:
         )
     for step in trial.steps:
         print_line(f"  would do once: {step}")
-    for called in trial.called:
-        print_line(f"  called {called}")
+    for line in trial.called:
+        print_line(f"  called {call_words(line)}")
 
 
 def _fault(item: Found) -> str | None:

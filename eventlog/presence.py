@@ -41,6 +41,24 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """How a process is.
+
+    Attributes:
+        loop_lag_s: longest delay of its event loop, lately.
+        leases_lost: drains that lost their lease, since it started.
+        faulty: plugins and handlers that could not be loaded or made ready.
+    """
+
+    loop_lag_s: float = 0.0
+    leases_lost: int = 0
+    faulty: int = 0
+
+
+FINE = Condition()
+
+
+@dataclass(frozen=True)
 class Process:
     """A live worker process, as its last beat described it.
 
@@ -51,6 +69,7 @@ class Process:
         free: further pairs that it can work on at the same time.
         parts: by the name of each handler that it serves.
         release: version of this program; empty if an earlier one beats.
+        condition: None if an earlier release beats.
     """
 
     name: str
@@ -59,6 +78,7 @@ class Process:
     parts: Mapping[str, Part]
     queue: str = ""
     release: str = ""
+    condition: Condition | None = None
 
     @property
     def label(self) -> str:
@@ -82,7 +102,13 @@ class View:
 
 
 async def beat(
-    log: EventLog, queue: str, process: str, free: int, parts: Mapping[str, Part], versions: Mapping[str, str]
+    log: EventLog,
+    queue: str,
+    process: str,
+    free: int,
+    parts: Mapping[str, Part],
+    versions: Mapping[str, str],
+    condition: Condition = FINE,
 ) -> View:
     """Say what a process works on, and return what all of its queue said.
 
@@ -91,7 +117,8 @@ async def beat(
         versions: of the code, by the name of each handler that it serves.
     """
     said = {name: _packed(part) for name, part in parts.items()}
-    says = json.dumps({"free": free, "parts": said, "release": _release()})
+    how = [round(condition.loop_lag_s, 4), condition.leases_lost, condition.faulty]
+    says = json.dumps({"free": free, "parts": said, "release": _release(), "how": how})
     asked: list[str | int] = [log.prefix, queue, process, LIFE_MS, says]
     for item in versions.items():
         asked += item
@@ -164,7 +191,9 @@ def _process(queue: str, name: str, age_ms: int, raw: bytes) -> Process:
         handler: Part(frozenset(part[0]), frozenset(part[1]), bool(part[2]), part[3])
         for handler, part in said["parts"].items()
     }
-    return Process(name, age_ms, said["free"], parts, queue, bounded(str(said.get("release", ""))))
+    how = said.get("how")
+    condition = None if how is None else Condition(float(how[0]), int(how[1]), int(how[2]))
+    return Process(name, age_ms, said["free"], parts, queue, bounded(str(said.get("release", ""))), condition)
 
 
 @cache

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from eventlog.called import read_call
 from handlers.outcomes import CallNotDeclared
 from handlers.testing.fake_ampeco import Called
 from workers.delivery import outcomes
@@ -64,10 +65,14 @@ def outcome_from(
 
     Args:
         called: the requests that the fake answered; None where there is no fake.
-        noted: the worker's notes of actions, each `operation path outcome status`.
+        noted: the worker's notes of actions, each a line of `eventlog.called`.
         would_call: the requests of a dry run.
     """
-    in_notes = [_noted(note) for note in noted]
+    in_notes = [
+        Called(call.operation, call.path, None, call.status, call.outcome)
+        for call in map(read_call, noted)
+        if call is not None
+    ]
     refused = [call for call in in_notes if call.outcome == CallNotDeclared.slug]
     if called is None:
         called = [call for call in in_notes if call.outcome != CallNotDeclared.slug]
@@ -85,11 +90,6 @@ def outcome_from(
         counts=came_of.counts,
         where=came_of.trace,
     )
-
-
-def _noted(note: str) -> Called:
-    *words, path, outcome, status = note.split(" ")
-    return Called(" ".join(words), path, None, int(status) if status.isdecimal() else None, outcome)
 
 
 def _body(raw: bytes) -> Any:

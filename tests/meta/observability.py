@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -31,8 +32,10 @@ class Family(NamedTuple):
 
 def families() -> list[Family]:
     """Every metric that a process of ours exposes, sorted by name."""
+    from commands.child_metrics import ChildProcesses
     from eventlog.call_budget import BudgetStanding
     from eventlog.outages import Known
+    from eventlog.presence import FINE, Process
     from eventlog.registry import HandlerPosition
     from eventlog.silence import Quiet
     from eventlog.usage import Standing
@@ -45,12 +48,15 @@ def families() -> list[Family]:
     standing = Standing(0, 1, None, "", 0, 0, 0, 0)
     state = LogState(
         [position],
+        live=[Process("host:1:ab", 0, 1, {}, "default", condition=FINE)],
+        newest_ms=1,
         jobs={"default": 0},
         memory={"used_memory": 1},
         persistence={"aof_last_write_status": "ok"},
     )
     metrics = Metrics()
-    own = [_family(found, False, metrics) for found in metrics.registry.collect()]
+    children = ChildProcesses(lambda: {"worker-1": os.getpid()})
+    own = [_family(found, False, metrics) for found in (*metrics.registry.collect(), *children.collect())]
     of_log = [
         _family(found, True, metrics)
         for source in (

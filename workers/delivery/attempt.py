@@ -6,6 +6,7 @@ Catches everything a handler raises; no other module does.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import random
 from collections import Counter
@@ -15,16 +16,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ampeco.client import AsyncClient, Client
+from eventlog.called import more
 from eventlog.record import AttemptNote, StoredEvent
 from handlers.context import Context, SyncContext
 from handlers.declaration import Handler
 from handlers.event import Echo, Event
+from workers.delivery.call_counts import CallCounts
 from workers.delivery.gate import LazySteps, bound_log, gated
 from workers.delivery.outcomes import DONE, FILTERED, NOT_WANTED, Outcome, outcome_of
 from workers.delivery.service import Watch, judged
 from workers.delivery.timeouts import Timeouts, time_limited
 from workers.delivery.typed_event import typed_event
 from workers.once.step import DeliveryRevoked, Stepping
+from workers.tracing import AttemptTrace, Tracing
 
 
 class HandlerEnded(Exception):
@@ -40,6 +44,7 @@ class Runtime:
         settings, state: what its context carries.
         client, sync_client: AMPECO's API; None where no token is configured.
         threads: where plain `def` handlers run.
+        tracing: follows its attempts; None where traces are off.
         lanes_in_threads: lanes with an event in such a thread. A thread outlives the lease it was started under,
             and until it returns no drain of this process may take that lane of this handler again.
     """
@@ -51,6 +56,7 @@ class Runtime:
     client: AsyncClient | None = None
     sync_client: Client | None = None
     threads: ThreadPoolExecutor | None = None
+    tracing: Tracing | None = None
     lanes_in_threads: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -68,6 +74,10 @@ class _Rare:
         refused: AMPECO was not called, since it is away.
         answered: AMPECO answered it.
         cut: a call of it was cancelled on the way.
+        calls: counts of its calls to AMPECO; None without any.
+        reads: the last calls that change nothing, as `actions` has the others.
+        more_actions: how many are left out of `actions`.
+        trace: follows it, if anything does.
     """
 
     earlier: Sequence[AttemptNote] = ()
@@ -77,6 +87,10 @@ class _Rare:
     refused = False
     answered = False
     cut = False
+    calls: CallCounts | None = None
+    reads: tuple[str, ...] = ()
+    more_actions = 0
+    trace: AttemptTrace | None = None
 
 
 @dataclass(slots=True)  # not frozen: that costs a microsecond for every event
@@ -93,7 +107,7 @@ class Attempt(_Rare):
         replayed: an operator asked for this delivery again.
         echo_of: what the event is the echo of, where a test says so; else it is found out.
         watch: follows the services that the handler needs; None in a run by hand.
-        actions: filled with what is called at AMPECO, each `operation path outcome status`.
+        actions: filled with what is called at AMPECO and changes something, each a line of `eventlog.called`.
         misfits: filled with the fields of the payload that do not fit.
     """
 
@@ -109,6 +123,11 @@ class Attempt(_Rare):
     actions: list[str] = field(default_factory=list)
     misfits: tuple[str, ...] = ()
 
+    def called(self, *, reads: bool) -> list[str]:
+        """Return its calls to AMPECO for the log, each a line; those that change nothing only with `reads`."""
+        lines = [*self.actions, *((more(self.more_actions),) if self.more_actions else ())]
+        return [*lines, *self.reads] if reads else lines
+
 
 async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
     """Run the handler once.
@@ -121,6 +140,16 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
     model = handler.model_of(attempt.event.type)
     if model is None:
         return NOT_WANTED
+    if runtime.tracing is None:
+        return await _run(runtime, attempt, model)
+    with runtime.tracing.attempt(handler.name, attempt.number, attempt.event) as attempt.trace:
+        outcome = await _run(runtime, attempt, model)
+        attempt.trace.ended(outcome.kind, outcome.reason)
+    return outcome
+
+
+async def _run(runtime: Runtime, attempt: Attempt, model: Any) -> Outcome:
+    handler = runtime.handler
     said: object
     steps = LazySteps(handler, attempt)
     try:
@@ -191,7 +220,9 @@ async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, step
         **_shared(runtime, attempt),
     )
     loop = asyncio.get_running_loop()
-    running = loop.run_in_executor(runtime.threads, _caught, runtime.handler.function, event, context)
+    # With traces on, the thread knows the current span, for plugins that make spans of their own.
+    call = _caught if attempt.trace is None else _in_context(contextvars.copy_context())
+    running = loop.run_in_executor(runtime.threads, call, runtime.handler.function, event, context)
     lane = attempt.event.lane
     runtime.lanes_in_threads[lane] += 1
     running.add_done_callback(lambda _: runtime.lanes_in_threads.subtract((lane,)))
@@ -203,6 +234,10 @@ async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, step
     if type(said) is DeliveryRevoked:
         raise said
     return said
+
+
+def _in_context(context: contextvars.Context) -> Callable[..., object]:
+    return lambda *call: context.run(_caught, *call)
 
 
 def _caught(function: Callable[..., Any], *arguments: Any) -> object:

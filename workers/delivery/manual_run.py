@@ -53,7 +53,7 @@ class Trial:
     Attributes:
         actions: requests that would have been sent; empty after a real run.
         steps: once-only steps that would have been called.
-        called: what was called at AMPECO, each `operation path outcome status`.
+        called: what was called at AMPECO and changes something, each a line of `eventlog.called`.
     """
 
     outcome: Outcome
@@ -108,4 +108,4 @@ async def try_out(
     attempt.dry_run = not for_real
     outcome = await run(runtime, attempt)
     noted = (tuple(dry.actions), tuple(dry.steps)) if dry else ((), ())
-    return Trial(outcome, *noted, tuple(attempt.actions))
+    return Trial(outcome, *noted, tuple(attempt.called(reads=False)))

@@ -44,6 +44,7 @@ class Runtimes:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="handler")
         self._token: str | None = None
         self.budget = budget
+        self._tracing = None if config.tracing is None else config.tracing()
         self._exits = contextlib.AsyncExitStack()
 
     async def open(self, found: Sequence[Found], *, strict: bool) -> None:
@@ -52,6 +53,7 @@ class Runtimes:
             with _faults_told(item, strict=strict):
                 runtime = await without_clients(item, self._exits)
                 runtime.threads = self._threads
+                runtime.tracing = self._tracing
                 self.by_name[item.handler.name] = runtime
         self.take_up_token()
 
@@ -83,6 +85,8 @@ class Runtimes:
     async def close(self) -> None:
         """Leave the lifespans, last one first."""
         await self._exits.aclose()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         if self.budget is not None:
             await self.budget.aclose()
         self._threads.shutdown(wait=False)

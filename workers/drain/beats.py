@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from eventlog import presence
 from eventlog.lease import clock_s
 from eventlog.log import EventLog
+from eventlog.loop_lag import LoopLag
 from workers.delivery.attempt import Runtime
 from workers.drain.share import Share
 
@@ -41,10 +42,18 @@ class Beats:
         runtimes: the handlers that it serves, by name.
         max_drains: how many pairs it can work on at the same time.
         pid: shown to people.
+        faulty: plugins and handlers that could not be loaded or made ready.
     """
 
     def __init__(
-        self, log: EventLog, queue: str, runtimes: Mapping[str, Runtime], *, max_drains: int, pid: int
+        self,
+        log: EventLog,
+        queue: str,
+        runtimes: Mapping[str, Runtime],
+        *,
+        max_drains: int,
+        pid: int,
+        faulty: int = 0,
     ) -> None:
         self._eventlog = log
         self._queue = queue
@@ -59,6 +68,9 @@ class Beats:
         self._beating = asyncio.Lock()
         self._serving: Counter[str] = Counter()
         self._left = False
+        self._lag = LoopLag()
+        self._leases_lost = 0
+        self._faulty = faulty
 
     @property
     def hungry(self) -> bool:
@@ -70,6 +82,7 @@ class Beats:
         async with self._beating:
             if self._left:
                 return
+            self._lag.start()
             try:
                 async with asyncio.timeout(_ANSWER_S):
                     view = await presence.beat(
@@ -79,6 +92,7 @@ class Beats:
                         self._max_drains - len(drains),
                         self._parts(drains),
                         self._versions,
+                        presence.Condition(self._lag.seconds, self._leases_lost, self._faulty),
                     )
             except (RedisError, OSError):
                 if clock_s() - self._seen_s > presence.LIFE_MS / 1000:
@@ -98,6 +112,7 @@ class Beats:
 
     async def leave(self) -> None:
         """Leave before the work ends, so that the others take over at once."""
+        self._lag.stop()
         with contextlib.suppress(RedisError, OSError):
             async with asyncio.timeout(_ANSWER_S), self._beating:
                 self._left = True
@@ -114,6 +129,7 @@ class Beats:
     def ended(self, handler: str, drain: Drain) -> None:
         """Take in what a drain did."""
         self._settled[handler] += drain.settled
+        self._leases_lost += drain.lost
         if drain.outdated:
             self._outdated.add(handler)  # until the newest code changes: it is given no more pairs
 

@@ -64,6 +64,7 @@ class Dispatcher:
         catch_up_per_s: bound for each handler on deliveries per second of events that waited long.
         rules: when what handlers need is away, and what follows.
         loop_depth: most actions of a chain of actions and echoes, for one entity.
+        faulty: plugins and handlers that could not be loaded or made ready.
 
     Attributes:
         services: follows what the handlers need.
@@ -82,6 +83,7 @@ class Dispatcher:
         catch_up_per_s: float | None = None,
         rules: Rules = _RULES,
         loop_depth: int = LOOP_DEPTH,
+        faulty: int = 0,
     ) -> None:
         self._eventlog = log
         self._queue = queue
@@ -105,7 +107,7 @@ class Dispatcher:
         }
         # The forks of one isolated process follow each other, and people know them by their parent.
         pid = os.getppid() if alone else os.getpid()
-        self._beats = Beats(log, queue, runtimes, max_drains=self._max_drains, pid=pid)
+        self._beats = Beats(log, queue, runtimes, max_drains=self._max_drains, pid=pid, faulty=faulty)
         self._reads = SharedReads()
         self._drains: dict[tuple[str, int], tuple[Drain, asyncio.Task[None]]] = {}
         self._avoid: dict[tuple[str, int], float] = {}

@@ -322,6 +322,7 @@ class Runner:
         if not self._window.running:
             self._since_s = now_s
         self._window.begin(entry, began_ms)
+        began_s = now_s
         watch = self._shared.watch
         age_s = (began_ms - entry.first_ms) / 1000
         if age_s and watch is not None:
@@ -351,8 +352,11 @@ class Runner:
                 self._worked_s += now_s - self._since_s
         if attempt.misfits and outcome.kind != "retry":
             self._pending.misread(entry)
+        self._pending.ran(now_s - began_s)
+        if attempt.calls is not None:
+            self._pending.called(attempt.calls)
         if outcome.kind != "done" or attempt.actions or entry.log:
-            self._window.note(entry, outcome.note(began_ms, attempt.actions))
+            self._window.note(entry, outcome.note(began_ms, attempt.called(reads=outcome.kind != "done")))
         self._pending.finish(entry, outcome)
         if self.tries:
             await self._conclude_trial(attempt, outcome)

@@ -218,6 +218,7 @@ class WorkerProcess:
             watchdog=True,
             catch_up_per_s=self._config.catch_up_per_s,
             loop_depth=self._config.loop_depth,
+            faulty=len(self._faults) + len(ours) - len(ready),
         )
         self._dispatcher = dispatcher
         dispatcher.stopping = self._stopping.is_set()
