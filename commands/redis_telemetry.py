@@ -10,6 +10,7 @@ import sys
 TYPE_CHECKING = False  # every command imports this first, so it imports nothing that takes a moment
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
+    from types import FrameType
     from typing import Any
 
 _PACKAGE, _IMPORTER = "opentelemetry", "redis.observability"
@@ -24,12 +25,12 @@ class _Refusal:
 
 def _importer() -> str:
     """Return the name of the module that imports something now."""
-    frame = sys._getframe(2)  # noqa: SLF001
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         if not name.startswith("importlib."):
             return name
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return ""
 
 

@@ -164,6 +164,59 @@ PANELS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
             ),
         ),
     ),
+    (
+        "An attempt of a handler, p99",
+        "s",
+        (
+            (
+                _P99.format(
+                    'max by (handler, le) (rate(awr_handler_run_seconds_bucket{namespace="$namespace"}[5m]))'
+                ),
+                "{{handler}}",
+            ),
+        ),
+    ),
+    (
+        "Failed attempts per second, by reason",
+        "ops",
+        (
+            (
+                'max by (handler, reason) (rate(awr_attempts_failed_total{namespace="$namespace"}[5m]))',
+                "{{handler}}: {{reason}}",
+            ),
+        ),
+    ),
+    (
+        "Calls to AMPECO per second, by status",
+        "ops",
+        (
+            (
+                'max by (operation, status) (rate(awr_api_call_seconds_count{namespace="$namespace"}[5m]))',
+                "{{operation}}: {{status}}",
+            ),
+        ),
+    ),
+    (
+        "A call to AMPECO, p99",
+        "s",
+        (
+            (
+                _P99.format(
+                    "max by (operation, status, le) "
+                    '(rate(awr_api_call_seconds_bucket{namespace="$namespace"}[5m]))'
+                ),
+                "{{operation}}: {{status}}",
+            ),
+        ),
+    ),
+    (
+        "Delay of event loops",
+        "s",
+        (
+            ('max by (process) (awr_worker_loop_lag_seconds{namespace="$namespace"})', "{{process}}"),
+            ('awr_loop_lag_seconds{namespace="$namespace"}', "{{pod}}"),
+        ),
+    ),
     ("Dead letters", "short", ((_HANDLER.format("awr_handler_dead"), "{{handler}}"),)),
     (
         "Append to Redis, p99",
@@ -192,7 +245,10 @@ PANELS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Memory by pod",
         "bytes",
-        (('process_resident_memory_bytes{namespace="$namespace"}', "{{pod}}"),),
+        (
+            ('process_resident_memory_bytes{namespace="$namespace"}', "{{pod}}"),
+            ('awr_child_resident_memory_bytes{namespace="$namespace"}', "{{pod}}: {{child}}"),
+        ),
     ),
 )
 """Title, unit, and queries with their legends."""

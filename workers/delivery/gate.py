@@ -126,14 +126,9 @@ class _Gate:
             attempt.reads = (*attempt.reads[1 - _KEPT_READS :], call.line())
             return
         _note(attempt, call)
-        bound_log(self._handler, attempt).info(
-            "action.called",
-            operation=operation.name,
-            path=path,
-            outcome=outcome,
-            status=status,
-            duration_ms=call.ms,
-        )
+        fields = {"outcome": outcome, "status": status, "duration_ms": call.ms}
+        log = bound_log(self._handler, attempt)
+        log.info("action.called", operation=operation.name, path=path, **fields)
 
     def _tell(self, watch: Watch, outcome: str, status: int | None) -> None:
         """Tell how AMPECO did."""
