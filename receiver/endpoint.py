@@ -149,7 +149,10 @@ class WebhookEndpoint:
             reply(self._refused(refused.reason))
         except Exception as error:  # noqa: BLE001 - our own faults answer 503, not 500
             _log.error("event.failed", error=type(error).__name__)
-            reply(self._refused("internal"))
+            said = self._refused("internal")
+            if trace is not None:
+                trace.ended(said.status, "refused", None, "internal")
+            reply(said)
 
     def _refused(self, reason: str, *, close: bool = False) -> Reply:
         self._endpoint_log.refused(reason)

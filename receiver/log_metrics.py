@@ -14,9 +14,9 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from ampeco.catalogue import KNOWN_TYPES
+from eventlog.inspection.events import read_counts
 from eventlog.inspection.last_events import newest_at_ms
 from eventlog.inspection.serving import is_served
-from eventlog.internal import is_internal
 from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses
 from eventlog.presence import Condition, Process, present
@@ -25,7 +25,6 @@ from receiver.attempt_metrics import api_call_seconds, attempts_failed, run_seco
 
 _ENDED = ("done", "skipped", "dead")
 _OTHER = "(other)"
-_INTERNAL = "receiver."
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +37,7 @@ class LogState:
         jobs: wake-ups that wait, by RQ queue.
         memory: Redis's own section `memory`; empty where INFO is forbidden.
         persistence: the same of `persistence`.
-        added: events that were ever added, by type.
+        accepted: events that were ever accepted, by type.
         newest_ms: when the newest event arrived, Unix time in milliseconds; None without one.
     """
 
@@ -48,7 +47,7 @@ class LogState:
     jobs: Mapping[str, int] = field(default_factory=dict)
     memory: Mapping[str, Any] = field(default_factory=dict)
     persistence: Mapping[str, Any] = field(default_factory=dict)
-    added: Mapping[str, int] = field(default_factory=dict)
+    accepted: Mapping[str, int] = field(default_factory=dict)
     newest_ms: int | None = None
 
     def collect(self) -> Iterable[Metric]:
@@ -59,17 +58,17 @@ class LogState:
         yield from self._of_redis()
 
     def _of_events(self) -> Iterable[Metric]:
-        added = CounterMetricFamily(
+        accepted = CounterMetricFamily(
             "awr_log_events",
-            "Events ever added to the log; a type that the contract does not have is `(other)`",
+            "Events ever accepted into the log; a type that the contract does not have is `(other)`",
             labels=["type"],
         )
         counts = Counter({_OTHER: 0})
-        for name, number in self.added.items():
-            counts[name if name in KNOWN_TYPES or is_internal(name) else _OTHER] += number
+        for name, number in self.accepted.items():
+            counts[name if name in KNOWN_TYPES else _OTHER] += number
         for name in sorted(counts):
-            added.add_metric([name], counts[name])
-        yield added
+            accepted.add_metric([name], counts[name])
+        yield accepted
         if self.newest_ms is not None:
             yield GaugeMetricFamily(
                 "awr_last_event_timestamp_seconds",
@@ -193,8 +192,7 @@ async def log_state(log: EventLog, positions: Sequence[HandlerPosition]) -> LogS
             asked.llen(f"{log.key('rq', 'queue')}:{name}")
         asked.info("memory")
         asked.info("persistence")
-        asked.hgetall(log.key("added"))
-        *lengths, memory, persistence, added = await asked.execute()
+        *lengths, memory, persistence = await asked.execute()
     return LogState(
         positions,
         frozenset(await pauses(log)),
@@ -202,16 +200,6 @@ async def log_state(log: EventLog, positions: Sequence[HandlerPosition]) -> LogS
         dict(zip(queues, lengths, strict=True)),
         memory,
         persistence,
-        _by_type(added),
+        (await read_counts(log)).by_type,
         await newest_at_ms(log),
     )
-
-
-def _by_type(added: Mapping[bytes, bytes]) -> dict[str, int]:
-    """Add up the lanes. The entries without a type, and for all internal events, are sums themselves."""
-    counts: Counter[str] = Counter()
-    for entry, number in added.items():
-        name = entry.decode(errors="replace").partition("|")[2]
-        if name not in ("", _INTERNAL):
-            counts[name] += int(number)
-    return dict(counts)

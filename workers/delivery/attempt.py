@@ -140,16 +140,6 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
     model = handler.model_of(attempt.event.type)
     if model is None:
         return NOT_WANTED
-    if runtime.tracing is None:
-        return await _run(runtime, attempt, model)
-    with runtime.tracing.attempt(handler.name, attempt.number, attempt.event) as attempt.trace:
-        outcome = await _run(runtime, attempt, model)
-        attempt.trace.ended(outcome.kind, outcome.reason)
-    return outcome
-
-
-async def _run(runtime: Runtime, attempt: Attempt, model: Any) -> Outcome:
-    handler = runtime.handler
     said: object
     steps = LazySteps(handler, attempt)
     try:
@@ -190,6 +180,14 @@ async def _run(runtime: Runtime, attempt: Attempt, model: Any) -> Outcome:
             watch.went_well()
     if steps.made is not None and outcome.kind in ("done", "skipped"):
         await steps.made.settled()
+    return outcome
+
+
+async def traced(tracing: Tracing, runtime: Runtime, attempt: Attempt) -> Outcome:
+    """Run the handler once as `run` does, and follow it. `run` itself costs nothing where traces are off."""
+    with tracing.attempt(runtime.handler.name, attempt.number, attempt.event) as attempt.trace:
+        outcome = await run(runtime, attempt)
+        attempt.trace.ended(outcome.kind, outcome.reason)
     return outcome
 
 

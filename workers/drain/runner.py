@@ -17,7 +17,7 @@ from eventlog.connection.connect import end_tasks
 from eventlog.lease import Lease, clock_s
 from eventlog.record import HURRIED_MS, AttemptNote
 from eventlog.step_ledger import StepLedger
-from workers.delivery.attempt import Attempt, HandlerEnded, Runtime, run
+from workers.delivery.attempt import Attempt, HandlerEnded, Runtime, run, traced
 from workers.delivery.loop_guard import LoopGuard
 from workers.delivery.outcomes import AttemptTimedOut, Outcome, outcome_of
 from workers.drain.entry import Entry
@@ -340,7 +340,10 @@ class Runner:
         if entry.log:
             attempt.earlier, attempt.began_ms = entry.log, began_ms
         try:
-            outcome = await run(self._runtime, attempt)
+            if self._runtime.tracing is None:
+                outcome = await run(self._runtime, attempt)
+            else:
+                outcome = await traced(self._runtime.tracing, self._runtime, attempt)
         except asyncio.CancelledError:
             if not self.stopping:  # then the handler cancelled its own task, which ends with this attempt
                 self._cut_short(entry, HandlerEnded("it cancelled its own task"))

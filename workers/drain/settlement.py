@@ -78,6 +78,7 @@ class PendingOutcomes:
         self._dead: list[DeadLetter] = []
         self._stats: Counter[str] = Counter()
         self._ran_s = 0.0
+        self._quick = 0  # attempts within the least bound
         self._history: list[Settled] = []
 
     def finish(self, entry: Entry, outcome: Outcome) -> None:
@@ -105,7 +106,10 @@ class PendingOutcomes:
     def ran(self, seconds: float) -> None:
         """Count how long an attempt ran. `finish` must follow, which makes the next step due."""
         self._ran_s += seconds
-        self._stats[_RUN_NAMES[bisect_left(_RUN_BOUNDS_S, seconds)]] += 1
+        if seconds <= _RUN_BOUNDS_S[0]:  # most are, and this is called for each event
+            self._quick += 1
+        else:
+            self._stats[_RUN_NAMES[bisect_left(_RUN_BOUNDS_S, seconds)]] += 1
 
     def called(self, counts: Mapping[str, int]) -> None:
         """Count calls to AMPECO, by the names of the log's counters."""
@@ -128,6 +132,9 @@ class PendingOutcomes:
         if self._ran_s:
             self._stats[RAN_US] = round(self._ran_s * 1_000_000)
             self._ran_s = 0.0
+        if self._quick:
+            self._stats[_RUN_NAMES[0]] += self._quick
+            self._quick = 0
         settlement.dead, settlement.stats, settlement.history = self._dead, self._stats, self._history
         self._dead, self._stats, self._history = [], Counter(), []
         self.due_s, self._within_s = None, float("inf")
