@@ -38,4 +38,4 @@ class Tracing(Protocol):
         """
 
     def close(self) -> None:
-        """Send what is left, for a few seconds at most."""
+        """Send what is left, for a second or two at most."""

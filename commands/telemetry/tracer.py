@@ -34,9 +34,10 @@ from commands.telemetry import traceparent
 from commands.telemetry.traceparent import HEADER, Parent
 from eventlog.record import StoredEvent
 from receiver.endpoint import Headers
+from workers.delivery.call_counts import OTHER
 
 SERVICE = "ampeco-receiver"
-_CLOSE_S = 2.0
+_CLOSE_S = 1.0
 _FAILED = ("retry", "dead")
 
 
@@ -111,11 +112,12 @@ class Tracer:
         Args:
             context: of the attempt.
         """
+        name = operation.method if label == OTHER else label
         attributes = {"http.request.method": operation.method, "awr.operation": label}
-        return CallSpan(self._tracer.start_span(label, context, kind=SpanKind.CLIENT, attributes=attributes))
+        return CallSpan(self._tracer.start_span(name, context, kind=SpanKind.CLIENT, attributes=attributes))
 
     def close(self) -> None:
-        """Send what is left, for two seconds at most. A collector that hangs must not keep the process."""
+        """Send what is left, for a second at most. A collector that hangs must not keep the process."""
         closing = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
         closing.start()
         closing.join(_CLOSE_S)
