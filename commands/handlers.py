@@ -194,7 +194,7 @@ def _cells(handler: HandlerPosition, state: HandlerState, pairs: Mapping[str, in
 
 
 def _row(handler: HandlerPosition, state: HandlerState) -> dict[str, object]:
-    from eventlog.registry import MISFIT, SETTLED_WITHIN
+    from eventlog.registry import MEASURES
 
     paused = state.paused
     return {
@@ -212,11 +212,7 @@ def _row(handler: HandlerPosition, state: HandlerState) -> dict[str, object]:
         "held": away_document(state.away),
         "lanes_held": state.lanes_held,
         **_standing(handler),
-        "outcomes": {
-            name: n
-            for name, n in sorted(handler.stats.items())
-            if not name.startswith((SETTLED_WITHIN, MISFIT))
-        },
+        "outcomes": {name: n for name, n in sorted(handler.stats.items()) if not name.startswith(MEASURES)},
     }
 
 

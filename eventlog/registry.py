@@ -18,9 +18,7 @@ LATENCY_BOUNDS_MS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 
 SETTLED_WITHIN = (
     "ms<="  # prefix of the `stats` counters of deliveries by the time from acceptance to their end
 )
-RAN_WITHIN = (
-    "ran<="  # the same by the time that an attempt ran; an attempt longer than all bounds ends with nothing
-)
+RAN_WITHIN = "ran<="  # the same by how long an attempt ran; the one over all bounds ends with nothing
 RAN_US = "ran-us"  # `stats` counter: microseconds of all attempts
 RUN_BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000)
 FAILED = "failed:"  # prefix of the `stats` counters of attempts that did not succeed, by reason
@@ -28,6 +26,8 @@ CALL = "call:"  # prefix of the `stats` counters of calls to AMPECO: `call:<oper
 CALL_MS = "call-ms:"  # the same of their duration: `call-ms:<operation>|<status class>`
 CALL_BOUNDS_MS = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000)
 MISFIT = "misfit:"  # prefix of the `stats` counters that end with a notification type
+MEASURES = (SETTLED_WITHIN, RAN_WITHIN, RAN_US, FAILED, CALL, CALL_MS, MISFIT)
+"""How the names of those `stats` counters begin that count no outcomes of deliveries."""
 
 _KEEP_VERSION_MS = 600_000
 

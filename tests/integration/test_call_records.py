@@ -17,6 +17,7 @@ from eventlog.log import EventLog
 from eventlog.record import notes_of
 from handlers import Context, Event, GiveUp, Raw, SyncContext, handler
 from receiver.metrics import exposition
+from tests.cli import Cli
 from tests.harness import VERSION, declaration, event, opened
 from tests.integration.test_log_metrics import samples
 from workers.delivery.attempt import Runtime
@@ -139,6 +140,17 @@ def test_a_handler_that_calls_nothing_leaves_no_note(valkey, prefix):
             assert not [line for line in shown if "called" in line]
 
     on_log(check, valkey.url, prefix)
+
+
+def test_outcomes_of_a_handler_are_listed_without_what_is_measured(capsys, monkeypatch, valkey, prefix):
+    @handler("h", on=["*"], start="oldest", calls=[RESET])
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        await ctx.ampeco.actions.charge_point.reset("12", "soft")
+        raise GiveUp("enough")
+
+    on_log(lambda log: handled(log, h, answers), valkey.url, prefix)
+    [row] = Cli(capsys, monkeypatch, valkey.url, prefix).json("handlers", "list")
+    assert row["outcomes"] == {"dead": 1}
 
 
 def test_a_note_of_older_code_is_shown_as_it_is():
