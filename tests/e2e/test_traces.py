@@ -67,9 +67,10 @@ def test_a_trace_leads_from_the_request_to_each_attempt_and_each_call(
     _is_one_trace(collected)
     said = log.read_text() + json.dumps(front.lines)
     everything = b"".join(collected.bodies)
-    for secret in (SECRET, box.token, "only-for-the-collector"):
+    assert SECRET.encode() not in everything
+    for secret in (box.token, "only-for-the-collector"):
         assert secret.encode() not in everything
-        assert secret not in said.replace('"detail": "Erika Mustermann"', "")
+        assert secret not in said
 
 
 def _is_one_trace(collected: Collector) -> None:
