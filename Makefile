@@ -59,7 +59,7 @@ COMPILE := $(BIN)/uv pip compile --generate-hashes --universal --python-version 
 lock:
 	$(COMPILE) pyproject.toml --extra dev -o requirements.lock
 	echo "setuptools>=77" | $(COMPILE) pyproject.toml - --extra demo -o requirements-demo.lock
-	$(COMPILE) pyproject.toml -o deploy/requirements.lock
+	$(COMPILE) pyproject.toml --extra otel -o deploy/requirements.lock
 	echo "setuptools>=77" | $(COMPILE) - -o deploy/build-requirements.lock
 
 clean:

@@ -214,7 +214,7 @@ class AsyncClient:
             try:
                 async with (
                     asyncio.timeout(self._line.answer_s),
-                    self._line.http.stream(**self._line.tenant.arguments(request)) as response,
+                    self._line.http.stream(**self._line.tenant.arguments(request, passage)) as response,
                 ):
                     body = AnswerBody.of(response)
                     if not response.is_stream_consumed:  # by a transport of a test

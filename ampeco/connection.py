@@ -4,7 +4,8 @@ Knows httpx2, and nothing about operations. The token leaves this module in the 
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -25,17 +26,38 @@ CANCELLED = "cancelled"  # the outcome that a gate gets when a call was abandone
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 
 
+class CallTrace(Protocol):
+    """Follows one send.
+
+    Attributes:
+        headers: sent with the request, such as `traceparent`.
+    """
+
+    headers: Mapping[str, str]
+
+    def ended(self, outcome: str, status: int | None) -> None:
+        """Called after the send; arguments as those of `Gate.called`."""
+
+
 class Gate(Protocol):
     """May refuse a request before it leaves, and learns the outcome afterwards."""
 
-    def admit(self, operation: Operation, path: str) -> None:
-        """Called right before each send; raise to refuse it."""
+    def admit(self, operation: Operation, path: str) -> CallTrace | None:
+        """Called right before each send; raise to refuse it.
 
-    def called(self, operation: Operation, path: str, outcome: str, status: int | None) -> None:
+        Returns:
+            What follows this send, if anything does.
+        """
+
+    def called(
+        self, operation: Operation, path: str, outcome: str, status: int | None, seconds: float
+    ) -> None:
         """Called after each send.
 
         Args:
             outcome: `ok`, the reason of the error, or `cancelled`.
+            status: of the answer; None without one.
+            seconds: how long it took, from the connection to the last byte.
         """
 
 
@@ -108,14 +130,15 @@ class Tenant:
             "trust_env": not base_url.is_loopback(httpx2.URL(self.url).host),  # no proxy for the simulator
         }
 
-    def arguments(self, request: WireRequest) -> dict[str, Any]:
+    def arguments(self, request: WireRequest, passage: "Passage") -> dict[str, Any]:
         """Arguments of one HTTP request."""
+        headers = {"Content-Type": "application/json"} if request.body else {}
         return {
             "method": request.method,
             "url": self.url + request.path,
             "params": request.query or None,
             "content": request.body or None,
-            "headers": {"Content-Type": "application/json"} if request.body else None,
+            "headers": {**headers, **passage.headers} or None,
         }
 
     def decipher(self, request: WireRequest, response: httpx2.Response, body: AnswerBody) -> Any:
@@ -142,6 +165,13 @@ class Passage:
         self._budget = budget
         self._request = request
         self._status: int | None = None
+        self._trace: CallTrace | None = None
+        self._began_s = 0.0
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers that the gate adds to the request."""
+        return {} if self._trace is None else self._trace.headers
 
     def answered(self, response: httpx2.Response) -> None:
         """Note an answer; the budget learns what it says about the rate limit."""
@@ -153,11 +183,12 @@ class Passage:
     def __enter__(self) -> "Passage":
         if self._gate is not None:
             try:
-                self._gate.admit(self._request.operation, self._request.path)
+                self._trace = self._gate.admit(self._request.operation, self._request.path)
             except BaseException:
                 if self._budget is not None:
                     self._budget.give_back(self._request.operation)
                 raise
+            self._began_s = time.perf_counter()
         return self
 
     def __exit__(
@@ -168,7 +199,10 @@ class Passage:
         if self._gate is None:
             return
         outcome = "ok" if error is None else error.reason if isinstance(error, ApiError) else CANCELLED
-        self._gate.called(self._request.operation, self._request.path, outcome, self._status)
+        seconds = time.perf_counter() - self._began_s
+        if self._trace is not None:
+            self._trace.ended(outcome, self._status)
+        self._gate.called(self._request.operation, self._request.path, outcome, self._status, seconds)
 
 
 def unreachable(request: WireRequest, error: httpx2.HTTPError) -> Unreachable:

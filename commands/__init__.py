@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from commands import failures
+from commands import failures, redis_telemetry
 from commands.shadowing import foreign_file
 from commands.standard_streams import open_missing
 
@@ -209,4 +209,5 @@ def store_url(settings: Settings) -> str:
     )
 
 
+redis_telemetry.refuse()
 interruption.raise_again()

@@ -11,6 +11,7 @@ import click
 from commands import options, prepare
 from commands.acts import acting
 from commands.body_shape import text_of
+from commands.delivery_text import call_words
 from commands.options import on_log
 from commands.output import print_fields, print_json, print_line, print_table, print_unchanged
 from commands.type_names import never_seen
@@ -221,7 +222,7 @@ def _details(entry: DeadEntry, with_body: bool) -> dict[str, Any]:
 
 
 def _attempt(note: dict[str, Any]) -> list[str]:
-    called = [f"  called {action}" for action in note["actions"]]
+    called = [f"  called {call_words(line)}" for line in note["actions"]]
     return [f"{note['at']} {note['outcome']} {note['detail']}".rstrip(), *called]
 
 

@@ -1,10 +1,11 @@
-"""One line for a delivery: what became of an event at one handler, or why it waits."""
+"""One line for a delivery: what became of an event at one handler, or why it waits. One for each call."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from commands.outage_words import away_words
+from eventlog.called import read_call
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -64,6 +65,26 @@ def with_lag(found: Explanation, fate: Fate) -> str:
     seconds = behind.events / behind.per_s
     left = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
     return f"{text}, at {behind.per_s:,.0f}/s: about {left}"
+
+
+def call_words(line: str) -> str:
+    """Describe one call to AMPECO that the log kept."""
+    call = read_call(line)
+    if call is None:
+        return line
+    path = "" if call.operation.endswith(f" {call.path}") else f" {call.path}"
+    if call.outcome == "ok" or call.status is not None:
+        came_of = f"{call.status}" if call.outcome == "ok" else f"{call.status} {call.outcome}"
+    else:
+        came_of = call.outcome
+    took = (
+        ""
+        if call.ms is None
+        else f" in {call.ms:,} ms"
+        if call.ms < 10_000
+        else f" in {call.ms / 1000:.1f} s"
+    )
+    return f"{call.operation}{path} → {came_of}{took}"
 
 
 def _by(fate: Fate) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from commands.delivery_text import with_authors_words, with_lag
+from commands.delivery_text import call_words, with_authors_words, with_lag
 from commands.events import REPEAT_WORDS
 from eventlog.clock import now_ms, rfc3339
 from eventlog.duplicates import repeat_reason
@@ -144,8 +144,8 @@ def _waits(fate: Fate) -> bool:
 
 def _attempt(note: AttemptNote) -> Iterator[str]:
     yield f"    {rfc3339(note.at_ms)} {note.outcome} {note.detail}".rstrip()
-    for action in note.actions:
-        yield f"      called {action}"
+    for line in note.actions:
+        yield f"      called {call_words(line)}"
 
 
 def _unknown(found: Explanation) -> Iterator[str]:

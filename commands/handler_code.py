@@ -14,6 +14,7 @@ import click
 
 from commands import options, prepare
 from commands.acts import acting
+from commands.delivery_text import call_words
 from commands.options import stored_log
 from commands.output import print_json, print_line
 from eventlog.clock import now_ms
@@ -215,5 +216,5 @@ def print_trial(event: StoredEvent, trial: Trial) -> None:
         )
     if trial.state is not None:
         print_line(f"  would keep a state of {len(trial.state.encode())} bytes")
-    for called in trial.called:
-        print_line(f"  called {called}")
+    for line in trial.called:
+        print_line(f"  called {call_words(line)}")

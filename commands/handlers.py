@@ -228,7 +228,7 @@ def _cells(handler: HandlerPosition, state: HandlerState, pairs: Mapping[str, in
 
 
 def _row(handler: HandlerPosition, state: HandlerState) -> dict[str, object]:
-    from eventlog.registry import MISFIT, SETTLED_WITHIN
+    from eventlog.registry import MEASURES
 
     paused = state.paused
     return {
@@ -248,11 +248,7 @@ def _row(handler: HandlerPosition, state: HandlerState) -> dict[str, object]:
         "faulty": None if state.faulty is None else fault_document(state.faulty),
         "no_longer_wanted": unwanted_document(state.unwanted),
         **_standing(handler),
-        "outcomes": {
-            name: n
-            for name, n in sorted(handler.stats.items())
-            if not name.startswith((SETTLED_WITHIN, MISFIT))
-        },
+        "outcomes": {name: n for name, n in sorted(handler.stats.items()) if not name.startswith(MEASURES)},
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import sys
@@ -82,8 +83,11 @@ def _serve(
 ) -> None:
     import uvloop
 
+    from commands.telemetry.start import exported, tracer
     from receiver.serve import Receiver
     from receiver.settings import load
+
+    tracing = tracer()
 
     def opened() -> None:
         say_ready()
@@ -92,9 +96,12 @@ def _serve(
         stop = asyncio.Event()
         stop_on_signals(stop, insist=not child)
         limit_stop(stop, deadline)
-        receiver = Receiver(settings, reload=lambda: load(os.environ))
-        await receiver.run(stop, on_open=opened, listeners=listeners)
+        receiver = Receiver(settings, reload=lambda: load(os.environ), tracing=tracing)
+        with exported(receiver.exposition) if listeners is None else contextlib.nullcontext():
+            await receiver.run(stop, on_open=opened, listeners=listeners)
 
     keep_what_is_loaded()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
+    if tracing is not None:
+        tracing.close()

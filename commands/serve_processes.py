@@ -13,14 +13,18 @@ import contextlib
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
+from prometheus_client import CollectorRegistry, generate_latest
 from redis.exceptions import RedisError
 
+from commands.child_metrics import ChildProcesses
 from commands.processes import PARENT_STOP_S, limit_stop, own_command, stop_on_signals
+from commands.telemetry.start import exported
 from eventlog.connection.connect import connect
 from eventlog.log import EventLog
 from receiver import shared_counts
@@ -77,9 +81,11 @@ async def serve_together(settings: Settings, processes: int) -> int:
         connections = Connections("admin", limits_of(settings))
         redis = connect(settings.redis_url.get_secret_value(), max_connections=2)
         log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
+        exposition = _exposition(parts, folder, LogExposition(log, size=False), stop)
+        opened.enter_context(exported(exposition))
         answering = asyncio.create_task(
             serve_until(
-                _admin(parts, folder, LogExposition(log, size=False), stop), admin, all_ended, connections
+                create_admin_app(partial(_report, parts, stop), exposition), admin, all_ended, connections
             )
         )
         code = 0
@@ -133,24 +139,33 @@ def _part(name: str, folder: Path, public: socket.socket) -> Iterator[_Part]:
         yield _Part(child, path)
 
 
-def _admin(parts: list[_Part], folder: Path, of_log: LogExposition, stop: asyncio.Event) -> Any:
-    async def report() -> dict[str, Any]:
-        if stop.is_set():
-            return together([], ["stopping"] * len(parts))
-        found = await asyncio.gather(*(part.report() for part in parts))
-        return together(
-            [one for one in found if isinstance(one, dict)], [one for one in found if isinstance(one, str)]
-        )
+async def _report(parts: list[_Part], stop: asyncio.Event) -> dict[str, Any]:
+    """What the children say of their readiness, together."""
+    if stop.is_set():
+        return together([], ["stopping"] * len(parts))
+    found = await asyncio.gather(*(part.report() for part in parts))
+    return together(
+        [one for one in found if isinstance(one, dict)], [one for one in found if isinstance(one, str)]
+    )
+
+
+def _exposition(
+    parts: list[_Part], folder: Path, of_log: LogExposition, stop: asyncio.Event
+) -> Callable[[], Awaitable[bytes]]:
+    """Return a function that returns the metrics of all children and of the log."""
+    registry = CollectorRegistry()
+    registry.register(ChildProcesses(lambda: {part.child.name: part.child.pid for part in parts}))
 
     async def exposition() -> bytes:
         try:
             found = await of_log()
         except (RedisError, OSError):
             found = b""
-        ready = (await report())["ready"]
-        return found + shared_counts.exposition(str(folder), ready=ready, redis_up=bool(found))
+        ready = (await _report(parts, stop))["ready"]
+        counted = shared_counts.exposition(str(folder), ready=ready, redis_up=bool(found))
+        return found + counted + generate_latest(registry)
 
-    return create_admin_app(report, exposition)
+    return exposition
 
 
 @contextlib.contextmanager

@@ -62,6 +62,7 @@ def run_child(
 ) -> int:
     """Run the worker in this process."""
     from commands.processes import beats, end_with_parent, keep_what_is_loaded, say_ready
+    from commands.telemetry.start import tracer_factory
     from handlers.declaration import HandlerError
     from receiver.claim import rules_of
     from workers.config import WorkerConfig
@@ -93,6 +94,7 @@ def run_child(
         calls_per_s=settings.api_calls_per_s,
         loop_depth=settings.loop_depth,
         isolated_memory_mb=settings.isolated_memory_mb,
+        tracing=tracer_factory(),
     )
     if isolated:
         isolated_process = IsolatedProcess(config, on_turn=beats())
@@ -184,6 +186,8 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
     from redis.exceptions import RedisError
 
+    from commands.child_metrics import ChildProcesses
+    from commands.telemetry.start import exported
     from eventlog.connection.connect import connect
     from eventlog.connection.reasons import FULL, reason_of
     from eventlog.log import EventLog
@@ -202,6 +206,9 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     connections = Connections("admin", limits_of(settings), metrics=ConnectionMetrics(registry))
     redis_up = Gauge(*REDIS_UP, registry=registry)
     ProcessCollector(registry=registry)
+    registry.register(
+        ChildProcesses(lambda: {f"worker-{n}": child.pid for n, child in enumerate(children, 1)})
+    )
 
     async def report() -> dict[str, Any]:
         reasons = []
@@ -227,7 +234,10 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
         return of_log + generate_latest(registry)
 
     try:
-        with listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as listener:
+        with (
+            listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as listener,
+            exported(metrics),
+        ):
             await serve_until(create_admin_app(report, metrics), listener, stop, connections)
     finally:
         await redis.aclose()

@@ -28,6 +28,7 @@ class Lag:
         open: records in `open`.
         oldest_age_s: age of the oldest event of both; None without one.
         to_count: lanes whose events must be counted.
+        retrying: records in `open` that are due at a time of their own: retries and replays.
     """
 
     waiting: int
@@ -36,6 +37,7 @@ class Lag:
     oldest_age_s: float | None
     oldest_is_exact: bool
     to_count: tuple[int, ...] = ()
+    retrying: int = 0
 
 
 NO_LAG = Lag(0, True, 0, None, True)
@@ -48,9 +50,9 @@ async def lags_of(log: EventLog, names: Sequence[str]) -> dict[str, Lag]:
     for start in range(0, len(names), step):
         asked = names[start : start + step]
         answers = await log.scripts.lag(args=[log.prefix, log.lanes, *asked])
-        for name, (waiting, exact, opened, age_ms, age_exact, lanes) in zip(asked, answers, strict=True):
+        for name, (waiting, exact, opened, age_ms, age_exact, lanes, due) in zip(asked, answers, strict=True):
             age_s = None if age_ms < 0 else age_ms / 1000
-            found[name] = Lag(waiting, bool(exact), opened, age_s, bool(age_exact), tuple(lanes))
+            found[name] = Lag(waiting, bool(exact), opened, age_s, bool(age_exact), tuple(lanes), due)
     return found
 
 

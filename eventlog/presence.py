@@ -43,6 +43,24 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """How a process is.
+
+    Attributes:
+        loop_lag_s: longest delay of its event loop, lately.
+        leases_lost: drains that lost their lease, since it started.
+        faulty: plugins and handlers that could not be loaded or made ready.
+    """
+
+    loop_lag_s: float = 0.0
+    leases_lost: int = 0
+    faulty: int = 0
+
+
+FINE = Condition()
+
+
+@dataclass(frozen=True)
 class Process:
     """A live worker process, as its last beat described it.
 
@@ -54,6 +72,7 @@ class Process:
         parts: by the name of each handler that it serves.
         release: version of this program; empty if an earlier one beats.
         faults: what it cannot run.
+        condition: None if an earlier release beats.
     """
 
     name: str
@@ -63,6 +82,7 @@ class Process:
     queue: str = ""
     release: str = ""
     faults: tuple[Fault, ...] = ()
+    condition: Condition | None = None
 
     @property
     def label(self) -> str:
@@ -93,6 +113,7 @@ async def beat(
     parts: Mapping[str, Part],
     versions: Mapping[str, str],
     faults: Sequence[Fault] = (),
+    condition: Condition = FINE,
 ) -> View:
     """Say what a process works on, and return what all of its queue said.
 
@@ -102,7 +123,8 @@ async def beat(
         faults: handlers and plugins that it cannot run.
     """
     says: dict[str, object] = {"free": free, "parts": {name: _packed(part) for name, part in parts.items()}}
-    says["release"] = _release()
+    how = [round(condition.loop_lag_s, 4), condition.leases_lost, condition.faulty]
+    says |= {"release": _release(), "how": how}
     if faults:
         says["faults"] = packed(faults)
     asked: list[str | int] = [log.prefix, queue, process, LIFE_MS, json.dumps(says)]
@@ -182,7 +204,9 @@ def _process(queue: str, name: str, age_ms: int, raw: bytes) -> Process:
         for handler, part in said["parts"].items()
     }
     release, faults = bounded(str(said.get("release", ""))), unpacked(said.get("faults"))
-    return Process(name, age_ms, said["free"], parts, queue, release, faults)
+    how = said.get("how")
+    condition = None if how is None else Condition(float(how[0]), int(how[1]), int(how[2]))
+    return Process(name, age_ms, said["free"], parts, queue, release, faults, condition)
 
 
 @cache

@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from eventlog.acts import Act, acts_of, read_acts
-from eventlog.text import CUT, bounded
+from eventlog.called import more
+from eventlog.text import bounded
 
 VERSION = 2
 KEPT_ATTEMPTS = 10
@@ -99,7 +100,8 @@ class AttemptNote(NamedTuple):
         at_ms: when it began.
         outcome: slug of how it ended (`done`, `timed-out`, `gave-up`, ...).
         detail: the author's words or the class of the error.
-        actions: what it called at AMPECO, each `operation path outcome status`.
+        actions: what it called at AMPECO, each a line of `called.py`. Calls that change nothing are among them only
+            where the attempt did not succeed.
     """
 
     at_ms: int
@@ -331,7 +333,7 @@ def kept_note(note: AttemptNote) -> AttemptNote:
     """Return what the log keeps of a note: bounded and valid texts, and the first actions."""
     actions = tuple(bounded(action, ACTION_CHARS) for action in note.actions[:KEPT_ACTIONS])
     if len(note.actions) > KEPT_ACTIONS:
-        actions = (*actions[:-1], f"{CUT} {len(note.actions) - KEPT_ACTIONS + 1} more")
+        actions = (*actions[:-1], more(len(note.actions) - KEPT_ACTIONS + 1))
     return AttemptNote(note.at_ms, kept_text(note.outcome), kept_text(note.detail), actions)
 
 

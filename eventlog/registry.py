@@ -19,7 +19,16 @@ LATENCY_BOUNDS_MS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 
 SETTLED_WITHIN = (
     "ms<="  # prefix of the `stats` counters of deliveries by the time from acceptance to their end
 )
+RAN_WITHIN = "ran<="  # the same by how long an attempt ran; the one over all bounds ends with nothing
+RAN_US = "ran-us"  # `stats` counter: microseconds of all attempts
+RUN_BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000)
+FAILED = "failed:"  # prefix of the `stats` counters of attempts that did not succeed, by reason
+CALL = "call:"  # prefix of the `stats` counters of calls to AMPECO: `call:<operation>|<status class>|<bound in ms>`
+CALL_MS = "call-ms:"  # the same of their duration: `call-ms:<operation>|<status class>`
+CALL_BOUNDS_MS = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000)
 MISFIT = "misfit:"  # prefix of the `stats` counters that end with a notification type
+MEASURES = (SETTLED_WITHIN, RAN_WITHIN, RAN_US, FAILED, CALL, CALL_MS, MISFIT)
+"""How the names of those `stats` counters begin that count no outcomes of deliveries."""
 
 _KEEP_VERSION_MS = 600_000
 
@@ -64,11 +73,13 @@ class HandlerPosition:
         waiting: wanted events that no attempt has settled or put into `open`: its lag.
         waiting_is_exact: otherwise housekeeping still counts them, and `waiting` is an upper bound.
         open: events that are running, waiting for a retry, or parked.
+        retrying: those of `open` that are due at a time of their own: retries and replays.
         oldest_age_s: age of the oldest wanted event that is not settled; None when there is none.
         oldest_is_exact: otherwise `oldest_age_s` is an upper bound.
         key: names what makes the handler's own keys; None for the entity's key.
         stats: settled deliveries by outcome (`done`, `skipped`, `dead`), `retried`, the latency histogram
-            (`ms<=N`), and payloads with fields that do not fit, by type (`misfit:<type>`).
+            (`ms<=N`), that of attempts (`ran<=N`), failed attempts by reason, calls to AMPECO, and payloads with
+            fields that do not fit, by type (`misfit:<type>`).
     """
 
     name: str
@@ -88,6 +99,7 @@ class HandlerPosition:
     oldest_age_s: float | None = None
     oldest_is_exact: bool = True
     key: str | None = None
+    retrying: int = 0
 
 
 async def declare(
@@ -204,6 +216,7 @@ async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPositi
                 waiting=lag.waiting,
                 waiting_is_exact=lag.waiting_is_exact,
                 open=lag.open,
+                retrying=lag.retrying,
                 oldest_age_s=lag.oldest_age_s,
                 oldest_is_exact=lag.oldest_is_exact,
                 dead=dead,

@@ -2,7 +2,14 @@
 
 import logging
 
-CHATTY = {"httpx2": "WARNING", "httpcore2": "WARNING", "uvicorn.error": "ERROR", "uvicorn.access": "ERROR"}
+CHATTY = {
+    "httpx2": "WARNING",
+    "httpcore2": "WARNING",
+    "opentelemetry": "ERROR",  # a warning for each repetition while the collector is away
+    "urllib3": "WARNING",
+    "uvicorn.error": "ERROR",
+    "uvicorn.access": "ERROR",
+}
 
 
 def hush() -> None:

@@ -24,6 +24,7 @@ from receiver.heard import WEBHOOK_ID
 from receiver.intake import Intake
 from receiver.logging import get_logger
 from receiver.request_body import BodyReader, Limits, SenderGone
+from receiver.tracing import RequestTrace, Tracing
 from receiver.verification import RawDelivery, Verifier
 
 _SIGNATURE = SIGNATURE_HEADER.lower().encode()
@@ -54,10 +55,12 @@ class WebhookEndpoint:
         now_ms: Callable[[], int],
         limits: Limits,
         heard: Callable[[str, Headers, int], None] = lambda key_id, headers, at_ms: None,
+        tracing: Tracing | None = None,
     ) -> None:
         """
         Args:
             heard: called with the key and the headers of each verified request, and when it arrived (Unix ms).
+            tracing: follows each verified request; None where traces are off.
         """
         self._heard = heard
         self._verifier = verifier
@@ -67,7 +70,8 @@ class WebhookEndpoint:
         self._bodies = BodyReader(limits)
         self._now_ms = now_ms
         self._accepted = reply_of(accept_status)
-        self.used_headers = _USED | verifier.headers
+        self._tracing = tracing
+        self.used_headers = _USED | verifier.headers | (tracing.headers if tracing else frozenset())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -125,20 +129,30 @@ class WebhookEndpoint:
             signature, headers: as for `gate`.
             reply: called once with the answer, possibly before `take` returns; must not raise.
         """
+        trace: RequestTrace | None = None
 
         def answered(answer: Answer) -> None:
             refused = answer.outcome == "refused"
-            reply(self._refused(answer.reason or "log-refused") if refused else self._accepted)
+            said = self._refused(answer.reason or "log-refused") if refused else self._accepted
+            if trace is not None:
+                trace.ended(said.status, answer.outcome, answer.event_id, answer.reason)
+            reply(said)
 
         try:
             verified = self._verifier.verify(RawDelivery(body, signature, self._now_ms(), headers))
             self._heard(verified.key_id, headers, verified.received_at_ms)
+            if self._tracing is not None:
+                trace = self._tracing.request(headers)
+                verified.traceparent = trace.traceparent
             self._intake.accept(verified, answered)
         except SignatureError as refused:
             reply(self._refused(refused.reason))
         except Exception as error:  # noqa: BLE001 - our own faults answer 503, not 500
             _log.error("event.failed", error=type(error).__name__)
-            reply(self._refused("internal"))
+            said = self._refused("internal")
+            if trace is not None:
+                trace.ended(said.status, "refused", None, "internal")
+            reply(said)
 
     def _refused(self, reason: str, *, close: bool = False) -> Reply:
         self._endpoint_log.refused(reason)

@@ -79,4 +79,6 @@ class Intake:
         element = self.read(delivery)
         type_ = element.type if isinstance(element, NewEvent) else _UNREADABLE
         self._heard(delivery.key_id, type_, delivery.received_at_ms)
+        if delivery.traceparent and isinstance(element, NewEvent):
+            return element._replace(traceparent=delivery.traceparent)
         return element

@@ -11,16 +11,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from ampeco.catalogue import KNOWN_TYPES
 from eventlog.handler_faults import faulty_by_name
+from eventlog.inspection.events import read_counts
+from eventlog.inspection.last_events import newest_at_ms
 from eventlog.inspection.serving import is_served
 from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses
-from eventlog.presence import Process, present, served_names
+from eventlog.presence import Condition, Process, present, served_names
 from eventlog.registry import LATENCY_BOUNDS_MS, SETTLED_WITHIN, HandlerPosition
+from receiver.attempt_metrics import api_call_seconds, attempts_failed, run_seconds
 
 _ENDED = ("done", "skipped", "dead")
+_OTHER = "(other)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,8 @@ class LogState:
         jobs: wake-ups that wait, by RQ queue.
         memory: the section `memory` of Redis's INFO.
         persistence: its section `persistence`. Fields that a server leaves out of either have no metric.
+        accepted: events that were ever accepted, by type.
+        newest_ms: when the newest event arrived, Unix time in milliseconds; None without one.
     """
 
     positions: Sequence[HandlerPosition]
@@ -41,12 +48,34 @@ class LogState:
     jobs: Mapping[str, int] = field(default_factory=dict)
     memory: Mapping[str, Any] = field(default_factory=dict)
     persistence: Mapping[str, Any] = field(default_factory=dict)
+    accepted: Mapping[str, int] = field(default_factory=dict)
+    newest_ms: int | None = None
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics, for prometheus_client."""
+        yield from self._of_events()
         yield from self._of_handlers()
         yield from self._of_workers()
         yield from self._of_redis()
+
+    def _of_events(self) -> Iterable[Metric]:
+        accepted = CounterMetricFamily(
+            "awr_log_events",
+            "Events ever accepted into the log; a type that the contract does not have is `(other)`",
+            labels=["type"],
+        )
+        counts = Counter({_OTHER: 0})
+        for name, number in self.accepted.items():
+            counts[name if name in KNOWN_TYPES else _OTHER] += number
+        for name in sorted(counts):
+            accepted.add_metric([name], counts[name])
+        yield accepted
+        if self.newest_ms is not None:
+            yield GaugeMetricFamily(
+                "awr_last_event_timestamp_seconds",
+                "Unix time at which the newest event arrived; absent while there is none",
+                value=self.newest_ms / 1000,
+            )
 
     def _of_handlers(self) -> Iterable[Metric]:
         dead = GaugeMetricFamily("awr_handler_dead", "Dead letters that are kept", labels=["handler"])
@@ -65,11 +94,22 @@ class LogState:
         faults = faulty_by_name(self.live)
         for name in sorted({*faults, *(position.name for position in self.positions)}):
             faulty.add_metric([name], name in faults)
+        retrying = GaugeMetricFamily(
+            "awr_handler_retrying",
+            "Open events with a time of their own: retries and replays; the others are parked or run",
+            labels=["handler"],
+        )
         for position in self.positions:
             dead.add_metric([position.name], position.dead)
             paused.add_metric([position.name], position.name in self.paused)
+            retrying.add_metric([position.name], position.retrying)
             served.add_metric([position.name], is_served(position, serving))
-        yield from (dead, paused, served, faulty, self._settled_seconds())
+        yield from (dead, paused, served, retrying, faulty, self._settled_seconds())
+        yield from (
+            run_seconds(self.positions),
+            attempts_failed(self.positions),
+            api_call_seconds(self.positions),
+        )
 
     def _settled_seconds(self) -> Metric:
         """From the acceptance of an event to its end at a handler. Redis keeps no sum of it, so there is none."""
@@ -96,6 +136,7 @@ class LogState:
         for queue, number in self.jobs.items():
             jobs.add_metric([queue], number)
         yield from (workers, jobs)
+        yield from _conditions(self.live)
 
     def _of_redis(self) -> Iterable[Metric]:
         if "used_memory" in self.memory:
@@ -115,6 +156,34 @@ class LogState:
             yield GaugeMetricFamily(
                 "awr_redis_persistence_ok", "1 while Redis can write its append-only file", value=healthy
             )
+
+
+def _conditions(live: Sequence[Process]) -> Sequence[Metric]:
+    """How each live worker process is. Forks for isolated handlers share a label, and the worst of them counts."""
+    lag = GaugeMetricFamily(
+        "awr_worker_loop_lag_seconds",
+        "Longest delay of a worker process's event loop in the last 15 to 30 seconds",
+        labels=["process"],
+    )
+    lost = CounterMetricFamily(
+        "awr_worker_leases_lost",
+        "Drains of a live worker process that lost their lease",
+        labels=["process"],
+    )
+    faulty = GaugeMetricFamily(
+        "awr_worker_faulty_plugins",
+        "Plugins and handlers that a live worker process could not load or make ready",
+        labels=["process"],
+    )
+    found: dict[str, list[Condition]] = {}
+    for process in live:
+        if process.condition is not None:
+            found.setdefault(process.label, []).append(process.condition)
+    for label, those in sorted(found.items()):
+        lag.add_metric([label], max(how.loop_lag_s for how in those))
+        lost.add_metric([label], max(how.leases_lost for how in those))
+        faulty.add_metric([label], max(how.faulty for how in those))
+    return lag, lost, faulty
 
 
 async def log_state(log: EventLog, positions: Sequence[HandlerPosition]) -> LogState:
@@ -140,4 +209,6 @@ async def log_state(log: EventLog, positions: Sequence[HandlerPosition]) -> LogS
         dict(zip(queues, lengths, strict=True)),
         memory,
         persistence,
+        (await read_counts(log)).by_type,
+        await newest_at_ms(log),
     )

@@ -33,7 +33,7 @@ _NEVER_LOGGED = frozenset(
         "headers",
     )
 )
-_LIBRARIES = frozenset(("asyncio", "httpcore2", "httpx2", "redis", "rq", "uvicorn"))
+_LIBRARIES = frozenset(("asyncio", "httpcore2", "httpx2", "opentelemetry", "redis", "rq", "uvicorn"))
 
 
 def _without_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

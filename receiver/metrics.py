@@ -121,6 +121,11 @@ class Metrics:
             "awr_events_verified", "Verified notifications, by the id of the key that signed them", ["key_id"]
         )
         self._redis_up = gauge(*REDIS_UP, multiprocess_mode="livemin")
+        self.loop_lag = gauge(
+            "awr_loop_lag_seconds",
+            "Longest delay of a receiver's event loop in the last 15 to 30 seconds",
+            multiprocess_mode="livemax",
+        )
         self.reconstructed = counter(
             "awr_events_reconstructed", "Events that a backfill made from the state of a resource"
         )
@@ -282,6 +287,13 @@ class _Missing:
         for state in ("open", "closed", "unproven"):
             gaps.add_metric([state], sum(gap.state == state for gap in self._gaps))
         yield gaps
+        lengths = GaugeMetricFamily(
+            "awr_gap_seconds", "Time that recorded gaps cover, added up, by state", labels=["state"]
+        )
+        for state in ("open", "closed", "unproven"):
+            covered = (gap.to_ms - gap.from_ms for gap in self._gaps if gap.state == state)
+            lengths.add_metric([state], sum(covered) / 1000)
+        yield lengths
         if self._quiet is not None:
             yield GaugeMetricFamily(
                 "awr_silence_expected_events",

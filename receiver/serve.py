@@ -28,6 +28,7 @@ from eventlog.connection.connect import connect, end_tasks
 from eventlog.durability import DurabilityUnknown, replicas_of, shortfall, unguarded_master
 from eventlog.housekeeping import tick_forever
 from eventlog.log import AppendReply, Element, EventLog
+from eventlog.loop_lag import LoopLag
 from eventlog.readiness import try_append
 from eventlog.replicas import Replica
 from eventlog.server import server
@@ -59,6 +60,7 @@ from receiver.secret_files import SecretFiles
 from receiver.settings import Settings
 from receiver.shape_watch import ShapeWatch
 from receiver.sockets import Listeners, open_listeners
+from receiver.tracing import Tracing
 from receiver.verification import Verifier
 
 _T = TypeVar("_T")
@@ -71,11 +73,18 @@ _log = get_logger(__name__)
 class Receiver:
     """One serving process: the endpoint and the background tasks that run with it."""
 
-    def __init__(self, settings: Settings, *, reload: Callable[[], Settings] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reload: Callable[[], Settings] | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
         """
         Args:
             settings: those that `serving_needs` names are set.
             reload: reads all settings again after a secret file changed.
+            tracing: follows verified requests; None where traces are off.
         """
         self._settings = settings
         self._reload = reload
@@ -97,6 +106,7 @@ class Receiver:
         self._waker = Waker(redis_url)
         self._metrics = Metrics()
         self._of_log = LogExposition(self._log, size=False)
+        self._loop_lag = LoopLag()
         self._endpoint_log = EndpointLog(self._metrics, self._waker.wake)
         self._health = Health(
             self._log.ready,
@@ -134,6 +144,7 @@ class Receiver:
             now_ms=now_ms,
             limits=Limits(body_bytes=settings.max_body_bytes),
             heard=heard.subscription,
+            tracing=tracing,
         )
         replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._heartbeat = Heartbeat(
@@ -188,7 +199,7 @@ class Receiver:
                 senders,
                 protocol_for(self._endpoint, path, senders),
             ),
-            HttpServer(create_admin_app(self._report, self._exposition), operators),
+            HttpServer(create_admin_app(self._report, self.exposition), operators),
         ]
         pairs = zip(servers, (public, admin), strict=True)
         serving = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in pairs]
@@ -245,11 +256,13 @@ class Receiver:
     async def _report(self) -> dict[str, Any]:
         return self._health.report(self._verifier.key_ids)
 
-    async def _exposition(self) -> bytes:
+    async def exposition(self) -> bytes:
+        """Return the metrics of this process and of the log, in Prometheus's text format."""
         return await self._metrics.exposition(self._of_log)
 
     async def _pulse(self) -> None:
         """Check the log, beat, and write the counted log lines, once a second."""
+        self._loop_lag.start()
         while True:
             if await self._health.check():
                 with contextlib.suppress(RedisError, OSError):  # the next health check logs it
@@ -264,6 +277,7 @@ class Receiver:
             self._endpoint_log.flush()
             # For the shared counts of several processes.
             self._metrics.waiting_bytes.set(self._commit.waiting_bytes)
+            self._metrics.loop_lag.set(self._loop_lag.seconds)
             await asyncio.sleep(1.0)
 
     async def _claim(self) -> None:

@@ -38,9 +38,10 @@ class VerifiedDelivery:
         key_id: id of the key that signed them.
         stale: whether the signed timestamp is old: a late retry, a resend, or a replay.
         headers: as they came, names in lower case. Nothing but the timestamp is signed.
+        traceparent: of the span that follows it; empty where traces are off.
     """
 
-    __slots__ = ("body", "headers", "key_id", "received_at_ms", "stale")
+    __slots__ = ("body", "headers", "key_id", "received_at_ms", "stale", "traceparent")
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class VerifiedDelivery:
         self.received_at_ms = received_at_ms
         self.stale = stale
         self.headers = headers
+        self.traceparent = ""
 
 
 class Verifier:

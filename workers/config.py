@@ -9,6 +9,7 @@ import redis.asyncio
 
 from eventlog.log import EventLog
 from eventlog.retention import Keep
+from workers.tracing import Tracing
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class WorkerConfig:
         catch_up_per_s: most deliveries per second of old events, for each handler; None for no bound.
         calls_per_s: most calls to AMPECO per second of all processes together; None for what AMPECO's answers say.
         loop_depth: most actions of a chain of actions and their echoes, for one entity, within ten minutes.
+        tracing: makes what follows the attempts of a process; called in it, once. None where traces are off.
         isolated_memory_mb: how much memory an isolated handler may take on top of what its process begins with.
     """
 
@@ -56,6 +58,7 @@ class WorkerConfig:
     calls_per_s: float | None = None
     loop_depth: int = 5
     isolated_memory_mb: int = 256
+    tracing: Callable[[], Tracing | None] | None = None
 
     def log(self, redis: redis.asyncio.Redis) -> EventLog:
         """The log it works on, over a connection of the caller's."""

@@ -2,7 +2,8 @@
 -- How far handlers are behind, without a body leaving Redis. See "Lag" in the README.
 -- ARGV: prefix, lanes, then handler names
 -- Returns per handler: events that wait, whether that is exact (else an upper bound), records in `open`, age of the
---   oldest unsettled event (ms, -1 = none), whether that is exact, the lanes that must be counted.
+--   oldest unsettled event (ms, -1 = none), whether that is exact, the lanes that must be counted, records in `open`
+--   that are due at a time of their own (retries and replays).
 prefix = take()
 local lanes, now, states = take_number(), now_ms(), {}
 for lane = 0, lanes - 1 do states[lane] = lane_state(lane) end
@@ -56,7 +57,7 @@ local function lag_of(handler)
     local set, sorted = wanted_set(text)
     if call('HGET', prefix .. 'counted', handler) == sorted then wants = set end
   end
-  local waiting, is_exact, open, age, is_age_exact, to_count = 0, 1, 0, -1, 1, {}
+  local waiting, is_exact, open, age, is_age_exact, to_count, retrying = 0, 1, 0, -1, 1, {}, 0
   for lane = 0, lanes - 1 do
     local cur = call('HGET', prefix .. 'cur', handler .. '|' .. lane)
     if cur then
@@ -65,6 +66,7 @@ local function lag_of(handler)
       local opened = call('HLEN', prefix .. 'open:' .. handler .. ':' .. lane)
       local id, id_exact = oldest_of(handler, lane, cur, here, opened, wants, record)
       waiting, open = waiting + here, open + opened
+      if opened > 0 then retrying = retrying + call('ZCARD', prefix .. 'opendue:' .. handler .. ':' .. lane) end
       if not exact then is_exact = 0 end
       if id then
         local age_here = math.max(0, now - parts(id))
@@ -76,7 +78,7 @@ local function lag_of(handler)
       end
     end
   end
-  return {waiting, is_exact, open, age, is_age_exact, to_count}
+  return {waiting, is_exact, open, age, is_age_exact, to_count, retrying}
 end
 
 local answers = {}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
+from eventlog.called import read_call
 from handlers.declaration import Handler
 from handlers.entity_notes import EntityNotes
 from handlers.outcomes import CallNotDeclared, StateRefused
@@ -89,11 +90,15 @@ def outcome_from(
 
     Args:
         called: the requests that the fake answered; None where there is no fake.
-        noted: the worker's notes of actions, each `operation path outcome status`.
+        noted: the worker's notes of actions, each a line of `eventlog.called`.
         would_call: the requests of a dry run.
         remembered: the steps that gave their recorded result.
     """
-    in_notes = [_noted(note) for note in noted]
+    in_notes = [
+        Called(call.operation, call.path, None, call.status, call.outcome)
+        for call in map(read_call, noted)
+        if call is not None
+    ]
     refused = [call for call in in_notes if call.outcome == CallNotDeclared.slug]
     if called is None:
         called = [call for call in in_notes if call.outcome != CallNotDeclared.slug]
@@ -137,11 +142,6 @@ def _state_of(handler: Handler, document: str) -> Any:
         return EntityNotes("", model=handler.entity_state, document=document).read()
     except StateRefused:  # it does not fit, and the handler did not look at it
         return None
-
-
-def _noted(note: str) -> Called:
-    *words, path, outcome, status = note.split(" ")
-    return Called(" ".join(words), path, None, int(status) if status.isdecimal() else None, outcome)
 
 
 def _body(raw: bytes) -> Any:

@@ -60,6 +60,10 @@ class Scene:
     def done(self, name: str) -> int:
         return self.in_log(lambda log: position(log, name)).stats.get("done", 0)
 
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+
     def health(self) -> tuple[int, dict[str, Any]]:
         url = f"http://127.0.0.1:{self.admin_port}/health/ready"
         try:
@@ -95,6 +99,10 @@ def test_a_worker_declares_as_running_what_it_serves_and_waits_with_the_rest(sce
         _started(command)
         scene.append("mail", "other")
         soon(lambda: scene.done("mail") == 1)
+        shown = scene.metrics()
+        assert 'awr_child_cpu_seconds_total{child="worker-1"}' in shown
+        assert 'awr_worker_loop_lag_seconds{process="' in shown
+        assert 'awr_handler_run_seconds_count{handler="mail"} 1.0' in shown
         by_name = {row["name"]: row for row in cli.json("handlers", "list")}
         assert by_name["mail"]["state"] == "running"
         assert by_name["other"]["state"] == "gone"

@@ -180,6 +180,7 @@ def test_a_killed_process_costs_no_more_than_its_connections(
     assert front.metric("awr_append_batch_events_count") <= total
     assert front.metric("awr_ready") == 1
     assert front.metric("awr_redis_up") == 1, "the parent answers the scrape, and no child knows"
+    assert front.metric('awr_child_resident_memory_bytes{child="serve-1"}') > 0
     for _ in range(10):
         assert front.post(body()).status == 202
     assert front.metric(ACCEPTED) == total + 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -36,8 +37,10 @@ class Family(NamedTuple):
 
 def families() -> list[Family]:
     """Every metric that a process of ours exposes, sorted by name."""
+    from commands.child_metrics import ChildProcesses
     from eventlog.call_budget import BudgetStanding
     from eventlog.outages import Known
+    from eventlog.presence import FINE, Process
     from eventlog.registry import HandlerPosition
     from eventlog.silence import Quiet
     from eventlog.usage import Standing
@@ -50,12 +53,15 @@ def families() -> list[Family]:
     standing = Standing(0, 1, None, "", 0, 0, 0, 0)
     state = LogState(
         [position],
+        live=[Process("host:1:ab", 0, 1, {}, "default", condition=FINE)],
+        newest_ms=1,
         jobs={"default": 0},
         memory={"used_memory": 1},
         persistence={"aof_last_write_status": "ok"},
     )
     metrics = Metrics()
-    own = [_family(found, False, metrics) for found in metrics.registry.collect()]
+    children = ChildProcesses(lambda: {"worker-1": os.getpid()})
+    own = [_family(found, False, metrics) for found in (*metrics.registry.collect(), *children.collect())]
     of_log = [
         _family(found, True, metrics)
         for source in (
@@ -165,6 +171,59 @@ PANELS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
             ),
         ),
     ),
+    (
+        "An attempt of a handler, p99",
+        "s",
+        (
+            (
+                _P99.format(
+                    'max by (handler, le) (rate(awr_handler_run_seconds_bucket{namespace="$namespace"}[5m]))'
+                ),
+                "{{handler}}",
+            ),
+        ),
+    ),
+    (
+        "Failed attempts per second, by reason",
+        "ops",
+        (
+            (
+                'max by (handler, reason) (rate(awr_attempts_failed_total{namespace="$namespace"}[5m]))',
+                "{{handler}}: {{reason}}",
+            ),
+        ),
+    ),
+    (
+        "Calls to AMPECO per second, by status",
+        "ops",
+        (
+            (
+                'max by (operation, status) (rate(awr_api_call_seconds_count{namespace="$namespace"}[5m]))',
+                "{{operation}}: {{status}}",
+            ),
+        ),
+    ),
+    (
+        "A call to AMPECO, p99",
+        "s",
+        (
+            (
+                _P99.format(
+                    "max by (operation, status, le) "
+                    '(rate(awr_api_call_seconds_bucket{namespace="$namespace"}[5m]))'
+                ),
+                "{{operation}}: {{status}}",
+            ),
+        ),
+    ),
+    (
+        "Delay of event loops",
+        "s",
+        (
+            ('max by (process) (awr_worker_loop_lag_seconds{namespace="$namespace"})', "{{process}}"),
+            ('awr_loop_lag_seconds{namespace="$namespace"}', "{{pod}}"),
+        ),
+    ),
     ("Dead letters", "short", ((_HANDLER.format("awr_handler_dead"), "{{handler}}"),)),
     (
         "Append to Redis, p99",
@@ -193,7 +252,10 @@ PANELS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Memory by pod",
         "bytes",
-        (('process_resident_memory_bytes{namespace="$namespace"}', "{{pod}}"),),
+        (
+            ('process_resident_memory_bytes{namespace="$namespace"}', "{{pod}}"),
+            ('awr_child_resident_memory_bytes{namespace="$namespace"}', "{{pod}}: {{child}}"),
+        ),
     ),
 )
 """Title, unit, and queries with their legends."""

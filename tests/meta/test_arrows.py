@@ -36,6 +36,7 @@ FORBIDDEN = {
     "eventlog/bad_kit.py": ("pytest_ampeco.plugin", "eventlog.bad_kit -> pytest_ampeco.plugin"),
     "workers/bad_up.py": ("receiver.bad_plugin", "workers.bad_up -> receiver.bad_plugin"),
     "workers/bad_web.py": ("starlette.responses", "workers.bad_web -> starlette"),
+    "workers/bad_traces.py": ("opentelemetry.trace", "workers.bad_traces -> opentelemetry"),
     "workers/once/bad_up.py": (
         "workers.delivery.outcomes",
         "workers.once.bad_up -> workers.delivery.outcomes",
@@ -62,6 +63,7 @@ ALLOWED = {
     "receiver/fine_vendor.py": "ampeco",
     "commands/fine_root.py": "workers.process",
     "commands/fine_plugin.py": "handlers.declaration",
+    "commands/telemetry/fine_traces.py": "opentelemetry.trace",
 }
 
 

@@ -6,6 +6,7 @@ Catches everything a handler raises; but for `key=` (handler_key.py), no other m
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import random
 from collections import Counter
@@ -16,12 +17,14 @@ from types import FrameType
 from typing import Any
 
 from ampeco.client import AsyncClient, Client
+from eventlog.called import more
 from eventlog.record import AttemptNote, StoredEvent
 from handlers.context import Context, SyncContext
 from handlers.declaration import Handler
 from handlers.entity_notes import UNDECLARED, EntityNotes
 from handlers.event import Echo, Event, is_timer
 from handlers.outcomes import StateRefused
+from workers.delivery.call_counts import CallCounts
 from workers.delivery.gate import LazySteps, bound_log, gated
 from workers.delivery.handler_key import HandlerKey, HandlerKeys
 from workers.delivery.outcomes import (
@@ -39,6 +42,7 @@ from workers.delivery.throttling import Throttling
 from workers.delivery.timeouts import Timeouts, time_limited
 from workers.delivery.typed_event import typed_event
 from workers.once.step import DeliveryRevoked, Stepping
+from workers.tracing import AttemptTrace, Tracing
 
 
 @dataclass
@@ -50,6 +54,7 @@ class Runtime:
         settings, state: what its context carries.
         client, sync_client: AMPECO's API; None where no token is configured.
         threads: where plain `def` handlers run.
+        tracing: follows its attempts; None where traces are off.
         lanes_in_threads: lanes with an event in such a thread. A thread outlives the lease it was started under,
             and until it returns no drain of this process may take that lane of this handler again.
     """
@@ -61,6 +66,7 @@ class Runtime:
     client: AsyncClient | None = None
     sync_client: Client | None = None
     threads: ThreadPoolExecutor | None = None
+    tracing: Tracing | None = None
     lanes_in_threads: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -84,6 +90,10 @@ class _Rare:
         unkeyed: the end that the delivery has since `key=` met a field that does not fit.
         throttling: takes a slot of `throttle=` for it; None where there is no limit.
         entity: takes down timers and the state of the entity.
+        calls: counts of its calls to AMPECO; None without any.
+        reads: the last calls that change nothing, as `actions` has the others.
+        more_actions: how many are left out of `actions`.
+        trace: follows it, if anything does.
     """
 
     earlier: Sequence[AttemptNote] = ()
@@ -96,6 +106,10 @@ class _Rare:
     unkeyed: Outcome | None = None
     throttling: Throttling | None = None
     entity: EntityNotes = UNDECLARED
+    calls: CallCounts | None = None
+    reads: tuple[str, ...] = ()
+    more_actions = 0
+    trace: AttemptTrace | None = None
 
 
 @dataclass(slots=True)  # not frozen: that costs a microsecond for every event
@@ -112,7 +126,7 @@ class Attempt(_Rare):
         replayed: an operator asked for this delivery again.
         echo_of: what the event is the echo of, where a test says so; else it is found out.
         watch: follows the services that the handler needs; None in a run by hand.
-        actions: filled with what is called at AMPECO, each `operation path outcome status`.
+        actions: filled with what is called at AMPECO and changes something, each a line of `eventlog.called`.
         misfits: filled with the fields of the payload that do not fit.
     """
 
@@ -127,6 +141,11 @@ class Attempt(_Rare):
     watch: Watch | None = None
     actions: list[str] = field(default_factory=list)
     misfits: tuple[str, ...] = ()
+
+    def called(self, *, reads: bool) -> list[str]:
+        """Return its calls to AMPECO for the log, each a line; those that change nothing only with `reads`."""
+        lines = [*self.actions, *((more(self.more_actions),) if self.more_actions else ())]
+        return [*lines, *self.reads] if reads else lines
 
 
 async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
@@ -196,6 +215,14 @@ def _judged(said: object, handler: Handler, attempt: Attempt) -> Outcome:
     )
 
 
+async def traced(tracing: Tracing, runtime: Runtime, attempt: Attempt) -> Outcome:
+    """Run the handler once as `run` does, and follow it. `run` itself costs nothing where traces are off."""
+    with tracing.attempt(runtime.handler.name, attempt.number, attempt.event) as attempt.trace:
+        outcome = await run(runtime, attempt)
+        attempt.trace.ended(outcome.kind, outcome.reason)
+    return outcome
+
+
 def _is_wanted(answer: object) -> bool:
     """Read the answer of a `where=`: whatever counts as true, but no coroutine, which always does."""
     if answer is True or answer is False:
@@ -225,7 +252,9 @@ async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, step
         **_shared(runtime, attempt),
     )
     loop = asyncio.get_running_loop()
-    running = loop.run_in_executor(runtime.threads, _caught, runtime.handler.function, event, context)
+    # With traces on, the thread knows the current span, for plugins that make spans of their own.
+    call = _caught if attempt.trace is None else _in_context(contextvars.copy_context())
+    running = loop.run_in_executor(runtime.threads, call, runtime.handler.function, event, context)
     lane = attempt.event.lane
     runtime.lanes_in_threads[lane] += 1
     running.add_done_callback(lambda _: runtime.lanes_in_threads.subtract((lane,)))
@@ -242,6 +271,10 @@ async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, step
 def frames_in_thread(handler: Handler, event_id: str) -> list[FrameType]:
     """Return where a `def` handler stands that runs on an event, innermost frame first."""
     return in_thread(_caught.__code__, handler, event_id)
+
+
+def _in_context(context: contextvars.Context) -> Callable[..., object]:
+    return lambda *call: context.run(_caught, *call)
 
 
 def _caught(function: Callable[..., Any], *arguments: Any) -> object:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from ampeco.connection import CANCELLED
+from ampeco.connection import CANCELLED, CallTrace
 from ampeco.errors import NotSent
 from ampeco.operations import Operation, is_declared
 from ampeco.wire import WireRequest
+from eventlog.called import Call
 from eventlog.outages import AMPECO
-from eventlog.text import bounded
 from handlers.context import StepEnd
 from handlers.declaration import Handler
 from handlers.outcomes import CallNotDeclared, GiveUp
+from workers.delivery.call_counts import CallCounts, label_of
 from workers.delivery.service import Watch, failure_of
 from workers.once.step import DeliveryRevoked, Stepping, current_step
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from workers.delivery.attempt import Attempt
 
 _KEPT_ACTIONS = 20  # of one attempt, for the history
+_KEPT_READS = 5  # the last ones: an attempt fails on what it called last
 
 _log = structlog.get_logger()
 
@@ -48,13 +50,15 @@ def gated(client: Any, handler: Handler, attempt: Attempt, through: Callable[...
 
 def _check_declared(handler: Handler, attempt: Attempt, operation: Operation, path: str) -> None:
     if operation.kind != "read" and not is_declared(handler.calls, operation, path):
-        _note(attempt, operation, path, CallNotDeclared.slug, None)  # the handler may catch the error
+        _note(attempt, Call(operation.name, path, CallNotDeclared.slug, None))  # the handler may catch it
         raise CallNotDeclared(f"{operation.name} is not in this handler's calls=[...]")
 
 
-def _note(attempt: Attempt, operation: Operation, path: str, outcome: str, status: int | None) -> None:
+def _note(attempt: Attempt, call: Call) -> None:
     if len(attempt.actions) < _KEPT_ACTIONS:
-        attempt.actions.append(bounded(f"{operation.name} {path} {outcome} {status}"))
+        attempt.actions.append(call.line())
+    else:
+        attempt.more_actions += 1
 
 
 class LazySteps:
@@ -98,7 +102,7 @@ class _Gate:
         self._handler = handler
         self._attempt = attempt
 
-    def admit(self, operation: Operation, path: str) -> None:
+    def admit(self, operation: Operation, path: str) -> CallTrace | None:
         if not self._attempt.allowed():
             raise DeliveryRevoked
         _check_declared(self._handler, self._attempt, operation, path)
@@ -108,14 +112,28 @@ class _Gate:
             raise NotSent(operation.name, None, why)
         if operation.kind != "read" and (step := current_step()) is not None:
             step.sent = True
+        trace = self._attempt.trace
+        if trace is None:
+            return None
+        return trace.call(operation, label_of(self._handler.calls, operation, path))
 
-    def called(self, operation: Operation, path: str, outcome: str, status: int | None) -> None:
-        if self._attempt.watch is not None:
-            self._tell(self._attempt.watch, outcome, status)
-        if operation.kind != "read":
-            _note(self._attempt, operation, path, outcome, status)
-            log = bound_log(self._handler, self._attempt)
-            log.info("action.called", operation=operation.name, path=path, outcome=outcome, status=status)
+    def called(
+        self, operation: Operation, path: str, outcome: str, status: int | None, seconds: float
+    ) -> None:
+        attempt = self._attempt
+        if attempt.watch is not None:
+            self._tell(attempt.watch, outcome, status)
+        if attempt.calls is None:
+            attempt.calls = CallCounts()
+        attempt.calls.add(label_of(self._handler.calls, operation, path), outcome, status, seconds)
+        call = Call(operation.name, path, outcome, status, round(seconds * 1000))
+        if operation.kind == "read":
+            attempt.reads = (*attempt.reads[1 - _KEPT_READS :], call.line())
+            return
+        _note(attempt, call)
+        fields = {"outcome": outcome, "status": status, "duration_ms": call.ms}
+        log = bound_log(self._handler, attempt)
+        log.info("action.called", operation=operation.name, path=path, **fields)
 
     def _tell(self, watch: Watch, outcome: str, status: int | None) -> None:
         """Tell how AMPECO did."""

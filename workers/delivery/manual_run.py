@@ -74,7 +74,7 @@ class Trial:
     Attributes:
         actions: requests that would have been sent; empty after a real run.
         steps: once-only steps that would have been called.
-        called: what was called at AMPECO, each `operation path outcome status`.
+        called: what was called at AMPECO and changes something, each a line of `eventlog.called`.
         timers: what the handler asked for: name -> timer to set, or None to cancel it. Nothing of it was done.
         state: the state of the entity that would be kept, as JSON text (empty for none); None when it did not change.
     """
@@ -144,7 +144,7 @@ async def try_out(
     noted = (tuple(dry.actions), tuple(dry.steps)) if dry else ((), ())
     state = entity.document if entity.is_changed else None
     changes = entity.changes if outcome.kind in ("done", "skipped") else {}
-    return Trial(outcome, *noted, tuple(attempt.actions), changes, state)
+    return Trial(outcome, *noted, tuple(attempt.called(reads=False)), changes, state)
 
 
 async def _notes(handler: Handler, event: StoredEvent, key: str | None, kept: Kept) -> EntityNotes:

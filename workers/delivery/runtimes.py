@@ -50,6 +50,7 @@ class Runtimes:
         self._again = again
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="handler")
         self._token: str | None = None
+        self._tracing = None if config.tracing is None else config.tracing()
         self._clients: tuple[AsyncClient, Client] | None = None
         self._openings: list[Opening] = []
         self._ready: asyncio.Queue[Runtime] = asyncio.Queue()
@@ -148,6 +149,8 @@ class Runtimes:
         """Leave the lifespans, then close the clients."""
         await asyncio.gather(*(opening.close() for opening in self._openings))
         await self._exits.aclose()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         if self.budget is not None:
             await self.budget.aclose()
         self._threads.shutdown(wait=False)
@@ -158,6 +161,7 @@ class Runtimes:
 
     def _take_up(self, runtime: Runtime) -> None:
         runtime.threads = self._threads
+        runtime.tracing = self._tracing
         self._give_clients(runtime)
         self.by_name[runtime.handler.name] = runtime
 

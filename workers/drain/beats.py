@@ -20,6 +20,7 @@ from eventlog import presence
 from eventlog.handler_faults import Fault
 from eventlog.lease import clock_s
 from eventlog.log import EventLog
+from eventlog.loop_lag import LoopLag
 from workers.delivery.attempt import Runtime
 from workers.drain.share import Share
 
@@ -69,6 +70,8 @@ class Beats:
         self._beating = asyncio.Lock()
         self._serving: Counter[str] = Counter()
         self._left = False
+        self._lag = LoopLag()
+        self._leases_lost = 0
 
     @property
     def hungry(self) -> bool:
@@ -80,6 +83,7 @@ class Beats:
         async with self._beating:
             if self._left:
                 return
+            self._lag.start()
             try:
                 async with asyncio.timeout(_ANSWER_S):
                     view = await presence.beat(
@@ -90,6 +94,7 @@ class Beats:
                         self._parts(drains),
                         self._versions,
                         self._faults(),
+                        presence.Condition(self._lag.seconds, self._leases_lost, len(self._faults())),
                     )
             except (RedisError, OSError):
                 if clock_s() - self._seen_s > presence.LIFE_MS / 1000:
@@ -113,6 +118,7 @@ class Beats:
 
     async def leave(self) -> None:
         """Leave before the work ends, so that the others take over at once."""
+        self._lag.stop()
         with contextlib.suppress(RedisError, OSError):
             async with asyncio.timeout(_ANSWER_S), self._beating:
                 self._left = True
@@ -129,6 +135,7 @@ class Beats:
     def ended(self, handler: str, drain: Drain) -> None:
         """Take in what a drain did."""
         self._settled[handler] += drain.settled
+        self._leases_lost += drain.lost
         if drain.outdated:
             self._outdated.add(handler)  # until the newest code changes: it is given no more pairs
 

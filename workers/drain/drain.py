@@ -47,6 +47,7 @@ class Drain:
         handler = runtime.handler
         self.lease = lease
         self.started_s = clock_s()
+        self.lost = False  # whether another process may have the lease
         self._log = _log.bind(handler=handler.name, lane=lease.lane)
         self._wake = asyncio.Event()
         self._window = Window(handler.order, key_of=runtime.key_of)
@@ -123,6 +124,7 @@ class Drain:
             if self.outdated or not await self._work():
                 await self._hand_back(grace_s)
         except LeaseLost as error:
+            self.lost = True
             self._reads.drop()
             self._log.warning("lease.lost", error=str(error), in_flight=len(self._window.running))
         except Exception:  # noqa: BLE001

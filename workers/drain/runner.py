@@ -26,7 +26,7 @@ from eventlog.step_ledger import StepLedger
 from eventlog.throttle import ThrottleSlots
 from handlers.declaration import Handler
 from handlers.entity_notes import EntityNotes
-from workers.delivery.attempt import Attempt, Runtime, frames_in_thread, run
+from workers.delivery.attempt import Attempt, Runtime, frames_in_thread, run, traced
 from workers.delivery.loop_guard import LoopGuard
 from workers.delivery.outcomes import TIMER_OVER, AttemptTimedOut, HandlerEnded, Outcome, outcome_of
 from workers.delivery.stacks import inwards, line_in
@@ -357,6 +357,7 @@ class Runner:
         if not self._window.running:
             self._since_s = now_s
         self._window.begin(entry, began_ms)
+        began_s = now_s
         watch = self._shared.watch
         age_s = (began_ms - entry.first_ms) / 1000
         if age_s and watch is not None:
@@ -380,10 +381,12 @@ class Runner:
         if self._throttle is not None:
             attempt.throttling = Throttling(self._slots, self._throttle, entry.key, entry.event.event_id)
         try:
-            if self._records is None:
+            if self._records is not None:
+                outcome = await self._run_with(self._records, entry, attempt)
+            elif self._runtime.tracing is None:
                 outcome = await run(self._runtime, attempt)
             else:
-                outcome = await self._run_with(self._records, entry, attempt)
+                outcome = await traced(self._runtime.tracing, self._runtime, attempt)
         except asyncio.CancelledError as error:
             if not self.stopping:  # then the handler cancelled its own task, which ends with this attempt
                 ended = HandlerEnded("it cancelled its own task").with_traceback(error.__traceback__)
@@ -396,8 +399,11 @@ class Runner:
                 self._worked_s += now_s - self._since_s
         if attempt.misfits and outcome.kind != "retry":
             self._pending.misread(entry)
+        self._pending.ran(now_s - began_s)
+        if attempt.calls is not None:
+            self._pending.called(attempt.calls)
         if outcome.kind != "done" or attempt.actions or entry.log:
-            self._window.note(entry, outcome.note(began_ms, attempt.actions))
+            self._window.note(entry, outcome.note(began_ms, attempt.called(reads=outcome.kind != "done")))
         self._pending.finish(entry, outcome)
         if self._records is not None and outcome.kind in ("done", "skipped"):
             self._records.keep(entry, attempt.entity)  # after its end, so that a timer can set itself again
@@ -413,7 +419,11 @@ class Runner:
         except LeaseLost as error:
             raise DeliveryRevoked from error
         try:
-            return TIMER_OVER if records.is_over(entry) else await run(self._runtime, attempt)
+            if records.is_over(entry):
+                return TIMER_OVER
+            if self._runtime.tracing is None:
+                return await run(self._runtime, attempt)
+            return await traced(self._runtime.tracing, self._runtime, attempt)
         finally:
             records.release(entry)
 

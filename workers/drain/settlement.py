@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,18 @@ from eventlog import clock
 from eventlog.history import OUTCOMES, Settled, hash_of
 from eventlog.lease import Settlement, clock_s
 from eventlog.record import DeadLetter
-from eventlog.registry import KEY_FAILED, LATENCY_BOUNDS_MS, LOOP_GUARD, MISFIT, SETTLED_WITHIN
-from workers.delivery.outcomes import SUPERSEDED, Outcome
+from eventlog.registry import (
+    FAILED,
+    KEY_FAILED,
+    LATENCY_BOUNDS_MS,
+    LOOP_GUARD,
+    MISFIT,
+    RAN_US,
+    RAN_WITHIN,
+    RUN_BOUNDS_MS,
+    SETTLED_WITHIN,
+)
+from workers.delivery.outcomes import SUPERSEDED, Outcome, counted_reason
 from workers.drain.entity_records import EntityRecords
 from workers.drain.entry import Entry
 from workers.drain.failure_lines import FailureLines
@@ -29,6 +39,8 @@ SETTLE_S = 0.08  # outcomes are in Redis within 100 ms
 URGENT_S = 0.002  # sooner where the next event of an entity waits for it
 
 _LATENCY_NAMES = tuple(f"{SETTLED_WITHIN}{bound}" for bound in LATENCY_BOUNDS_MS)
+_RUN_BOUNDS_S = tuple(bound / 1000 for bound in RUN_BOUNDS_MS)
+_RUN_NAMES = (*(f"{RAN_WITHIN}{bound}" for bound in RUN_BOUNDS_MS), RAN_WITHIN)
 
 
 class PendingOutcomes:
@@ -70,6 +82,8 @@ class PendingOutcomes:
         self._clock_s = clock_s
         self._dead: list[DeadLetter] = []
         self._stats: Counter[str] = Counter()
+        self._ran_s = 0.0
+        self._quick = 0  # attempts within the least bound
         self._history: list[Settled] = []
 
     def finish(self, entry: Entry, outcome: Outcome) -> None:
@@ -78,6 +92,8 @@ class PendingOutcomes:
         retried = outcome.kind == "retry"
         spent = outcome.counts if retried else outcome.kind == "dead"
         window.conclude(entry, outcome.detail or outcome.reason, spent=spent)
+        if retried or outcome.kind == "dead":
+            self._stats[FAILED + counted_reason(outcome.reason)] += 1
         if retried:
             wait_ms = round(outcome.delay_s * 1000)
             window.retry(entry, self._now_ms() + wait_ms, wait_ms, parks=not outcome.held)
@@ -91,6 +107,18 @@ class PendingOutcomes:
             self._settle_within(URGENT_S if window.settle(entry) else SETTLE_S)
         if window.superseded:
             self.settle_superseded()
+
+    def ran(self, seconds: float) -> None:
+        """Count how long an attempt ran. `finish` must follow, which makes the next step due."""
+        self._ran_s += seconds
+        if seconds <= _RUN_BOUNDS_S[0]:  # most are, and this is called for each event
+            self._quick += 1
+        else:
+            self._stats[_RUN_NAMES[bisect_left(_RUN_BOUNDS_S, seconds)]] += 1
+
+    def called(self, counts: Mapping[str, int]) -> None:
+        """Count calls to AMPECO, by the names of the log's counters."""
+        self._stats.update(counts)
 
     def settle_superseded(self) -> None:
         """Settle what gave way to a newer event."""
@@ -106,6 +134,12 @@ class PendingOutcomes:
     def settlement(self) -> Settlement:
         """All of it, and what changed in the window. The caller must write it to Redis: it is forgotten here."""
         settlement = self._window.changes()
+        if self._ran_s:
+            self._stats[RAN_US] = round(self._ran_s * 1_000_000)
+            self._ran_s = 0.0
+        if self._quick:
+            self._stats[_RUN_NAMES[0]] += self._quick
+            self._quick = 0
         settlement.dead, settlement.stats, settlement.history = self._dead, self._stats, self._history
         self._dead, self._stats, self._history = [], Counter(), []
         if self._records is not None:

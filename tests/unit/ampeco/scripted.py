@@ -50,7 +50,9 @@ class Journal:
         if operation.name in self.refused:
             raise KeyboardInterrupt("refused by the gate")
 
-    def called(self, operation: Operation, path: str, outcome: str, status: int | None) -> None:
+    def called(
+        self, operation: Operation, path: str, outcome: str, status: int | None, seconds: float
+    ) -> None:
         self.seen.append(("called", operation.name, outcome, str(status)))
 
 

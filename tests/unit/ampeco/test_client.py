@@ -5,13 +5,14 @@ import json
 import traceback
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2
 import pytest
 
 from ampeco.client import AsyncClient, Client
 from ampeco.errors import ApiError, NoAnswer, NotFound, NotSent, ServerFault
+from ampeco.operations import Operation
 from ampeco.wire import WireRequest
 from tests.unit.ampeco.scripted import TOKEN, URL, Caller, Journal, Tenant, ok, subscription
 
@@ -255,3 +256,23 @@ def test_a_successful_answer_that_holds_the_tokens_text_is_left_as_it_is() -> No
 
     with Client("https://tenant.example", "x", transport=httpx2.MockTransport(tenant)) as client:
         assert client.resources.users.read(7, version="1.0").city == "next"
+
+
+def test_what_follows_a_send_adds_its_headers_and_learns_the_end(through: Caller) -> None:
+    class Trace:
+        headers: ClassVar = {"traceparent": "00-ab-cd-01"}
+        ends: ClassVar[list[tuple[str, int | None]]] = []
+
+        def ended(self, outcome: str, status: int | None) -> None:
+            self.ends.append((outcome, status))
+
+    class Following(Journal):
+        def admit(self, operation: Operation, path: str) -> Trace:
+            super().admit(operation, path)
+            return Trace()
+
+    Trace.ends.clear()
+    tenant = Tenant([httpx2.ConnectError("refused"), ok(status=202)])
+    through(tenant, lambda c: c.actions.charge_point.unlock("12", "34"), Following())
+    assert [request.headers["traceparent"] for request in tenant.requests] == ["00-ab-cd-01"] * 2
+    assert Trace.ends == [("not-sent", None), ("ok", 202)]

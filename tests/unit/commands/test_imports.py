@@ -22,6 +22,7 @@ finally:
 SERVING = {
     "handlers",
     "httpx2",
+    "opentelemetry",
     "pydantic_settings",
     "rich",
     "rq",

@@ -96,7 +96,7 @@ def test_a_retry_is_due_after_its_delay_and_is_not_settled():
     settlement = d.pending.settlement()
     [put] = settlement.puts
     assert (put.state, put.due_ms, put.attempts, put.last_error) == ("retry", NOW_MS + 1_500, 1, "ValueError")
-    assert settlement.stats == {"retried": 1}
+    assert settlement.stats == {"retried": 1, "failed:error": 1}
     assert (settlement.history, settlement.dead, d.pending.settled) == ([], [], 0)
     assert logs == [
         {
@@ -139,7 +139,7 @@ def test_a_dead_letter_holds_the_attempts_the_error_and_where_it_failed():
     assert (letter.reason, letter.trace) == ("attempts-exhausted", DEAD.trace)
     assert (letter.record.attempts, letter.record.last_error) == (1, "ValueError")
     assert [note.actions for note in letter.record.log] == [("op /path ok 200",)]
-    assert settlement.stats == {"dead": 1, "ms<=5": 1}
+    assert settlement.stats == {"dead": 1, "ms<=5": 1, "failed:attempts-exhausted": 1}
     assert [(h.outcome, h.reason, len(h.attempts)) for h in settlement.history] == [
         ("dead", "attempts-exhausted", 1)
     ]
@@ -187,8 +187,24 @@ def test_one_that_gives_way_when_it_fails_is_settled_with_the_failure():
     d = Drain(stored(1), stored(2), order="latest")
     d.finish(RETRY)
     settlement = d.pending.settlement()
-    assert settlement.stats == {"retried": 1, "superseded": 1}
+    assert settlement.stats == {"retried": 1, "superseded": 1, "failed:error": 1}
     assert [put.event.stream_id for put in settlement.puts] == ["2-0"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bucket"), [(0.0005, "ran<=1"), (0.001, "ran<=1"), (0.7, "ran<=1000"), (301.0, "ran<=")]
+)
+def test_the_time_of_attempts_is_counted_and_added_up(seconds, bucket):
+    d = Drain(stored(1))
+    d.pending.ran(seconds)
+    assert d.pending.settlement().stats == {bucket: 1, "ran-us": round(seconds * 1_000_000)}
+    assert d.pending.settlement().stats == {}
+
+
+def test_reasons_of_authors_share_one_counter():
+    d = Drain(stored(1))
+    d.finish(Outcome("dead", "reason-of-an-author-17"))
+    assert d.pending.settlement().stats["failed:(other)"] == 1
 
 
 def test_fields_that_do_not_fit_are_counted_by_notification():
