@@ -1,4 +1,4 @@
-"""What the console gets from the other rooms: a log of its own, tokens that may change, and the command line's words."""
+"""What the console gets from the other rooms: a log of its own, tokens that may change, and words."""
 
 from __future__ import annotations
 

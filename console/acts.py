@@ -30,18 +30,20 @@ def act(what: str) -> Callable[[Callable[[Page, Mapping[str, str]], Awaitable[Re
 
     def made(change: Callable[[Page, Mapping[str, str]], Awaitable[Response]]) -> Endpoint:
         async def endpoint(page: Page) -> Response:
+            if page.session is None or not page.may_act:
+                await _refused(page, what, "no-right")
+                raise Problem(403, "no-right", "Log in with the token for acting first. Nothing was changed.")
             try:
                 form = await page.form()
             except Problem as problem:
                 await _refused(page, what, problem.reason)
                 raise
-            if page.session is None or not page.may_act:
-                await _refused(page, what, "no-right")
-                raise Problem(403, "no-right", "Log in with the token for acting first. Nothing was changed.")
             if not page.console.sessions.is_form_token(page.session, form.get(FORM_TOKEN, "")):
                 await _refused(page, what, "form-token")
                 raise Problem(
-                    403, "form-token", "This form is of another log-in: open its page again. Nothing was changed."
+                    403,
+                    "form-token",
+                    "This form is of another log-in: open its page again. Nothing was changed.",
                 )
             return await change(page, form)
 

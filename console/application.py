@@ -23,7 +23,8 @@ from console.wording import Wording
 from eventlog.inspection.last_events import newest_at_ms
 from eventlog.log import EventLog
 
-# Each has ROUTES: path, method and endpoint. One with NAV is in the navigation, in this order.
+# Each has ROUTES: path, method and endpoint. One with NAV is in the navigation, in this order. One that works without
+# Redis says READS_LOG = False.
 PAGES: Final[tuple[ModuleType, ...]] = (overview, events, event, handlers, search, session, guide)
 MOUNTED_AT: Final = "/console"
 
@@ -66,7 +67,11 @@ def application(
         Throttle(*_REFUSALS),
     )
     routes = [
-        Route(path, guarded(console, endpoint), methods=[method])
+        Route(
+            path,
+            guarded(console, endpoint, reads_log=getattr(module, "READS_LOG", True)),
+            methods=[method],
+        )
         for module in PAGES
         for path, method, endpoint in module.ROUTES
     ]
@@ -106,7 +111,9 @@ async def _asset(request: Request) -> Response:
         raise HTTPException(404) from None
     if wanted != f"{request.path_params['digest']}/{name}":
         raise HTTPException(404)
-    return Response(content, media_type=kind, headers={"cache-control": "public, max-age=31536000, immutable"})
+    return Response(
+        content, media_type=kind, headers={"cache-control": "public, max-age=31536000, immutable"}
+    )
 
 
 class _Secured:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from eventlog.rates import Sample
@@ -45,7 +46,7 @@ def accepted_per_minute(samples: Sequence[Sample], *, step: int = 6) -> Chart:
         step: width of a bar with its gap.
     """
     rates = []
-    for before, after in zip(samples, samples[1:], strict=False):
+    for before, after in pairwise(samples):
         took_ms = after.at_ms - before.at_ms
         grown = after.accepted - before.accepted
         if took_ms >= _MINUTE_MS / 4 and grown >= 0:  # the totals of now may be seconds after the last ones

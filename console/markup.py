@@ -24,10 +24,12 @@ _KINDS: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+x
 # What a state looks like: a sign that is understood without colour, and a tone.
 _SIGNS: Final = {
     "done": ("✓", "good"), "running": ("▶", "good"), "settled": ("✓", "quiet"), "serving": ("✓", "good"),
-    "skipped": ("–", "quiet"), "filtered": ("–", "quiet"), "superseded": ("–", "quiet"),
-    "not-wanted": ("–", "quiet"), "before-start": ("–", "quiet"),
+    "skipped": ("·", "quiet"), "filtered": ("·", "quiet"), "superseded": ("·", "quiet"),
+    "not-wanted": ("·", "quiet"), "before-start": ("·", "quiet"),
     "waiting": ("○", "wait"), "parked": ("○", "wait"), "replay": ("↻", "wait"), "retry": ("↻", "warn"),
     "paused": ("‖", "warn"), "held": ("‖", "warn"), "isolated": ("◇", "quiet"), "open": ("○", "wait"),
+    "gave-up": ("✕", "bad"), "timed-out": ("!", "warn"), "failed": ("!", "warn"), "retry-asked": ("↻", "warn"),
+    "arrived": ("→", "quiet"), "happened": ("·", "quiet"), "next attempt": ("↻", "wait"),
     "dead": ("✕", "bad"), "not served": ("✕", "bad"), "closed": ("✓", "good"), "unproven": ("?", "warn"),
 }  # fmt: skip
 

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from typing import Any, Final
 
 MASK: Final = "••••••"
 
-# Parts of field names, in lower case without separators. One too many hides a harmless value; one too few shows a
-# person, so the list is generous.
-_PERSONAL = (
-    "email", "phone", "mobile", "firstname", "lastname", "middlename", "fullname", "username", "displayname",
-    "holder", "owner", "contact", "address", "street", "postcode", "postalcode", "zip", "city", "birth", "gender",
-    "personalid", "taxid", "vatid", "regno", "idtag", "rfid", "idtoken", "tagid", "tokenuid", "uid", "contractid",
-    "emaid", "evcoid", "licenseplate", "licenceplate", "numberplate", "plate", "vin", "iban", "bic", "card", "pan",
-    "account", "passport", "password", "secret", "token", "authorization", "apikey", "ipaddress", "latitude",
-    "longitude", "note", "comment", "message", "individual",
+# Words of field names, and pairs of words. One too many hides a harmless value; one too few shows a person, so the
+# list is generous.
+_PERSONAL = frozenset(
+    (
+        "email", "mail", "phone", "mobile", "tel", "telephone", "firstname", "lastname", "middlename", "fullname",
+        "surname", "username", "displayname", "holder", "owner", "contact", "address", "street", "postcode",
+        "postalcode", "zip", "city", "birth", "birthday", "birthdate", "gender", "personalid", "taxid", "vatid",
+        "regno", "idtag", "rfid", "idtoken", "tagid", "uid", "contractid", "emaid", "evcoid", "licenseplate",
+        "licenceplate", "numberplate", "plate", "vin", "iban", "bic", "card", "pan", "account", "passport",
+        "password", "secret", "token", "authorization", "apikey", "ip", "latitude", "longitude",
+        "lat", "lng", "note", "notes",
+        "comment", "message", "individual", "avatar", "signature",
+    )
 )  # fmt: skip
-_NAMES_OF_PEOPLE = ("user", "driver", "customer", "person", "invoicedetails", "billing")
-_LOOKS_PERSONAL = re.compile(r"[^\s@]{1,100}@[^\s@]{1,100}\.[^\s@]{2,}|\+[0-9][0-9 ()-]{7,}|[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
-_NOT_LETTERS = re.compile(r"[^a-z0-9]")
+_PEOPLE = frozenset(("user", "driver", "customer", "person", "invoicedetails", "billing", "owner", "contact"))
+_LOOKS_PERSONAL = re.compile(
+    r"[^\s@]{1,100}@[^\s@]{1,100}\.[^\s@]{2,}"  # an e-mail address
+    r"|\+[0-9][0-9 ()-]{7,}"  # a telephone number
+    r"|[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}"  # an IBAN
+)
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
 def masked(value: Any, *, of_person: bool = False) -> Any:
@@ -52,9 +61,10 @@ def readable(body: bytes, *, personal: bool) -> str:
 
 
 def _masked_field(name: str, value: Any, of_person: bool) -> Any:
-    plain = _NOT_LETTERS.sub("", name.lower())
-    about = of_person or any(part in plain for part in _NAMES_OF_PEOPLE)
-    if any(part in plain for part in _PERSONAL) or (about and plain == "name"):
+    words = [word.lower() for word in _WORD.findall(name)]
+    parts = {*words, *map("".join, pairwise(words))}
+    about = of_person or bool(parts & _PEOPLE)
+    if parts & _PERSONAL or (about and words == ["name"]):
         return _hidden(value)
     return masked(value, of_person=about)
 

@@ -142,10 +142,11 @@ class Page:
         Raises:
             Problem: it comes from elsewhere, is too long, or no form.
         """
-        origin = self.request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != self.request.headers.get("host", ""):
-            raise Problem(403, "other-origin", "The form was sent by another site.")
-        if self.request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        headers = self.request.headers
+        # A page with `no-referrer` sends its own forms with the origin `null`.
+        origin = headers.get("origin", "null")
+        elsewhere = origin != "null" and urlsplit(origin).netloc != headers.get("host", "")
+        if elsewhere or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise Problem(403, "other-origin", "The form was sent by another site.")
         kind = self.request.headers.get("content-type", "").partition(";")[0].strip()
         if kind != "application/x-www-form-urlencoded":
@@ -156,9 +157,7 @@ class Page:
             if len(received) > _MOST_FORM_BYTES:
                 raise Problem(413, "form-too-long", "The form is too long.")
         try:
-            return dict(
-                parse_qsl(received.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
-            )
+            return dict(parse_qsl(received.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
         except ValueError:
             raise Problem(400, "no-form", "The form cannot be read.") from None
 
@@ -166,14 +165,21 @@ class Page:
 Endpoint: TypeAlias = Callable[[Page], Awaitable[Response]]
 
 
-def guarded(console: Console, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-    """Return an endpoint for Starlette that turns what may go wrong into a page."""
+def guarded(
+    console: Console, endpoint: Endpoint, *, reads_log: bool = True
+) -> Callable[[Request], Awaitable[Response]]:
+    """Return an endpoint for Starlette that turns what may go wrong into a page.
+
+    Args:
+        reads_log: False for a page that works without Redis.
+    """
 
     async def answer(request: Request) -> Response:
         page = Page(console, request)
         try:
             async with asyncio.timeout(READ_S if request.method in ("GET", "HEAD") else ACT_S):
-                await _know_lanes(console)
+                if reads_log:
+                    await _know_lanes(console)
                 return await endpoint(page)
         except Problem as problem:
             return page.show("problem.html", problem.status, reason=problem.reason, text=problem.text)

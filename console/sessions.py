@@ -128,9 +128,7 @@ class Throttle:
         each, all_: failures per minute.
     """
 
-    def __init__(
-        self, each: int = 5, all_: int = 60, now_s: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, each: int = 5, all_: int = 60, now_s: Callable[[], float] = time.monotonic) -> None:
         self._each = each
         self._all = all_
         self._now_s = now_s
@@ -160,4 +158,3 @@ def _signature(token: str, use: str, text: str) -> str:
 
 def _encoded(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-

@@ -17,6 +17,7 @@ from eventlog.inspection.events import read_event
 from eventlog.inspection.explain import Explanation, explain
 from eventlog.record import StoredEvent
 
+_ENDED = "ended: "
 _QUIET = ("not-wanted", "before-start")
 _MOST_PATHS = 300
 
@@ -36,6 +37,11 @@ class Moment:
     handler: str = ""
     detail: str = ""
     actions: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """Return what it looks like."""
+        return self.what.removeprefix(_ENDED)
 
 
 async def show(page: Page) -> Response:
@@ -75,7 +81,9 @@ def _life(found: Explanation, kept: StoredEvent | None) -> Iterator[Moment]:
     """Yield what happened to the event, in no order."""
     story = found.stories[0]
     if kept is not None and kept.occurred_at is not None:
-        yield Moment(int(kept.occurred_at.timestamp() * 1000), "happened", detail="by the time in its payload")
+        yield Moment(
+            int(kept.occurred_at.timestamp() * 1000), "happened", detail="by the time in its payload"
+        )
     key = story.event.key_id
     yield Moment(story.event.received_at_ms, "arrived", detail=f"verified by key {key}" if key else "")
     for copy in story.copies:
@@ -84,9 +92,9 @@ def _life(found: Explanation, kept: StoredEvent | None) -> Iterator[Moment]:
         for note in fate.attempts:
             yield Moment(note.at_ms, note.outcome, fate.handler, note.detail, note.actions)
         for end in fate.earlier:
-            yield Moment(end.at_ms, f"ended: {end.settled.outcome}", fate.handler, end.settled.reason)
+            yield Moment(end.at_ms, f"{_ENDED}{end.settled.outcome}", fate.handler, end.settled.reason)
         if fate.at_ms and fate.state in ("done", "skipped", "filtered", "superseded", "dead"):
-            yield Moment(fate.at_ms, f"ended: {fate.state}", fate.handler, fate.why)
+            yield Moment(fate.at_ms, f"{_ENDED}{fate.state}", fate.handler, fate.why)
         elif fate.at_ms and fate.state == "retry" and fate.at_ms > found.stories[0].event.received_at_ms:
             yield Moment(fate.at_ms, "next attempt", fate.handler)
 

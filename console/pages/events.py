@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 from starlette.responses import Response
 
 from console.page import Page, Problem
 from eventlog.clock import rfc3339
+from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.event_search import STATES, Found, Place, Wanted, search, states_of
 from eventlog.inspection.events import read_counts
 from eventlog.inspection.explain import registered
 from eventlog.inspection.gaps import recorded_gaps
-from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.internal import is_internal
 from eventlog.subscription import SubscriptionStore, left_types
 from eventlog.turned_away import HOUR_MS, KEEP_HOURS, refused_between
@@ -44,20 +43,29 @@ async def show(page: Page) -> Response:
         handlers=[handler.name for handler in handlers],
         all_states=STATES,
         query={name: page.asked(name) for name in ("type", "key", "since", "until", "handler", "state")},
-        reasons=[reason async for reason in _reasons(page, wanted, found, handlers)] if not found.rows else [],
+        reasons=[reason async for reason in _reasons(page, wanted, found, handlers)]
+        if not found.rows
+        else [],
     )
 
 
 def _wanted(page: Page, handlers: list[HandlerFacts]) -> Wanted:
-    handler, state = page.asked("handler") or None, page.asked("state") or None
-    if handler is not None and handler not in {one.name for one in handlers}:
-        raise Problem(404, "unknown-name", f"No handler {handler[:64]} is registered in this log.")
+    name, state = page.asked("handler"), page.asked("state") or None
+    handler = next((one for one in handlers if one.name == name), None)
+    if name and handler is None:
+        raise Problem(404, "unknown-name", f"No handler {name[:64]} is registered in this log.")
     if state is not None and state not in STATES:
         raise Problem(400, "unknown-state", f"A state is one of {', '.join(STATES)}.")
     if state is not None and handler is None:
         raise Problem(400, "state-of-whom", "Choose a handler, too: an event has a state at each handler.")
-    wanted = Wanted(page.asked("type") or None, page.asked("key") or None, handler=handler, state=state)
-    return replace(wanted, since_ms=_moment(page, "since"), until_ms=_moment(page, "until"))
+    return Wanted(
+        page.asked("type") or None,
+        page.asked("key") or None,
+        _moment(page, "since"),
+        _moment(page, "until"),
+        handler,
+        state,
+    )
 
 
 def _moment(page: Page, name: str) -> int | None:
@@ -90,8 +98,8 @@ async def _reasons(
         yield f"Events are kept since {rfc3339(counted.oldest_ms)}; older ones were settled and removed."
     if counted is not None and counted.full:
         yield f"The log is full, so the receiver answers 503: {counted.full}."
-    if wanted.state is not None:
-        yield f"At {wanted.handler} no event among those that were read is {wanted.state}."
+    if wanted.state is not None and wanted.handler is not None:
+        yield f"At {wanted.handler.name} no event among those that were read is {wanted.state}."
     if wanted.type is not None:
         async for reason in _reasons_of_type(page, wanted.type, handlers):
             yield reason
@@ -107,7 +115,9 @@ async def _reasons(
 async def _reasons_of_type(page: Page, type_: str, handlers: list[HandlerFacts]) -> AsyncIterator[str]:
     counts = await read_counts(page.log)
     arrived = counts.by_type.get(type_) or counts.internal.get(type_)
-    yield f"{arrived:,} of this type were accepted ever." if arrived else "None of this type was ever accepted."
+    yield (
+        f"{arrived:,} of this type were accepted ever." if arrived else "None of this type was ever accepted."
+    )
     types = (await SubscriptionStore(page.log).read()).get("types", "")
     if types and type_ not in types.split(",") and not is_internal(type_):
         since_ms = (await left_types(page.log)).get(type_)

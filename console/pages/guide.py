@@ -13,4 +13,5 @@ async def show(page: Page) -> Response:
     return page.show("guide.html", looks=LOOKS)
 
 
+READS_LOG = False
 ROUTES = (("/help", "GET", show),)

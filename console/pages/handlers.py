@@ -40,9 +40,7 @@ async def show(page: Page) -> Response:
         pause=found.paused.get(name),
         outcomes=[(outcome, stats[outcome]) for outcome in _OUTCOMES if stats.get(outcome)],
         within=_within(stats),
-        parts=[
-            (process, process.parts[name]) for process in found.processes if name in process.parts
-        ],
+        parts=[(process, process.parts[name]) for process in found.processes if name in process.parts],
         states=STATES,
     )
 
@@ -66,7 +64,7 @@ async def resume(page: Page, _: Mapping[str, str]) -> Response:
 
 
 def _within(stats: Mapping[str, int]) -> list[tuple[int, float]]:
-    """Return by which time (ms) from acceptance to the end half, nine tenths and 99 of 100 deliveries were settled."""
+    """Return by which time (ms) from acceptance half, nine tenths and 99 of 100 deliveries had ended."""
     bounds = sorted(
         (int(name.removeprefix(SETTLED_WITHIN)), count)
         for name, count in stats.items()

@@ -71,4 +71,5 @@ def _is_secure(page: Page) -> bool:
     return "https" in (page.request.url.scheme, page.request.headers.get("x-forwarded-proto", ""))
 
 
+READS_LOG = False
 ROUTES = (("/session", "GET", show), ("/session", "POST", log_in), ("/session/end", "POST", log_out))

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.search import Where
 from eventlog.log import EventLog
 from eventlog.record import UnknownRecord, id_order, read_marks
@@ -19,6 +20,7 @@ from eventlog.record import UnknownRecord, id_order, read_marks
 LOOKS: Final = 2_000  # entries that one page may read
 WAITING: Final = "waiting"
 SETTLED: Final = "settled"
+NOT_WANTED: Final = "not-wanted"
 STATES: Final = (WAITING, "running", "retry", "parked", "replay", SETTLED)
 
 _FIRST_LOOKS = 50  # of each lane
@@ -57,14 +59,15 @@ class Wanted:
 
     Attributes:
         since_ms, until_ms: when it arrived, the end exclusive.
-        handler: only with `state`: what the event must be to this handler, one of `STATES`.
+        handler, state: what the event must be to this handler, one of `STATES`. One without the other counts for
+            nothing.
     """
 
     type: str | None = None
     key: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
-    handler: str | None = None
+    handler: HandlerFacts | None = None
     state: str | None = None
 
 
@@ -119,18 +122,19 @@ async def search(log: EventLog, wanted: Wanted, *, before: Place | None = None, 
             return Found(tuple(rows), lanes.looked, horizon.ms, horizon.event_id)
 
 
-async def states_of(log: EventLog, handler: str, rows: Sequence[Row]) -> dict[str, str]:
-    """Return what each event is to a handler, one of `STATES`, by event id."""
+async def states_of(log: EventLog, handler: HandlerFacts, rows: Sequence[Row]) -> dict[str, str]:
+    """Return what each event is to a handler, one of `STATES` or `NOT_WANTED`, by event id."""
     by_lane: dict[int, list[Row]] = {}
     for row in rows:
         by_lane.setdefault(row.place.lane, []).append(row)
     found: dict[str, str] = {}
     for lane, those in by_lane.items():
         ids = [f"{row.place.ms}-{row.place.number}" for row in those]
-        states = await log.scripts.states_of(args=[log.prefix, handler, lane, *ids])
-        found.update(
-            {row.event_id: state.decode() for row, state in zip(those, states, strict=True)}
-        )
+        states = await log.scripts.states_of(args=[log.prefix, handler.name, lane, *ids])
+        for row, raw in zip(those, states, strict=True):
+            state = raw.decode()
+            is_open = state not in (WAITING, SETTLED)
+            found[row.event_id] = state if is_open or handler.wants(row.type) else NOT_WANTED
     return found
 
 
