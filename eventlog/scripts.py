@@ -118,7 +118,6 @@ class Scripts:
         self.silence = bound("silence")
         self.spread = bound("spread")
         self.standing = bound("standing")
-        self.states_of = bound("states_of")
         self.step = bound("step")
         self.rolled_back = bound("rolled_back")
         self.sweep = bound("sweep")

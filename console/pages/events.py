@@ -9,7 +9,7 @@ from starlette.responses import Response
 from console.page import Page, Problem
 from eventlog.clock import rfc3339
 from eventlog.inspection.delivery_state import HandlerFacts
-from eventlog.inspection.event_search import STATES, Found, Place, Wanted, search, states_of
+from eventlog.inspection.event_search import STATES, Found, Place, Wanted, search
 from eventlog.inspection.events import read_counts
 from eventlog.inspection.explain import registered
 from eventlog.inspection.gaps import recorded_gaps
@@ -31,13 +31,11 @@ async def show(page: Page) -> Response:
     wanted = _wanted(page, handlers)
     before = _before(page)
     found = await search(page.log, wanted, before=before, limit=_ROWS)
-    states = await states_of(page.log, wanted.handler, found.rows) if wanted.handler else {}
     counts = await read_counts(page.log)
     return page.show(
         "events.html",
         wanted=wanted,
         found=found,
-        states=states,
         is_first=before is None,
         types=sorted({*counts.by_type, *counts.internal})[:_MOST_TYPES],
         handlers=[handler.name for handler in handlers],

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from eventlog.inspection.delivery_state import HandlerFacts
-from eventlog.inspection.search import Where
 from eventlog.log import EventLog
 from eventlog.record import UnknownRecord, id_order, read_marks
 
@@ -59,8 +58,8 @@ class Wanted:
 
     Attributes:
         since_ms, until_ms: when it arrived, the end exclusive.
-        handler, state: what the event must be to this handler, one of `STATES`. One without the other counts for
-            nothing.
+        handler: whose state each event is given with.
+        state: what the event must be to this handler, one of `STATES`.
     """
 
     type: str | None = None
@@ -72,7 +71,12 @@ class Wanted:
 
 
 class Row(NamedTuple):
-    """One event without its body, of which `size` is the length in bytes."""
+    """One event without its body.
+
+    Attributes:
+        size: of the body, in bytes.
+        state: at the handler of the search, one of `STATES` or `NOT_WANTED`; empty without one.
+    """
 
     place: Place
     type: str
@@ -81,6 +85,7 @@ class Row(NamedTuple):
     size: int
     marks: tuple[str, ...]
     key_id: str
+    state: str
 
     @property
     def event_id(self) -> str:
@@ -122,22 +127,6 @@ async def search(log: EventLog, wanted: Wanted, *, before: Place | None = None, 
             return Found(tuple(rows), lanes.looked, horizon.ms, horizon.event_id)
 
 
-async def states_of(log: EventLog, handler: HandlerFacts, rows: Sequence[Row]) -> dict[str, str]:
-    """Return what each event is to a handler, one of `STATES` or `NOT_WANTED`, by event id."""
-    by_lane: dict[int, list[Row]] = {}
-    for row in rows:
-        by_lane.setdefault(row.place.lane, []).append(row)
-    found: dict[str, str] = {}
-    for lane, those in by_lane.items():
-        ids = [f"{row.place.ms}-{row.place.number}" for row in those]
-        states = await log.scripts.states_of(args=[log.prefix, handler.name, lane, *ids])
-        for row, raw in zip(those, states, strict=True):
-            state = raw.decode()
-            is_open = state not in (WAITING, SETTLED)
-            found[row.event_id] = state if is_open or handler.wants(row.type) else NOT_WANTED
-    return found
-
-
 class _Lanes:
     """How far each lane was read, and what was found in it."""
 
@@ -172,12 +161,14 @@ class _Lanes:
         high = end.high_in(lane) if end is not None else "+"
         if wanted.until_ms is not None and (end is None or end.ms >= wanted.until_ms):
             high = f"({wanted.until_ms}-0"
-        where = [Where("t", "is", wanted.type)] if wanted.type is not None else []
-        where += [Where("k", "is", wanted.key)] if wanted.key is not None else []
+        conditions = {"t": wanted.type, "k": wanted.key}
+        where = [part for field, value in conditions.items() if value is not None for part in (field, value)]
+        types = sorted(wanted.handler.types) if wanted.handler is not None else []
         scanned, all_, looked, found = await self._log.scripts.find_newest(
             args=[
-                *(self._log.key("events", lane), high, str(wanted.since_ms or "-"), looks, self._most),
-                *(len(where), *(part for condition in where for part in condition), *_GIVE),
+                *(self._log.prefix, lane, high, str(wanted.since_ms or "-"), looks, self._most),
+                *(wanted.handler.name if wanted.handler is not None else "", wanted.state or ""),
+                *(len(types), *types, len(where) // 2, *where, *_GIVE),
             ]
         )
         self.looked += looked
@@ -185,17 +176,11 @@ class _Lanes:
             self._ends.pop(lane)
         else:
             self._ends[lane] = Place(*id_order(scanned.decode()), lane)
-        self._rows += await self._in_state([_row(lane, one) for one in found])
-
-    async def _in_state(self, rows: list[Row]) -> list[Row]:
-        if self._wanted.handler is None or self._wanted.state is None or not rows:
-            return rows
-        states = await states_of(self._log, self._wanted.handler, rows)
-        return [row for row in rows if states[row.event_id] == self._wanted.state]
+        self._rows += [_row(lane, one) for one in found]
 
 
 def _row(lane: int, found: Sequence[bytes]) -> Row:
-    stream_id, size, type_, key, received, marks, key_id = found
+    stream_id, size, state, type_, key, received, marks, key_id = found
     place = Place(*id_order(stream_id.decode()), lane)
     return Row(
         place,
@@ -205,6 +190,7 @@ def _row(lane: int, found: Sequence[bytes]) -> Row:
         int(size),
         _marks(marks.decode(errors="replace")),
         key_id.decode(errors="replace"),
+        state.decode(),
     )
 
 

@@ -82,6 +82,10 @@ class Console:
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip().rstrip("/")
 
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate(timeout=10)
+
     def append(self, type: str, key: str) -> None:
         async def append() -> None:
             async with opened(*self._log) as log:
@@ -94,8 +98,7 @@ class Console:
 def console(valkey: EmbeddedServer) -> Iterator[Console]:
     made = Console(valkey.url, "browser:")
     yield made
-    made.process.kill()
-    made.process.communicate(timeout=10)
+    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +141,7 @@ def log_in(page: Any, console: Console, token: str) -> None:
     page.locator("main").get_by_role("button", name="Log in").click()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1440, "light")])
 def test_every_page_fits_the_screen(visit, console, width: int, scheme: str) -> None:
     page = visit(viewport={"width": width, "height": 900}, color_scheme=scheme)
     log_in(page, console, BODIES)
@@ -210,5 +212,5 @@ def test_a_page_that_is_open_does_not_hold_up_the_end_of_the_process(visit, valk
     try:
         assert console.process.wait(3) == 0
     finally:
-        console.process.kill()
         page.close()
+        console.close()
