@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx2
 import pytest
 
 from commands.console_parts import wording
+from commands.demo_stack import free_port
 from console.application import alone, application
 from console.live import MOST_PAGES, Live
 from console.sessions import Right
@@ -26,7 +31,7 @@ from eventlog.log import EventLog, Unreadable
 from eventlog.operation.handlers import pauses
 from handlers import Context, Event, GiveUp, Raw, Retry, handler
 from tests.door import door
-from tests.harness import declaration, drained, event, opened
+from tests.harness import declaration, drained, event, opened, soon
 
 ACT, BODIES = "a-token-for-acting", "a-token-for-bodies"
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202eevil"
@@ -372,8 +377,11 @@ def test_hostile_content_is_shown_and_harmless(valkey, prefix) -> None:
                 text = await visitor.get(path)
                 assert "<script>alert" not in text
                 assert not {"\x1b", "\u202e"} & {*text}
-            shown = await visitor.get(f"/events?key={quote(HOSTILE)}")
-            assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
+            link = re.search(r'href="/console(/events\?key=x[^"]+)"', await visitor.get("/events"))
+            assert link is not None
+            shown = await visitor.get(link[1])  # leads to the entity, whatever its key holds
+            assert shown.count('class="id"') == 1
+            assert "x:&lt;script&gt;alert(1)&lt;/script&gt;\\x1b[31m\\u202eevil" in shown
             assert "<script>alert" not in await visitor.get(
                 f"/events?type={quote(HOSTILE)}&handler={quote(HOSTILE)}", 404
             )
@@ -451,11 +459,41 @@ def test_open_pages_hear_of_an_event_and_end_with_the_process(valkey, prefix, mo
     on_log(valkey, prefix, check)
 
 
-def test_a_receiver_has_it_on_the_admin_port_alone(valkey, prefix) -> None:
-    with door(valkey.url, prefix) as front:
+@pytest.mark.parametrize("options", [(), ("--processes", "2")])
+def test_a_receiver_has_it_on_the_admin_port_alone(valkey, prefix, options) -> None:
+    with door(valkey.url, prefix, {"AWR_CONSOLE_TOKEN": ACT}, *options) as front:
         assert front.get("/console/").status == 404
         page = front.get("/console/", admin=True)
         assert page.status == 200
         assert b"Needs attention" in page.body
         assert front.post(json.dumps({"notification": "x.changed"}).encode()).status == 202
         assert b"x.changed" in front.get("/console/events", admin=True).body
+
+
+def test_a_worker_has_it_on_its_admin_port_and_no_token_is_logged(valkey, prefix, tmp_path: Path) -> None:
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWR_")},
+        "AWR_REDIS_URL": valkey.url,
+        "AWR_KEY_PREFIX": prefix,
+        "AWR_REGISTER": "off",
+        "AWR_ADMIN_PORT": str(free_port()),
+        "AWR_CONSOLE_TOKEN": ACT,
+    }
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "commands", "worker"], env=environ, stderr=log)
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{environ['AWR_ADMIN_PORT']}/console") as client:
+
+            def is_there() -> bool:
+                with contextlib.suppress(httpx2.HTTPError):
+                    return "Needs attention" in client.get("/").text
+                return False
+
+            soon(is_there)
+            sent = client.post("/session", data={"token": ACT, "name": "Nora"})
+            assert (sent.status_code, "httponly" in sent.headers["set-cookie"].lower()) == (303, True)
+            assert "Log out" in client.get("/").text
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert ACT not in (tmp_path / "log").read_text()
