@@ -31,15 +31,15 @@ def act(what: str) -> Callable[[Callable[[Page, Mapping[str, str]], Awaitable[Re
     def made(change: Callable[[Page, Mapping[str, str]], Awaitable[Response]]) -> Endpoint:
         async def endpoint(page: Page) -> Response:
             if page.session is None or not page.may_act:
-                await _refused(page, what, "no-right")
+                await refused(page, what, "no-right")
                 raise Problem(403, "no-right", "Log in with the token for acting first. Nothing was changed.")
             try:
                 form = await page.form()
             except Problem as problem:
-                await _refused(page, what, problem.reason)
+                await refused(page, what, problem.reason)
                 raise
             if not page.console.sessions.is_form_token(page.session, form.get(FORM_TOKEN, "")):
-                await _refused(page, what, "form-token")
+                await refused(page, what, "form-token")
                 raise Problem(
                     403,
                     "form-token",
@@ -72,12 +72,16 @@ async def acting(
         raise
 
 
-async def _refused(page: Page, what: str, reason: str) -> None:
+async def refused(page: Page, what: str, reason: str) -> None:
     """Write a refused act down; only some a minute, so that they cannot push real acts out of the audit."""
     if not page.console.refusals.is_open(page.address):
         return
     page.console.refusals.failed(page.address)
     name = page.session.name if page.session else ""
-    plan = {"refused": reason, **page.request.path_params}
-    with contextlib.suppress(RedisError, OSError):  # the refusal counts, with or without its line
-        await write(page.log, Act(name, page.address, _VIA, f"{what} (refused)", plan))
+    await noted(page, name, f"{what} (refused)", {"refused": reason, **page.request.path_params})
+
+
+async def noted(page: Page, name: str, what: str, plan: Mapping[str, Any]) -> None:
+    """Write down what changes nothing in the log, such as a log-in. It counts even if Redis is away."""
+    with contextlib.suppress(RedisError, OSError):
+        await write(page.log, Act(name, page.address, _VIA, what, plan))

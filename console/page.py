@@ -176,8 +176,9 @@ def guarded(
 
     async def answer(request: Request) -> Response:
         page = Page(console, request)
+        bound = asyncio.timeout(READ_S if request.method in ("GET", "HEAD") else ACT_S)
         try:
-            async with asyncio.timeout(READ_S if request.method in ("GET", "HEAD") else ACT_S):
+            async with bound:
                 if reads_log:
                     await _know_lanes(console)
                 return await endpoint(page)
@@ -188,16 +189,18 @@ def guarded(
         except LogError as error:
             return page.show("problem.html", 409, reason=error.reason, text=str(error))
         except (RedisError, OSError, TimeoutError) as error:
-            return away(page, error)
+            if bound.expired():
+                return _away(page, "redis-slow", f"Redis did not answer all of it within {READ_S} s")
+            reason = reason_of(error)
+            return _away(page, reason.slug, f"Redis cannot be read now: {reason.hint}")
 
     return answer
 
 
-def away(page: Page, error: BaseException) -> Response:
+def _away(page: Page, reason: str, text: str) -> Response:
     """Answer that the log cannot be read now."""
-    reason = reason_of(error)
-    text = f"Redis cannot be read now: {reason.hint}. This page works again as soon as Redis does."
-    answer = page.show("problem.html", 503, reason=reason.slug, text=text)
+    text = f"{text}. This page works again as soon as Redis does."
+    answer = page.show("problem.html", 503, reason=reason, text=text)
     answer.headers["Retry-After"] = "2"
     return answer
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from console.acts import noted, refused
 from console.page import COOKIE, Page, Problem
 from console.sessions import LASTS_S
 
+_LOG_IN = "console log in"
 _MOST_NEXT_CHARS = 1_000
 
 
@@ -28,7 +30,9 @@ async def log_in(page: Page) -> Response:
     session = page.console.sessions.begin(form.get("token", ""), form["name"], page.session)
     if session is None:
         throttle.failed(page.address)
+        await refused(page, _LOG_IN, "wrong-token")
         return page.show("session.html", 403, fault="This is no token of the console.", next=next_)
+    await noted(page, session.name, _LOG_IN, {"rights": sorted(session.rights)})
     answer = Response(status_code=303, headers={"location": next_})
     answer.set_cookie(
         COOKIE,
