@@ -62,7 +62,7 @@ def wording() -> Wording:
         needs=needs,
         facts=fields,
         delivery=with_authors_words,
-        unknown=lambda found: lines(found, ()),
+        explained=lambda found: lines(found, ()),
         gap=gap_words,
         away=away_words,
         span=span,

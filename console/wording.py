@@ -20,7 +20,7 @@ class Wording:
         needs: what needs a person now, the most urgent first. Commands in it are in backticks.
         facts: the state of the deployment, name to value.
         delivery: what became of an event at a handler.
-        unknown: why the log may have no trace of what was asked for.
+        explained: what became of what was asked for, or why the log may have no trace of it, line by line.
         gap, away: a gap; what is away.
         span: a span of time, in seconds.
         shape: the fields of a body and their kinds, without values.
@@ -31,7 +31,7 @@ class Wording:
     needs: Callable[[Overview], Sequence[str]]
     facts: Callable[[Overview], Mapping[str, object]]
     delivery: Callable[[Explanation, Fate], str]
-    unknown: Callable[[Explanation], Iterable[str]]
+    explained: Callable[[Explanation], Iterable[str]]
     gap: Callable[[Gap], str]
     away: Callable[[Away], str]
     span: Callable[[float], str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from starlette.responses import Response
 
@@ -20,6 +21,7 @@ from eventlog.record import StoredEvent
 _ENDED = "ended: "
 _QUIET = ("not-wanted", "before-start")
 _MOST_PATHS = 300
+_MOST_WORDS = 200  # lines about an entity
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,14 @@ class Moment:
 
 
 async def show(page: Page) -> Response:
-    """Show it; the status is 404 when the log has no trace of it."""
+    """Show it, or what is known of an entity; the status is 404 when the log has no trace of it."""
     asked = str(page.request.path_params["id"])[:100]
     found = await explain(page.log, asked, handler=None, now_ms=page.now_ms)
-    if not found.is_known:
-        reasons = list(page.console.wording.unknown(found))
-        return page.show("unknown.html", 404, asked=asked, reasons=reasons)
+    is_event = len(found.stories) == 1 and found.stories[0].event.event_id == asked
+    if not found.is_known or not (is_event or found.quarantined is not None):
+        words = islice(page.console.wording.explained(found), _MOST_WORDS)
+        status = 200 if found.is_known else 404
+        return page.show("explained.html", status, asked=asked, is_known=found.is_known, words=list(words))
     if found.quarantined is not None:
         return page.show("quarantined.html", body=found.quarantined)
     (story,) = found.stories

@@ -199,6 +199,10 @@ def test_an_event_has_its_line_of_life_and_says_why_it_waits(valkey, prefix) -> 
             unknown = await visitor.get("/event/0-1764000000000-0", 404)
             assert "the log has no trace of 0-1764000000000-0" in unknown
             assert "acme.mail wants SessionUpdateNotification" in unknown
+            entity = await visitor.get("/event/session:4")
+            assert "session:4: 2 kept events" in entity
+            assert "parked" in entity
+            assert "No trace" in await visitor.get("/event/session:999", 404)
             for wrong in ("x", "9" * 90, "1-2-3-4"):
                 await visitor.get(f"/event/{wrong}", 404)
 
