@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from redis.exceptions import RedisError
 
 from commands.child_metrics import ChildProcesses
+from commands.console_parts import console_of
 from commands.processes import PARENT_STOP_S, limit_stop, own_command, stop_on_signals
 from commands.telemetry.start import exported
 from eventlog.connection.connect import connect
@@ -83,17 +84,15 @@ async def serve_together(settings: Settings, processes: int) -> int:
         log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
         exposition = _exposition(parts, folder, LogExposition(log, size=False), stop)
         opened.enter_context(exported(exposition))
-        answering = asyncio.create_task(
-            serve_until(
-                create_admin_app(partial(_report, parts, stop), exposition), admin, all_ended, connections
-            )
-        )
-        code = 0
-        for task in asyncio.as_completed(running):
-            code = max(code, await task)
-            stop.set()
-        all_ended.set()
-        await answering
+        async with console_of(settings, settings.redis_url.get_secret_value(), stop) as console:
+            app = create_admin_app(partial(_report, parts, stop), exposition, console)
+            answering = asyncio.create_task(serve_until(app, admin, all_ended, connections))
+            code = 0
+            for task in asyncio.as_completed(running):
+                code = max(code, await task)
+                stop.set()
+            all_ended.set()
+            await answering
         await redis.aclose()
     return code
 

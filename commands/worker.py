@@ -187,6 +187,7 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     from redis.exceptions import RedisError
 
     from commands.child_metrics import ChildProcesses
+    from commands.console_parts import console_of
     from commands.telemetry.start import exported
     from eventlog.connection.connect import connect
     from eventlog.connection.reasons import FULL, reason_of
@@ -238,7 +239,9 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
             listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as listener,
             exported(metrics),
         ):
-            await serve_until(create_admin_app(report, metrics), listener, stop, connections)
+            async with console_of(settings, settings.redis_url.get_secret_value(), stop) as console:
+                admin = create_admin_app(report, metrics, console)
+                await serve_until(admin, listener, stop, connections)
     finally:
         await redis.aclose()
     return 0

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
+from starlette.types import ASGIApp
 
 from ampeco.client import AsyncClient
 from ampeco.notifications import EntityKeyRules
@@ -79,14 +80,17 @@ class Receiver:
         *,
         reload: Callable[[], Settings] | None = None,
         tracing: Tracing | None = None,
+        console: ASGIApp | None = None,
     ) -> None:
         """
         Args:
             settings: those that `serving_needs` names are set.
             reload: reads all settings again after a secret file changed.
             tracing: follows verified requests; None where traces are off.
+            console: pages for operators, on the admin port; None for none.
         """
         self._settings = settings
+        self._console = console
         self._reload = reload
         rules = rules_of(settings)
         redis_url = _needed(settings.redis_url).get_secret_value()
@@ -199,7 +203,7 @@ class Receiver:
                 senders,
                 protocol_for(self._endpoint, path, senders),
             ),
-            HttpServer(create_admin_app(self._report, self.exposition), operators),
+            HttpServer(create_admin_app(self._report, self.exposition, self._console), operators),
         ]
         pairs = zip(servers, (public, admin), strict=True)
         serving = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in pairs]

@@ -53,7 +53,7 @@ def test_handlers_workers_and_redis_are_there(on_each_server):
         assert found["awr_workers_live", "default"] == 0
         await drained(log, mail)
         how = Condition(loop_lag_s=0.25, leases_lost=3, faulty=1)
-        await beat(log, "default", "host:1:ab", 4, {"mail": Part()}, {"mail": "v1"}, how)
+        await beat(log, "default", "host:1:ab", 4, {"mail": Part()}, {"mail": "v1"}, condition=how)
         await beat(log, "default", "host:2:cd", 4, {}, {})
         found = await shown(log)
         assert found["awr_worker_loop_lag_seconds", "host:1"] == 0.25

@@ -234,7 +234,16 @@ def test_every_setting_is_described_and_in_the_table() -> None:
         "AWR_API_TOKEN_NEXT",
         "AWR_SIGNING_KEYS",
         "AWR_REDIS_URL",
+        "AWR_CONSOLE_TOKEN",
+        "AWR_CONSOLE_BODIES_TOKEN",
     ]
+
+
+@pytest.mark.parametrize("name", ["AWR_CONSOLE_TOKEN", "AWR_CONSOLE_BODIES_TOKEN"])
+def test_a_token_of_the_console_that_can_be_guessed_is_refused(name: str) -> None:
+    for given in ("fifteen-letters", "sixteen letters!", "", '"sixteen-letters"'):
+        assert name in _refused({name: given})
+    assert load({name: "sixteen-letters!"})
 
 
 def test_the_next_token_is_accepted_as_a_key_and_only_once() -> None:
