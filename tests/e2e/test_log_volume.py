@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
 from eventlog.connection.embedded import EmbeddedServer
@@ -12,6 +14,8 @@ from eventlog.log import EventLog
 from tests.harness import event, opened, position, soon, worker
 
 EVENTS = 2_000
+LINES_PER_S = 50
+ATTEMPTS_PER_S = 500
 HANDLERS = """
 from handlers import Backoff, Context, Event, GiveUp, Raw, handler
 
@@ -54,6 +58,13 @@ def test_lines_of_failures_are_bounded_by_causes_and_seconds(
         for name in ("delivery.dead", "delivery.retry_scheduled")
     }
     assert counts == {"delivery.dead": EVENTS, "delivery.retry_scheduled": EVENTS}
+
+    # All lines, whatever they are about, at the rate at which attempts really failed.
+    times = [datetime.fromisoformat(line["timestamp"]) for line in failures]
+    attempts_per_s = 2 * EVENTS / max(1.0, (max(times) - min(times)).total_seconds())
+    assert attempts_per_s >= ATTEMPTS_PER_S
+    busiest = max(Counter(line["timestamp"][:19] for line in lines).values())
+    assert busiest <= LINES_PER_S
 
 
 async def _declared(log: EventLog) -> bool:
