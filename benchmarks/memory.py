@@ -20,6 +20,7 @@ class Memory:
     def __init__(self, pids: Mapping[str, int]) -> None:
         self._pids = pids
         self._samples: dict[str, list[float]] = {name: [] for name in pids}
+        self._ended: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
@@ -32,7 +33,13 @@ class Memory:
         self._thread.join()
 
     def quarter_mib(self, name: str, number: int) -> float:
-        """Return the mean of a quarter of the run, 1 to 4, in MiB."""
+        """Return the mean of a quarter of the run, 1 to 4, in MiB.
+
+        Raises:
+            RuntimeError: the process ended during the run.
+        """
+        if name in self._ended:
+            raise RuntimeError(f"{name} ended during the run")
         samples = self._samples[name]
         first, last = ((number - 1) * len(samples) // 4, number * len(samples) // 4)
         return fmean(samples[first:last])
@@ -40,7 +47,10 @@ class Memory:
     def _sample(self) -> None:
         while not self._stop.is_set():
             for name, pid in self._pids.items():
-                self._samples[name].append(resident_mib(pid))
+                try:
+                    self._samples[name].append(resident_mib(pid))
+                except (OSError, StopIteration):  # gone, or a zombie
+                    self._ended.add(name)
             self._stop.wait(EVERY_S)
 
 

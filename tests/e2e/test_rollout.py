@@ -28,7 +28,7 @@ from tests.harness import soon
 from tests.meta.manifests import written
 from tests.meta.repository import ROOT
 
-RATE, THREADS, ENTITIES = 300, 6, 120
+RATE, THREADS, ENTITIES = 300, 12, 120
 HANDLERS = """# version {version}
 import json, os
 from handlers import Context, Event, Raw, handler
