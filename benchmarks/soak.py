@@ -118,8 +118,8 @@ def _report(
             f"{name}: {second:.1f} MiB in the second quarter, {last:.1f} MiB in the last; {core:.2f} of a core."
         )
     notes.append(
-        f"Redis: {redis_core:.2f} of a core. It holds {redis_mib:,.0f} MiB. Since it keeps events for a day, its memory "
-        "is not compared."
+        f"Redis: {redis_core:.2f} of a core. It holds {redis_mib:,.0f} MiB; it keeps events for a day, "
+        "so that is not compared."
     )
     notes.append(
         f"Others used {share:.2f} of a core meanwhile{'' if share <= MOST else ': THIS RUN IS VOID'}."
