@@ -41,7 +41,9 @@ class Load:
         return self.latencies_ms[min(len(self.latencies_ms) - 1, int(share * len(self.latencies_ms)))]
 
 
-def drive(port: int, requests: Iterator[bytes], *, seconds: float, rate: float | None = None) -> Load:
+def drive(
+    port: int, requests: Iterator[bytes], *, seconds: float, rate: float | None = None, in_turn: bool = False
+) -> Load:
     """Send until the time is over or the requests are used up, then wait for the open answers.
 
     Args:
@@ -49,6 +51,7 @@ def drive(port: int, requests: Iterator[bytes], *, seconds: float, rate: float |
         requests: ready-made, head and body.
         seconds: how long to send, after the warm-up.
         rate: requests per second; None sends the next one as soon as an answer is in.
+        in_turn: use the connections in turn. Otherwise some stay unused at a low rate, and a server closes them.
 
     Raises:
         ConnectionError: the server closed a connection, or answered with another status than 200 and 202.
@@ -65,7 +68,7 @@ def drive(port: int, requests: Iterator[bytes], *, seconds: float, rate: float |
         gc.collect()
         gc.disable()
         try:
-            return _drive(selector, idle, requests, seconds + WARM_UP_S, rate)
+            return _drive(selector, idle, requests, seconds + WARM_UP_S, rate, 0 if in_turn else -1)
         finally:
             gc.enable()
 
@@ -76,6 +79,7 @@ def _drive(
     requests: Iterator[bytes],
     seconds: float,
     rate: float | None,
+    next_idle: int,
 ) -> Load:
     started = last = perf_counter()
     counts_from, stops_at = started + WARM_UP_S, started + seconds
@@ -94,7 +98,7 @@ def _drive(
             if request is None:
                 over = True
                 break
-            connection = idle.pop()
+            connection = idle.pop(next_idle)
             connection.send(request)
             sent[connection] = due
             number += 1

@@ -61,7 +61,8 @@ async def all_arrived(where: Deployment, traffic: Traffic) -> None:
     async with opened(where.environ["AWR_REDIS_URL"], where.environ["AWR_KEY_PREFIX"]) as log:
         found, marked = await arrived(log)
     assert traffic.unsent == []
-    assert set(traffic.sent) - found.keys() == set()
+    # On a slow machine AMPECO may still be sending to the old subscription when the overlap is over.
+    assert set(traffic.sent) - found.keys() <= traffic.dropped()
     twice = {body for body, count in found.items() if count > 1}
     assert [body for body in twice if json.loads(body)["notification"] == DATED] == []
     assert twice <= marked

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from workers.drain import failure_lines
-from workers.drain.failure_lines import MOST_CAUSES, FailureLines
+from workers.drain.failure_lines import MOST_CAUSES, MOST_LINES, FailureLines
 
 
 class Book:
@@ -101,5 +101,42 @@ def test_causes_without_end_take_bounded_memory_and_lose_no_count():
         assert len(book.failures._causes) == MOST_CAUSES
         book.failures.write_rest()
         assert book.counted() == 6 * MOST_CAUSES
+
+    in_loop(check)
+
+
+def test_causes_without_end_write_few_lines_a_second_and_each_has_its_turn(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(failure_lines, "EVERY_S", 0.05)
+    causes, seconds = 3 * MOST_LINES, 8
+
+    async def check(book: Book) -> None:
+        for second in range(seconds):
+            for n in range(500):
+                book.fail("retry", n % causes, event=n)
+            lines = len(book.lines)
+            assert lines <= MOST_LINES * (2 * second + 1)
+            book.now_s += 1.0
+            async with asyncio.timeout(10):
+                while len(book.lines) == lines:
+                    await asyncio.sleep(0.005)
+        assert {line["event_id"] % causes for line in book.lines} == set(range(causes))
+        book.failures.write_rest()
+        assert book.counted() == 500 * seconds
+
+    in_loop(check)
+
+
+def test_a_forgotten_cause_is_counted_with_others_of_its_kind(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(failure_lines, "EVERY_S", 0.01)
+
+    async def check(book: Book) -> None:
+        for n in range(10 * MOST_CAUSES):
+            book.fail("retry", n)
+        assert len(book.lines) == MOST_LINES
+        book.now_s += 1.0
+        async with asyncio.timeout(10):
+            while len(book.lines) < 2 * MOST_LINES:
+                await asyncio.sleep(0.005)
+        assert book.lines[MOST_LINES]["failures"] == 9 * MOST_CAUSES - MOST_LINES
 
     in_loop(check)
