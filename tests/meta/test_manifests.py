@@ -18,6 +18,7 @@ DEPLOY = ROOT / "deploy"
 BASE, DEV = DEPLOY / "base", DEPLOY / "overlays" / "dev"
 PRODUCTION = DEPLOY / "overlays" / "production"
 OPERATORS_SECRET = frozenset({"Secret/ampeco-receiver-secrets"})
+ROLES_SECRETS = OPERATORS_SECRET | {"Secret/ampeco-receiver-keys", "Secret/ampeco-receiver-registration"}
 
 written = pytest.param(manifests.written, id="written")
 rendered = pytest.param(
@@ -60,11 +61,12 @@ def test_the_production_overlay_leaves_only_secrets_to_the_operator(read: Read, 
     from receiver.settings import load
 
     documents = read(PRODUCTION)
-    assert list(manifests.reference_faults(documents, elsewhere=OPERATORS_SECRET)) == []
+    assert list(manifests.reference_faults(documents, elsewhere=ROLES_SECRETS)) == []
     assert all(document["kind"] != "Secret" for document in documents)
     environments = _environments(documents, tmp_path)
     assert set(environments) == {
         "Deployment/ampeco-receiver",
+        "Deployment/ampeco-receiver-registration",
         "Deployment/ampeco-receiver-worker",
         "Deployment/ampeco-receiver-worker-example",
     }
@@ -107,12 +109,12 @@ def test_admin_ports_are_for_prometheus_and_the_console_only(read: Read) -> None
 
 def test_metrics_that_scale_workers_exist() -> None:
     from eventlog.registry import HandlerPosition  # noqa: F401 - the metrics are made from it
-    from receiver import metrics
+    from receiver import log_metrics, metrics
 
     text = (DEPLOY / "components" / "autoscaling" / "workers.yaml").read_text()
     named = set(re.findall(r"\bawr_[a-z_]+", text))
     assert named
-    source = Path(metrics.__file__).read_text()
+    source = "".join(Path(str(module.__file__)).read_text() for module in (metrics, log_metrics))
     assert [name for name in sorted(named) if f'"{name}"' not in source] == []
 
 
