@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from commands.explain_text import gap_words
+from commands.forecast_words import forecast_words
 from commands.outage_words import away_words
 from commands.spans import counted
 from eventlog.clock import rfc3339
@@ -28,6 +29,8 @@ def _of_the_log(found: Overview) -> Iterator[str]:
     server = found.server
     if found.standing is not None and found.standing.full:
         yield f"the log is full, so events are refused: {found.standing.full}"
+    if found.forecast is not None and not found.forecast.fits:
+        yield f"{forecast_words(found.forecast)}: raise AWR_LOG_MAX_BYTES (and maxmemory), or lower AWR_KEEP_HOURS"
     if server.policy not in (None, "noeviction"):
         yield f"Redis may delete events (maxmemory-policy {server.policy}): set noeviction"
     if server.keeps_file is False:
