@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -169,6 +170,46 @@ def test_it_is_not_ready_when_a_receiver_refuses_what_the_subscription_signs(
         soon(lambda: bool(watch.lines("notification_subscription.key_not_accepted")))
         line = watch.lines("notification_subscription.key_not_accepted")[0]
         assert line["key_id"] == SigningKey.of(KEY).key_id
+
+
+def test_the_token_is_rotated_while_receivers_have_only_keys(
+    tenant: Box, environ: dict[str, str], valkey: EmbeddedServer, prefix: str, tmp_path: Path
+) -> None:
+    """As deploy/README.md says: both keys at the receivers, the command where the token is, then the new one."""
+    new = "the-key-that-takes-over"
+    tenant.add_token(new)
+    keys, tokens = tmp_path / "keys", tmp_path / "tokens"
+    for folder, name in ((keys, "AWR_SIGNING_KEYS"), (tokens, "AWR_API_TOKEN")):
+        folder.mkdir()
+        (folder / name).write_text(KEY)
+    with_files = {**environ, "AWR_SECRETS_DIR": str(tokens)}
+    del with_files["AWR_API_TOKEN"]
+    of_receiver = {**receiver_of(environ), "AWR_SIGNING_KEYS": None, "AWR_SECRETS_DIR": str(keys)}
+    rotate = ("registration", "rotate-token", "--overlap", "0", "--wait", "30")
+    with door(valkey.url, prefix, of_receiver) as front, watching(with_files, tmp_path) as watch:
+        soon(lambda: watch.get("/health/ready")[0] == 200)
+        [first] = ids(tenant)
+        (keys / "AWR_SIGNING_KEYS").write_text(f"{KEY}\n{new}")
+        (tokens / "AWR_API_TOKEN_NEXT").write_text(new)
+        front.line("signing_keys.changed")
+        command = subprocess.Popen(
+            [sys.executable, "-m", "commands", *rotate], env=with_files, stderr=subprocess.DEVNULL
+        )
+        while command.poll() is None:
+            tenant.send(TYPE)
+            time.sleep(0.2)
+        assert command.returncode == 0
+        (tokens / "AWR_API_TOKEN").write_text(new)
+        (tokens / "AWR_API_TOKEN_NEXT").unlink()
+        (keys / "AWR_SIGNING_KEYS").write_text(new)
+        soon(lambda: bool(watch.lines("api_token.changed")))
+        soon(lambda: front.ready()["accepted_key_ids"] == [SigningKey.of(new).key_id])
+        assert awr(*rotate, "--continue", environ=with_files).code == 0
+        soon(lambda: watch.reasons() == [])
+        [kept] = ids(tenant)
+        assert kept != first
+        metrics = front.get("/metrics", admin=True).body.decode()
+        assert 'awr_events_refused_total{reason="signature' not in metrics
 
 
 def test_it_refuses_to_watch_what_is_off(environ: dict[str, str]) -> None:
