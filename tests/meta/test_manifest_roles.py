@@ -58,6 +58,12 @@ def variables_of(documents: list[Document], name: str) -> dict[str, str]:
     return found | {one["name"]: one["value"] for one in container["env"]}
 
 
+def shown_in_the_guide() -> list[Document]:
+    """The YAML documents of deploy/README.md."""
+    blocks = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
+    return [document for block in blocks for document in manifests.documents_of(block)]
+
+
 def test_each_role_has_a_secret_of_its_own_and_the_exposed_one_has_no_token(
     production: list[Document],
 ) -> None:
@@ -167,6 +173,16 @@ def test_the_proxy_bounds_bodies_and_passes_no_upgrade(production: list[Document
     (rule,) = route["spec"]["rules"]
     removed = [f["requestHeaderModifier"]["remove"] for f in rule["filters"]]
     assert removed == [["Upgrade"]]
+    (policy,) = (d for d in shown_in_the_guide() if d.get("kind") == "BackendTrafficPolicy")
+    assert policy["spec"]["targetRefs"][0]["name"] == route["metadata"]["name"]
+    assert policy["spec"]["requestBuffer"] == {"limit": "1Mi"}
+
+
+def test_namespaces_enforce_the_restricted_standard(production: list[Document]) -> None:
+    (namespace,) = (d for d in production if d["kind"] == "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    inside = [d for d in production if d["kind"] not in ("Namespace", "PriorityClass")]
+    assert {d["metadata"]["namespace"] for d in inside} == {namespace["metadata"]["name"]}
 
 
 def test_workers_are_not_scaled_for_a_paused_handler(production: list[Document]) -> None:
@@ -180,12 +196,7 @@ def test_workers_are_not_scaled_for_a_paused_handler(production: list[Document])
 
 def test_external_secrets_bring_what_each_role_mounts() -> None:
     """Their kind has no schema here; so what the guide shows is compared with the roles."""
-    shown = [
-        document
-        for block in re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
-        for document in manifests.documents_of(block)
-        if document.get("kind") == "ExternalSecret"
-    ]
+    shown = [one for one in shown_in_the_guide() if one.get("kind") == "ExternalSecret"]
     assert {f"Secret/{one['metadata']['name']}" for one in shown} == set(ROLES_SECRETS)
     for one in shown:
         assert one["apiVersion"] == "external-secrets.io/v1"
