@@ -18,6 +18,8 @@ _OLD_S = 600.0
 _LONG_OPEN_MS = 7_200_000
 _DAY_MS = 86_400_000
 _SILENT_MS = 3_600_000
+_HOUR_MS = 3_600_000
+_WEEK_MS = 7 * _DAY_MS  # after that, registration is off on purpose
 
 
 def needs(found: Overview) -> list[str]:
@@ -62,6 +64,12 @@ def _of_the_registration(found: Overview) -> Iterator[str]:
     if known.removed_ms is not None:
         yield "our notification subscription is removed on request: `registration apply` makes it again"
         return
+    if known.looked_ms is not None and _LONG_OPEN_MS < found.at_ms - known.looked_ms < _WEEK_MS:
+        hours = (found.at_ms - known.looked_ms) / _HOUR_MS
+        yield (
+            f"nothing has checked the registration for {hours:.0f} hours: "
+            "start `registration watch`, or a receiver without AWR_REGISTER=off"
+        )
     if known.state.startswith("failed"):
         detail = f" ({known.detail})" if known.detail else ""
         yield f"the registration cannot be checked: {known.state}{detail}; `registration show` says more"

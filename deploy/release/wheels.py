@@ -18,7 +18,7 @@ _GLIBC = (28, 17)  # of manylinux: 2.28 is Debian 10, 2.17 is manylinux2014
 
 
 def missing(locked: Sequence[Locked], python: str, pip_arguments: Sequence[str] = ()) -> list[str]:
-    """Return each package and platform without a wheel, as text.
+    """Return each package and platform without a wheel, and what pip says, as text.
 
     Args:
         python: version of Python, such as 3.13.
@@ -27,18 +27,19 @@ def missing(locked: Sequence[Locked], python: str, pip_arguments: Sequence[str] 
     found = []
     for platform, machine in MACHINES.items():
         needed = [one for one in locked if one.is_needed(python, machine)]
-        if _are_there(needed, python, machine, pip_arguments):
+        if not _refusal(needed, python, machine, pip_arguments):
             continue
         # pip stops at the first one, and a release wants to know all.
         found += [
-            f"{one.name} {one.version} for {platform}, Python {python}"
+            f"{one.name} {one.version} for {platform}, Python {python}: {why}"
             for one in needed
-            if not _are_there([one], python, machine, pip_arguments)
+            if (why := _refusal([one], python, machine, pip_arguments))
         ]
     return found
 
 
-def _are_there(locked: Sequence[Locked], python: str, machine: str, pip_arguments: Sequence[str]) -> bool:
+def _refusal(locked: Sequence[Locked], python: str, machine: str, pip_arguments: Sequence[str]) -> str:
+    """Return why pip cannot download all of them; empty if it can."""
     tags = [f"manylinux_2_{minor}_{machine}" for minor in _GLIBC] + [f"manylinux2014_{machine}"]
     short = f"cp{python.replace('.', '')}"
     with tempfile.TemporaryDirectory() as folder:
@@ -54,6 +55,10 @@ def _are_there(locked: Sequence[Locked], python: str, machine: str, pip_argument
                 *("--dest", folder, "--requirement", str(lock), *pip_arguments),
             ],
             capture_output=True,
+            text=True,
             check=False,
         )
-    return done.returncode == 0
+    if not done.returncode:
+        return ""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    return errors[-1].removeprefix("ERROR: ") if errors else f"pip ended with {done.returncode}"

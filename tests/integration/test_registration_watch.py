@@ -20,6 +20,7 @@ import pytest
 from ampeco.signature import SigningKey
 from ampeco.simulator.testing import Box, tenant_in_a_box
 from commands.demo_stack import free_port
+from eventlog.clock import now_ms
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.gap_records import Gaps
 from eventlog.inspection.gaps import recorded_gaps
@@ -210,6 +211,25 @@ def test_the_token_is_rotated_while_receivers_have_only_keys(
         assert kept != first
         metrics = front.get("/metrics", admin=True).body.decode()
         assert 'awr_events_refused_total{reason="signature' not in metrics
+
+
+@pytest.mark.parametrize(("hours", "is_said"), [(1, False), (3, True), (24 * 8, False)])
+def test_status_says_when_nothing_checks(
+    environ: dict[str, str], valkey: EmbeddedServer, prefix: str, hours: int, is_said: bool
+) -> None:
+    """An hour is the longest time between two checks. After a week, registration is off on purpose."""
+
+    async def checked() -> None:
+        async with opened(valkey.url, prefix) as log:
+            looked_ms = now_ms() - hours * 3_600_000
+            await log.redis.hset(
+                log.key("registration"), mapping={"state": "registered", "looked_ms": looked_ms}
+            )
+
+    asyncio.run(checked())
+    done = awr("status", environ=environ)
+    assert done.code == 0
+    assert ("nothing has checked the registration for 3 hours" in done.out) is is_said
 
 
 def test_it_refuses_to_watch_what_is_off(environ: dict[str, str]) -> None:
