@@ -61,6 +61,7 @@ lock:
 	echo "setuptools>=77" | $(COMPILE) pyproject.toml - --extra demo -o requirements-demo.lock
 	$(COMPILE) pyproject.toml --extra otel -o deploy/requirements.lock
 	echo "setuptools>=77" | $(COMPILE) - -o deploy/build-requirements.lock
+	$(BIN)/python -m deploy.release sbom
 
 clean:
 	rm -rf .venv .venv-*

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from commands.explain_text import gap_words
 from commands.fault_words import fault_words
+from commands.forecast_words import forecast_words
 from commands.outage_words import away_words
 from commands.spans import counted
 from eventlog.clock import rfc3339
@@ -18,6 +19,8 @@ _OLD_S = 600.0
 _LONG_OPEN_MS = 7_200_000
 _DAY_MS = 86_400_000
 _SILENT_MS = 3_600_000
+_HOUR_MS = 3_600_000
+_WEEK_MS = 7 * _DAY_MS  # after that, registration is off on purpose
 
 
 def needs(found: Overview) -> list[str]:
@@ -29,6 +32,8 @@ def _of_the_log(found: Overview) -> Iterator[str]:
     server = found.server
     if found.standing is not None and found.standing.full:
         yield f"the log is full, so events are refused: {found.standing.full}"
+    if found.forecast is not None and not found.forecast.fits:
+        yield f"{forecast_words(found.forecast)}: raise AWR_LOG_MAX_BYTES (and maxmemory), or lower AWR_KEEP_HOURS"
     if server.evicts:
         yield f"Redis may delete events (maxmemory-policy {server.policy}): set noeviction"
     if server.keeps_file is False:
@@ -60,6 +65,12 @@ def _of_the_registration(found: Overview) -> Iterator[str]:
     if known.removed_ms is not None:
         yield "our notification subscription is removed on request: `registration apply` makes it again"
         return
+    if known.looked_ms is not None and _LONG_OPEN_MS < found.at_ms - known.looked_ms < _WEEK_MS:
+        hours = (found.at_ms - known.looked_ms) / _HOUR_MS
+        yield (
+            f"nothing has checked the registration for {hours:.0f} hours: "
+            "start `registration watch`, or a receiver without AWR_REGISTER=off"
+        )
     if known.state.startswith("failed"):
         detail = f" ({known.detail})" if known.detail else ""
         yield f"the registration cannot be checked: {known.state}{detail}; `registration show` says more"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands import options
+from commands import options, prepare
 from commands.acts import acting
 from commands.output import print_json, print_line, print_unchanged
-from commands.registration_parts import Parts, on_registration
+from commands.registration_parts import NEEDS, Parts, on_registration
 from commands.token_rotation import rotate_token
 
 if TYPE_CHECKING:
@@ -136,6 +138,41 @@ def remove_(yes: bool, as_json: bool) -> None:
         print_line("AMPECO shows no notification subscription for our URL")
     print_line("receivers make no new one until `registration apply --yes`")
     _conclude(yes, "removed")
+
+
+@registration.command()
+def watch() -> None:
+    """Keep the subscription right from a process of its own, while receivers run with AWR_REGISTER=off.
+
+    It has health and metrics on the admin port, and no public port. After `registration remove` it changes nothing
+    until `registration apply`.
+    """
+    import uvloop
+
+    from commands.processes import SERVE_STOP_S, keep_what_is_loaded, limit_stop, say_ready, stop_on_signals
+    from receiver.errors import SettingsError
+    from receiver.registration_watch import RegistrationWatch
+    from receiver.settings import load
+    from workers.process.deadline import Deadline
+
+    settings = prepare(need=("AWR_REDIS_URL", *NEEDS))
+    if settings.registration == "off":
+        raise SettingsError(
+            "AWR_REGISTER", "is off, so there is nothing to watch", "set it to auto for this process"
+        )
+
+    def opened() -> None:
+        say_ready()
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        stop_on_signals(stop)
+        limit_stop(stop, Deadline(idle_s=SERVE_STOP_S))
+        await RegistrationWatch(settings, reload=lambda: load(os.environ)).run(stop, on_open=opened)
+
+    keep_what_is_loaded()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
 
 
 async def _read(parts: Parts) -> tuple[Any, Exception | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +10,7 @@ import click
 from commands import options, prepare
 from commands.attention import needs
 from commands.fault_words import fault_document
+from commands.forecast_words import forecast_document
 from commands.options import on_log
 from commands.outage_words import away_document
 from commands.output import print_fields, print_json, print_line, print_table
@@ -35,7 +37,8 @@ def status(as_json: bool) -> None:
     """
     from eventlog.inspection.overview import overview
 
-    found = on_log(prepare(logs=False), overview)
+    settings = prepare(logs=False)
+    found = on_log(settings, partial(overview, keep=settings.keep))
     if as_json:
         print_json(document(found))
         return
@@ -125,6 +128,7 @@ def document(found: Overview) -> dict[str, Any]:
             "evicted_keys": server.evicted_keys,
         },
         "log": None if found.standing is None else describe(found.standing),
+        "forecast": forecast_document(found.forecast),
         "needs_attention": needs(found),
     }
 

@@ -32,6 +32,9 @@ RESENDER = "resend-failed"
 NEVER_SENT: frozenset[str] = frozenset({NOT_SUBSCRIBED, ROLLED_BACK})
 """Reasons of gaps of which AMPECO has no failed delivery, so that a resend brings nothing."""
 
+COMPARER_MS = 600_000
+"""For so long gaps wait for a process with an API token that has left. A restart takes less."""
+
 
 class Gaps:
     """The gaps of one log."""
@@ -74,6 +77,14 @@ class Gaps:
         if holder == token.encode() or left_ms > ttl_ms:  # longer only if the clock of Redis went back
             await self._log.redis.pexpire(key, ttl_ms)
         return bool(holder == token.encode())
+
+    async def note_comparer(self) -> None:
+        """Note that a process with an API token is there, which compares gaps with AMPECO's listings."""
+        await self._log.redis.set(self._log.key("comparer"), 1, px=COMPARER_MS)
+
+    async def has_comparer(self) -> bool:
+        """Return whether such a process was there within ten minutes."""
+        return bool(await self._log.redis.exists(self._log.key("comparer")))
 
     async def unlock(self, token: str) -> None:
         """Release the lock, unless another process holds it by now."""

@@ -22,7 +22,7 @@ from eventlog.usage import ROOM_FOR_DRAINING, Standing, write_down
 
 _QUARANTINE_TIMES = 7  # as long as events
 _QUARANTINE_SHARE = 0.1  # of the budget
-_DUPLICATES_SHARE = 0.5
+DUPLICATES_SHARE = 0.5
 _PARTS_NEVER_FORGOTTEN = 2  # of the duplicate window: the part that is written now, and the one before
 _GAPS = 1_000
 _GIVE_UP_TO = 0.95  # of the budget, so that not every run has to remove some
@@ -175,7 +175,7 @@ async def _forget_duplicates(log: EventLog, rules: Keep, window: Sequence[Sequen
     taken, forgotten = 0, 0
     for number, (part, size) in enumerate(zip(window, await bytes_of_parts(log, window), strict=True)):
         taken += size
-        if size and number >= _PARTS_NEVER_FORGOTTEN and taken > _DUPLICATES_SHARE * rules.max_bytes:
+        if size and number >= _PARTS_NEVER_FORGOTTEN and taken > DUPLICATES_SHARE * rules.max_bytes:
             await log.redis.unlink(*map(log.key, part))
             forgotten += 1
     return forgotten

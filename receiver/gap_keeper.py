@@ -116,7 +116,13 @@ class GapKeeper:
         Raises:
             RedisError, OSError: Redis did not answer.
         """
-        if not self._is_open() or not await self._log.redis.exists(self._log.key("gaps")):
+        if not self._is_open():
+            return
+        if self._backfill is not None and self._types:
+            await self._gaps.note_comparer()
+        elif await self._gaps.has_comparer():
+            return  # closing a gap here would leave as unproven what that process can prove
+        if not await self._log.redis.exists(self._log.key("gaps")):
             return
         if not await self._gaps.lock(self._token, LOCK_MS):
             return

@@ -77,7 +77,7 @@ def lasts(path: Sequence[str], words: Sequence[str]) -> bool:
     """Whether the command goes on until a signal, so that it only ends when it refuses its arguments."""
     return (
         path[0] in ("demo", "dev", "run", "serve", "worker")
-        or path == ("simulator",)
+        or path in (("simulator",), ("registration", "watch"))
         or (path == ("events", "tail") and "--no-follow" not in words)
     )
 

@@ -40,6 +40,7 @@ CHECKS: Mapping[str, Check[Deployment]] = {
     "redis-latency": redis_checks.latency,
     "redis-clock": clock_checks.against_redis,
     "log-room": redis_checks.room,
+    "log-size": redis_checks.size,
     "tenant": tenant_checks.tenant,
     "tenant-clock": clock_checks.against_tenant,
     "token": tenant_checks.token,

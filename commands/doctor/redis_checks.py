@@ -194,6 +194,22 @@ async def room(about: Deployment) -> Finding:
     return ok(what)
 
 
+async def size(about: Deployment) -> Finding:
+    """Does AWR_KEEP_HOURS at the rate of the last hour fit into AWR_LOG_MAX_BYTES?"""
+    from commands.forecast_words import forecast_words
+    from eventlog.inspection.forecast import forecast
+    from eventlog.rates import samples
+    from eventlog.usage import standing
+
+    log = await about.log()
+    found = await forecast(log, about.settings.keep, await samples(log), await standing(log))
+    if found is None:
+        return ok("too few events in the last hour to say")
+    if found.fits:
+        return ok(forecast_words(found))
+    return warn(forecast_words(found), "raise AWR_LOG_MAX_BYTES (and maxmemory), or lower AWR_KEEP_HOURS")
+
+
 def _mib(count: int) -> str:
     return f"{count / _MIB:,.0f} MiB"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from eventlog.handler_faults import Faulty, faulty_by_name
 from eventlog.heartbeat import receivers
 from eventlog.inspection.fleet import awake, rq_queues
+from eventlog.inspection.forecast import Forecast, forecast
 from eventlog.inspection.gaps import Gap, recorded_gaps
 from eventlog.inspection.last_events import newest_at_ms
 from eventlog.inspection.server_facts import ServerFacts, server_facts
@@ -20,6 +21,7 @@ from eventlog.presence import Process, present, served_names
 from eventlog.rates import Sample, samples
 from eventlog.registration_record import Registration
 from eventlog.registry import HandlerPosition
+from eventlog.retention import Keep
 from eventlog.subscription import SubscriptionStore
 from eventlog.turned_away import HOUR_MS, KEEP_HOURS, refused_between
 from eventlog.usage import Standing, standing
@@ -44,6 +46,7 @@ class Overview:
         gaps: all that are recorded, the oldest first.
         refused: requests that the endpoint refused within a day, by reason.
         quarantined: bodies in quarantine now.
+        forecast: the room that the log needs at the rate of the last hour; None if that is not known.
     """
 
     at_ms: int
@@ -65,6 +68,7 @@ class Overview:
     quarantined: int
     server: ServerFacts
     standing: Standing | None
+    forecast: Forecast | None = None
 
     @property
     def faulty(self) -> Mapping[str, Faulty]:
@@ -84,8 +88,11 @@ class Overview:
         return sum(process.parts[handler].per_s for process in self.processes if handler in process.parts)
 
 
-async def overview(log: EventLog) -> Overview:
+async def overview(log: EventLog, keep: Keep | None = None) -> Overview:
     """Gather it.
+
+    Args:
+        keep: how long events are to be kept, for the forecast; None for no forecast.
 
     Raises:
         redis.RedisError, OSError: Redis does not answer.
@@ -94,6 +101,7 @@ async def overview(log: EventLog) -> Overview:
     now_ms = counted[-1].at_ms
     handlers = await log.handlers()
     store = SubscriptionStore(log)
+    stands = await standing(log)
     return Overview(
         at_ms=now_ms,
         claimed=await recorded(log),
@@ -113,7 +121,8 @@ async def overview(log: EventLog) -> Overview:
         refused=await refused_between(log, now_ms - KEEP_HOURS * HOUR_MS, now_ms),
         quarantined=await log.redis.xlen(log.key("quarantine")),
         server=await server_facts(log),
-        standing=await standing(log),
+        standing=stands,
+        forecast=None if keep is None else await forecast(log, keep, counted, stands),
     )
 
 

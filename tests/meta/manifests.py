@@ -189,7 +189,9 @@ def traffic_faults(documents: list[Document]) -> Iterator[str]:
             chosen = [p for p in templates if selector.items() <= p["metadata"]["labels"].items()]
             if not chosen:
                 yield f"{name}: its selector {selector} matches no pod"
-            offered = {p["name"] for pod in chosen for c in pod["spec"]["containers"] for p in c["ports"]}
+            offered = {
+                p["name"] for pod in chosen for c in pod["spec"]["containers"] for p in c.get("ports", [])
+            }
             asked = [p["port"] for rule in spec.get("ingress", []) for p in rule.get("ports", [])]
             asked += [endpoint["port"] for endpoint in spec.get("podMetricsEndpoints", [])]
             yield from (f"{name}: no chosen pod has a port {port}" for port in asked if port not in offered)

@@ -38,6 +38,7 @@ def test_everything_it_copies_is_there_and_reaches_the_build() -> None:
         "console",
         "commands",
         "deploy/requirements.lock",
+        "deploy/sbom.cdx.json",
     } <= sources
     assert sources == let_through
     assert [source for source in sources if not (ROOT / source).exists()] == []
@@ -69,3 +70,15 @@ def test_locks_agree_and_the_image_has_no_demo() -> None:
     demo = {Requirement(text).name for text in PROJECT["optional-dependencies"]["demo"]}
     assert demo & image.keys() == set()
     assert _locked("deploy/build-requirements.lock").items() <= developers.items()
+
+
+def test_it_says_what_it_is() -> None:
+    assert f"VERSION={PROJECT['version']}" in _steps("ARG")
+    (labels,) = _steps("LABEL")
+    for name, argument in (
+        ("version", "VERSION"),
+        ("revision", "REVISION"),
+        ("source", "SOURCE"),
+        ("base.name", "BASE"),
+    ):
+        assert f'org.opencontainers.image.{name}="${{{argument}}}"' in labels

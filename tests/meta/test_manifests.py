@@ -18,6 +18,7 @@ DEPLOY = ROOT / "deploy"
 BASE, DEV = DEPLOY / "base", DEPLOY / "overlays" / "dev"
 PRODUCTION = DEPLOY / "overlays" / "production"
 OPERATORS_SECRET = frozenset({"Secret/ampeco-receiver-secrets"})
+ROLES_SECRETS = OPERATORS_SECRET | {"Secret/ampeco-receiver-keys", "Secret/ampeco-receiver-registration"}
 
 written = pytest.param(manifests.written, id="written")
 rendered = pytest.param(
@@ -60,11 +61,12 @@ def test_the_production_overlay_leaves_only_secrets_to_the_operator(read: Read, 
     from receiver.settings import load
 
     documents = read(PRODUCTION)
-    assert list(manifests.reference_faults(documents, elsewhere=OPERATORS_SECRET)) == []
+    assert list(manifests.reference_faults(documents, elsewhere=ROLES_SECRETS)) == []
     assert all(document["kind"] != "Secret" for document in documents)
     environments = _environments(documents, tmp_path)
     assert set(environments) == {
         "Deployment/ampeco-receiver",
+        "Deployment/ampeco-receiver-registration",
         "Deployment/ampeco-receiver-worker",
         "Deployment/ampeco-receiver-worker-example",
     }
