@@ -53,6 +53,7 @@ COMMANDS = {
         "commands.quarantine:quarantine",
         "Inspect signed bodies that could not be read, and retry or discard them.",
     ),
+    "console": ("commands.console:console", "Serve the pages for operators, alone."),
     "audit": ("commands.audit:audit", "Show who changed what by hand."),
     "status": (
         "commands.status:status",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import sys
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import click
@@ -23,6 +25,8 @@ from commands.processes import (
 from workers.process.deadline import Deadline
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from receiver.settings import Settings
     from receiver.sockets import Listeners
 
@@ -92,9 +96,23 @@ def _serve(
         stop = asyncio.Event()
         stop_on_signals(stop, insist=not child)
         limit_stop(stop, deadline)
-        receiver = Receiver(settings, reload=lambda: load(os.environ))
-        await receiver.run(stop, on_open=opened, listeners=listeners)
+        async with _console(settings, stop, shared=listeners is not None) as console:
+            receiver = Receiver(settings, reload=lambda: load(os.environ), console=console)
+            await receiver.run(stop, on_open=opened, listeners=listeners)
 
     keep_what_is_loaded()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
+
+
+@contextlib.asynccontextmanager
+async def _console(settings: Settings, stop: asyncio.Event, *, shared: bool) -> AsyncIterator[ASGIApp | None]:
+    """Make the console, unless the parent process has it for all of its children."""
+    if shared:
+        yield None
+        return
+    from commands.console_parts import console_of
+
+    assert settings.redis_url is not None  # noqa: S101 - demanded above
+    async with console_of(settings, settings.redis_url.get_secret_value(), stop) as console:
+        yield console

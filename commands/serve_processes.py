@@ -19,7 +19,9 @@ from typing import Any
 
 import httpx2
 from redis.exceptions import RedisError
+from starlette.types import ASGIApp
 
+from commands.console_parts import console_of
 from commands.processes import PARENT_STOP_S, limit_stop, own_command, stop_on_signals
 from eventlog.connection.connect import connect
 from eventlog.log import EventLog
@@ -77,17 +79,21 @@ async def serve_together(settings: Settings, processes: int) -> int:
         connections = Connections("admin", limits_of(settings))
         redis = connect(settings.redis_url.get_secret_value(), max_connections=2)
         log = EventLog(redis, prefix=settings.key_prefix, lanes=settings.lanes)
-        answering = asyncio.create_task(
-            serve_until(
-                _admin(parts, folder, LogExposition(log, size=False), stop), admin, all_ended, connections
+        async with console_of(settings, settings.redis_url.get_secret_value(), stop) as console:
+            answering = asyncio.create_task(
+                serve_until(
+                    _admin(parts, folder, LogExposition(log, size=False), stop, console),
+                    admin,
+                    all_ended,
+                    connections,
+                )
             )
-        )
-        code = 0
-        for task in asyncio.as_completed(running):
-            code = max(code, await task)
-            stop.set()
-        all_ended.set()
-        await answering
+            code = 0
+            for task in asyncio.as_completed(running):
+                code = max(code, await task)
+                stop.set()
+            all_ended.set()
+            await answering
         await redis.aclose()
     return code
 
@@ -133,7 +139,9 @@ def _part(name: str, folder: Path, public: socket.socket) -> Iterator[_Part]:
         yield _Part(child, path)
 
 
-def _admin(parts: list[_Part], folder: Path, of_log: LogExposition, stop: asyncio.Event) -> Any:
+def _admin(
+    parts: list[_Part], folder: Path, of_log: LogExposition, stop: asyncio.Event, console: ASGIApp
+) -> Any:
     async def report() -> dict[str, Any]:
         if stop.is_set():
             return together([], ["stopping"] * len(parts))
@@ -150,7 +158,7 @@ def _admin(parts: list[_Part], folder: Path, of_log: LogExposition, stop: asynci
         ready = (await report())["ready"]
         return found + shared_counts.exposition(str(folder), ready=ready, redis_up=bool(found))
 
-    return create_admin_app(report, exposition)
+    return create_admin_app(report, exposition, console)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-ROOMS = ("ampeco", "eventlog", "handlers", "receiver", "workers")
+ROOMS = ("ampeco", "console", "eventlog", "handlers", "receiver", "workers")
 _DISTRIBUTION = "ampeco-receiver"
 _FIRST_FILES = frozenset(f"{room}/__init__.py" for room in ROOMS)
 

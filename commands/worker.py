@@ -184,6 +184,7 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
     from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
     from redis.exceptions import RedisError
 
+    from commands.console_parts import console_of
     from eventlog.connection.connect import connect
     from eventlog.connection.reasons import FULL, reason_of
     from eventlog.log import EventLog
@@ -228,7 +229,9 @@ async def _admin(settings: Settings, children: list[Child], stop: asyncio.Event)
 
     try:
         with listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as listener:
-            await serve_until(create_admin_app(report, metrics), listener, stop, connections)
+            async with console_of(settings, settings.redis_url.get_secret_value(), stop) as console:
+                admin = create_admin_app(report, metrics, console)
+                await serve_until(admin, listener, stop, connections)
     finally:
         await redis.aclose()
     return 0

@@ -91,6 +91,7 @@ class Scripts:
         self.elect = bound("elect")
         self.find = bound("find")
         self.fire = bound("fire")
+        self.find_newest = bound("find_newest")
         self.find_open = bound("find_open")
         self.hurry = bound("hurry")
         self.kept = bound("kept")

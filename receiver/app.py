@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route, Router
+from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
@@ -42,13 +42,16 @@ def create_app(endpoint: ASGIApp, webhook_path: str, reasons: Callable[[], list[
 
 
 def create_admin_app(
-    report: Callable[[], Awaitable[dict[str, Any]]], exposition: Callable[[], Awaitable[bytes]]
+    report: Callable[[], Awaitable[dict[str, Any]]],
+    exposition: Callable[[], Awaitable[bytes]],
+    console: ASGIApp | None = None,
 ) -> Starlette:
-    """Build the application for operators: health with reasons, and metrics.
+    """Build the application for operators: health with reasons, metrics, and pages.
 
     Args:
         report: returns the health report; its `ready` decides the status.
         exposition: returns the metrics in Prometheus's text format.
+        console: the pages under `/console`; None for none.
     """
 
     async def ready(_: Request) -> Response:
@@ -58,8 +61,14 @@ def create_admin_app(
     async def metrics(_: Request) -> Response:
         return Response(await exposition(), media_type=CONTENT_TYPE_LATEST)
 
+    pages = [] if console is None else [Mount("/console", console)]
     return Starlette(
-        routes=[Route("/health/live", _live), Route("/health/ready", ready), Route("/metrics", metrics)]
+        routes=[
+            Route("/health/live", _live),
+            Route("/health/ready", ready),
+            Route("/metrics", metrics),
+            *pages,
+        ]
     )
 
 

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
+from starlette.types import ASGIApp
 
 from ampeco.client import AsyncClient
 from ampeco.notifications import EntityKeyRules
@@ -71,13 +72,21 @@ _log = get_logger(__name__)
 class Receiver:
     """One serving process: the endpoint and the background tasks that run with it."""
 
-    def __init__(self, settings: Settings, *, reload: Callable[[], Settings] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reload: Callable[[], Settings] | None = None,
+        console: ASGIApp | None = None,
+    ) -> None:
         """
         Args:
             settings: those that `serving_needs` names are set.
             reload: reads all settings again after a secret file changed.
+            console: pages for operators, on the admin port; None for none.
         """
         self._settings = settings
+        self._console = console
         self._reload = reload
         rules = rules_of(settings)
         redis_url = _needed(settings.redis_url).get_secret_value()
@@ -188,7 +197,7 @@ class Receiver:
                 senders,
                 protocol_for(self._endpoint, path, senders),
             ),
-            HttpServer(create_admin_app(self._report, self._exposition), operators),
+            HttpServer(create_admin_app(self._report, self._exposition, self._console), operators),
         ]
         pairs = zip(servers, (public, admin), strict=True)
         serving = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in pairs]

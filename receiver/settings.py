@@ -128,6 +128,13 @@ def _token(value: SecretStr) -> SecretStr:
     return value
 
 
+def _console_token(value: SecretStr) -> SecretStr:
+    _token(value)
+    if len(value.get_secret_value()) < key_text.SHORT_CHARS:
+        raise ValueError(f"has fewer than {key_text.SHORT_CHARS} characters, so it can be guessed")
+    return value
+
+
 def _keys(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     for value in values:
         if (fault := key_text.fault_of(value.get_secret_value(), sendable=False)) is not None:
@@ -300,9 +307,15 @@ class Settings(BaseModel):
     )
     port: Port = Field(8080, description="the public port")
     admin_host: Annotated[str, AfterValidator(_host)] = Field(
-        "127.0.0.1", description="address of the admin port: metrics and detailed health"
+        "127.0.0.1", description="address of the admin port: metrics, detailed health and `/console`"
     )
     admin_port: Port = Field(9090, description="the admin port")
+    console_token: Annotated[SecretStr, AfterValidator(_console_token)] | None = Field(
+        None, description="lets the console change things after a log-in with it (unset: read only)"
+    )
+    console_bodies_token: Annotated[SecretStr, AfterValidator(_console_token)] | None = Field(
+        None, description="lets the console show the bodies of events after a log-in with it (unset: never)"
+    )
     max_body_bytes: int = Field(
         1048576, ge=1024, le=32 * 1048576, description="largest accepted body, in bytes"
     )

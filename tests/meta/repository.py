@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("ampeco", "eventlog", "handlers", "workers", "receiver", "commands", "pytest_ampeco")
+ROOMS = ("ampeco", "eventlog", "handlers", "workers", "receiver", "console", "commands", "pytest_ampeco")
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 _NOT_OURS = (

@@ -45,6 +45,12 @@ FORBIDDEN = {
     "receiver/bad_plugin.py": ("handlers.declaration", "receiver.bad_plugin -> handlers.declaration"),
     "receiver/bad_drain.py": ("workers.drain", "receiver.bad_drain -> workers.drain"),
     "receiver/bad_detour.py": ("workers.fine_relay", "receiver.bad_detour -> workers.fine_relay"),
+    "receiver/bad_console.py": ("console.page", "receiver.bad_console -> console.page"),
+    "console/bad_server.py": ("uvicorn", "console.bad_server -> uvicorn"),
+    "console/bad_plugin.py": ("handlers.declaration", "console.bad_plugin -> handlers.declaration"),
+    "console/bad_neighbour.py": ("receiver.settings", "console.bad_neighbour -> receiver.settings"),
+    "console/pages/bad_up.py": ("console.application", "console.pages.bad_up -> console.application"),
+    "console/sessions_bad.py": ("commands.fine_root", "console.sessions_bad -> commands.fine_root"),
     "receiver/bad_command.py": ("commands.fine_root", "receiver.bad_command -> commands.fine_root"),
 }
 ALLOWED = {
@@ -60,6 +66,8 @@ ALLOWED = {
     "workers/drain/fine_down.py": "workers.once.step",
     "receiver/fine_log.py": "eventlog",
     "receiver/fine_vendor.py": "ampeco",
+    "console/pages/fine_log.py": "eventlog.inspection.overview",
+    "commands/fine_console.py": "console.application",
     "commands/fine_root.py": "workers.process",
     "commands/fine_plugin.py": "handlers.declaration",
 }

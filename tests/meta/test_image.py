@@ -35,6 +35,7 @@ def test_everything_it_copies_is_there_and_reaches_the_build() -> None:
         "handlers",
         "workers",
         "receiver",
+        "console",
         "commands",
         "deploy/requirements.lock",
     } <= sources

@@ -1,0 +1,139 @@
+"""The application of the console: its routes, and the headers of every answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from console import markup
+from console.live import Live
+from console.page import Console, Page, guarded
+from console.pages import event, events, guide, handlers, overview, search, session
+from console.sessions import Right, Sessions, Throttle
+from console.wording import Wording
+from eventlog.inspection.last_events import newest_at_ms
+from eventlog.log import EventLog
+
+# Each has ROUTES: path, method and endpoint. One with NAV is in the navigation, in this order. One that works without
+# Redis says READS_LOG = False.
+PAGES: Final[tuple[ModuleType, ...]] = (overview, events, event, handlers, search, session, guide)
+MOUNTED_AT: Final = "/console"
+
+_REFUSALS = (10, 30)  # refused acts that are written down per minute, of one address and of all
+
+# No inline script or style, nothing from elsewhere, no other site around it.
+_HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+def application(
+    log: EventLog,
+    *,
+    wording: Wording,
+    tokens: Callable[[], Mapping[Right, str]],
+    stop: asyncio.Event,
+) -> ASGIApp:
+    """Build the application, to be mounted at `MOUNTED_AT`. It opens nothing.
+
+    Args:
+        log: a log of its own; its number of lanes is corrected when the log is read.
+        tokens: returns the token of each right that may be had; without one the console is read only.
+        stop: set when the process stops; it ends the streams of open pages.
+    """
+    console = Console(
+        log,
+        wording,
+        Sessions(tokens),
+        markup.environment(span=wording.span),
+        Live(lambda: newest_at_ms(log), stop),
+        tuple(nav for module in PAGES if (nav := getattr(module, "NAV", None)) is not None),
+        Throttle(),
+        Throttle(*_REFUSALS),
+    )
+    routes = [
+        Route(
+            path,
+            guarded(console, endpoint, reads_log=getattr(module, "READS_LOG", True)),
+            methods=[method],
+        )
+        for module in PAGES
+        for path, method, endpoint in module.ROUTES
+    ]
+
+    async def missing(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        text = "There is no such page." if status == 404 else "This cannot be asked for in this way."
+        return Page(console, request).show("problem.html", status, reason=f"http-{status}", text=text)
+
+    async def live(_: Request) -> Response:
+        if console.live.is_full:
+            return Response("too many pages follow the log", 503, media_type="text/plain")
+        return StreamingResponse(console.live.stream(), media_type="text/event-stream")
+
+    pages = Starlette(
+        routes=[*routes, Route("/live", live), Route("/assets/{digest}/{name}", _asset)],
+        exception_handlers={HTTPException: missing},
+    )
+    return _Secured(pages)
+
+
+def alone(console: ASGIApp) -> Starlette:
+    """Return an application that has nothing but the console."""
+
+    async def go_in(_: Request) -> Response:
+        return RedirectResponse(f"{MOUNTED_AT}/", 307)
+
+    return Starlette(routes=[Route("/", go_in), Mount(MOUNTED_AT, console)])
+
+
+async def _asset(request: Request) -> Response:
+    name = str(request.path_params["name"])
+    try:
+        content, kind = markup.asset(name)
+        wanted = markup.asset_name(name)
+    except (KeyError, OSError):
+        raise HTTPException(404) from None
+    if wanted != f"{request.path_params['digest']}/{name}":
+        raise HTTPException(404)
+    return Response(
+        content, media_type=kind, headers={"cache-control": "public, max-age=31536000, immutable"}
+    )
+
+
+class _Secured:
+    """Adds the headers to every answer, error pages too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = {name for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *(
+                        (name.encode(), value.encode())
+                        for name, value in _HEADERS.items()
+                        if name.encode() not in given
+                    ),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

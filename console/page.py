@@ -1,0 +1,207 @@
+"""One request for a page: who asks, what the page may use, and how it answers.
+
+Every page runs in a bounded time. When the log does not answer, the page says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from jinja2 import Environment
+from redis.exceptions import RedisError
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from console.live import Live
+from console.sessions import Session, Sessions, Throttle
+from console.wording import Wording
+from eventlog.clock import now_ms
+from eventlog.connection.reasons import reason_of
+from eventlog.errors import LogError, UnknownName
+from eventlog.log import EventLog
+from eventlog.ownership import lanes_kept
+
+COOKIE: Final = "awr_console"
+READ_S: Final = 1.8  # the longest that a page may take
+ACT_S: Final = 20.0
+
+_MOST_FORM_BYTES = 65_536
+_MOST_FIELDS = 500
+_MOST_QUERY_CHARS = 500  # of one value
+
+
+class Problem(Exception):
+    """Ends a page with another one that says what is wrong.
+
+    Attributes:
+        status: of the answer.
+        reason: stable slug.
+        text: a sentence for the reader.
+    """
+
+    def __init__(self, status: int, reason: str, text: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.text = text
+
+
+@dataclass(frozen=True)
+class Console:
+    """What all pages share.
+
+    Attributes:
+        nav: path and label of the pages in the navigation.
+        log_ins, refusals: bound trials of tokens; refused acts that are written down.
+    """
+
+    log: EventLog
+    wording: Wording
+    sessions: Sessions
+    templates: Environment
+    live: Live
+    nav: tuple[tuple[str, str], ...]
+    log_ins: Throttle
+    refusals: Throttle
+
+
+class Page:
+    """A request, as the module of a page sees it."""
+
+    def __init__(self, console: Console, request: Request) -> None:
+        self.console = console
+        self.request = request
+        self.log = console.log
+        self.session: Session | None = console.sessions.read(request.cookies.get(COOKIE, ""))
+
+    @property
+    def may_act(self) -> bool:
+        """Whether this session may change things."""
+        return self.session is not None and "act" in self.session.rights
+
+    @property
+    def may_read_bodies(self) -> bool:
+        """Whether this session may see what events hold."""
+        return self.session is not None and "bodies" in self.session.rights
+
+    @cached_property
+    def address(self) -> str:
+        """Where the request comes from."""
+        return self.request.client.host if self.request.client else ""
+
+    @cached_property
+    def now_ms(self) -> int:
+        return now_ms()
+
+    def url(self, path: str, /, **query: object) -> str:
+        """Return the address of a page; a query value of None or empty is left out."""
+        asked = {name.rstrip("_"): str(value) for name, value in query.items() if value not in (None, "")}
+        root = str(self.request.scope.get("root_path", ""))
+        return f"{root}/{quote(path)}" + (f"?{urlencode(asked)}" if asked else "")
+
+    def asked(self, name: str) -> str:
+        """Return a value of the query, without blanks at its ends; empty if it is not there.
+
+        Raises:
+            Problem: it is too long.
+        """
+        value = self.request.query_params.get(name, "").strip()
+        if len(value) > _MOST_QUERY_CHARS:
+            raise Problem(400, "query-too-long", f"{name} has more than {_MOST_QUERY_CHARS} characters.")
+        return value
+
+    def show(self, template: str, status: int = 200, **values: Any) -> Response:
+        """Answer with a template."""
+        root = str(self.request.scope.get("root_path", ""))
+        path = str(self.request.scope["path"]).removeprefix(root).strip("/")
+        text = self.console.templates.get_template(template).render(
+            page=self,
+            url=self.url,
+            nav=self.console.nav,
+            here=path.partition("/")[0],
+            this=self.url(path) + (f"?{self.request.url.query}" if self.request.url.query else ""),
+            session=self.session,
+            form_token=self.console.sessions.form_token(self.session) if self.session else "",
+            can_log_in=bool(self.console.sessions.possible),
+            **values,
+        )
+        return HTMLResponse(text, status)
+
+    def go_to(self, path: str, /, **query: object) -> Response:
+        """Answer that another page has it."""
+        return RedirectResponse(self.url(path, **query), 303)
+
+    async def form(self) -> Mapping[str, str]:
+        """Read a form that was sent. No other site can send it: its origin is checked.
+
+        Raises:
+            Problem: it comes from elsewhere, is too long, or no form.
+        """
+        headers = self.request.headers
+        # A page with `no-referrer` sends its own forms with the origin `null`.
+        origin = headers.get("origin", "null")
+        elsewhere = origin != "null" and urlsplit(origin).netloc != headers.get("host", "")
+        if elsewhere or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            raise Problem(403, "other-origin", "The form was sent by another site.")
+        kind = self.request.headers.get("content-type", "").partition(";")[0].strip()
+        if kind != "application/x-www-form-urlencoded":
+            raise Problem(415, "no-form", "This is not a form.")
+        received = bytearray()
+        async for part in self.request.stream():
+            received += part
+            if len(received) > _MOST_FORM_BYTES:
+                raise Problem(413, "form-too-long", "The form is too long.")
+        try:
+            return dict(parse_qsl(received.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+        except ValueError:
+            raise Problem(400, "no-form", "The form cannot be read.") from None
+
+
+Endpoint: TypeAlias = Callable[[Page], Awaitable[Response]]
+
+
+def guarded(
+    console: Console, endpoint: Endpoint, *, reads_log: bool = True
+) -> Callable[[Request], Awaitable[Response]]:
+    """Return an endpoint for Starlette that turns what may go wrong into a page.
+
+    Args:
+        reads_log: False for a page that works without Redis.
+    """
+
+    async def answer(request: Request) -> Response:
+        page = Page(console, request)
+        try:
+            async with asyncio.timeout(READ_S if request.method in ("GET", "HEAD") else ACT_S):
+                if reads_log:
+                    await _know_lanes(console)
+                return await endpoint(page)
+        except Problem as problem:
+            return page.show("problem.html", problem.status, reason=problem.reason, text=problem.text)
+        except UnknownName as error:
+            return page.show("problem.html", 404, reason=error.reason, text=str(error))
+        except LogError as error:
+            return page.show("problem.html", 409, reason=error.reason, text=str(error))
+        except (RedisError, OSError, TimeoutError) as error:
+            return away(page, error)
+
+    return answer
+
+
+def away(page: Page, error: BaseException) -> Response:
+    """Answer that the log cannot be read now."""
+    reason = reason_of(error)
+    text = f"Redis cannot be read now: {reason.hint}. This page works again as soon as Redis does."
+    answer = page.show("problem.html", 503, reason=reason.slug, text=text)
+    answer.headers["Retry-After"] = "2"
+    return answer
+
+
+async def _know_lanes(console: Console) -> None:
+    """Use the number of lanes that the log was made with. It may have been claimed since the start."""
+    console.log.lanes = await lanes_kept(console.log) or console.log.lanes

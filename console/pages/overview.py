@@ -1,0 +1,39 @@
+"""The first page: the state of the deployment, and what needs a person now."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from console.charts import accepted_per_minute
+from console.handler_rows import rows
+from console.links import Link, link_of
+from console.page import Page
+from eventlog.inspection.overview import overview
+from eventlog.rates import per_minute
+
+NAV = ("", "Overview")
+
+_DAY_MS = 86_400_000
+
+
+async def show(page: Page) -> Response:
+    """Show it."""
+    found = await overview(page.log)
+    names = [handler.name for handler in found.handlers]
+    pages = {path for path, _ in page.console.nav}
+    needs: list[tuple[str, Link | None]] = [
+        (sentence, link_of(sentence, names, pages)) for sentence in page.console.wording.needs(found)
+    ]
+    return page.show(
+        "overview.html",
+        found=found,
+        needs=needs,
+        facts=page.console.wording.facts(found),
+        handlers=rows(found, page.console.wording),
+        chart=accepted_per_minute(found.samples),
+        rate=per_minute(found.samples, 5),
+        gaps=[gap for gap in found.gaps if found.at_ms - gap.to_ms < _DAY_MS],
+    )
+
+
+ROUTES = (("/", "GET", show),)
