@@ -9,6 +9,7 @@ from starlette.responses import Response
 from console.acts import act, acting
 from console.handler_rows import rows
 from console.page import Page
+from eventlog.handler_faults import faulty_by_name
 from eventlog.inspection.event_search import STATES
 from eventlog.inspection.overview import overview
 from eventlog.operation import handlers as positions
@@ -22,7 +23,12 @@ _OUTCOMES = ("done", "skipped", "filtered", "superseded", "dead", "retried")
 
 async def list_(page: Page) -> Response:
     """Show all of them."""
-    return page.show("handlers.html", handlers=rows(await overview(page.log), page.console.wording))
+    found = await overview(page.log)
+    return page.show(
+        "handlers.html",
+        handlers=rows(found, page.console.wording),
+        faults=[page.console.wording.fault(one) for one in faulty_by_name(found.processes).values()],
+    )
 
 
 async def show(page: Page) -> Response:
@@ -32,12 +38,14 @@ async def show(page: Page) -> Response:
     row = next((one for one in rows(found, page.console.wording) if one.name == name), None)
     if row is None:
         raise await positions.unknown_handler(page.log, name)
+    fault = faulty_by_name(found.processes).get(name)
     stats = row.position.stats
     return page.show(
         "handler.html",
         row=row,
         position=row.position,
         pause=found.paused.get(name),
+        fault=page.console.wording.fault(fault) if fault else "",
         outcomes=[(outcome, stats[outcome]) for outcome in _OUTCOMES if stats.get(outcome)],
         within=_within(stats),
         parts=[(process, process.parts[name]) for process in found.processes if name in process.parts],
