@@ -11,6 +11,8 @@ from console.page import Page, Problem
 from console.running import Job, Work
 from eventlog.audit import Act, take_back, write
 
+_PATIENCE_S = 0.4
+
 
 async def begin(
     page: Page,
@@ -48,5 +50,5 @@ async def begin(
     async def refused() -> None:
         await take_back(page.log, written)
 
-    running.begin(Job(written, title, count, back), work(written), refused)
+    await running.begin(Job(written, title, count, back), work(written), refused, patience_s=_PATIENCE_S)
     return page.go_to(f"acts/{written}")

@@ -18,6 +18,8 @@ class Plan:
         facts: name and value of what it is about.
         sentences: what it costs, and what stands against it.
         fields: what the form sends, so that the act is about what was shown.
+        samples: text and path of some that it is about.
+        deletes: it cannot be undone.
         is_empty: there is nothing to do, so there is no button.
     """
 
@@ -28,4 +30,6 @@ class Plan:
     facts: Sequence[tuple[str, object]]
     sentences: Sequence[str] = ()
     fields: Mapping[str, str] = field(default_factory=dict)
+    samples: Sequence[tuple[str, str]] = ()
+    deletes: bool = False
     is_empty: bool = False

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from eventlog.connection.reasons import reason_of
 from eventlog.errors import LogError
+from eventlog.record import UnknownRecord
 
 MOST_AT_ONCE: Final = 4
 
@@ -65,8 +66,10 @@ class Running:
         """Return an act by the id of its line in the audit; None if this process has none."""
         return self._jobs.get(id)
 
-    def begin(self, job: Job, work: Work, refused: Callable[[], Awaitable[None]]) -> None:
-        """Let an act run.
+    async def begin(
+        self, job: Job, work: Work, refused: Callable[[], Awaitable[None]], *, patience_s: float = 0.0
+    ) -> None:
+        """Let an act run, and wait a moment, since most end at once.
 
         Args:
             refused: called when the log refuses the act.
@@ -77,6 +80,7 @@ class Running:
         task = asyncio.create_task(_carry_out(job, work, refused))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        await asyncio.wait((task,), timeout=patience_s)
 
 
 async def _carry_out(job: Job, work: Work, refused: Callable[[], Awaitable[None]]) -> None:
@@ -87,6 +91,8 @@ async def _carry_out(job: Job, work: Work, refused: Callable[[], Awaitable[None]
     except LogError as error:
         job.state, job.why = "failed", str(error)
         await _quietly(refused)
+    except UnknownRecord:
+        job.state, job.why = "failed", "one of them was written by another version; use that one"
     except (RedisError, OSError, TimeoutError) as error:
         job.state, job.why = "failed", f"Redis cannot be reached now: {reason_of(error).hint}"
     finally:

@@ -20,10 +20,11 @@ from console.background import begin
 from console.page import Page, Problem
 from console.plan import Plan
 from eventlog.ids import STREAM_ID
-from eventlog.inspection.dead_groups import Selected, ids, scan
+from eventlog.inspection.dead_groups import Sample, Selected, ids, scan
 from eventlog.log import EventLog
 from eventlog.operation.dead_letters import discard, retry, unread
 from eventlog.operation.handlers import pauses, unknown_handler
+from eventlog.record import id_order
 from eventlog.registry import handler_names
 
 MOST: Final = 20_000  # letters of one act
@@ -33,6 +34,15 @@ _NAMES = ("handler", "reason", "place", "type", "key", "first", "last")
 _SCANS = 10
 _SCAN_S = 1.0  # of the time that a page has
 _BATCH = 64
+_SAMPLES = 5
+_WORDS = {
+    "put": "run again",
+    "open": "open already",
+    "waiting": "not settled yet",
+    "gone": "gone already",
+    "full": "no room now: try these again later",
+    "unreadable": "written by another version",
+}
 _COSTS = {
     "retry": (
         "Each runs again with all its attempts, in order of arrival, after events of its entity that ran since.",
@@ -48,7 +58,7 @@ async def plan(page: Page) -> Response:
     if verb not in _COSTS:
         raise Problem(404, "unknown-name", "Dead letters can be retried or discarded.")
     asked = await _checked(page.log, {name: page.asked(name) for name in _NAMES})
-    selected, looked, reasons, is_complete = await _counted(page.log, asked)
+    selected, looked, reasons, samples, is_complete = await _counted(page.log, asked)
     count = reasons.total()
     facts: list[tuple[str, object]] = [("Letters", count)]
     facts += [(name.capitalize(), getattr(asked, name)) for name in _NAMES[:5] if getattr(asked, name)]
@@ -70,6 +80,8 @@ async def plan(page: Page) -> Response:
             facts,
             sentences if count else (),
             {"selection": urlencode(asdict(selected))},
+            [(one.key or one.type, f"dead/{asked.handler}/{one.stream_id}") for one in samples],
+            deletes=verb == "discard",
             is_empty=not count,
         ),
     )
@@ -116,10 +128,11 @@ async def _work(
     for at in range(0, len(entries), _BATCH):
         some = entries[at : at + _BATCH]
         if verb == "retry":
-            done.update(await retry(log, some, act=act_id))
+            answers = await retry(log, some, act=act_id)
+            done.update({_WORDS.get(answer, answer): n for answer, n in answers.items()})
         else:
             discarded = await discard(log, some, act=act_id)
-            done.update({"discarded": discarded, "gone": len(some) - discarded})
+            done.update({"discarded": discarded, "gone already": len(some) - discarded})
         yield dict(done)
 
 
@@ -132,26 +145,30 @@ async def _checked(log: EventLog, asked: Mapping[str, str]) -> Selected:
     return Selected(**asked)
 
 
-async def _counted(log: EventLog, asked: Selected) -> tuple[Selected, int, Counter[str], bool]:
-    """Return the selection with its ends, how many were read, how many fit by reason, and whether all were read."""
+async def _counted(log: EventLog, asked: Selected) -> tuple[Selected, int, Counter[str], list[Sample], bool]:
+    """Count what is selected.
+
+    Returns:
+        The selection with its ends, how many letters were read, how many fit by reason, the newest of them, and
+        whether all were read.
+    """
+    samples: list[Sample] = []
     reasons: Counter[str] = Counter()
     looked, before, newest, is_complete = 0, "", "", False
     ends_s = asyncio.get_running_loop().time() + _SCAN_S
     for _ in range(_SCANS):
-        found = await scan(log, asked, before=before, samples=0)
+        found = await scan(log, asked, before=before, samples=_SAMPLES if not samples else 0)
         looked += found.looked
         for group in found.groups:
             reasons[group.reason or "(other)"] += group.count
             newest = newest or group.newest
+            samples += group.samples
         before, is_complete = found.last or before, found.is_complete
         if is_complete or asyncio.get_running_loop().time() > ends_s:
             break
-    return (
-        replace(asked, first=asked.first or before, last=asked.last or newest),
-        looked,
-        reasons,
-        is_complete,
-    )
+    selected = replace(asked, first=asked.first or before, last=asked.last or newest)
+    samples.sort(key=lambda sample: id_order(sample.stream_id), reverse=True)
+    return selected, looked, reasons, samples[:_SAMPLES], is_complete
 
 
 ROUTES = (

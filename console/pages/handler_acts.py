@@ -45,6 +45,7 @@ async def plan(page: Page) -> Response:
                 ("Dead letters", found.dead),
             ],
             sentences,
+            deletes=True,
         ),
     )
 

@@ -27,7 +27,9 @@ async def list_(page: Page) -> Response:
     return page.show(
         "handlers.html",
         handlers=rows(found, page.console.wording),
-        faults=[page.console.wording.fault(one) for one in faulty_by_name(found.processes).values()],
+        faults=[
+            (name, page.console.wording.fault(one)) for name, one in faulty_by_name(found.processes).items()
+        ],
     )
 
 

@@ -79,6 +79,7 @@ async def plan(page: Page) -> Response:
         facts,
         sentences if count else (),
         {"selection": urlencode(fields)},
+        deletes=verb == "discard",
         is_empty=not count,
     )
     return page.show("plan.html", plan=shown)
@@ -125,7 +126,7 @@ async def _work(page: Page, found: list[str], verb: str) -> AsyncIterator[Mappin
             done.update(await bodies.retry(page.log, some))
         elif verb == "discard":
             discarded = await discard(page.log, some)
-            done.update({"discarded": discarded, "gone": len(some) - discarded})
+            done.update({"discarded": discarded, "gone already": len(some) - discarded})
         yield dict(done)
 
 

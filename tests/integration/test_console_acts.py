@@ -15,12 +15,14 @@ from commands.console_bodies import ConsoleBodies
 from console.running import MOST_AT_ONCE
 from eventlog.audit import Act, newest, write
 from eventlog.clock import now_ms
+from eventlog.handler_faults import Fault
 from eventlog.inspection.dead_groups import counts
 from eventlog.inspection.quarantine_heads import heads
 from eventlog.log import EventLog, Unreadable
 from eventlog.operation.handlers import pauses
 from eventlog.operation.replay import begin, unfinished
 from eventlog.operation.selection import Selection
+from eventlog.presence import beat
 from handlers import Context, Event, GiveUp, Raw, handler
 from receiver.settings import load
 from tests.harness import declaration, drained, event, position
@@ -137,8 +139,10 @@ def test_a_group_is_retried_only_after_its_plan_and_the_audit_says_so(valkey, pr
             plan = await visitor.get(path)
             assert "Retry 18 letters" in plan
             assert await counts(log) == {"acme.mail": 20}
+            assert "Newest: " in plan
             done = await carry_out(visitor, plan)
             assert "18 of 18" in done
+            assert "run again" in done
             assert await counts(log) == {"acme.mail": 2}
             await drained(log, mail)
             assert (await position(log, "acme.mail")).stats["done"] == 18
@@ -321,6 +325,29 @@ def test_a_handler_is_retired_after_its_plan(valkey, prefix) -> None:
     on_log(valkey, prefix, check)
 
 
+def test_a_faulty_handler_says_why_also_before_it_is_registered(valkey, prefix) -> None:
+    async def check(log: EventLog) -> None:
+        await buried(log, 1, mail)
+        faults = [
+            Fault(
+                "acme.mail", "lifespan-failed", f"KeyError {HOSTILE}", "mail.py:7 in start", now_ms(), None
+            ),
+            Fault("acme-plugin", "not-loaded", "SyntaxError", "plugin.py:1", now_ms(), None),
+        ]
+        await beat(log, "default", "pod-1:7:abc", 1, {}, {}, faults)
+        async with visiting(log) as visitor:
+            one = await visitor.get("/handlers/acme.mail")
+            assert "lifespan-failed" in one
+            assert "mail.py:7 in start" in one
+            assert "acme-plugin" not in one
+            every = await visitor.get("/handlers")
+            assert "not-loaded: SyntaxError at plugin.py:1" in every
+            assert "acme-plugin" in every
+            assert "<script>alert" not in one + every
+
+    on_log(valkey, prefix, check)
+
+
 def test_an_act_that_the_log_refuses_says_why_and_leaves_no_line(valkey, prefix, monkeypatch) -> None:
     async def check(log: EventLog) -> None:
         monkeypatch.setattr("eventlog.operation.handlers.GIVE_BACK_S", 0.1)
@@ -429,6 +456,7 @@ def test_no_more_acts_run_at_once_than_allowed(valkey, prefix, monkeypatch) -> N
             yield {}
 
         monkeypatch.setattr("console.pages.dead_acts._work", waits)
+        monkeypatch.setattr("console.background._PATIENCE_S", 0)
         async with visiting(log) as visitor:
             await visitor.log_in(ACT)
             plan = await visitor.get("/dead/plan/retry?handler=acme.mail")
