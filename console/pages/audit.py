@@ -25,7 +25,7 @@ async def show(page: Page) -> Response:
     shown = found[:_ROWS]
     return page.show(
         "audit.html",
-        acts=[(act, [(name, _text(value)) for name, value in act.plan.items()]) for act in shown],
+        acts=[(act, " ".join(f"{name}={_text(value)}" for name, value in act.plan.items())) for act in shown],
         older=shown[-1].id if len(found) > _ROWS else "",
         is_first=not before,
     )

@@ -21,7 +21,8 @@ from eventlog.record import StoredEvent
 NAV = ("dead", "Dead letters")
 
 _FEWEST_LOOKS = 50
-_MOST_HANDLERS = 40  # that one page scans
+_MOST_HANDLERS = 10  # that one page scans
+_MOST_GROUPS, _FEWEST_GROUPS = 24, 2  # of a page, and of a handler on it
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,16 @@ async def show(page: Page) -> Response:
     if before and not name:
         raise Problem(400, "before-of-whom", "Choose a handler, too: an id belongs to one handler.")
     shown = [name] if name else [each for each, total in known.items() if total]
-    looks = max(_FEWEST_LOOKS, LOOKS // max(1, min(len(shown), _MOST_HANDLERS)))
+    scanned = shown[:_MOST_HANDLERS]
+    looks = max(_FEWEST_LOOKS, LOOKS // max(1, len(scanned)))
+    groups = max(_FEWEST_GROUPS, _MOST_GROUPS // max(1, len(scanned)))
     parts = [
-        Part(each, known[each], await scan(page.log, _selected(query, each), before=before, looks=looks))
-        for each in shown[:_MOST_HANDLERS]
+        Part(
+            each,
+            known[each],
+            await scan(page.log, _selected(query, each), before=before, looks=looks, groups=groups),
+        )
+        for each in scanned
     ]
     return page.show(
         "dead.html",

@@ -14,7 +14,7 @@ from eventlog.registry import handler_names
 LOOKS: Final = 2_000  # letters that one call may read
 NO_PLACE: Final = "-"
 
-_MOST_GROUPS = 40
+_GROUPS = 30
 _SAMPLES = 3
 _IDS = 500
 
@@ -98,6 +98,7 @@ async def scan(
     *,
     before: str = "",
     looks: int = LOOKS,
+    groups: int = _GROUPS,
     samples: int = _SAMPLES,
 ) -> Scan:
     """Group the selected letters, from the newest on.
@@ -105,8 +106,11 @@ async def scan(
     Args:
         before: stream id; the letters that are older than it.
         looks: letters that may be read.
+        groups: most groups; one more holds the rest.
+        samples: letters that are named of each group.
     """
-    last, is_all, looked, fitting, found = await _call(log, selected, before, looks, samples, 0)
+    limits = (looks, groups, samples, 0)
+    last, is_all, looked, fitting, found = await _call(log, selected, before, limits)
     return Scan(tuple(map(_group, found)), looked, fitting, last.decode(), bool(is_all))
 
 
@@ -116,7 +120,7 @@ async def ids(log: EventLog, selected: Selected, *, most: int) -> list[tuple[str
     before = ""
     while len(found) < most:
         size = min(_IDS, most - len(found))
-        last, is_all, _, _, page = await _call(log, selected, before, LOOKS, 0, size)
+        last, is_all, _, _, page = await _call(log, selected, before, (LOOKS, 0, 0, size))
         found += [(_text(stream_id), _text(event_id)) for stream_id, event_id in page]
         if is_all:
             break
@@ -124,13 +128,11 @@ async def ids(log: EventLog, selected: Selected, *, most: int) -> list[tuple[str
     return found
 
 
-async def _call(
-    log: EventLog, selected: Selected, before: str, looks: int, samples: int, most_ids: int
-) -> Any:
-    high = f"({before}" if before else selected.last or "+"
-    limits = [high, selected.first or "-", looks, _MOST_GROUPS, samples, most_ids]
-    fits = [selected.reason, selected.place, selected.type, selected.key]
-    return await log.scripts.dead_scan(args=[log.prefix, selected.handler, *limits, *fits])
+async def _call(log: EventLog, selected: Selected, before: str, limits: tuple[int, int, int, int]) -> Any:
+    """Read once; the limits are of letters, groups, samples and ids."""
+    ends = (f"({before}" if before else selected.last or "+", selected.first or "-")
+    fits = (selected.reason, selected.place, selected.type, selected.key)
+    return await log.scripts.dead_scan(args=[log.prefix, selected.handler, *ends, *limits, *fits])
 
 
 def _group(found: Any) -> Group:

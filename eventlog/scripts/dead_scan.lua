@@ -8,7 +8,7 @@ prefix = take()
 local handler, high, low, looks = take(), take(), take(), take_number()
 local most_groups, most_samples, most_ids = take_number(), take_number(), take_number()
 local wanted_reason, wanted_place, wanted_type, wanted_key = take(), take(), take(), take()
-local TEXT_BYTES, PLACE_BYTES, MOST_BYTES = 200, 300, 16 * 1024 * 1024
+local TEXT_BYTES, PLACE_BYTES, MOST_BYTES = 200, 160, 16 * 1024 * 1024
 
 -- Cuts leave no part of a character.
 local function head(text)

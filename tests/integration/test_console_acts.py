@@ -433,6 +433,31 @@ def test_the_audit_is_paged_and_harmless(valkey, prefix) -> None:
     on_log(valkey, prefix, check)
 
 
+def test_pages_stay_small_with_many_handlers_groups_and_long_texts(valkey, prefix) -> None:
+    async def check(log: EventLog) -> None:
+        await buried(log, 1, mail)
+        ((_, letter),) = await log.redis.xrange(log.key("dead", "acme.mail"))
+        for number in range(20):
+            await log.declare([declaration(mail, name=f"acme.mail-{number}")])
+            for n in range(50):
+                fields = {**letter, b"reason": b"r" * 190 + b"%d" % n, b"trace": b"E\n/" + b"\xc3\xa9" * 200}
+                await log.redis.xadd(log.key("dead", f"acme.mail-{number}"), fields)
+        plan = {f"{HOSTILE}{i}": "<&>" * 90 for i in range(20)}
+        for _ in range(41):
+            await write(log, Act("<" * 200, "<" * 200, "cli", "dead retry", plan, 1))
+        async with visiting(log) as visitor:
+            page = await visitor.get("/dead")
+            assert "other groups" in page
+            assert "Not read here" in page
+            assert "Retry…" in page
+            one = await visitor.get("/dead?handler=acme.mail-3")
+            assert one.count("Retry…") == 24
+            assert await _counts_of(visitor, link(one, "Retry…")) == 1
+            assert 'rel="next"' in await visitor.get("/audit")
+
+    on_log(valkey, prefix, check)
+
+
 def test_an_act_of_another_process_is_followed_in_the_audit(valkey, prefix) -> None:
     async def check(log: EventLog) -> None:
         act_id = await write(log, Act("anna", "pod-1", "cli", "dead retry", {}, 5), is_counted=True)
