@@ -20,7 +20,7 @@ from console.background import begin
 from console.page import Page, Problem
 from console.plan import Plan
 from eventlog.ids import STREAM_ID
-from eventlog.inspection.dead_groups import Sample, Selected, ids, scan
+from eventlog.inspection.dead_groups import LOOKS, Sample, Selected, ids, scan
 from eventlog.log import EventLog
 from eventlog.operation.dead_letters import discard, retry, unread
 from eventlog.operation.handlers import pauses, unknown_handler
@@ -31,7 +31,7 @@ MOST: Final = 20_000  # letters of one act
 
 _RETRY, _DISCARD = "dead retry", "dead discard"
 _NAMES = ("handler", "reason", "place", "type", "key", "first", "last")
-_SCANS = 10
+_SCANS, _LOOKS = 10, LOOKS
 _SCAN_S = 1.0  # of the time that a page has
 _BATCH = 64
 _SAMPLES = 5
@@ -157,7 +157,7 @@ async def _counted(log: EventLog, asked: Selected) -> tuple[Selected, int, Count
     looked, before, newest, is_complete = 0, "", "", False
     ends_s = asyncio.get_running_loop().time() + _SCAN_S
     for _ in range(_SCANS):
-        found = await scan(log, asked, before=before, samples=_SAMPLES if not samples else 0)
+        found = await scan(log, asked, before=before, looks=_LOOKS, samples=_SAMPLES if not samples else 0)
         looked += found.looked
         for group in found.groups:
             reasons[group.reason or "(other)"] += group.count

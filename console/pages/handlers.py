@@ -9,7 +9,6 @@ from starlette.responses import Response
 from console.acts import act, acting
 from console.handler_rows import rows
 from console.page import Page
-from eventlog.handler_faults import faulty_by_name
 from eventlog.inspection.event_search import STATES
 from eventlog.inspection.overview import overview
 from eventlog.operation import handlers as positions
@@ -27,9 +26,7 @@ async def list_(page: Page) -> Response:
     return page.show(
         "handlers.html",
         handlers=rows(found, page.console.wording),
-        faults=[
-            (name, page.console.wording.fault(one)) for name, one in faulty_by_name(found.processes).items()
-        ],
+        faults=[(name, page.console.wording.fault(one)) for name, one in found.faulty.items()],
     )
 
 
@@ -40,7 +37,7 @@ async def show(page: Page) -> Response:
     row = next((one for one in rows(found, page.console.wording) if one.name == name), None)
     if row is None:
         raise await positions.unknown_handler(page.log, name)
-    fault = faulty_by_name(found.processes).get(name)
+    fault = found.faulty.get(name)
     stats = row.position.stats
     return page.show(
         "handler.html",

@@ -101,7 +101,10 @@ def test_dead_letters_are_grouped_by_reason_and_place_and_lead_to_events(valkey,
             only = await visitor.get("/dead?handler=acme.mail&key=session:19")
             assert re.findall(r'class="n bad">(\d+)', only) == ["1"]
             assert "None of those that were read" in await visitor.get("/dead?handler=acme.mail&type=none")
-            await visitor.get(link(page, "event"))
+            of_event = await visitor.get(link(page, "event"))
+            assert "Place in the code" in await visitor.get(link(of_event, "Its dead letter"))
+            await beat(log, "default", "pod-1:7:abc", 1, {}, {})
+            assert re.search(r'href="/console/dead(\?handler=acme\.\w+)?">Show', await visitor.get("/"))
             letter = await visitor.get(link(only, "session:19"))
             assert "&lt;script&gt;alert(1)&lt;/script&gt;" in letter
             assert "anna@example.org" not in letter
@@ -178,6 +181,23 @@ def test_a_letter_that_fails_again_is_not_taken_twice(valkey, prefix) -> None:
             answer = await visitor.send("/dead/discard", plan, selection=_selection(plan))
             assert answer.status_code == 409
             assert await counts(log) == {"acme.mail": 3}
+
+    on_log(valkey, prefix, check)
+
+
+def test_a_plan_stops_at_its_bound_and_the_act_does_no_more_than_it_said(valkey, prefix, monkeypatch) -> None:
+    async def check(log: EventLog) -> None:
+        monkeypatch.setattr("console.pages.dead_acts._SCANS", 2)
+        monkeypatch.setattr("console.pages.dead_acts._LOOKS", 10)
+        await buried(log, 30, mail)
+        async with visiting(log) as visitor:
+            await visitor.log_in(ACT)
+            plan = await visitor.get("/dead/plan/discard?handler=acme.mail")
+            assert "Discard 20 letters" in plan
+            assert "among the newest 20 letters" in plan
+            oldest = await log.redis.xrange(log.key("dead", "acme.mail"), count=10)
+            await carry_out(visitor, plan)
+            assert await log.redis.xrange(log.key("dead", "acme.mail")) == oldest
 
     on_log(valkey, prefix, check)
 
