@@ -28,6 +28,7 @@ async def console_of(settings: Settings, redis_url: str, stop: asyncio.Event) ->
     Args:
         stop: set when the process stops.
     """
+    from commands.console_bodies import ConsoleBodies
     from console.application import application
     from eventlog.connection.connect import connect
     from eventlog.log import EventLog
@@ -41,7 +42,9 @@ async def console_of(settings: Settings, redis_url: str, stop: asyncio.Event) ->
         ledger_days=settings.ledger_days,
     )
     try:
-        yield application(log, wording=wording(), tokens=_Tokens(settings), stop=stop)
+        yield application(
+            log, wording=wording(), tokens=_Tokens(settings), stop=stop, bodies=ConsoleBodies(settings)
+        )
     finally:
         await redis.aclose()
 
@@ -52,6 +55,7 @@ def wording() -> Wording:
     from commands.body_shape import shape
     from commands.delivery_text import with_authors_words
     from commands.explain_text import gap_words, lines
+    from commands.fault_words import fault_words
     from commands.options import moment_ms
     from commands.outage_words import away_words
     from commands.spans import span
@@ -65,6 +69,7 @@ def wording() -> Wording:
         explained=lambda found: lines(found, ()),
         gap=gap_words,
         away=away_words,
+        fault=fault_words,
         span=span,
         shape=shape,
         moment=lambda text, now_ms: moment_ms(text, now_ms=now_ms),

@@ -50,8 +50,9 @@ def environment(*, span: Callable[[float], str]) -> Environment:
         auto_reload=False,
     )
     made.filters.update(
-        time=time_element, short=short, number=number, lines=lines, commands=commands, span=span, badge=badge
-    )
+        time=time_element, short=short, number=number, lines=lines, commands=commands, span=span, badge=badge,
+        moment_of=moment_of, short_place=short_place,
+    )  # fmt: skip
     made.globals["asset"] = asset_name
     return made
 
@@ -96,6 +97,17 @@ def time_element(ms: float | None) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         exact, exact, shown.replace("T", " ").replace("Z", " UTC")
     )
+
+
+def moment_of(stream_id: str) -> int | None:
+    """Return the time that a stream id begins with, in Unix ms."""
+    ms = stream_id.partition("-")[0]
+    return int(ms) if ms.isdecimal() else None
+
+
+def short_place(place: str) -> str:
+    """Return a line of code with the last two parts of its path."""
+    return short("/".join(place.split("/")[-2:]), 70)
 
 
 def badge(state: str, text: str | None = None) -> Markup:
