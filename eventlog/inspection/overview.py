@@ -21,7 +21,7 @@ from eventlog.rates import Sample, samples
 from eventlog.registration_record import Registration
 from eventlog.registry import HandlerPosition
 from eventlog.subscription import SubscriptionStore
-from eventlog.turned_away import HOUR_MS, KEEP_HOURS, refused_between
+from eventlog.turned_away import HOUR_MS, KEEP_HOURS, by_reason, refused_slots
 from eventlog.usage import Standing, standing
 
 
@@ -42,7 +42,8 @@ class Overview:
         retrying: by handler, how many events wait for their next attempt.
         away: by handler that is held, what it needs and is away.
         gaps: all that are recorded, the oldest first.
-        refused: requests that the endpoint refused within a day, by reason.
+        refused_slots: requests that the endpoint refused within a day, by the beginning of ten minutes (Unix ms) and
+            by reason.
         quarantined: bodies in quarantine now.
     """
 
@@ -61,10 +62,15 @@ class Overview:
     paused: Mapping[str, Pause]
     away: Mapping[str, Away]
     gaps: Sequence[Gap]
-    refused: Mapping[str, int]
+    refused_slots: Mapping[int, Mapping[str, int]]
     quarantined: int
     server: ServerFacts
     standing: Standing | None
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Return the refused requests of a day by reason, the most frequent first."""
+        return by_reason(self.refused_slots)
 
     @property
     def faulty(self) -> Mapping[str, Faulty]:
@@ -110,7 +116,7 @@ async def overview(log: EventLog) -> Overview:
         paused=await pauses(log),
         away=(await known_outages(log)).away,
         gaps=await recorded_gaps(log),
-        refused=await refused_between(log, now_ms - KEEP_HOURS * HOUR_MS, now_ms),
+        refused_slots=await refused_slots(log, now_ms - KEEP_HOURS * HOUR_MS, now_ms),
         quarantined=await log.redis.xlen(log.key("quarantine")),
         server=await server_facts(log),
         standing=await standing(log),
