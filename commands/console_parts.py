@@ -28,6 +28,7 @@ async def console_of(settings: Settings, redis_url: str, stop: asyncio.Event) ->
     Args:
         stop: set when the process stops.
     """
+    from commands.console_resends import resends_of
     from console.application import application
     from eventlog.connection.connect import connect
     from eventlog.log import EventLog
@@ -41,7 +42,9 @@ async def console_of(settings: Settings, redis_url: str, stop: asyncio.Event) ->
         ledger_days=settings.ledger_days,
     )
     try:
-        yield application(log, wording=wording(), tokens=_Tokens(settings), stop=stop)
+        yield application(
+            log, wording=wording(), tokens=_Tokens(settings), stop=stop, resends=resends_of(settings)
+        )
     finally:
         await redis.aclose()
 

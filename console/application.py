@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from console import markup
 from console.live import Live
 from console.page import Console, Page, guarded
-from console.pages import event, events, guide, handlers, overview, search, session
+from console.pages import entity, event, events, guide, handlers, line, overview, search, session, shapes
+from console.resends import Resends
 from console.sessions import Right, Sessions, Throttle
 from console.wording import Wording
 from eventlog.inspection.last_events import newest_at_ms
@@ -25,7 +26,9 @@ from eventlog.log import EventLog
 
 # Each has ROUTES: path, method and endpoint. One with NAV is in the navigation, in this order. One that works without
 # Redis says READS_LOG = False.
-PAGES: Final[tuple[ModuleType, ...]] = (overview, events, event, handlers, search, session, guide)
+PAGES: Final[tuple[ModuleType, ...]] = (
+    overview, events, event, entity, handlers, line, shapes, search, session, guide,
+)  # fmt: skip
 MOUNTED_AT: Final = "/console"
 
 _REFUSALS = (10, 30)  # refused acts that are written down per minute, of one address and of all
@@ -48,6 +51,7 @@ def application(
     wording: Wording,
     tokens: Callable[[], Mapping[Right, str]],
     stop: asyncio.Event,
+    resends: Resends | None = None,
 ) -> ASGIApp:
     """Build the application, to be mounted at `MOUNTED_AT`. It opens nothing.
 
@@ -55,6 +59,7 @@ def application(
         log: a log of its own; its number of lanes is corrected when the log is read.
         tokens: returns the token of each right that may be had; without one the console is read only.
         stop: set when the process stops; it ends the streams of open pages.
+        resends: how to ask AMPECO for a resend; None where the process has no token for it.
     """
     console = Console(
         log,
@@ -65,6 +70,7 @@ def application(
         tuple(nav for module in PAGES if (nav := getattr(module, "NAV", None)) is not None),
         Throttle(),
         Throttle(*_REFUSALS),
+        resends,
     )
     routes = [
         Route(

@@ -50,7 +50,15 @@ def environment(*, span: Callable[[float], str]) -> Environment:
         auto_reload=False,
     )
     made.filters.update(
-        time=time_element, short=short, number=number, lines=lines, commands=commands, span=span, badge=badge
+        time=time_element,
+        short=short,
+        number=number,
+        lines=lines,
+        commands=commands,
+        span=span,
+        badge=badge,
+        clock=clock,
+        exact=rfc3339,
     )
     made.globals["asset"] = asset_name
     return made
@@ -96,6 +104,11 @@ def time_element(ms: float | None) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         exact, exact, shown.replace("T", " ").replace("Z", " UTC")
     )
+
+
+def clock(ms: int) -> str:
+    """Return hours and minutes of a moment in UTC."""
+    return rfc3339(ms)[11:16]
 
 
 def badge(state: str, text: str | None = None) -> Markup:

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console.live import Live
+from console.resends import Resends
 from console.sessions import Session, Sessions, Throttle
 from console.wording import Wording
 from eventlog.clock import now_ms
@@ -58,6 +59,7 @@ class Console:
     Attributes:
         nav: path and label of the pages in the navigation.
         log_ins, refusals: bound trials of tokens; refused acts that are written down.
+        resends: how to ask AMPECO for a resend; None where the process has no token for it.
     """
 
     log: EventLog
@@ -68,6 +70,7 @@ class Console:
     nav: tuple[tuple[str, str], ...]
     log_ins: Throttle
     refusals: Throttle
+    resends: Resends | None = None
 
 
 class Page:

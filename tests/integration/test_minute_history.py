@@ -73,7 +73,10 @@ def test_a_total_or_a_clock_that_went_back_leaves_a_minute_unknown(log_url, pref
         await noting.note(0, accepted=100, a=50)
         await noting.note(1, accepted=-90, a=-50)  # the log went back
         await noting.note(2, accepted=30, a=20)
-        assert await noting.read(ACCEPTED, HANDLED, until=2, minutes=3) == [[None, None, 30], [None, None, 20]]
+        assert await noting.read(ACCEPTED, HANDLED, until=2, minutes=3) == [
+            [None, None, 30],
+            [None, None, 20],
+        ]
         await noting.note(-3, accepted=5)  # the clock went back
         await noting.note(-2, accepted=8)
         assert await noting.read(ACCEPTED, until=-2, minutes=3) == [[None, None, 8]]
