@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from starlette.responses import Response
 
@@ -50,22 +51,41 @@ async def show(page: Page) -> Response:
     )
 
 
-def _shown(
-    page: Page, about: Explanation, story: Story
-) -> tuple[Story, Sequence[tuple[Fate, str]], Sequence[str]]:
-    """Return a story, the fates that say something, and the calls that handlers made for it."""
-    fates = [
-        (fate, page.console.wording.delivery(about, fate))
-        for fate in story.fates
-        if fate.state not in _QUIET or fate.why
-    ]
-    actions = [
+@dataclass(frozen=True)
+class Ends:
+    """What became of an event at handlers where it came to the same."""
+
+    handlers: tuple[str, ...]
+    fate: Fate
+    said: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An event as the page shows it: how it ended at its handlers, and the calls that they made for it."""
+
+    story: Story
+    ends: tuple[Ends, ...]
+    actions: tuple[str, ...]
+
+
+def _shown(page: Page, about: Explanation, story: Story) -> Shown:
+    together: dict[tuple[str, str, str], list[Fate]] = {}
+    for fate in story.fates:
+        if fate.state not in _QUIET or fate.why:
+            said = page.console.wording.delivery(about, fate)
+            together.setdefault((fate.state, said, fate.behind), []).append(fate)
+    ends = (
+        Ends(tuple(fate.handler for fate in fates), fates[0], said)
+        for (_, said, _), fates in together.items()
+    )
+    actions = (
         f"{fate.handler}: {action}"
         for fate in story.fates
         for note in fate.attempts
         for action in note.actions
-    ]
-    return story, fates, actions
+    )
+    return Shown(story, tuple(ends), tuple(actions))
 
 
 async def _states(page: Page, found: EntityPage, personal: bool) -> dict[str, str]:

@@ -21,7 +21,7 @@ from eventlog.log import EventLog
 from eventlog.record import OpenRecord, decode_open, id_order
 from eventlog.throttle import SCOPE
 
-ROWS: Final = 20
+ROWS: Final = 15
 
 _END_LOOKS = 100  # entries of a history that are read from the time of one event on
 _ENDS_LOOKS = 8_000  # of all histories, for one page

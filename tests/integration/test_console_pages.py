@@ -81,25 +81,47 @@ async def handled(log: EventLog, *keys: str) -> None:
     await drained(log, invoice)
 
 
-def test_why_a_session_was_not_invoiced_is_four_links_away_at_most(valkey, prefix) -> None:
+class Reader:
+    """Somewhere in the console. It goes only where a link or the search form of its page leads."""
+
+    def __init__(self, visitor: Visitor) -> None:
+        self.visitor = visitor
+        self.page = ""
+        self.clicks = 0
+
+    async def search(self, text: str) -> None:
+        form = re.search(r'<form class="find" action="/console([^"]+)"', self.page)
+        assert form is not None
+        answer = await self.visitor.client.get(f"/console{form[1]}", params={"q": text})
+        await self._open(answer.headers["location"])
+
+    async def follow(self, within: str, says: str = "") -> None:
+        """Follow the first link with this text in the first part of the main content that says something."""
+        main = self.page[self.page.index("<main") :]
+        part = main[main.index(within) :]
+        link = re.search(rf'href="([^"]+)"[^>]*>[^<]*{re.escape(says)}', part)
+        assert link is not None
+        await self._open(unescape(link[1]))
+
+    async def _open(self, address: str) -> None:
+        self.clicks += 1
+        self.page = await self.visitor.get(address.removeprefix("/console"))
+
+
+def test_why_a_session_was_not_invoiced_is_four_clicks_away_at_most(valkey, prefix) -> None:
     async def check(log: EventLog) -> None:
         await handled(log, *(f"session:{n}" for n in range(4709, 4714)))
         async with visiting(log) as visitor:
-            overview, steps = await visitor.get("/"), 1
-            form = re.search(r'<form class="find" action="/console([^"]+)"', overview)
-            assert form is not None
-            answer = await visitor.client.get(f"/console{form[1]}", params={"q": "session:4711"})
-            assert answer.status_code == 303
-            text = await visitor.get(answer.headers["location"].removeprefix("/console"))
-            assert "user has no e-mail address" in seen(text)
-            link = re.search(r'class="id" href="/console(/event/[\d-]+)"', text)
-            assert link is not None
-            text, steps = await visitor.get(link[1]), steps + 1
-            assert "session:4711" in text
-            assert "dead since" in seen(text)
-            assert "user has no e-mail address" in seen(text)
-            assert 'href="/console/entity?key=session%3A4711"' in text
-            assert steps <= 4
+            reader = Reader(visitor)
+            reader.page = await visitor.get("/")
+            await reader.search("session:4711")
+            assert "acme.invoice ✕ dead" in seen(reader.page)
+            assert "user has no e-mail address" in seen(reader.page)
+            await reader.follow("Events, newest first", "-")
+            assert "user has no e-mail address" in seen(reader.page)
+            await reader.follow("At the handlers", "acme.invoice")
+            assert "Dead letters 1" in seen(reader.page)
+            assert reader.clicks <= 4
 
     on_log(valkey, prefix, check)
 
@@ -367,3 +389,36 @@ def test_the_overview_draws_a_day_of_accepted_handled_and_refused(valkey, prefix
             assert not re.search(r"style=|<style|onclick=", text)
 
     on_log(valkey, prefix, check)
+
+
+def test_no_page_reads_through_a_log_or_takes_more_than_200_kb_from_redis(server, prefix) -> None:
+    many = [declaration(invoice, name=f"acme.copy-{n:02}") for n in range(19)]
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(invoice), *many])
+        await log.append([event(key="session:4711"), event(key="session:4")])
+        await drained(log, invoice)
+        padding = "x" * 600
+        for batch in range(48):
+            keys = ("session:1", "session:2", *(f"session:{100 * batch + n}" for n in range(248)))
+            await log.append([event(key=key, n=n, padding=padding) for n, key in enumerate(keys)])
+        lane = log.lane_of("session:1", b"")
+        assert await log.redis.xlen(log.key("events", lane)) * 600 > 4 * 200_000
+        ((newest_id, _),) = await log.redis.xrevrange(log.key("events", lane), count=1)
+        pages = (
+            "/", "/events", "/events?key=session:1", "/events?type=none.such", "/entity?key=session:1",
+            "/entity?key=session:4711", f"/event/{lane}-{newest_id.decode()}", "/handlers",
+            "/handlers/acme.invoice", "/line", "/shapes",
+        )  # fmt: skip
+        async with visiting(log) as visitor:
+            await visitor.get("/")
+            for path in pages:
+                before = (await log.redis.info("stats"))["total_net_output_bytes"]
+                await visitor.get(path)
+                taken = (await log.redis.info("stats"))["total_net_output_bytes"] - before
+                print(path, taken)
+                assert taken < 200_000, f"{path} took {taken:,} bytes"
+            none = seen(await visitor.get("/entity?key=session:99999999"))
+            assert int(re.search(r"Read ([\d,]+) entries", none)[1].replace(",", "")) <= LOOKS
+
+    on_log(server, prefix, check)
