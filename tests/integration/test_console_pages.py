@@ -416,7 +416,6 @@ def test_no_page_reads_through_a_log_or_takes_more_than_200_kb_from_redis(server
                 before = (await log.redis.info("stats"))["total_net_output_bytes"]
                 await visitor.get(path)
                 taken = (await log.redis.info("stats"))["total_net_output_bytes"] - before
-                print(path, taken)
                 assert taken < 200_000, f"{path} took {taken:,} bytes"
             none = seen(await visitor.get("/entity?key=session:99999999"))
             assert int(re.search(r"Read ([\d,]+) entries", none)[1].replace(",", "")) <= LOOKS
