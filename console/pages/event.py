@@ -47,6 +47,8 @@ class Moment:
 async def show(page: Page) -> Response:
     """Show it; the status is 404 when the log has no trace of it."""
     asked = str(page.request.path_params["id"])[:100]
+    if ":" in asked:
+        return page.go_to("entity", key=asked)
     found = await explain(page.log, asked, handler=None, now_ms=page.now_ms)
     if not found.is_known:
         reasons = list(page.console.wording.unknown(found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from html import unescape
 from itertools import count, islice
@@ -26,6 +27,7 @@ from console.resends import Resends
 from eventlog.acts import Act, remember
 from eventlog.audit import newest
 from eventlog.clock import now_ms, rfc3339
+from eventlog.connection.connect import connect
 from eventlog.gap_records import Gaps
 from eventlog.heartbeat import Hole
 from eventlog.inspection.entity_events import ROWS
@@ -419,5 +421,25 @@ def test_no_page_reads_through_a_log_or_takes_more_than_200_kb_from_redis(server
                 assert taken < 200_000, f"{path} took {taken:,} bytes"
             none = seen(await visitor.get("/entity?key=session:99999999"))
             assert int(re.search(r"Read ([\d,]+) entries", none)[1].replace(",", "")) <= LOOKS
+
+    on_log(server, prefix, check)
+
+
+def test_the_pages_say_that_redis_is_away_and_work_again_after_it(server, prefix) -> None:
+    async def check(log: EventLog) -> None:
+        await handled(log, "session:7")
+        async with (
+            connect(server.url, timeout_s=1.5) as redis,
+            visiting(EventLog(redis, prefix=prefix, lanes=log.lanes)) as visitor,
+        ):
+            paths = ("/entity?key=session:7", "/line", "/shapes")
+            server.stop()
+            for path in paths:
+                began_s = time.monotonic()
+                assert "Redis is away" in await visitor.get(path, 503)
+                assert time.monotonic() - began_s < 2
+            server.start()
+            for path in paths:
+                await visitor.get(path)
 
     on_log(server, prefix, check)
