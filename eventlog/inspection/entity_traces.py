@@ -21,7 +21,6 @@ _OPEN_LOOKS, _OPEN_PAGES = 200, 5
 
 class _Letter(NamedTuple):
     id: str
-    event_id: str
     type: str
     reason: str
 
@@ -95,7 +94,7 @@ async def read_letters(log: EventLog, at: Traces, key: str) -> None:
     for raw in zip(rest[::4], rest[1::4], rest[2::4], rest[3::4], strict=True):
         letter_id, event_id, type_, reason = (value.decode(errors="replace") for value in raw)
         one = event_id.partition("-")[2]
-        at.letters[one] = _Letter(f"{name}/{letter_id}", event_id, type_, reason)
+        at.letters[one] = _Letter(f"{name}/{letter_id}", type_, reason)
 
 
 async def read_ends(
