@@ -28,6 +28,7 @@ async def console_of(settings: Settings, redis_url: str, stop: asyncio.Event) ->
     Args:
         stop: set when the process stops.
     """
+    from commands.console_bodies import ConsoleBodies
     from commands.console_resends import resends_of
     from console.application import application
     from eventlog.connection.connect import connect
@@ -43,7 +44,12 @@ async def console_of(settings: Settings, redis_url: str, stop: asyncio.Event) ->
     )
     try:
         yield application(
-            log, wording=wording(), tokens=_Tokens(settings), stop=stop, resends=resends_of(settings)
+            log,
+            wording=wording(),
+            tokens=_Tokens(settings),
+            stop=stop,
+            bodies=ConsoleBodies(settings),
+            resends=resends_of(settings),
         )
     finally:
         await redis.aclose()
@@ -55,6 +61,7 @@ def wording() -> Wording:
     from commands.body_shape import shape
     from commands.delivery_text import with_authors_words
     from commands.explain_text import gap_words, lines
+    from commands.fault_words import fault_words
     from commands.options import moment_ms
     from commands.outage_words import away_words
     from commands.spans import span
@@ -68,6 +75,7 @@ def wording() -> Wording:
         unknown=lambda found: lines(found, ()),
         gap=gap_words,
         away=away_words,
+        fault=fault_words,
         span=span,
         shape=shape,
         moment=lambda text, now_ms: moment_ms(text, now_ms=now_ms),

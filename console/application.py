@@ -15,10 +15,30 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console import markup
+from console.bodies import BodyReader
 from console.live import Live
 from console.page import Console, Page, guarded
-from console.pages import entity, event, events, guide, handlers, line, overview, search, session, shapes
+from console.pages import (
+    audit,
+    dead,
+    dead_acts,
+    entity,
+    event,
+    events,
+    guide,
+    handler_acts,
+    handler_replay,
+    handlers,
+    line,
+    overview,
+    progress,
+    quarantine,
+    search,
+    session,
+    shapes,
+)
 from console.resends import Resends
+from console.running import Running
 from console.sessions import Right, Sessions, Throttle
 from console.wording import Wording
 from eventlog.inspection.last_events import newest_at_ms
@@ -27,8 +47,24 @@ from eventlog.log import EventLog
 # Each has ROUTES: path, method and endpoint. One with NAV is in the navigation, in this order. One that works without
 # Redis says READS_LOG = False.
 PAGES: Final[tuple[ModuleType, ...]] = (
-    overview, events, event, entity, handlers, line, shapes, search, session, guide,
-)  # fmt: skip
+    overview,
+    events,
+    event,
+    entity,
+    handlers,
+    handler_acts,
+    handler_replay,
+    dead_acts,  # before `dead`, whose pages of letters have any name
+    dead,
+    quarantine,
+    line,
+    shapes,
+    progress,
+    audit,
+    search,
+    session,
+    guide,
+)
 MOUNTED_AT: Final = "/console"
 
 _REFUSALS = (10, 30)  # refused acts that are written down per minute, of one address and of all
@@ -51,6 +87,7 @@ def application(
     wording: Wording,
     tokens: Callable[[], Mapping[Right, str]],
     stop: asyncio.Event,
+    bodies: BodyReader | None = None,
     resends: Resends | None = None,
 ) -> ASGIApp:
     """Build the application, to be mounted at `MOUNTED_AT`. It opens nothing.
@@ -59,6 +96,7 @@ def application(
         log: a log of its own; its number of lanes is corrected when the log is read.
         tokens: returns the token of each right that may be had; without one the console is read only.
         stop: set when the process stops; it ends the streams of open pages.
+        bodies: reads quarantined bodies; None where nothing can.
         resends: how to ask AMPECO for a resend; None where the process has no token for it.
     """
     console = Console(
@@ -70,6 +108,8 @@ def application(
         tuple(nav for module in PAGES if (nav := getattr(module, "NAV", None)) is not None),
         Throttle(),
         Throttle(*_REFUSALS),
+        Running(),
+        bodies,
         resends,
     )
     routes = [

@@ -50,16 +50,9 @@ def environment(*, span: Callable[[float], str]) -> Environment:
         auto_reload=False,
     )
     made.filters.update(
-        time=time_element,
-        short=short,
-        number=number,
-        lines=lines,
-        commands=commands,
-        span=span,
-        badge=badge,
-        clock=clock,
-        exact=rfc3339,
-    )
+        time=time_element, short=short, number=number, lines=lines, commands=commands, span=span, badge=badge,
+        moment_of=moment_of, short_place=short_place, clock=clock, exact=rfc3339,
+    )  # fmt: skip
     made.globals["asset"] = asset_name
     return made
 
@@ -109,6 +102,17 @@ def time_element(ms: float | None) -> Markup:
 def clock(ms: int) -> str:
     """Return hours and minutes of a moment in UTC."""
     return rfc3339(ms)[11:16]
+
+
+def moment_of(stream_id: str) -> int | None:
+    """Return the time that a stream id begins with, in Unix ms."""
+    ms = stream_id.partition("-")[0]
+    return int(ms) if ms.isdecimal() else None
+
+
+def short_place(place: str) -> str:
+    """Return a line of code with the last two parts of its path."""
+    return short("/".join(place.split("/")[-2:]), 70)
 
 
 def badge(state: str, text: str | None = None) -> Markup:

@@ -17,8 +17,10 @@ from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from console.bodies import BodyReader
 from console.live import Live
 from console.resends import Resends
+from console.running import Running
 from console.sessions import Session, Sessions, Throttle
 from console.wording import Wording
 from eventlog.clock import now_ms
@@ -59,6 +61,8 @@ class Console:
     Attributes:
         nav: path and label of the pages in the navigation.
         log_ins, refusals: bound trials of tokens; refused acts that are written down.
+        running: acts that take longer than a page.
+        bodies: reads quarantined bodies; None where nothing can.
         resends: how to ask AMPECO for a resend; None where the process has no token for it.
     """
 
@@ -70,6 +74,8 @@ class Console:
     nav: tuple[tuple[str, str], ...]
     log_ins: Throttle
     refusals: Throttle
+    running: Running
+    bodies: BodyReader | None
     resends: Resends | None = None
 
 

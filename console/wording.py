@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from eventlog.handler_faults import Faulty
 from eventlog.inspection.delivery_state import Fate
 from eventlog.inspection.explain import Explanation
 from eventlog.inspection.gaps import Gap
@@ -22,6 +23,7 @@ class Wording:
         delivery: what became of an event at a handler.
         unknown: why the log may have no trace of what was asked for.
         gap, away: a gap; what is away.
+        fault: what is wrong with a handler that a worker cannot run.
         span: a span of time, in seconds.
         shape: the fields of a body and their kinds, without values.
         moment: reads a time, such as `2026-11-24T06:00:00Z` or `2h ago`, given the time now; both in Unix ms. A
@@ -34,6 +36,7 @@ class Wording:
     unknown: Callable[[Explanation], Iterable[str]]
     gap: Callable[[Gap], str]
     away: Callable[[Away], str]
+    fault: Callable[[Faulty], str]
     span: Callable[[float], str]
     shape: Callable[[bytes], Mapping[str, str]]
     moment: Callable[[str, int], int]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from eventlog.ids import STREAM_ID
 from eventlog.record import id_order
 from eventlog.text import bounded
 
@@ -109,6 +110,13 @@ async def newest(
             break
         high = f"({page[-1][0].decode()}"
     return found
+
+
+async def by_id(log: EventLog, id: str) -> Act | None:
+    """Return the act with this id; None if it is not kept."""
+    page = await log.redis.xrange(log.key("audit"), min=id, max=id) if STREAM_ID.fullmatch(id) else []
+    found = await _counted(log, [_read(raw_id.decode(), fields.get(b"d", b"")) for raw_id, fields in page])
+    return found[0] if found else None
 
 
 async def unlogged(log: EventLog) -> list[Act]:

@@ -22,7 +22,12 @@ _OUTCOMES = ("done", "skipped", "filtered", "superseded", "dead", "retried")
 
 async def list_(page: Page) -> Response:
     """Show all of them."""
-    return page.show("handlers.html", handlers=rows(await overview(page.log), page.console.wording))
+    found = await overview(page.log)
+    return page.show(
+        "handlers.html",
+        handlers=rows(found, page.console.wording),
+        faults=[(name, page.console.wording.fault(one)) for name, one in found.faulty.items()],
+    )
 
 
 async def show(page: Page) -> Response:
@@ -32,12 +37,14 @@ async def show(page: Page) -> Response:
     row = next((one for one in rows(found, page.console.wording) if one.name == name), None)
     if row is None:
         raise await positions.unknown_handler(page.log, name)
+    fault = found.faulty.get(name)
     stats = row.position.stats
     return page.show(
         "handler.html",
         row=row,
         position=row.position,
         pause=found.paused.get(name),
+        fault=page.console.wording.fault(fault) if fault else "",
         outcomes=[(outcome, stats[outcome]) for outcome in _OUTCOMES if stats.get(outcome)],
         within=_within(stats),
         parts=[(process, process.parts[name]) for process in found.processes if name in process.parts],

@@ -130,8 +130,17 @@ async def by_id(log: EventLog, id: str) -> list[DeadEntry]:
     return found
 
 
-async def retry(log: EventLog, entries: Sequence[DeadEntry]) -> Mapping[str, int]:
+def unread(handler: str, stream_id: str, event_id: str) -> DeadEntry:
+    """Return a letter of which only the ids are known, to be retried or discarded."""
+    record = _beside_the_record(stream_id.encode(), {"event": event_id})
+    return DeadEntry(handler, stream_id, DeadLetter(record, ""))
+
+
+async def retry(log: EventLog, entries: Sequence[DeadEntry], *, act: str = "") -> Mapping[str, int]:
     """Retry letters: move them back into `open`, as if they were never tried.
+
+    Args:
+        act: id of the operator's act that counts the letters put.
 
     Returns:
         How many were `put`, were `open` already, were `gone` (another command took them), found `open` `full`, or
@@ -147,21 +156,26 @@ async def retry(log: EventLog, entries: Sequence[DeadEntry]) -> Mapping[str, int
     ordered = sorted(readable, key=lambda entry: entry.place)
     for (handler, lane), group in groupby(ordered, key=lambda entry: entry.place[:2]):
         for some in _batches(list(group)):
-            batch = [Again(_as_new(entry.letter), entry.stream_id) for entry in await _fetch(log, some)]
-            answered["gone"] += len(some) - len(batch)
-            answers = await reopen(log, handler, lane, batch)
+            fetched = await _fetch(log, some)
+            batch = [Again(_as_new(one.letter), one.stream_id) for one in fetched if one.is_readable]
+            answered["gone"] += len(some) - len(fetched)
+            if unreadable := len(fetched) - len(batch):
+                answered["unreadable"] += unreadable
+            if not batch:
+                continue
+            answers = await reopen(log, handler, lane, batch, act=act)
             answered.update(answers if answers is not None else {"full": len(batch)})
     return answered
 
 
-async def discard(log: EventLog, entries: Sequence[DeadEntry]) -> int:
-    """Discard letters; return how many were still there."""
+async def discard(log: EventLog, entries: Sequence[DeadEntry], *, act: str = "") -> int:
+    """Discard letters; return how many were still there. An operator's act with the id `act` counts them."""
     discarded = 0
     ordered = sorted(entries, key=lambda entry: entry.place)
     for handler, group in groupby(ordered, key=lambda entry: entry.handler):
         for some in _batches(list(group)):
             ids = [entry.stream_id for entry in some]
-            discarded += int(await log.scripts.dead_discard(args=[log.prefix, handler, *ids]))
+            discarded += int(await log.scripts.dead_discard(args=[log.prefix, handler, act, *ids]))
     return discarded
 
 

@@ -37,33 +37,52 @@ class Selection:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a selection contains, and when the first and the last of it arrived."""
+    """What a selection contains, and when the first and the last of it arrived.
+
+    Attributes:
+        looked: most events that were read; 0 where all were.
+        is_complete: False when the bound was reached, so there may be more.
+    """
 
     by_type: Mapping[str, int]
     first_ms: int | None
     last_ms: int | None
+    looked: int = 0
+    is_complete: bool = True
 
     @property
     def total(self) -> int:
         return sum(self.by_type.values())
 
 
-async def survey(log: EventLog, selection: Selection) -> Survey:
-    """Count the events of a selection."""
+async def survey(log: EventLog, selection: Selection, *, looks: int | None = None) -> Survey:
+    """Count the events of a selection.
+
+    Args:
+        looks: about how many events may be read, all lanes together; None for all.
+    """
     counts: Counter[str] = Counter()
     first: int | None = None
     last: int | None = None
-    for lane in selection.lanes(log):
+    lanes = selection.lanes(log)
+    each = _LOOKS if looks is None else max(1, looks // len(lanes))
+    is_complete = True
+    for lane in lanes:
         after, done = "", False
         while not done:
-            scanned, done, found = await _match(log, selection, lane, after, gives=_LOOKS, max_bytes=0)
+            scanned, done, found = await _match(
+                log, selection, lane, after, gives=_LOOKS, max_bytes=0, looks=each
+            )
             after = scanned or after
             for raw_id, type_name in found:
                 at_ms = int(raw_id.partition(b"-")[0])
                 first = at_ms if first is None else min(first, at_ms)
                 last = at_ms if last is None else max(last, at_ms)
                 counts[type_name.decode()] += 1
-    return Survey(dict(sorted(counts.items())), first, last)
+            if looks is not None and not done:
+                is_complete = False
+                break
+    return Survey(dict(sorted(counts.items())), first, last, looks or 0, is_complete)
 
 
 async def events(log: EventLog, selection: Selection) -> AsyncIterator[StoredEvent]:
@@ -92,10 +111,17 @@ async def page_after(
 
 
 async def _match(
-    log: EventLog, selection: Selection, lane: int, after: str, *, gives: int, max_bytes: int
+    log: EventLog,
+    selection: Selection,
+    lane: int,
+    after: str,
+    *,
+    gives: int,
+    max_bytes: int,
+    looks: int = _LOOKS,
 ) -> tuple[str, bool, list[tuple[bytes, Any]]]:
     low = f"({after}" if after else str(selection.from_ms)
-    limits: list[str | int] = [low, selection.to_ms, _LOOKS, gives, max_bytes]
+    limits: list[str | int] = [low, selection.to_ms, looks, gives, max_bytes]
     scanned, done, found = await log.scripts.match(
         args=[log.prefix, lane, *limits, selection.key or "", *selection.types]
     )

@@ -15,6 +15,7 @@ import pytest
 
 from commands.console_parts import wording
 from console.application import alone, application
+from console.bodies import BodyReader
 from console.live import MOST_PAGES, Live
 from console.sessions import Right
 from eventlog.audit import newest
@@ -67,7 +68,10 @@ class Visitor:
 
 @contextlib.asynccontextmanager
 async def visiting(
-    log: EventLog, tokens: Mapping[Right, str] | None = None, url: str = ""
+    log: EventLog,
+    tokens: Mapping[Right, str] | None = None,
+    url: str = "",
+    bodies: BodyReader | None = None,
 ) -> AsyncIterator[Visitor]:
     """Open the console of a log; by default both rights can be had."""
     given: Mapping[Right, str] = {"act": ACT, "bodies": BODIES} if tokens is None else tokens
@@ -75,7 +79,8 @@ async def visiting(
         if url:
             redis = await closing.enter_async_context(connect(url, timeout_s=1.5))
             log = EventLog(redis, prefix=log.prefix, lanes=log.lanes)
-        pages = alone(application(log, wording=wording(), tokens=lambda: given, stop=asyncio.Event()))
+        made = application(log, wording=wording(), tokens=lambda: given, stop=asyncio.Event(), bodies=bodies)
+        pages = alone(made)
         transport = httpx2.ASGITransport(app=pages)
         yield Visitor(
             await closing.enter_async_context(
