@@ -29,6 +29,7 @@ async def console_of(settings: Settings, redis_url: str, stop: asyncio.Event) ->
         stop: set when the process stops.
     """
     from commands.console_bodies import ConsoleBodies
+    from commands.console_resends import resends_of
     from console.application import application
     from eventlog.connection.connect import connect
     from eventlog.log import EventLog
@@ -43,7 +44,12 @@ async def console_of(settings: Settings, redis_url: str, stop: asyncio.Event) ->
     )
     try:
         yield application(
-            log, wording=wording(), tokens=_Tokens(settings), stop=stop, bodies=ConsoleBodies(settings)
+            log,
+            wording=wording(),
+            tokens=_Tokens(settings),
+            stop=stop,
+            bodies=ConsoleBodies(settings),
+            resends=resends_of(settings),
         )
     finally:
         await redis.aclose()

@@ -22,18 +22,22 @@ from console.pages import (
     audit,
     dead,
     dead_acts,
+    entity,
     event,
     events,
     guide,
     handler_acts,
     handler_replay,
     handlers,
+    line,
     overview,
     progress,
     quarantine,
     search,
     session,
+    shapes,
 )
+from console.resends import Resends
 from console.running import Running
 from console.sessions import Right, Sessions, Throttle
 from console.wording import Wording
@@ -46,12 +50,15 @@ PAGES: Final[tuple[ModuleType, ...]] = (
     overview,
     events,
     event,
+    entity,
     handlers,
     handler_acts,
     handler_replay,
     dead_acts,  # before `dead`, whose pages of letters have any name
     dead,
     quarantine,
+    line,
+    shapes,
     progress,
     audit,
     search,
@@ -81,6 +88,7 @@ def application(
     tokens: Callable[[], Mapping[Right, str]],
     stop: asyncio.Event,
     bodies: BodyReader | None = None,
+    resends: Resends | None = None,
 ) -> ASGIApp:
     """Build the application, to be mounted at `MOUNTED_AT`. It opens nothing.
 
@@ -89,6 +97,7 @@ def application(
         tokens: returns the token of each right that may be had; without one the console is read only.
         stop: set when the process stops; it ends the streams of open pages.
         bodies: reads quarantined bodies; None where nothing can.
+        resends: how to ask AMPECO for a resend; None where the process has no token for it.
     """
     console = Console(
         log,
@@ -101,6 +110,7 @@ def application(
         Throttle(*_REFUSALS),
         Running(),
         bodies,
+        resends,
     )
     routes = [
         Route(

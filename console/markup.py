@@ -51,7 +51,7 @@ def environment(*, span: Callable[[float], str]) -> Environment:
     )
     made.filters.update(
         time=time_element, short=short, number=number, lines=lines, commands=commands, span=span, badge=badge,
-        moment_of=moment_of, short_place=short_place,
+        moment_of=moment_of, short_place=short_place, clock=clock, exact=rfc3339,
     )  # fmt: skip
     made.globals["asset"] = asset_name
     return made
@@ -97,6 +97,11 @@ def time_element(ms: float | None) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         exact, exact, shown.replace("T", " ").replace("Z", " UTC")
     )
+
+
+def clock(ms: int) -> str:
+    """Return hours and minutes of a moment in UTC."""
+    return rfc3339(ms)[11:16]
 
 
 def moment_of(stream_id: str) -> int | None:

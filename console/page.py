@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console.bodies import BodyReader
 from console.live import Live
+from console.resends import Resends
 from console.running import Running
 from console.sessions import Session, Sessions, Throttle
 from console.wording import Wording
@@ -62,6 +63,7 @@ class Console:
         log_ins, refusals: bound trials of tokens; refused acts that are written down.
         running: acts that take longer than a page.
         bodies: reads quarantined bodies; None where nothing can.
+        resends: how to ask AMPECO for a resend; None where the process has no token for it.
     """
 
     log: EventLog
@@ -74,6 +76,7 @@ class Console:
     refusals: Throttle
     running: Running
     bodies: BodyReader | None
+    resends: Resends | None = None
 
 
 class Page:

@@ -21,6 +21,7 @@ _LIVES_MS: Final = 60_000
 TRIES: Final[tuple[tuple[Any, ...], ...]] = (
     ("SET", _STRING, "1", "PX", _LIVES_MS),
     ("GET", _STRING),
+    ("STRLEN", _STRING),
     ("MGET", _STRING),
     ("INCR", _STRING),
     ("EXISTS", _STRING),

@@ -34,6 +34,22 @@ async def stored_shapes(log: EventLog) -> dict[str, bytes]:
     return {name.decode(errors="replace"): record for name, record in found.items()}
 
 
+async def shape_sizes(log: EventLog) -> dict[str, int]:
+    """Return the bytes of each record by its type, sorted by type, without reading the records."""
+    names = sorted(await log.redis.hkeys(log.key("shapes")))
+    async with log.redis.pipeline(transaction=False) as asked:
+        for name in names:
+            asked.hstrlen(log.key("shapes"), name)
+        sizes = await asked.execute() if names else []
+    return {name.decode(errors="replace"): size for name, size in zip(names, sizes, strict=True)}
+
+
+async def some_shapes(log: EventLog, types: Sequence[str]) -> dict[str, bytes]:
+    """Return the records of these types that exist."""
+    found = await log.redis.hmget(log.key("shapes"), types) if types else []
+    return {name: record for name, record in zip(types, found, strict=True) if record is not None}
+
+
 async def stored_shape(log: EventLog, type: str) -> bytes:
     """Return the record of a type; empty when there is none."""
     found: bytes | None = await log.redis.hget(log.key("shapes"), type)

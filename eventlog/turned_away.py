@@ -65,16 +65,30 @@ async def note(log: EventLog, refused: Mapping[tuple[int, str], int], copies: Se
 
 async def refused_between(log: EventLog, from_ms: int, to_ms: int) -> dict[str, int]:
     """Return the refusals of a time by reason, the most frequent first. Slots at its ends count as a whole."""
+    return by_reason(await refused_slots(log, from_ms, to_ms))
+
+
+async def refused_slots(log: EventLog, from_ms: int, to_ms: int) -> dict[int, dict[str, int]]:
+    """Return the refusals of a time by the beginning of their slot (Unix ms) and by reason, the oldest first."""
     hours = range(from_ms // HOUR_MS, to_ms // HOUR_MS + 1)
     async with log.redis.pipeline(transaction=False) as asked:
         for hour in hours:
             asked.hgetall(log.key("refused", hour))
         tables = await asked.execute()
-    found: dict[str, int] = {}
+    found: dict[int, dict[str, int]] = {}
     for hour, table in zip(hours, tables, strict=True):
         for field, count in table.items():
             slot, _, reason = field.decode().partition("|")
             begins_ms = hour * HOUR_MS + int(slot) * SLOT_MS
             if begins_ms + SLOT_MS > from_ms and begins_ms <= to_ms:
-                found[reason] = found.get(reason, 0) + int(count)
+                found.setdefault(begins_ms, {})[reason] = int(count)
+    return dict(sorted(found.items()))
+
+
+def by_reason(slots: Mapping[int, Mapping[str, int]]) -> dict[str, int]:
+    """Add up refusals by reason, the most frequent first."""
+    found: dict[str, int] = {}
+    for counts in slots.values():
+        for reason, count in counts.items():
+            found[reason] = found.get(reason, 0) + count
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))

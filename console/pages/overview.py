@@ -5,11 +5,14 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from console.charts import accepted_per_minute
+from console.day_charts import day_chart, reason_charts
 from console.handler_rows import rows
 from console.links import Link, link_of
 from console.page import Page
 from eventlog.inspection.overview import overview
+from eventlog.minute_history import ACCEPTED, HANDLED, MINUTE_MS, minute_history
 from eventlog.rates import per_minute
+from eventlog.turned_away import SLOT_MS
 
 NAV = ("", "Overview")
 
@@ -19,6 +22,8 @@ _DAY_MS = 86_400_000
 async def show(page: Page) -> Response:
     """Show it."""
     found = await overview(page.log)
+    day = await minute_history(page.log, (ACCEPTED, HANDLED), at_ms=found.at_ms)
+    until_ms = found.at_ms // MINUTE_MS * MINUTE_MS + MINUTE_MS
     names = [handler.name for handler in found.handlers]
     pages = {path for path, _ in page.console.nav}
     needs: list[tuple[str, Link | None]] = [
@@ -32,6 +37,11 @@ async def show(page: Page) -> Response:
         handlers=rows(found, page.console.wording),
         chart=accepted_per_minute(found.samples),
         rate=per_minute(found.samples, 5),
+        day_accepted=day_chart(day[ACCEPTED], until_ms),
+        day_handled=day_chart(day[HANDLED], until_ms),
+        refusals=reason_charts(
+            found.refused_slots, from_ms=found.at_ms - _DAY_MS, until_ms=found.at_ms, slot_ms=SLOT_MS
+        ),
         gaps=[gap for gap in found.gaps if found.at_ms - gap.to_ms < _DAY_MS],
     )
 

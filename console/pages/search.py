@@ -13,14 +13,14 @@ _EVENT = re.compile(r"[0-9]{1,4}-[0-9]{1,19}-[0-9]{1,19}|[0-9]{1,19}-[0-9]{1,19}
 
 
 async def show(page: Page) -> Response:
-    """Go to an event by its id, to an entity's events, to a handler, or to events of a type."""
+    """Go to an event by its id, to an entity, to a handler, or to events of a type."""
     asked = page.asked("q")
     if not asked:
         return page.go_to("events")
     if _EVENT.fullmatch(asked):
         return page.go_to(f"event/{asked}")
     if ":" in asked:
-        return page.go_to("events", key=asked)
+        return page.go_to("entity", key=asked)
     if asked in await handler_names(page.log):
         return page.go_to(f"handlers/{asked}")
     return page.go_to("events", type=asked)

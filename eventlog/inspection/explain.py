@@ -167,6 +167,37 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
     )
 
 
+async def about_entity(
+    log: EventLog,
+    key: str,
+    lane: int,
+    stories: tuple[Story, ...],
+    handlers: Sequence[HandlerFacts],
+    now_ms: int,
+) -> Explanation:
+    """Gather what is known around stories of an entity that were read before. It reads no event."""
+    remembered = await SubscriptionStore(log).read()
+    oldest, newest = await _span(log, lane)
+    return Explanation(
+        asked=key,
+        lane=lane,
+        at_ms=None,
+        lanes=log.lanes,
+        stories=stories,
+        quarantined=None,
+        oldest_ms=oldest,
+        newest=newest,
+        handlers=tuple(handlers),
+        subscribed=frozenset(remembered["types"].split(",")) if remembered.get("types") else None,
+        gaps=tuple(_shown(await recorded_gaps(log), None)),
+        standing=await standing(log),
+        behind=await _behind(log, stories),
+        left=await left_types(log),
+        refused=await _refused(log, None, now_ms),
+        kept=await kept_of(log, lane, key, handlers),
+    )
+
+
 async def registered(log: EventLog) -> list[HandlerFacts]:
     """Return the registered handlers, sorted by name."""
     hashes = await at_once(log, *(("HGETALL", name) for name in ("newest", "wants", "handlers", "since")))
@@ -196,12 +227,13 @@ async def registered(log: EventLog) -> list[HandlerFacts]:
 
 async def _span(log: EventLog, lane: int | None) -> tuple[int | None, str | None]:
     """Return when the oldest kept event of a lane (or of all lanes) arrived, and the id of the newest."""
-    lanes = [lane] if lane is not None else range(log.lanes)
     oldest, newest = [], []
-    for each in lanes:
-        stream = log.key("events", each)
-        oldest += [id_order(raw.decode())[0] for raw, _ in await log.redis.xrange(stream, count=1)]
-        newest += [(id_order(raw.decode()), each) for raw, _ in await log.redis.xrevrange(stream, count=1)]
+    for each in [lane] if lane is not None else range(log.lanes):
+        first, _, _ = await log.scripts.find(args=[log.key("events", each), "-", 1, 0])  # without the body
+        last, *_ = await log.scripts.find_newest(args=[log.prefix, each, "+", "-", 1, 1, "", "", 0, 0])
+        if first and last:
+            oldest.append(id_order(first.decode())[0])
+            newest.append((id_order(last.decode()), each))
     if not newest:
         return None, None
     (ms, seq), of = max(newest)

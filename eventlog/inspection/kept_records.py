@@ -33,12 +33,12 @@ async def kept_of(
     async with log.redis.pipeline(transaction=False) as asked:
         for handler in handlers:
             asked.hget(log.key("timers", handler.name, lane), key)
-            asked.get(log.key("state", handler.name, key))
+            asked.strlen(log.key("state", handler.name, key))
             asked.pttl(log.key("state", handler.name, key))
         answers = await asked.execute() if handlers else []
     found = zip(handlers, answers[::3], answers[1::3], answers[2::3], strict=True)
     return tuple(
-        KeptRecord(handler.name, read_timers(timers or b""), len(state or b""), max(0, left_ms))
-        for handler, timers, state, left_ms in found
-        if timers or state
+        KeptRecord(handler.name, read_timers(timers or b""), state_bytes, max(0, left_ms))
+        for handler, timers, state_bytes, left_ms in found
+        if timers or state_bytes
     )

@@ -23,7 +23,7 @@ from eventlog.registration_record import Registration
 from eventlog.registry import HandlerPosition
 from eventlog.retention import Keep
 from eventlog.subscription import SubscriptionStore
-from eventlog.turned_away import HOUR_MS, KEEP_HOURS, refused_between
+from eventlog.turned_away import HOUR_MS, KEEP_HOURS, by_reason, refused_slots
 from eventlog.usage import Standing, standing
 
 
@@ -44,7 +44,8 @@ class Overview:
         retrying: by handler, how many events wait for their next attempt.
         away: by handler that is held, what it needs and is away.
         gaps: all that are recorded, the oldest first.
-        refused: requests that the endpoint refused within a day, by reason.
+        refused_slots: requests that the endpoint refused within a day, by the beginning of ten minutes (Unix ms) and
+            by reason.
         quarantined: bodies in quarantine now.
         forecast: the room that the log needs at the rate of the last hour; None if that is not known.
     """
@@ -64,11 +65,16 @@ class Overview:
     paused: Mapping[str, Pause]
     away: Mapping[str, Away]
     gaps: Sequence[Gap]
-    refused: Mapping[str, int]
+    refused_slots: Mapping[int, Mapping[str, int]]
     quarantined: int
     server: ServerFacts
     standing: Standing | None
     forecast: Forecast | None = None
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Return the refused requests of a day by reason, the most frequent first."""
+        return by_reason(self.refused_slots)
 
     @property
     def faulty(self) -> Mapping[str, Faulty]:
@@ -118,7 +124,7 @@ async def overview(log: EventLog, keep: Keep | None = None) -> Overview:
         paused=await pauses(log),
         away=(await known_outages(log)).away,
         gaps=await recorded_gaps(log),
-        refused=await refused_between(log, now_ms - KEEP_HOURS * HOUR_MS, now_ms),
+        refused_slots=await refused_slots(log, now_ms - KEEP_HOURS * HOUR_MS, now_ms),
         quarantined=await log.redis.xlen(log.key("quarantine")),
         server=await server_facts(log),
         standing=stands,

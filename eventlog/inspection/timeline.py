@@ -56,7 +56,7 @@ async def of_event(
         event = EventFacts(lane, stream_id, id_order(stream_id)[0])
     fates = []
     for handler in handlers:
-        pair = await _pair(log, handler.name, lane)
+        pair = await pair_facts(log, handler.name, lane)
         record = await open_record(log, handler.name, lane, stream_id)
         open_ = [record] if record is not None else []
         if record is not None and record.event.key is not None:
@@ -79,7 +79,7 @@ async def of_event(
         fates.append(_with_reason(fate, letter))
     copies = await copies_of_body(log, event.fingerprint) if event.fingerprint else ()
     repeats = await _equal_before(log, kept) if kept is not None and MARK in kept.marks else None
-    return Story(event, _tellable(event, fates), tuple(copies), repeats)
+    return Story(event, certain(event, fates), tuple(copies), repeats)
 
 
 async def of_entity(
@@ -109,7 +109,7 @@ async def of_entity(
         )
     gathered = []
     for handler in handlers:
-        pair = await _pair(log, handler.name, lane)
+        pair = await pair_facts(log, handler.name, lane)
         open_ = await find_open(log, handler.name, lane, key)
         ends: dict[str, list[End]] = {}
         for end in await ends_of_entity(log, handler.name, lane, key):
@@ -141,7 +141,7 @@ async def of_entity(
         ]
         copies = tuple(copy for copy in dropped if copy.fingerprint == event.fingerprint)
         repeats = last_with.get(event.fingerprint) if MARK in event.marks else None
-        stories.append(Story(event, _tellable(event, fates), copies, repeats))
+        stories.append(Story(event, certain(event, fates), copies, repeats))
         if event.fingerprint:
             last_with[event.fingerprint] = event.event_id
     return tuple(stories)
@@ -185,7 +185,8 @@ async def _letters(log: EventLog, handler: str, where: Where) -> Mapping[str, _L
     }
 
 
-async def _pair(log: EventLog, handler: str, lane: int) -> PairFacts:
+async def pair_facts(log: EventLog, handler: str, lane: int) -> PairFacts:
+    """Return how far a handler is in a lane."""
     cur, runto, ahead, holder, open_count = await at_once(
         log,
         ("HGET", "cur", f"{handler}|{lane}"),
@@ -217,7 +218,7 @@ def _better(event: EventFacts, record: OpenRecord | None, size: int, letter: _Le
     return event
 
 
-def _tellable(event: EventFacts, fates: Sequence[Fate]) -> tuple[Fate, ...]:
+def certain(event: EventFacts, fates: Sequence[Fate]) -> tuple[Fate, ...]:
     """Return the fates that are certain: for a removed event, the mere position of a handler proves nothing."""
     return tuple(fate for fate in fates if event.kept or _is_trace(fate))
 

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Note the totals of this minute, unless they are noted, and forget the minutes that are too old.
+-- Note the totals of this minute, unless they are noted, and forget the minutes that are too old. What was accepted and
+-- handled in this minute also goes into the history of a day, which `minute_history.py` reads.
 -- ARGV: prefix, minutes to keep
 prefix = take()
 local kept, now = take_number(), now_ms()
@@ -13,3 +14,57 @@ for _, field in ipairs(call('HKEYS', minutes)) do
   -- A minute from the future is one from before the clock of Redis went back.
   if math.abs(minute - tonumber(field)) > kept then call('HDEL', minutes, field) end
 end
+
+-- The history. `minuted` has the totals of the last note, and `minutes:<six hours>` three bytes per minute for each
+-- name: how many in that minute, 0xFFFFFF where that is unknown.
+local CHUNK, LIFE_S, MOST_NAMES, HANDLERS, LEAST_MS = 360, 30 * 3600, 64, 50, 15000
+local UNKNOWN = '\255\255\255'
+local last, all = {}, call('HGETALL', prefix .. 'minuted')
+for i = 1, #all, 2 do last[all[i]] = tonumber(all[i + 1]) end
+local took = last['@'] and now - last['@']
+if took and took >= 0 and took < LEAST_MS then return end -- too short for a rate; the next minute has it
+
+local put = {'@', string.format('%d', now)}
+local function grown(name, total)
+  put[#put + 1] = name
+  put[#put + 1] = total
+  local by = took and took > 0 and last[name] and total - last[name]
+  return by and by >= 0 and by or nil
+end
+local function per_minute(by)
+  if not by then return nil end
+  local rate = math.floor(by * 60000 / took + 0.5)
+  return by > 0 and math.max(1, rate) or 0
+end
+
+local chunk = prefix .. 'minutes:' .. string.format('%d', math.floor(minute / CHUNK))
+local place = 3 * (minute % CHUNK)
+local function write(name, count)
+  local kept_part = call('HGET', chunk, name) or ''
+  if kept_part == '' and call('HLEN', chunk) >= MOST_NAMES then return end
+  kept_part = string.sub(kept_part, 1, place)
+  local value = UNKNOWN
+  if count then
+    count = math.min(count, 0xFFFFFE)
+    value = string.char(math.floor(count / 65536), math.floor(count / 256) % 256, count % 256)
+  end
+  call('HSET', chunk, name, kept_part .. string.rep(UNKNOWN, (place - #kept_part) / 3) .. value)
+end
+
+write('+', per_minute(grown('+', tonumber(call('HGET', prefix .. 'counts', 'accepted') or 0))))
+local handlers, handled = call('HKEYS', prefix .. 'newest'), nil
+table.sort(handlers)
+for i, handler in ipairs(handlers) do
+  local total = 0
+  for _, count in ipairs(call('HMGET', prefix .. 'stats:' .. handler,
+      'done', 'skipped', 'filtered', 'superseded', 'dead')) do
+    total = total + (count or 0)
+  end
+  local by = grown(handler, total)
+  if by then handled = (handled or 0) + by end
+  if i <= HANDLERS then write(handler, per_minute(by)) end
+end
+write('=', per_minute(handled))
+call('EXPIRE', chunk, LIFE_S)
+call('DEL', prefix .. 'minuted')
+call('HSET', prefix .. 'minuted', unpack(put))

@@ -62,7 +62,7 @@ def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 class Console:
     """A process of `ampeco-receiver console`, and the log that it shows."""
 
-    def __init__(self, redis_url: str, prefix: str) -> None:
+    def __init__(self, redis_url: str, prefix: str, **settings: str) -> None:
         run(lambda: fill(redis_url, prefix))
         self._log = redis_url, prefix
         self.process = subprocess.Popen(
@@ -78,6 +78,7 @@ class Console:
                 "AWR_ADMIN_PORT": "0",
                 "AWR_CONSOLE_TOKEN": ACT,
                 "AWR_CONSOLE_BODIES_TOKEN": BODIES,
+                **settings,
             },
         )
         assert self.process.stdout is not None
@@ -178,7 +179,7 @@ def test_the_keys_lead_to_search_and_help(visit, console) -> None:
     page.keyboard.press("/")
     page.keyboard.type("session:3")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/events?key=session%3A3")
+    page.wait_for_url("**/entity?key=session%3A3")
     page.keyboard.press("?")
     page.wait_for_url("**/help")
 

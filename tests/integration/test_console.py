@@ -221,7 +221,7 @@ def test_the_search_field_leads_to_the_page_of_what_was_typed(valkey, prefix) ->
         async with visiting(log) as visitor:
             for typed, page in (
                 (row.event_id, f"/console/event/{row.event_id}"),
-                ("session:1", "/console/events?key=session%3A1"),
+                ("session:1", "/console/entity?key=session%3A1"),
                 ("acme.mail", "/console/handlers/acme.mail"),
                 ("cdr.received", "/console/events?type=cdr.received"),
                 ("", "/console/events"),
