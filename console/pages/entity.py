@@ -103,7 +103,7 @@ async def _states(page: Page, found: EntityPage, personal: bool) -> dict[str, st
 
 def _reasons(page: Page, about: Explanation) -> Iterator[str]:
     """Yield why no event is found. The first line says that there is none, which the page does."""
-    yield from [line.strip() for line in page.console.wording.unknown(about)][1:]
+    yield from [line.strip() for line in page.console.wording.explained(about)][1:]
 
 
 ROUTES = (("/entity", "GET", show),)
