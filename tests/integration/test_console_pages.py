@@ -119,8 +119,10 @@ def test_why_a_session_was_not_invoiced_is_four_clicks_away_at_most(valkey, pref
             await reader.search("session:4711")
             assert "acme.invoice ✕ dead" in seen(reader.page)
             assert "user has no e-mail address" in seen(reader.page)
-            await reader.follow("Events, newest first", "-")
-            assert "user has no e-mail address" in seen(reader.page)
+            await reader.follow("Events, newest first", "dead letter")
+            assert "in invoice" in seen(reader.page)  # the line of the handler
+            await reader.follow("Event")
+            assert "dead since" in seen(reader.page)
             await reader.follow("At the handlers", "acme.invoice")
             assert "Dead letters 1" in seen(reader.page)
             assert reader.clicks <= 4
