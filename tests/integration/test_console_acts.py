@@ -13,7 +13,7 @@ import pytest
 
 from commands.console_bodies import ConsoleBodies
 from console.running import MOST_AT_ONCE
-from eventlog.audit import Act, newest, write
+from eventlog.audit import Act, write
 from eventlog.clock import now_ms
 from eventlog.handler_faults import Fault
 from eventlog.inspection.dead_groups import counts
@@ -26,7 +26,7 @@ from eventlog.presence import beat
 from handlers import Context, Event, GiveUp, Raw, handler
 from receiver.settings import load
 from tests.harness import declaration, drained, event, position
-from tests.integration.test_console import ACT, BODIES, HOSTILE, Visitor, on_log, visiting
+from tests.integration.test_console import ACT, BODIES, HOSTILE, Visitor, acts_of, on_log, visiting
 
 WORKS: set[str] = set()
 
@@ -149,7 +149,7 @@ def test_a_group_is_retried_only_after_its_plan_and_the_audit_says_so(valkey, pr
             assert await counts(log) == {"acme.mail": 2}
             await drained(log, mail)
             assert (await position(log, "acme.mail")).stats["done"] == 18
-            (act,) = await newest(log, limit=10)
+            (act,) = await acts_of(log, 10)
             assert (act.user, act.what, act.count, act.done) == ("Nora", "dead retry", 18, 18)
             assert (await visitor.send("/dead/retry", plan, selection=_selection(plan))).status_code == 409
             assert "Nora" in await visitor.get("/audit")
@@ -223,7 +223,7 @@ def test_many_letters_are_paged_and_one_is_discarded(valkey, prefix, monkeypatch
             done = await carry_out(visitor, await visitor.get(link(letter, "Discard…")))
             assert "1 of 1" in done
             assert await counts(log) == {"acme.mail": 119}
-            (act,) = await newest(log, limit=10)
+            (act,) = await acts_of(log, 10)
             assert (act.what, act.count, act.done) == ("dead discard", 1, 1)
 
     on_log(valkey, prefix, check)
@@ -256,7 +256,7 @@ def test_an_act_needs_the_right_and_the_form_of_its_session(valkey, prefix, path
             assert (await visitor.send(path, page, **selection)).status_code == 403
             assert await counts(log) == {"acme.mail": 1}
             assert (await heads(log, limit=0)).fitting == 1
-            acts = await newest(log, limit=10)
+            acts = await acts_of(log, 10)
             assert [act.plan["refused"] for act in acts] == ["form-token", "no-right", "no-right"]
             audit = await visitor.get("/audit")
             assert audit.count("(refused)") == 3
@@ -311,7 +311,7 @@ def test_a_replay_runs_after_its_plan_and_can_be_continued_or_dropped(valkey, pr
             assert "run again" in done
             await drained(log, mail)
             assert await counts(log) == {"acme.mail": 11}
-            (act,) = await newest(log, limit=10)
+            (act,) = await acts_of(log, 10)
             assert (act.what, act.count, act.done) == ("handlers replay", 1, 1)
             for verb, dead in (("continue", 0), ("forget", 0)):
                 chosen = Selection("acme.mail", 0, now_ms(), ("SessionUpdateNotification",))
@@ -338,7 +338,7 @@ def test_a_handler_is_retired_after_its_plan(valkey, prefix) -> None:
             assert "<dt>Dead letters</dt><dd>4" in plan
             assert "is done" in await carry_out(visitor, plan)
             await visitor.get("/handlers/acme.mail", 404)
-            (act,) = await newest(log, limit=10)
+            (act,) = await acts_of(log, 10)
             assert (act.what, act.plan, act.count) == ("handlers retire", {"handler": "acme.mail"}, 4)
             await visitor.get("/handlers/acme.mail/retire", 404)
 
@@ -381,7 +381,7 @@ def test_an_act_that_the_log_refuses_says_why_and_leaves_no_line(valkey, prefix,
             page = await ended(visitor, answer.headers["location"])
             assert "a worker still holds a lane" in page
             assert await pauses(log) == {}
-            assert await newest(log, limit=10) == []
+            assert await acts_of(log, 10) == []
 
     on_log(valkey, prefix, check)
 
@@ -420,7 +420,7 @@ def test_quarantined_bodies_are_retried_and_discarded_as_by_the_command(valkey, 
             plan = await visitor.get(f"/quarantine/plan/discard?reason={quote(HOSTILE)}")
             await carry_out(visitor, plan)
             assert [row.reason for row in (await heads(log, limit=9)).rows] == ["not-json"]
-            assert [(act.what, act.count) for act in await newest(log, limit=9)] == [
+            assert [(act.what, act.count) for act in await acts_of(log, 9)] == [
                 ("quarantine discard", 1),
                 ("quarantine retry", 3),
             ]
@@ -511,7 +511,7 @@ def test_no_more_acts_run_at_once_than_allowed(valkey, prefix, monkeypatch) -> N
             assert (await visitor.send("/dead/retry", plan, **form)).status_code == 503
             first = urlsplit(begun[0].headers["location"]).path
             assert (await visitor.client.get(first)).headers["refresh"] == "1"
-            assert len(await newest(log, limit=10)) == MOST_AT_ONCE
+            assert len(await acts_of(log, 10)) == MOST_AT_ONCE
             held.set()
             for answer in begun:
                 assert "It is done" in await ended(visitor, answer.headers["location"])
