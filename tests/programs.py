@@ -13,6 +13,7 @@ PROGRAMS = {
     "promtool": ("prometheus", "alert rules, and the format of metrics"),
     "kubectl": ("", "the rendered manifests"),
     "chromium": ("chromium", "the console in a browser"),
+    "buildah": ("buildah", "the image, built and run"),
 }
 """Program -> its package ('' = Debian has none), and what is not tested without it."""
 

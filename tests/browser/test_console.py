@@ -14,6 +14,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +29,8 @@ CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
     pytest.skip("no browser test: chromium is not installed", allow_module_level=True)
 
+_axe = find_spec("axe_playwright_python")
+AXE = Path(str(_axe and _axe.origin)).with_name("axe.min.js")
 ACT, BODIES = "a-token-for-acting", "a-token-for-bodies"
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>\x1b[31m\u202eevil"
 FLAGS = [
@@ -140,6 +144,16 @@ def _is_complaint(said: Any) -> bool:
     return said.type == "error" and "net::ERR_CONNECTION" not in said.text  # where a test ends the console
 
 
+def assert_accessible(page: Any) -> None:
+    """Let axe-core look for faults that keep people from using the page."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+    faults = [
+        (one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")
+    ]
+    assert faults == [], page.url
+
+
 def log_in(page: Any, console: Console, token: str) -> None:
     page.goto(f"{console.url}/session")
     page.get_by_label("Your name").fill("Nora")
@@ -156,6 +170,7 @@ def test_every_page_fits_the_screen(visit, console, width: int, scheme: str) -> 
     for path in ("/", "/events", "/handlers", "/handlers/acme.mail", "/help", "/events?type=none"):
         page.goto(f"{console.url}{path}")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        assert_accessible(page)
     page.goto(console.url.removesuffix("/console") + event_page)
     assert "onerror" in page.locator("main").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -11,7 +11,7 @@ from eventlog.clock import now_ms
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.log import Unreadable
 from handlers import Context, Event, GiveUp, Raw, handler
-from tests.browser.test_console import ACT, HOSTILE, Console, chromium, log_in, run, visit
+from tests.browser.test_console import ACT, HOSTILE, Console, assert_accessible, chromium, log_in, run, visit
 from tests.harness import declaration, drained, event, opened
 
 __all__ = ["chromium", "visit"]  # fixtures
@@ -57,6 +57,8 @@ def test_every_page_of_acts_fits_the_screen(visit, console, width: int, scheme: 
         answer = page.goto(f"{console.url}{path}")
         assert answer.status == 200, path
         assert _overflow(page) <= 0, path
+        if scripts:
+            assert_accessible(page)
 
 
 def _overflow(page: Any) -> int:

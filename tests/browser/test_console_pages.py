@@ -28,7 +28,7 @@ from tests.harness import opened
 
 pytest.importorskip("playwright.sync_api", reason="no browser test: playwright is not installed")
 
-from tests.browser.test_console import ACT, HOSTILE, Console, chromium, log_in, run, visit
+from tests.browser.test_console import ACT, HOSTILE, Console, assert_accessible, chromium, log_in, run, visit
 
 __all__ = ["chromium", "visit"]  # fixtures
 
@@ -108,6 +108,8 @@ def test_the_pages_fit_the_screen(visit, console, width: int, scheme: str) -> No
             page.screenshot(path=str(Path(PICTURES) / f"{name}-{width}-{scheme}.png"), full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
         assert page.get_by_role("heading", level=1).count() == 1
+        if width == 360:
+            assert_accessible(page)
 
 
 @pytest.mark.parametrize("scripts", [True, False])
