@@ -114,7 +114,7 @@ def test_a_call_that_is_not_sent_after_its_turn_is_not_counted():
         budget.give_back(READ)
         budget.urgent.give_back(READ)
         await budget.aclose()
-        assert (bucket.told("used"), bucket.told("used_reserved")) == (2, 0)
+        assert (bucket.reported("used"), bucket.reported("used_reserved")) == (2, 0)
 
     in_loop(check)
 
