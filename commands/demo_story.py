@@ -118,6 +118,7 @@ class Story:
         except TimeoutError as error:
             raise Stuck("the console did not open") from error
         self._view.say(f"the console is at {self.console_url}")
+
     async def _begin(self) -> None:
         plan = self._plan
         subscriptions = (await self._play.tenant.state())["subscriptions"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.e2e.process_tree import short_folder, started
@@ -34,8 +34,7 @@ def told() -> Iterator[str]:
 
 
 def page(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return str(answer.read().decode())
+    return httpx2.get(url, timeout=10.0, trust_env=False).raise_for_status().text
 
 
 def test_it_tells_the_story_and_leaves_nothing_behind(told: str) -> None:
