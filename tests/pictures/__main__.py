@@ -1,7 +1,7 @@
 """`python -m tests.pictures`: make the pictures of the console that the README shows.
 
-They show the stack of the demo, with handlers of its own that fail now and then. The charts need a day, so the hours
-before the run are invented. It needs Debian's `chromium` and PyPI's `playwright`.
+They show the stack of the demo, and two more handlers that fail now and then. The charts need a day, so the hours
+before the run and the refusals are invented. It needs Debian's `chromium` and PyPI's `playwright`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from playwright.async_api import async_playwright
 
 from ampeco.simulator.fleet.samples import sample
 from commands.child_output import lines_to
-from commands.demo_stack import DemoStack, demo_stack, scratch
+from commands.demo_stack import demo_stack, scratch
 from tests.browser.test_console import BODIES, CHROMIUM, FLAGS
 from tests.browser.test_console_pages import fill_day
 from workers.process.supervisor import running
@@ -48,8 +48,8 @@ def _fault() -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def console(folder: Path) -> AsyncIterator[tuple[DemoStack, str]]:
-    """Run the stack until the charge points have worked for a while; yield it, and the console's address."""
+async def console(folder: Path) -> AsyncIterator[str]:
+    """Run the stack until the charge points have worked for a while; yield the console's address."""
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def found(line: str) -> None:
@@ -75,7 +75,7 @@ async def console(folder: Path) -> AsyncIterator[tuple[DemoStack, str]]:
             await stack.tenant.send(_FAULT, _fault(), _FAULTED)
             await asyncio.sleep(_LAST_ATTEMPTS_S)
             await fill_day(stack.log)
-            yield stack, await address
+            yield await address
 
 
 async def take(page: Any, name: str) -> None:
@@ -95,7 +95,7 @@ async def take(page: Any, name: str) -> None:
 async def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with scratch("pictures") as folder:
-        async with console(folder) as (_, url), async_playwright() as playwright:
+        async with console(folder) as url, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             page = await browser.new_page(viewport=_SCREEN, color_scheme="light")
             await page.goto(f"{url}/session")
