@@ -9,7 +9,14 @@ import click
 
 from commands import prepare, store_url
 from commands.output import print_line
-from commands.processes import PARENT_STOP_S, limit_stop, stop_on_signals
+from commands.processes import (
+    PARENT_STOP_S,
+    child_option,
+    end_with_parent,
+    limit_stop,
+    say_ready,
+    stop_on_signals,
+)
 from workers.process.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -17,7 +24,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-def console() -> None:
+@child_option
+def console(child: bool) -> None:
     """Serve the pages for operators, alone.
 
     They are at /console on AWR_ADMIN_HOST and AWR_ADMIN_PORT, until Ctrl-C. `serve`, `worker` and `run` have the same
@@ -25,10 +33,12 @@ def console() -> None:
     the pages change things, AWR_CONSOLE_BODIES_TOKEN lets them show bodies.
     """
     settings = prepare()
-    asyncio.run(_serve(settings, store_url(settings)))
+    if child:
+        end_with_parent()
+    asyncio.run(_serve(settings, store_url(settings), child=child))
 
 
-async def _serve(settings: Settings, redis_url: str) -> None:
+async def _serve(settings: Settings, redis_url: str, *, child: bool) -> None:
     from commands.console_parts import console_of
     from console.application import MOUNTED_AT, alone
     from receiver.connections import Connections, limits_of
@@ -36,10 +46,11 @@ async def _serve(settings: Settings, redis_url: str) -> None:
     from receiver.sockets import listening
 
     stop = asyncio.Event()
-    stop_on_signals(stop)
+    stop_on_signals(stop, insist=not child)
     limit_stop(stop, Deadline(idle_s=PARENT_STOP_S))
     with listening(settings.admin_host, settings.admin_port, "AWR_ADMIN_PORT") as listener:
         host = f"[{settings.admin_host}]" if ":" in settings.admin_host else settings.admin_host
         print_line(f"http://{host}:{listener.getsockname()[1]}{MOUNTED_AT}/")
+        say_ready()
         async with console_of(settings, redis_url, stop) as pages:
             await serve_until(alone(pages), listener, stop, Connections("admin", limits_of(settings)))

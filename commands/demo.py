@@ -6,12 +6,13 @@ Everything lives in one temporary folder, which is kept when something failed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import click
 from redis.exceptions import RedisError
 
-from commands.demo_counts import shortfalls
+from commands.demo_counts import Tally, shortfalls
 from commands.demo_stack import Stuck, scratch
 from commands.demo_story import HANDLERS, Plan, Story
 from commands.demo_view import shown, summary
@@ -44,30 +45,49 @@ _INTERRUPTED = 130
     type=Finite(1, 100_000),
     help="Notifications per second.",
 )
-def demo(seconds: int, charge_points: int, rate: float) -> None:
+@click.option("--keep", is_flag=True, help="Keep everything open after the end, until Ctrl-C.")
+def demo(seconds: int, charge_points: int, rate: float, keep: bool) -> None:
     """Show everything at work on this machine.
 
     Charge points of a simulated tenant send signed notifications; a receiver takes them into a log, and a worker
-    runs handlers on them. Ends with a summary, and with 0 only if every accepted event was handled.
+    runs handlers on them. Prints the address of the console. Ends with a summary, and with 0 only if every accepted
+    event was handled.
     """
     with scratch("demo") as folder:
-        code = asyncio.run(_run(Plan(seconds, charge_points, rate), folder))
+        code = asyncio.run(_run(Plan(seconds, charge_points, rate), folder, keep=keep))
         if code == 1:
             raise click.exceptions.Exit(1)
     raise click.exceptions.Exit(code)
 
 
-async def _run(plan: Plan, folder: Path) -> int:
+async def _run(plan: Plan, folder: Path, *, keep: bool) -> int:
     """Run the story until its end or a signal; return the exit code."""
+    code = _INTERRUPTED
+
+    async def tell(screen: contextlib.ExitStack) -> None:
+        nonlocal code
+        story = Story(plan, folder, view)
+        async with story.told() as tally:
+            screen.close()
+            code = _verdict(tally)
+            if keep:
+                click.echo(f"Nothing more is sent. The console stays at {story.console_url} until Ctrl-C.")
+                await asyncio.Event().wait()
+
     try:
-        with shown() as view:
-            story = Story(plan, folder, view).tell()
-            tally = await until_signal(story, lambda: view.say("interrupted; everything is being ended"))
+        with contextlib.ExitStack() as screen:
+            view = screen.enter_context(shown())
+            await until_signal(tell(screen), lambda: view.say("interrupted; everything is being ended"))
     except asyncio.CancelledError:
-        return _INTERRUPTED
+        return code
     except (Stuck, Unreachable, RedisError) as error:
         click.echo(f"\n{click.style('The demo failed', fg='red')}: {error}", err=True)
         return 1
+    return code
+
+
+def _verdict(tally: Tally) -> int:
+    """Print the summary, and whether it adds up; return the exit code."""
     for line in summary(tally):
         click.echo(line)
     missing = shortfalls(tally, HANDLERS)

@@ -85,6 +85,12 @@ class DemoStack:
             output=output,
         )
 
+    def console(self, *, output: int) -> Child:
+        """The console, not started. The first line that it prints is its address."""
+        return Child(
+            own_command("console", "--child"), self.environ, name="console", grace_s=GRACE_S, output=output
+        )
+
     @contextlib.asynccontextmanager
     async def open_receiver(self, *, output: int) -> AsyncIterator[None]:
         """The receiver runs, is registered, and can be delivered to, as long as the block lasts."""

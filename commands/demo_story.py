@@ -24,11 +24,12 @@ from ampeco.simulator.fleet.announcements import encode
 from ampeco.simulator.fleet.samples import sample
 from commands.child_output import facts_of, lines_to
 from commands.demo_counts import Tally, count, shortfalls
-from commands.demo_stack import DemoStack, Stuck, demo_stack
+from commands.demo_stack import START_S, DemoStack, Stuck, demo_stack
 from commands.demo_view import View
 from commands.sample_bodies import charge_point_of
 from eventlog.inspection.events import read_counts
 from receiver.errors import Unreachable
+from workers.process.supervisor import running
 
 HANDLERS = ("demo.journal", "demo.reset-faulted", "resend-failed")
 
@@ -61,39 +62,62 @@ class Story:
         self._view = view
         self._forged: Counter[str] = Counter()
         self._play: DemoStack
+        self._console: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.console_url = ""
 
-    async def tell(self) -> Tally:
-        """Run until all is handled or nothing moves any more; return the numbers at the end.
+    @contextlib.asynccontextmanager
+    async def told(self) -> AsyncIterator[Tally]:
+        """Run until all is handled or nothing moves any more; then keep the parts running during the block.
+
+        Yields:
+            The numbers at the end. The charge points are idle from then on.
 
         Raises:
             Stuck: it cannot go on.
             Unreachable, RedisError: the simulator or the log went away.
         """
-        say, seconds = self._view.say, self._plan.seconds
-        say("starting a store, a simulator, a worker and a receiver")
-        async with demo_stack(self._folder, _SIMULATOR) as self._play, self._outputs() as (receiver, worker):
+        say = self._view.say
+        say("starting a store, a simulator, a worker, a receiver and a console")
+        only_ours = {"AWR_HANDLERS_ALLOW": ",".join(HANDLERS)}
+        async with (
+            demo_stack(self._folder, _SIMULATOR) as self._play,
+            self._outputs() as (receiver, worker, console),
+            running(self._play.console(output=console)),
+        ):
             say(f"a Valkey server keeps the event log, and the simulator is at {self._play.tenant.url}")
-            only_ours = {"AWR_HANDLERS_ALLOW": ",".join(HANDLERS)}
-            async with self._play.working(_LOAD, output=worker, **only_ours), self._showing():
+            async with (
+                self._play.working(_LOAD, output=worker, **only_ours),
+                contextlib.AsyncExitStack() as receiver_again,
+            ):
                 say(f"a worker runs the handlers {', '.join(HANDLERS)}")
-                async with self._play.open_receiver(output=receiver):
-                    began_s = time.monotonic()
-                    await self._begin()
-                    await self._forge_one()
-                    await self._repeat_one()
-                    await _sleep_until(began_s + _SHUT_AFTER * seconds)
-                shut_s = time.monotonic()
-                say("the receiver is stopped: the tenant cannot deliver, retries, and gives up")
-                await _sleep_until(shut_s + _SHUT_S)
-                async with self._play.open_receiver(output=receiver):
+                await self._see_console()
+                async with self._showing():
+                    async with self._play.open_receiver(output=receiver):
+                        began_s = time.monotonic()
+                        await self._begin()
+                        await self._forge_one()
+                        await self._repeat_one()
+                        await _sleep_until(began_s + _SHUT_AFTER * self._plan.seconds)
+                    shut_s = time.monotonic()
+                    say("the receiver is stopped: the tenant cannot deliver, retries, and gives up")
+                    await _sleep_until(shut_s + _SHUT_S)
+                    await receiver_again.enter_async_context(self._play.open_receiver(output=receiver))
                     say(f"the receiver is back after {time.monotonic() - shut_s:.1f} s")
                     await self._see_resend()
-                    await _sleep_until(began_s + seconds)
+                    await _sleep_until(began_s + self._plan.seconds)
                     await self._play.tenant.stop()
                     say("the charge points are idle; the remaining events are being handled")
                     tally = await self._until(lambda tally: not shortfalls(tally, HANDLERS), None)
                     say("nothing is left to do")
-                    return tally
+                yield tally
+
+    async def _see_console(self) -> None:
+        try:
+            async with asyncio.timeout(START_S):
+                self.console_url = await self._console
+        except TimeoutError as error:
+            raise Stuck("the console did not open") from error
+        self._view.say(f"the console is at {self.console_url}")
 
     async def _begin(self) -> None:
         plan = self._plan
@@ -179,16 +203,23 @@ class Story:
             await asyncio.gather(showing, return_exceptions=True)
 
     @contextlib.asynccontextmanager
-    async def _outputs(self) -> AsyncIterator[tuple[int, int]]:
-        """Where receiver and worker write to; what handlers do is news."""
+    async def _outputs(self) -> AsyncIterator[tuple[int, int, int]]:
+        """Where receiver, worker and console write to; what handlers do is news."""
 
         def tell(line: str) -> None:
             if (facts := facts_of(line)) is not None:
                 self._view.tell(facts)
 
-        async with lines_to(self._folder / "worker.log", tell) as worker:
+        def find_address(line: str) -> None:
+            if line.startswith("http://") and not self._console.done():
+                self._console.set_result(line)
+
+        async with (
+            lines_to(self._folder / "worker.log", tell) as worker,
+            lines_to(self._folder / "console.log", find_address) as console,
+        ):
             with (self._folder / "receiver.log").open("ab") as receiver:
-                yield receiver.fileno(), worker
+                yield receiver.fileno(), worker, console
 
 
 async def _sleep_until(moment_s: float) -> None:

@@ -8,28 +8,40 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from tests.e2e.process_tree import ran, short_folder, started
+from tests.e2e.process_tree import short_folder, started
 
 OPEN = "has registered itself"
+CONSOLE = r"the console is at (http://127\.0\.0\.1:\d+/console/)\n"
+SMALL = ("--seconds", "6", "--charge-points", "5", "--rate", "30")
 
 
 @pytest.fixture(scope="module")
 def told() -> Iterator[str]:
-    """What one run printed; that it left nothing behind is checked on the way."""
-    with short_folder() as tmp:
-        demo = ran("demo", "--seconds", "6", "--charge-points", "5", "--rate", "30", tmp=tmp)
-        assert demo.process.returncode == 0, demo.stdout + demo.stderr
-        assert not demo.running()
+    """What one run printed; that it stayed open and left nothing behind is checked on the way."""
+    with short_folder() as tmp, started("demo", *SMALL, "--keep", tmp=tmp) as demo:
+        kept = demo.says(r"The console stays at (\S+) until Ctrl-C", within_s=90.0)
+        overview = page(kept[1])
+        assert "demo.reset-faulted" in overview
+        assert "Receivers, workers</dt><dd>1, 1<" in overview
+        demo.ask_to_end(signal.SIGINT)
+        assert demo.ends() == 0, demo.stdout + demo.stderr
+        demo.leaves_nothing()
         assert list(demo.tmp.iterdir()) == []
         yield demo.stdout
+
+
+def page(url: str) -> str:
+    return httpx2.get(url, timeout=10.0, trust_env=False).raise_for_status().text
 
 
 def test_it_tells_the_story_and_leaves_nothing_behind(told: str) -> None:
     story = [
         "the simulator is at http://127.0.0.1:",
         "a worker runs the handlers demo.journal, demo.reset-faulted, resend-failed",
+        "the console is at http://127.0.0.1:",
         "the receiver is open at http://127.0.0.1:",
         "and has registered itself for HardwareStatusNotification, session.start.stop.notification",
         "5 charge points are at work, 30 notifications per second",
@@ -70,7 +82,7 @@ def test_its_summary_adds_up(told: str) -> None:
 def test_killed_it_takes_everything_along(tmp: Path) -> None:
     with started("demo", tmp=tmp) as demo:
         demo.says(OPEN)
-        assert len(demo.running()) >= 6  # itself, store and its watcher, tenant, worker, receiver
+        assert len(demo.running()) >= 7  # itself, store and its watcher, tenant, worker, receiver, console
         demo.kill()
         demo.leaves_nothing()
 
@@ -78,6 +90,7 @@ def test_killed_it_takes_everything_along(tmp: Path) -> None:
 def test_interrupted_it_ends_everything_and_says_so(tmp: Path) -> None:
     with started("demo", tmp=tmp) as demo:
         demo.says(OPEN)
+        assert "Overview" in page(demo.says(CONSOLE)[1])
         demo.ask_to_end(signal.SIGINT)
         assert demo.ends() == 130
         demo.leaves_nothing()
@@ -93,4 +106,5 @@ def test_without_its_tenant_it_fails_and_keeps_the_logs(tmp: Path) -> None:
         demo.leaves_nothing()
     kept = re.search(r"The logs are in (\S+)", demo.stderr)
     assert kept, demo.stderr
-    assert {"worker.log", "receiver.log", "simulator.log"} <= {file.name for file in Path(kept[1]).iterdir()}
+    files = {file.name for file in Path(kept[1]).iterdir()}
+    assert {"worker.log", "receiver.log", "simulator.log", "console.log"} <= files

@@ -41,6 +41,13 @@ def test_links_lead_to_files(path: Path) -> None:
     assert [target for target in files if not (path.parent / target).exists()] == []
 
 
+def test_pictures_are_described_shown_and_small() -> None:
+    shown = re.findall(r"!\[[^\]]+\]\((console/pictures/[^)]+)\)", (ROOT / "README.md").read_text())
+    pictures = list((ROOT / "console" / "pictures").iterdir())
+    assert sorted(shown) == sorted(str(picture.relative_to(ROOT)) for picture in pictures)
+    assert max(picture.stat().st_size for picture in pictures) <= 150_000
+
+
 def _document(folder: Path, text: str) -> Path:
     path = folder / "README.md"
     path.write_text(text)
