@@ -48,9 +48,13 @@ class Index:
         """Every delivery that must come to its end."""
         for name, role in ROLES.items():
             for event in self.stored.values():
-                since_ms = self._widened_ms if event.type in role.later_types else None
-                if event.type in role.types or (since_ms is not None and event.order[0] > since_ms):
+                if self.is_promised(role, event):
                     yield name, role, event
+
+    def is_promised(self, role: Role, event: Stored) -> bool:
+        """Whether a handler must get an event: one of a later type may have been passed over before it was wanted."""
+        since_ms = self._widened_ms if event.type in role.later_types else None
+        return event.type in role.types or (since_ms is not None and event.order[0] > since_ms)
 
     def lines(self, handler: str, event_id: str) -> tuple[str, ...]:
         return tuple(map(str, self.runs[handler, event_id]))

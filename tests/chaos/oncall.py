@@ -7,6 +7,7 @@ through to its end. Every second action waits for a strike.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -238,7 +239,8 @@ class OnCall:
         pid, deadline_s = self._line.start(*words), time.monotonic() + _COMMAND_S
         while (code := self._line.ended(_GLANCE_S)) is None:
             if cut_off():
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                    os.kill(pid, signal.SIGKILL)
                 cut_off = _never
             assert time.monotonic() < deadline_s, f"{' '.join(words)} does not end"
         return code

@@ -35,7 +35,12 @@ def check_order(story: Story, known: Index, counts: Counter[str]) -> Iterator[Vi
             counts["inverted_ties"] += 1  # an older one arrived late: nothing newer waits for it
         elif ROLES[name].order != "none":
             by_arrival = ROLES[name].order == "entity"
-            first = [run for run in runs if not run.replayed]
+            role = ROLES[name]
+            first = [
+                run
+                for run in runs
+                if not run.replayed and known.is_promised(role, known.stored[run.event_id])
+            ]
             yield from overtakings(first, known, excuses, by_arrival=by_arrival)
     yield from _newest_given_up(story, known, inverted)
 

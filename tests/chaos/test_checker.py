@@ -100,6 +100,17 @@ def test_a_good_story_passes():
     assert (verdict.counts["accepted"], verdict.counts["attempts"], verdict.counts["doubled"]) == (3, 15, 0)
 
 
+@pytest.mark.parametrize(("widened_ms", "found"), [(999, {"overtaken"}), (1_005, set())])
+def test_an_event_may_be_late_that_was_not_wanted_when_it_arrived(widened_ms: int, found: set[str]):
+    """The next version of the code wants it, and the cursor had not passed it yet."""
+    story = good()
+    story.widened_ms = widened_ms
+    for event_id, n, at in ((SECOND, 2, 2), (FIRST, 1, 5), (THIRD, 3, 6)):
+        story.runs.append(run("chaos.widened", event_id, n, at))
+        settle(story, "chaos.widened", event_id, "done")
+    assert kinds(story) == found
+
+
 def test_what_was_not_accepted_may_be_missing_or_there():
     story = good()
     story.sent.append(Sent(OTHER, 1, START_STOP, 5.0, None))
