@@ -67,7 +67,7 @@ async def _run(plan: Plan, folder: Path, *, keep: bool) -> int:
     async def tell(screen: contextlib.ExitStack) -> None:
         nonlocal code
         story = Story(plan, folder, view)
-        async with story.told() as tally:
+        async with story.played() as tally:
             screen.close()
             code = _verdict(tally)
             if keep:

@@ -66,7 +66,7 @@ class Story:
         self.console_url = ""
 
     @contextlib.asynccontextmanager
-    async def told(self) -> AsyncIterator[Tally]:
+    async def played(self) -> AsyncIterator[Tally]:
         """Run until all is handled or nothing moves any more; then keep the parts running during the block.
 
         Yields:

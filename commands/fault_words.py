@@ -1,4 +1,4 @@
-"""What a person is told of a handler that a worker cannot run, or of a plugin that it could not load."""
+"""Words for a handler that a worker cannot run, and for a plugin that it could not load."""
 
 from __future__ import annotations
 

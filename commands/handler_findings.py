@@ -30,7 +30,7 @@ def _settings(handler: Handler) -> list[str]:
     """Read the settings as a worker does when it starts."""
     from pydantic import ValidationError
 
-    from handlers.discovery import told
+    from handlers.discovery import described
     from handlers.settings_faults import settings_faults
 
     if handler.settings is None:
@@ -40,7 +40,7 @@ def _settings(handler: Handler) -> list[str]:
     except ValidationError as error:
         return settings_faults(error, handler.settings)
     except Exception as error:  # noqa: BLE001 - the author's code
-        return [f"its settings cannot be read: {told(error)}"]
+        return [f"its settings cannot be read: {described(error)}"]
     return []
 
 

@@ -154,10 +154,10 @@ def _load(
         _leave_standard_files()
         say("checked", _found(files, describe, findings, skip, lambda source: say("loading", source)))
     except BaseException as error:  # noqa: BLE001 - the child must not go on as a second parent
-        from handlers.discovery import told
+        from handlers.discovery import described
 
         with contextlib.suppress(BaseException):
-            say("raised", told(error))
+            say("raised", described(error))
     finally:
         os._exit(0)
 

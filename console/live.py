@@ -1,6 +1,6 @@
 """Tells open pages that something arrived, over server-sent events. The pages then fetch themselves again.
 
-One task asks the log, however many pages are open, and only while one is. A page that is told nothing has nothing new
+One task asks the log, however many pages are open, and only while one is. A page that gets nothing has nothing new
 to show, so the cost is bounded by the pace of this task.
 """
 

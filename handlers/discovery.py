@@ -254,13 +254,13 @@ def missing_settings(error: ValidationError, settings: type[BaseSettings] | None
 
 def _fault_of(source: str, error: BaseException) -> Fault:
     if isinstance(error, SystemExit):
-        said = f"{told(error)}; a module must not end the process: remove the call of sys.exit"
+        said = f"{described(error)}; a module must not end the process: remove the call of sys.exit"
         return Fault(source, said, place_of_error(error), error="SystemExit")
     place = getattr(error, "place", "") or place_of_error(error)
-    return Fault(source, told(error), place, error=type(error).__name__)
+    return Fault(source, described(error), place, error=type(error).__name__)
 
 
-def told(error: BaseException) -> str:
+def described(error: BaseException) -> str:
     """Describe what a plugin raised at import in one bounded line; its `__str__` may itself be faulty."""
     try:
         text = missing_settings(error) if isinstance(error, ValidationError) else str(error)

@@ -9,7 +9,7 @@ import shutil
 import sys
 
 PROGRAMS = {
-    "redis-server": ("redis-server", "Debian's Redis beside Valkey, and TLS"),
+    "redis-server": ("redis-server", "Debian's Redis next to Valkey, and TLS"),
     "promtool": ("prometheus", "alert rules, and the format of metrics"),
     "kubectl": ("", "the rendered manifests"),
     "chromium": ("chromium", "the console in a browser"),

@@ -205,7 +205,7 @@ class CallSpan:
 
 
 def _remote(parent: Parent | None) -> Context:
-    """Return the context that continues a parent. Without one it is empty, whatever the current span is."""
+    """Return the context that continues a parent. Without one it is empty, also where a span is current."""
     if parent is None:
         return Context()
     context = SpanContext(parent.trace_id, parent.span_id, True, TraceFlags(parent.flags))

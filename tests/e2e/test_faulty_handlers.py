@@ -121,8 +121,8 @@ def test_a_faulty_handler_is_shown_and_served_as_soon_as_it_can_be(
         assert _lines(command, "handler.served")[0]["handler"] == "flaky"
         assert len(_lines(command, "handler.faulty")) == 2, "one line for each fault, not for each try"
         soon(lambda: len((tmp_path / "news").read_text().splitlines()) == 2)
-        told = dict(json.loads(line) for line in (tmp_path / "news").read_text().splitlines())
-        assert set(told) == {"needy", "flaky"}
+        announced = dict(json.loads(line) for line in (tmp_path / "news").read_text().splitlines())
+        assert set(announced) == {"needy", "flaky"}
         assert scene.in_log(lambda log: position(log, "flaky")).served_ms > 0
         command.ask_to_end()
         assert command.ends() == 0

@@ -57,7 +57,7 @@ def test_a_trace_leads_from_the_request_to_each_attempt_and_each_call(
             door(valkey.url, prefix, environ) as front,
         ):
             assert front.post(body, traceparent=f"00-{TRACE}-{SPAN}-01").status == 202
-            assert front.post(body, traceparent=f"00-{TRACE}-{SPAN}-01", key="a stranger's").status == 401
+            assert front.post(body, traceparent=f"00-{TRACE}-{SPAN}-01", key="a wrong key").status == 401
             soon(lambda: len(collected.named("handle alone")) == 1)
             soon(lambda: len(collected.named("charge-point.reset")) == 1)
             soon(lambda: len(collected.named("notifications.list")) == 1)

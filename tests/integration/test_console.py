@@ -398,7 +398,7 @@ def test_hostile_content_is_shown_and_harmless(valkey, prefix) -> None:
                 assert not {"\x1b", "\u202e"} & {*text}
             link = re.search(r'href="/console(/events\?key=x[^"]+)"', await visitor.get("/events"))
             assert link is not None
-            shown = await visitor.get(link[1])  # leads to the entity, whatever its key holds
+            shown = await visitor.get(link[1])  # leads to the entity, with any text as its key
             assert shown.count('class="id"') == 1
             assert "x:&lt;script&gt;alert(1)&lt;/script&gt;\\x1b[31m\\u202eevil" in shown
             assert "<script>alert" not in await visitor.get(

@@ -1,4 +1,4 @@
-"""Whatever a text holds, a page shows it and is not changed by it."""
+"""Any text is shown by a page, and changes nothing else of it."""
 
 from __future__ import annotations
 
