@@ -8,8 +8,9 @@ from eventlog.log import EventLog
 from eventlog.operation.handlers import retire
 from eventlog.registry import Declaration, declared
 from eventlog.unwanted import count_unwanted, unwanted
+from handlers import Context, Event, Raw, Retry, handler
 from tests.cli import Cli
-from tests.harness import event, opened
+from tests.harness import declaration, drained, event, opened
 
 
 def wants(*types: str, version: str) -> Declaration:
@@ -65,3 +66,20 @@ def test_a_type_that_everything_covers_is_not_dropped_and_internal_ones_are(on_e
         assert await unwanted(log) == {}
 
     on_each_server(check)
+
+
+def test_events_that_wait_for_a_retry_are_counted_too_when_everything_was_wanted(with_lane):
+    @handler("h", on=["*"], start="oldest")
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        raise Retry("later", after_s=600)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        await log.append([event(kind, f"session:{n}", n=n) for kind in ("a", "b") for n in range(3)])
+        await drained(log, h)
+        await log.declare([wants("b", version="v2")], keep_version_ms=-1)
+        found = await count_unwanted(log, "h")
+        assert found is not None
+        assert found.waiting == {"a": 3}
+
+    with_lane(check)
