@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+from ampeco.notifications import SessionUpdate
+from eventlog.clock import now_ms
 from eventlog.log import EventLog
-from eventlog.operation.handlers import retire
+from eventlog.operation.handlers import rename, retire
 from eventlog.registry import Declaration, declared
 from eventlog.unwanted import count_unwanted, unwanted
-from handlers import Context, Event, Raw, Retry, handler
+from handlers import Context, Event, Raw, Retry, Timer, handler
 from tests.cli import Cli
 from tests.harness import declaration, drained, event, opened
+from tests.integration.test_timers import fired
 
 
 def wants(*types: str, version: str) -> Declaration:
@@ -81,5 +84,24 @@ def test_events_that_wait_for_a_retry_are_counted_too_when_everything_was_wanted
         found = await count_unwanted(log, "h")
         assert found is not None
         assert found.waiting == {"a": 3}
+
+    with_lane(check)
+
+
+def test_timers_that_fell_due_before_a_rename_are_still_wanted(with_lane):
+    async def work(event: Event[SessionUpdate | Timer], ctx: Context) -> None:
+        if isinstance(event.payload, SessionUpdate):
+            ctx.later("check", 0)
+
+    old, new = handler("old")(work), handler("new")(work)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(old)])
+        await log.append([event()])
+        await drained(log, old)
+        await fired(log)
+        await rename(log, "old", "new", now_ms=now_ms())
+        assert (await declared(log, [declaration(new, version="v2")])).dropped == ()
+        assert await unwanted(log) == {}
 
     with_lane(check)
