@@ -120,3 +120,29 @@ def test_after_a_death_a_timer_still_has_its_key_and_one_that_is_over_does_not_r
         assert (found.open, found.waiting, found.stats.get("dead", 0)) == (0, 0, 0)
 
     with_lane(check)
+
+
+def test_a_timer_keeps_the_key_that_it_was_set_under_when_the_function_changes(with_lane):
+    ran: list[Seen | None] = []
+
+    async def work(event: Event[HardwareStatus | Timer], ctx: Context[None, None, Seen]) -> None:
+        if isinstance(event.payload, Timer):
+            ran.append(ctx.entity_state)
+        else:
+            ctx.entity_state = Seen(events=7)
+            ctx.later("check", 0)
+
+    before = handler("h", key=by_evse, entity_state=Seen)(work)
+    after = handler("h", key=lambda event: event.payload.hardware_status, entity_state=Seen)(work)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(before)])
+        await log.append([status(1, 1)])
+        await drained(log, before)
+        await fired(log)
+        await log.declare([declaration(after, version="v2")])
+        await drained(log, after, version="v2")
+        assert ran == [Seen(events=7)]
+        assert await timer_keys(log) == []
+
+    with_lane(check)
