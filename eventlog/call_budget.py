@@ -48,13 +48,15 @@ class CallBudget:
 
     Args:
         per_s: the most calls per second that the operator wants; None for no limit of our own.
-        process: names the process among those that draw; by default host and pid.
+        process: names the process among those that draw; by default host and pid. Processes that follow one another
+            may share a name.
     """
 
     def __init__(self, log: EventLog, *, per_s: float | None = None, process: str | None = None) -> None:
         self._log = log
         self._per_s = per_s
         self._process = process or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self._instance = secrets.token_hex(6)
         self._answered = 0
 
     async def draw(self, reserved: int, ordinary: int, news: Mapping[str, int]) -> Drawn | None:
@@ -69,7 +71,8 @@ class CallBudget:
             Redis ran the script.
         """
         arguments: list[Any] = [self._log.prefix, self._process, "" if self._per_s is None else self._per_s]
-        arguments += [reserved, ordinary, self._answered, *(_whole(news.get(name, 0)) for name in _COUNTED)]
+        arguments += [reserved, ordinary, self._instance, self._answered]
+        arguments += [_whole(news.get(name, 0)) for name in _COUNTED]
         arguments += ["" if name not in news else _whole(news[name]) for name in _SAID]
         try:
             async with asyncio.timeout(_ANSWER_S):

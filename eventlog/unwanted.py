@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eventlog.internal import is_internal
+from eventlog.internal import is_internal, is_wanted
 from eventlog.record import UnknownRecord, decode_open, id_order
 
 if TYPE_CHECKING:
@@ -66,8 +66,14 @@ async def count_unwanted(log: EventLog, name: str) -> Unwanted | None:
     if said is None:
         return None
     record = json.loads(said)
-    types = list(record["types"])
+    types = frozenset(record["types"])
+    wants = frozenset((await log.redis.hget(log.key("wants"), name) or b"").decode().split("\n"))
     counts: Counter[str] = Counter()
+
+    def is_dropped(type: str) -> bool:
+        """Return whether this type is asked for, as `unwanted.lua` finds it of events after the cursor."""
+        return type in types or ("*" in types and not is_internal(type) and not is_wanted(wants, type))
+
     left, is_exact = _MOST, True
     for lane in range(log.lanes):
         after: Any = ""
@@ -78,7 +84,7 @@ async def count_unwanted(log: EventLog, name: str) -> Unwanted | None:
             if not after:
                 break
         is_exact = is_exact and not after
-        is_exact = await _count_open(log, name, lane, frozenset(types), counts) and is_exact
+        is_exact = await _count_open(log, name, lane, is_dropped, counts) and is_exact
     record["waiting"], record["exact"] = dict(counts.most_common(_MOST_TYPES)), is_exact
     if await log.redis.hget(log.key("unwanted"), name) == said:  # no newer version was registered meanwhile
         await log.redis.hset(log.key("unwanted"), name, json.dumps(record))
@@ -86,7 +92,7 @@ async def count_unwanted(log: EventLog, name: str) -> Unwanted | None:
 
 
 async def _count_open(
-    log: EventLog, name: str, lane: int, types: frozenset[str], counts: Counter[str]
+    log: EventLog, name: str, lane: int, is_dropped: Callable[[str], bool], counts: Counter[str]
 ) -> bool:
     """Add what is open before the cursor; return whether all of it was read."""
     cur = await log.redis.hget(log.key("cur"), f"{name}|{lane}")
@@ -101,7 +107,7 @@ async def _count_open(
                 record = decode_open(lane, id_, data)
             except UnknownRecord:
                 continue
-            if record.event.type in types and id_order(id_.decode()) <= id_order(cur.decode()):
+            if is_dropped(record.event.type) and id_order(id_.decode()) <= id_order(cur.decode()):
                 counts[record.event.type] += 1
         if at == 0:
             return True

@@ -99,8 +99,9 @@ def entity_state(made: Any) -> str | None:
     model, order = made.entity_state, made.order
     if model is None:
         return None
+    by_type = len(made.models) > 1 or "*" in made.models
     by_part = made.key is None and not TYPES_OF_PARTS.isdisjoint(made.models)
-    if order == "none" or (order == "latest" and (len(made.models) > 1 or by_part)):
+    if order == "none" or (order == "latest" and (by_type or by_part)):
         return f"entity_state needs order='entity': with order={order!r}, events of one entity run at the same time"
     try:
         TypeAdapter(model)

@@ -36,6 +36,7 @@ local function note_dropped(name, version, types)
   for _, type_name in ipairs(types) do wanted[type_name] = true end
   for _, type_name in ipairs(cjson.decode(record).declaration.types) do
     local covered = wanted['*'] and not is_internal(type_name)
+      or is_timer(type_name) and wanted[TIMER .. name] -- of an earlier name (add_earlier)
     if not wanted[type_name] and not covered then gone[#gone + 1] = type_name end
   end
   if #gone == 0 then return end

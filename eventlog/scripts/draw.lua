@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- Draw tokens for calls to an API that limits their rate, and take in what its answers said about the limit.
--- ARGV: prefix, process, configured calls per second ('' = none), reserved tokens wanted, ordinary tokens wanted, how many
---   draws of this process were answered; then since the last one that was answered: reserved calls made, ordinary calls
---   made, tokens that were not used, answers that refused a call for its rate; and of the last answer that said so, '' = it did not: limit, remaining, ms until
---   the limit resets, ms to pause.
+-- ARGV: prefix, process, configured calls per second ('' = none), reserved tokens wanted, ordinary tokens wanted, which
+--   of the processes of this name it is, how many of its draws were answered; then since the last one that was answered:
+--   reserved calls made, ordinary calls made, tokens that were not used, answers that refused a call for its rate; and of
+--   the last answer that said so, '' = it did not: limit, remaining, ms until the limit resets, ms to pause.
 -- Returns: reserved and ordinary tokens, ms until there may be more of each, calls per second ('' = no limit is known,
 --   then all that is wanted is given), processes that drew within the last seconds, live processes.
 -- `budget` holds: tokens, at (ms of the last refill); limit, left, reset (ms), period (ms), seen (ms): what answers said;
@@ -11,7 +11,7 @@
 --   an API that refuses without naming a limit; reserved, ordinary, refused: counted for ever.
 prefix = take()
 local process, configured = take(), tonumber(take())
-local want_reserved, want, answered = take_number(), take_number(), take_number()
+local want_reserved, want, instance, answered = take_number(), take_number(), take(), take_number()
 local used_reserved, used, back, refused = take_number(), take_number(), take_number(), take_number()
 local limit, remaining, reset_ms, pause_ms = tonumber(take()), tonumber(take()), tonumber(take()), tonumber(take())
 
@@ -69,10 +69,11 @@ end
 -- What was called, without what a draw counted whose answer did not arrive.
 local said = prefix .. 'budget:said:' .. process
 local before = cjson.decode(call('GET', said) or '[-1,0,0,0]')
+if before[5] ~= instance then before = {-1, 0, 0, 0, instance} end -- forks follow one another under one name
 if before[1] > answered then -- a draw that took longer than a later one
   used_reserved, used, refused = 0, 0, 0
 elseif before[1] < answered then
-  before = {answered, 0, 0, 0}
+  before = {answered, 0, 0, 0, instance}
 end
 local function new_of(n, counted)
   local new = math.max(0, counted - before[n])

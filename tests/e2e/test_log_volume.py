@@ -62,7 +62,7 @@ def test_lines_of_failures_are_bounded_by_causes_and_seconds(
     }
     assert counts == {"delivery.dead": EVENTS, "delivery.retry_scheduled": EVENTS}
 
-    # All lines, of every kind, at the rate at which attempts really failed.
+    # All lines, of any kind, at the rate at which attempts really failed.
     times = [datetime.fromisoformat(line["timestamp"]) for line in failures]
     attempts_per_s = 2 * EVENTS / max(1.0, (max(times) - min(times)).total_seconds())
     assert attempts_per_s >= ATTEMPTS_PER_S

@@ -285,6 +285,26 @@ def test_a_draw_whose_answer_was_lost_counts_its_calls_once(on_each_server):
     on_each_server(check)
 
 
+def test_a_process_that_follows_another_of_its_name_is_heard_from_its_first_draw(on_each_server):
+    """Forks of isolated handlers share a name."""
+
+    async def check(log: EventLog) -> None:
+        for used in (2, 3):
+            one = CallBudget(log, process="a")
+            for news in ({}, {"used": used}, {"used": 1}):
+                assert await one.draw(1, 1, news) is not None
+        assert (await budget_standing(log)).ordinary == 7
+        another = CallBudget(log, process="a")
+        assert await another.draw(1, 1, {"used": 1, "refused": 1, "pause_ms": 60_000}) is not None
+        found = await budget_standing(log)
+        assert (found.ordinary, found.refused) == (8, 1)
+        drawn = await another.draw(1, 1, {})
+        assert drawn is not None
+        assert (drawn.reserved, drawn.ordinary) == (0, 0), "the pause holds"
+
+    on_each_server(check)
+
+
 def test_one_line_says_what_is_known(on_each_server):
     async def check(log: EventLog) -> None:
         one = Process(log)

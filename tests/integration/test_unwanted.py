@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+from ampeco.notifications import SessionUpdate
+from eventlog.clock import now_ms
 from eventlog.log import EventLog
-from eventlog.operation.handlers import retire
+from eventlog.operation.handlers import rename, retire
 from eventlog.registry import Declaration, declared
 from eventlog.unwanted import count_unwanted, unwanted
+from handlers import Context, Event, Raw, Retry, Timer, handler
 from tests.cli import Cli
-from tests.harness import event, opened
+from tests.harness import declaration, drained, event, opened
+from tests.integration.test_timers import fired
 
 
 def wants(*types: str, version: str) -> Declaration:
@@ -65,3 +69,39 @@ def test_a_type_that_everything_covers_is_not_dropped_and_internal_ones_are(on_e
         assert await unwanted(log) == {}
 
     on_each_server(check)
+
+
+def test_events_that_wait_for_a_retry_are_counted_too_when_everything_was_wanted(with_lane):
+    @handler("h", on=["*"], start="oldest")
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        raise Retry("later", after_s=600)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        await log.append([event(kind, f"session:{n}", n=n) for kind in ("a", "b") for n in range(3)])
+        await drained(log, h)
+        await log.declare([wants("b", version="v2")], keep_version_ms=-1)
+        found = await count_unwanted(log, "h")
+        assert found is not None
+        assert found.waiting == {"a": 3}
+
+    with_lane(check)
+
+
+def test_timers_that_fell_due_before_a_rename_are_still_wanted(with_lane):
+    async def work(event: Event[SessionUpdate | Timer], ctx: Context) -> None:
+        if isinstance(event.payload, SessionUpdate):
+            ctx.later("check", 0)
+
+    old, new = handler("old")(work), handler("new")(work)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(old)])
+        await log.append([event()])
+        await drained(log, old)
+        await fired(log)
+        await rename(log, "old", "new", now_ms=now_ms())
+        assert (await declared(log, [declaration(new, version="v2")])).dropped == ()
+        assert await unwanted(log) == {}
+
+    with_lane(check)

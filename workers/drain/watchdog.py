@@ -120,7 +120,7 @@ class Watchdog:
         found = blocked_in(frame, self._handlers()) if frame is not None else None
         del frame
         if found is not None and found.event_id and self._write is not None:
-            # In a thread of its own: also with a Redis that hangs, the process ends in time.
+            # In a thread of its own, so that the process ends in time also when Redis does not answer.
             threading.Thread(target=self._note, args=(found,), name="watchdog-note", daemon=True).start()
         time.sleep(max(0.0, at_s - clock_s()))
         if self._at_s != at_s:

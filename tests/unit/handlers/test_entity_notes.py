@@ -125,8 +125,23 @@ def test_latest_of_one_type_may_have_a_state():
     @handler("a", entity_state=Data, order="latest", on=["x"])
     async def a(event: Event[Raw], ctx: Context) -> None: ...
 
-    assert a.entity_state is Data
-    assert HardwareStatus.notification_types
+    @handler("b", entity_state=Data, order="latest", key=lambda event: event.payload.evse_id)
+    async def b(event: Event[HardwareStatus], ctx: Context) -> None: ...
+
+    assert a.entity_state is b.entity_state is Data
+
+
+def test_latest_of_every_type_or_of_each_evse_has_no_state():
+    """Events of two types, or of two EVSEs, run at the same time and would share the state."""
+    with pytest.raises(HandlerError, match="needs order='entity'"):
+
+        @handler("a", entity_state=Data, order="latest", on=["*"])
+        async def a(event: Event[Raw], ctx: Context) -> None: ...
+
+    with pytest.raises(HandlerError, match="needs order='entity'"):
+
+        @handler("b", entity_state=Data, order="latest")
+        async def b(event: Event[HardwareStatus], ctx: Context) -> None: ...
 
 
 def test_a_context_made_by_hand_takes_notes_and_forgets_them():

@@ -37,6 +37,14 @@ class Steps:
         for _ in range(5):
             await asyncio.sleep(0)
 
+    async def crowd(self, steps: int) -> None:
+        """Begin a step of `live`, and then so many of `a`."""
+        self.begin("live")
+        await self.settle()
+        for _ in range(steps):
+            self.begin("a")
+        await self.settle()
+
 
 def in_loop(check: Callable[[Steps], Any]) -> None:
     async def run() -> None:
@@ -62,11 +70,7 @@ def test_a_handler_that_is_alone_has_as_many_steps_as_it_wants():
 
 def test_beside_another_handler_it_has_a_few_and_the_next_ones_follow_in_order():
     async def check(steps: Steps) -> None:
-        steps.begin("live")
-        await steps.settle()
-        for _ in range(3 * AT_ONCE):
-            steps.begin("a")
-        await steps.settle()
+        await steps.crowd(3 * AT_ONCE)
         assert steps.under_way.count("a") == AT_ONCE
         for left in range(2 * AT_ONCE, 0, -1):
             steps.end("a")
@@ -81,11 +85,7 @@ def test_beside_another_handler_it_has_a_few_and_the_next_ones_follow_in_order()
 
 def test_steps_that_end_together_make_room_for_no_more_than_they_took():
     async def check(steps: Steps) -> None:
-        steps.begin("live")
-        await steps.settle()
-        for _ in range(4 * AT_ONCE):
-            steps.begin("a")
-        await steps.settle()
+        await steps.crowd(4 * AT_ONCE)
         for _ in range(3):
             for _ in range(AT_ONCE):
                 steps.end("a")
@@ -97,11 +97,7 @@ def test_steps_that_end_together_make_room_for_no_more_than_they_took():
 
 def test_those_that_wait_go_on_together_once_the_other_handler_has_nothing_to_do():
     async def check(steps: Steps) -> None:
-        steps.begin("live")
-        await steps.settle()
-        for _ in range(3 * AT_ONCE):
-            steps.begin("a")
-        await steps.settle()
+        await steps.crowd(3 * AT_ONCE)
         steps.now_s += 1.0
         steps.end("a")
         await steps.settle()
@@ -125,11 +121,7 @@ def test_the_limit_ends_soon_after_the_other_handler_has_nothing_to_do():
 
 def test_a_step_that_is_cancelled_while_it_waits_takes_nobodys_place():
     async def check(steps: Steps) -> None:
-        steps.begin("live")
-        await steps.settle()
-        for _ in range(AT_ONCE):
-            steps.begin("a")
-        await steps.settle()
+        await steps.crowd(AT_ONCE)
         gone, next_one = steps.begin("a"), steps.begin("a")
         await steps.settle()
         gone.cancel()
@@ -148,11 +140,7 @@ def test_a_step_that_is_cancelled_while_it_waits_takes_nobodys_place():
 
 def test_a_place_that_was_given_to_a_cancelled_step_goes_on_to_the_next():
     async def check(steps: Steps) -> None:
-        steps.begin("live")
-        await steps.settle()
-        for _ in range(AT_ONCE):
-            steps.begin("a")
-        await steps.settle()
+        await steps.crowd(AT_ONCE)
         gone, next_one = steps.begin("a"), steps.begin("a")
         await steps.settle()
         steps.end("a")
