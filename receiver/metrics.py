@@ -65,11 +65,6 @@ class Metrics:
         self.appended_again = counter(
             "awr_events_appended_again", "Events appended again because Redis had lost them"
         )
-        self.evicted_keys = Counter(
-            "awr_redis_evicted_keys",
-            "Keys that Redis deleted by itself since this process started",
-            registry=self.registry,
-        )
         self.redis_failed = Counter(
             "awr_redis_failed_checks",
             "Checks that Redis did not pass, by reason",
