@@ -90,6 +90,7 @@ class Metrics:
         self._log_bytes = gauge(*_LOG_BYTES, multiprocess_mode="livemax")
         self._log_full = gauge(*_LOG_FULL, multiprocess_mode="livemax")
         self._log_age = gauge(*_LOG_AGE, multiprocess_mode="livemax")
+        self.log_size = (self._log_bytes, self._log_full, self._log_age)
         self.registered = gauge(
             "awr_registered",
             "1 when AMPECO's last answer showed our notification subscription with all wanted types",

@@ -142,6 +142,15 @@ def test_a_subscription_deleted_by_hand_is_restored_while_the_receiver_has_only_
         assert "awr_registered 1.0" in metrics
         assert "awr_ready" not in metrics, "it would hide that no receiver is ready"
 
+        def log_bytes() -> list[str]:
+            return [
+                line for line in watch.get("/metrics")[1].splitlines() if line.startswith("awr_log_bytes ")
+            ]
+
+        soon(lambda: log_bytes() not in ([], ["awr_log_bytes 0.0"]))
+        families = [line.split()[2] for line in watch.get("/metrics")[1].splitlines() if "# TYPE" in line]
+        assert len(families) == len(set(families)), "of two values of a series, Prometheus drops one"
+
         watch.process.terminate()
         assert watch.process.wait(10) == 0
         assert watch.lines("registration_watch.stopped")
