@@ -35,6 +35,8 @@ NEVER_SENT: frozenset[str] = frozenset({NOT_SUBSCRIBED, ROLLED_BACK})
 COMPARER_MS = 600_000
 """For so long gaps wait for a process with an API token that has left. A restart takes less."""
 
+_COMPARER_LIFE_MS = 7 * 86_400_000  # it outlives an outage of all processes, or of Redis
+
 
 class Gaps:
     """The gaps of one log."""
@@ -78,13 +80,14 @@ class Gaps:
             await self._log.redis.pexpire(key, ttl_ms)
         return bool(holder == token.encode())
 
-    async def note_comparer(self) -> None:
-        """Note that a process with an API token is there, which compares gaps with AMPECO's listings."""
-        await self._log.redis.set(self._log.key("comparer"), 1, px=COMPARER_MS)
+    async def note_comparer(self, at_ms: int) -> None:
+        """Note when a process with an API token was there, which compares gaps with AMPECO's listings."""
+        await self._log.redis.set(self._log.key("comparer"), at_ms, px=_COMPARER_LIFE_MS)
 
-    async def has_comparer(self) -> bool:
-        """Return whether such a process was there within ten minutes."""
-        return bool(await self._log.redis.exists(self._log.key("comparer")))
+    async def comparer_ms(self) -> int | None:
+        """Return when such a process was there last, in Unix ms; None if none was within a week."""
+        at_ms = await self._log.redis.get(self._log.key("comparer"))
+        return None if at_ms is None else int(at_ms)
 
     async def unlock(self, token: str) -> None:
         """Release the lock, unless another process holds it by now."""

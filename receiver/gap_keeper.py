@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from ampeco.errors import ApiError, KeyRefused, RateLimited, RequestRefused
 from ampeco.reconstruction import SOURCES
 from eventlog.clock import now_ms, rfc3339
-from eventlog.gap_records import Gaps
+from eventlog.gap_records import COMPARER_MS, Gaps
 from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.gaps import Check, Gap, changed, recorded_gaps
 from eventlog.inspection.resends import resend_of, resender
@@ -118,16 +118,20 @@ class GapKeeper:
         """
         if not self._is_open():
             return
+        now, comparer_ms = self._clock(), None
         if self._backfill is not None and self._types:
-            await self._gaps.note_comparer()
-        elif await self._gaps.has_comparer():
-            return  # closing a gap here would leave as unproven what that process can prove
+            await self._gaps.note_comparer(now)
+        else:
+            comparer_ms = await self._gaps.comparer_ms()
+            if _is_expected(comparer_ms, now):
+                return
         if not await self._log.redis.exists(self._log.key("gaps")):
             return
         if not await self._gaps.lock(self._token, LOCK_MS):
             return
         try:
-            gaps = [gap for gap in await recorded_gaps(self._log) if gap.state == "open"]
+            recorded = [gap for gap in await recorded_gaps(self._log) if gap.state == "open"]
+            gaps = [gap for gap in recorded if not _is_expected(comparer_ms, now, after_ms=gap.to_ms)]
             asks = await resender(self._log) if any(_needs_resend(gap) for gap in gaps) else None
             found = [await self._awaited(gap, asks) for gap in gaps]
             for together in _merged(gap for gap in found if gap is not None):
@@ -246,6 +250,16 @@ class GapKeeper:
 def _needs_resend(gap: Gap) -> bool:
     """Return whether the request for a resend is still awaited, or not known to have ended."""
     return gap.ready_ms is None and not gap.is_final
+
+
+def _is_expected(comparer_ms: int | None, now_ms: int, *, after_ms: int = 0) -> bool:
+    """Return whether a process may be there soon that can prove what this one would leave as unproven.
+
+    Args:
+        comparer_ms: when such a process was there last; None for no such process.
+        after_ms: end of an outage, which may have stopped that process, too.
+    """
+    return comparer_ms is not None and now_ms - max(comparer_ms, after_ms) < COMPARER_MS
 
 
 def _merged(gaps: Iterable[Gap]) -> Iterator[list[Gap]]:

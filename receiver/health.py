@@ -135,7 +135,6 @@ class Health:
         gone = found.evicted_keys - (before.evicted_keys if is_same else 0)
         if gone:
             self.evicted_keys += gone
-            self._metrics.evicted_keys.inc(gone)
             self._log.error("redis.evicted", keys=gone, policy=found.policy)
 
     def _away(self, error: Exception) -> None:

@@ -37,7 +37,7 @@ class LogState:
         live: worker processes.
         jobs: wake-ups that wait, by RQ queue.
         memory: the section `memory` of Redis's INFO.
-        persistence: its section `persistence`. Fields that a server leaves out of either have no metric.
+        persistence, stats: its sections of these names. Fields that a server leaves out have no metric.
         accepted: events that were ever accepted, by type.
         newest_ms: when the newest event arrived, Unix time in milliseconds; None without one.
     """
@@ -48,6 +48,7 @@ class LogState:
     jobs: Mapping[str, int] = field(default_factory=dict)
     memory: Mapping[str, Any] = field(default_factory=dict)
     persistence: Mapping[str, Any] = field(default_factory=dict)
+    stats: Mapping[str, Any] = field(default_factory=dict)
     accepted: Mapping[str, int] = field(default_factory=dict)
     newest_ms: int | None = None
 
@@ -148,6 +149,12 @@ class LogState:
                 "Redis's maxmemory; 0 for none",
                 value=self.memory.get("maxmemory", 0),
             )
+        if "evicted_keys" in self.stats:
+            yield CounterMetricFamily(
+                "awr_redis_evicted_keys",
+                "Keys that Redis deleted by itself since it started",
+                value=self.stats["evicted_keys"],
+            )
         if "aof_last_write_status" in self.persistence:
             healthy = all(
                 self.persistence.get(name, "ok") == "ok"
@@ -201,7 +208,8 @@ async def log_state(log: EventLog, positions: Sequence[HandlerPosition]) -> LogS
             asked.llen(f"{log.key('rq', 'queue')}:{name}")
         asked.info("memory")
         asked.info("persistence")
-        *lengths, memory, persistence = await asked.execute()
+        asked.info("stats")
+        *lengths, memory, persistence, stats = await asked.execute()
     return LogState(
         positions,
         frozenset(await pauses(log)),
@@ -209,6 +217,7 @@ async def log_state(log: EventLog, positions: Sequence[HandlerPosition]) -> LogS
         dict(zip(queues, lengths, strict=True)),
         memory,
         persistence,
+        stats,
         (await read_counts(log)).by_type,
         await newest_at_ms(log),
     )

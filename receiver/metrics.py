@@ -65,11 +65,6 @@ class Metrics:
         self.appended_again = counter(
             "awr_events_appended_again", "Events appended again because Redis had lost them"
         )
-        self.evicted_keys = Counter(
-            "awr_redis_evicted_keys",
-            "Keys that Redis deleted by itself since this process started",
-            registry=self.registry,
-        )
         self.redis_failed = Counter(
             "awr_redis_failed_checks",
             "Checks that Redis did not pass, by reason",
@@ -95,6 +90,7 @@ class Metrics:
         self._log_bytes = gauge(*_LOG_BYTES, multiprocess_mode="livemax")
         self._log_full = gauge(*_LOG_FULL, multiprocess_mode="livemax")
         self._log_age = gauge(*_LOG_AGE, multiprocess_mode="livemax")
+        self.log_size = (self._log_bytes, self._log_full, self._log_age)
         self.registered = gauge(
             "awr_registered",
             "1 when AMPECO's last answer showed our notification subscription with all wanted types",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from eventlog.errors import UnknownName
 from eventlog.handler_faults import faulty_by_name
@@ -23,7 +23,7 @@ from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses, unknown_handler
 from eventlog.operation.quarantine import Quarantined, quarantined
 from eventlog.outages import known_outages
-from eventlog.presence import present, settled_per_s
+from eventlog.presence import present, served_names, settled_per_s
 from eventlog.record import id_order
 from eventlog.registry import served_ms
 from eventlog.subscription import SubscriptionStore, left_types
@@ -142,28 +142,12 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
             f"{asked!r} is neither the id of an event, such as 3-1764000000000-0, nor an entity, such as session:4711"
         )
     key = asked if around_ms is None else stories[0].event.key if stories else None
-    kept_now = () if key is None or lane is None else await kept_of(log, lane, key, wanted)
-    remembered = await SubscriptionStore(log).read()
-    oldest, newest = await _span(log, lane)
-    return Explanation(
-        asked=asked,
-        lane=lane,
-        at_ms=around_ms,
-        lanes=log.lanes,
-        stories=stories,
+    return replace(
+        await _around(log, asked, lane, stories, known, around_ms, now_ms),
         quarantined=unreadable,
-        oldest_ms=oldest,
-        newest=newest,
-        handlers=tuple(known),
-        subscribed=frozenset(remembered["types"].split(",")) if remembered.get("types") else None,
-        gaps=tuple(_shown(await recorded_gaps(log), around_ms)),
-        standing=await standing(log),
-        behind=await _behind(log, stories),
-        left=await left_types(log),
-        refused=await _refused(log, around_ms, now_ms),
         copies=copies,
         mentions=about,
-        kept=kept_now,
+        kept=() if key is None or lane is None else await kept_of(log, lane, key, wanted),
     )
 
 
@@ -176,12 +160,26 @@ async def about_entity(
     now_ms: int,
 ) -> Explanation:
     """Gather what is known around stories of an entity that were read before. It reads no event."""
+    found = await _around(log, key, lane, stories, handlers, None, now_ms)
+    return replace(found, kept=await kept_of(log, lane, key, handlers))
+
+
+async def _around(
+    log: EventLog,
+    asked: str,
+    lane: int | None,
+    stories: tuple[Story, ...],
+    handlers: Sequence[HandlerFacts],
+    at_ms: int | None,
+    now_ms: int,
+) -> Explanation:
+    """Gather what may explain stories that were read before."""
     remembered = await SubscriptionStore(log).read()
     oldest, newest = await _span(log, lane)
     return Explanation(
-        asked=key,
+        asked=asked,
         lane=lane,
-        at_ms=None,
+        at_ms=at_ms,
         lanes=log.lanes,
         stories=stories,
         quarantined=None,
@@ -189,12 +187,11 @@ async def about_entity(
         newest=newest,
         handlers=tuple(handlers),
         subscribed=frozenset(remembered["types"].split(",")) if remembered.get("types") else None,
-        gaps=tuple(_shown(await recorded_gaps(log), None)),
+        gaps=tuple(_shown(await recorded_gaps(log), at_ms)),
         standing=await standing(log),
         behind=await _behind(log, stories),
         left=await left_types(log),
-        refused=await _refused(log, None, now_ms),
-        kept=await kept_of(log, lane, key, handlers),
+        refused=await _refused(log, at_ms, now_ms),
     )
 
 
@@ -205,7 +202,7 @@ async def registered(log: EventLog) -> list[HandlerFacts]:
     paused, away = await pauses(log), (await known_outages(log)).away
     alive = await present(log)
     faulty, dropped = faulty_by_name(alive), await unwanted(log)
-    served = {name for process in alive for name in process.parts}
+    served = served_names(alive)
     found = []
     for name, version in sorted(newest.items()):
         record = json.loads(registry[name + b"|" + version])

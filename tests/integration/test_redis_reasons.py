@@ -291,6 +291,20 @@ def test_accepted_loss_is_counted(url: str, client: redis.Redis, prefix: str) ->
         assert "redis-evicts" not in front.ready()["reasons"]
 
 
+def test_several_processes_count_an_evicted_key_once(url: str, client: redis.Redis, prefix: str) -> None:
+    with (
+        configured(client, maxmemory_policy="allkeys-lru"),
+        door(url, prefix, ACCEPTING, "--processes", "2") as front,
+    ):
+        soon(lambda: front.get("/health/ready").status == 200)
+        client.set(f"{prefix}fill", "x" * 2_000_000)
+        with configured(client, maxmemory=str(client.info("memory")["used_memory"] - 1_000_000)):
+            client.set(f"{prefix}one", "more")
+            both = {"serve-1", "serve-2"}
+            soon(lambda: {line["process"] for line in front.said("redis.evicted")} == both)
+        soon(lambda: front.metric("awr_redis_evicted_keys_total") == client.info("stats")["evicted_keys"] > 0)
+
+
 def test_an_evicting_server_loses_no_accepted_event(tmp_path: Path, prefix: str) -> None:
     """The policy changes under load, while the memory fills up."""
     with server(tmp_path) as url, redis.Redis.from_url(url) as client, door(url, prefix) as front:

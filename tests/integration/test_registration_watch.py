@@ -142,6 +142,15 @@ def test_a_subscription_deleted_by_hand_is_restored_while_the_receiver_has_only_
         assert "awr_registered 1.0" in metrics
         assert "awr_ready" not in metrics, "it would hide that no receiver is ready"
 
+        def log_bytes() -> list[str]:
+            return [
+                line for line in watch.get("/metrics")[1].splitlines() if line.startswith("awr_log_bytes ")
+            ]
+
+        soon(lambda: log_bytes() not in ([], ["awr_log_bytes 0.0"]))
+        families = [line.split()[2] for line in watch.get("/metrics")[1].splitlines() if "# TYPE" in line]
+        assert len(families) == len(set(families)), "of two values of a series, Prometheus drops one"
+
         watch.process.terminate()
         assert watch.process.wait(10) == 0
         assert watch.lines("registration_watch.stopped")
@@ -246,11 +255,41 @@ def test_a_receiver_without_a_token_leaves_gaps_to_the_process_that_has_one(
         async with opened(valkey.url, prefix) as log:
             await Gaps(log).note("not-subscribed", 1_000, 2_000, [TYPE])
             keeper = GapKeeper(log, None, (TYPE,), after_s=0, metrics=Metrics(), is_open=lambda: True)
-            await Gaps(log).note_comparer()
+            await Gaps(log).note_comparer(now_ms())
             await keeper.check()
             assert [gap.state for gap in await recorded_gaps(log)] == ["open"]
             await log.redis.delete(log.key("comparer"))
             await keeper.check()
             assert [gap.state for gap in await recorded_gaps(log)] == ["unproven"]
+
+    asyncio.run(scenario())
+
+
+def test_after_an_outage_of_hours_a_gap_waits_for_the_process_with_the_token(
+    valkey: EmbeddedServer, prefix: str
+) -> None:
+    """Redis was away for both, and the receiver is the first to have it back."""
+    minute_ms, now = 60_000, now_ms()
+
+    async def scenario() -> None:
+        async with opened(valkey.url, prefix) as log:
+            at_ms = now
+            keeper = GapKeeper(
+                log,
+                None,
+                (TYPE,),
+                after_s=0,
+                metrics=Metrics(),
+                is_open=lambda: True,
+                clock=lambda: at_ms,
+            )
+            await Gaps(log).note_comparer(now - 180 * minute_ms)
+            await Gaps(log).note("not-subscribed", now - 180 * minute_ms, now, [TYPE])
+            states = []
+            for minutes in (0, 9, 10):
+                at_ms = now + minutes * minute_ms
+                await keeper.check()
+                states += [gap.state for gap in await recorded_gaps(log)]
+            assert states == ["open", "open", "unproven"], "it does not come back, so nothing else is proven"
 
     asyncio.run(scenario())

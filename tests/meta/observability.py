@@ -58,6 +58,7 @@ def families() -> list[Family]:
         jobs={"default": 0},
         memory={"used_memory": 1},
         persistence={"aof_last_write_status": "ok"},
+        stats={"evicted_keys": 0},
     )
     metrics = Metrics()
     children = ChildProcesses(lambda: {"worker-1": os.getpid()})
