@@ -28,6 +28,7 @@ from eventlog.connection.reasons import reason_of
 from eventlog.errors import LogError, UnknownName
 from eventlog.log import EventLog
 from eventlog.ownership import lanes_kept
+from eventlog.record import UnknownRecord
 
 COOKIE: Final = "awr_console"
 READ_S: Final = 1.8  # the longest that a page may take
@@ -185,7 +186,8 @@ def guarded(
 
     async def answer(request: Request) -> Response:
         page = Page(console, request)
-        bound = asyncio.timeout(READ_S if request.method in ("GET", "HEAD") else ACT_S)
+        most_s = READ_S if request.method in ("GET", "HEAD") else ACT_S
+        bound = asyncio.timeout(most_s)
         try:
             async with bound:
                 if reads_log:
@@ -197,9 +199,12 @@ def guarded(
             return page.show("problem.html", 404, reason=error.reason, text=str(error))
         except LogError as error:
             return page.show("problem.html", 409, reason=error.reason, text=str(error))
+        except UnknownRecord:
+            text = "Another version of this program wrote a record of it; its console can read it."
+            return page.show("problem.html", 409, reason="other-version", text=text)
         except (RedisError, OSError, TimeoutError) as error:
             if bound.expired():
-                return _away(page, "redis-slow", f"Redis did not answer all of it within {READ_S} s")
+                return _away(page, "redis-slow", f"Redis did not answer all of it within {most_s} s")
             reason = reason_of(error)
             return _away(page, reason.slug, f"Redis cannot be read now: {reason.hint}")
 

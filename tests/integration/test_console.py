@@ -452,8 +452,9 @@ def test_every_page_says_within_two_seconds_that_redis_is_away_and_works_again_a
     on_log(server, prefix, check)
 
 
-def test_a_redis_that_does_not_answer_is_said_within_two_seconds(server, prefix) -> None:
+def test_a_redis_that_does_not_answer_is_said_within_two_seconds(server, prefix, monkeypatch) -> None:
     async def check(log: EventLog) -> None:
+        monkeypatch.setattr("console.page.ACT_S", 0.5)
         await filled(log, 1)
         async with visiting(log, url=server.url) as visitor:
             await visitor.get("/")
@@ -465,12 +466,24 @@ def test_a_redis_that_does_not_answer_is_said_within_two_seconds(server, prefix)
                 )
                 assert time.monotonic() - began_s < 2
                 assert all("Redis is" in text for text in texts)
+                assert "within 0.5 s" in (await visitor.send("/handlers/acme.mail/pause")).text
                 await visitor.get("/help")
             finally:
                 os.kill(server.pid, signal.SIGCONT)
             await visitor.get("/")
 
     on_log(server, prefix, check)
+
+
+def test_an_event_of_another_version_is_said_to_be_one(valkey, prefix) -> None:
+    async def check(log: EventLog) -> None:
+        await filled(log, 1)
+        newer = (await log.redis.xadd(log.key("events", 1), {"v": 99, "new": "x"})).decode()
+        async with visiting(log) as visitor:
+            assert "Another version of this program" in await visitor.get(f"/event/1-{newer}", 409)
+            await visitor.get("/events")
+
+    on_log(valkey, prefix, check)
 
 
 def test_open_pages_hear_of_an_event_and_end_with_the_process(valkey, prefix, monkeypatch) -> None:
