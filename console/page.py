@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 from jinja2 import Environment
 from redis.exceptions import RedisError
@@ -155,7 +155,7 @@ class Page:
         headers = self.request.headers
         # A page with `no-referrer` sends its own forms with the origin `null`.
         origin = headers.get("origin", "null")
-        elsewhere = origin != "null" and urlsplit(origin).netloc != headers.get("host", "")
+        elsewhere = origin != "null" and origin.partition("://")[2] != headers.get("host", "")
         if elsewhere or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise Problem(403, "other-origin", "The form was sent by another site.")
         kind = self.request.headers.get("content-type", "").partition(";")[0].strip()

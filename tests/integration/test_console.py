@@ -293,7 +293,11 @@ def test_a_form_of_another_log_in_or_another_site_changes_nothing(valkey, prefix
             path = "/handlers/acme.mail/pause"
             assert (await visitor.send(path, old)).status_code == 403
             assert (await visitor.send(path)).status_code == 403
-            for header in ({"origin": "http://evil.test"}, {"sec-fetch-site": "cross-site"}):
+            for header in (
+                {"origin": "http://evil.test"},
+                {"origin": "http://["},
+                {"sec-fetch-site": "cross-site"},
+            ):
                 visitor.client.headers = httpx2.Headers(header)
                 assert (await visitor.send(path, page)).status_code == 403
             visitor.client.headers = httpx2.Headers()
