@@ -11,14 +11,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, replace
 from typing import Final
-from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response
 
 from console.acts import act
 from console.background import begin
 from console.page import Page, Problem
-from console.plan import Plan
+from console.plan import Plan, selection_of
 from eventlog.ids import STREAM_ID
 from eventlog.inspection.dead_groups import LOOKS, Sample, Selected, ids, scan
 from eventlog.log import EventLog
@@ -79,7 +78,7 @@ async def plan(page: Page) -> Response:
             "dead",
             facts,
             sentences if count else (),
-            {"selection": urlencode(asdict(selected))},
+            asdict(selected),
             [(one.key or one.type, f"dead/{asked.handler}/{one.stream_id}") for one in samples],
             deletes=verb == "discard",
             is_empty=not count,
@@ -100,10 +99,7 @@ async def discard_all(page: Page, form: Mapping[str, str]) -> Response:
 
 
 async def _begin(page: Page, form: Mapping[str, str], verb: str) -> Response:
-    sent = dict(parse_qsl(form.get("selection", ""), max_num_fields=len(_NAMES)))
-    selected = await _checked(page.log, {name: sent.get(name, "") for name in _NAMES})
-    if not (selected.first and selected.last):
-        raise Problem(400, "no-plan", "Open the plan first. Nothing was changed.")
+    selected = await _checked(page.log, selection_of(form, _NAMES, needs=("first", "last")))
     found = await ids(page.log, selected, most=MOST)
     if not found:
         raise Problem(409, "nothing-to-do", "None of these letters is there any more. Nothing was changed.")

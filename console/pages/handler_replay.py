@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response
 
 from console.acts import act
 from console.background import begin
 from console.page import Page, Problem
-from console.plan import Plan
+from console.plan import Plan, selection_of
 from eventlog.clock import rfc3339
 from eventlog.entity_records import is_timer
 from eventlog.errors import ChangeRefused
@@ -48,10 +47,7 @@ async def show(page: Page) -> Response:
 async def replay(page: Page, form: Mapping[str, str]) -> Response:
     """Replay the selection of a plan."""
     position = await _position(page)
-    sent = dict(parse_qsl(form.get("selection", ""), max_num_fields=len(_NAMES)))
-    query = {name: sent.get(name, "") for name in _NAMES}
-    if not (query["from"] and query["to"]):
-        raise Problem(400, "no-plan", "Open the plan first. Nothing was changed.")
+    query = selection_of(form, _NAMES, needs=("from", "to"))
     selection = _selection(page, position, query)
     found = await survey(page.log, selection, looks=LOOKS)
     _refuse_beyond_the_ledger(page, selection, found, repeat=bool(query["repeat"]))
@@ -148,7 +144,7 @@ def _plan(selection: Selection, found: Survey, query: Mapping[str, str]) -> Plan
         f"handlers/{name}/replay",
         facts,
         sentences,
-        {"selection": urlencode(fields)},
+        fields,
         is_empty=not found.total and found.is_complete,
     )
 

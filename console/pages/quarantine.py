@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
-from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response
 
@@ -14,7 +13,7 @@ from console.acts import act
 from console.background import begin
 from console.masking import readable
 from console.page import Page, Problem
-from console.plan import Plan
+from console.plan import Plan, selection_of
 from eventlog.ids import STREAM_ID
 from eventlog.inspection.quarantine_heads import heads, ids
 from eventlog.log import EventLog, NewEvent, Unreadable
@@ -78,7 +77,7 @@ async def plan(page: Page) -> Response:
         "quarantine",
         facts,
         sentences if count else (),
-        {"selection": urlencode(fields)},
+        fields,
         deletes=verb == "discard",
         is_empty=not count,
     )
@@ -98,11 +97,8 @@ async def discard_all(page: Page, form: Mapping[str, str]) -> Response:
 
 
 async def _begin(page: Page, form: Mapping[str, str], verb: str) -> Response:
-    sent = dict(parse_qsl(form.get("selection", ""), max_num_fields=len(_NAMES)))
-    asked = {name: sent.get(name, "") for name in _NAMES}
+    asked = selection_of(form, _NAMES, needs=("first", "last"))
     _check(**asked)
-    if not (asked["first"] and asked["last"]):
-        raise Problem(400, "no-plan", "Open the plan first. Nothing was changed.")
     found = await ids(page.log, **asked, most=MOST)
     if not found:
         raise Problem(409, "nothing-to-do", "None of these bodies is there any more. Nothing was changed.")

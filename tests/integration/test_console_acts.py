@@ -152,6 +152,9 @@ def test_a_group_is_retried_only_after_its_plan_and_the_audit_says_so(valkey, pr
             (act,) = await acts_of(log, 10)
             assert (act.user, act.what, act.count, act.done) == ("Nora", "dead retry", 18, 18)
             assert (await visitor.send("/dead/retry", plan, selection=_selection(plan))).status_code == 409
+            for path in ("/dead/retry", "/quarantine/discard", "/handlers/acme.mail/replay"):
+                for odd in ("", "handler=acme.mail", "&".join(f"{n}=1" for n in range(99))):
+                    assert "no-plan" in (await visitor.send(path, plan, selection=odd)).text
             assert "Nora" in await visitor.get("/audit")
 
     on_log(valkey, prefix, check)
