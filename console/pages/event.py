@@ -48,9 +48,10 @@ class Moment:
 
 async def show(page: Page) -> Response:
     """Show it, or what is known of an entity; the status is 404 when the log has no trace of it."""
-    asked = str(page.request.path_params["id"])[:100]
+    asked = str(page.request.path_params["id"])
     if ":" in asked:
         return page.go_to("entity", key=asked)
+    asked = asked[:100]
     found = await explain(page.log, asked, handler=None, now_ms=page.now_ms)
     is_event = len(found.stories) == 1 and found.stories[0].event.event_id == asked
     if not found.is_known or not (is_event or found.quarantined is not None):

@@ -211,6 +211,9 @@ def test_an_event_has_its_line_of_life_and_says_why_it_waits(valkey, prefix) -> 
             assert "acme.mail wants SessionUpdateNotification" in unknown
             asked = await visitor.client.get("/console/event/session:4")
             assert (asked.status_code, asked.headers["location"]) == (303, "/console/entity?key=session%3A4")
+            long = "x:" + "y" * 200
+            asked = await visitor.client.get(f"/console/event/{long}")
+            assert asked.headers["location"] == f"/console/entity?key={quote(long, safe='')}"
             for wrong in ("x", "9" * 90, "1-2-3-4"):
                 await visitor.get(f"/event/{wrong}", 404)
 
