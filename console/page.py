@@ -99,6 +99,11 @@ class Page:
         """Whether this session may see what events hold."""
         return self.session is not None and "bodies" in self.session.rights
 
+    @property
+    def shows_personal(self) -> bool:
+        """Whether personal values are to be shown: this session may see them, and the address asks for them."""
+        return self.may_read_bodies and self.asked("personal") == "show"
+
     @cached_property
     def address(self) -> str:
         """Where the request comes from."""
@@ -124,6 +129,20 @@ class Page:
         if len(value) > _MOST_QUERY_CHARS:
             raise Problem(400, "query-too-long", f"{name} has more than {_MOST_QUERY_CHARS} characters.")
         return value
+
+    def moment_ms(self, name: str, text: str) -> int:
+        """Return the moment that a text names, such as `2h ago`, in Unix ms.
+
+        Args:
+            name: of the field that has the text.
+
+        Raises:
+            Problem: it names none.
+        """
+        try:
+            return self.console.wording.moment(text, self.now_ms)
+        except ValueError as error:
+            raise Problem(400, "no-time", f"{name}: {error}") from None
 
     def show(self, template: str, status: int = 200, **values: Any) -> Response:
         """Answer with a template."""

@@ -77,7 +77,7 @@ async def letter(page: Page) -> Response:
         raise UnknownName("no handler has such a name")
     (found,) = await by_id(page.log, f"{handler}/{stream_id}")
     event = found.letter.record.event
-    personal = page.may_read_bodies and page.asked("personal") == "show"
+    personal = page.shows_personal
     body = None
     if page.may_read_bodies and found.is_readable:
         body = readable(_text(event), personal=personal)

@@ -62,7 +62,7 @@ async def show(page: Page) -> Response:
         return page.show("quarantined.html", body=found.quarantined)
     (story,) = found.stories
     kept = await read_event(page.log, asked)
-    personal = page.may_read_bodies and page.asked("personal") == "show"
+    personal = page.shows_personal
     text = _text(kept) if kept is not None else b""
     return page.show(
         "event.html",

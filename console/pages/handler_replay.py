@@ -156,15 +156,8 @@ def _selection(page: Page, position: HandlerPosition, query: Mapping[str, str]) 
         raise Problem(400, "not-wanted", f"{position.name} does not want {type_[:100]}.")
     # Replayed events set their timers again; timers of that time are replayed only where their type is named.
     chosen = {type_} if type_ else {each for each in wanted if not is_timer(each)}
-    from_ms, to_ms = _moment(page, "from", query["from"]), _moment(page, "to", query["to"] or "0s ago")
+    from_ms, to_ms = page.moment_ms("from", query["from"]), page.moment_ms("to", query["to"] or "0s ago")
     return Selection(position.name, from_ms, to_ms, tuple(sorted(chosen)), query["key"] or None)
-
-
-def _moment(page: Page, name: str, text: str) -> int:
-    try:
-        return page.console.wording.moment(text, page.now_ms)
-    except ValueError as error:
-        raise Problem(400, "no-time", f"{name}: {error}") from None
 
 
 def _refuse_beyond_the_ledger(page: Page, selection: Selection, found: Survey, *, repeat: bool) -> None:

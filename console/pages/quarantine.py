@@ -43,7 +43,7 @@ async def show(page: Page) -> Response:
 async def entry(page: Page) -> Response:
     """Show one: why it is there, and whether it can be read now. Its body for those allowed."""
     found = await by_id(page.log, str(page.request.path_params["id"])[:60])
-    personal = page.may_read_bodies and page.asked("personal") == "show"
+    personal = page.shows_personal
     return page.show(
         "quarantine_entry.html",
         entry=found,
