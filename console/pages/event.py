@@ -8,7 +8,7 @@ from itertools import islice
 
 from starlette.responses import Response
 
-from ampeco.encodings import plain
+from ampeco.encodings import plain_or_same
 from ampeco.errors import PayloadError
 from ampeco.notifications import parse
 from console.masking import readable
@@ -63,7 +63,7 @@ async def show(page: Page) -> Response:
     (story,) = found.stories
     kept = await read_event(page.log, asked)
     personal = page.shows_personal
-    text = _text(kept) if kept is not None else b""
+    text = plain_or_same(kept.body, kept.encoding) if kept is not None else b""
     return page.show(
         "event.html",
         event=story.event,
@@ -104,13 +104,6 @@ def _life(found: Explanation, kept: StoredEvent | None) -> Iterator[Moment]:
             yield Moment(fate.at_ms, f"{_ENDED}{fate.state}", fate.handler, fate.why)
         elif fate.at_ms and fate.state == "retry" and fate.at_ms > found.stories[0].event.received_at_ms:
             yield Moment(fate.at_ms, "next attempt", fate.handler)
-
-
-def _text(event: StoredEvent) -> bytes:
-    try:
-        return plain(event.body, event.encoding)
-    except PayloadError:
-        return event.body
 
 
 def _misfits(event: StoredEvent | None) -> tuple[str, ...]:
