@@ -15,10 +15,10 @@ from typing import Final
 
 from starlette.responses import Response
 
-from console.acts import act
+from console.acts import act, selection_of
 from console.background import begin
 from console.page import Page, Problem
-from console.plan import Plan, selection_of
+from console.plan import Plan
 from eventlog.ids import STREAM_ID
 from eventlog.inspection.dead_groups import LOOKS, Sample, Selected, ids, scan
 from eventlog.log import EventLog

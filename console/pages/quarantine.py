@@ -9,12 +9,12 @@ from typing import Final, TypeAlias
 
 from starlette.responses import Response
 
-from console.acts import act
+from console.acts import act, selection_of
 from console.background import begin
 from console.bodies import BodyReader
 from console.masking import readable
 from console.page import Page, Problem
-from console.plan import Plan, selection_of
+from console.plan import Plan
 from eventlog.ids import STREAM_ID
 from eventlog.inspection.quarantine_heads import heads, ids
 from eventlog.log import EventLog, NewEvent, Unreadable
