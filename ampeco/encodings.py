@@ -57,6 +57,14 @@ def plain(body: bytes, encoding: str) -> bytes:
     return _utf8(text, characters) if characters else text
 
 
+def plain_or_same(body: bytes, encoding: str) -> bytes:
+    """Return the text of a body to be looked at; the body as it is where `plain` cannot read it."""
+    try:
+        return plain(body, encoding)
+    except PayloadError:
+        return body
+
+
 def plain_size(body: bytes) -> int:
     """Return the size of a body's text in bytes, as gzip states it; that of the body where it is larger or no gzip.
 

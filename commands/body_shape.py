@@ -6,9 +6,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ampeco.encodings import plain
-from ampeco.errors import PayloadError
-
 _KINDS = {
     type(None): "null",
     bool: "boolean",
@@ -18,14 +15,6 @@ _KINDS = {
     dict: "object",
     list: "list",
 }
-
-
-def text_of(body: bytes, encoding: str) -> bytes:
-    """Return the text of a body; the body as it is where the text cannot be read."""
-    try:
-        return plain(body, encoding)
-    except PayloadError:
-        return body
 
 
 def shape(body: bytes) -> dict[str, str]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ampeco.encodings import plain_or_same
 from commands import options, prepare
 from commands.acts import acting
-from commands.body_shape import text_of
 from commands.delivery_text import call_words
 from commands.options import on_log
 from commands.output import print_fields, print_json, print_line, print_table, print_unchanged
@@ -200,7 +200,7 @@ def _row(entry: DeadEntry) -> dict[str, Any]:
 
 def _details(entry: DeadEntry, with_body: bool) -> dict[str, Any]:
     record = entry.letter.record
-    text = text_of(record.event.body, record.event.encoding) if with_body else b""
+    text = plain_or_same(record.event.body, record.event.encoding) if with_body else b""
     body = {"body": text.decode(errors="replace")} if with_body else {}
     return {
         **_row(entry),

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ampeco.encodings import plain_or_same
 from commands import options, prepare
-from commands.body_shape import shape, text_of
+from commands.body_shape import shape
 from commands.hurry import hurry
 from commands.options import on_log, stored_log
 from commands.output import json_text, print_fields, print_json, print_line, print_table
@@ -119,7 +120,7 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
     Shows where it came from and the shape of its body, without values.
     """
     known, body, encoding = on_log(prepare(logs=False), lambda log: _one(log, id))
-    text = text_of(body, encoding)
+    text = plain_or_same(body, encoding)
     if as_json:
         shown = {"body": text.decode(errors="replace")} if with_body else {}
         print_json({**known, "shape": shape(text), **shown})

@@ -118,7 +118,9 @@ async def _replay(
             _refuse_beyond_the_ledger(log, found)
         result: dict[str, int] | None = None
         if yes and found.total:
-            async with acting(log, "handlers replay", _asked(selection), found.total, is_counted=True) as act:
+            async with acting(
+                log, "handlers replay", selection.document(), found.total, is_counted=True
+            ) as act:
                 result = await _feed(log, await begin(log, selection, now_ms=now_ms()), act)
         stands = await standing(log)
     plan = _plan(selection, found)
@@ -148,25 +150,17 @@ async def _selection(
     log: EventLog, name: str, span: tuple[int, int], types: Sequence[str], key: str | None
 ) -> Selection:
     from ampeco.nearest import did_you_mean
-    from eventlog.entity_records import is_timer
     from eventlog.internal import is_wanted
-    from eventlog.operation.handlers import unknown_handler
-    from eventlog.operation.selection import Selection
+    from eventlog.operation.handlers import position_of
+    from eventlog.operation.selection import Selection, types_to_replay
 
-    for found in await log.handlers(measure=False):
-        if found.name == name:
-            wanted = set(found.types)
-            break
-    else:
-        raise await unknown_handler(log, name)
+    wanted = set((await position_of(log, name, measure=False)).types)
     if others := sorted(name for name in set(types) if not is_wanted(wanted, name)):
         raise click.UsageError(
             f"{name} does not want {', '.join(others)}; it wants {', '.join(sorted(wanted))}"
             f"{did_you_mean(others[0], wanted) or '.'}"
         )
-    # Replayed events set their timers again; timers of that time are replayed only where their type is named.
-    chosen = set(types) or {each for each in wanted if not is_timer(each)}
-    return Selection(name, span[0], span[1], tuple(sorted(chosen)), key)
+    return Selection(name, span[0], span[1], types_to_replay(wanted, types), key)
 
 
 def _refuse_beyond_the_ledger(log: EventLog, found: Survey) -> None:
@@ -233,16 +227,6 @@ async def _dry_run(
                     print_trial(event, trial)
     if as_json:
         print_json(rows)
-
-
-def _asked(selection: Selection) -> dict[str, Any]:
-    return {
-        "handler": selection.handler,
-        "from": rfc3339(selection.from_ms),
-        "to": rfc3339(selection.to_ms),
-        "types": list(selection.types),
-        "key": selection.key,
-    }
 
 
 def _plan(selection: Selection, found: Survey) -> dict[str, Any]:

@@ -200,20 +200,16 @@ def _planned(
     verb: str, asked: Mapping[str, str], yes: bool, change: Callable[[EventLog], Awaitable[None]]
 ) -> HandlerPosition:
     """Return the position of a handler as it is before the change, and make the change if `yes`."""
-    from eventlog.operation.handlers import unknown_handler
+    from eventlog.operation.handlers import position_of
 
     name = asked["handler"]
 
     async def plan(log: EventLog) -> HandlerPosition:
-        for found in await log.handlers():
-            if found.name == name:
-                if yes:
-                    async with acting(
-                        log, f"handlers {verb}", asked, found.waiting + found.open + found.dead
-                    ):
-                        await change(log)
-                return found
-        raise await unknown_handler(log, name)
+        found = await position_of(log, name)
+        if yes:
+            async with acting(log, f"handlers {verb}", asked, found.waiting + found.open + found.dead):
+                await change(log)
+        return found
 
     return on_log(prepare(logs=False), plan)
 

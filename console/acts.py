@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 from redis.exceptions import RedisError
 from starlette.responses import Response
@@ -50,6 +51,21 @@ def act(what: str) -> Callable[[Callable[[Page, Mapping[str, str]], Awaitable[Re
         return endpoint
 
     return made
+
+
+def selection_of(form: Mapping[str, str], names: Sequence[str], *, needs: Sequence[str]) -> dict[str, str]:
+    """Return what the form of a plan selects; a name that it does not have is empty.
+
+    Raises:
+        Problem: it lacks one that every plan gives, so no plan was shown.
+    """
+    try:
+        sent = dict(parse_qsl(form.get("selection", ""), max_num_fields=len(names)))
+    except ValueError:
+        sent = {}
+    if not all(sent.get(name) for name in needs):
+        raise Problem(400, "no-plan", "Open the plan first. Nothing was changed.")
+    return {name: sent.get(name, "") for name in names}
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 from jinja2 import Environment
 from redis.exceptions import RedisError
@@ -28,6 +28,7 @@ from eventlog.connection.reasons import reason_of
 from eventlog.errors import LogError, UnknownName
 from eventlog.log import EventLog
 from eventlog.ownership import lanes_kept
+from eventlog.record import UnknownRecord
 
 COOKIE: Final = "awr_console"
 READ_S: Final = 1.8  # the longest that a page may take
@@ -98,6 +99,11 @@ class Page:
         """Whether this session may see what events hold."""
         return self.session is not None and "bodies" in self.session.rights
 
+    @property
+    def shows_personal(self) -> bool:
+        """Whether personal values are to be shown: this session may see them, and the address asks for them."""
+        return self.may_read_bodies and self.asked("personal") == "show"
+
     @cached_property
     def address(self) -> str:
         """Where the request comes from."""
@@ -123,6 +129,20 @@ class Page:
         if len(value) > _MOST_QUERY_CHARS:
             raise Problem(400, "query-too-long", f"{name} has more than {_MOST_QUERY_CHARS} characters.")
         return value
+
+    def moment_ms(self, name: str, text: str) -> int:
+        """Return the moment that a text names, such as `2h ago`, in Unix ms.
+
+        Args:
+            name: of the field that has the text.
+
+        Raises:
+            Problem: it names none.
+        """
+        try:
+            return self.console.wording.moment(text, self.now_ms)
+        except ValueError as error:
+            raise Problem(400, "no-time", f"{name}: {error}") from None
 
     def show(self, template: str, status: int = 200, **values: Any) -> Response:
         """Answer with a template."""
@@ -154,7 +174,7 @@ class Page:
         headers = self.request.headers
         # A page with `no-referrer` sends its own forms with the origin `null`.
         origin = headers.get("origin", "null")
-        elsewhere = origin != "null" and urlsplit(origin).netloc != headers.get("host", "")
+        elsewhere = origin != "null" and origin.partition("://")[2] != headers.get("host", "")
         if elsewhere or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise Problem(403, "other-origin", "The form was sent by another site.")
         kind = self.request.headers.get("content-type", "").partition(";")[0].strip()
@@ -185,7 +205,8 @@ def guarded(
 
     async def answer(request: Request) -> Response:
         page = Page(console, request)
-        bound = asyncio.timeout(READ_S if request.method in ("GET", "HEAD") else ACT_S)
+        most_s = READ_S if request.method in ("GET", "HEAD") else ACT_S
+        bound = asyncio.timeout(most_s)
         try:
             async with bound:
                 if reads_log:
@@ -197,9 +218,12 @@ def guarded(
             return page.show("problem.html", 404, reason=error.reason, text=str(error))
         except LogError as error:
             return page.show("problem.html", 409, reason=error.reason, text=str(error))
+        except UnknownRecord:
+            text = "Another version of this program wrote a record of it; its console can read it."
+            return page.show("problem.html", 409, reason="other-version", text=text)
         except (RedisError, OSError, TimeoutError) as error:
             if bound.expired():
-                return _away(page, "redis-slow", f"Redis did not answer all of it within {READ_S} s")
+                return _away(page, "redis-slow", f"Redis did not answer all of it within {most_s} s")
             reason = reason_of(error)
             return _away(page, reason.slug, f"Redis cannot be read now: {reason.hint}")
 

@@ -79,7 +79,9 @@ class Sessions:
 
     def cookie(self, session: Session) -> str:
         """Return the text of a session's cookie: who, until when, and one signature for each right."""
-        payload = _encoded(json.dumps([session.name, session.ends_s, session.nonce]).encode())
+        payload = _encoded(
+            json.dumps([session.name, session.ends_s, session.nonce], ensure_ascii=False).encode()
+        )
         tokens = self._tokens()
         signed = [
             f"{right}={_signature(tokens[right], 'session', payload)}"

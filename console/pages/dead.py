@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from ampeco.encodings import plain
-from ampeco.errors import PayloadError
+from ampeco.encodings import plain_or_same
 from console.masking import readable
 from console.page import Page, Problem
 from eventlog.errors import UnknownName
@@ -16,7 +15,6 @@ from eventlog.ids import HANDLER_NAME, STREAM_ID
 from eventlog.inspection.dead_groups import LOOKS, Scan, Selected, counts, scan
 from eventlog.operation.dead_letters import by_id
 from eventlog.operation.handlers import unknown_handler
-from eventlog.record import StoredEvent
 
 NAV = ("dead", "Dead letters")
 
@@ -77,10 +75,10 @@ async def letter(page: Page) -> Response:
         raise UnknownName("no handler has such a name")
     (found,) = await by_id(page.log, f"{handler}/{stream_id}")
     event = found.letter.record.event
-    personal = page.may_read_bodies and page.asked("personal") == "show"
+    personal = page.shows_personal
     body = None
     if page.may_read_bodies and found.is_readable:
-        body = readable(_text(event), personal=personal)
+        body = readable(plain_or_same(event.body, event.encoding), personal=personal)
     return page.show("dead_letter.html", entry=found, event=event, body=body, personal=personal)
 
 
@@ -93,13 +91,6 @@ def _before(page: Page) -> str:
     if before and not STREAM_ID.fullmatch(before):
         raise Problem(400, "no-letter-id", "before is no id of a dead letter.")
     return before
-
-
-def _text(event: StoredEvent) -> bytes:
-    try:
-        return plain(event.body, event.encoding)
-    except PayloadError:
-        return event.body
 
 
 ROUTES = (("/dead", "GET", show), ("/dead/{handler}/{id}", "GET", letter))

@@ -10,12 +10,12 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Final
-from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response
 
-from console.acts import act
+from console.acts import act, selection_of
 from console.background import begin
 from console.page import Page, Problem
 from console.plan import Plan
@@ -52,11 +52,8 @@ _COSTS = {
 }
 
 
-async def plan(page: Page) -> Response:
+async def plan(page: Page, *, verb: str) -> Response:
     """Show what would be retried or discarded."""
-    verb = str(page.request.path_params["verb"])
-    if verb not in _COSTS:
-        raise Problem(404, "unknown-name", "Dead letters can be retried or discarded.")
     asked = await _checked(page.log, {name: page.asked(name) for name in _NAMES})
     selected, looked, reasons, samples, is_complete = await _counted(page.log, asked)
     count = reasons.total()
@@ -79,7 +76,7 @@ async def plan(page: Page) -> Response:
             "dead",
             facts,
             sentences if count else (),
-            {"selection": urlencode(asdict(selected))},
+            asdict(selected),
             [(one.key or one.type, f"dead/{asked.handler}/{one.stream_id}") for one in samples],
             deletes=verb == "discard",
             is_empty=not count,
@@ -100,10 +97,7 @@ async def discard_all(page: Page, form: Mapping[str, str]) -> Response:
 
 
 async def _begin(page: Page, form: Mapping[str, str], verb: str) -> Response:
-    sent = dict(parse_qsl(form.get("selection", ""), max_num_fields=len(_NAMES)))
-    selected = await _checked(page.log, {name: sent.get(name, "") for name in _NAMES})
-    if not (selected.first and selected.last):
-        raise Problem(400, "no-plan", "Open the plan first. Nothing was changed.")
+    selected = await _checked(page.log, selection_of(form, _NAMES, needs=("first", "last")))
     found = await ids(page.log, selected, most=MOST)
     if not found:
         raise Problem(409, "nothing-to-do", "None of these letters is there any more. Nothing was changed.")
@@ -171,8 +165,10 @@ async def _counted(log: EventLog, asked: Selected) -> tuple[Selected, int, Count
     return selected, looked, reasons, samples[:_SAMPLES], is_complete
 
 
+# Only these two, since a handler may be called `plan`, and has letters.
 ROUTES = (
-    ("/dead/plan/{verb}", "GET", plan),
+    ("/dead/plan/retry", "GET", partial(plan, verb="retry")),
+    ("/dead/plan/discard", "GET", partial(plan, verb="discard")),
     ("/dead/retry", "POST", retry_all),
     ("/dead/discard", "POST", discard_all),
 )

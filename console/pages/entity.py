@@ -29,7 +29,7 @@ async def show(page: Page) -> Response:
     found = await entity_page(page.log, key, before=before, now_ms=page.now_ms)
     about = found.about
     is_known = bool(about.stories or found.older or about.kept or found.acts)
-    personal = page.may_read_bodies and page.asked("personal") == "show"
+    personal = page.shows_personal
     return page.show(
         "entity.html",
         200 if is_known or found.found.next else 404,

@@ -8,7 +8,7 @@ from itertools import islice
 
 from starlette.responses import Response
 
-from ampeco.encodings import plain
+from ampeco.encodings import plain_or_same
 from ampeco.errors import PayloadError
 from ampeco.notifications import parse
 from console.masking import readable
@@ -48,9 +48,10 @@ class Moment:
 
 async def show(page: Page) -> Response:
     """Show it, or what is known of an entity; the status is 404 when the log has no trace of it."""
-    asked = str(page.request.path_params["id"])[:100]
+    asked = str(page.request.path_params["id"])
     if ":" in asked:
         return page.go_to("entity", key=asked)
+    asked = asked[:100]
     found = await explain(page.log, asked, handler=None, now_ms=page.now_ms)
     is_event = len(found.stories) == 1 and found.stories[0].event.event_id == asked
     if not found.is_known or not (is_event or found.quarantined is not None):
@@ -61,8 +62,8 @@ async def show(page: Page) -> Response:
         return page.show("quarantined.html", body=found.quarantined)
     (story,) = found.stories
     kept = await read_event(page.log, asked)
-    personal = page.may_read_bodies and page.asked("personal") == "show"
-    text = _text(kept) if kept is not None else b""
+    personal = page.shows_personal
+    text = plain_or_same(kept.body, kept.encoding) if kept is not None else b""
     return page.show(
         "event.html",
         event=story.event,
@@ -103,13 +104,6 @@ def _life(found: Explanation, kept: StoredEvent | None) -> Iterator[Moment]:
             yield Moment(fate.at_ms, f"{_ENDED}{fate.state}", fate.handler, fate.why)
         elif fate.at_ms and fate.state == "retry" and fate.at_ms > found.stories[0].event.received_at_ms:
             yield Moment(fate.at_ms, "next attempt", fate.handler)
-
-
-def _text(event: StoredEvent) -> bytes:
-    try:
-        return plain(event.body, event.encoding)
-    except PayloadError:
-        return event.body
 
 
 def _misfits(event: StoredEvent | None) -> tuple[str, ...]:

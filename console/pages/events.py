@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from starlette.responses import Response
 
 from console.page import Page, Problem
+from console.places import place_before
 from eventlog.clock import rfc3339
 from eventlog.inspection.delivery_state import HandlerFacts
-from eventlog.inspection.event_search import STATES, Found, Place, Wanted, search
+from eventlog.inspection.event_search import STATES, Found, Wanted, search
 from eventlog.inspection.events import read_counts
 from eventlog.inspection.explain import registered
 from eventlog.inspection.gaps import recorded_gaps
@@ -29,7 +30,7 @@ async def show(page: Page) -> Response:
     """Show a page of them. The query has the search: type, key, since, until, handler, state, and before."""
     handlers = await registered(page.log)
     wanted = _wanted(page, handlers)
-    before = _before(page)
+    before = place_before(page)
     found = await search(page.log, wanted, before=before, limit=_ROWS)
     counts = await read_counts(page.log)
     return page.show(
@@ -68,20 +69,7 @@ def _wanted(page: Page, handlers: list[HandlerFacts]) -> Wanted:
 
 def _moment(page: Page, name: str) -> int | None:
     text = page.asked(name)
-    if not text:
-        return None
-    try:
-        return page.console.wording.moment(text, page.now_ms)
-    except ValueError as error:
-        raise Problem(400, "no-time", f"{name}: {error}") from None
-
-
-def _before(page: Page) -> Place | None:
-    text = page.asked("before")
-    try:
-        return Place.of(text) if text else None
-    except ValueError:
-        raise Problem(400, "no-event-id", "before is no event id.") from None
+    return page.moment_ms(name, text) if text else None
 
 
 async def _reasons(

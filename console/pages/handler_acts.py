@@ -11,7 +11,7 @@ from console.background import begin
 from console.page import Page
 from console.plan import Plan
 from eventlog.log import EventLog
-from eventlog.operation.handlers import retire, unknown_handler
+from eventlog.operation.handlers import position_of, retire
 from eventlog.presence import pairs_by_process
 from eventlog.registry import HandlerPosition
 
@@ -71,11 +71,7 @@ async def _work(log: EventLog, name: str, now_ms: int) -> AsyncIterator[Mapping[
 
 
 async def _position(page: Page) -> HandlerPosition:
-    name = str(page.request.path_params["name"])[:100]
-    found = next((one for one in await page.log.handlers() if one.name == name), None)
-    if found is None:
-        raise await unknown_handler(page.log, name)
-    return found
+    return await position_of(page.log, str(page.request.path_params["name"])[:100])
 
 
 ROUTES = (

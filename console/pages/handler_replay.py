@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from typing import Final
 
 from starlette.responses import Response
 
-from console.acts import act
+from console.acts import act, selection_of
 from console.background import begin
 from console.page import Page, Problem
 from console.plan import Plan
 from eventlog.clock import rfc3339
-from eventlog.entity_records import is_timer
 from eventlog.errors import ChangeRefused
 from eventlog.internal import is_wanted
 from eventlog.log import EventLog
-from eventlog.operation.handlers import unknown_handler
+from eventlog.operation.handlers import position_of
 from eventlog.operation.replay import Replay, feed, forget, unfinished
 from eventlog.operation.replay import begin as begin_replay
-from eventlog.operation.selection import Selection, Survey, survey
+from eventlog.operation.selection import Selection, Survey, survey, types_to_replay
 from eventlog.registry import HandlerPosition
 
 LOOKS: Final = 2_000  # events that a plan may read
@@ -48,10 +46,7 @@ async def show(page: Page) -> Response:
 async def replay(page: Page, form: Mapping[str, str]) -> Response:
     """Replay the selection of a plan."""
     position = await _position(page)
-    sent = dict(parse_qsl(form.get("selection", ""), max_num_fields=len(_NAMES)))
-    query = {name: sent.get(name, "") for name in _NAMES}
-    if not (query["from"] and query["to"]):
-        raise Problem(400, "no-plan", "Open the plan first. Nothing was changed.")
+    query = selection_of(form, _NAMES, needs=("from", "to"))
     selection = _selection(page, position, query)
     found = await survey(page.log, selection, looks=LOOKS)
     _refuse_beyond_the_ledger(page, selection, found, repeat=bool(query["repeat"]))
@@ -64,7 +59,7 @@ async def replay(page: Page, form: Mapping[str, str]) -> Response:
     return await begin(
         page,
         _REPLAY,
-        _asked(selection),
+        selection.document(),
         found.total if found.is_complete else None,
         lambda written: _work(page.log, selection, page.now_ms, written),
         title=f"Replay events of {position.name}",
@@ -148,27 +143,23 @@ def _plan(selection: Selection, found: Survey, query: Mapping[str, str]) -> Plan
         f"handlers/{name}/replay",
         facts,
         sentences,
-        {"selection": urlencode(fields)},
+        fields,
         is_empty=not found.total and found.is_complete,
     )
 
 
 def _selection(page: Page, position: HandlerPosition, query: Mapping[str, str]) -> Selection:
-    wanted = set(position.types)
     type_ = query["type"]
-    if type_ and not is_wanted(wanted, type_):
+    if type_ and not is_wanted(set(position.types), type_):
         raise Problem(400, "not-wanted", f"{position.name} does not want {type_[:100]}.")
-    # Replayed events set their timers again; timers of that time are replayed only where their type is named.
-    chosen = {type_} if type_ else {each for each in wanted if not is_timer(each)}
-    from_ms, to_ms = _moment(page, "from", query["from"]), _moment(page, "to", query["to"] or "0s ago")
-    return Selection(position.name, from_ms, to_ms, tuple(sorted(chosen)), query["key"] or None)
-
-
-def _moment(page: Page, name: str, text: str) -> int:
-    try:
-        return page.console.wording.moment(text, page.now_ms)
-    except ValueError as error:
-        raise Problem(400, "no-time", f"{name}: {error}") from None
+    from_ms, to_ms = page.moment_ms("from", query["from"]), page.moment_ms("to", query["to"] or "0s ago")
+    return Selection(
+        position.name,
+        from_ms,
+        to_ms,
+        types_to_replay(position.types, [type_] if type_ else ()),
+        query["key"] or None,
+    )
 
 
 def _refuse_beyond_the_ledger(page: Page, selection: Selection, found: Survey, *, repeat: bool) -> None:
@@ -190,21 +181,7 @@ async def _begun(page: Page) -> Replay:
 
 
 async def _position(page: Page) -> HandlerPosition:
-    name = str(page.request.path_params["name"])[:100]
-    found = next((one for one in await page.log.handlers(measure=False) if one.name == name), None)
-    if found is None:
-        raise await unknown_handler(page.log, name)
-    return found
-
-
-def _asked(selection: Selection) -> dict[str, Any]:
-    return {
-        "handler": selection.handler,
-        "from": rfc3339(selection.from_ms),
-        "to": rfc3339(selection.to_ms),
-        "types": list(selection.types),
-        "key": selection.key,
-    }
+    return await position_of(page.log, str(page.request.path_params["name"])[:100], measure=False)
 
 
 ROUTES = (

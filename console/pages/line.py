@@ -91,7 +91,7 @@ def _resends(page: Page) -> Resends:
 
 async def _plan(page: Page, form: Mapping[str, str]) -> Mapping[str, Any]:
     resends = _resends(page)
-    from_ms, to_ms = (_moment(page, form, name) for name in ("from", "to"))
+    from_ms, to_ms = (page.moment_ms(name, form.get(name, "").strip()[:60]) for name in ("from", "to"))
     if to_ms < from_ms:
         raise Problem(400, "no-span", "The end lies before the beginning. Nothing was asked for.")
     type_ = form.get("type", "").strip()
@@ -101,13 +101,6 @@ async def _plan(page: Page, form: Mapping[str, str]) -> Mapping[str, Any]:
         return await resends.plan(page.log, from_ms, to_ms, [type_] if type_ else [])
     except ResendRefused as error:
         raise Problem(502, error.reason, str(error)) from None
-
-
-def _moment(page: Page, form: Mapping[str, str], name: str) -> int:
-    try:
-        return page.console.wording.moment(form.get(name, "").strip()[:60], page.now_ms)
-    except ValueError as error:
-        raise Problem(400, "no-time", f"{name}: {error}") from None
 
 
 def _part(gaps: Sequence[Gap], before: str) -> tuple[list[Gap], str]:

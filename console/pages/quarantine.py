@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from typing import Final
-from urllib.parse import parse_qsl, urlencode
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 from starlette.responses import Response
 
-from console.acts import act
+from console.acts import act, selection_of
 from console.background import begin
+from console.bodies import BodyReader
 from console.masking import readable
 from console.page import Page, Problem
 from console.plan import Plan
@@ -29,6 +29,8 @@ _NAMES = ("reason", "first", "last")
 _SAMPLES, _SAMPLE_BYTES = 10, 60_000  # of which the plan says what they become
 _SCANS, _SCAN_S = 5, 1.0
 
+CarryOut: TypeAlias = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
+
 
 async def show(page: Page) -> Response:
     """Show them, newest first. The query has the reason, and before."""
@@ -41,7 +43,7 @@ async def show(page: Page) -> Response:
 async def entry(page: Page) -> Response:
     """Show one: why it is there, and whether it can be read now. Its body for those allowed."""
     found = await by_id(page.log, str(page.request.path_params["id"])[:60])
-    personal = page.may_read_bodies and page.asked("personal") == "show"
+    personal = page.shows_personal
     return page.show(
         "quarantine_entry.html",
         entry=found,
@@ -63,10 +65,8 @@ async def plan(page: Page) -> Response:
     facts: list[tuple[str, object]] = [("Bodies", count)]
     facts += [("Reason", asked["reason"])] if asked["reason"] else []
     if verb == "retry":
-        facts += await _samples(page, fields)
+        facts += await _samples(page.log, _reader(page), fields)
         sentences = ["What can be read now becomes an event, each once. The rest stays."]
-        if page.console.bodies is None:
-            raise Problem(409, "no-reader", "This process cannot read bodies: use `quarantine retry`.")
     else:
         sentences = ["They are deleted. What AMPECO sent in them is lost."]
     if not is_complete:
@@ -78,7 +78,7 @@ async def plan(page: Page) -> Response:
         "quarantine",
         facts,
         sentences if count else (),
-        {"selection": urlencode(fields)},
+        fields,
         deletes=verb == "discard",
         is_empty=not count,
     )
@@ -88,21 +88,24 @@ async def plan(page: Page) -> Response:
 @act("quarantine retry")
 async def retry_all(page: Page, form: Mapping[str, str]) -> Response:
     """Retry the bodies of a plan."""
-    return await _begin(page, form, "retry")
+    bodies = _reader(page)
+    return await _begin(page, form, "retry", lambda some: bodies.retry(page.log, some))
 
 
 @act("quarantine discard")
 async def discard_all(page: Page, form: Mapping[str, str]) -> Response:
     """Discard the bodies of a plan."""
-    return await _begin(page, form, "discard")
+
+    async def some_discarded(some: Sequence[str]) -> Mapping[str, int]:
+        discarded = await discard(page.log, some)
+        return {"discarded": discarded, "gone already": len(some) - discarded}
+
+    return await _begin(page, form, "discard", some_discarded)
 
 
-async def _begin(page: Page, form: Mapping[str, str], verb: str) -> Response:
-    sent = dict(parse_qsl(form.get("selection", ""), max_num_fields=len(_NAMES)))
-    asked = {name: sent.get(name, "") for name in _NAMES}
+async def _begin(page: Page, form: Mapping[str, str], verb: str, carry_out: CarryOut) -> Response:
+    asked = selection_of(form, _NAMES, needs=("first", "last"))
     _check(**asked)
-    if not (asked["first"] and asked["last"]):
-        raise Problem(400, "no-plan", "Open the plan first. Nothing was changed.")
     found = await ids(page.log, **asked, most=MOST)
     if not found:
         raise Problem(409, "nothing-to-do", "None of these bodies is there any more. Nothing was changed.")
@@ -111,23 +114,23 @@ async def _begin(page: Page, form: Mapping[str, str], verb: str) -> Response:
         f"quarantine {verb}",
         asked,
         len(found),
-        lambda _: _work(page, found, verb),
+        lambda _: _work(found, carry_out),
         title=f"{verb.capitalize()} quarantined bodies",
         back="quarantine",
     )
 
 
-async def _work(page: Page, found: list[str], verb: str) -> AsyncIterator[Mapping[str, int]]:
+async def _work(found: list[str], carry_out: CarryOut) -> AsyncIterator[Mapping[str, int]]:
     done: Counter[str] = Counter()
-    bodies = page.console.bodies
     for at in range(0, len(found), _BATCH):
-        some = found[at : at + _BATCH]
-        if verb == "retry" and bodies is not None:
-            done.update(await bodies.retry(page.log, some))
-        elif verb == "discard":
-            discarded = await discard(page.log, some)
-            done.update({"discarded": discarded, "gone already": len(some) - discarded})
+        done.update(await carry_out(found[at : at + _BATCH]))
         yield dict(done)
+
+
+def _reader(page: Page) -> BodyReader:
+    if page.console.bodies is None:
+        raise Problem(409, "no-reader", "This process cannot read bodies: use `quarantine retry`.")
+    return page.console.bodies
 
 
 async def _counted(log: EventLog, asked: Mapping[str, str]) -> tuple[dict[str, str], int, int, bool]:
@@ -148,21 +151,19 @@ async def _counted(log: EventLog, asked: Mapping[str, str]) -> tuple[dict[str, s
     return {**fields, "first": asked["first"] or before}, count, looked, is_complete
 
 
-async def _samples(page: Page, fields: Mapping[str, str]) -> list[tuple[str, object]]:
+async def _samples(log: EventLog, bodies: BodyReader, fields: Mapping[str, str]) -> list[tuple[str, object]]:
     """Say what the newest bodies of the plan would become."""
-    if page.console.bodies is None:
-        return []
-    found = await heads(page.log, **fields, limit=_SAMPLES)
+    found = await heads(log, **fields, limit=_SAMPLES)
     becomes: Counter[str] = Counter()
     bytes_left = _SAMPLE_BYTES
     for row in found.rows:
         bytes_left -= row.size
         if becomes and bytes_left < 0:
             break
-        kept = await quarantined(page.log, row.stream_id)
+        kept = await quarantined(log, row.stream_id)
         if kept is None:
             continue
-        match page.console.bodies.read(kept):
+        match bodies.read(kept):
             case Unreadable(reason=why):
                 becomes[f"cannot be read: {why}"] += 1
             case event:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from starlette.responses import Response
 
 from console.page import Page
+from eventlog.ids import EVENT_ID, STREAM_ID
 from eventlog.registry import handler_names
-
-_EVENT = re.compile(r"[0-9]{1,4}-[0-9]{1,19}-[0-9]{1,19}|[0-9]{1,19}-[0-9]{1,19}")
 
 
 async def show(page: Page) -> Response:
@@ -17,7 +14,7 @@ async def show(page: Page) -> Response:
     asked = page.asked("q")
     if not asked:
         return page.go_to("events")
-    if _EVENT.fullmatch(asked):
+    if EVENT_ID.fullmatch(asked) or STREAM_ID.fullmatch(asked):
         return page.go_to(f"event/{asked}")
     if ":" in asked:
         return page.go_to("entity", key=asked)

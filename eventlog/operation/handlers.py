@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from eventlog.errors import ChangeRefused, LogError, UnknownName
 from eventlog.internal import HANDLER_PAUSED, InternalEvent, internal_event, key_of_handler
 from eventlog.log import EventLog
-from eventlog.registry import handler_names
+from eventlog.registry import HandlerPosition, handler_names
 from eventlog.text import bounded
 
 GIVE_BACK_S = 45.0
@@ -123,6 +123,18 @@ async def retire(log: EventLog, name: str, *, now_ms: int, give_back_s: float = 
 async def released_types(log: EventLog) -> frozenset[str]:
     """Return the types that only retired handlers wanted; the notification subscription may drop them."""
     return frozenset(name.decode() for name in await log.redis.smembers(log.key("released")))
+
+
+async def position_of(log: EventLog, name: str, *, measure: bool = True) -> HandlerPosition:
+    """Return the position of a handler; UnknownName if it is not registered.
+
+    Args:
+        measure: find the lag, too.
+    """
+    found = next((one for one in await log.handlers(measure=measure) if one.name == name), None)
+    if found is None:
+        raise await unknown_handler(log, name)
+    return found
 
 
 async def unknown_handler(log: EventLog, name: str) -> UnknownName:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from eventlog.clock import rfc3339
+from eventlog.entity_records import is_timer
 from eventlog.log import EventLog
 from eventlog.record import StoredEvent, decode_event
 
@@ -30,9 +32,27 @@ class Selection:
     types: tuple[str, ...]
     key: str | None = None
 
+    def document(self) -> dict[str, Any]:
+        """Return it as the audit has it, with times in RFC 3339."""
+        return {
+            "handler": self.handler,
+            "from": rfc3339(self.from_ms),
+            "to": rfc3339(self.to_ms),
+            "types": list(self.types),
+            "key": self.key,
+        }
+
     def lanes(self, log: EventLog) -> tuple[int, ...]:
         """Return the lanes that can hold such events."""
         return tuple(range(log.lanes)) if self.key is None else (log.lane_of(self.key, b""),)
+
+
+def types_to_replay(wanted: Iterable[str], named: Collection[str]) -> tuple[str, ...]:
+    """Return the types of a selection: those that are named, or all that a handler wants but timers.
+
+    Replayed events set their timers again, so timers of that time are replayed only where their type is named.
+    """
+    return tuple(sorted(set(named) or {each for each in wanted if not is_timer(each)}))
 
 
 @dataclass(frozen=True)

@@ -211,6 +211,9 @@ def test_an_event_has_its_line_of_life_and_says_why_it_waits(valkey, prefix) -> 
             assert "acme.mail wants SessionUpdateNotification" in unknown
             asked = await visitor.client.get("/console/event/session:4")
             assert (asked.status_code, asked.headers["location"]) == (303, "/console/entity?key=session%3A4")
+            long = "x:" + "y" * 200
+            asked = await visitor.client.get(f"/console/event/{long}")
+            assert asked.headers["location"] == f"/console/entity?key={quote(long, safe='')}"
             for wrong in ("x", "9" * 90, "1-2-3-4"):
                 await visitor.get(f"/event/{wrong}", 404)
 
@@ -293,7 +296,11 @@ def test_a_form_of_another_log_in_or_another_site_changes_nothing(valkey, prefix
             path = "/handlers/acme.mail/pause"
             assert (await visitor.send(path, old)).status_code == 403
             assert (await visitor.send(path)).status_code == 403
-            for header in ({"origin": "http://evil.test"}, {"sec-fetch-site": "cross-site"}):
+            for header in (
+                {"origin": "http://evil.test"},
+                {"origin": "http://["},
+                {"sec-fetch-site": "cross-site"},
+            ):
                 visitor.client.headers = httpx2.Headers(header)
                 assert (await visitor.send(path, page)).status_code == 403
             visitor.client.headers = httpx2.Headers()
@@ -452,8 +459,9 @@ def test_every_page_says_within_two_seconds_that_redis_is_away_and_works_again_a
     on_log(server, prefix, check)
 
 
-def test_a_redis_that_does_not_answer_is_said_within_two_seconds(server, prefix) -> None:
+def test_a_redis_that_does_not_answer_is_said_within_two_seconds(server, prefix, monkeypatch) -> None:
     async def check(log: EventLog) -> None:
+        monkeypatch.setattr("console.page.ACT_S", 0.5)
         await filled(log, 1)
         async with visiting(log, url=server.url) as visitor:
             await visitor.get("/")
@@ -465,12 +473,24 @@ def test_a_redis_that_does_not_answer_is_said_within_two_seconds(server, prefix)
                 )
                 assert time.monotonic() - began_s < 2
                 assert all("Redis is" in text for text in texts)
+                assert "within 0.5 s" in (await visitor.send("/handlers/acme.mail/pause")).text
                 await visitor.get("/help")
             finally:
                 os.kill(server.pid, signal.SIGCONT)
             await visitor.get("/")
 
     on_log(server, prefix, check)
+
+
+def test_an_event_of_another_version_is_said_to_be_one(valkey, prefix) -> None:
+    async def check(log: EventLog) -> None:
+        await filled(log, 1)
+        newer = (await log.redis.xadd(log.key("events", 1), {"v": 99, "new": "x"})).decode()
+        async with visiting(log) as visitor:
+            assert "Another version of this program" in await visitor.get(f"/event/1-{newer}", 409)
+            await visitor.get("/events")
+
+    on_log(valkey, prefix, check)
 
 
 def test_open_pages_hear_of_an_event_and_end_with_the_process(valkey, prefix, monkeypatch) -> None:

@@ -45,6 +45,11 @@ async def bill(_: Event[Raw], __: Context) -> None:
     raise GiveUp("no price")
 
 
+@handler("plan", on=["SessionUpdateNotification"])
+async def plan(_: Event[Raw], __: Context) -> None:
+    raise GiveUp("no plan")
+
+
 @pytest.fixture(autouse=True)
 def nothing_works() -> None:
     WORKS.clear()
@@ -152,6 +157,9 @@ def test_a_group_is_retried_only_after_its_plan_and_the_audit_says_so(valkey, pr
             (act,) = await acts_of(log, 10)
             assert (act.user, act.what, act.count, act.done) == ("Nora", "dead retry", 18, 18)
             assert (await visitor.send("/dead/retry", plan, selection=_selection(plan))).status_code == 409
+            for path in ("/dead/retry", "/quarantine/discard", "/handlers/acme.mail/replay"):
+                for odd in ("", "handler=acme.mail", "&".join(f"{n}=1" for n in range(99))):
+                    assert "no-plan" in (await visitor.send(path, plan, selection=odd)).text
             assert "Nora" in await visitor.get("/audit")
 
     on_log(valkey, prefix, check)
@@ -167,6 +175,18 @@ async def _counts_of(visitor: Visitor, path: str) -> int:
     found = re.search(r"<dt>Letters</dt><dd>([\d,]+)", await visitor.get(path))
     assert found is not None
     return int(found[1].replace(",", ""))
+
+
+def test_the_letters_of_a_handler_that_is_called_plan_have_pages(valkey, prefix) -> None:
+    async def check(log: EventLog) -> None:
+        await buried(log, 1, plan)
+        async with visiting(log) as visitor:
+            await visitor.log_in(ACT)
+            letter = await visitor.get(link(await visitor.get("/dead"), "session:0"))
+            assert "no plan" in letter
+            assert "Retry 1 letter" in await visitor.get(link(letter, "Retry…"))
+
+    on_log(valkey, prefix, check)
 
 
 def test_a_letter_that_fails_again_is_not_taken_twice(valkey, prefix) -> None:
@@ -336,7 +356,9 @@ def test_a_handler_is_retired_after_its_plan(valkey, prefix) -> None:
             await visitor.log_in(ACT)
             plan = await visitor.get("/handlers/acme.mail/retire")
             assert "<dt>Dead letters</dt><dd>4" in plan
-            assert "is done" in await carry_out(visitor, plan)
+            done = await carry_out(visitor, plan)
+            assert "is done" in done
+            assert "0 of 4" not in done  # it counts nothing on its way
             await visitor.get("/handlers/acme.mail", 404)
             (act,) = await acts_of(log, 10)
             assert (act.what, act.plan, act.count) == ("handlers retire", {"handler": "acme.mail"}, 4)
@@ -430,6 +452,21 @@ def test_quarantined_bodies_are_retried_and_discarded_as_by_the_command(valkey, 
                 ("/quarantine/x", 404),
             ):
                 await visitor.get(wrong, status)
+
+    on_log(valkey, prefix, check)
+
+
+def test_where_no_body_can_be_read_a_retry_is_refused_and_a_discard_is_not(valkey, prefix) -> None:
+    async def check(log: EventLog) -> None:
+        await log.append([Unreadable(b"{", "not-json", now_ms(), "00000000")])
+        async with visiting(log) as visitor:
+            await visitor.log_in(ACT)
+            await visitor.get("/quarantine/plan/retry", 409)
+            plan = await visitor.get("/quarantine/plan/discard")
+            retry = await visitor.send("/quarantine/retry", plan, selection=_selection(plan))
+            assert "no-reader" in retry.text
+            assert await acts_of(log, 9) == []
+            assert "1 of 1" in await carry_out(visitor, plan)
 
     on_log(valkey, prefix, check)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampeco.encodings import MOST_BYTES, decoded, plain, plain_size
+from ampeco.encodings import MOST_BYTES, decoded, plain, plain_or_same, plain_size
 from ampeco.errors import PayloadError
 from ampeco.notifications import parse, read
 from receiver.settings import Settings
@@ -124,3 +124,9 @@ def test_any_bytes_are_decoded_or_refused_with_the_one_error(body: bytes) -> Non
     except PayloadError:
         return
     assert plain(body, name) == text
+
+
+def test_a_body_that_cannot_be_read_is_shown_as_it_is() -> None:
+    assert plain_or_same(b"\xff\xfe{\x00", "utf-16") == b"{"
+    for encoding in ("gzip", "of-the-future"):
+        assert plain_or_same(b"{", encoding) == b"{"

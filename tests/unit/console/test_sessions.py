@@ -48,6 +48,14 @@ def test_without_tokens_nothing_can_be_had() -> None:
     assert sessions.read("") is None
 
 
+@pytest.mark.parametrize("letter", ["é", "\N{GRINNING FACE}", "\x01", "\ud800"])
+def test_a_long_name_of_any_letters_can_log_in(letter: str) -> None:
+    sessions = both()
+    session = sessions.begin(BODIES, letter * 100, sessions.begin(ACT, "Nora"))
+    assert session is not None
+    assert sessions.read(sessions.cookie(session)) == session
+
+
 def test_no_token_is_in_the_cookie() -> None:
     cookie = both().cookie(both().begin(ACT, "Nora"))  # type: ignore[arg-type]
     assert ACT not in cookie
