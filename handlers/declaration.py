@@ -287,7 +287,7 @@ def handler(
     """
 
     if unknown := sorted(options.keys() - Options.__annotations__.keys()):
-        meant = did_you_mean(unknown[0], (*Options.__annotations__, "settings", "lifespan", "where"))
+        meant = did_you_mean(unknown[0], (*Options.__annotations__, "settings", "lifespan", "where", "key"))
         raise TypeError(f"handler({name!r}) got an unexpected keyword: {', '.join(unknown)}{meant}")
 
     def declare(function: Any) -> Any:

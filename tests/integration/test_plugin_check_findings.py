@@ -20,7 +20,7 @@ HEAD = """from typing import ClassVar
 from pydantic import Field
 from pydantic_settings import BaseSettings
 from ampeco.notifications import HardwareStatus, Payload, SessionUpdate
-from handlers import Backoff, Context, Event, Raw, handler, other
+from handlers import Backoff, Context, Event, Raw, Timer, handler, other
 
 """
 LINES = len(HEAD.splitlines())
@@ -78,10 +78,11 @@ def test_what_cannot_work_is_found_with_its_line(check: Check, options: str, of:
     assert says in line
 
 
-def test_a_misspelled_keyword_is_found_with_its_line(check: Check):
-    code, lines, _ = check(mine=one("timeout=5"))
+@pytest.mark.parametrize(("keyword", "meant"), [("timeout", "timeout_s"), ("keys", "key"), ("wher", "where")])
+def test_a_misspelled_keyword_is_found_with_its_line(check: Check, keyword: str, meant: str):
+    code, lines, _ = check(mine=one(f"{keyword}=5"))
     assert code == 1
-    said = "handler('acme.h') got an unexpected keyword: timeout; did you mean 'timeout_s'?"
+    said = f"handler('acme.h') got an unexpected keyword: {keyword}; did you mean {meant!r}?"
     assert lines == [f"mine.py:{LINES + 1}: TypeError: {said}"]
 
 
@@ -171,6 +172,11 @@ class TicketOpened(Payload):
     notification_types: ClassVar[tuple[str, ...]] = ("ticket.opened",)
 """
     text += one("dry_run=True", "TicketOpened", "a") + one("on=[other('ticket.closed'), '*']", "Raw", "b")
+    assert check(mine=text)[:2] == (0, [])
+
+
+def test_timers_that_are_named_or_annotated_pass(check: Check):
+    text = one("on=['*', 'receiver.timer']", "Raw", "a") + one("dry_run=True", "SessionUpdate | Timer", "b")
     assert check(mine=text)[:2] == (0, [])
 
 
