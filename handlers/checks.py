@@ -100,7 +100,8 @@ def entity_state(made: Any) -> str | None:
     if model is None:
         return None
     by_part = made.key is None and not TYPES_OF_PARTS.isdisjoint(made.models)
-    if order == "none" or (order == "latest" and (len(made.models) > 1 or by_part)):
+    several = len(made.models) > 1 or "*" in made.models  # `declaration` imports this module
+    if order == "none" or (order == "latest" and (several or by_part)):
         return f"entity_state needs order='entity': with order={order!r}, events of one entity run at the same time"
     try:
         TypeAdapter(model)

@@ -121,6 +121,13 @@ def test_a_state_that_cannot_work_is_refused_at_declaration(options, words):
         async def a(event: Event[SessionUpdate | Timer], ctx: Context) -> None: ...
 
 
+def test_latest_of_everything_may_not_have_a_state():
+    with pytest.raises(HandlerError, match="needs order='entity'"):
+
+        @handler("a", entity_state=Data, order="latest", on=["*"])
+        async def a(event: Event[Raw], ctx: Context) -> None: ...
+
+
 def test_latest_of_one_type_may_have_a_state():
     @handler("a", entity_state=Data, order="latest", on=["x"])
     async def a(event: Event[Raw], ctx: Context) -> None: ...
