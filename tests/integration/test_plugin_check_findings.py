@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from handlers import Context, Event, Raw, handler
+from ampeco.notifications import SessionUpdate
+from handlers import Context, Event, Raw, Timer, handler
 from tests.cli import Cli
 from tests.harness import declaration, opened
 
@@ -187,13 +188,16 @@ async def _seen(url: str, prefix: str) -> None:
     @handler("acme.mail", on=["SessionUpdateNotification", "cdr.received"], order="entity")
     async def mail(event: Event[Raw], ctx: Context) -> None: ...
 
+    @handler("acme.stuck", isolation="process")
+    async def stuck(event: Event[SessionUpdate | Timer], ctx: Context) -> None: ...
+
     async with opened(url, prefix) as log:
-        await log.declare([declaration(mail)])
+        await log.declare([declaration(mail), declaration(stuck)])
 
 
 @pytest.fixture
 def with_log(capsys, monkeypatch, valkey, prefix, tmp_path: Path) -> Cli:
-    """A log that knows `acme.mail`."""
+    """A log that knows `acme.mail`, and `acme.stuck` with timers."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     asyncio.run(_seen(valkey.url, prefix))
@@ -214,6 +218,19 @@ def test_a_renamed_handler_that_loses_its_once_only_steps_is_found(with_log: Cli
         HEAD + one(same, "Raw", "invoices") + one("dry_run=True", function="mails")
     )
     assert with_log("handlers", "check", "other.py")[0] == 0
+
+
+def test_a_renamed_handler_with_timers_is_found(with_log: Cli, tmp_path: Path):
+    plugin, timed = tmp_path / "mine.py", "SessionUpdate | Timer"
+    plugin.write_text(HEAD + one("isolation='process'", timed, "stucks"))
+    code, _, err = with_log("handlers", "check", "mine.py")
+    assert (code, "`handlers rename acme.stuck acme.stucks` keeps them" in err) == (1, True)
+    with_log("handlers", "rename", "acme.stuck", "acme.stucks", "--yes")
+    assert with_log("handlers", "check", "mine.py")[::2] == (0, "")
+
+    plugin.write_text(HEAD + one("isolation='process', on=['*']", "Raw", "stucks"))
+    said = "handler 'acme.stucks': no longer wants receiver.timer: such events that still wait"
+    assert said in with_log("handlers", "check", "mine.py")[2]
 
 
 def test_what_else_a_deploy_changes_is_a_note_and_no_fault(with_log: Cli, tmp_path: Path, monkeypatch):
