@@ -63,7 +63,8 @@ def _key(before: str | None, after: str | None) -> str | None:
     if before == after:
         return None
     was, now = (repr(name) if name else "not set" for name in (before, after))
-    return f"key= was {was} and is {now}: once-only steps per entity that are recorded are not found again"
+    kept = "once-only steps per entity, states and slots of throttles"
+    return f"key= was {was} and is {now}: the {kept} of the old keys are not found again"
 
 
 _RULES: Mapping[str, Callable[[Any, Any], str | None]] = {
@@ -75,7 +76,7 @@ _RULES: Mapping[str, Callable[[Any, Any], str | None]] = {
 """Item of a declaration -> what a change of it means, from its values before and after; None for nothing."""
 
 _LOSING = frozenset({"key"})
-"""The items of which a change loses the once-only steps that are recorded."""
+"""The items of which a change loses what is recorded, as once-only steps."""
 
 
 def changes(

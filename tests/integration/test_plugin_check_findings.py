@@ -233,6 +233,20 @@ def test_a_renamed_handler_with_timers_is_found(with_log: Cli, tmp_path: Path):
     assert said in with_log("handlers", "check", "mine.py")[2]
 
 
+def test_another_key_is_a_fault(with_log: Cli, tmp_path: Path):
+    by_evse = (
+        "\ndef by_evse(event: Event[HardwareStatus]) -> str | None:\n    return event.payload.evse_id\n\n"
+    )
+    keyed = one("key=by_evse", "HardwareStatus", "mail")
+    (tmp_path / "mine.py").write_text(HEAD + by_evse + keyed)
+    code, _, err = with_log("handlers", "check", "mine.py")
+    assert (code, "key= was not set and is '" in err, ".by_evse': the once-only steps" in err) == (
+        1,
+        True,
+        True,
+    )
+
+
 def test_what_else_a_deploy_changes_is_a_note_and_no_fault(with_log: Cli, tmp_path: Path, monkeypatch):
     (tmp_path / "mine.py").write_text(HEAD + one("order='latest', queue='bulk'", function="mail"))
     code, _, err = with_log("handlers", "check", "mine.py")
