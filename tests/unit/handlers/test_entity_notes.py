@@ -34,6 +34,7 @@ def notes(**changes: Any) -> EntityNotes:
         (("a", 30 * 86_400 + 1), "timer-delay"),
         (("a", float("nan")), "timer-delay"),
         (("a", float("inf")), "timer-delay"),
+        (("a", 10**400), "timer-delay"),
         (("a", True), "timer-delay"),
         (("a", "60"), "timer-delay"),
         (("a", 1, "x" * 1_023), "timer-data"),
@@ -133,7 +134,15 @@ def test_latest_of_one_type_may_have_a_state():
     async def a(event: Event[Raw], ctx: Context) -> None: ...
 
     assert a.entity_state is Data
-    assert HardwareStatus.notification_types
+
+
+def test_latest_of_the_parts_of_an_entity_needs_a_key_for_a_state():
+    async def board(event: Event[HardwareStatus], ctx: Context) -> None: ...
+
+    with pytest.raises(HandlerError, match="needs order='entity'"):
+        handler("a", entity_state=Data, order="latest")(board)
+    keyed = handler("a", entity_state=Data, order="latest", key=lambda event: event.payload.evse_id)(board)
+    assert keyed.entity_state is Data
 
 
 def test_a_context_made_by_hand_takes_notes_and_forgets_them():
