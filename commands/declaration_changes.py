@@ -6,9 +6,12 @@ a new item needs a line in `_RULES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from eventlog.entity_records import TIMER, is_timer
+from eventlog.internal import is_wanted
 
 if TYPE_CHECKING:
     from eventlog.registry import HandlerPosition
@@ -31,8 +34,9 @@ class Change:
 
 
 def _types(before: Collection[str], after: Collection[str]) -> str | None:
-    gone = sorted({*before} - {*after})
-    if not gone or "*" in after:
+    wanted = _without_name(after)
+    gone = sorted(each for each in _without_name(before) if not is_wanted(wanted, each))
+    if not gone:
         return None
     return f"no longer wants {', '.join(gone)}: such events that still wait are settled as not wanted"
 
@@ -49,16 +53,18 @@ def _order(before: str, after: str) -> str | None:
 
 
 def _queue(before: str, after: str) -> str | None:
-    return (
-        None if before == after else f"queue= was {before!r}: its events wait until a worker serves {after!r}"
-    )
+    from handlers.declaration import ISOLATED
+
+    was = before.removesuffix(ISOLATED)  # a worker of the plain queue serves it, too
+    return None if was == after else f"queue= was {was!r}: its events wait until a worker serves {after!r}"
 
 
 def _key(before: str | None, after: str | None) -> str | None:
     if before == after:
         return None
     was, now = (repr(name) if name else "not set" for name in (before, after))
-    return f"key= was {was} and is {now}: once-only steps per entity that are recorded are not found again"
+    kept = "once-only steps per entity, states and slots of throttles"
+    return f"key= was {was} and is {now}: the {kept} of the old keys are not found again"
 
 
 _RULES: Mapping[str, Callable[[Any, Any], str | None]] = {
@@ -70,7 +76,7 @@ _RULES: Mapping[str, Callable[[Any, Any], str | None]] = {
 """Item of a declaration -> what a change of it means, from its values before and after; None for nothing."""
 
 _LOSING = frozenset({"key"})
-"""The items of which a change loses the once-only steps that are recorded."""
+"""The items of which a change loses what is recorded, as once-only steps."""
 
 
 def changes(
@@ -109,5 +115,11 @@ def _renamed(name: str, now: Mapping[str, Any], gone: Sequence[HandlerPosition])
     """Return the handler of the log that this new one seems to have been: of the same types, with a similar name."""
     from ampeco.nearest import nearest
 
-    same = [each.name for each in gone if {*each.types} == {*now["types"]}]
+    wanted = _without_name(now["types"])
+    same = [each.name for each in gone if _without_name(each.types) == wanted]
     return nearest(name, same, alike=_ALIKE)
+
+
+def _without_name(types: Iterable[str]) -> set[str]:
+    """Return the types without the name of the handler, which ends the type of its timers."""
+    return {TIMER.rstrip(":") if is_timer(each) else each for each in types}

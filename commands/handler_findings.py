@@ -49,12 +49,12 @@ def _types(handler: Handler) -> Iterator[str]:
     from ampeco.nearest import SURELY, did_you_mean, nearest
     from commands.type_names import known_types
     from handlers.declaration import EVERYTHING
-    from handlers.event import Raw
+    from handlers.event import Raw, is_timer
     from handlers.names import Other
 
     known = known_types()
     for name, model in handler.models.items():
-        if name in known or name == EVERYTHING:
+        if name in known or name == EVERYTHING or is_timer(name):
             continue
         if model is Raw and not isinstance(name, Other):
             meant = did_you_mean(name, known)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from commands.shadowing import ROOMS
+
 TEMPLATES = Path(__file__).with_name("templates")
 
 _LONGEST_NAME = 30  # of a function or a package, so that no line of the code is too long
-_OURS = frozenset(
-    {"ampeco", "commands", "eventlog", "handlers", "pytest_ampeco", "receiver", "tests", "workers"}
-)
+_OURS = frozenset({*ROOMS, "commands", "pytest_ampeco", "tests"})
 
 
 @dataclass(frozen=True)

@@ -262,8 +262,8 @@ def handler(
             asked about.
         key: tells apart what one entity holds, as its EVSEs: a quick plain function of the event that returns text,
             a whole number, or None for the entity itself. Events of one entity with different keys are then apart
-            for `order`, `ctx.once(per="entity")`, `throttle`, timers and `entity_state`. Give it a name that
-            stays: another function loses what was remembered by the old keys.
+            for `order`, `ctx.once(per="entity")`, `throttle`, timers and `entity_state`. Give it a name that stays:
+            another function loses what was remembered by the old keys.
         throttle: at most so many events done for each key in a time, as `1/h`; `Throttle("1/h", over="wait")` waits
             for a free slot where the plain text skips. Only attempts that end as done count.
         backoff: pauses between attempts.
@@ -287,7 +287,7 @@ def handler(
     """
 
     if unknown := sorted(options.keys() - Options.__annotations__.keys()):
-        meant = did_you_mean(unknown[0], (*Options.__annotations__, "settings", "lifespan", "where"))
+        meant = did_you_mean(unknown[0], (*Options.__annotations__, "settings", "lifespan", "where", "key"))
         raise TypeError(f"handler({name!r}) got an unexpected keyword: {', '.join(unknown)}{meant}")
 
     def declare(function: Any) -> Any:

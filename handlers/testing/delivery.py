@@ -149,26 +149,25 @@ class Delivering:
         self, event: Event[Any], memory: Memory, *, attempt: int | None = None, dry_run: bool = False
     ) -> Outcome:
         """Make one attempt; arguments and errors as those of `deliver`."""
+        handler, stored, echo = self._runtime.handler, stored_event(event), event.echo_of
+        own = None if self._runtime.key_of is None else self._runtime.key_of(stored)
+        key = stored.key if own is None else own.key
+        ledger, notes = memory.ledger(handler), memory.entities.notes(handler, key)
         if dry_run:
-            recorded = memory.ledger(self._runtime.handler).recorded
-            stored, echo = stored_event(event), event.echo_of
-            made_key = None if self._runtime.key_of is None else self._runtime.key_of(stored)
-            noted = memory.entities.notes(
-                self._runtime.handler, stored.key if made_key is None else made_key.key
-            )
             trial = await try_out(
-                self._runtime, stored, replayed=event.replayed, echo_of=echo, lookup=recorded, entity=noted
+                self._runtime,
+                stored,
+                replayed=event.replayed,
+                echo_of=echo,
+                lookup=ledger.recorded,
+                entity=notes,
             )
             made_of = outcome_from(trial.outcome, (), trial.called, trial.steps, would_call=trial.actions)
-            return with_notes(made_of, self._runtime.handler, noted)
-        handler, loop = self._runtime.handler, asyncio.get_running_loop()
-        ledger, tried = memory.ledger(handler), memory.tried(handler, event)
+            return with_notes(made_of, handler, notes)
+        loop, tried = asyncio.get_running_loop(), memory.tried(handler, event)
         number = tried.attempts + 1 if attempt is None else attempt
         before = len(self._fake.calls) if self._fake else 0
         began_ms = memory.clock.now_ms()
-        stored = stored_event(event)
-        own = None if self._runtime.key_of is None else self._runtime.key_of(stored)
-        key = stored.key if own is None else own.key
         made = Attempt(
             event=stored,
             number=number,
@@ -177,13 +176,13 @@ class Delivering:
             overdue=lambda: None,
             steps=lambda: Steps(ledger, event.id, key, loop),
             replayed=event.replayed,
-            echo_of=event.echo_of,
+            echo_of=echo,
         )
         made.earlier, made.began_ms = tried.log, began_ms
         made.unkeyed = None if own is None else own.dead
         if handler.throttle is not None:
             made.throttling = Throttling(memory.slots(handler), handler.throttle, key, event.id)
-        notes = made.entity = memory.entities.notes(handler, key)
+        made.entity = notes
         is_over = memory.entities.is_over(handler, event)
         came_of = TIMER_OVER if is_over else await run(self._runtime, made)
         if came_of.kind != "retry":

@@ -77,7 +77,7 @@ class Memory:
         return MemorySlots(self._slots.setdefault(handler.name, {}), self.clock.now_ms)
 
     def timers(self, handler: Handler) -> dict[tuple[str, str], datetime]:
-        """Return (entity key, name) -> when it falls due (UTC), for each pending timer of a handler."""
+        """Return (the handler's key, name) -> when it falls due (UTC), for each pending timer of a handler."""
         return self.entities.timers(handler)
 
     def steps(self, handler: Handler) -> dict[str, str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from handlers import Context, Event, Raw, handler
+from ampeco.notifications import SessionUpdate
+from handlers import Context, Event, Raw, Timer, handler
 from tests.cli import Cli
 from tests.harness import declaration, opened
 
@@ -20,7 +21,7 @@ HEAD = """from typing import ClassVar
 from pydantic import Field
 from pydantic_settings import BaseSettings
 from ampeco.notifications import HardwareStatus, Payload, SessionUpdate
-from handlers import Backoff, Context, Event, Raw, handler, other
+from handlers import Backoff, Context, Event, Raw, Timer, handler, other
 
 """
 LINES = len(HEAD.splitlines())
@@ -78,10 +79,11 @@ def test_what_cannot_work_is_found_with_its_line(check: Check, options: str, of:
     assert says in line
 
 
-def test_a_misspelled_keyword_is_found_with_its_line(check: Check):
-    code, lines, _ = check(mine=one("timeout=5"))
+@pytest.mark.parametrize(("keyword", "meant"), [("timeout", "timeout_s"), ("keys", "key"), ("wher", "where")])
+def test_a_misspelled_keyword_is_found_with_its_line(check: Check, keyword: str, meant: str):
+    code, lines, _ = check(mine=one(f"{keyword}=5"))
     assert code == 1
-    said = "handler('acme.h') got an unexpected keyword: timeout; did you mean 'timeout_s'?"
+    said = f"handler('acme.h') got an unexpected keyword: {keyword}; did you mean {meant!r}?"
     assert lines == [f"mine.py:{LINES + 1}: TypeError: {said}"]
 
 
@@ -174,6 +176,11 @@ class TicketOpened(Payload):
     assert check(mine=text)[:2] == (0, [])
 
 
+def test_timers_that_are_named_or_annotated_pass(check: Check):
+    text = one("on=['*', 'receiver.timer']", "Raw", "a") + one("dry_run=True", "SessionUpdate | Timer", "b")
+    assert check(mine=text)[:2] == (0, [])
+
+
 # -- with a log
 
 
@@ -181,13 +188,16 @@ async def _seen(url: str, prefix: str) -> None:
     @handler("acme.mail", on=["SessionUpdateNotification", "cdr.received"], order="entity")
     async def mail(event: Event[Raw], ctx: Context) -> None: ...
 
+    @handler("acme.stuck", isolation="process")
+    async def stuck(event: Event[SessionUpdate | Timer], ctx: Context) -> None: ...
+
     async with opened(url, prefix) as log:
-        await log.declare([declaration(mail)])
+        await log.declare([declaration(mail), declaration(stuck)])
 
 
 @pytest.fixture
 def with_log(capsys, monkeypatch, valkey, prefix, tmp_path: Path) -> Cli:
-    """A log that knows `acme.mail`."""
+    """A log that knows `acme.mail`, and `acme.stuck` with timers."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     asyncio.run(_seen(valkey.url, prefix))
@@ -208,6 +218,33 @@ def test_a_renamed_handler_that_loses_its_once_only_steps_is_found(with_log: Cli
         HEAD + one(same, "Raw", "invoices") + one("dry_run=True", function="mails")
     )
     assert with_log("handlers", "check", "other.py")[0] == 0
+
+
+def test_a_renamed_handler_with_timers_is_found(with_log: Cli, tmp_path: Path):
+    plugin, timed = tmp_path / "mine.py", "SessionUpdate | Timer"
+    plugin.write_text(HEAD + one("isolation='process'", timed, "stucks"))
+    code, _, err = with_log("handlers", "check", "mine.py")
+    assert (code, "`handlers rename acme.stuck acme.stucks` keeps them" in err) == (1, True)
+    with_log("handlers", "rename", "acme.stuck", "acme.stucks", "--yes")
+    assert with_log("handlers", "check", "mine.py")[::2] == (0, "")
+
+    plugin.write_text(HEAD + one("isolation='process', on=['*']", "Raw", "stucks"))
+    said = "handler 'acme.stucks': no longer wants receiver.timer: such events that still wait"
+    assert said in with_log("handlers", "check", "mine.py")[2]
+
+
+def test_another_key_is_a_fault(with_log: Cli, tmp_path: Path):
+    by_evse = (
+        "\ndef by_evse(event: Event[HardwareStatus]) -> str | None:\n    return event.payload.evse_id\n\n"
+    )
+    keyed = one("key=by_evse", "HardwareStatus", "mail")
+    (tmp_path / "mine.py").write_text(HEAD + by_evse + keyed)
+    code, _, err = with_log("handlers", "check", "mine.py")
+    assert (code, "key= was not set and is '" in err, ".by_evse': the once-only steps" in err) == (
+        1,
+        True,
+        True,
+    )
 
 
 def test_what_else_a_deploy_changes_is_a_note_and_no_fault(with_log: Cli, tmp_path: Path, monkeypatch):

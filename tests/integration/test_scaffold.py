@@ -88,6 +88,14 @@ def test_a_package_has_a_name_of_its_own(name: str) -> None:
     assert not package.startswith("test")
 
 
+def test_a_package_has_no_name_of_ours() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    include = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    ours = {pattern.rstrip("*") for pattern in include}
+    assert "handlers" in ours
+    assert not ours & {scaffold.package_name(name) for name in ours}
+
+
 def test_there_is_a_handler_for_every_type(tmp_path: Path) -> None:
     for name in KNOWN_TYPES:
         texts = scaffold.module_files("acme.it", scaffold.kind_of(name))

@@ -34,6 +34,7 @@ def notes(**changes: Any) -> EntityNotes:
         (("a", 30 * 86_400 + 1), "timer-delay"),
         (("a", float("nan")), "timer-delay"),
         (("a", float("inf")), "timer-delay"),
+        (("a", 10**400), "timer-delay"),
         (("a", True), "timer-delay"),
         (("a", "60"), "timer-delay"),
         (("a", 1, "x" * 1_023), "timer-data"),
@@ -119,6 +120,13 @@ def test_a_state_that_cannot_work_is_refused_at_declaration(options, words):
 
         @handler("a", **{"entity_state": Data, **options})
         async def a(event: Event[SessionUpdate | Timer], ctx: Context) -> None: ...
+
+
+def test_latest_of_everything_may_not_have_a_state():
+    with pytest.raises(HandlerError, match="needs order='entity'"):
+
+        @handler("a", entity_state=Data, order="latest", on=["*"])
+        async def a(event: Event[Raw], ctx: Context) -> None: ...
 
 
 def test_latest_of_one_type_may_have_a_state():

@@ -14,6 +14,22 @@ from handlers.promise import HandlerDeprecation, deprecate, fault_of_contract
 from handlers.testing import conformance
 
 PAGE = Path(handlers.__file__).with_name("PROMISE.md")
+FIRST = {
+    *(
+        "Backoff",
+        "Context",
+        "Event",
+        "FieldMisfit",
+        "GiveUp",
+        "Handler",
+        "HandlerError",
+        "Raw",
+        "Retry",
+        "Skip",
+    ),
+    *("StepUncertain", "SyncContext", "Unavailable", "handler", "other"),
+}
+"""The names of contract 1.0."""
 TEXT = "old_name is deprecated since contract 1.1 and goes in 2.0: use new_name"
 PLUGIN = """
 from handlers import Context, Event, Raw, handler
@@ -99,3 +115,10 @@ def test_a_key_that_fails_for_a_sample_fails_its_conformance():
 def test_the_names_of_the_contract_are_there():
     assert promise.CONTRACT_VERSION == handlers.CONTRACT_VERSION
     assert all(hasattr(handlers, name) for name in handlers.__all__)
+
+
+def test_the_page_names_what_came_after_the_first_version():
+    (brought,) = re.findall(r"^\| 1\.1 \|(.*)$", PAGE.read_text(), re.MULTILINE)
+    newer = {*handlers.__all__} - FIRST
+    assert {*handlers.__all__} > FIRST
+    assert {name for name in newer if f"`{name}`" not in brought} == set()

@@ -12,8 +12,8 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from ampeco.notifications import HardwareStatus, SessionStartStop, SessionUpdate
-from handlers import Context, Event, Raw, Retry, Skip, SyncContext, handler, other
-from handlers.testing import FakeAmpeco, conformance, event_of
+from handlers import Context, Event, Raw, Retry, Skip, SyncContext, Timer, handler, other
+from handlers.testing import FakeAmpeco, conformance, event_of, timer_of
 
 
 @handler("t.good", calls=["charge-point.reset", "user.add-balance"])
@@ -35,7 +35,17 @@ def threaded(event: Event[HardwareStatus], ctx: SyncContext) -> None:
     time.sleep(0)
 
 
+@handler("t.timed", entity_state=dict)
+async def timed(event: Event[SessionUpdate | Timer], ctx: Context[None, None, dict[str, Any]]) -> None:
+    """Set a timer for each event, so all variants of one entity together set more than it may have."""
+    if isinstance(event.payload, Timer):
+        ctx.entity_state = {"checked": event.payload.name}
+        return
+    ctx.later(f"check {event.id}", 60)
+
+
 TestGood = conformance(good, everything, threaded)
+TestTimed = conformance(timed, events=[timer_of(timed, "check 1", {"n": 1})])
 
 
 def failing(case, name, **how):
@@ -96,6 +106,14 @@ async def sleeps_and_hides_it(event, ctx):
         raise Retry("away") from error
 
 
+async def sets_a_timer(event, ctx):
+    ctx.later("check", 60)
+
+
+async def keeps_a_state(event, ctx):
+    ctx.entity_state = {"status": "active"}
+
+
 async def calls_undeclared(event, ctx):
     await ctx.ampeco.actions.charge_point.reset(1, "soft")
 
@@ -105,6 +123,8 @@ async def calls_undeclared(event, ctx):
     [
         (needs_an_optional_field, "takes_every_sample", "AttributeError"),
         (calls_undeclared, "takes_every_sample", "call-not-declared"),
+        (sets_a_timer, "takes_every_sample", "timer-undeclared"),
+        (keeps_a_state, "takes_every_sample", "state-undeclared"),
         (breaks_on_a_rare_state, "takes_every_variant", "session.status = "),
         (needs_an_optional_field, "takes_every_variant", "session.stoppedAt"),
         (counts_raw_fields, "takes_unknown_fields", "retry"),
