@@ -154,6 +154,11 @@ class Metrics:
         self.registered.set(is_registered)
         self._confirmed_at.set((at_ms or 0) / 1000)
 
+    def of_no_endpoint(self) -> None:
+        """Leave out whether an endpoint is ready, and the size of the log, which `LogExposition` has there."""
+        for gauge in (self.ready, self._log_bytes, self._log_full, self._log_age):
+            self.registry.unregister(gauge)
+
     def stands(self, found: Standing) -> None:
         """Set the gauges of the log's size."""
         self._log_bytes.set(found.bytes)
