@@ -43,7 +43,7 @@ def measured(
     """A process (Python's `-m ...`, or another program) on the measured core; ends with the block."""
     process = subprocess.Popen(
         [*program, *arguments],
-        env={**_clean_environment(), **environ},
+        env={**clean_environment(), **environ},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -52,18 +52,24 @@ def measured(
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, within_s=10)
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
 
 
-def _clean_environment() -> dict[str, str]:
+def end(process: subprocess.Popen[bytes], *, within_s: float) -> None:
+    """Ask a process to end, and kill it if it has not ended in time."""
+    process.terminate()
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without any configuration of ours."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AWR_")}
 
 

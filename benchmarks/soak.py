@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import os
 import shutil
 import subprocess
 import sys
@@ -149,7 +148,7 @@ def _processes(url: str, folder: Path, fsync: str) -> Iterator[tuple[int, dict[s
     """Run a receiver and a worker; yield the public port, and process ids by name."""
     port = machine.free_port()
     environ = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("AWR_")},
+        **machine.clean_environment(),
         "AWR_REDIS_URL": url,
         "AWR_REGISTER": "off",
         "AWR_KEY_PREFIX": PREFIX,
@@ -186,12 +185,7 @@ def _started(log: Path, environ: Mapping[str, str], *arguments: str) -> Iterator
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        machine.end(process, within_s=60)
 
 
 async def _declared(url: str) -> None:

@@ -90,7 +90,6 @@ class Metrics:
         self._log_bytes = gauge(*_LOG_BYTES, multiprocess_mode="livemax")
         self._log_full = gauge(*_LOG_FULL, multiprocess_mode="livemax")
         self._log_age = gauge(*_LOG_AGE, multiprocess_mode="livemax")
-        self.log_size = (self._log_bytes, self._log_full, self._log_age)
         self.registered = gauge(
             "awr_registered",
             "1 when AMPECO's last answer showed our notification subscription with all wanted types",
@@ -149,6 +148,11 @@ class Metrics:
         """Set the gauges of the registration to what AMPECO last confirmed."""
         self.registered.set(is_registered)
         self._confirmed_at.set((at_ms or 0) / 1000)
+
+    def of_no_endpoint(self) -> None:
+        """Leave out whether an endpoint is ready, and the size of the log, which `LogExposition` has there."""
+        for gauge in (self.ready, self._log_bytes, self._log_full, self._log_age):
+            self.registry.unregister(gauge)
 
     def stands(self, found: Standing) -> None:
         """Set the gauges of the log's size."""

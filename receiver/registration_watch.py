@@ -78,9 +78,7 @@ class RegistrationWatch:
         self._clients = Clients(self._budget)
         self._metrics = Metrics()
         # This is no endpoint. The alert for "no receiver is ready" takes the highest value of all pods.
-        # The size of the log is among the metrics of the log here, and no series may have two values.
-        for gauge in (self._metrics.ready, *self._metrics.log_size):
-            self._metrics.registry.unregister(gauge)
+        self._metrics.of_no_endpoint()
         self._of_log = LogExposition(self._log)
         self._health = Health(self._log.ready, self._check_tenant, self._metrics)
         self.accepted: frozenset[str] | None = None

@@ -1,7 +1,7 @@
-"""Tokens, passwords and what is in bodies show nowhere: not in lines, metrics, health, errors or commands.
+"""Tokens, passwords and what is in bodies show nowhere: lines, metrics, health, errors, commands, pages.
 
 Real processes at debug level meet every kind of trouble with bodies whose texts are markers. What they print and
-answer is searched, and so is what each command prints about it.
+answer is searched, and so is what each command and each page of the console says about it.
 """
 
 from __future__ import annotations
@@ -91,6 +91,20 @@ class Site:
             str(self._asked(port, path)) for port in (self.front.admin_port, self.port) for path in paths
         )
 
+    def shown(self, events: list[str], letters: list[str], held: list[str]) -> str:
+        """What pages of the console show to a reader without a token."""
+        paths = [
+            *("/", "/events", "/handlers", "/handlers/marked", "/handlers/marked/replay", "/dead"),
+            *("/quarantine", "/audit", "/line", "/shapes", "/help", "/session"),
+            *(f"/event/{id_}" for id_ in events),
+            *(f"/dead/{id_}" for id_ in letters),
+            *(f"/quarantine/{id_}" for id_ in held),
+            *(f"/entity?key=session:s{n}" for n in range(len(FATES))),
+        ]
+        answers = {path: self.front.get(f"/console{path}", admin=True) for path in paths}
+        assert {path: one.status for path, one in answers.items() if one.status != 200} == {}
+        return "".join(f"{path}: {one.body.decode()}" for path, one in answers.items())
+
     def _asked(self, port: int, path: str) -> bytes:
         return self.front.exchange(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode(), port=port).body
 
@@ -174,6 +188,8 @@ def test_markers_show_nowhere(
     held = [one["id"] for one in cli.json("quarantine", "list")]
     assert len(events) >= len(FATES)
     assert held
+    said.append(site.shown(events, letters, held))
+    assert "RuntimeError" in said[-1]
     about = [
         *(f"explain {id_}" for id_ in events),
         *(f"events show {id_}" for id_ in events),

@@ -31,7 +31,10 @@ from tests.meta.repository import ROOT
 RATE, THREADS, ENTITIES = 300, 12, 120
 HANDLERS = """# version {version}
 import json, os
+import handlers
 from handlers import Context, Event, Raw, handler
+
+assert handlers.__file__.startswith({code!r}), "the code of another version"
 
 FILE = os.open({record!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
@@ -131,7 +134,8 @@ def images(tmp_path: Path) -> tuple[Image, Image]:
     made = []
     for version, code in (("old", earlier_code(tmp_path / "earlier")), ("new", ROOT)):
         file = tmp_path / f"recorder_{version}.py"
-        file.write_text(HANDLERS.format(version=version, record=str(tmp_path / "record.jsonl")))
+        record = tmp_path / "record.jsonl"
+        file.write_text(HANDLERS.format(version=version, code=f"{code}/", record=str(record)))
         made.append(Image(version, code, file))
     return made[0], made[1]
 

@@ -107,4 +107,4 @@ def test_a_collector_that_is_away_costs_no_event_and_few_lines(
         for n in range(50):
             assert front.post(json.dumps({"notification": "t", "n": n}).encode()).status == 202
         assert front.stop() == 0
-    assert len(front.said("opentelemetry.line")) < 20
+    assert 1 <= len(front.said("opentelemetry.line")) < 20

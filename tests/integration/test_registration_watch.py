@@ -141,6 +141,8 @@ def test_a_subscription_deleted_by_hand_is_restored_while_the_receiver_has_only_
         metrics = watch.get("/metrics")[1]
         assert "awr_registered 1.0" in metrics
         assert "awr_ready" not in metrics, "it would hide that no receiver is ready"
+        families = [line.split()[2] for line in metrics.splitlines() if line.startswith("# TYPE")]
+        assert len(families) == len(set(families)), "Prometheus takes a series once"
 
         def log_bytes() -> list[str]:
             return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 from tests.meta import manifests
 from tests.meta.manifests import Document
 from tests.meta.test_manifests import DEPLOY, PRODUCTION, ROLES_SECRETS
+from tests.meta.test_observability import needs_promtool
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on this machine")
 
@@ -192,6 +194,36 @@ def test_workers_are_not_scaled_for_a_paused_handler(production: list[Document])
     for query in queries:
         assert "awr_handler_paused" in query
         assert query.count("(") == query.count(")")
+
+
+@needs_promtool
+def test_workers_are_scaled_by_each_handler_once_however_many_pods_report_it(
+    production: list[Document], tmp_path: Path
+) -> None:
+    """promtool evaluates the queries over two pods that say the same of the log."""
+    (scaled,) = (d for d in production if d["kind"] == "ScaledObject")
+    age, waiting = (trigger["metadata"]["query"] for trigger in scaled["spec"]["triggers"])
+    handlers = {"mail": (40, 2_000, 0), "sync": (10, 300, 0), "paused": (9_000, 70_000, 1)}
+    names = ("awr_handler_oldest_event_age_seconds", "awr_handler_waiting", "awr_handler_paused")
+    series = [
+        {
+            "series": f'{name}{{namespace="ampeco-receiver", pod="{pod}", handler="{handler}"}}',
+            "values": str(value),
+        }
+        for handler, values in handlers.items()
+        for name, value in zip(names, values, strict=True)
+        for pod in ("a", "b")
+    ]
+    expected = [
+        {"expr": query, "eval_time": "0m", "exp_samples": [{"labels": "{}", "value": value}]}
+        for query, value in ((age, 40), (waiting, 2_300))
+    ]
+    file = tmp_path / "scaling_test.yaml"
+    file.write_text(yaml.safe_dump({"tests": [{"input_series": series, "promql_expr_test": expected}]}))
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_external_secrets_bring_what_each_role_mounts() -> None:

@@ -51,7 +51,12 @@ def test_a_series_that_no_process_exposes_is_found(name: str):
 
 def test_metrics_of_the_log_are_never_added_up_over_pods():
     of_log = {name for family in observability.families() if family.of_log for name in family.series}
-    assert {"awr_handler_waiting", "awr_handler_settled_seconds_bucket"} <= of_log
+    assert {
+        "awr_handler_waiting",
+        "awr_handler_settled_seconds_bucket",
+        "awr_log_bytes",
+        "awr_log_full",
+    } <= of_log
     checked = set()
     for query in queries():
         for name in of_log.intersection(observability.names(query)):
