@@ -161,14 +161,11 @@ def watch() -> None:
             "AWR_REGISTER", "is off, so there is nothing to watch", "set it to auto for this process"
         )
 
-    def opened() -> None:
-        say_ready()
-
     async def run() -> None:
         stop = asyncio.Event()
         stop_on_signals(stop)
         limit_stop(stop, Deadline(idle_s=SERVE_STOP_S))
-        await RegistrationWatch(settings, reload=lambda: load(os.environ)).run(stop, on_open=opened)
+        await RegistrationWatch(settings, reload=lambda: load(os.environ)).run(stop, on_open=say_ready)
 
     keep_what_is_loaded()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -92,9 +92,6 @@ def _serve(
 
     tracing = tracer()
 
-    def opened() -> None:
-        say_ready()
-
     async def run() -> None:
         stop = asyncio.Event()
         stop_on_signals(stop, insist=not child)
@@ -102,7 +99,7 @@ def _serve(
         async with _console(settings, stop, shared=listeners is not None) as console:
             receiver = Receiver(settings, reload=lambda: load(os.environ), tracing=tracing, console=console)
             with exported(receiver.exposition) if listeners is None else contextlib.nullcontext():
-                await receiver.run(stop, on_open=opened, listeners=listeners)
+                await receiver.run(stop, on_open=say_ready, listeners=listeners)
 
     keep_what_is_loaded()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

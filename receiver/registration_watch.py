@@ -89,7 +89,7 @@ class RegistrationWatch:
         self._backfill_client = self._make_backfill_client(settings)
         self._gap_keeper = self._make_gap_keeper(settings)
 
-    async def run(self, stop: asyncio.Event, on_open: Callable[[], None] = lambda: None) -> None:
+    async def run(self, stop: asyncio.Event, on_open: Callable[[], object] = lambda: None) -> None:
         """Work until `stop` is set.
 
         Args:

@@ -168,7 +168,7 @@ class Receiver:
     async def run(
         self,
         stop: asyncio.Event,
-        on_open: Callable[[], None] = lambda: None,
+        on_open: Callable[[], object] = lambda: None,
         *,
         listeners: Listeners | None = None,
     ) -> None:
