@@ -248,16 +248,22 @@ class DrainReads:
         ]
 
     def _found(self, after: str, count: int) -> Claim | None:
+        """Join the ranges that follow each other: a drain that is behind takes fewer steps than those ahead of it."""
         at, wants = self.at or (0, 0), wanted_types(self.wants)
-        for each in reversed(self.lane.ranges):
-            if each.after <= at < each.until and _covers(each.types, wants):
+        until, until_id, exhausted = at, after, False
+        events: list[SharedEvent] = []
+        for each in self.lane.ranges:  # a later one was read later, unless its drain was behind
+            if each.after <= until < each.until and _covers(each.types, wants):
                 self._reads.touch(each)
-                first = 0 if at == each.after else bisect_right(each.events, at, key=lambda e: e.order)
-                events = wanted_by(wants, each.events[first:])
+                first = 0 if until == each.after else bisect_right(each.events, until, key=lambda e: e.order)
+                events += wanted_by(wants, each.events[first:])
                 if len(events) > count:
                     return Claim(events[count - 1].stream_id, events[:count], exhausted=False)
-                return Claim(each.until_id, events, exhausted=each.exhausted and bool(events))
-        return None
+                until, until_id, exhausted = each.until, each.until_id, each.exhausted
+        if until == at:
+            return None
+        is_last = all(each.until <= until for each in self.lane.ranges)
+        return Claim(until_id, events, exhausted=exhausted and is_last and bool(events))
 
 
 def _text_bytes(event: StoredEvent) -> int:
