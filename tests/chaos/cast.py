@@ -275,7 +275,7 @@ class Doors:
 
 def _end(door: Door) -> None:
     door.process.kill()
-    door.process.wait(10)
+    door.process.wait(60)
     door._reader.join(5)
     if door.process.stderr is not None:
         door.process.stderr.close()

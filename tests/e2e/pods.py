@@ -113,7 +113,7 @@ class Pod:
         """End it at once."""
         self._gone.set()
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         self._probing.join(10)
 
     def _probe(self) -> None:

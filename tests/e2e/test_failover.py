@@ -13,12 +13,11 @@ import pytest
 
 from tests.door import Door, door
 from tests.e2e.test_worker_deaths import RECORDER
-from tests.harness import Worker, opened, position, soon, worker
+from tests.harness import PATIENCE_S, Worker, opened, position, soon, worker
 from tests.watched import SERVICE, Deployment, follows, watched
 
 KEYS = 8
 AT_ONCE = 24  # events of one part of the story: three an entity, a second and a half of work
-BACK_WITHIN_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ class Story:
     def send(self, count: int) -> None:
         """Events in order, each until it is accepted, as AMPECO would."""
         for n in range(self._next, self._next + count):
-            deadline = time.monotonic() + BACK_WITHIN_S
+            deadline = time.monotonic() + PATIENCE_S
             while not self._sent(n):
                 assert time.monotonic() < deadline, f"not accepted in time: {self.answers}"
                 time.sleep(0.05)
@@ -134,7 +133,7 @@ def test_a_killed_master_costs_503_and_nothing_that_was_replicated(
     soon(lambda: deployment.master() is not old)  # a sentinel may hear of it later than the receiver
     soon(story.all_handled)
     old.start()
-    soon(lambda: follows(old, deployment.master()), within_s=30)
+    soon(lambda: follows(old, deployment.master()))
     refused = story.answers[503]
     story.send(AT_ONCE)
     assert story.answers[503] == refused

@@ -92,7 +92,7 @@ def test_no_effect_happens_twice_wherever_a_worker_ends(
         soon(lambda: all(settled(scene) for scene in EXPECTED), within_s=60, every_s=0.3)
         stopped = first["after the effect, stop"]
         stopped.resume()
-        soon(lambda: stopped.process.poll() is not None, within_s=30)
+        soon(lambda: stopped.process.poll() is not None)
         for scene, (effects, dead) in EXPECTED.items():
             written = tmp_path / scene / "effects"
             count = len(written.read_text()) if written.exists() else 0

@@ -91,7 +91,7 @@ def _lines(command: Command, named: str) -> list[dict[str, Any]]:
 
 
 def _started(command: Command) -> None:
-    soon(lambda: bool(_lines(command, "worker.started")), within_s=40)
+    soon(lambda: bool(_lines(command, "worker.started")))
 
 
 def test_a_worker_declares_as_running_what_it_serves_and_waits_with_the_rest(scene: Scene, cli: Cli):

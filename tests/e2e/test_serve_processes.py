@@ -45,7 +45,7 @@ def in_log(url: str, prefix: str) -> set[bytes]:
 
 def children(front: Door, count: int) -> dict[str, int]:
     """Process ids by name, once all of them are ready."""
-    soon(lambda: front.ready()["ready"], within_s=40)
+    soon(lambda: front.ready()["ready"])
     pids = {line["process"]: line["pid"] for line in front.said("endpoint.opened") if "pid" in line}
     assert pids.keys() == {f"serve-{number}" for number in range(1, count + 1)}
     return pids
@@ -279,7 +279,7 @@ def test_an_append_under_way_is_answered_at_sigterm(tmp: Path, prefix: str) -> N
 def test_children_end_with_a_parent_that_is_killed(valkey: EmbeddedServer, prefix: str, tmp: Path) -> None:
     environ = {**SERVING, "AWR_REDIS_URL": valkey.url, "AWR_KEY_PREFIX": prefix}
     with started("serve", "--processes", "2", tmp=tmp, **environ) as command:
-        soon(lambda: command.stderr.count('"pid"') == 2, within_s=40)
+        soon(lambda: command.stderr.count('"pid"') == 2)
         assert len([line for line in command.running().values() if "--child" in line]) == 2
         command.kill()
         command.leaves_nothing()

@@ -43,7 +43,7 @@ async def handled(log: EventLog, h: Any, *events: Any, **runtime: Any) -> None:
     await log.declare([declaration(h)])
     await log.append(list(events) or [event()])
     dispatcher = Dispatcher(log, "default", {h.name: Runtime(h, VERSION, **runtime)})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await dispatcher.work() or await unsettled(log, h.name):
             pass
     await dispatcher.stop()

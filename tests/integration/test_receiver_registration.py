@@ -295,7 +295,7 @@ def test_ten_registrars_that_start_together_make_one(valkey: EmbeddedServer, pre
                     await registrar.check()
                     await asyncio.sleep(0.05)
 
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await asyncio.gather(*map(until_registered, registrars))
             assert types(tenant) == [{A}]
             assert len([call for call in tenant.calls if call.operation == "notifications.list"]) == 1
@@ -318,7 +318,7 @@ def test_deleted_by_hand_under_traffic_it_is_restored_and_the_time_is_a_gap(
                 async def restored() -> bool:
                     return len(where.tenant.subscriptions) == 1
 
-                await eventually(restored, within_s=5 + 15)
+                await eventually(restored)
                 restored_ms = now_ms()
                 await asyncio.to_thread(where.front.line, "notification_subscription.lost")
                 closed = await asyncio.to_thread(where.front.line, "gap.closed", reason="not-subscribed")

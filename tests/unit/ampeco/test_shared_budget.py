@@ -52,7 +52,7 @@ def in_loop(check: Callable[[], Awaitable[None]]) -> None:
     """Run a check in the kind of loop that workers have."""
 
     async def limited() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await check()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -142,7 +142,7 @@ async def until(holds: Callable[[], object]) -> None:
 
 def play(scenario: Callable[[], Awaitable[Any]]) -> None:
     async def main() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await scenario()
 
     asyncio.run(main())
