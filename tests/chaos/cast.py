@@ -115,7 +115,7 @@ class Crew:
         for pid in (self.supervisor, *self.workers, *self.helpers):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._supervisor.wait(10)
+        self._supervisor.wait(60)
         self._looking.join(10)
         self._log.close()
 

@@ -61,13 +61,13 @@ class Scene:
         return self.in_log(lambda log: position(log, name)).stats.get("done", 0)
 
     def metrics(self) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=60) as answer:
             return str(answer.read().decode())
 
     def health(self) -> tuple[int, dict[str, Any]]:
         url = f"http://127.0.0.1:{self.admin_port}/health/ready"
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)

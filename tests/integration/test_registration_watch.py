@@ -197,7 +197,7 @@ def test_the_token_is_rotated_while_receivers_have_only_keys(
     with_files = {**environ, "AWR_SECRETS_DIR": str(tokens)}
     del with_files["AWR_API_TOKEN"]
     of_receiver = {**receiver_of(environ), "AWR_SIGNING_KEYS": None, "AWR_SECRETS_DIR": str(keys)}
-    rotate = ("registration", "rotate-token", "--overlap", "0", "--wait", "30")
+    rotate = ("registration", "rotate-token", "--overlap", "0", "--wait", "60")
     with door(valkey.url, prefix, of_receiver) as front, watching(with_files, tmp_path) as watch:
         soon(lambda: watch.get("/health/ready")[0] == 200)
         [first] = ids(tenant)

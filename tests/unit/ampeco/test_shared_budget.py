@@ -148,10 +148,10 @@ def test_a_call_that_would_wait_too_long_is_refused_at_once():
 def test_no_call_waits_longer_than_it_may_in_all():
     async def check() -> None:
         bucket = FakeBucket(lambda reserved, ordinary: Given(0, 0, 0.05, 0.05))
-        budget = SharedBudget(bucket, longest_wait_s=0.3)
+        budget = SharedBudget(bucket, longest_wait_s=1.0)
         with pytest.raises(RateLimited):
             await budget.acquire(READ)
-        assert 3 <= len(bucket.asked) <= 20
+        assert 3 <= len(bucket.asked) <= 30
 
     in_loop(check)
 
@@ -253,7 +253,7 @@ def test_answers_are_told_without_another_call():
         while not bucket.reported("refused"):
             await asyncio.sleep(0.01)
         assert (bucket.reported("remaining"), bucket.reported("limit")) == (12, 60)
-        assert 1_900 <= bucket.reported("pause_ms") <= 2_000
+        assert 1_000 <= bucket.reported("pause_ms") <= 2_000
         budget.observe(RateLimit(None, 11, None))
         while bucket.reported("remaining") != 23:
             await asyncio.sleep(0.01)
