@@ -15,6 +15,7 @@ from ampeco.errors import RateLimited
 from ampeco.operations import OPERATIONS
 from ampeco.rate_limits import RateLimit
 from ampeco.shared_budget import SharedBudget
+from tests.late_futures import let_waits_run_out
 
 READ, RESET = OPERATIONS["resources.users.read"], OPERATIONS["charge-point.reset"]
 ONCE = RetryPolicy(attempts=1)
@@ -297,6 +298,17 @@ def test_blocking_clients_wait_in_their_threads():
         assert threading.get_ident() not in said
         assert (bucket.reported("used"), bucket.reported("used_reserved")) == (1, 1)
         assert bucket.reported("limit") in (60, 120)
+
+    in_loop(check)
+
+
+def test_a_turn_that_comes_when_a_wait_for_it_is_over_is_taken(monkeypatch):
+    let_waits_run_out(monkeypatch)
+
+    async def check() -> None:
+        budget = SharedBudget(FakeBucket())
+        await asyncio.to_thread(budget.take_blocking, READ, reserved=False)
+        await budget.aclose()
 
     in_loop(check)
 
