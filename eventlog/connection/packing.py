@@ -24,7 +24,7 @@ class Packed(SaysWhy):
         if self._writer is not None and self._writer.is_closing():
             await self.disconnect(nowait=True)
             raise ConnectionLost("the connection was lost")
-        await super().send_packed_command(command, check_health)
+        await super().send_packed_command(command, check_health)  # type: ignore[misc]
 
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
         return [packed for command in commands for packed in self.pack_command(*command)]
