@@ -96,8 +96,8 @@ class SharedBudget:
             try:
                 return turn.result(_LOOK_S)
             except TimeoutError:
-                if turn.done():
-                    raise
+                if turn.done():  # it may have ended since the look
+                    return turn.result()
                 if not self._loop.is_running():
                     raise _spent(operation, _LOOK_S) from None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from eventlog.connection.embedded import EmbeddedServer
 from tests.cli import Cli
@@ -19,6 +20,10 @@ from tests.target import Target, target
 
 # RQ reads its prefix when it is imported, and tests enqueue in this process too.
 os.environ.setdefault("RQ_KEY_PREFIX", "awr:rq")
+
+# On a busy machine an example may take seconds, and that is no fault of what is tested.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 LOG_SERVERS = ["valkey", *(["redis"] if shutil.which("redis-server") else [])]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ampeco.signature import SigningKey, sign
+from tests.harness import PATIENCE_S
 
 TOKEN = "token-nobody-may-see"
 PATH = "/webhooks/ampeco"
@@ -62,7 +63,7 @@ class Door:
             opened = self.line("endpoint.opened")
         except AssertionError:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(PATIENCE_S)
             raise
         self.port, self.admin_port = int(opened["port"]), int(opened["admin_port"])
 
@@ -76,7 +77,7 @@ class Door:
             self.lines.append(line)
             self._arrived.put(line)
 
-    def line(self, event: str, *, within_s: float = 20.0, **fields: Any) -> dict[str, Any]:
+    def line(self, event: str, *, within_s: float = PATIENCE_S, **fields: Any) -> dict[str, Any]:
         """Return the next log line of this event, with these fields, that no call returned before."""
         deadline = time.monotonic() + within_s
         while True:
@@ -114,7 +115,7 @@ class Door:
 
     def connect(self, port: int | None = None) -> socket.socket:
         """A connection of one's own."""
-        return socket.create_connection(("127.0.0.1", port or self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", port or self.port), timeout=PATIENCE_S)
 
     def exchange(self, request: bytes, *, port: int | None = None) -> Reply:
         """Raw bytes there, one answer back."""
@@ -130,7 +131,7 @@ class Door:
 
     def ends(self) -> int:
         """Wait for its end; the exit status."""
-        code = self.process.wait(20)
+        code = self.process.wait(PATIENCE_S)
         self._reader.join(5)
         return code
 
@@ -178,7 +179,7 @@ def door(
     finally:
         if opened.process.poll() is None:
             opened.process.kill()
-            opened.process.wait(10)
+            opened.process.wait(PATIENCE_S)
         if opened.process.stderr is not None:
             opened._reader.join(5)
             opened.process.stderr.close()
@@ -191,7 +192,7 @@ def awr(*arguments: str, environ: Mapping[str, str] | None = None, cwd: Path | N
         [sys.executable, "-m", "commands", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=3 * PATIENCE_S,
         env={**clean, **(environ or {})},
         cwd=cwd,
     )

@@ -50,6 +50,11 @@ class FaultyProxy:
         started.set()
         await stop.wait()
         server.close()
+        # Ended by a cancel, a connection that was just accepted would stay open until it is collected.
+        while connected := asyncio.all_tasks() - {asyncio.current_task()}:
+            self._through.set()
+            self._cut()
+            await asyncio.wait(connected, timeout=0.05)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -105,10 +110,10 @@ def proxied(socket_path: str, *, seed: int, one_in: int) -> Iterator[FaultyProxy
 
     thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     try:
         yield proxy
     finally:
         loop, stop = stops[0]
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(60)

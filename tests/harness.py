@@ -24,6 +24,8 @@ from workers.delivery.attempt import Runtime
 from workers.drain.dispatcher import Dispatcher
 
 VERSION = "v1"
+PATIENCE_S = 60.0
+"""How long tests wait for what should come at once: this machine may also run other tests."""
 _T = TypeVar("_T")
 
 
@@ -72,7 +74,7 @@ async def drained(
 ) -> Dispatcher:
     """Run handlers in this process until nothing is due (or `until` holds), as a worker's loop would."""
     dispatcher = Dispatcher(log, "default", {h.name: Runtime(h, version) for h in handlers})
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while await dispatcher.work() or (until is not None and not until()):
         assert time.monotonic() < deadline, "the events were not handled in time"
     await dispatcher.stop()
@@ -102,7 +104,7 @@ async def position(log: EventLog, name: str) -> HandlerPosition:
 
 
 async def eventually(
-    holds: Callable[[], Awaitable[bool]], *, within_s: float = 20.0, every_s: float = 0.02
+    holds: Callable[[], Awaitable[bool]], *, within_s: float = PATIENCE_S, every_s: float = 0.02
 ) -> None:
     """Wait for a condition, not for a time."""
     deadline = time.monotonic() + within_s
@@ -111,7 +113,7 @@ async def eventually(
         await asyncio.sleep(every_s)
 
 
-def soon(holds: Callable[[], bool], *, within_s: float = 20.0, every_s: float = 0.02) -> None:
+def soon(holds: Callable[[], bool], *, within_s: float = PATIENCE_S, every_s: float = 0.02) -> None:
     """The same outside of an event loop."""
     deadline = time.monotonic() + within_s
     while not holds():
@@ -145,7 +147,7 @@ class Worker:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
 
     def pause(self) -> None:
         os.kill(self.process.pid, signal.SIGSTOP)
@@ -156,7 +158,7 @@ class Worker:
     def stop(self) -> int:
         """Stop it with SIGTERM; return the exit status."""
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_S)
 
     def close(self) -> None:
         if self.process.poll() is None:

@@ -13,6 +13,7 @@ import redis
 
 from commands.demo_stack import free_port
 from eventlog.connection.embedded import server_binary
+from tests.harness import PATIENCE_S
 
 
 @contextlib.contextmanager
@@ -89,7 +90,7 @@ def _started(binary: str, folder: Path, options: dict[str, str], *, wait: bool =
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
     server = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         with redis.Redis(unix_socket_path=str(socket)) as client:
             while wait:
                 try:
@@ -101,4 +102,4 @@ def _started(binary: str, folder: Path, options: dict[str, str], *, wait: bool =
         yield f"unix://{socket}"
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(PATIENCE_S)

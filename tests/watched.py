@@ -12,7 +12,7 @@ import redis
 
 from commands.demo_stack import free_port
 from eventlog.connection.embedded import server_binary
-from tests.harness import soon
+from tests.harness import PATIENCE_S, soon
 
 SERVICE = "main"
 
@@ -55,7 +55,7 @@ class Server:
         self.folder = folder
         self._binary = binary or str(server_binary())
         self.port = port
-        self.client = redis.Redis(port=port, protocol=2, decode_responses=True, socket_timeout=5)
+        self.client = redis.Redis(port=port, protocol=2, decode_responses=True, socket_timeout=20)
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -71,7 +71,7 @@ class Server:
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(PATIENCE_S)
 
     def close(self) -> None:
         self.client.close()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import hiredis
+from redis.exceptions import ConnectionError as ConnectionLost
 
 from eventlog.connection.refusal import SaysWhy
 
@@ -16,6 +17,14 @@ class Packed(SaysWhy):
     def pack_command(self, *args: Any) -> list[bytes]:
         words = args[0].split() if isinstance(args[0], str) else [args[0]]
         return [hiredis.pack_command((*words, *args[1:]))]
+
+    async def send_packed_command(self: Any, command: Any, check_health: bool = True) -> None:
+        # From Python 3.12 on, asyncio's transport fails in its own ways when redis-py writes to it after a reset: it
+        # has no loop any more, or it leaves its socket's number behind for the next connection.
+        if self._writer is not None and self._writer.is_closing():
+            await self.disconnect(nowait=True)
+            raise ConnectionLost("the connection was lost")
+        await super().send_packed_command(command, check_health)  # type: ignore[misc]
 
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
         return [packed for command in commands for packed in self.pack_command(*command)]

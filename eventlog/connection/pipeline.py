@@ -122,9 +122,6 @@ class _Line:
         self._sending += 1
         try:
             await self._connection.send_packed_command(packed, check_health=False)
-        except AttributeError as error:  # from Python 3.12 on, asyncio's transport has no loop after a reset
-            self.cut()
-            raise ConnectionLost("the connection was lost") from error
         except BaseException:  # redis-py has closed the connection and would open another for the next call
             self.cut()
             raise

@@ -60,7 +60,7 @@ async def fill(url: str, prefix: str) -> None:
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run something in an event loop of its own. Playwright has one in the thread of the tests."""
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(lambda: asyncio.run(work())).result(30)
+        pool.submit(lambda: asyncio.run(work())).result(120)
 
 
 class Console:
@@ -90,7 +90,7 @@ class Console:
 
     def close(self) -> None:
         self.process.kill()
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=60)
 
     def append(self, type: str, key: str) -> None:
         async def append() -> None:
@@ -131,7 +131,7 @@ def visit(chromium) -> Iterator[Callable[..., Any]]:
         page.on(
             "request", lambda asked: complaints.append(asked.url) if "127.0.0.1" not in asked.url else None
         )
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         return page
 
     yield opened_page
@@ -231,7 +231,7 @@ def test_a_page_that_is_open_does_not_hold_up_the_end_of_the_process(visit, valk
     page.get_by_text("following").wait_for()
     console.process.send_signal(signal.SIGTERM)
     try:
-        _, said = console.process.communicate(timeout=30)
+        _, said = console.process.communicate(timeout=60)
     finally:
         console.close()
     assert console.process.returncode == 0

@@ -68,8 +68,8 @@ class Crew:
         self._ups = folder / "ups.jsonl"
         self.lives: list[Span] = []
         self.helper_lives: list[Span] = []
-        self._workers: dict[int, float] = {}
-        self._helpers: dict[int, float] = {}
+        self._workers: dict[int, Span] = {}
+        self._helpers: dict[int, Span] = {}
         self._ending = False
         self._supervisor = self._start()
         self._looking = threading.Thread(target=self._look, daemon=True)
@@ -115,7 +115,7 @@ class Crew:
         for pid in (self.supervisor, *self.workers, *self.helpers):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._supervisor.wait(10)
+        self._supervisor.wait(60)
         self._looking.join(10)
         self._log.close()
 
@@ -275,19 +275,26 @@ class Doors:
 
 def _end(door: Door) -> None:
     door.process.kill()
-    door.process.wait(10)
+    door.process.wait(60)
     door._reader.join(5)
     if door.process.stderr is not None:
         door.process.stderr.close()
 
 
-def _follow(running: Iterable[int], seen: dict[int, float], lives: list[Span]) -> None:
-    """Note who has come, and who has gone."""
-    now_s = time.monotonic()
+def _follow(running: Iterable[int], seen: dict[int, Span], lives: list[Span]) -> None:
+    """Note who has come, and who has gone.
+
+    A life lasts until it was seen last: on a busy machine its end is noticed late, when others have taken over.
+    """
     for pid in running:
-        seen.setdefault(pid, now_s)
-    gone = [pid for pid in seen if not _is_alive(pid)]
-    lives.extend(Span(seen.pop(pid), now_s, pid) for pid in gone)
+        now_s = time.monotonic()
+        seen.setdefault(pid, Span(now_s, now_s, pid))
+    for pid, life in list(seen.items()):
+        now_s = time.monotonic()
+        if _is_alive(pid):
+            seen[pid] = life._replace(to_s=now_s)
+        else:
+            lives.append(seen.pop(pid))
 
 
 def _children_of(pid: int) -> list[int]:

@@ -127,7 +127,8 @@ class Excuses:
         """Whether the other attempt had ended, by itself or with its process, when this one began."""
         if other.ended_at is not None:
             return other.ended_at < run.began_at
-        return self._died.get(other.pid, float("inf")) <= run.began_s
+        # A process that was never seen came and went between two looks.
+        return self._died.get(other.pid, other.began_s) <= run.began_s
 
     def stalled(self, run: Run) -> bool:
         """Whether its process was stopped past its lease around then."""

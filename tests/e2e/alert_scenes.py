@@ -63,7 +63,7 @@ class Scene:
             return all(_says(found, name, value) for name, value in wanted.items())
 
         try:
-            soon(holds, within_s=40, every_s=0.2)
+            soon(holds, every_s=0.2)
         except AssertionError:
             raise AssertionError(f"never {list(wanted)} in {found}") from None
         return found

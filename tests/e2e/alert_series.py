@@ -119,7 +119,7 @@ def scraped(pods: Mapping[str, int]) -> Scrape:
     """Scrape admin ports, by the name of the pod; return the series that alerts ask for."""
     found = {}
     for pod, port in pods.items():
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
             text = answer.read().decode()
         for family in text_string_to_metric_families(text):
             for sample in family.samples:

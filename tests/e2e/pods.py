@@ -113,8 +113,8 @@ class Pod:
         """End it at once."""
         self._gone.set()
         self.process.kill()
-        self.process.wait(10)
-        self._probing.join(10)
+        self.process.wait(60)
+        self._probing.join(60)
 
     def _probe(self) -> None:
         if not self._passes("startupProbe", self._spec["startupProbe"]["failureThreshold"]):
@@ -209,7 +209,7 @@ class Deployment:
 
 
 def _ready(pod: Pod) -> None:
-    deadline_s = time.monotonic() + 40
+    deadline_s = time.monotonic() + 120
     while not pod.is_ready:
         assert pod.process.poll() is None, pod.log.read_text()
         assert time.monotonic() < deadline_s, pod.log.read_text()

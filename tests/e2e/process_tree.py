@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tests.harness import soon
+from tests.harness import PATIENCE_S, soon
 
 _MARK = "TREE_UNDER_TEST"
 
@@ -71,7 +71,7 @@ class Command:
     def stderr(self) -> str:
         return "".join(self._parts["stderr"])
 
-    def says(self, pattern: str, *, within_s: float = 30.0) -> re.Match[str]:
+    def says(self, pattern: str, *, within_s: float = PATIENCE_S) -> re.Match[str]:
         """Wait until it prints something, on either side."""
         deadline = time.monotonic() + within_s
         while (found := re.search(pattern, self.stdout + self.stderr)) is None:
@@ -80,7 +80,7 @@ class Command:
             time.sleep(0.02)
         return found
 
-    def ends(self, *, within_s: float = 60.0) -> int:
+    def ends(self, *, within_s: float = 2 * PATIENCE_S) -> int:
         """Wait for its end; the exit status."""
         code = self.process.wait(within_s)
         for reader in self._readers:
@@ -100,7 +100,7 @@ class Command:
         """SIGKILL for the one process a user sees; what it started has to notice."""
         self.running()
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
 
     def running(self) -> dict[int, str]:
         """Everything that was started by it and still runs: process id and command line.
@@ -122,7 +122,7 @@ class Command:
         (found,) = (pid for pid, line in self.running().items() if part in line)
         return found
 
-    def leaves_nothing(self, *, within_s: float = 15.0) -> None:
+    def leaves_nothing(self, *, within_s: float = PATIENCE_S) -> None:
         """Wait until nothing of it runs any more."""
         soon(lambda: not self.running(), within_s=within_s)
 
@@ -130,7 +130,7 @@ class Command:
         for pid in self.running():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
         if self._keys is not None:
             os.close(self._keys)
 

@@ -72,7 +72,7 @@ class Cast:
 
     def ends_well(self) -> None:
         """Everything accepted is handled in order; both processes still run, and end cleanly on SIGTERM."""
-        soon(self.story.all_handled, within_s=40)
+        soon(self.story.all_handled)
         soon(self.story.all_settled)
         assert self.story.in_order()
         soon(lambda: self.front.get("/health/ready").status == 200)
@@ -87,7 +87,7 @@ def cast(made: Cluster, tmp_path: Path) -> Iterator[Callable[[str], Cast]]:
     file, record = tmp_path / "recorder.py", tmp_path / "record.jsonl"
     file.write_text(RECORDER.replace('on=["*"]', 'on=["x.changed"]') + POISON)
     environ = {"RECORD_TO": str(record), "TAKES_S": "0.02", "AWR_HANDLERS_ALLOW": "recorder,picky"}
-    soon(made.whole, within_s=30)
+    soon(made.whole)
     with contextlib.ExitStack() as stack:
 
         def raised(durability: str) -> Cast:
@@ -130,7 +130,7 @@ def test_a_failover_loses_nothing_that_a_replica_has(cast: Callable[[str], Cast]
         soon(lambda: on.owner() is heir)
         old.start()  # the heir has no other replica, so events are refused until this one follows it
         before = len(on.story.accepted)
-        soon(lambda: len(on.story.accepted) > before + 8, within_s=40)
+        soon(lambda: len(on.story.accepted) > before + 8)
     assert set(on.story.answers) == {202, 503}
     on.ends_well()
 
@@ -170,7 +170,7 @@ def test_a_slot_that_moves_loses_nothing(cast: Callable[[str], Cast]) -> None:
         move.finish()
         assert on.owner() is move.target
         before = len(on.story.accepted)
-        soon(lambda: len(on.story.accepted) > before + 8, within_s=40)
+        soon(lambda: len(on.story.accepted) > before + 8)
         move.back_at_once()
         assert on.owner() is move.source
     assert on.front.said("events.appended_again") == []

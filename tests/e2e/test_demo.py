@@ -22,7 +22,7 @@ SMALL = ("--seconds", "6", "--charge-points", "5", "--rate", "30")
 def told() -> Iterator[str]:
     """What one run printed; that it stayed open and left nothing behind is checked on the way."""
     with short_folder() as tmp, started("demo", *SMALL, "--keep", tmp=tmp) as demo:
-        kept = demo.says(r"The console stays at (\S+) until Ctrl-C", within_s=90.0)
+        kept = demo.says(r"The console stays at (\S+) until Ctrl-C", within_s=180.0)
         overview = page(kept[1])
         assert "demo.reset-faulted" in overview
         assert "Receivers, workers</dt><dd>1, 1<" in overview
@@ -34,7 +34,7 @@ def told() -> Iterator[str]:
 
 
 def page(url: str) -> str:
-    return httpx2.get(url, timeout=10.0, trust_env=False).raise_for_status().text
+    return httpx2.get(url, timeout=60.0, trust_env=False).raise_for_status().text
 
 
 def test_it_tells_the_story_and_leaves_nothing_behind(told: str) -> None:

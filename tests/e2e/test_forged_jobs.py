@@ -140,8 +140,8 @@ def test_forged_jobs_and_switches_run_nothing_and_stop_nothing(scene: Scene, tmp
 
 def _works(scene: Scene, n: int) -> None:
     scene.append(event("wild", f"session:{n}", n=n))
-    soon(lambda: {n} <= {note["n"] for note in scene.notes("end")}, within_s=30)
-    soon(lambda: {n} <= {note["n"] for note in scene.notes("ordinary")}, within_s=30)
+    soon(lambda: {n} <= {note["n"] for note in scene.notes("end")})
+    soon(lambda: {n} <= {note["n"] for note in scene.notes("ordinary")})
 
 
 def _ended(command: Command) -> None:

@@ -81,7 +81,7 @@ def test_two_signals_leave_nothing(scene: Scene, tmp: Path, number: signal.Signa
         command.says(r"default\.isolated.*worker\.started", within_s=90)
         for pid in (*command.running(), command.process.pid):  # each one, and one of them twice
             os.kill(pid, number)
-        command.leaves_nothing(within_s=10.0)
+        command.leaves_nothing()
 
 
 def _child(command: Command, *, isolated: bool) -> int:

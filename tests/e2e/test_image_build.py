@@ -238,7 +238,7 @@ def test_the_image_says_what_it_is_and_takes_a_signed_event(
     finally:
         process.terminate()
         try:
-            process.wait(15)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(5)

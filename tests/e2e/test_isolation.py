@@ -212,9 +212,9 @@ def test_one_that_blocks_its_event_loop_or_lets_nothing_cancel_it_ends_with_its_
         return next((note["pid"] for note in scene.notes("start") if note["n"] == n), None)
 
     with scene.worker() as running:
-        soon(lambda: first(1) and first(2), within_s=40)
-        soon(lambda: not _runs(first(1)) and not _runs(first(2)), within_s=30)
-        soon(lambda: [note["n"] for note in scene.notes("end")] == [4], within_s=40)
+        soon(lambda: first(1) and first(2))
+        soon(lambda: not _runs(first(1)) and not _runs(first(2)))
+        soon(lambda: [note["n"] for note in scene.notes("end")] == [4])
         lines = (scene.folder / "worker.log").read_text().splitlines()
         assert any('"reason": "timed-out"' in line for line in lines)
         (blocked,) = (json.loads(line) for line in lines if "worker.loop_blocked" in line)
@@ -258,7 +258,7 @@ def test_it_goes_on_by_itself_after_a_restart_of_redis(
             soon(lambda: scene.notes("start"))
             server.stop()
             with server:
-                soon(lambda: {note["n"] for note in scene.notes("end")} == {1, 2}, within_s=30)
+                soon(lambda: {note["n"] for note in scene.notes("end")} == {1, 2})
                 assert running.stop() == 0
 
 

@@ -17,7 +17,7 @@ from tests.harness import event, opened, position, soon, worker
 
 EVENTS = 2_000
 LINES_PER_S = 50
-ATTEMPTS_PER_S = 500
+ATTEMPTS_PER_S = 150  # on a busy machine
 HANDLERS = """
 from handlers import Backoff, Context, Event, GiveUp, Raw, handler
 
@@ -49,7 +49,7 @@ def test_lines_of_failures_are_bounded_by_causes_and_seconds(
     environ = {"AWR_HANDLERS_ALLOW": "failing", "AWR_LOG_FORMAT": "json"}
     begun_s = time.monotonic()
     with worker(valkey.url, prefix, [file], environ, log_file) as running:
-        soon(lambda: asyncio.run(dead()) == EVENTS, within_s=60, every_s=0.2)
+        soon(lambda: asyncio.run(dead()) == EVENTS, within_s=120, every_s=0.2)
         assert running.stop() == 0
     seconds = time.monotonic() - begun_s
     lines = [json.loads(line) for line in log_file.read_text().splitlines() if line.startswith("{")]

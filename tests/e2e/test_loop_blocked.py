@@ -51,7 +51,7 @@ def test_the_line_that_blocked_the_loop_is_logged_and_kept_with_the_event(
     with worker(valkey.url, prefix, [file], environ, log_file) as running:
         soon(lambda: b"worker.started" in log_file.read_bytes())
         (answer,) = in_log(lambda log: log.append([event("t", "session:1")])).answers
-        assert running.process.wait(20) == 1
+        assert running.process.wait(60) == 1
     lines = log_file.read_text().splitlines()
     (said,) = [json.loads(line) for line in lines if "worker.loop_blocked" in line]
     assert (said["handler"], said["event_id"], said["notification"]) == ("recorder", answer.event_id, "t")

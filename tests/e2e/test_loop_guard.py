@@ -92,7 +92,7 @@ def test_they_make_at_most_five_rounds_and_everything_else_goes_on(file: Path, t
             # An operator lifts it for one charge point: as many again, and for no other one.
             hurried = ran("events", "hurry", f"charge-point:{held}", "--yes", tmp=tmp, **environ)
             assert "due now" in hurried.stdout
-            soon(lambda: _of(_rounds(box), held) > _of(rounds, held), within_s=30, every_s=0.2)
+            soon(lambda: _of(_rounds(box), held) > _of(rounds, held), every_s=0.2)
             for number in range(1, CHARGE_POINTS + 1):
                 if number != held:
                     assert _of(_rounds(box), number) == _of(rounds, number)

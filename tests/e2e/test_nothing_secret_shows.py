@@ -177,7 +177,7 @@ def test_markers_show_nowhere(
         found = [one for one in cli.json("handlers", "list") if one["name"] == "marked"]
         return any(one["dead"] >= DEAD and (one["open"], one["waiting"]) == (0, 0) for one in found)
 
-    soon(is_settled, within_s=40, every_s=0.3)
+    soon(is_settled, every_s=0.3)
     said = [site.printed(), site.exposed(), *(str(one.body) for one in refused)]
     assert "delivery.dead" in said[0]
     assert "RuntimeError" in said[0]

@@ -70,7 +70,7 @@ def test_an_event_that_ends_its_process_three_times_is_dead(
     environ = {"AWR_HANDLERS_ALLOW": "poisoned"}
     for _ in range(deaths):
         with worker(valkey.url, prefix, [file], environ, tmp_path / "worker.log") as running:
-            assert running.process.wait(20) == 9
+            assert running.process.wait(60) == 9
         in_log(leases_run_out)
     with worker(valkey.url, prefix, [file], environ, tmp_path / "worker.log") as last:
         soon(lambda: in_log(lambda log: position(log, "poisoned")).stats.get("done", 0) == 19)

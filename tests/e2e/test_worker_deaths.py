@@ -124,7 +124,7 @@ def test_a_new_worker_finishes_after_kill_9(scene: Scene):
             soon(lambda before=before: scene.ended() > before + chance.randrange(50, 150))
             running.kill()
     with scene.worker() as last:
-        soon(finished(scene), within_s=40)
+        soon(finished(scene))
         assert last.stop() == 0
     check_history(scene)
 
@@ -137,10 +137,10 @@ def test_a_worker_that_was_paused_past_its_lease_ends_instead_of_going_on(scene:
         lines_before = len(scene.lines())
         assert scene.ended() < EVENTS, "it was paused too late to be at work"
         with scene.worker() as other:
-            soon(finished(scene), within_s=40)
+            soon(finished(scene))
             assert other.stop() == 0
         paused.resume()
-        assert paused.process.wait(20) != 0
+        assert paused.process.wait(60) != 0
         # What was in flight may still have ended, but nothing was started or settled under the lost lease.
         late = [what for what, _, _, pid in scene.lines()[lines_before:] if pid == paused.process.pid]
         assert "start" not in late
@@ -155,7 +155,7 @@ def test_a_short_pause_changes_nothing(scene: Scene):
             running.pause()
             soon(lambda: state_of(running) == "T")
             running.resume()
-        soon(finished(scene), within_s=40)
+        soon(finished(scene))
         assert running.stop() == 0
     check_history(scene)
     assert len(scene.lines()) == 2 * EVENTS
@@ -202,21 +202,21 @@ def test_a_worker_waits_for_redis_and_goes_on_by_itself_after_a_restart(
             soon(lambda: scene.ended() == 100)
         with server:
             append(100)
-            soon(lambda: scene.ended() == 200, within_s=15)
+            soon(lambda: scene.ended() == 200)
             assert running.stop() == 0
 
 
 def test_a_lost_wake_up_is_made_good_by_the_ticker(scene: Scene):
     """No RQ job is ever made for these events; the worker's own ticker finds them."""
     with scene.worker() as running:
-        soon(finished(scene), within_s=40)
+        soon(finished(scene))
 
         async def append(log: EventLog) -> None:
             await log.append([event("t", "session:0", n=EVENTS)])
             await log.redis.delete(log.key("wake", "default"))
 
         in_log(scene, append)
-        soon(lambda: scene.ended() == EVENTS + 1, within_s=10)
+        soon(lambda: scene.ended() == EVENTS + 1)
         assert running.stop() == 0
 
 
@@ -227,7 +227,7 @@ def test_doubled_and_late_wake_ups_change_nothing(scene: Scene, monkeypatch: pyt
     with scene.worker() as running:
         for _ in range(50):
             waker.wake(["default", "default"])
-        soon(finished(scene), within_s=40)
+        soon(finished(scene))
         waker.wake(["default"])
         assert running.stop() == 0
     waker.close()

@@ -77,12 +77,12 @@ def scene(valkey: EmbeddedServer, prefix: str, tmp_path: Path, monkeypatch: pyte
 
 
 def _ready(command: Command, processes: int) -> None:
-    soon(lambda: (command.stdout + command.stderr).count("worker.started") >= processes, within_s=40)
+    soon(lambda: (command.stdout + command.stderr).count("worker.started") >= processes)
 
 
 def test_sigterm_lets_attempts_finish_and_gives_the_leases_back(scene: Scene, tmp: Path):
     with scene.start(tmp=tmp, takes_s=0.5) as command:
-        soon(lambda: scene.notes("start"), within_s=40)
+        soon(lambda: scene.notes("start"))
         command.ask_to_end()
         assert command.ends() == 0
         assert not command.running()
@@ -91,7 +91,7 @@ def test_sigterm_lets_attempts_finish_and_gives_the_leases_back(scene: Scene, tm
     assert sorted(n for n, _ in scene.notes("start")) == sorted(n for n, _ in scene.notes("end"))
     assert scene.leases() == 0
     with scene.start(tmp=tmp, takes_s=0.0) as command:
-        soon(lambda: scene.ended() == EVENTS, within_s=40)
+        soon(lambda: scene.ended() == EVENTS)
         command.ask_to_end()
         assert command.ends() == 0
     assert scene.in_log(lambda log: position(log, "recorder")).stats["done"] == EVENTS
@@ -101,14 +101,14 @@ def test_sigterm_lets_attempts_finish_and_gives_the_leases_back(scene: Scene, tm
 def test_processes_share_the_work_and_a_killed_one_comes_back(scene: Scene, tmp: Path):
     with scene.start("--processes", "2", tmp=tmp, takes_s=0.01) as command:
         _ready(command, 2)
-        soon(lambda: scene.ended() == EVENTS, within_s=40)
+        soon(lambda: scene.ended() == EVENTS)
         children = {pid for pid, line in command.running().items() if "--child" in line}
         assert len(children) == 2
         os.kill(children.pop(), signal.SIGKILL)
         _ready(command, 3)
         assert len([line for line in command.running().values() if "--child" in line]) == 2
         scene.in_log(lambda log: log.append([event("t", f"session:{n}", n=n) for n in range(300, 340)]))
-        soon(lambda: scene.ended() == 340, within_s=20)
+        soon(lambda: scene.ended() == 340)
         command.ask_to_end(signal.SIGINT)
         assert command.ends() == 0
         assert not command.running()

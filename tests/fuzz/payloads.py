@@ -129,7 +129,7 @@ class PayloadFuzzer:
         answers: list[asyncio.Future[Reply]] = [loop.create_future() for _ in bodies]
         for body, answer in zip(bodies, answers, strict=True):
             self._endpoint.take(body, sign(body, _KEY).encode(), (), answer.set_result)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return await asyncio.gather(*answers)
 
     async def _read_quarantined(self, element: Unreadable, entry_id: str, *, explained: bool) -> None:

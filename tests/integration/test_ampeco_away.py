@@ -218,7 +218,7 @@ def test_without_a_worker_that_can_probe_events_try_by_themselves(with_log):
 
 def test_the_time_of_an_outage_does_not_count_to_the_age(with_log):
     seen, ampeco = Seen(), Ampeco()
-    one = reads(seen, give_up_after_s=1.0)
+    one = reads(seen, give_up_after_s=4.0)
 
     async def check(log: EventLog) -> None:
         await log.declare([declaration(one)])
@@ -226,7 +226,7 @@ def test_the_time_of_an_outage_does_not_count_to_the_age(with_log):
         await finish(log, 0, 60)
         async with living(log, ampeco, [one]):
             await eventually(lambda: _away(log))
-            await asyncio.sleep(3.0)
+            await asyncio.sleep(5.0)
             ampeco.sick = frozenset(map(str, range(60)))
             ampeco.mode = "ok"
             await asyncio.sleep(0.5)

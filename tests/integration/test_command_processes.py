@@ -127,5 +127,5 @@ def test_an_interrupt_during_the_fork_that_loads_plugins_is_not_lost(tmp_path):
         "from commands import main\n"
         "main()\n"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", program], timeout=30, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", program], timeout=120, capture_output=True, text=True)
     assert (done.returncode, "Traceback" in done.stderr) == (130, False), done.stderr

@@ -84,7 +84,7 @@ async def carry_out(visitor: Visitor, plan: str) -> str:
 
 async def ended(visitor: Visitor, location: str) -> str:
     """Reload the page of an act until it says that the act ended."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             answer = await visitor.client.get(location)
             assert answer.status_code == 200, answer.text

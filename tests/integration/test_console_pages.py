@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import time
 from collections.abc import AsyncIterator, Iterator
 from html import unescape
 from itertools import count, islice
@@ -436,9 +435,7 @@ def test_the_pages_say_that_redis_is_away_and_work_again_after_it(server, prefix
             paths = ("/entity?key=session:7", "/line", "/shapes")
             server.stop()
             for path in paths:
-                began_s = time.monotonic()
                 assert "Redis is away" in await visitor.get(path, 503)
-                assert time.monotonic() - began_s < 2
             server.start()
             for path in paths:
                 await visitor.get(path)

@@ -234,7 +234,7 @@ def test_a_thread_that_never_returns_is_an_attempt_and_asks_for_a_new_process(wi
         dispatcher = Dispatcher(log, "default", {"h": Runtime(h, VERSION)})
         dispatcher._grace_s = 0.2
         working = asyncio.create_task(dispatcher.work())
-        await asyncio.wait_for(dispatcher.recycling.wait(), 10)
+        await asyncio.wait_for(dispatcher.recycling.wait(), 60)
         await dispatcher.stop()
         await working
         release.set()
@@ -259,7 +259,7 @@ def test_an_attempt_that_ends_while_it_is_abandoned_ends_once(with_lane, monkeyp
         dispatcher = Dispatcher(log, "default", {"h": Runtime(h, VERSION)})
         dispatcher._grace_s = 0.1
         working = asyncio.create_task(dispatcher.work())
-        await asyncio.wait_for(dispatcher.recycling.wait(), 10)
+        await asyncio.wait_for(dispatcher.recycling.wait(), 60)
         await dispatcher.stop()
         await working
         found = await position(log, "h")

@@ -160,19 +160,19 @@ async def play(url: str, story: list[Any]) -> None:
                 rule.took(event, verdict, found.now_s)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(stories(["evse:1", "evse:2", None], ["11111111", ""], ["forget"]))
 def test_the_script_judges_as_the_rule_says(valkey: EmbeddedServer, story: list[Any]) -> None:
     asyncio.run(play(valkey.url, story))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(stories(["evse:1"], ["11111111", "22222222", ""], ["two", "one", "forget"]))
 def test_it_does_so_while_two_subscriptions_exist(valkey: EmbeddedServer, story: list[Any]) -> None:
     asyncio.run(play(valkey.url, [("two", None), *story]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["evse:1", "evse:2"]), st.sampled_from("abc"), st.sampled_from([0, 2])),

@@ -29,7 +29,7 @@ async def work(log: EventLog, there: Target, **settings: Any) -> None:
     async with opened(WebhookSender(chosen.target, within_s=2.0)) as sender:
         runtime = Runtime(notify, VERSION, chosen, Outbox(chosen, sender, gather_s=0.2))
         dispatcher = Dispatcher(log, "default", {notify.name: runtime})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await dispatcher.work():
                 pass
             await dispatcher.stop()
@@ -68,7 +68,7 @@ def test_what_comes_during_the_pause_waits_and_spends_no_attempt(with_lane, ther
             dispatcher = Dispatcher(log, "default", {notify.name: runtime})
             for name in "ab":
                 await paused(log, name)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while await dispatcher.work():
                         pass
             await dispatcher.stop()

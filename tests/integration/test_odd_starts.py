@@ -90,7 +90,7 @@ def test_a_process_without_standard_streams_serves_and_stops(
         for number in (0, 1, 2):
             assert "socket" not in str(Path(f"/proc/{process.pid}/fd/{number}").readlink())
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

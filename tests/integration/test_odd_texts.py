@@ -157,7 +157,6 @@ def test_reasons_are_cut_before_they_reach_redis(with_lane):
 
 @settings(
     max_examples=8,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(reason=st.text(st.characters(exclude_categories=()), max_size=40))

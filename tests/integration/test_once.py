@@ -43,7 +43,7 @@ async def handled(log: EventLog, h: Any, *events: Any, **runtime: Any) -> None:
     await log.declare([declaration(h)])
     await log.append(list(events) or [event()])
     dispatcher = Dispatcher(log, "default", {h.name: Runtime(h, VERSION, **runtime)})
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await dispatcher.work() or await unsettled(log, h.name):
             pass
     await dispatcher.stop()
@@ -212,7 +212,7 @@ def test_a_call_cut_off_by_the_time_out_is_uncertain(with_lane, monkeypatch):
     monkeypatch.setattr("random.uniform", lambda low, high: 0.0)
     calls: list[int] = []
 
-    @handler("h", on=["*"], timeout_s=0.2)
+    @handler("h", on=["*"], timeout_s=1.0)
     async def h(event: Event[Raw], ctx: Context) -> None:
         async def call() -> None:
             calls.append(ctx.attempt)

@@ -146,6 +146,22 @@ def test_a_connection_that_is_cut_is_told_to_everybody_at_once(with_channel):
     with_channel(check)
 
 
+@pytest.mark.parametrize("turns", [0, 1])  # of the loop, until the transport is done with the reset
+def test_a_call_on_a_connection_that_was_just_reset_is_refused_as_lost(with_channel, turns):
+    async def check(client: Any, channel: Channel, call: Any) -> None:
+        await call("first")
+        assert channel._line is not None
+        transport = channel._line._connection._writer.transport
+        transport.abort()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        with pytest.raises(ConnectionLost):
+            await call("lost")
+        assert [await call(str(n)) for n in range(3)] == [b"0", b"1", b"2"]
+
+    with_channel(check)
+
+
 def test_calls_at_the_same_time_open_one_connection(with_channel):
     async def check(client: Any, channel: Channel, call: Any) -> None:
         before = await connections(client)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ampeco.simulator.model import NotificationSubscription, Refused, Subscripti
 from ampeco.simulator.server import serving
 from ampeco.simulator.switches import Habits
 from ampeco.simulator.tenant import Tenant
+from commands.demo_stack import free_port
 from eventlog.call_budget import budget_standing
 from eventlog.clock import now_ms
 from eventlog.connection.embedded import EmbeddedServer
@@ -222,7 +222,7 @@ def test_a_tenant_that_is_away_costs_readiness_not_the_door_and_is_asked_again(
     async def scenario() -> None:
         tenant = Tenant([TOKEN])
         await wants(valkey.url, prefix, A)
-        port = _free_port()
+        port = free_port()
         async with Open(valkey.url, prefix, settings(f"http://127.0.0.1:{port}")) as front:
             await asyncio.to_thread(front.line, "notification_subscription.failed", reason="not-sent")
             report = await asyncio.to_thread(front.ready)
@@ -260,11 +260,6 @@ def _says_no_secret(lines: Iterable[object]) -> None:
     assert TOKEN not in json.dumps(list(lines))
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def test_ten_registrars_that_start_together_make_one(valkey: EmbeddedServer, prefix: str) -> None:
     """Ten processes would only take longer: the lock and the record in Redis are what they share."""
 
@@ -295,7 +290,7 @@ def test_ten_registrars_that_start_together_make_one(valkey: EmbeddedServer, pre
                     await registrar.check()
                     await asyncio.sleep(0.05)
 
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await asyncio.gather(*map(until_registered, registrars))
             assert types(tenant) == [{A}]
             assert len([call for call in tenant.calls if call.operation == "notifications.list"]) == 1
@@ -318,7 +313,7 @@ def test_deleted_by_hand_under_traffic_it_is_restored_and_the_time_is_a_gap(
                 async def restored() -> bool:
                     return len(where.tenant.subscriptions) == 1
 
-                await eventually(restored, within_s=5 + 15)
+                await eventually(restored)
                 restored_ms = now_ms()
                 await asyncio.to_thread(where.front.line, "notification_subscription.lost")
                 closed = await asyncio.to_thread(where.front.line, "gap.closed", reason="not-subscribed")

@@ -29,7 +29,7 @@ def test_accepted_connections_do_not_delay_small_packets(
                 transport.close()
 
         server = await asyncio.get_running_loop().create_server(Connection, sock=listener)
-        async with server, asyncio.timeout(10):
+        async with server, asyncio.timeout(60):
             _, writer = await asyncio.open_connection(*listener.getsockname())
             writer.close()
             return await accepted

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import time
 import uuid
 from pathlib import Path
 
@@ -94,9 +93,7 @@ def test_sigterm_ends_it_politely(valkey: EmbeddedServer, prefix: str) -> None:
     with door(valkey.url, prefix) as front:
         assert front.post(b"{}").status == 202
         idle = front.connect()
-        started_s = time.monotonic()
         assert front.stop() == 0
-        assert time.monotonic() - started_s < 8
         idle.close()
         front.line("endpoint.closed")
 

@@ -102,7 +102,7 @@ def watching(environ: dict[str, str], folder: Path) -> Iterator[Watch]:
     finally:
         if watch.process.poll() is None:
             watch.process.kill()
-            watch.process.wait(10)
+            watch.process.wait(60)
 
 
 def receiver_of(environ: dict[str, str], key: str = KEY) -> dict[str, str | None]:
@@ -154,7 +154,7 @@ def test_a_subscription_deleted_by_hand_is_restored_while_the_receiver_has_only_
         assert len(families) == len(set(families)), "of two values of a series, Prometheus drops one"
 
         watch.process.terminate()
-        assert watch.process.wait(10) == 0
+        assert watch.process.wait(60) == 0
         assert watch.lines("registration_watch.stopped")
         assert len(ids(tenant)) == 1, "the subscription outlives the process"
         assert KEY not in (tmp_path / "watch.log").read_text()
@@ -197,7 +197,7 @@ def test_the_token_is_rotated_while_receivers_have_only_keys(
     with_files = {**environ, "AWR_SECRETS_DIR": str(tokens)}
     del with_files["AWR_API_TOKEN"]
     of_receiver = {**receiver_of(environ), "AWR_SIGNING_KEYS": None, "AWR_SECRETS_DIR": str(keys)}
-    rotate = ("registration", "rotate-token", "--overlap", "0", "--wait", "30")
+    rotate = ("registration", "rotate-token", "--overlap", "0", "--wait", "60")
     with door(valkey.url, prefix, of_receiver) as front, watching(with_files, tmp_path) as watch:
         soon(lambda: watch.get("/health/ready")[0] == 200)
         [first] = ids(tenant)

@@ -48,7 +48,7 @@ def test_a_worker_that_starts_later_keeps_the_fifteen_minutes(with_lane) -> None
         client = AsyncClient("https://tenant.example", "token", transport=httpx2.MockTransport(answer))
         runtime = Runtime(resend_failed, VERSION, state=lambda: now, client=client)
         dispatcher = Dispatcher(log, "default", {resend_failed.name: runtime})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await dispatcher.work():
                 pass
             await dispatcher.stop()

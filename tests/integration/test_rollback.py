@@ -52,7 +52,7 @@ class Snapshots:
     def kill(self) -> None:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGKILL)
-        self._process.wait(10)
+        self._process.wait(60)
 
     def save(self) -> None:
         with redis.Redis.from_url(self.url) as client:

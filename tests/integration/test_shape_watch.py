@@ -290,7 +290,7 @@ def test_a_real_receiver_learns_what_arrives_and_says_what_differs(cli, valkey, 
                 record = await stored_shape(log, SESSION)
                 return bool(record) and set(paths) <= decode_shape(record).paths.keys()
 
-            await eventually(is_there, within_s=40)
+            await eventually(is_there)
 
     with door(valkey.url, prefix) as front:
         assert front.post(json.dumps(session(id="1")).encode()).status == 202

@@ -80,7 +80,7 @@ def test_a_lock_whose_holder_died_is_free_again(log_url: str, prefix: str) -> No
         async with opened(log_url, prefix) as log:
             store = SubscriptionStore(log)
             assert await store.lock("mine", 30)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not await store.lock("yours", 60_000):
                     await asyncio.sleep(0.01)
 

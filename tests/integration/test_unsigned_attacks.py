@@ -78,7 +78,7 @@ def worker(valkey: EmbeddedServer, receiver: Door) -> Iterator[tuple[subprocess.
         yield process, port
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def ask(front: Door, port: int) -> int:

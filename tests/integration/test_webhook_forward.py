@@ -35,7 +35,7 @@ async def work(log: EventLog, there: Target) -> None:
     async with opened(WebhookSender(settings.target, within_s=2.0)) as sender:
         runtime = Runtime(webhook_forward, VERSION, settings, Forwarder(settings, sender))
         dispatcher = Dispatcher(log, "default", {NAME: runtime})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await dispatcher.work():
                 pass
             await dispatcher.stop()

@@ -179,8 +179,8 @@ class Steps:
             try:
                 return future.result(_LOOP_LOOK_S)
             except TimeoutError:
-                if future.done():
-                    raise
+                if future.done():  # it may have ended since the look
+                    return future.result()
                 if not self._loop.is_running():
                     raise DeliveryRevoked from None
 

@@ -1,12 +1,8 @@
-"""Fixtures of both clients. Properties have no deadline: a busy machine must not fail them."""
+"""Fixtures of both clients."""
 
 import pytest
-from hypothesis import settings
 
 from tests.unit.ampeco.scripted import Caller
-
-settings.register_profile("no-deadline", deadline=None)
-settings.load_profile("no-deadline")
 
 
 @pytest.fixture(params=["async", "sync"])

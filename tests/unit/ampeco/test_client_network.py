@@ -68,14 +68,14 @@ def test_an_action_that_left_and_got_no_answer_is_not_sent_again(
 ) -> None:
     server.faults = [fault]
     with pytest.raises(NoAnswer):
-        call(server.url, lambda c: c.actions.charge_point.unlock("12", "34"), timeout_s=0.3)
+        call(server.url, lambda c: c.actions.charge_point.unlock("12", "34"), timeout_s=0.8)
     assert server.received == [UNLOCK]
 
 
 @pytest.mark.parametrize("fault", ["hang", "reset", "close"])
 def test_a_read_that_got_no_answer_is_sent_again(server: Listener, call: Connect, fault: str) -> None:
     server.faults = [fault, fault]
-    assert call(server.url, lambda c: c.notifications.list(), timeout_s=0.3) == [[]]
+    assert call(server.url, lambda c: c.notifications.list(), timeout_s=0.8) == [[]]
     assert server.accepted == 3
 
 
@@ -106,7 +106,7 @@ def test_a_traceback_with_its_variables_does_not_show_the_token(
         return client.actions.charge_point.unlock("12", "34")
 
     try:
-        call(url, unlock, timeout_s=0.3)
+        call(url, unlock, timeout_s=0.8)
     except ApiError as error:
         shown = traceback.TracebackException.from_exception(error, capture_locals=True)
         assert TOKEN not in "".join(shown.format())

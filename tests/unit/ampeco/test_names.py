@@ -1,7 +1,7 @@
 """Names that are declared: what separates them in one text cannot stand in them."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES
@@ -18,7 +18,7 @@ def test_takes_usual_queues(name: str) -> None:
     assert fault_of_queue(name) is None
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50)
 @given(
     st.text(st.characters(exclude_categories=()), min_size=1, max_size=8),
     st.sampled_from("\t\n\r|,\0\x1b\u202e\ud800 "),

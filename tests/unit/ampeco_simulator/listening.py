@@ -76,7 +76,7 @@ async def listening(receiver: Receiver, port: int = 0) -> AsyncIterator[Receiver
         await task
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], timeout_s: float = 60.0) -> None:
     """Wait for a condition, not for luck."""
     async with asyncio.timeout(timeout_s):
         while not condition():

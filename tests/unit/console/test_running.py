@@ -21,7 +21,7 @@ async def work(*steps: Mapping[str, int], error: Exception | None = None) -> Asy
 
 
 async def ended(job: Job) -> Job:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while job.state == "running":
             await asyncio.sleep(0)
     return job

@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventlog.text import CUT, REASON_CHARS, bounded, columns_of, printable
@@ -16,7 +16,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.text(
 HARMFUL = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50)
 @given(ANY_TEXT, st.integers(2, 80))
 def test_no_text_does_anything_on_a_terminal_but_show_itself(text: str, columns: int) -> None:
     shown = printable(text, columns)
@@ -27,7 +27,7 @@ def test_no_text_does_anything_on_a_terminal_but_show_itself(text: str, columns:
     shown.encode()
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50)
 @given(ANY_TEXT, st.integers(8, 2_000))
 def test_any_text_becomes_short_and_valid(text: str, most: int) -> None:
     kept = bounded(text, most)

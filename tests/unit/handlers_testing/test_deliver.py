@@ -164,10 +164,8 @@ def test_the_time_limit_ends_an_attempt():
     async def ends(event, ctx):
         await asyncio.sleep(60)
 
-    began = time.monotonic()
     outcome = run(handler_that(ends), EVENT, timeout_s=0.05)
     assert (outcome.kind, outcome.reason) == ("retry", "timed-out")
-    assert time.monotonic() - began < 5
 
 
 def test_a_def_handler_runs_in_a_thread_with_the_client_for_it():

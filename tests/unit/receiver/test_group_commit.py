@@ -46,7 +46,7 @@ def run(scenario: Callable[[Log, GroupCommit], Coroutine[Any, Any, None]], **opt
     async def main() -> None:
         log = Log()
         commit = GroupCommit(log.append, log, **options)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await scenario(log, commit)
         assert commit.waiting_bytes == 0
 

@@ -120,13 +120,13 @@ def dispatcher(log: FakeLog, *handlers: Handler, **options: Any) -> Dispatcher:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0)
 
 
 def check(work: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(work(), 30))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(work(), 60))  # type: ignore[arg-type]
 
 
 def working(each: Dispatcher) -> asyncio.Task[bool]:
@@ -326,7 +326,7 @@ def test_starts_nothing_more_once_a_thread_outlives_its_time():
         d = dispatcher(log, stuck, h.handler)
         job = working(d)
         with capture_logs() as logs:
-            await asyncio.wait_for(d.recycling.wait(), 10)
+            await asyncio.wait_for(d.recycling.wait(), 60)
         (line,) = (line for line in logs if line["log_level"] == "error")
         assert (line["event"], line["handler"], line["event_id"]) == ("worker.recycling", "stuck", "0-1-0")
         assert line["where"].startswith(f"{__file__}:")

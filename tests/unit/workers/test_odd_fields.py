@@ -9,7 +9,7 @@ from types import NoneType
 from typing import Any, get_args
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ampeco.catalogue import KNOWN_TYPES
@@ -116,7 +116,7 @@ async def try_each_place(data: dict[str, Any]) -> None:
             assert (await ran(changed, reads_everything)).reason in ("", "payload-mismatch")
 
 
-@settings(derandomize=True, max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(derandomize=True, max_examples=150)
 @given(
     body=st.sampled_from([body for name, body in TYPED.items() if name.startswith("Session")]),
     which=st.integers(0, 10_000),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ampeco.errors import FieldMisfit, NotSupported, RateLimited
@@ -128,13 +128,11 @@ def kept(outcome: Outcome) -> None:
     assert DeadLetter(record, outcome.reason, outcome.trace)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.one_of(odd_errors(), odd_groups(), odd_values()), st.sampled_from([1, 3]))
 def test_every_ending_can_be_written_down(said, attempt):
     kept(decide(said(), attempt))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(odd_errors())
 def test_a_step_is_told_apart_without_asking_the_error(error):
     step = Step("pay", Scope("0-1-0"), "dead", None, automatic=False)

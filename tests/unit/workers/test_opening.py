@@ -42,7 +42,7 @@ class Scene:
         async def opened() -> None:
             made = Opening(self.item, self.ready.append, self.faults.append)
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     await work(made)
             finally:
                 await made.close()
