@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 ANSWER_S = 2.0  # for one call; after it, the connection counts as lost
 
-_LEFT_S = 0.02  # between two checks whether all sending has ended
-
 
 class Channel:
     """One connection of a client's pool, taken at the first call and again after a loss.
@@ -100,7 +98,8 @@ class _Line:
         self._pool = pool
         self._connection: Any = connection
         self._asked: deque[asyncio.Future[Any]] = deque()
-        self._sending = 0
+        self._unsent: list[bytes] = []
+        self._sending: asyncio.Task[None] | None = None
         # Callers set the time limit; redis-py's own would cost a task for each call.
         self._timeout_s, self._connection.socket_timeout = self._connection.socket_timeout, None
         self._loop = asyncio.get_running_loop()
@@ -116,21 +115,30 @@ class _Line:
     async def ask(self, *command: Any) -> Any:
         if self.lost:
             raise self._why
-        packed = self._connection.pack_command(*command)  # may raise, so before it is queued
+        self._unsent += self._connection.pack_command(*command)  # may raise, so before it is queued
         answer = self._loop.create_future()
         self._asked.append(answer)
-        self._sending += 1
-        try:
-            await self._connection.send_packed_command(packed, check_health=False)
-        except BaseException:  # redis-py has closed the connection and would open another for the next call
-            self.cut()
-            raise
-        finally:
-            self._sending -= 1
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send())
         try:
             return await answer
         finally:
-            answer.cancel()  # after a failed send or a cancel, no caller reads it
+            answer.cancel()  # after a loss or a cancel, no caller reads it
+
+    async def _send(self) -> None:
+        """Send the calls of one round of the event loop in one piece.
+
+        That is one system call. With TLS it is one record too: Redis reads one at a time, and may write to its disk
+        before the next.
+        """
+        try:
+            while self._unsent:
+                packed, self._unsent = b"".join(self._unsent), []
+                await self._connection.send_packed_command(packed, check_health=False)
+        except (RedisError, OSError) as error:  # redis-py has closed the connection and would open another
+            self.cut(error)
+        finally:
+            self._sending = None
 
     async def _read(self) -> None:
         try:
@@ -143,8 +151,8 @@ class _Line:
             for answer in self._asked:
                 _refuse(answer, self._why)
             await self._connection.disconnect(nowait=True)
-            while self._sending:  # noqa: ASYNC110 - a failing sender closes the connection, so the pool must not have it yet
-                await asyncio.sleep(_LEFT_S)
+            if self._sending is not None:  # a failing send closes the connection, so the pool must not have it yet
+                await asyncio.wait({self._sending})
             self._connection.socket_timeout = self._timeout_s
             await self._pool.release(self._connection)
 
