@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,3 +86,21 @@ def test_a_worker_with_a_quarter_of_a_core_comes_up_and_settles_a_backlog(
 def _clients(client: redis.Redis) -> int:
     """Connections of the worker: all but ours."""
     return len(client.client_list()) - 1
+
+
+def test_calls_of_one_moment_are_one_read_of_the_server(url: str, prefix: str) -> None:
+    """It reads one TLS record at a time, and with `appendfsync always` it may write to its disk after each."""
+
+    async def check(log: EventLog) -> None:
+        echo = log.redis.register_script("return ARGV[1]")
+        await log.channel.call(echo, ["first"])
+        before = await reads(log)
+        replies = await asyncio.gather(*(log.channel.call(echo, [str(n)]) for n in range(100)))
+        assert replies == [b"%d" % n for n in range(100)]
+        assert await reads(log) - before < 10
+
+    in_log(url, prefix, check)
+
+
+async def reads(log: EventLog) -> int:
+    return int((await log.redis.info("stats"))["total_reads_processed"])
