@@ -60,6 +60,27 @@ def test_a_claim_goes_on_inside_of_a_range_and_asks_for_no_more_than_there_is_ro
     assert (ids(rest), rest.until) == (["3-0"], "5-0")
 
 
+def test_a_drain_that_is_behind_claims_several_reads_at_once():
+    """Else it takes as many steps as the drains ahead of it, and stays behind."""
+    _, first, second = pair()
+    for n in range(0, 6, 2):
+        assert claim(first, n) is None
+        first.keep(f"{n}-0", read(stored(n + 1, n + 2), n + 2, exhausted=True), "a")
+    some = claim(second, 0, count=3)
+    assert (ids(some), some.until, some.exhausted) == (["1-0", "2-0", "3-0"], "3-0", False)
+    rest = claim(second, 3)
+    assert (ids(rest), rest.until, rest.exhausted) == (["4-0", "5-0", "6-0"], "6-0", True)
+
+
+def test_a_read_is_not_the_end_of_the_log_once_another_drain_has_read_further():
+    _, first, second = pair()
+    first.keep("0-0", read(stored(1), 1, exhausted=True), "a")
+    assert claim(first, 5) is None
+    first.keep("5-0", read(stored(6), 6, exhausted=True), "a")
+    found = claim(second, 0)
+    assert (ids(found), found.until, found.exhausted) == (["1-0"], "1-0", False)
+
+
 def test_only_what_the_handler_wants_is_claimed():
     _, first, second = pair()
     events = stored(1, type="a") + stored(2, type="b")
