@@ -296,11 +296,11 @@ def test_several_processes_count_an_evicted_key_once(url: str, client: redis.Red
         configured(client, maxmemory_policy="allkeys-lru"),
         door(url, prefix, ACCEPTING, "--processes", "2") as front,
     ):
-        soon(lambda: front.get("/health/ready").status == 200)
+        both = {"serve-1", "serve-2"}
+        soon(lambda: {line.get("process") for line in front.said("endpoint.opened")} >= both)
         client.set(f"{prefix}fill", "x" * 2_000_000)
         with configured(client, maxmemory=str(client.info("memory")["used_memory"] - 1_000_000)):
             client.set(f"{prefix}one", "more")
-            both = {"serve-1", "serve-2"}
             soon(lambda: {line["process"] for line in front.said("redis.evicted")} == both)
         soon(lambda: front.metric("awr_redis_evicted_keys_total") == client.info("stats")["evicted_keys"] > 0)
 
