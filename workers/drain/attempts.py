@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -70,6 +71,7 @@ class Attempts:
         self._records = records
         self._loop = asyncio.get_running_loop()
         self._ledger = StepLedger(lease.log, lease, hold_s=runtime.handler.timeout_s + HOLD_MARGIN_S)
+        self._run = run if runtime.tracing is None else partial(traced, runtime.tracing)
         self._throttle = runtime.handler.throttle
         self._slots = ThrottleSlots(lease.log, lease)
         self._tried = 0
@@ -105,10 +107,8 @@ class Attempts:
         try:
             if self._records is not None:
                 outcome = await self._run_with(self._records, entry, attempt)
-            elif self._runtime.tracing is None:
-                outcome = await run(self._runtime, attempt)
             else:
-                outcome = await traced(self._runtime.tracing, self._runtime, attempt)
+                outcome = await self._run(self._runtime, attempt)
         except asyncio.CancelledError as error:
             if not self.stopping:  # then the handler cancelled its own task, which ends with this attempt
                 ended = HandlerEnded("it cancelled its own task").with_traceback(error.__traceback__)
@@ -169,9 +169,7 @@ class Attempts:
         try:
             if records.is_over(entry):
                 return TIMER_OVER
-            if self._runtime.tracing is None:
-                return await run(self._runtime, attempt)
-            return await traced(self._runtime.tracing, self._runtime, attempt)
+            return await self._run(self._runtime, attempt)
         finally:
             records.release(entry)
 
@@ -181,7 +179,7 @@ class Attempts:
         if attempt.calls is not None:
             self._pending.called(attempt.calls)
         if outcome.kind != "done" or attempt.actions or entry.log:
-            self._window.note(entry, outcome.note(began_ms, attempt.called(reads=outcome.kind != "done")))
+            entry.note(outcome.note(began_ms, attempt.called(reads=outcome.kind != "done")))
         self._pending.finish(entry, outcome)
         if self._records is not None and outcome.kind in ("done", "skipped"):
             self._records.keep(entry, attempt.entity)  # after its end, so that a timer can set itself again
@@ -209,7 +207,7 @@ class Attempts:
     def _cut_short(self, entry: Entry, error: Exception) -> None:
         handler, number = self._runtime.handler, entry.attempts + 1
         outcome = outcome_of(error, handler, attempt=number, age_s=0.0, uniform=random.uniform)
-        self._window.note(entry, outcome.note(now_ms(), ()))
+        entry.note(outcome.note(now_ms(), ()))
         self._pending.finish(entry, outcome)
 
     def _outlives(self, entry: Entry) -> None:

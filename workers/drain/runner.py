@@ -83,7 +83,7 @@ class Runner:
 
     def start(self, at_once: int = 1) -> None:
         """Start what is ready: with one task, which works off events that never wait; with more while they do."""
-        if self.suspects:
+        if self.suspects.are_left:
             self.suspects.start()
             return
         tries = self.attempts.tries

@@ -60,7 +60,8 @@ class Suspects:
         self._log = log
         self._marked = asyncio.Event()
 
-    def __bool__(self) -> bool:
+    @property
+    def are_left(self) -> bool:
         """Whether suspects run or wait to run; until they are done nothing else starts."""
         return bool(self._window.suspects or self.task)
 
@@ -106,9 +107,7 @@ class Suspects:
         reason = WORKER_DIED if blocked is None else LOOP_BLOCKED
         where = "" if blocked is None else blocked.where
         count = f"{crashes} of {MAX_CRASHES}"
-        self._window.count_crash(
-            entry, AttemptNote(now_ms(), reason, f"{where} ({count})" if where else count)
-        )
+        entry.count_crash(AttemptNote(now_ms(), reason, f"{where} ({count})" if where else count))
         event_id = entry.event.event_id
         self._log.info("delivery.suspected", event_id=event_id, crashes=crashes, reason=reason, where=where)
         if crashes >= MAX_CRASHES:
@@ -121,7 +120,7 @@ class Suspects:
         self._wake.set()
         await self._marked.wait()
         if self._attempts.stopping or not self._lease.alive:
-            self._window.uncount_crash(entry, before)
+            entry.uncount_crash(before)
             return
         await self._attempts.run(entry, clock_s())
 
