@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -71,6 +72,7 @@ class Attempts:
         self._records = records
         self._loop = asyncio.get_running_loop()
         self._ledger = StepLedger(lease.log, lease, hold_s=runtime.handler.timeout_s + HOLD_MARGIN_S)
+        self._run: Callable[[Runtime, Attempt], Awaitable[Outcome]]
         self._run = run if runtime.tracing is None else partial(traced, runtime.tracing)
         self._throttle = runtime.handler.throttle
         self._slots = ThrottleSlots(lease.log, lease)
@@ -87,22 +89,21 @@ class Attempts:
         """Whether an attempt that cannot be ended runs in a process of its own, in which there is nothing else."""
         return bool(self.outlived) and self._runtime.handler.isolation is not None
 
-    async def run(self, entry: Entry, now_s: float) -> float:
+    async def run(self, entry: Entry, began_s: float) -> float:
         """Run the handler, and take in what came of it.
 
         Args:
-            now_s: when it begins, in the clock of leases.
+            began_s: when it begins, in the clock of leases.
 
         Returns:
             When it ended.
         """
         began_ms = now_ms()
         if self._shared.pace.bounds:
-            self._shared.pace.start(began_ms - entry.event.received_at_ms, now_s)
+            self._shared.pace.start(began_ms - entry.event.received_at_ms, began_s)
         if not self._window.running:
-            self._since_s = now_s
+            self._since_s = began_s
         self._window.begin(entry, began_ms)
-        began_s = now_s
         attempt = self._prepared(entry, began_ms)
         try:
             if self._records is not None:
