@@ -29,7 +29,8 @@ from eventlog.registry import (
     RUN_BOUNDS_MS,
     SETTLED_WITHIN,
 )
-from workers.delivery.outcomes import SUPERSEDED, Outcome, counted_reason
+from workers.delivery.counted_reasons import counted_reason
+from workers.delivery.outcomes import SUPERSEDED, Outcome
 from workers.drain.entity_records import EntityRecords
 from workers.drain.entry import Entry
 from workers.drain.failure_lines import FailureLines
