@@ -12,7 +12,7 @@ from commands.fault_words import fault_document
 from commands.options import on_log
 from commands.outage_words import HandlerState, away_document, unwanted_document
 from commands.output import print_json, print_table
-from commands.spans import span
+from commands.spans import at_most, span
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def standing(handler: HandlerPosition) -> dict[str, object]:
 
 def amounts(handler: HandlerPosition) -> str:
     """Say how much a handler has before it."""
-    waiting = _bounded(str(handler.waiting), handler.waiting_is_exact)
+    waiting = at_most(str(handler.waiting), handler.waiting_is_exact)
     return f"{waiting} events waiting, {handler.open} open, {handler.dead} dead"
 
 
@@ -119,7 +119,7 @@ def _unregistered(found: Faulty) -> HandlerPosition:
 
 
 def _cells(handler: HandlerPosition, state: HandlerState, pairs: Mapping[str, int]) -> tuple[object, ...]:
-    waiting = _bounded(str(handler.waiting), handler.waiting_is_exact)
+    waiting = at_most(str(handler.waiting), handler.waiting_is_exact)
     counts = (waiting, _age(handler), handler.open, handler.dead, handler.stats.get("done", 0))
     versions, types = ",".join(handler.versions), ",".join(handler.types)
     seen = rfc3339(handler.last_seen_ms) if handler.last_seen_ms else "-"
@@ -152,15 +152,11 @@ def _row(handler: HandlerPosition, state: HandlerState) -> dict[str, object]:
     }
 
 
-def _bounded(text: str, is_exact: bool) -> str:
-    return text if is_exact else f"≤ {text}"
-
-
 def _age(handler: HandlerPosition) -> str:
     """Return the age of the oldest unsettled event."""
     if handler.oldest_age_s is None:
         return "-"
-    return _bounded(span(handler.oldest_age_s), handler.oldest_is_exact)
+    return at_most(span(handler.oldest_age_s), handler.oldest_is_exact)
 
 
 def _gone(handler: HandlerPosition, pairs: Mapping[str, Mapping[str, int]], awake: Collection[str]) -> str:
