@@ -10,11 +10,10 @@ import random
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import FrameType
-from typing import Any
 
 from eventlog.clock import now_ms
 from eventlog.errors import LeaseLost
-from eventlog.lease import Lease, clock_s
+from eventlog.lease import clock_s
 from eventlog.record import HURRIED_MS
 from eventlog.step_ledger import StepLedger
 from eventlog.throttle import ThrottleSlots
@@ -28,9 +27,7 @@ from workers.delivery.stacks import inwards, line_in
 from workers.delivery.throttling import Throttling
 from workers.drain.entity_records import EntityRecords
 from workers.drain.entry import Entry
-from workers.drain.settlement import PendingOutcomes
-from workers.drain.shared import Shared
-from workers.drain.window import Window
+from workers.drain.parts import DrainParts
 from workers.once.step import DeliveryRevoked
 from workers.once.steps import Steps
 
@@ -45,31 +42,20 @@ class Attempts:
         stopping: no attempt begins, and those at work may be cancelled.
         tries: one event at a time runs, until one says that what the handler needs is back.
         outlived: events whose attempt is over its time and cannot be ended.
-
-    Args:
-        records: what the handler keeps of entities; None when it keeps nothing.
     """
 
-    def __init__(
-        self,
-        lease: Lease,
-        runtime: Runtime,
-        shared: Shared,
-        window: Window,
-        pending: PendingOutcomes,
-        log: Any,
-        records: EntityRecords | None,
-    ) -> None:
+    def __init__(self, parts: DrainParts) -> None:
+        lease, runtime = parts.lease, parts.runtime
         self.stopping = False
         self.tries = False
         self.outlived: set[Entry] = set()
         self._lease = lease
         self._runtime = runtime
-        self._shared = shared
-        self._window = window
-        self._pending = pending
-        self._log = log
-        self._records = records
+        self._shared = parts.shared
+        self._window = parts.window
+        self._pending = parts.pending
+        self._log = parts.log
+        self._records = parts.records
         self._loop = asyncio.get_running_loop()
         self._ledger = StepLedger(lease.log, lease, hold_s=runtime.handler.timeout_s + HOLD_MARGIN_S)
         self._run: Callable[[Runtime, Attempt], Awaitable[Outcome]]

@@ -23,6 +23,7 @@ from eventlog.outages import OPEN_FULL
 from workers.delivery.attempt import Runtime
 from workers.drain.entity_records import records_for
 from workers.drain.lane_steps import LaneSteps
+from workers.drain.parts import DrainParts
 from workers.drain.reader import POLL_S, Reader
 from workers.drain.runner import Runner
 from workers.drain.settlement import SETTLE_S, PendingOutcomes
@@ -50,25 +51,15 @@ class Drain:
         self._shared = shared
         self._log = log = _log.bind(handler=handler.name, lane=lease.lane)
         self._wake = wake = asyncio.Event()
-        has_keys = runtime.key_of is not None
         self._window = window = Window(handler.order, key_of=runtime.key_of)
         self._reader = reader = Reader(window, runtime.version, wants=handler.model_of)
-        self._takeover = Takeover(window, reader, has_keys=has_keys)
+        self._takeover = Takeover(window, reader, has_keys=runtime.key_of is not None)
         records = records_for(lease, handler)
         self._pending = pending = PendingOutcomes(window, log, wake.set, shared.failures, records=records)
-        self._runner = runner = Runner(lease, runtime, shared, window, pending, wake, log, records)
-        self._steps = LaneSteps(
-            lease,
-            window,
-            reader,
-            runner,
-            pending,
-            shared.steps,
-            log,
-            records,
-            partial(reads.join, lease.lane, handler.name, handler.types),
-            has_keys=has_keys,
-        )
+        parts = DrainParts(lease, runtime, shared, window, pending, wake, log, records)
+        self._runner = Runner(parts)
+        join = partial(reads.join, lease.lane, handler.name, handler.types)
+        self._steps = LaneSteps(parts, reader, self._runner, join)
         self._giving = False  # to a process that has fewer pairs
 
     @property

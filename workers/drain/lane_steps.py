@@ -9,17 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from eventlog.clock import now_ms
-from eventlog.lease import Lease, Mode, Read, Settlement, clock_s
-from workers.drain.entity_records import EntityRecords
+from eventlog.lease import Mode, Read, Settlement, clock_s
+from workers.drain.parts import DrainParts
 from workers.drain.reader import MAX_BATCH, MAX_WINDOW, Reader
 from workers.drain.runner import Runner
-from workers.drain.settlement import PendingOutcomes
 from workers.drain.shared_reads import DrainReads
-from workers.drain.steps_at_once import StepsAtOnce
-from workers.drain.window import Window
 
 KEYS_AT_ONCE = 32  # that are made of events in one turn of the event loop
 
@@ -35,40 +31,26 @@ class LaneSteps:
         hold: how long this pair alone is held, in seconds, and why; None while it is not.
 
     Args:
-        at_once: bounds the steps under way.
-        records: what the handler keeps of entities; None when it keeps nothing.
         join: begins to take part in what is read of the lane.
-        has_keys: whether the handler has keys of its own.
     """
 
     def __init__(
-        self,
-        lease: Lease,
-        window: Window,
-        reader: Reader,
-        runner: Runner,
-        pending: PendingOutcomes,
-        at_once: StepsAtOnce,
-        log: Any,
-        records: EntityRecords | None,
-        join: Callable[[], DrainReads],
-        *,
-        has_keys: bool,
+        self, parts: DrainParts, reader: Reader, runner: Runner, join: Callable[[], DrainReads]
     ) -> None:
         self.reads: DrainReads
         self.held = False
         self.hold: tuple[float, str] | None = None
-        self._lease = lease
-        self._window = window
-        self._cursor = window.cursor
+        self._lease = parts.lease
+        self._window = parts.window
+        self._cursor = parts.window.cursor
         self._reader = reader
         self._runner = runner
-        self._pending = pending
-        self._at_once = at_once
-        self._log = log
-        self._records = records
+        self._pending = parts.pending
+        self._at_once = parts.shared.steps
+        self._log = parts.log
+        self._records = parts.records
         self._join = join
-        self._has_keys = has_keys
+        self._has_keys = parts.runtime.key_of is not None
         self._interrupted = 0
         self._cur_moved_s = 0.0
         self._warned_full = False

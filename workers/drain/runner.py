@@ -6,18 +6,13 @@ An attempt starts only under a live lease and before a stop. While crash suspect
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from eventlog.clock import now_ms
 from eventlog.connection.connect import end_tasks
-from eventlog.lease import Lease, clock_s
-from workers.delivery.attempt import Runtime
+from eventlog.lease import clock_s
 from workers.drain.attempts import Attempts
-from workers.drain.entity_records import EntityRecords
-from workers.drain.settlement import PendingOutcomes
-from workers.drain.shared import Shared
+from workers.drain.parts import DrainParts
 from workers.drain.suspects import Suspects
-from workers.drain.window import Window
 from workers.once.step import DeliveryRevoked
 
 _SLOT_S = 0.005  # how long one lane keeps a slot for which another one waits
@@ -35,31 +30,17 @@ class Runner:
         starting: tasks that have not had their first turn.
         attempts: makes them.
         suspects: run before anything else.
-
-    Args:
-        wake: set when the drain must look again.
-        records: what the handler keeps of entities; None when it keeps nothing.
     """
 
-    def __init__(
-        self,
-        lease: Lease,
-        runtime: Runtime,
-        shared: Shared,
-        window: Window,
-        pending: PendingOutcomes,
-        wake: asyncio.Event,
-        log: Any,
-        records: EntityRecords | None = None,
-    ) -> None:
+    def __init__(self, parts: DrainParts) -> None:
         self.starting = 0
-        self.attempts = Attempts(lease, runtime, shared, window, pending, log, records)
-        self.suspects = Suspects(lease, window, pending, self.attempts, shared.suspects_turn, wake, log)
-        self._lease = lease
-        self._handler = runtime.handler.name
-        self._shared = shared
-        self._window = window
-        self._wake = wake
+        self.attempts = Attempts(parts)
+        self.suspects = Suspects(parts, self.attempts)
+        self._lease = parts.lease
+        self._handler = parts.runtime.handler.name
+        self._shared = parts.shared
+        self._window = parts.window
+        self._wake = parts.wake
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._fault: BaseException | None = None

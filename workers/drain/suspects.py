@@ -8,19 +8,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable
-from typing import Any
 
 from redis.exceptions import RedisError
 
 from eventlog.blocked_notes import BlockedNote, take_note
 from eventlog.clock import now_ms
-from eventlog.lease import Lease, clock_s
+from eventlog.lease import clock_s
 from eventlog.record import AttemptNote
 from workers.delivery.outcomes import Outcome
 from workers.drain.attempts import Attempts
 from workers.drain.entry import Entry
-from workers.drain.settlement import PendingOutcomes
-from workers.drain.window import Window
+from workers.drain.parts import DrainParts
 from workers.once.step import DeliveryRevoked
 
 MAX_CRASHES = 3
@@ -33,31 +31,18 @@ class Suspects:
     Attributes:
         task: runs them; None while none runs or is about to.
         fault: what ended the task and is no handler's fault.
-
-    Args:
-        turn: held while one runs, in the whole process.
-        wake: set when the drain must look again.
     """
 
-    def __init__(
-        self,
-        lease: Lease,
-        window: Window,
-        pending: PendingOutcomes,
-        attempts: Attempts,
-        turn: asyncio.Lock,
-        wake: asyncio.Event,
-        log: Any,
-    ) -> None:
+    def __init__(self, parts: DrainParts, attempts: Attempts) -> None:
         self.task: asyncio.Task[None] | None = None
         self.fault: BaseException | None = None
-        self._lease = lease
-        self._window = window
-        self._pending = pending
+        self._lease = parts.lease
+        self._window = parts.window
+        self._pending = parts.pending
         self._attempts = attempts
-        self._turn = turn
-        self._wake = wake
-        self._log = log
+        self._turn = parts.shared.suspects_turn
+        self._wake = parts.wake
+        self._log = parts.log
         self._marked = asyncio.Event()
 
     @property
