@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from handlers.declaration import EVERYTHING, Handler
@@ -26,11 +26,11 @@ class Case:
     """
 
     handler: Handler
-    settings: Any = NOT_GIVEN
-    state: Callable[[], Any] | None = None
-    ampeco: Callable[[], FakeAmpeco] = field(default=lambda: FakeAmpeco(unknown="example"))
-    effects: Callable[[Any], Any] | None = None
-    events: tuple[Event[Any], ...] = ()
+    settings: Any
+    state: Callable[[], Any] | None
+    ampeco: Callable[[], FakeAmpeco]
+    effects: Callable[[Any], Any] | None
+    events: tuple[Event[Any], ...]
 
     @property
     def own_samples(self) -> list[Event[Any]]:

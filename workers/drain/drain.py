@@ -93,7 +93,7 @@ class Drain:
 
     def hold(self) -> None:
         """Stop: the log lets nothing of this handler start before a time."""
-        self._steps.held = True
+        self._steps.handler_held = True
         self._runner.stop()
 
     async def run(self, grace_s: float) -> None:
@@ -196,7 +196,7 @@ class Drain:
 
     def _hold_pair(self, seconds: float, why: str) -> None:
         """Give the pair back until it can go on, and hold it: what arrives meanwhile must not wake it."""
-        self._steps.hold = (min(max(seconds, _LEAST_HOLD_S), _LONGEST_HOLD_S), why)
+        self._steps.pair_hold = (min(max(seconds, _LEAST_HOLD_S), _LONGEST_HOLD_S), why)
         self._runner.stop()
 
     def _idle(self) -> bool:
@@ -237,5 +237,5 @@ class Drain:
             elif entry.in_open:
                 window.hand_back(entry)
         window.keep_suspects()
-        mode: Mode = "hold" if self._steps.hold is not None else "give" if self._giving else "release"
+        mode: Mode = "hold" if self._steps.pair_hold is not None else "give" if self._giving else "release"
         await self._steps.step("leave" if self._takeover.is_partial else mode, 0)

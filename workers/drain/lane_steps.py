@@ -27,8 +27,8 @@ class LaneSteps:
 
     Attributes:
         reads: its part in what is read of the lane, from `join` on.
-        held: nothing of the handler starts before a time, as the log says.
-        hold: how long this pair alone is held, in seconds, and why; None while it is not.
+        handler_held: nothing of the handler starts before a time, as the log says.
+        pair_hold: how long this pair alone is held, in seconds, and why; None while it is not.
 
     Args:
         join: begins to take part in what is read of the lane.
@@ -38,8 +38,8 @@ class LaneSteps:
         self, parts: DrainParts, reader: Reader, runner: Runner, join: Callable[[], DrainReads]
     ) -> None:
         self.reads: DrainReads
-        self.held = False
-        self.hold: tuple[float, str] | None = None
+        self.handler_held = False
+        self.pair_hold: tuple[float, str] | None = None
         self._lease = parts.lease
         self._window = parts.window
         self._cursor = parts.window.cursor
@@ -83,8 +83,8 @@ class LaneSteps:
             mode = "work"  # asleep, the cursor stands at the end of what was read
         if mode == "sleep" and (due_ms := window.retries.next_due_ms()) is not None:
             settlement.wakes_in_ms = max(0, due_ms - now_ms())
-        if mode == "hold" and self.hold is not None:
-            settlement.wakes_in_ms, settlement.held_by = round(self.hold[0] * 1000), self.hold[1]
+        if mode == "hold" and self.pair_hold is not None:
+            settlement.wakes_in_ms, settlement.held_by = round(self.pair_hold[0] * 1000), self.pair_hold[1]
         read = await self._read_on(settlement, mode, count)
         if self._records is not None:
             self._records.confirm()
@@ -115,7 +115,7 @@ class LaneSteps:
         else:
             read = await step(settlement, mode, before, count)
         if read.held:
-            self.held = True
+            self.handler_held = True
             self._runner.stop()
         elif (read.paused or read.changed) and not self._runner.stopping:
             # What runs may finish. Paused, nothing goes on here; changed, the next take sees all of it.
@@ -154,8 +154,8 @@ class LaneSteps:
         cursor, stopping = self._cursor, self._runner.stopping
         before = cursor.cur
         cursor.advance()
-        # What is held stays after the cursor, so that `open` does not fill with what nobody tried.
-        is_held = self.held or self.hold is not None
+        # What is held stays after the cursor, so that `open` does not fill with events that were not tried.
+        is_held = self.handler_held or self.pair_hold is not None
         if not is_held and (stopping or len(cursor) > MAX_WINDOW // 2 or now_s - self._cur_moved_s > _PASS_S):
             self._window.pass_unfinished(stopping=stopping)
         settlement = self._pending.settlement()
