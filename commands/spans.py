@@ -18,3 +18,8 @@ def span(seconds: float) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return a count such as `1 dead letter` or `2,000 dead letters`."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def at_most(text: str, is_exact: bool) -> str:
+    """Mark a number that may be too high: the log still counts."""
+    return text if is_exact else f"≤ {text}"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from commands import options, prepare
 from commands.attention import needs
-from commands.fault_words import fault_document
-from commands.forecast_words import forecast_document
 from commands.options import on_log
-from commands.outage_words import away_document
 from commands.output import print_fields, print_json, print_line, print_table
-from commands.spans import counted, span
+from commands.spans import at_most, counted, span
+from commands.status_document import document, gaps_lately, subscribed_types
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 _HEADS = ["handler", "state", "waiting", "oldest", "retrying", "open", "dead", "per s", "served by"]
 _MIB = 1 << 20
-_DAY_MS = 86_400_000
 _MOST_KEYS = 5
 
 
@@ -76,89 +73,14 @@ def fields(found: Overview) -> dict[str, object]:
     }
 
 
-def document(found: Overview) -> dict[str, Any]:
-    """Return everything as a JSON document."""
-    from eventlog.rates import per_minute
-    from eventlog.usage import describe
-
-    server, gaps = found.server, _lately(found)
-    return {
-        "at": rfc3339(found.at_ms),
-        "tenant": found.claimed.get("url") or None,
-        "registration": _registration_document(found),
-        "key_ids": {key_id: rfc3339(at_ms) for key_id, at_ms in sorted(found.keys.items())},
-        "last_event_at": None if found.newest_ms is None else rfc3339(found.newest_ms),
-        "accepted": {
-            "total": found.samples[-1].accepted,
-            "per_minute": per_minute(found.samples, 5),
-            "per_minute_last_hour": per_minute(found.samples, 60),
-        },
-        "refused_last_24_hours": dict(found.refused),
-        "receivers": list(found.receivers),
-        "workers": [
-            {
-                "process": process.label,
-                "release": process.release or None,
-                "handlers": sorted(process.parts),
-                "lanes": sum(len(part.held | part.ending) for part in process.parts.values()),
-            }
-            for process in found.processes
-        ],
-        "handlers": [_handler_document(found, handler) for handler in found.handlers],
-        "faulty": [fault_document(faulty) for faulty in found.faulty.values()],
-        "gaps": [
-            {
-                "from": rfc3339(gap.from_ms),
-                "to": rfc3339(gap.to_ms),
-                "reason": gap.reason,
-                "state": gap.state,
-            }
-            for gap in gaps
-        ],
-        "quarantined": found.quarantined,
-        "redis": {
-            "product": server.product,
-            "role": server.role,
-            "append_only_file": server.keeps_file,
-            "appendfsync": server.fsync,
-            "maxmemory_policy": server.policy or None,
-            "used_memory": server.used_memory,
-            "maxmemory": server.max_memory,
-            "replicas": server.replicas,
-            "evicted_keys": server.evicted_keys,
-        },
-        "log": None if found.standing is None else describe(found.standing),
-        "forecast": forecast_document(found.forecast),
-        "needs_attention": needs(found),
-    }
-
-
-def _handler_document(found: Overview, handler: HandlerPosition) -> dict[str, Any]:
-    pause = found.paused.get(handler.name)
-    return {
-        "name": handler.name,
-        "waiting": handler.waiting,
-        "waiting_is_exact": handler.waiting_is_exact,
-        "oldest_age_s": handler.oldest_age_s,
-        "oldest_is_exact": handler.oldest_is_exact,
-        "open": handler.open,
-        "retrying": found.retrying.get(handler.name, 0),
-        "failed_attempts": handler.stats.get("retried", 0),
-        "dead": handler.dead,
-        "per_s": round(found.per_s(handler.name), 1),
-        "is_served": found.is_served(handler),
-        "served_by": found.served_by(handler.name),
-        "away": away_document(found.away.get(handler.name)),
-        "paused": None if pause is None else {"since": rfc3339(pause.since_ms), "reason": pause.reason},
-    }
-
-
 def _cells(found: Overview, handler: HandlerPosition) -> tuple[object, ...]:
     return (
         handler.name,
         _state(found, handler),
-        _bound(f"{handler.waiting:,}", handler.waiting_is_exact),
-        None if handler.oldest_age_s is None else _bound(span(handler.oldest_age_s), handler.oldest_is_exact),
+        at_most(f"{handler.waiting:,}", handler.waiting_is_exact),
+        None
+        if handler.oldest_age_s is None
+        else at_most(span(handler.oldest_age_s), handler.oldest_is_exact),
         found.retrying.get(handler.name, 0),
         handler.open,
         handler.dead,
@@ -173,38 +95,6 @@ def _state(found: Overview, handler: HandlerPosition) -> str:
     if not found.is_served(handler):
         return "faulty" if handler.name in found.faulty else "not served"
     return "held" if handler.name in found.away else "running"
-
-
-def _bound(text: str, is_exact: bool) -> str:
-    return text if is_exact else f"≤ {text}"
-
-
-def _types(found: Overview) -> list[str]:
-    types = found.subscription.get("types", "")
-    return types.split(",") if types else []
-
-
-def _registration_document(found: Overview) -> dict[str, Any]:
-    stored, known = found.subscription, found.registration
-    return {
-        "id": stored.get("id"),
-        "types": _types(found),
-        "callback_url": stored.get("callback_url"),
-        "key_id": stored.get("key_id") or None,
-        "state": known.state or None,
-        "detail": known.detail or None,
-        "confirmed_at": _at(known.confirmed_ms),
-        "checked_at": _at(known.looked_ms),
-        "removed_at": _at(known.removed_ms),
-        "missing": [
-            {"reason": reason, "since": rfc3339(one.since_ms), "types": sorted(one.types)}
-            for reason, one in known.missing.items()
-        ],
-    }
-
-
-def _at(ms: int | None) -> str | None:
-    return None if ms is None else rfc3339(ms)
 
 
 def _ago(found: Overview, at_ms: int) -> str:
@@ -233,9 +123,8 @@ def _registration(found: Overview) -> str:
         return "none is recorded"
     key_id = found.subscription.get("key_id")
     signed = (f", signed with key {key_id}" if key_id else "") + _confirmed(found)
-    return (
-        f"subscription {found.subscription.get('id', '?')} with {counted(len(_types(found)), 'type')}{signed}"
-    )
+    types = counted(len(subscribed_types(found)), "type")
+    return f"subscription {found.subscription.get('id', '?')} with {types}{signed}"
 
 
 def _last_event(found: Overview) -> str:
@@ -254,12 +143,8 @@ def _accepted(found: Overview) -> str:
     return f"{lately:,.0f} per minute ({hour:,.0f} over the last hour), {total}"
 
 
-def _lately(found: Overview) -> list[Any]:
-    return [gap for gap in found.gaps if found.at_ms - gap.to_ms < _DAY_MS]
-
-
 def _gaps(found: Overview) -> str:
-    lately = _lately(found)
+    lately = gaps_lately(found)
     if not lately:
         return "none in 24 hours"
     last = lately[-1]

@@ -2,7 +2,8 @@
 
 from ampeco.errors import FieldMisfit
 from handlers.context import Context, SyncContext
-from handlers.declaration import Backoff, Handler, HandlerError, handler
+from handlers.declaration import Backoff, Handler, HandlerError
+from handlers.decorator import handler
 from handlers.event import Event, Raw
 from handlers.names import other
 from handlers.outcomes import GiveUp, Retry, Skip, StepUncertain, Unavailable

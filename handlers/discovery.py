@@ -21,7 +21,8 @@ from types import MappingProxyType, ModuleType
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
-from handlers.declaration import Handler, HandlerError, collecting
+from handlers.declaration import Handler, HandlerError
+from handlers.decorator import collecting
 from handlers.places import place_of_error
 from handlers.promise import collected
 from handlers.settings_faults import settings_faults

@@ -64,15 +64,15 @@ class SteppedDrain:
         if taken is None:
             return False
         window = self.window
-        window.cur = window.pos = taken.cur
+        window.cursor.cur = window.cursor.pos = taken.cur
         for record in taken.open:
             window.recall(record)
         until = max([id_order(taken.runto), *(record.event.order for record in taken.open)])
-        while id_order(window.pos) < until:
-            read = await self.lease.step(Settlement(), after=window.pos, count=256)
+        while id_order(window.cursor.pos) < until:
+            read = await self.lease.step(Settlement(), after=window.cursor.pos, count=256)
             for event in read.events:
                 window.reread(event, settled=event.stream_id in taken.ahead)
-            window.pos = read.scanned
+            window.cursor.pos = read.scanned
             if read.exhausted:
                 break
         window.arrange(id_order(taken.runto))
@@ -97,20 +97,20 @@ class SteppedDrain:
             window.pass_unfinished(stopping=mode == "release")
         marks = window.mark()
         settled, window.unconfirmed = window.unconfirmed, []
-        settlement = window.changes()
+        settlement = window.cursor.changes()
         settlement.dead = dead
         if self._earlier:
             settlement = EarlierSettlement(**vars(settlement))
-        if mode == "sleep" and (len(window) or window.running):
+        if mode == "sleep" and (len(window.cursor) or window.running):
             mode = "work"
-        read = await self.lease.step(settlement, mode=mode, after=window.pos, count=count)
+        read = await self.lease.step(settlement, mode=mode, after=window.cursor.pos, count=count)
         window.confirm(settled)
         window.marked(marks)
         if read.asleep:
             return False
         for event in read.events:
             window.admit(event)
-        window.pos = read.scanned or window.pos
+        window.cursor.pos = read.scanned or window.cursor.pos
         return True
 
     async def crash(self) -> None:

@@ -12,7 +12,7 @@ from handlers.discovery import handlers_in
 from handlers.event import Event
 from handlers.promise import CONTRACT_VERSION, fault_of_contract, number_of
 from handlers.testing import conformance_checks as checks
-from handlers.testing.conformance_checks import Case
+from handlers.testing.conformance_case import Case
 from handlers.testing.delivery import NOT_GIVEN
 from handlers.testing.fake_ampeco import FakeAmpeco
 

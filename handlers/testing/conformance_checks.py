@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Any
 
 from ampeco.notifications import Payload
 from ampeco.operations import operation_named
-from handlers.declaration import EVERYTHING, Handler
-from handlers.event import Event, is_timer
+from handlers.event import Event
 from handlers.testing.blocking import blocking_calls
-from handlers.testing.delivery import NOT_GIVEN, Delivering, opened, stored_event
-from handlers.testing.events import event_from, known_types, samples_of, variants_of
-from handlers.testing.fake_ampeco import FakeAmpeco
+from handlers.testing.conformance_case import Case
+from handlers.testing.delivery import Delivering, opened, stored_event
+from handlers.testing.events import event_from, known_types
 from handlers.testing.memory import Memory
 from handlers.testing.odd_bodies import with_odd_fields, with_unknown_fields
 from handlers.testing.outcome import Outcome
@@ -63,50 +61,6 @@ _OF_ODD_FIELDS = frozenset(
 
 _OF_MANY_EVENTS = frozenset({"state-too-large", "timer-too-many"})
 """Ends that say nothing where all variants are about one entity, and no time passes between them."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A handler, and the surroundings its author gives it.
-
-    Attributes:
-        settings: its settings, or `NOT_GIVEN`.
-        state: makes what its lifespan would yield; None to enter the lifespan.
-        ampeco: makes the tenant of one check.
-        effects: says what the state has done so far, as a value to compare.
-        events: more events to run it on.
-    """
-
-    handler: Handler
-    settings: Any = NOT_GIVEN
-    state: Callable[[], Any] | None = None
-    ampeco: Callable[[], FakeAmpeco] = field(default=lambda: FakeAmpeco(unknown="example"))
-    effects: Callable[[Any], Any] | None = None
-    events: tuple[Event[Any], ...] = ()
-
-    @property
-    def own_samples(self) -> list[Event[Any]]:
-        """The events of its author, and the samples of its types."""
-        return [*self.events, *(event for name in self._types() for event in samples_of(name))]
-
-    @property
-    def samples_of_ampeco(self) -> list[Event[Any]]:
-        """Those without timers: AMPECO may change the body of an event, and only the handler what is in a timer."""
-        return [event for event in self.own_samples if not is_timer(event.type)]
-
-    def own_variants(self) -> Iterator[tuple[str, Event[Any]]]:
-        """Each variant of its types."""
-        for name in self._types():
-            for about, event in variants_of(name):
-                yield f"{name}: {about}", event
-
-    def made_state(self) -> Any:
-        return NOT_GIVEN if self.state is None else self.state()
-
-    def _types(self) -> Iterable[Any]:
-        sampled = known_types()
-        wanted = sampled if EVERYTHING in self.handler.models else self.handler.types
-        return [name for name in wanted if name in sampled]
 
 
 async def takes_every_sample(case: Case) -> None:

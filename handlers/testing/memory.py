@@ -14,7 +14,7 @@ from handlers.testing.clock import Clock
 from handlers.testing.entity_memory import EntityMemory
 from handlers.testing.ledger import MemoryLedger
 from handlers.testing.throttle import MemorySlots, Slots
-from workers.drain.runner import HOLD_MARGIN_S
+from workers.drain.attempts import HOLD_MARGIN_S
 
 
 @dataclass

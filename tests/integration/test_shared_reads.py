@@ -225,7 +225,7 @@ def test_claimed_events_that_were_at_work_when_a_worker_died_are_suspect(with_la
 
         async with at_work(log, *handlers) as dispatcher:
             await eventually(both_started)
-            shares = [drain._reads for drain, _ in dispatcher._drains.values()]
+            shares = [drain._steps.reads for drain, _ in dispatcher._drains.values()]
             assert shares[0].lane.ranges, "they did share"
             await died(dispatcher)
         may_end.set()

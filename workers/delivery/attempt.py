@@ -1,31 +1,30 @@
 """One handler run: event and context in, outcome out. It knows nothing of order, leases or Redis.
 
-Catches everything a handler raises; but for `key=` (handler_key.py), no other module does.
+Catches everything a handler raises. Apart from that, only `key=` (handler_key.py) and the thread of a `def` handler
+(handler_call.py) have a broad catch.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 from ampeco.client import AsyncClient, Client
 from eventlog.called import more
 from eventlog.record import AttemptNote, StoredEvent
-from handlers.context import Context, SyncContext
 from handlers.declaration import Handler
 from handlers.entity_notes import UNDECLARED, EntityNotes
-from handlers.event import Echo, Event, is_timer
+from handlers.event import Echo, is_timer
 from handlers.outcomes import StateRefused
 from workers.delivery.call_counts import CallCounts
-from workers.delivery.gate import LazySteps, bound_log, gated
+from workers.delivery.gate import LazySteps
+from workers.delivery.handler_call import in_loop, in_thread
 from workers.delivery.handler_key import HandlerKey, HandlerKeys
 from workers.delivery.outcomes import (
     DONE,
@@ -37,9 +36,8 @@ from workers.delivery.outcomes import (
     outcome_of,
 )
 from workers.delivery.service import Watch, judged
-from workers.delivery.stacks import in_thread
 from workers.delivery.throttling import Throttling
-from workers.delivery.timeouts import Timeouts, time_limited
+from workers.delivery.timeouts import Timeouts
 from workers.delivery.typed_event import typed_event
 from workers.once.step import DeliveryRevoked, Stepping
 from workers.tracing import AttemptTrace, Tracing
@@ -170,9 +168,9 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
         if attempt.throttling is not None and await attempt.throttling.is_over():
             return THROTTLED
         if handler.is_async:
-            said = await _in_loop(runtime, event, attempt, steps)
+            said = await in_loop(runtime, event, attempt, steps)
         else:
-            said = await _in_thread(runtime, event, attempt, steps)
+            said = await in_thread(runtime, event, attempt, steps)
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -232,67 +230,3 @@ def _is_wanted(answer: object) -> bool:
             answer.close()  # it was never begun, so nothing of it runs
         raise TypeError("where= must not be async")
     return bool(answer)
-
-
-def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: LazySteps) -> Awaitable[object]:
-    context: Context[Any, Any] = Context(
-        ampeco=lambda: gated(runtime.client, runtime.handler, attempt, steps.through),
-        once=steps.once,
-        steps=steps.ends,
-        **_shared(runtime, attempt),
-    )
-    return time_limited(runtime.handler.function(event, context), runtime.alarms, attempt.overdue)
-
-
-async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: LazySteps) -> object:
-    context: SyncContext[Any, Any] = SyncContext(
-        ampeco=lambda: gated(runtime.sync_client, runtime.handler, attempt, steps.through_in_thread),
-        once=steps.once_in_thread,
-        steps=steps.ends,
-        **_shared(runtime, attempt),
-    )
-    loop = asyncio.get_running_loop()
-    # With traces on, the thread knows the current span, for plugins that make spans of their own.
-    call = _caught if attempt.trace is None else _in_context(contextvars.copy_context())
-    running = loop.run_in_executor(runtime.threads, call, runtime.handler.function, event, context)
-    lane = attempt.event.lane
-    runtime.lanes_in_threads[lane] += 1
-    running.add_done_callback(lambda _: runtime.lanes_in_threads.subtract((lane,)))
-    done, _ = await asyncio.wait({running}, timeout=runtime.handler.timeout_s)
-    if not done:
-        # The thread cannot be ended, so its entity must wait until it returns; what it returns then, counts.
-        attempt.overdue()
-    said = await running
-    if type(said) is DeliveryRevoked:
-        raise said
-    return said
-
-
-def frames_in_thread(handler: Handler, event_id: str) -> list[FrameType]:
-    """Return where a `def` handler stands that runs on an event, innermost frame first."""
-    return in_thread(_caught.__code__, handler, event_id)
-
-
-def _in_context(context: contextvars.Context) -> Callable[..., object]:
-    return lambda *call: context.run(_caught, *call)
-
-
-def _caught(function: Callable[..., Any], *arguments: Any) -> object:
-    """Call it and return what it returned or raised: a StopIteration, for one, cannot be set on a future."""
-    try:
-        return function(*arguments)
-    except BaseException as error:  # noqa: BLE001 - outcomes.py knows what it means
-        return error
-
-
-def _shared(runtime: Runtime, attempt: Attempt) -> dict[str, Any]:
-    """Return what both contexts of a handler have in common."""
-    return {
-        "settings": runtime.settings,
-        "state": runtime.state,
-        "attempt": attempt.number,
-        "max_attempts": runtime.handler.max_attempts,
-        "log": lambda: bound_log(runtime.handler, attempt),
-        "dry_run": attempt.dry_run,
-        "entity": attempt.entity,
-    }

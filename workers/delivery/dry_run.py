@@ -62,7 +62,7 @@ class DrySteps(Steps):
         returns: Any,
         dry: Any = NOT_GIVEN,
     ) -> Any:
-        made = self._named(step, per, on_uncertain, returns)
+        made = self._names.named(step, per, on_uncertain, returns)
         if (known := await self._known(made)) is not None:
             return self._remember(made, known)
         self.steps.append(step)
@@ -72,7 +72,7 @@ class DrySteps(Steps):
         return dry
 
     async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
-        step = self._action(request)
+        step = self._names.action(request)
         if step is not None and (known := await self._known(step)) is not None:
             return known.value
         operation = request.operation

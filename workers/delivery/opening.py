@@ -7,24 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import random
 import time
-import types
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable
 from types import FrameType
-from typing import Any, TypeVar
 
 import structlog
-from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from eventlog import clock
 from eventlog.handler_faults import Fault
 from handlers.declaration import Handler
-from handlers.discovery import Found, missing_settings
+from handlers.discovery import Found
 from workers.delivery.attempt import Runtime
-from workers.delivery.said import first_behind, is_a, name_of, where
+from workers.delivery.loop_holding import LoopHolding
+from workers.delivery.opening_faults import (
+    LifespanHangs,
+    SettingsFailed,
+    are_settings_wrong,
+    error_text,
+    line_of,
+    reason_of,
+)
+from workers.delivery.said import name_of
 
 LIFESPAN_S = 30.0  # for the lifespan of one handler to begin
 
@@ -33,15 +38,6 @@ _BLOCKS_S = 1.0  # a lifespan that held the event loop for so long is not opened
 _CANCEL_S = 1.0  # for a lifespan that is over its time to let itself be cancelled
 
 _log = structlog.get_logger()
-T = TypeVar("T")
-
-
-class LifespanHangs(Exception):
-    """A lifespan that does not begin."""
-
-
-class SettingsFailed(Exception):
-    """The settings of a handler cannot be read. The cause says why."""
 
 
 class Opening:
@@ -88,9 +84,9 @@ class Opening:
 
     async def _run(self) -> None:
         while not self._closing.is_set():
-            steps, pause_s = Steps(), None
+            held, pause_s = LoopHolding(), None
             try:
-                async with self._opened(steps) as runtime:
+                async with self._opened(held) as runtime:
                     self._is_open, self.fault = True, None
                     self._ready(runtime)
                     self.tried.set()
@@ -103,7 +99,7 @@ class Opening:
                     # Something that the lifespan started cancelled us, such as a task group of which a task failed.
                     self._fail("lifespan-ended", error, None)
                 else:
-                    pause_s = self._pause_s(error, steps)
+                    pause_s = self._pause_s(error, held)
                     self._fail(reason_of(error), error, pause_s)
             finally:
                 self.tried.set()
@@ -112,7 +108,7 @@ class Opening:
             await asyncio.sleep(pause_s)
 
     @contextlib.asynccontextmanager
-    async def _opened(self, steps: Steps) -> AsyncIterator[Runtime]:
+    async def _opened(self, held: LoopHolding) -> AsyncIterator[Runtime]:
         own = contextlib.AsyncExitStack()
         late = asyncio.get_running_loop().call_later(LIFESPAN_S + _CANCEL_S, self._hangs)
         began_s = time.monotonic()
@@ -120,19 +116,19 @@ class Opening:
             try:
                 settings = read_settings(self.item)
             finally:
-                steps.ended(began_s)
-            runtime = await _with_lifespan(self.item, settings, own, steps)
+                held.ended(began_s)
+            runtime = await _with_lifespan(self.item, settings, own, held)
         finally:
             late.cancel()
         async with own:
             yield runtime
 
-    def _pause_s(self, error: BaseException, steps: Steps) -> float | None:
+    def _pause_s(self, error: BaseException, held: LoopHolding) -> float | None:
         """Return the seconds until the next try; None when this process makes none.
 
         A pause is as long as the fault has lasted, so pauses double, and no count of tries has to be kept.
         """
-        if _are_settings_wrong(error) or steps.longest_s >= _BLOCKS_S:
+        if are_settings_wrong(error) or held.longest_s >= _BLOCKS_S:
             return None
         lasted_s = 0.0 if self.fault is None else (clock.now_ms() - self.fault.since_ms) / 1000
         pause_s = min(_LONGEST_PAUSE_S, max(_FIRST_PAUSE_S, lasted_s))
@@ -163,42 +159,6 @@ class Opening:
         )
 
 
-class Steps:
-    """How long a coroutine held the event loop at a time.
-
-    Attributes:
-        longest_s: the longest time without a turn for others.
-    """
-
-    def __init__(self) -> None:
-        self.longest_s = 0.0
-
-    def ended(self, began_s: float) -> None:
-        """Take in a turn that began at this time of `time.monotonic`."""
-        self.longest_s = max(self.longest_s, time.monotonic() - began_s)
-
-    @types.coroutine
-    def of(self, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-        """Do what `await work` does, and measure each of its turns."""
-        thrown: BaseException | None = None
-        while True:
-            began_s = time.monotonic()
-            try:
-                awaited = work.send(None) if thrown is None else work.throw(thrown)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            finally:
-                self.ended(began_s)
-            thrown = None
-            try:
-                yield awaited
-            except GeneratorExit:
-                work.close()
-                raise
-            except BaseException as error:  # noqa: BLE001 - thrown on into the lifespan
-                thrown = error
-
-
 async def without_clients(item: Found, exits: contextlib.AsyncExitStack) -> Runtime:
     """Return a handler with its settings and, until `exits` end, with its lifespan.
 
@@ -207,18 +167,18 @@ async def without_clients(item: Found, exits: contextlib.AsyncExitStack) -> Runt
         BaseException: as the author's code fails.
     """
     settings = None if item.handler.settings is None else item.handler.settings()
-    return await _with_lifespan(item, settings, exits, Steps())
+    return await _with_lifespan(item, settings, exits, LoopHolding())
 
 
 async def _with_lifespan(
-    item: Found, settings: BaseSettings | None, exits: contextlib.AsyncExitStack, steps: Steps
+    item: Found, settings: BaseSettings | None, exits: contextlib.AsyncExitStack, held: LoopHolding
 ) -> Runtime:
     handler, state = item.handler, None
     if handler.lifespan is not None:
         arguments = () if handler.settings is None else (settings,)
         try:
             async with asyncio.timeout(LIFESPAN_S) as limit:
-                state = await steps.of(exits.enter_async_context(handler.lifespan(*arguments)))
+                state = await held.during(exits.enter_async_context(handler.lifespan(*arguments)))
         except TimeoutError as error:
             if not limit.expired():
                 raise  # one of its own
@@ -250,55 +210,8 @@ def settings_fault(item: Found) -> Fault | None:
     return None
 
 
-def reason_of(error: BaseException) -> str:
-    """Return the slug of what keeps a handler from being ready."""
-    if is_a(error, SettingsFailed):
-        cause = error.__cause__
-        if not isinstance(cause, ValidationError):
-            return "settings-failed"
-        kinds = {found["type"] for found in cause.errors(include_input=False, include_context=False)}
-        return "settings-missing" if kinds == {"missing"} else "settings-invalid"
-    return "lifespan-hangs" if is_a(error, LifespanHangs) else "lifespan-failed"
-
-
-def error_text(error: BaseException) -> str:
-    """Say what is wrong, without values: the settings that are missing, or the class of the error."""
-    if is_a(error, LifespanHangs):
-        return str(error)
-    if is_a(error, SettingsFailed) and error.__cause__ is not None:
-        error = error.__cause__
-    found = first_behind(error, ValidationError)
-    if isinstance(found, ValidationError):
-        return missing_settings(found)
-    return where(error).partition("\n")[0]
-
-
-def line_of(error: BaseException, handler: Handler) -> str:
-    """Return the innermost line in the handler's own file that an error passed; else the innermost of all."""
-    if is_a(error, SettingsFailed):
-        if isinstance(error.__cause__, ValidationError):
-            return ""
-        error = error.__cause__ or error
-    if is_a(error, LifespanHangs):
-        error = first_behind(error, asyncio.CancelledError) or error  # its lines lead to where it waited
-    own = {_file_of(handler.lifespan), _file_of(handler.function), _file_of(handler.settings)} - {""}
-    lines = where(error).splitlines()[1:]
-    ours = [line for line in lines if any(line.startswith(f"{file}:") for file in own)]
-    return (ours or lines or [""])[-1]
-
-
-def _are_settings_wrong(error: BaseException) -> bool:
-    """Return whether the environment lacks something: it does not change while a process runs."""
-    return is_a(error, SettingsFailed) and isinstance(error.__cause__, ValidationError)
-
-
 def _hangs() -> str:
     return f"its lifespan did not begin within {LIFESPAN_S:g} s"
-
-
-def _file_of(made: Any) -> str:
-    code = getattr(inspect.unwrap(made), "__code__", None) if callable(made) else None
-    return code.co_filename[-300:] if code is not None else ""
 
 
 def handler_opened_in(frame: FrameType) -> Handler | None:

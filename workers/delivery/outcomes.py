@@ -15,7 +15,7 @@ from eventlog.record import AttemptNote
 from eventlog.text import REASON_CHARS, bounded
 from handlers import GiveUp, Retry, Skip, Unavailable
 from handlers.declaration import Handler
-from handlers.outcomes import CallNotDeclared, LoopGuarded, StepUncertain, Throttled
+from handlers.outcomes import LoopGuarded, Throttled
 from workers.delivery.patience import (
     CODE_ERROR,
     CODE_ERRORS,
@@ -109,22 +109,6 @@ THROTTLED = Outcome("skipped", Throttled.slug)
 SUPERSEDED = Outcome("superseded")
 TIMER_OVER = Outcome("superseded", "timer-over", "the timer was cancelled or set again")
 PAYLOAD_MISMATCH = "payload-mismatch"
-_COUNTED = frozenset(
-    (
-        CODE_ERROR, PAYLOAD_MISMATCH, RateLimited.reason, NotSupported.reason, GiveUp.slug, LoopGuarded.slug,
-        CallNotDeclared.slug, StepUncertain.slug, "error", "timed-out", "out-of-memory", "retry-asked", "not-yet",
-        "unavailable", "attempts-exhausted", "retried-too-long", "too-early-for-too-long", "unavailable-for-too-long",
-        "rate-limited-for-too-long", "never-awaited", "unreadable-outcome", "step-name", "step-options",
-        "step-repeated", "step-without-key", Throttled.slug, "step-result", "worker-died", "ampeco-away",
-    )
-)  # fmt: skip
-"""Reasons of failed attempts that have a counter of their own. Authors may have any number of others."""
-
-
-def counted_reason(reason: str) -> str:
-    """Return the reason as counters and metrics have it: `(other)` for one of an author's own."""
-    return reason if reason in _COUNTED else "(other)"
-
 
 # In a group of errors one decides: of these classes the first that is there, then any other error. `Skip` and
 # `Retry(counts=False)` say that nothing went wrong, so they decide only where nothing else is in the group.

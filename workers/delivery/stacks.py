@@ -59,7 +59,7 @@ def inwards(waiting: Any) -> Iterator[FrameType]:
         )
 
 
-def in_thread(begun: CodeType, handler: Handler, event_id: str) -> list[FrameType]:
+def frames_of_thread(begun: CodeType, handler: Handler, event_id: str) -> list[FrameType]:
     """Return the frames of the thread that runs a handler on an event, innermost first; empty if none does.
 
     Args:

@@ -1,4 +1,4 @@
-"""The drains of one process: takes due pairs of its queue, as many as it has room for, and watches their leases.
+"""The drains of one process: takes due pairs of its queue, as many as it has room for.
 
 An RQ job is only a reason to check what is due (`work`). A drain goes on whether or not a job is running.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 from collections.abc import Callable, MutableMapping, Sequence
 
 import structlog
@@ -16,7 +15,7 @@ from redis.exceptions import RedisError
 
 from eventlog.connection.reasons import reason_of
 from eventlog.handler_faults import Fault
-from eventlog.lease import MARGIN_S, TTL_S, Lease, clock_s
+from eventlog.lease import Lease, clock_s
 from eventlog.log import EventLog
 from eventlog.outages import Outages, Rules
 from eventlog.presence import BEAT_S
@@ -24,29 +23,24 @@ from handlers.declaration import Handler
 from workers.delivery.attempt import Runtime
 from workers.drain.beats import Beats
 from workers.drain.drain import Drain
+from workers.drain.lease_watch import LeaseWatch
 from workers.drain.pace import Pace
-from workers.drain.runner import LOOP_DEPTH, Shared, Slots
+from workers.drain.rotation import MAX_DRAINS, Rotation
 from workers.drain.service_watch import ServiceWatch
+from workers.drain.shared import LOOP_DEPTH, Shared, Slots
 from workers.drain.shared_reads import SharedReads
 from workers.drain.steps_at_once import StepsAtOnce
 from workers.drain.turns import Turns
 from workers.drain.watchdog import NoteWriter, Watchdog
 
-MAX_DRAINS = 256
-SLICE_S = 3.0  # how long a drain keeps its place when others wait for one
-_LEAST_SLICE_S, _ROUND_S = 0.5, 8.0  # shorter slices where many wait, so that each has one in this time,
-_SLICE_EVENTS = 64  # but not so short that taking and releasing is most of the work
 JOB_S = 5.0  # how long one wake-up may keep the RQ worker
 IDLE_S = 0.05
 
 _CHECK_S = 0.004
-_STARTS = 8  # drains that begin between two checks
 _LATE_S = 0.2  # a loop that is this late begins no drain: the leases of those that run come first
 _HUNGRY_S = 0.05  # between two checks while other processes are about to give pairs
-_CROWDED_CHECK_S, _CROWDED_STARTS = 0.1, 64  # while pairs wait for a place and most places are taken
+_CROWDED_CHECK_S = 0.1  # while pairs wait for a place and most places are taken
 _REPORT_S = 5.0  # between two lines that say that Redis is away
-_WATCH_S = 0.25
-_ABANDON_BEFORE_S = 0.4
 _AVOID_S = 2.0
 _GRACE_S = 10.0  # of a polite stop, beyond the longest attempt
 _RULES = Rules()
@@ -92,8 +86,8 @@ class Dispatcher:
         self._eventlog = log
         self._queue = queue
         self._runtimes = runtimes
-        self._watchdog = Watchdog(self._handlers, note_blocked) if watchdog else None
-        self._max_drains = 1 if alone else MAX_DRAINS
+        self._lease_watch = LeaseWatch(Watchdog(self._handlers, note_blocked) if watchdog else None)
+        self._rotation = Rotation(1 if alone else MAX_DRAINS)
         self._alone = alone
         self._rules = rules
         self._loop_depth = loop_depth
@@ -103,15 +97,13 @@ class Dispatcher:
         self._shared = {name: self._shared_of(runtime) for name, runtime in runtimes.items()}
         # The forks of one isolated process follow each other, and people know them by their parent.
         pid = os.getppid() if alone else os.getpid()
-        self._beats = Beats(log, queue, runtimes, max_drains=self._max_drains, pid=pid, faults=faults)
+        self._beats = Beats(log, queue, runtimes, max_drains=self._rotation.places, pid=pid, faults=faults)
         self._reads = SharedReads()
         self._drains: dict[tuple[str, int], tuple[Drain, asyncio.Task[None]]] = {}
         self._avoid: dict[tuple[str, int], float] = {}
-        self._started_s: dict[str, float] = {}
         self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + _GRACE_S
         self._quiet_until_s = 0.0
         self._late = False
-        self._crowded = False
         self.stopping = False
         self.recycling = asyncio.Event()
 
@@ -159,7 +151,7 @@ class Dispatcher:
                 idle_since_s = clock_s()
             elif clock_s() - idle_since_s > IDLE_S:
                 return False
-            pause_s = _CROWDED_CHECK_S if self._is_full() else _CHECK_S
+            pause_s = _CROWDED_CHECK_S if self._rotation.is_full(len(self._drains)) else _CHECK_S
             checked_s = clock_s()
             await asyncio.sleep(pause_s)
             self._late = clock_s() - checked_s > pause_s + _LATE_S
@@ -183,31 +175,7 @@ class Dispatcher:
 
     async def watch(self) -> None:
         """Give up leases in time, and let the watchdog end a process that cannot."""
-        try:
-            while True:
-                now_s = clock_s()
-                deadlines = []
-                for drain, task in list(self._drains.values()):
-                    if not drain.lease.deadline_s:
-                        deadlines.append(TTL_S - MARGIN_S)  # it may be at work before the next check
-                        continue
-                    left_s = drain.lease.deadline_s - now_s
-                    if task.cancelling():
-                        if left_s < _ABANDON_BEFORE_S:
-                            continue  # on its way out
-                        # Python 3.11's wait_for swallowed our cancel, and Redis answered after all.
-                        while task.uncancel():
-                            pass
-                    if left_s <= 0:
-                        self._slept_through_a_lease()
-                    if left_s < _ABANDON_BEFORE_S:
-                        task.cancel()  # Redis is away, and another process may hold the lease soon
-                    else:
-                        deadlines.append(left_s)
-                self._arm(min(deadlines, default=None))
-                await asyncio.sleep(_WATCH_S)
-        finally:
-            self._arm(None)
+        await self._lease_watch.watch(self._drains)
 
     def stop_soon(self) -> None:
         """Start no further drains, so that `work` ends."""
@@ -232,10 +200,10 @@ class Dispatcher:
             self._suspects_turn,
             self._attempt_is_overdue,
             self._turns,
+            self._steps,
             Pace(self._catch_up_per_s, after_outage_per_s=self._rules.catch_up_per_s),
             self.services.of(handler.name, handler.backoff),
-            loop_depth=self._loop_depth,
-            steps=self._steps,
+            self._loop_depth,
         )
 
     async def _start_due(self) -> None:
@@ -246,25 +214,12 @@ class Dispatcher:
         now_s = clock_s()
         self._avoid = {pair: until for pair, until in self._avoid.items() if until > now_s}
         wanted = [pair for pair in pairs if pair not in self._drains and self._may_take(pair)]
-        random.shuffle(wanted)  # no pair is always first, and processes do not all ask for the same one
-        # Lane by lane, since handlers of one lane share what is read; the lane that has waited longest first.
-        lanes = {lane: -place for place, (_, lane) in enumerate(reversed(pairs))}
-        wanted.sort(key=lambda pair: lanes[pair[1]])
-        if self._max_drains == 1:  # with one place, handlers take turns: most lanes may be of one of them
-            wanted.sort(key=lambda pair: self._started_s.get(pair[0], 0.0))
-        places = self._max_drains - len(self._drains)
-        self._crowded = len(wanted) > places
-        if self._late and self._drains:
-            places = 0
-        starts = _CROWDED_STARTS if self._is_full() else _STARTS
-        for handler, lane in wanted[: min(places, starts)]:
+        beginning = self._rotation.next(wanted, pairs, len(self._drains))
+        for handler, lane in () if self._late and self._drains else beginning:
             self._start(handler, lane)
-        if self._crowded:
-            turns = 1 + len(wanted) / self._max_drains
-            slice_s = min(SLICE_S, max(_LEAST_SLICE_S, _ROUND_S / turns))
+        if self._rotation.crowded:
             for drain, _ in self._drains.values():
-                age_s = now_s - drain.started_s
-                if age_s > SLICE_S or (age_s > slice_s and drain.settled >= _SLICE_EVENTS):
+                if self._rotation.makes_way(now_s - drain.started_s, drain.settled):
                     drain.stop()
 
     def _hold(self, handler: str) -> None:
@@ -272,10 +227,6 @@ class Dispatcher:
         for (name, _), (drain, _) in list(self._drains.items()):
             if name == handler:
                 drain.hold()
-
-    def _is_full(self) -> bool:
-        """Whether pairs wait for a place and most places are taken."""
-        return self._crowded and len(self._drains) > MAX_DRAINS * 3 // 4
 
     def _may_take(self, pair: tuple[str, int]) -> bool:
         handler, lane = pair
@@ -286,10 +237,10 @@ class Dispatcher:
         drain = Drain(lease, self._runtimes[handler], self._shared[handler], self._reads)
         task = asyncio.create_task(drain.run(self._grace_s))
         if not self._drains:
-            self._arm(TTL_S - MARGIN_S)
+            self._lease_watch.begin()
         pair = (handler, lane)
         self._drains[pair] = (drain, task)
-        self._started_s[handler] = drain.started_s
+        self._rotation.begun(pair, drain.started_s)
         task.add_done_callback(lambda _: self._ended(pair, drain))
 
     def _ended(self, pair: tuple[str, int], drain: Drain) -> None:
@@ -309,16 +260,6 @@ class Dispatcher:
                 where=where,
             )
         self.recycling.set()
-
-    def _slept_through_a_lease(self) -> None:
-        """End a process that was paused, or whose loop was stuck, for so long that others may run the same events."""
-        _log.critical("worker.paused_past_lease")
-        if self._watchdog is not None:
-            os._exit(1)
-
-    def _arm(self, seconds: float | None) -> None:
-        if self._watchdog is not None:
-            self._watchdog.arm(seconds)
 
     def _handlers(self) -> list[Handler]:
         return [runtime.handler for runtime in list(self._runtimes.values())]

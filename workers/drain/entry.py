@@ -10,7 +10,7 @@ from ampeco.entity_keys import TYPES_OF_PARTS, occurred_at, part_of
 from ampeco.errors import PayloadError
 from ampeco.notifications import read
 from eventlog.entity_records import is_timer
-from eventlog.record import AttemptNote, OpenRecord, OpenState, StoredEvent
+from eventlog.record import KEPT_ATTEMPTS, AttemptNote, OpenRecord, OpenState, StoredEvent
 from handlers.declaration import Order
 from workers.delivery.handler_key import HandlerKey
 
@@ -21,7 +21,7 @@ _AHEAD_MS = 300_000  # two clocks may differ a little
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One event on its way through a drain. Only the drain's Window writes it.
+    """One event on its way through a drain. Only the drain's Window, with its Cursor and Retries, writes the state.
 
     Attributes:
         tie: what ties it to other events, or None.
@@ -72,6 +72,33 @@ class Entry:
         if self._own_ms == _UNREAD:
             self._own_ms = own_ms_of(self.event)
         return self._own_ms
+
+    def take_up(self, record: OpenRecord) -> None:
+        """Go on where another drain put it into `open`."""
+        self.attempts, self.crashes = record.attempts, record.crashes
+        self.first_ms, self.last_error = record.first_ms, record.last_error
+        self.replayed, self.log = record.replayed, record.log
+        self.was, self.due_ms, self.wait_ms = record.state, record.due_ms, record.wait_ms
+
+    def note(self, note: AttemptNote) -> None:
+        """Remember an attempt, among the last of them."""
+        self.log = (*self.log[1 - KEPT_ATTEMPTS :], note)
+
+    def count_crash(self, note: AttemptNote) -> None:
+        """A worker died of it, perhaps; the next mark says so in Redis."""
+        self.crashes += 1
+        self.note(note)
+
+    def uncount_crash(self, log: tuple[AttemptNote, ...]) -> None:
+        """It was counted, but did not start after all. `log` is what it was before."""
+        self.crashes -= 1
+        self.log = log
+
+    def conclude(self, error: str, *, spent: bool) -> None:
+        """An attempt came to an end; then the window retries or settles it."""
+        self.last_error = error
+        self.suspect = False
+        self.attempts += spent
 
     def record(self, state: OpenState) -> OpenRecord:
         """What `open` holds of it in this state."""

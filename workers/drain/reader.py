@@ -32,10 +32,10 @@ class Reader:
 
     Args:
         version: of the code of this process.
-        wants: whether this code's handler wants events of a type.
+        wants: returns something true for the types that this code's handler wants.
     """
 
-    def __init__(self, window: Window, version: str, wants: Callable[[str], bool]) -> None:
+    def __init__(self, window: Window, version: str, wants: Callable[[str], object]) -> None:
         self.batch = FIRST_BATCH
         self.next_s = 0.0
         self.full = False
@@ -61,8 +61,8 @@ class Reader:
         window = self._window
         if self.outdated or suspects:
             return 0
-        self.full = window.open_count >= (OPEN_QUOTA * _READS_AGAIN if self.full else OPEN_QUOTA)
-        if self.full or len(window) >= MAX_WINDOW or len(window.ready) * 2 > self.batch:
+        self.full = window.cursor.open_count >= (OPEN_QUOTA * _READS_AGAIN if self.full else OPEN_QUOTA)
+        if self.full or len(window.cursor) >= MAX_WINDOW or len(window.ready) * 2 > self.batch:
             return 0
         return self.batch
 
@@ -109,7 +109,7 @@ class Reader:
         self._lingered = False
         if self._idle_since_s is None:
             self._idle_since_s = now_s
-        stays_s = min(_STAY_AT_MOST_S, self._window.open_count * _STAY_PER_OPEN_S)
+        stays_s = min(_STAY_AT_MOST_S, self._window.cursor.open_count * _STAY_PER_OPEN_S)
         return "stay" if now_s - self._idle_since_s < stays_s else "sleep"
 
     def idle_no_more(self) -> None:

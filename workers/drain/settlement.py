@@ -29,7 +29,8 @@ from eventlog.registry import (
     RUN_BOUNDS_MS,
     SETTLED_WITHIN,
 )
-from workers.delivery.outcomes import SUPERSEDED, Outcome, counted_reason
+from workers.delivery.counted_reasons import counted_reason
+from workers.delivery.outcomes import SUPERSEDED, Outcome
 from workers.drain.entity_records import EntityRecords
 from workers.drain.entry import Entry
 from workers.drain.failure_lines import FailureLines
@@ -91,7 +92,7 @@ class PendingOutcomes:
         number, window = entry.attempts + 1, self._window
         retried = outcome.kind == "retry"
         spent = outcome.counts if retried else outcome.kind == "dead"
-        window.conclude(entry, outcome.detail or outcome.reason, spent=spent)
+        entry.conclude(outcome.detail or outcome.reason, spent=spent)
         if retried or outcome.kind == "dead":
             self._stats[FAILED + counted_reason(outcome.reason)] += 1
         if retried:
@@ -133,7 +134,7 @@ class PendingOutcomes:
 
     def settlement(self) -> Settlement:
         """All of it, and what changed in the window. The caller must write it to Redis: it is forgotten here."""
-        settlement = self._window.changes()
+        settlement = self._window.cursor.changes()
         if self._ran_s:
             self._stats[RAN_US] = round(self._ran_s * 1_000_000)
             self._ran_s = 0.0

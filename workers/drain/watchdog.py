@@ -24,7 +24,8 @@ from eventlog.lease import clock_s
 from handlers.declaration import Handler
 from workers.delivery.opening import handler_opened_in
 from workers.delivery.stacks import MOST_LINES, file_of, line_in, lines_of, outwards
-from workers.drain.runner import LOOP_BLOCKED, entry_of, handler_of
+from workers.drain.attempts import attempt_in
+from workers.drain.suspects import LOOP_BLOCKED
 
 LAST_RESORT_S = 0.5  # for the thread, before faulthandler ends the process; the lease lives for a second
 
@@ -155,8 +156,9 @@ def blocked_in(frame: FrameType, handlers: Iterable[Handler]) -> Blocked:
     """
     frames: list[FrameType] = []
     for each in outwards(frame):
-        if (entry := entry_of(each)) is not None:
-            return _blocked(frames, handler_of(each), entry.event.event_id, entry.event.type)
+        if (attempt := attempt_in(each)) is not None:
+            handler, entry = attempt
+            return _blocked(frames, handler, entry.event.event_id, entry.event.type)
         if (opened := handler_opened_in(each)) is not None:
             return _blocked(frames, opened, "", "")
         frames.append(each)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar, get_args
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -22,10 +21,9 @@ from eventlog.errors import LeaseLost
 from eventlog.step_ledger import Scope, Standing
 from handlers.context import OnUncertain, Per, StepEnd
 from handlers.outcomes import Retry, StepRefused, StepUncertain
-from workers.once.serialization import check_returns, pack, unpack
-from workers.once.step import DeliveryRevoked, Step, current_step, is_certain, noted, within
-
-MAX_NAME_CHARS = 200
+from workers.once.serialization import pack, unpack
+from workers.once.step import DeliveryRevoked, Step, is_certain, noted, within
+from workers.once.step_names import StepNames
 
 _LOOP_LOOK_S = 1.0
 R = TypeVar("R")
@@ -77,11 +75,9 @@ class Steps:
         self.ends: dict[str, StepEnd] = {}
         self._ledger = ledger
         self._event_id = event_id
-        self._key = key
+        self._names = StepNames(event_id, key)
         self._loop = loop
         self._guard = guard
-        self._automatic: set[str] = set()
-        self._called: set[tuple[str, str]] = set()  # scope and name of each named step of this run
         self._used = False
 
     # In the event loop
@@ -89,10 +85,10 @@ class Steps:
     async def once(
         self, step: str, call: Callable[[], Any], *, per: Per, on_uncertain: OnUncertain, returns: Any
     ) -> Any:
-        return await self._run(self._named(step, per, on_uncertain, returns), call)
+        return await self._run(self._names.named(step, per, on_uncertain, returns), call)
 
     async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
-        step, send = self._action(request), partial(self._guarded, request, send)
+        step, send = self._names.action(request), partial(self._guarded, request, send)
         if step is not None:
             return await self._run(step, send)
         with noted():
@@ -134,10 +130,10 @@ class Steps:
     def once_in_thread(
         self, step: str, call: Callable[[], Any], *, per: Per, on_uncertain: OnUncertain, returns: Any
     ) -> Any:
-        return self._run_in_thread(self._named(step, per, on_uncertain, returns), call)
+        return self._run_in_thread(self._names.named(step, per, on_uncertain, returns), call)
 
     def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
-        step, send = self._action(request), partial(self._guarded_in_thread, request, send)
+        step, send = self._names.action(request), partial(self._guarded_in_thread, request, send)
         if step is not None:
             return self._run_in_thread(step, send)
         with noted():
@@ -186,44 +182,6 @@ class Steps:
 
     # What both say to the ledger
 
-    def _named(self, name: str, per: Per, on_uncertain: OnUncertain, returns: Any) -> Step:
-        if not issubclass(type(name), str) or not 0 < len(name) <= MAX_NAME_CHARS or not _is_text(name):
-            raise StepRefused("step-name", f"the name of a step is text of 1 to {MAX_NAME_CHARS} characters")
-        if per not in get_args(Per) or on_uncertain not in get_args(OnUncertain):
-            raise StepRefused(
-                "step-options", f'step {name!r}: per is "event" or "entity", on_uncertain "dead" or "retry"'
-            )
-        check_returns(name, returns)
-        if per == "event":
-            scope = Scope(self._event_id)
-        elif self._key is not None:
-            scope = Scope(self._key, lasting=True)
-        else:
-            raise StepRefused("step-without-key", f'step {name!r} is per="entity", and this event has none')
-        if (scope.name, name) in self._called:
-            raise StepRefused(
-                "step-repeated",
-                f"step {name!r} is used a second time in one run, and would get the result of the first; "
-                "give each call a name of its own",
-            )
-        self._called.add((scope.name, name))
-        return Step(name, scope, on_uncertain, returns, automatic=False)
-
-    def _action(self, request: WireRequest) -> Step | None:
-        """A step for a request that must not be sent twice; None where nothing of the kind is needed."""
-        if request.operation.idempotent or current_step() is not None:
-            return None
-        arguments = repr((request.path, request.query, request.body)).encode()
-        name = f"{request.operation.name}#{hashlib.sha256(arguments).hexdigest()[:12]}"
-        if name in self._automatic:
-            raise StepRefused(
-                "step-repeated",
-                f"{request.operation.name} is called a second time with equal arguments; "
-                "if that is meant, name both calls with ctx.once",
-            )
-        self._automatic.add(name)
-        return Step(name, Scope(self._event_id), "dead", None, automatic=True)
-
     async def _begin(self, step: Step) -> Recorded | None:
         self._used = True
         try:
@@ -247,8 +205,7 @@ class Steps:
     async def _failed(self, step: Step, error: BaseException) -> bool:
         """Record what an error means; True when the delivery ends because the outcome is unknown."""
         if not step.may_have_happened(error):
-            self._automatic.discard(step.name)
-            self._called.discard((step.scope.name, step.name))
+            self._names.free(step)
             await self._ledger.clear(step.scope, step.name, step.nonce)
             return False
         await self._ledger.doubt(step.scope, step.name, step.nonce)
@@ -266,11 +223,6 @@ class Steps:
         if not step.automatic:
             self.ends[step.name] = "remembered"
         return known.value
-
-
-def _is_text(name: str) -> bool:
-    """Return whether a name can be stored: one half of a character cannot."""
-    return name.encode("utf-8", "ignore").decode() == name
 
 
 def _uncertain(step: Step) -> StepUncertain:

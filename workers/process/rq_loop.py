@@ -1,9 +1,13 @@
-"""RQ workers of one queue, one after another. RQ's worker ends when Redis is unreachable; then a new one starts."""
+"""RQ workers of one queue, one after another, and how long a process waits while Redis does not answer.
+
+RQ's worker ends when Redis is unreachable; then a new one starts.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from redis.exceptions import RedisError
@@ -73,6 +77,24 @@ class Serving:
             self._worker.stop_soon()
         elif self._running:
             raise StopRequested
+
+
+async def until_reached(ask: Callable[[], Awaitable[object]], stopping: threading.Event) -> None:
+    """Ask until Redis answers, and say once per back-off step that it does not.
+
+    Raises:
+        StopRequested: the process stops.
+    """
+    step = 0
+    while not stopping.is_set():
+        try:
+            await ask()
+        except (RedisError, OSError) as error:
+            await asyncio.sleep(back_off_s(step, error))
+            step += 1
+        else:
+            return
+    raise StopRequested
 
 
 def back_off_s(step: int, error: Exception) -> float:

@@ -6,58 +6,33 @@ process runs them (`isolated.py`).
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
 import signal
-import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any, TypeVar
 
 import structlog
-import uvloop
-from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 
-from ampeco.shared_budget import SharedBudget
 from eventlog import wakeups
-from eventlog.blocked_notes import NOTE_S, note_writer
-from eventlog.call_budget import CallBudget
 from eventlog.clock import now_ms
-from eventlog.connection.connect import connect, end_tasks
 from eventlog.handler_faults import Fault
-from eventlog.housekeeping import tick_forever
-from eventlog.log import EventLog
-from eventlog.readiness import ready_to_drain
-from eventlog.registry import Declaration, declared
-from eventlog.schedule import recompute
-from eventlog.unwanted import count_unwanted
-from handlers.declaration import ISOLATED, HandlerError
+from handlers.declaration import HandlerError
 from handlers.discovery import Discovery, Found, discover
 from workers.config import WorkerConfig
-from workers.delivery.attempt import Runtime
-from workers.delivery.runtimes import Runtimes, log_fault
-from workers.drain.dispatcher import Dispatcher
+from workers.delivery.runtimes import log_fault
 from workers.process.deadline import Deadline, grace_s
-from workers.process.fault_news import announce
-from workers.process.prober import asker, probe_forever
-from workers.process.rq_loop import Serving, back_off_s
+from workers.process.loop_thread import LoopThread
+from workers.process.loop_work import LoopWork, is_forked
+from workers.process.rq_loop import Serving
 from workers.process.supervisor import Child, ChildThread
 
 RECYCLED = 75  # exit status: restart me: a handler's thread never returned
 
 _IDLE_STOP_S = 8.0  # more than the polite stop needs while Redis hangs and no handler is at work
 _MARGIN_S = 7.0  # beyond the grace time; the process of isolated handlers has 5, its fork 3
-_END_TASKS_S = 2.0
-_DECLARE_S = 60.0
-_THREADS = 64
-_OPEN_S = 2.0  # for lifespans to begin before the handlers that are ready start without the others
 
 _log = structlog.get_logger()
-R = TypeVar("R")
 
 
 class WorkerProcess:
@@ -69,23 +44,11 @@ class WorkerProcess:
 
     def __init__(self, config: WorkerConfig, *, on_ready: Callable[[bool], None] = lambda _: None) -> None:
         self._config = config
-        self._on_ready = on_ready
-        self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=_run_forever, args=(self._loop,), name="loop", daemon=True)
+        self._loop = LoopThread()
         self._serving = Serving(lambda: wakeups.WakeUpWorker(config.redis_url, config.queue))
-        self._stopping = self._serving.stopping
-        self._exits = contextlib.AsyncExitStack()
-        self._background: list[asyncio.Task[Any]] = []
-        self._declarations: list[Declaration] = []
-        self._reported_queues: dict[str, str] = {}
-        self._dropped: list[str] = []  # handlers whose waiting events of some types are not counted yet
-        self._faults: Sequence[Fault] = ()
-        self._serves: bool | None = None
-        self._dispatcher: Dispatcher | None = None
+        self._work = LoopWork(config, self._serving.stopping, on_ready)
         self._isolated: ChildThread | None = None
-        self._opening: asyncio.Task[Dispatcher] | None = None
         self._grace_s = 0.0
-        self._closing_handlers = False
         self.deadline = Deadline(
             idle_s=_IDLE_STOP_S, longest_s=lambda: self._grace_s + _MARGIN_S, at_work=self._is_at_work
         )
@@ -106,32 +69,30 @@ class WorkerProcess:
             queue_of=self._config.queue_of,
             error_text=self._config.error_text,
         )
-        self._report(discovery)
+        faults = self._report(discovery)
         self._grace_s = grace_s(discovery.found)
-        self._thread.start()
+        self._loop.start()
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         try:
             with contextlib.suppress(StopRequested):
-                dispatcher = self._call(self._opened(discovery.found))
-                wakeups.attach(lambda: self._call(dispatcher.work()))
+                dispatcher = self._loop.call(self._work.open(discovery.found, faults))
+                wakeups.attach(lambda: self._loop.call(dispatcher.work()))
                 self._start_isolated(discovery.found)
                 self._serving.run()
-            if self._dispatcher is not None:
-                self._call(self._dispatcher.stop())
+            self._loop.call(self._work.stop())
         finally:
             wakeups.attach(None)
-            self._call(self._close())
+            self._loop.call(self._work.close())
             if self._isolated is not None:
                 self._isolated.join()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(5.0)
-        recycle = self._dispatcher is not None and self._dispatcher.recycling.is_set()
+            self._loop.stop()
+        recycle = self._work.recycles
         _log.info("worker.stopped", recycle=recycle)
         return RECYCLED if recycle else 0
 
-    def _report(self, discovery: Discovery) -> None:
-        """Log the plugins that cannot run.
+    def _report(self, discovery: Discovery) -> list[Fault]:
+        """Log the plugins that cannot run, and return them.
 
         Raises:
             HandlerError: there are some, and the configuration refuses that.
@@ -142,28 +103,26 @@ class WorkerProcess:
             first, more = discovery.faults[0], len(discovery.faults) - 1
             raise HandlerError(f"{first.source}: {first.message}" + (f" (and {more} more)" if more else ""))
         at_ms = now_ms()
-        self._faults = [
+        faults = [
             Fault(fault.handler or fault.source, fault.reason, fault.message, fault.place, at_ms)
             for fault in discovery.faults
         ]
-        for fault in self._faults:
+        for fault in faults:
             log_fault(fault)
+        return faults
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         """Polite stop. A second signal changes nothing: the grace time bounds it, SIGKILL ends it."""
-        self._stopping.set()
+        self._serving.stopping.set()
         self.deadline.start()
-        if self._dispatcher is not None:
-            self._dispatcher.stop_soon()
-        elif self._opening is not None:
-            self._loop.call_soon_threadsafe(self._opening.cancel)
+        self._work.stop_soon()
         if self._isolated is not None:
             self._isolated.stop_soon()
         self._serving.stop_soon()
 
     def _start_isolated(self, found: Sequence[Found]) -> None:
         """Start the process for isolated handlers, if this queue has any."""
-        if any(self._forks(item) for item in found):
+        if any(is_forked(self._config, item) for item in found):
             # The worker accepted the same configuration, so a refusal there is one more crash to retry.
             child = Child(
                 self._config.isolated_command, self._config.isolated_environ, name="isolated", gives_up=False
@@ -171,235 +130,6 @@ class WorkerProcess:
             self._isolated = ChildThread(child)
             self._isolated.start()
 
-    def _forks(self, item: Found) -> bool:
-        """Return whether our second process runs this handler."""
-        return bool(self._config.isolated_command) and item.handler.served_by == self._config.queue + ISOLATED
-
-    def _call(self, work: Awaitable[R]) -> R:
-        """Run something on the loop and wait for it, in this (the main) thread."""
-
-        async def awaited() -> R:
-            return await work
-
-        future = asyncio.run_coroutine_threadsafe(awaited(), self._loop)
-        while True:
-            try:
-                return future.result()
-            except StopRequested:
-                if future.done():
-                    raise
-                # A signal arrived while we waited: what is under way ends by itself, soon.
-
     def _is_at_work(self) -> bool:
         """Whether a stop has something to wait for: attempts, lifespans that close, or the isolated handlers."""
-        at_work = self._dispatcher is not None and self._dispatcher.at_work
-        isolated = self._isolated is not None and self._isolated.is_alive
-        return at_work or isolated or self._closing_handlers
-
-    # In the loop
-
-    async def _opened(self, found: Sequence[Found]) -> Dispatcher:
-        """Open everything, unless a signal comes before that is done."""
-        self._opening = asyncio.create_task(self._open(found))
-        try:
-            if self._stopping.is_set():
-                self._opening.cancel()
-            return await self._opening
-        except asyncio.CancelledError:
-            raise StopRequested from None
-
-    async def _open(self, found: Sequence[Found]) -> Dispatcher:
-        redis = connect(self._config.redis_url)
-        self._exits.push_async_callback(redis.aclose)
-        log = self._config.log(redis)
-        await self._wait_for(log)
-        bucket = CallBudget(log, per_s=self._config.calls_per_s)
-        runtimes = Runtimes(self._config, threads=_THREADS, budget=SharedBudget(bucket))
-        self._exits.push_async_callback(runtimes.close)
-        runtimes.elsewhere += self._faults
-        ours = [item for item in found if item.handler.served_by == self._config.queue]
-        await runtimes.open(ours, strict=self._config.strict, within_s=_OPEN_S)
-        others = [item for item in found if item not in ours]
-        elsewhere = runtimes.configured(others, strict=self._config.strict)
-        # One whose lifespan fails is declared all the same: its events wait for it. Without settings it is not.
-        self._declarations = [
-            *(
-                _declaration(item, serves=item.handler.name in runtimes.by_name)
-                for item in ours
-                if runtimes.has_settings(item)
-            ),
-            *(_declaration(item, serves=self._forks(item)) for item in elsewhere),
-        ]
-        await self._until_reached(lambda: self._declare(log))
-        await self._until_reached(lambda: self._report_dropped(log))
-        await self._until_reached(lambda: recompute(log))
-        for fault in self._faults:
-            runtimes.news.put_nowait(fault)
-        waker = wakeups.Waker(self._config.redis_url)
-        self._exits.callback(waker.close)
-        dispatcher = Dispatcher(
-            log,
-            self._config.queue,
-            runtimes.by_name,
-            watchdog=True,
-            catch_up_per_s=self._config.catch_up_per_s,
-            loop_depth=self._config.loop_depth,
-            faults=runtimes.faults,
-            note_blocked=note_writer(self._config.redis_url, self._config.prefix, timeout_s=NOTE_S),
-        )
-        self._dispatcher = dispatcher
-        dispatcher.stopping = self._stopping.is_set()
-        self._background = [
-            asyncio.create_task(tick_forever(log, waker, asyncio.Event(), self._config.keep)),
-            asyncio.create_task(dispatcher.watch()),
-            asyncio.create_task(dispatcher.look_forever()),
-            asyncio.create_task(self._declare_forever(log)),
-            asyncio.create_task(runtimes.follow_token()),
-            asyncio.create_task(
-                probe_forever(log, dispatcher.services, asker(self._config, runtimes.budget))
-            ),
-            asyncio.create_task(_recycle_when_asked(dispatcher)),
-            asyncio.create_task(self._announce_forever(log, runtimes)),
-            asyncio.create_task(self._serve_late(log, runtimes, dispatcher, waker)),
-        ]
-        waker.wake([self._config.queue])
-        self._say_whether_it_serves()
-        if not self._serves:
-            known = {item.handler.name: item.handler.queue for item in found}
-            _log.error("worker.no_handlers", queue=self._config.queue, queues=known)
-        _log.info("worker.started", queue=self._config.queue, handlers=sorted(runtimes.by_name))
-        return dispatcher
-
-    async def _wait_for(self, log: EventLog) -> None:
-        await self._until_reached(lambda: self._check(log))
-        await self._until_reached(
-            lambda: log.claim(self._config.tenant_url or "", self._config.rules_version)
-        )
-
-    async def _check(self, log: EventLog) -> None:
-        if not await ready_to_drain(log):
-            _log.warning("redis.full")
-
-    async def _until_reached(self, ask: Callable[[], Awaitable[object]]) -> None:
-        """Ask until Redis answers, and say once per back-off step that it does not."""
-        step = 0
-        while not self._stopping.is_set():
-            try:
-                await ask()
-            except (RedisError, OSError) as error:
-                await asyncio.sleep(back_off_s(step, error))
-                step += 1
-            else:
-                return
-        raise StopRequested
-
-    async def _declare(self, log: EventLog) -> None:
-        found = await declared(log, self._declarations)
-        for name in sorted(found.ignored):
-            # Its position went over to another name: it must not begin a second one.
-            _log.error("handler.renamed_away", handler=name)
-        self._report_queues(found.elsewhere)
-        self._dropped += found.dropped
-
-    async def _report_dropped(self, log: EventLog) -> None:
-        """Say once of each new version which waiting events it does not want any more."""
-        while self._dropped:
-            found = await count_unwanted(log, self._dropped[0])
-            name = self._dropped.pop(0)
-            if found is not None and found.events:
-                _log.warning(
-                    "handler.types_dropped",
-                    handler=name,
-                    version=found.version,
-                    waiting=dict(found.waiting or {}),
-                    at_least=not found.is_exact,
-                )
-
-    def _report_queues(self, elsewhere: Mapping[str, str]) -> None:
-        """Say once of each handler that another deployment of its version declared another queue for it."""
-        ours = {declaration.name: declaration.queue for declaration in self._declarations}
-        for name, queue in sorted(elsewhere.items()):
-            if self._reported_queues.get(name) != queue:
-                _log.warning("handler.queue_conflict", handler=name, queue=ours[name], declared=queue)
-        self._reported_queues = dict(elsewhere)
-
-    async def _declare_forever(self, log: EventLog) -> None:
-        while True:
-            await asyncio.sleep(_DECLARE_S)
-            with contextlib.suppress(RedisError, OSError):
-                self._report_queues((await declared(log, self._declarations, again=True)).elsewhere)
-
-    async def _serve_late(
-        self, log: EventLog, runtimes: Runtimes, dispatcher: Dispatcher, waker: wakeups.Waker
-    ) -> None:
-        """Serve each handler whose lifespan began late, or failed before."""
-        while not self._stopping.is_set():
-            runtime = await runtimes.next_ready()
-            dispatcher.serve(runtime)
-            late = _served(self._declarations, runtime)
-            self._declarations = [*(each for each in self._declarations if each.name != late.name), late]
-            with contextlib.suppress(StopRequested):
-                await self._until_reached(partial(declared, log, [late]))
-                await self._until_reached(partial(recompute, log))
-            waker.wake([self._config.queue])
-            self._say_whether_it_serves()
-            _log.info("handler.served", handler=late.name, queue=late.queue)
-
-    def _say_whether_it_serves(self) -> None:
-        serves = any(declaration.serves for declaration in self._declarations)
-        if serves is not self._serves:
-            self._serves = serves
-            self._on_ready(serves)
-
-    async def _announce_forever(self, log: EventLog, runtimes: Runtimes) -> None:
-        """Announce each fault once; housekeeping wakes the handlers that want to know."""
-        with contextlib.suppress(StopRequested):
-            while True:
-                await self._until_reached(partial(announce, log, await runtimes.news.get()))
-
-    async def _close(self) -> None:
-        await end_tasks(self._background, within_s=_END_TASKS_S)
-        self._closing_handlers = True  # the exits close the lifespans before the connection
-        await self._exits.aclose()
-        self._closing_handlers = False
-
-
-def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
-    """Run the loop until it is stopped.
-
-    A SystemExit or KeyboardInterrupt of any task ends `run_forever`, too, such as one that a handler started. That
-    task has it as its error, and all others go on.
-    """
-    while True:
-        try:
-            loop.run_forever()
-        except BaseException as error:  # noqa: BLE001
-            _log.warning("worker.exit_ignored", error=type(error).__name__)
-        else:
-            return
-
-
-async def _recycle_when_asked(dispatcher: Dispatcher) -> None:
-    await dispatcher.recycling.wait()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _declaration(item: Found, *, serves: bool) -> Declaration:
-    handler = item.handler
-    return Declaration(
-        name=handler.name,
-        version=item.version,
-        types=handler.types,
-        queue=handler.served_by,
-        order=handler.order,
-        start=handler.start,
-        isolation=handler.isolation,
-        serves=serves,
-        key=handler.key_name,
-    )
-
-
-def _served(declarations: Sequence[Declaration], runtime: Runtime) -> Declaration:
-    """Return the declaration of a handler that runs from now on."""
-    (found,) = (each for each in declarations if each.name == runtime.handler.name)
-    return replace(found, serves=True)
+        return self._work.is_busy or (self._isolated is not None and self._isolated.is_alive)

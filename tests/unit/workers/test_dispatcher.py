@@ -15,7 +15,8 @@ from eventlog.log import EventLog
 from handlers import Context, Event, Raw, SyncContext, handler
 from handlers.declaration import Handler
 from workers.delivery.attempt import Runtime
-from workers.drain.dispatcher import MAX_DRAINS, SLICE_S, Dispatcher
+from workers.drain.dispatcher import Dispatcher
+from workers.drain.rotation import MAX_DRAINS, SLICE_S
 
 VERSION = "v1"
 Pair = tuple[str, int]

@@ -150,7 +150,7 @@ def test_keys_are_found_again_by_the_code_that_takes_a_lane():
     window.admit(stored(2, evseId=1))
     window.admit(stored(3, evseId=2))
     assert [entry.order[0] for entry in window.ready] == [3]
-    parked = {record.event.stream_id: record for record in window.changes().puts}["2-0"]
+    parked = {record.event.stream_id: record for record in window.cursor.changes().puts}["2-0"]
     assert (parked.state, parked.own_key) == ("parked", "charge-point:12/1")
     assert decode_open(0, b"2-0", encode_open(parked)).own_key == "charge-point:12/1"
 

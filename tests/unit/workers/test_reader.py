@@ -23,7 +23,7 @@ def reader(ready: int = 0, at_work: int = 0, open_count: int = 0) -> Reader:
         window.admit(stored(n))
     for _ in range(at_work):
         window.begin(window.ready.popleft(), 1)
-    window.open_count = open_count
+    window.cursor.open_count = open_count
     return Reader(window, VERSION, lambda name: name == "t")
 
 

@@ -39,7 +39,7 @@ class Drain:
             clock_s=lambda: self.now_s,
         )
         for event in events:
-            self.window.pos = event.stream_id
+            self.window.cursor.pos = event.stream_id
             self.window.admit(event)
 
     def _wake(self) -> None:
@@ -123,7 +123,7 @@ def test_a_retry_that_does_not_count_spends_no_attempt():
 def test_an_attempt_that_ended_acquits_its_event_of_earlier_crashes():
     d = Drain(stored(1))
     entry = d.started()
-    d.window.count_crash(entry, AttemptNote(NOW_MS, "worker-died"))
+    entry.count_crash(AttemptNote(NOW_MS, "worker-died"))
     d.pending.finish(entry, RETRY)
     assert d.pending.settlement().puts[0].crashes == 0
 
@@ -131,7 +131,7 @@ def test_an_attempt_that_ended_acquits_its_event_of_earlier_crashes():
 def test_a_dead_letter_holds_the_attempts_the_error_and_where_it_failed():
     d = Drain(stored(1))
     entry = d.started()
-    d.window.note(entry, DEAD.note(NOW_MS, ["op /path ok 200"]))
+    entry.note(DEAD.note(NOW_MS, ["op /path ok 200"]))
     with capture_logs() as logs:
         d.pending.finish(entry, DEAD)
     settlement = d.pending.settlement()
@@ -169,7 +169,7 @@ def test_the_history_of_a_skipped_event_keeps_attempts_only_where_something_happ
     d = Drain(stored(1))
     entry = d.started()
     for _ in range(attempts):
-        d.window.note(entry, FILTERED.note(NOW_MS, actions))
+        entry.note(FILTERED.note(NOW_MS, actions))
     d.pending.finish(entry, FILTERED)
     assert len(d.pending.settlement().history[0].attempts) == kept
 

@@ -24,7 +24,7 @@ def window(order: Any = "entity", *events: StoredEvent) -> Window:
 
 def admit(into: Window, *events: StoredEvent) -> None:
     for event in events:
-        into.pos = event.stream_id
+        into.cursor.pos = event.stream_id
         into.admit(event)
 
 
@@ -36,7 +36,7 @@ def confirmed(of: Window) -> None:
     """A step went well: Redis knows everything."""
     marks = of.mark()
     settled, of.unconfirmed = of.unconfirmed, []
-    of.changes()
+    of.cursor.changes()
     of.confirm(settled)
     of.marked(marks)
 
@@ -58,7 +58,7 @@ def taken_up(order: Any, records: list[OpenRecord], events: list[StoredEvent], r
     for record in records:
         made.recall(record)
     for event in events:
-        made.pos = event.stream_id
+        made.cursor.pos = event.stream_id
         made.reread(event, settled=False)
     made.arrange((runto, 0))
     return made
@@ -80,7 +80,7 @@ def test_the_next_of_an_entity_waits_until_redis_has_the_outcome():
 def test_a_retry_parks_what_comes_after_it_and_the_cursor_passes_both():
     w = window("entity", stored(1), stored(2))
     w.retry(start(w), due_ms=50)
-    changes = w.changes()
+    changes = w.cursor.changes()
     assert [(p.event.stream_id, p.state) for p in changes.puts] == [("1-0", "retry"), ("2-0", "parked")]
     assert changes.cur == "2-0"
     w.start_due(49)
@@ -93,10 +93,10 @@ def test_the_cursor_passes_an_unfinished_event_only_when_it_is_written_into_open
     w = window("none", stored(1), stored(2), stored(3))
     slow = start(w)
     settle(w, start(w))
-    changes = w.changes()
+    changes = w.cursor.changes()
     assert (changes.cur, changes.ahead, changes.puts) == (START, ["2-0"], [])
     w.pass_unfinished(stopping=False)
-    changes = w.changes()
+    changes = w.cursor.changes()
     assert (changes.cur, changes.passed) == ("2-0", ["2-0"])
     assert [(p.event.stream_id, p.state) for p in changes.puts] == [("1-0", "running")]
     assert slow.in_open
@@ -204,23 +204,23 @@ def test_latest_does_not_read_a_time_through_what_does_not_fit():
 def test_a_newer_event_takes_the_place_and_the_due_time_of_the_open_one():
     w = window("latest", stored(1))
     w.retry(start(w), due_ms=500)
-    w.changes()
+    w.cursor.changes()
     admit(w, stored(2))
     assert numbers(w.superseded) == [1]
-    changes = w.changes()
+    changes = w.cursor.changes()
     assert changes.dels == ["1-0"]
     assert [(p.event.stream_id, p.state, p.due_ms) for p in changes.puts] == [("2-0", "retry", 500)]
     w.start_due(499)
     assert not w.to_mark
     w.start_due(500)
-    assert (numbers(w.to_mark), w.open_count) == ([2], 1)
+    assert (numbers(w.to_mark), w.cursor.open_count) == ([2], 1)
 
 
 def test_one_that_fails_while_a_newer_waits_gives_way_to_it():
     w = window("latest", stored(1), stored(2))
     w.retry(start(w), due_ms=500)
     assert numbers(w.superseded) == [1]
-    assert [(p.event.stream_id, p.due_ms) for p in w.changes().puts] == [("2-0", 500)]
+    assert [(p.event.stream_id, p.due_ms) for p in w.cursor.changes().puts] == [("2-0", 500)]
 
 
 def test_after_a_death_latest_goes_on_with_the_newest_only():
@@ -258,21 +258,21 @@ def test_what_is_counted_for_the_lag_is_what_the_cursor_passed_and_what_is_settl
     start(w)
     settle(w, start(w))
     w.retry(start(w), due_ms=50)
-    changes = w.changes()
+    changes = w.cursor.changes()
     assert (changes.wanted_passed, changes.beyond, changes.oldest) == (0, 2, "1-0")
     w.pass_unfinished(stopping=False)
-    changes = w.changes()
+    changes = w.cursor.changes()
     assert (changes.cur, changes.wanted_passed, changes.beyond, changes.oldest) == ("3-0", 3, 0, "1-0")
 
 
 def test_the_oldest_may_be_open_or_the_first_after_the_cursor():
     w = taken_up("none", [opened(5, "retry", 9), opened(2, "retry", 9)], [stored(7)], runto=1)
-    assert w.changes().oldest == "2-0"
+    assert w.cursor.changes().oldest == "2-0"
     w.start_due(9)
     for entry in sorted(w.to_mark, key=lambda entry: entry.order):
         settle(w, entry)
-        w.changes()
-    assert w.changes().oldest == "7-0"
+        w.cursor.changes()
+    assert w.cursor.changes().oldest == "7-0"
     settle(w, start(w))
-    changes = w.changes()
+    changes = w.cursor.changes()
     assert (changes.oldest, changes.wanted_passed) == (None, 1)

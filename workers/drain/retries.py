@@ -1,0 +1,59 @@
+"""Events of one drain that wait for their next attempt, the soonest first. Pure: the time is passed in."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterator
+
+from handlers.outcomes import LONGEST_WAIT_S
+from workers.drain.entry import Entry
+
+_LONGEST_WAIT_MS = int(LONGEST_WAIT_S * 1000)
+
+
+class Retries:
+    """Events in the state `retry`, by when they are due."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, tuple[int, int], Entry]] = []  # superseded and moved ones leave it late
+        self._now_ms: float = float("inf")
+
+    def wait(self, entry: Entry, due_ms: int) -> None:
+        """An event waits until then, from now on."""
+        entry.state, entry.due_ms = "retry", due_ms
+        heapq.heappush(self._heap, (due_ms, entry.order, entry))
+
+    def next_due_ms(self) -> int | None:
+        """When the next one is due."""
+        return self._heap[0][0] if self._heap else None
+
+    def hurry(self, stream_ids: Collection[str]) -> None:
+        """The waits of these were ended from outside, where they still wait."""
+        for entry in self._waiting():
+            if entry.event.stream_id in stream_ids:
+                self.wait(entry, 0)
+
+    def shortened(self, now_ms: int) -> list[Entry]:
+        """Take in the time; return those whose wait was cut, since the clock went back.
+
+        No clock that changed, and none of another machine, makes a wait longer than it was to be.
+        """
+        cut = []
+        if now_ms < self._now_ms:
+            for entry in self._waiting():
+                latest_ms = now_ms + (_LONGEST_WAIT_MS if entry.wait_ms is None else entry.wait_ms)
+                if (entry.due_ms or 0) > latest_ms:
+                    self.wait(entry, latest_ms)
+                    cut.append(entry)
+        self._now_ms = now_ms
+        return cut
+
+    def due(self, now_ms: int) -> Iterator[Entry]:
+        """Take out those whose time has come. They still have the state `retry`."""
+        while self._heap and self._heap[0][0] <= now_ms:
+            due_ms, _, entry = heapq.heappop(self._heap)
+            if entry.state == "retry" and entry.due_ms == due_ms:  # else superseded or hurried meanwhile
+                yield entry
+
+    def _waiting(self) -> list[Entry]:
+        return [entry for _, _, entry in self._heap if entry.state == "retry"]

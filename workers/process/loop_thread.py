@@ -1,0 +1,67 @@
+"""An event loop in a thread of its own, and calls into it from the main thread, which gets the signals."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import structlog
+import uvloop
+from rq.exceptions import StopRequested
+
+_JOIN_S = 5.0
+
+_log = structlog.get_logger()
+R = TypeVar("R")
+
+
+class LoopThread:
+    """A loop that runs from `start` to `stop`."""
+
+    def __init__(self) -> None:
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
+
+    def start(self) -> None:
+        """Run the loop."""
+        self._thread.start()
+
+    def call(self, work: Awaitable[R]) -> R:
+        """Run something on the loop and wait for it, in this (the main) thread.
+
+        Raises:
+            StopRequested: the work raised it. One that a signal raises meanwhile is dropped: what is under way
+                ends by itself, soon.
+        """
+
+        async def awaited() -> R:
+            return await work
+
+        future = asyncio.run_coroutine_threadsafe(awaited(), self._loop)
+        while True:
+            try:
+                return future.result()
+            except StopRequested:
+                if future.done():
+                    raise
+
+    def stop(self) -> None:
+        """End the loop; give up after some seconds."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_JOIN_S)
+
+    def _run(self) -> None:
+        """Run the loop until it is stopped.
+
+        A SystemExit or KeyboardInterrupt of any task ends `run_forever`, too, such as one that a handler started.
+        That task has it as its error, and all others go on.
+        """
+        while True:
+            try:
+                self._loop.run_forever()
+            except BaseException as error:  # noqa: BLE001
+                _log.warning("worker.exit_ignored", error=type(error).__name__)
+            else:
+                return
