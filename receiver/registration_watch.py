@@ -19,7 +19,7 @@ from eventlog.connection.connect import connect, end_tasks
 from eventlog.log import EventLog
 from eventlog.ownership import check_tenant
 from eventlog.subscription import SubscriptionStore
-from eventlog.wakeups import Waker
+from eventlog.waker import Waker
 from receiver.app import create_admin_app
 from receiver.connections import Connections, limits_of
 from receiver.health import Health

@@ -27,7 +27,7 @@ from eventlog.readiness import try_append
 from eventlog.server import server
 from eventlog.subscription import SubscriptionStore
 from eventlog.usage import standing
-from eventlog.wakeups import Waker
+from eventlog.waker import Waker
 from receiver.accepted_keys import AcceptedKeys
 from receiver.app import create_admin_app, create_app
 from receiver.claim import rules_of
