@@ -36,7 +36,7 @@ from receiver.log_metrics import LOG_AGE, LOG_BYTES, LOG_FULL, SizeMetrics, log_
 from receiver.outage_metrics import OutageMetrics
 
 KEPT_S = 2.0
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which no query uses
 READY = ("awr_ready", "1 when the endpoint is open and can write to the log")
 REDIS_UP = ("awr_redis_up", "1 when Redis answered this scrape")
 

@@ -163,22 +163,17 @@ class _Module:
         """A method that no mixin has."""
         (group,) = groups
         usual = versions[0]
-        ids = [f"{name}: Id" for name in ids_of(usual)]
         given = ids_of(usual)
+        ids = [f"{name}: Id" for name in given]
         named = f"({', '.join(given)}{',' * (len(given) == 1)})"
         version = f"version: {self._alias(group.versions)} | None = None"
+        returns = _unquoted(group.answer)
         if writes(usual):
             arguments = [*ids, f"body: {_unquoted(group.body)} | calls.Free", "*", version]
-            returns = _unquoted(group.answer)
             call = f'calls.write(f"{{self._name}}.{verb}", version, {named}, body)'
         else:
-            arguments = [
-                *ids,
-                "*",
-                "include: Sequence[str] = ()",
-                f"query: async_mixins.Query = None, {version}",
-            ]
-            returns = _unquoted(group.answer)
+            reading = ("include: Sequence[str] = ()", f"query: async_mixins.Query = None, {version}")
+            arguments = [*ids, "*", *reading]
             call = f'calls.read(f"{{self._name}}.{verb}", version, {named}, include, query)'
         return f'''
 async def {_python(verb)}(self, {", ".join(arguments)}) -> {returns}:
