@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 
@@ -27,6 +27,9 @@ class Existing(Protocol):
     def notifications(self) -> tuple[str, ...]: ...
     @property
     def callback_url(self) -> str | None: ...
+
+
+E = TypeVar("E", bound=Existing)
 
 
 class Notifications(Protocol):
@@ -131,7 +134,7 @@ def reconcile(
     if not wanted:
         return Plan()
     listed = [one for one in existing if one.via == "webhook" and one.callback_url]
-    ours = [one for one in listed if same_url(one.callback_url, callback_url)]
+    ours = for_url(listed, callback_url)
     # Ours, with the URL of an earlier configuration, or with one that was typed in at AMPECO.
     elsewhere = [one for one in listed if one.id == known.id and one not in ours]
     useful = [one for one in ours if one.id not in remove and not known.is_mute(one.id)]
@@ -181,6 +184,11 @@ async def apply(plan: Plan, notifications: Notifications, callback_url: str) -> 
     for extra in plan.extras:
         await notifications.unsubscribe(extra)
     return kept
+
+
+def for_url(existing: Iterable[E], callback_url: str) -> list[E]:
+    """Return the notification subscriptions that deliver to a callback URL."""
+    return [one for one in existing if one.via == "webhook" and same_url(one.callback_url, callback_url)]
 
 
 def same_url(one: str | None, other: str | None) -> bool:
