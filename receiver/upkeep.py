@@ -1,6 +1,6 @@
 """What a process does with the API token: keep the registration right, and follow gaps to their end.
 
-A receiver does both beside its endpoint; `registration watch` does nothing else.
+A receiver does both while it serves; `registration watch` does nothing else.
 """
 
 from __future__ import annotations
