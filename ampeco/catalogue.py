@@ -9,78 +9,15 @@ Source: published contract v3.110.0 (39 callbacks, and the 42 strings that Subsc
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Literal
 
-Entity = tuple[str, tuple[str, ...]]
-Confidence = Literal["confirmed", "unknown"]
+from ampeco.known_type import KnownType, carried, deprecated, flat, id_of, own, since, undocumented
 
-
-@dataclass(frozen=True, slots=True)
-class KnownType:
-    """One notification type.
-
-    Attributes:
-        model: module in `ampeco.models` and class of the payload.
-        entities: (entity, paths of its id), in the order to try them. `a.b` is field b of object a.
-        times: paths of the notification's own time, tried before the general ones; `a[].b` means b of each
-            element, the newest counts.
-        confidence: confirmed = the contract has the payload; unknown = only the type string is certain.
-        deprecated: the contract says so; None where it does not describe the type.
-        superseded_by: the type that replaces this one; at most one.
-        subscribable: whether Subscribe accepts it.
-    """
-
-    model: str
-    entities: tuple[Entity, ...]
-    times: tuple[str, ...] = ()
-    confidence: Confidence = "confirmed"
-    deprecated: bool | None = False
-    superseded_by: tuple[str, ...] = ()
-    subscribable: bool = True
-
-
-_TIMES = ("lastUpdatedAt", "updatedAt", "timestamp")
-
-
-def _id_of(noun: str, entity: str = "", *others: str) -> Entity:
-    """A related entity in the payload: by its id, as a nested object, or as a bare id under its noun."""
-    return (entity or noun, (f"{noun}Id", f"{noun}.id", noun, *others))
-
-
-def _own(noun: str, entity: str = "", *others: str) -> Entity:
-    """The entity that the payload is about: its id may also lie at the top."""
-    return _id_of(noun, entity, "id", *others)
-
-
-def _carried(noun: str, entity: str = "") -> Entity:
-    """The entity whose object the payload carries."""
-    return (entity or noun, (f"{noun}.id", noun, f"{noun}Id", "id"))
-
-
-def _flat(noun: str, entity: str, *others: str) -> Entity:
-    """The entity whose fields lie at the top of the payload."""
-    return (entity, ("id", f"{noun}Id", f"{noun}.id", noun, *others))
-
-
-def _since(noun: str) -> tuple[str, ...]:
-    """The time of a payload that carries an object: its own, else the object's."""
-    return ("lastUpdatedAt", f"{noun}.lastUpdatedAt", f"{noun}.updatedAt")
-
-
-def _deprecated(known: KnownType, *superseded_by: str) -> KnownType:
-    return replace(known, deprecated=True, superseded_by=superseded_by)
-
-
-def _undocumented(known: KnownType, *superseded_by: str) -> KnownType:
-    return replace(known, confidence="unknown", deprecated=None, superseded_by=superseded_by)
-
-
-_CHARGE_POINT = _id_of("chargePoint", "charge-point")
-_EVSE = _id_of("evse")
-_SESSION = _id_of("session")
-_START_STOP = (_own("session"), _id_of("chargePoint", "charge-point", "session.chargePointId"))
+_CHARGE_POINT = id_of("chargePoint", "charge-point")
+_EVSE = id_of("evse")
+_SESSION = id_of("session")
+_START_STOP = (own("session"), id_of("chargePoint", "charge-point", "session.chargePointId"))
 _START_STOP_TIMES = (
     "lastUpdatedAt",
     "session.lastUpdatedAt",
@@ -89,45 +26,45 @@ _START_STOP_TIMES = (
     *("startedAtTimestamp", "session.startedAt"),
 )
 _SUBSCRIPTION = (
-    _id_of("user", "user", "subscription.userId"),
+    id_of("user", "user", "subscription.userId"),
     ("subscription", ("subscriptionId", "subscription.id", "id")),
 )
 _PAYMENT_METHOD = (
-    _id_of("user", "user", "paymentMethod.userId"),
-    _own("paymentMethod", "payment-method"),
+    id_of("user", "user", "paymentMethod.userId"),
+    own("paymentMethod", "payment-method"),
 )
 
 KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
     {
-        "AuthorizationNotification": _deprecated(
+        "AuthorizationNotification": deprecated(
             KnownType(
                 "authorization.LegacyAuthorizationChanged",
-                (_own("authorization"), _CHARGE_POINT),
-                _since("authorization"),
+                (own("authorization"), _CHARGE_POINT),
+                since("authorization"),
             ),
             "authorization.changed",
         ),
         "authorization.changed": KnownType(
             "authorization.AuthorizationChanged",
-            (_own("authorization"), _CHARGE_POINT),
-            _since("authorization"),
+            (own("authorization"), _CHARGE_POINT),
+            since("authorization"),
         ),
         "BootNotification": KnownType("boot.Boot", (_CHARGE_POINT,), ("timestamp",)),
-        "ChargePointChangedNotification": _deprecated(
+        "ChargePointChangedNotification": deprecated(
             KnownType(
                 "charge_point.LegacyChargePointChanged",
-                (("charge-point", (*_carried("chargePoint")[1], "charge-point.id")),),
-                _since("chargePoint"),
+                (("charge-point", (*carried("chargePoint")[1], "charge-point.id")),),
+                since("chargePoint"),
             ),
             "chargePoint.changed",  # edits of an EVSE alone: `evse.changed`
         ),
         "chargePoint.changed": KnownType(
-            "charge_point.ChargePointChanged", (_own("chargePoint", "charge-point"),), _since("chargePoint")
+            "charge_point.ChargePointChanged", (own("chargePoint", "charge-point"),), since("chargePoint")
         ),
         "evse.changed": KnownType(
             "charge_point.EvseChanged",
-            (_own("evse"), _id_of("chargePoint", "charge-point", "evse.chargePointId")),
-            _since("evse"),
+            (own("evse"), id_of("chargePoint", "charge-point", "evse.chargePointId")),
+            since("evse"),
         ),
         "ChargePointSyncConfigurationNotification": KnownType(
             "charge_point.ChargePointSyncConfiguration",
@@ -136,26 +73,26 @@ KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
         ),
         "CircuitConsumptionNotification": KnownType(
             "circuit.CircuitConsumptionReported",
-            (_own("circuit"),),
+            (own("circuit"),),
             (
                 "currentConsumption[].lastUpdatedAt",
                 "consumption[].lastUpdatedAt",
                 "circuit.currentConsumption[].lastUpdatedAt",
             ),
         ),
-        "circuit.changed": KnownType("circuit.CircuitChanged", (_own("circuit"),), _since("circuit")),
+        "circuit.changed": KnownType("circuit.CircuitChanged", (own("circuit"),), since("circuit")),
         "DiagnosticsStatusNotification": KnownType("status.DiagnosticsStatus", (_CHARGE_POINT,)),
         "HardwareStatusNotification": KnownType(
             "status.HardwareStatus", (_CHARGE_POINT, _EVSE), ("timestamp",)
         ),
         "LocationChangedNotification": KnownType(
-            "location.LocationChanged", (_carried("location"),), _since("location")
+            "location.LocationChanged", (carried("location"),), since("location")
         ),
         "NetworkStatusNotification": KnownType("status.NetworkStatus", (_CHARGE_POINT,), ("timestamp",)),
         "SecurityEventNotification": KnownType(
             "charge_point.SecurityEventReported",
             (
-                _id_of(
+                id_of(
                     "chargePoint", "charge-point", "securityEvent.chargePointId", "securityEvent.chargePoint"
                 ),
             ),
@@ -164,7 +101,7 @@ KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
         "SessionMeterValuesNotification": KnownType(
             "meter_values.SessionMeterValues", (_SESSION, _CHARGE_POINT), ("meterValues[].timestamp",)
         ),
-        "SessionStartStopNotification": _deprecated(
+        "SessionStartStopNotification": deprecated(
             KnownType("session.SessionStartStop", _START_STOP, _START_STOP_TIMES),
             "session.start.stop.notification",
         ),
@@ -173,57 +110,55 @@ KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
         ),
         "SessionUpdateNotification": KnownType(
             "session.SessionUpdate",
-            (_carried("session"), _id_of("chargePoint", "charge-point", "session.chargePointId")),
+            (carried("session"), id_of("chargePoint", "charge-point", "session.chargePointId")),
             ("session.lastUpdatedAt", "session.updatedAt"),
         ),
-        "UserChangedNotification": KnownType("user.UserChanged", (_carried("user"),), _since("user")),
+        "UserChangedNotification": KnownType("user.UserChanged", (carried("user"),), since("user")),
         "SubOperatorChangedNotification": KnownType(
-            "partner.SubOperatorChanged", (_carried("subOperator", "sub-operator"),), _since("subOperator")
+            "partner.SubOperatorChanged", (carried("subOperator", "sub-operator"),), since("subOperator")
         ),
-        "TariffChangedNotification": KnownType(
-            "tariff.TariffChanged", (_carried("tariff"),), _since("tariff")
-        ),
-        "user.subscriptionChanged": _deprecated(
-            KnownType("user.LegacyUserSubscriptionChanged", _SUBSCRIPTION, _since("subscription")),
+        "TariffChangedNotification": KnownType("tariff.TariffChanged", (carried("tariff"),), since("tariff")),
+        "user.subscriptionChanged": deprecated(
+            KnownType("user.LegacyUserSubscriptionChanged", _SUBSCRIPTION, since("subscription")),
             "user.subscription.changed",
         ),
         "user.subscription.changed": KnownType(
-            "user.UserSubscriptionChanged", _SUBSCRIPTION, _since("subscription")
+            "user.UserSubscriptionChanged", _SUBSCRIPTION, since("subscription")
         ),
-        "ReservationChangedNotification": _undocumented(
-            KnownType("undocumented.LegacyReservationChanged", (_own("reservation"),), _since("reservation")),
+        "ReservationChangedNotification": undocumented(
+            KnownType("undocumented.LegacyReservationChanged", (own("reservation"),), since("reservation")),
             "reservation.changed",
         ),
-        "PaymentMethodChangedNotification": _undocumented(
-            KnownType("undocumented.LegacyPaymentMethodChanged", _PAYMENT_METHOD, _since("paymentMethod")),
+        "PaymentMethodChangedNotification": undocumented(
+            KnownType("undocumented.LegacyPaymentMethodChanged", _PAYMENT_METHOD, since("paymentMethod")),
             "user.paymentMethod.changed",
         ),
-        "PartnerInviteChangedNotification": _undocumented(
+        "PartnerInviteChangedNotification": undocumented(
             KnownType(
                 "undocumented.LegacyPartnerInviteChanged",
-                (_own("partnerInvite", "partner-invite"),),
-                _since("partnerInvite"),
+                (own("partnerInvite", "partner-invite"),),
+                since("partnerInvite"),
             ),
             "partnerInvite.changed",
         ),
         "reservation.changed": KnownType(
-            "reservation.ReservationChanged", (_own("reservation"),), _since("reservation")
+            "reservation.ReservationChanged", (own("reservation"),), since("reservation")
         ),
         "user.paymentMethod.changed": KnownType(
-            "user.UserPaymentMethodChanged", _PAYMENT_METHOD, _since("paymentMethod")
+            "user.UserPaymentMethodChanged", _PAYMENT_METHOD, since("paymentMethod")
         ),
         "userBalance.changed": KnownType(
-            "user.UserBalanceChanged", (_id_of("user", "user", "userBalance.userId"),)
+            "user.UserBalanceChanged", (id_of("user", "user", "userBalance.userId"),)
         ),
         "partnerInvite.changed": KnownType(
             "partner.PartnerInviteChanged",
-            (_own("partnerInvite", "partner-invite"),),
-            _since("partnerInvite"),
+            (own("partnerInvite", "partner-invite"),),
+            since("partnerInvite"),
         ),
         "roamingPlatform.changed": KnownType(
             "roaming.RoamingPlatformChanged",
             (
-                _own(
+                own(
                     "roamingPlatform",
                     "roaming-platform",
                     "roamingConnectionId",
@@ -231,33 +166,33 @@ KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
                     "roamingConnection",
                 ),
             ),
-            _since("roamingPlatform"),
+            since("roamingPlatform"),
         ),
         "parkingSpace.occupancyStatus.changed": KnownType(
             "location.ParkingSpaceOccupancyStatusChanged",
-            (_own("parkingSpace", "parking-space"),),
-            _since("parkingSpace"),
+            (own("parkingSpace", "parking-space"),),
+            since("parkingSpace"),
         ),
-        "partner.changed": KnownType("partner.PartnerChanged", (_own("partner"),), _since("partner")),
+        "partner.changed": KnownType("partner.PartnerChanged", (own("partner"),), since("partner")),
         # The contract calls the field `user`; what it names is the partner.
         "PartnerChangedNotification": replace(
-            _deprecated(
+            deprecated(
                 KnownType(
                     "partner.LegacyPartnerChanged",
                     (("partner", ("user.id", "user", "partnerId", "partner.id", "partner", "id")),),
-                    _since("partner"),
+                    since("partner"),
                 ),
                 "partner.changed",
             ),
             subscribable=False,
         ),
         "transaction.changed": KnownType(
-            "transaction.TransactionChanged", (_own("transaction"),), _since("transaction")
+            "transaction.TransactionChanged", (own("transaction"),), since("transaction")
         ),
         "settlementReport.created": KnownType(
             "partner.SettlementReportCreated",
             (
-                _flat(
+                flat(
                     "settlementReport",
                     "settlement-report",
                     "partnerSettlementReport.id",
@@ -267,20 +202,20 @@ KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
             ("lastUpdatedAt", "settlementReport.lastUpdatedAt", "issueDate"),
         ),
         "idTag.changed": KnownType(
-            "user.IdTagChanged", (("id-tag", ("idTagsId", "idTagId", "idTag.id", "id")),), _since("idTag")
+            "user.IdTagChanged", (("id-tag", ("idTagsId", "idTagId", "idTag.id", "id")),), since("idTag")
         ),
         "chargePoint.dataTransferReceived": KnownType(
             "charge_point.ChargePointDataTransferReceived", (_CHARGE_POINT,)
         ),
-        "subscriptionPlan.changed": _undocumented(
+        "subscriptionPlan.changed": undocumented(
             KnownType(
                 "undocumented.SubscriptionPlanChanged",
-                (_own("subscriptionPlan", "subscription-plan"),),
-                _since("subscriptionPlan"),
+                (own("subscriptionPlan", "subscription-plan"),),
+                since("subscriptionPlan"),
             )
         ),
         "user.invoiceDetails.changed": KnownType(
-            "user.UserInvoiceDetailsChanged", (_id_of("user", "user", "invoiceDetails.userId"),)
+            "user.UserInvoiceDetailsChanged", (id_of("user", "user", "invoiceDetails.userId"),)
         ),
         # Its `id` is the roaming id; the id of the record itself is not in it.
         "cdr.received": KnownType(
@@ -295,8 +230,8 @@ KNOWN_TYPES: Mapping[str, KnownType] = MappingProxyType(
         ),
         "installerJob.changed": KnownType(
             "installer_job.InstallerJobChanged",
-            (_flat("installerJob", "installer-job"),),
-            (*_since("installerJob"), "createdAt"),
+            (flat("installerJob", "installer-job"),),
+            (*since("installerJob"), "createdAt"),
         ),
     }
 )
@@ -322,7 +257,7 @@ FALLBACK = KnownType(
 )
 
 _ISSUE = KnownType(
-    "undocumented.IssueChanged", (_own("issue"),), ("updatedAt", "issue.updatedAt"), "unknown", None
+    "undocumented.IssueChanged", (own("issue"),), ("updatedAt", "issue.updatedAt"), "unknown", None
 )
 
 # Payloads that an index of a later specification describes without saying which string announces them: the
@@ -337,11 +272,6 @@ UNCONFIRMED_TYPES: Mapping[str, KnownType] = MappingProxyType(
         ),
     }
 )
-
-
-def time_paths(known: KnownType) -> tuple[str, ...]:
-    """Paths of a notification's own time, in the order to try them."""
-    return (*known.times, *(path for path in _TIMES if path not in known.times))
 
 
 def spellings(notification_type: str) -> tuple[str, ...]:

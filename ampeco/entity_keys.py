@@ -15,7 +15,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from ampeco.catalogue import FALLBACK, KNOWN_TYPES, UNCONFIRMED_TYPES, Entity, KnownType, time_paths
+from ampeco.catalogue import FALLBACK, KNOWN_TYPES, UNCONFIRMED_TYPES
+from ampeco.known_type import Entity, KnownType, time_paths
 from ampeco.models.fields import read_id, read_time
 from ampeco.paths import Steps, at, snake, steps_of
 

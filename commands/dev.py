@@ -23,7 +23,7 @@ from commands.options import Finite
 from commands.processes import until_signal
 from commands.type_names import misspelled
 from receiver.errors import SettingsError
-from receiver.registration import subscribable
+from receiver.subscribed_types import subscribable
 from workers.process.supervisor import Child, running
 
 _LOOK_EVERY_S = 0.3

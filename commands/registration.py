@@ -107,7 +107,7 @@ def apply(remove: tuple[str, ...], yes: bool, as_json: bool) -> None:
 def remove_(yes: bool, as_json: bool) -> None:
     """Remove the subscription for our URL, and make no new one until `registration apply`."""
     from eventlog.errors import ChangeRefused
-    from receiver.registration import same_url
+    from receiver.registration import for_url
 
     async def work(parts: Parts) -> list[dict[str, Any]]:
         if yes and await parts.store.rotation() is not None:
@@ -115,7 +115,7 @@ def remove_(yes: bool, as_json: bool) -> None:
                 "a rotation of the API token is open; `rotate-token --continue` or --abandon first"
             )
         api, url = parts.reconciler.access.notifications, parts.reconciler.callback_url
-        ours = [one for one in await api.list() if one.via == "webhook" and same_url(one.callback_url, url)]
+        ours = for_url(await api.list(), url)
         if yes:
             async with acting(parts.log, "registration remove", {"callback_url": url}, len(ours)):
                 await parts.store.set_removed()  # first, so that no receiver makes a new one in between

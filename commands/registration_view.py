@@ -197,7 +197,7 @@ def print_all(found: Shown) -> None:
 
 def wanted_by(wanted: Wanted, types: Iterable[str]) -> dict[str, list[str]]:
     """Return the handlers that want each type; a pinned type has none."""
-    from receiver.registration import subscribable
+    from receiver.subscribed_types import subscribable
 
     spelled = {name: subscribable(of) for name, of in wanted.handlers.items()}
     return {type_: sorted(name for name, of in spelled.items() if type_ in of) for type_ in types}

@@ -6,7 +6,8 @@ LogError
 ├── UnknownName      this log has no handler, event or dead letter of that name
 └── ChangeRefused    a handler's position cannot be changed like this now
 
-NotReplicated is a redis.RedisError, so code that handles an unreachable Redis handles it too.
+NotReplicated is a redis.RedisError, so code that handles an unreachable Redis handles it too. UnknownRecord is a
+ValueError: what was read from Redis is not in a form that this code knows.
 """
 
 from collections.abc import Iterable
@@ -68,3 +69,7 @@ class NotReplicated(RedisError):
     """The server has the write, but fewer replicas than required have it."""
 
     reason = "not-replicated"
+
+
+class UnknownRecord(ValueError):
+    """A record of a version, or in a shape, that this code does not know."""

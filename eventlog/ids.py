@@ -11,3 +11,9 @@ EVENT_ID: Final = re.compile(rf"([0-9]{{1,4}})-({STREAM_ID.pattern})")
 
 HANDLER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 """As `handlers.declaration` has it, which imports nothing of this room."""
+
+
+def id_order(stream_id: str) -> tuple[int, int]:
+    """Return a stream id as numbers that compare in log order."""
+    ms, _, seq = stream_id.partition("-")
+    return int(ms), int(seq)

@@ -1,28 +1,21 @@
-"""Wake-ups through RQ: a job wakes the workers of one queue and carries no data.
+"""Workers that take wake-ups from RQ's queues: in the process itself, and with a fork for each.
 
-Only this module knows RQ's options. Jobs use JSON and random ids, and leave nothing behind when they finish.
-RQ's key prefix comes from `RQ_KEY_PREFIX`, which has to be set before this module is imported.
+Only this module and `waker.py`, which sends wake-ups, know RQ. RQ's key prefix comes from `RQ_KEY_PREFIX`, which has
+to be set before either is imported.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
-import os
-import queue
-import random
-import signal
-import threading
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NoReturn, cast
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import redis
 import structlog
 from rq import Queue
 from rq.exceptions import StopRequested
-from rq.job import Job, JobStatus
+from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import now
@@ -31,17 +24,17 @@ from rq.worker_registration import clean_worker_registry
 
 from eventlog.connection.connect import connect_sync
 from eventlog.connection.reasons import FULL, reason_of
-from eventlog.scripts import blocking
-from eventlog.wake_up_job import NAME, Refused, take
+from eventlog.timed_fork import TimedFork
+from eventlog.wake_up_job import Refused, take
+from eventlog.waker import Waker, enqueue, is_wrong_type
+
+__all__ = ["ForkingWorker", "OneQueueWorker", "WakeUpWorker", "Waker", "attach", "enqueue"]
 
 _WORKER_TTL_S = 25
-_JOB_TTL_S = 60  # by then the ticker has sent another one
-_MAX_WAITING = 1_000
 _MAINTENANCE_S = 30
 _WAIT_S = 2  # for a wake-up: less than the socket's time-out, and than a worker may take to stop
 _BEAT_S = 10.0
 _REPORT_S = 1.0
-_LOOK_S = 0.02  # how often a fork is checked
 
 _log = structlog.get_logger()
 _work: Callable[[], bool] | None = None
@@ -61,69 +54,6 @@ def _run_work() -> bool:
     except Exception as error:  # noqa: BLE001 - the next wake-up may succeed
         _log.error("wake_up.failed", error=type(error).__name__)
         return False
-
-
-def enqueue(client: redis.Redis, queues: Iterable[str]) -> None:
-    """Put one wake-up into each queue.
-
-    Raises:
-        redis.RedisError: no worker was woken; the ticker will wake one.
-    """
-    for name in queues:
-        target = Queue(name, connection=client, serializer=JSONSerializer)
-        job = target.create_job(
-            NAME,
-            [name],
-            timeout=-1,
-            result_ttl=0,
-            failure_ttl=0,
-            ttl=_JOB_TTL_S,
-            job_id=uuid.uuid4().hex,
-            status=JobStatus.QUEUED,
-        )
-        job.enqueued_at = now()
-        fields = [part for field in job.to_dict().items() for part in field]
-        asked = [Queue.redis_queues_keys, job.key, job.id, _JOB_TTL_S, *fields]
-        try:
-            blocking(client, "put_wake_up")(keys=[target.key], args=asked)
-        except redis.ResponseError as error:
-            if _is_wrong_type(error):  # another client made a key of RQ unusable; what lies in them is a hint
-                client.unlink(Queue.redis_queues_keys, target.key)
-            raise
-
-
-class Waker:
-    """Wakes workers from its own thread. It never blocks and never raises; the ticker repeats what fails."""
-
-    def __init__(self, redis_url: str) -> None:
-        self._client = connect_sync(redis_url)
-        self._waiting: queue.Queue[list[str] | None] = queue.Queue(_MAX_WAITING)
-        self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
-        self._thread.start()
-
-    def wake(self, queues: Iterable[str]) -> None:
-        names = list(queues)
-        if names:
-            try:
-                self._waiting.put_nowait(names)
-            except queue.Full:
-                _log.debug("wake_up.dropped", queues=names)
-
-    def close(self) -> None:
-        """Send the waiting wake-ups, then end the thread. With a Redis that hangs, leave it to the process's end."""
-        try:
-            self._waiting.put(None, timeout=1.0)
-        except queue.Full:
-            return
-        self._thread.join(2.0)
-        self._client.close()
-
-    def _run(self) -> None:
-        while (names := self._waiting.get()) is not None:
-            try:
-                enqueue(self._client, names)
-            except Exception as error:  # noqa: BLE001 - the ticker repeats what fails here
-                _log.debug("wake_up.failed", queues=names, error=type(error).__name__)
 
 
 class OneQueueWorker(BaseWorker):
@@ -197,7 +127,7 @@ class OneQueueWorker(BaseWorker):
         try:
             taken = self.connection.blpop([queue.key], _WAIT_S)
         except redis.ResponseError as error:
-            if not _is_wrong_type(error):
+            if not is_wrong_type(error):
                 raise
             self.connection.unlink(queue.key)
             self._refuse("not-a-queue")
@@ -263,12 +193,8 @@ def _only_shown() -> Iterator[None]:
     try:
         yield
     except redis.ResponseError as error:
-        if not _is_wrong_type(error) and reason_of(error).slug != FULL:
+        if not is_wrong_type(error) and reason_of(error).slug != FULL:
             raise
-
-
-def _is_wrong_type(error: redis.ResponseError) -> bool:
-    return "WRONGTYPE" in str(error)  # in a transaction, the number of the command precedes it
 
 
 class WakeUpWorker(OneQueueWorker):
@@ -288,75 +214,27 @@ class ForkingWorker(OneQueueWorker):
 
     def __init__(self, redis_url: str, queue_name: str, *, longest_s: float) -> None:
         super().__init__(redis_url, queue_name)
-        self._longest_s = longest_s
-        self._fork = 0
+        self._fork = TimedFork(longest_s)
 
     @property
     def forked(self) -> bool:
         """Whether a fork runs."""
-        return bool(self._fork)
+        return self._fork.runs
 
     def wake_up(self) -> None:
-        signals = {signal.SIGTERM, signal.SIGINT}
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # the fork must not run our handler
-        try:
-            self._fork = os.fork()
-            if not self._fork:
-                self._be_the_fork(signals)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-        try:
-            status = self._watch(self._fork)
-        finally:
-            self._fork = 0
-        if status:
-            _log.warning("process.died", process="isolated", exit_code=os.waitstatus_to_exitcode(status))
+        self._fork.run(self._in_fork, between=self._turn, is_stopping=lambda: self._stop_requested)
 
-    def _be_the_fork(self, signals: set[signal.Signals]) -> NoReturn:
-        code = 1
-        try:
-            os.setpgrp()
-            random.seed()
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-            if _run_work():
-                # The housekeeping repeats a wake-up that is lost here.
-                with contextlib.suppress(redis.RedisError), connect_sync(self._redis_url) as client:
-                    enqueue(client, self.queue_names())
-            code = 0
-        finally:
-            os._exit(code)
+    def _in_fork(self) -> None:
+        if _run_work():
+            # The housekeeping repeats a wake-up that is lost here.
+            with contextlib.suppress(redis.RedisError), connect_sync(self._redis_url) as client:
+                enqueue(client, self.queue_names())
 
-    def _watch(self, fork: int) -> int:
-        """Wait until the fork has ended; kill it when it outlives its time. Return its wait status."""
-        with contextlib.suppress(OSError):
-            os.setpgid(fork, fork)  # so that a kill right after its birth finds its group
-        if self._stop_requested:
-            self._ask_fork()  # another thread got the signal while we forked
-        end_s = time.monotonic() + self._longest_s
-        while True:
-            ended, status = os.waitpid(fork, os.WNOHANG)
-            if ended:
-                return status
-            if time.monotonic() > end_s:
-                _log.error("process.killed", process="isolated", reason="it outlived its time")
-                self._kill(fork)
-                end_s = math.inf
-            self.on_turn()
-            with contextlib.suppress(redis.RedisError, OSError):
-                self._beat()
-            time.sleep(_LOOK_S)
+    def _turn(self) -> None:
+        self.on_turn()
+        with contextlib.suppress(redis.RedisError, OSError):
+            self._beat()
 
     def stop_soon(self) -> None:
-        if self._fork:
-            self._ask_fork()
+        self._fork.ask_to_end()
         super().stop_soon()
-
-    def _ask_fork(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._fork, signal.SIGTERM)
-
-    def _kill(self, fork: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(fork, signal.SIGKILL)

@@ -23,11 +23,11 @@ from receiver.answers import (
     MALFORMED,
     TOO_MANY_WAITING,
     TRAILERS_TOO_LARGE,
-    Headers,
     refusal,
     rendered,
 )
 from receiver.connections import Connections
+from receiver.upgrade import head_without_upgrade
 
 _NEVER = inf
 
@@ -171,15 +171,12 @@ class BoundedProtocol(HttpToolsProtocol):
         The parser would take the body for bytes of another protocol.
         """
         self._receiving = self._is_upgrade = False
-        line = b"%b %b HTTP/%b\r\n" % (
-            self.parser.get_method(),
-            self.url,
-            self.parser.get_http_version().encode(),
+        head = head_without_upgrade(
+            self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
         )
-        headers = b"".join(b"%b: %b\r\n" % header for header in _without_upgrade(self.headers))
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-        return self._parsed(line + headers + b"\r\n") and (not rest or self._parsed(rest))
+        return self._parsed(head) and (not rest or self._parsed(rest))
 
     def _stop(self, fault: str) -> None:
         self._fault = fault
@@ -301,14 +298,3 @@ class BoundedProtocol(HttpToolsProtocol):
 
 class _Refused(Exception):
     """Stops the parser inside a callback."""
-
-
-def _without_upgrade(headers: Headers) -> Headers:
-    found = []
-    for name, value in headers:
-        if name == b"connection":
-            tokens = [token.strip() for token in value.split(b",")]
-            value = b", ".join(token for token in tokens if token.lower() != b"upgrade")
-        if name != b"upgrade" and value:
-            found.append((name, value))
-    return found

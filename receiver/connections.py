@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nsmallest
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 
+from receiver import descriptors
 from receiver.logging import get_logger
 from receiver.metrics import ConnectionMetrics
 from receiver.settings import Settings
@@ -147,6 +148,24 @@ class Connections:
         closed, self._closed = self._closed, Counter()
         if unusual := {reason: count for reason, count in closed.items() if reason not in _USUAL}:
             self._log.warning("connections.closed", port=self._port, reasons=unusual, open=len(self._open))
+
+
+def connections_of(
+    settings: Settings, metrics: ConnectionMetrics, refused: Callable[[str], None]
+) -> tuple[Connections, Connections]:
+    """Return the connections of the public port and of the admin port of one process.
+
+    Args:
+        refused: called with the reason of each refusal of the public port.
+    """
+    most = descriptors.for_senders(settings.max_connections)
+    if most < settings.max_connections:
+        get_logger(__name__).warning(
+            "connections.limited", wanted=settings.max_connections, limit=most, reserved=descriptors.RESERVED
+        )
+    limits = limits_of(settings)
+    senders = Connections("public", replace(limits, open=most), metrics=metrics, refused=refused)
+    return senders, Connections("admin", limits, metrics=metrics)
 
 
 def _answered_s(connection: Connection) -> float:

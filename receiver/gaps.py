@@ -13,7 +13,7 @@ from eventlog.internal import DOOR, STARTED, internal_event
 from eventlog.log import EventLog
 from receiver.logging import get_logger
 from receiver.metrics import Metrics
-from receiver.registration import subscribable
+from receiver.subscribed_types import subscribable
 
 HOLE_AFTER_MS = 3_000
 

@@ -1,4 +1,4 @@
-"""Metrics of the log as a whole: its handlers, workers, queues, and the Redis that holds it.
+"""Metrics of the log as a whole: its size, handlers, workers, queues, and the Redis that holds it.
 
 Every admin port exposes the same numbers, so a query takes their `max`, never their sum. What a process counts for
 itself is in `metrics.py`.
@@ -22,10 +22,27 @@ from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses
 from eventlog.presence import Condition, Process, present, served_names
 from eventlog.registry import LATENCY_BOUNDS_MS, SETTLED_WITHIN, HandlerPosition
+from eventlog.usage import Standing
 from receiver.attempt_metrics import api_call_seconds, attempts_failed, run_seconds
 
+LOG_BYTES = ("awr_log_bytes", "Bytes of the log in Redis")
+LOG_FULL = ("awr_log_full", "1 when the log is full and takes no more events")
+LOG_AGE = ("awr_log_oldest_event_age_seconds", "Age of the oldest kept event")
 _ENDED = ("done", "skipped", "dead")
 _OTHER = "(other)"
+
+
+class SizeMetrics:
+    """The size of the log, for a registry. A receiver has it among its own metrics."""
+
+    def __init__(self, found: Standing) -> None:
+        self._found = found
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the metrics, for prometheus_client."""
+        yield GaugeMetricFamily(*LOG_BYTES, self._found.bytes)
+        yield GaugeMetricFamily(*LOG_FULL, bool(self._found.full))
+        yield GaugeMetricFamily(*LOG_AGE, self._found.age_s)
 
 
 @dataclass(frozen=True, eq=False)

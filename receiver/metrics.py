@@ -1,4 +1,4 @@
-"""The receiver's Prometheus metrics, in a registry of their own.
+"""The receiver's Prometheus metrics, in a registry of their own, and the exposition of what the log says.
 
 Events are counted per batch. With several processes, counters and histograms are added; `multiprocess_mode`
 decides how gauges are merged.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from prometheus_client import (
@@ -20,28 +20,25 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from redis.exceptions import RedisError
 
 from eventlog.call_budget import budget_standing
-from eventlog.inspection.gaps import Gap, recorded_gaps
+from eventlog.inspection.gaps import recorded_gaps
 from eventlog.log import EventLog
 from eventlog.outages import known_outages
 from eventlog.presence import pairs_by_process
-from eventlog.registry import KEY_FAILED, LOOP_GUARD, MISFIT, HandlerPosition
-from eventlog.silence import Quiet, quiet
+from eventlog.silence import quiet
 from eventlog.usage import Standing, standing
 from receiver.budget_metrics import BudgetMetrics
-from receiver.log_metrics import log_state
+from receiver.gap_metrics import GapMetrics
+from receiver.handler_metrics import PairMetrics, PositionMetrics
+from receiver.log_metrics import LOG_AGE, LOG_BYTES, LOG_FULL, SizeMetrics, log_state
 from receiver.outage_metrics import OutageMetrics
 
 KEPT_S = 2.0
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which no query uses
 READY = ("awr_ready", "1 when the endpoint is open and can write to the log")
 REDIS_UP = ("awr_redis_up", "1 when Redis answered this scrape")
-_LOG_BYTES = ("awr_log_bytes", "Bytes of the log in Redis")
-_LOG_FULL = ("awr_log_full", "1 when the log is full and takes no more events")
-_LOG_AGE = ("awr_log_oldest_event_age_seconds", "Age of the oldest kept event")
 
 
 class Metrics:
@@ -65,11 +62,8 @@ class Metrics:
         self.appended_again = counter(
             "awr_events_appended_again", "Events appended again because Redis had lost them"
         )
-        self.redis_failed = Counter(
-            "awr_redis_failed_checks",
-            "Checks that Redis did not pass, by reason",
-            ["reason"],
-            registry=self.registry,
+        self.redis_failed = counter(
+            "awr_redis_failed_checks", "Checks that Redis did not pass, by reason", ["reason"]
         )
         self.batch_events = Histogram(
             "awr_append_batch_events",
@@ -87,9 +81,9 @@ class Metrics:
             "awr_intake_waiting_bytes", "Bytes of events waiting for the log", multiprocess_mode="livesum"
         )
         self.ready = gauge(*READY, multiprocess_mode="livemin")
-        self._log_bytes = gauge(*_LOG_BYTES, multiprocess_mode="livemax")
-        self._log_full = gauge(*_LOG_FULL, multiprocess_mode="livemax")
-        self._log_age = gauge(*_LOG_AGE, multiprocess_mode="livemax")
+        self._log_bytes = gauge(*LOG_BYTES, multiprocess_mode="livemax")
+        self._log_full = gauge(*LOG_FULL, multiprocess_mode="livemax")
+        self._log_age = gauge(*LOG_AGE, multiprocess_mode="livemax")
         self.registered = gauge(
             "awr_registered",
             "1 when AMPECO's last answer showed our notification subscription with all wanted types",
@@ -189,122 +183,6 @@ class ConnectionMetrics:
         )
 
 
-_OUTCOMES = ("done", "skipped", "dead", "retried")
-
-
-class _Positions:
-    def __init__(self, positions: list[HandlerPosition], stands: Standing | None) -> None:
-        self._positions = positions
-        self._stands = stands
-
-    def collect(self) -> Iterable[Metric]:
-        deliveries = CounterMetricFamily(
-            "awr_deliveries", "Deliveries by outcome", labels=["handler", "outcome"]
-        )
-        waiting = GaugeMetricFamily(
-            "awr_handler_waiting", "Wanted events not reached yet", labels=["handler"]
-        )
-        age = GaugeMetricFamily(
-            "awr_handler_oldest_event_age_seconds",
-            "Age of the oldest wanted event that is not settled; 0 without one",
-            labels=["handler"],
-        )
-        waiting_exact = GaugeMetricFamily(
-            "awr_handler_waiting_exact",
-            "0 while awr_handler_waiting is an upper bound, since it is counted",
-            labels=["handler"],
-        )
-        age_exact = GaugeMetricFamily(
-            "awr_handler_oldest_event_age_exact",
-            "0 while awr_handler_oldest_event_age_seconds is an upper bound",
-            labels=["handler"],
-        )
-        opened = GaugeMetricFamily(
-            "awr_handler_open", "Events that run, wait for a retry, or are parked", labels=["handler"]
-        )
-        misfits = CounterMetricFamily(
-            "awr_payload_misfits",
-            "Settled deliveries whose payload had fields of a wrong kind",
-            labels=["handler", "type"],
-        )
-        guarded = CounterMetricFamily(
-            "awr_loop_guarded", "Attempts whose action the loop guard held back", labels=["handler"]
-        )
-        keyless = CounterMetricFamily(
-            "awr_handler_key_failed",
-            "Settled deliveries for which the key= of the handler gave no key",
-            labels=["handler"],
-        )
-        for position in self._positions:
-            if KEY_FAILED in position.stats:
-                keyless.add_metric([position.name], position.stats[KEY_FAILED])
-            if LOOP_GUARD in position.stats:
-                guarded.add_metric([position.name], position.stats[LOOP_GUARD])
-            waiting.add_metric([position.name], position.waiting)
-            opened.add_metric([position.name], position.open)
-            age.add_metric([position.name], position.oldest_age_s or 0.0)
-            waiting_exact.add_metric([position.name], position.waiting_is_exact)
-            age_exact.add_metric([position.name], position.oldest_is_exact)
-            for outcome in _OUTCOMES:
-                deliveries.add_metric([position.name, outcome], position.stats.get(outcome, 0))
-            for name, count in position.stats.items():
-                if name.startswith(MISFIT):
-                    misfits.add_metric([position.name, name.removeprefix(MISFIT)], count)
-        yield from (deliveries, waiting, waiting_exact, opened, age, age_exact, misfits, guarded, keyless)
-        if self._stands is not None:
-            yield GaugeMetricFamily(*_LOG_BYTES, self._stands.bytes)
-            yield GaugeMetricFamily(*_LOG_FULL, bool(self._stands.full))
-            yield GaugeMetricFamily(*_LOG_AGE, self._stands.age_s)
-
-
-class _Pairs:
-    def __init__(self, pairs: Mapping[str, Mapping[str, int]]) -> None:
-        self._pairs = pairs
-
-    def collect(self) -> Iterable[Metric]:
-        metric = GaugeMetricFamily(
-            "awr_handler_pairs",
-            "Lanes of a handler that a live process works on",
-            labels=["handler", "process"],
-        )
-        for handler, processes in self._pairs.items():
-            for process, number in processes.items():
-                metric.add_metric([handler, process], number)
-        return [metric]
-
-
-class _Missing:
-    """What may be missing: gaps by state, and silence."""
-
-    def __init__(self, gaps: Sequence[Gap], found: Quiet | None) -> None:
-        self._gaps = gaps
-        self._quiet = found
-
-    def collect(self) -> Iterable[Metric]:
-        gaps = GaugeMetricFamily(
-            "awr_gaps", "Recorded gaps: open, closed with proof, or unproven", labels=["state"]
-        )
-        for state in ("open", "closed", "unproven"):
-            gaps.add_metric([state], sum(gap.state == state for gap in self._gaps))
-        yield gaps
-        lengths = GaugeMetricFamily(
-            "awr_gap_seconds", "Time that recorded gaps cover, added up, by state", labels=["state"]
-        )
-        for state in ("open", "closed", "unproven"):
-            covered = (gap.to_ms - gap.from_ms for gap in self._gaps if gap.state == state)
-            lengths.add_metric([state], sum(covered) / 1000)
-        yield lengths
-        if self._quiet is not None:
-            yield GaugeMetricFamily(
-                "awr_silence_expected_events",
-                "Events that usually arrive in the time since the last one",
-                self._quiet.expected,
-            )
-            yield GaugeMetricFamily(
-                "awr_silent", "1 while far fewer events arrive than usual in this hour", self._quiet.is_silent
-            )
-
-
 async def exposition(log: EventLog, *, size: bool = True) -> bytes:
     """Return what the log says of itself in Prometheus's text format; raise RedisError without Redis.
 
@@ -313,12 +191,14 @@ async def exposition(log: EventLog, *, size: bool = True) -> bytes:
     """
     registry = CollectorRegistry()
     positions = await log.handlers()
-    registry.register(_Positions(positions, await standing(log) if size else None))
+    registry.register(PositionMetrics(positions))
+    if size and (found := await standing(log)) is not None:
+        registry.register(SizeMetrics(found))
     registry.register(await log_state(log, positions))
-    registry.register(_Pairs(await pairs_by_process(log)))
+    registry.register(PairMetrics(await pairs_by_process(log)))
     registry.register(OutageMetrics(await known_outages(log)))
     registry.register(BudgetMetrics(await budget_standing(log)))
-    registry.register(_Missing(await recorded_gaps(log), await quiet(log)))
+    registry.register(GapMetrics(await recorded_gaps(log), await quiet(log)))
     return generate_latest(registry)
 
 

@@ -14,16 +14,7 @@ from eventlog.registration_record import Registration
 from eventlog.replicas import Heard, Replica
 from eventlog.rotation import Rotation
 from eventlog.subscription import SubscriptionStore
-from receiver.registration import (
-    Known,
-    apply,
-    one_spelling,
-    other_spellings,
-    reconcile,
-    refused,
-    same_url,
-    subscribable,
-)
+from receiver.registration import Known, apply, reconcile, same_url
 from receiver.registration_check import (
     NOTHING_WANTED,
     REGISTERED,
@@ -35,6 +26,7 @@ from receiver.registration_check import (
     Look,
     Wanted,
 )
+from receiver.subscribed_types import one_spelling, other_spellings, refused, subscribable
 
 
 class Reconciler:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ampeco.key_text import SHORT_CHARS
+from eventlog.connection import credentials
 from receiver.errors import SettingsError
 from receiver.logging import get_logger
 from receiver.settings import Settings
@@ -83,3 +84,12 @@ def warn_of_short_keys(settings: Settings) -> None:
         if held not in _warned:
             _warned.add(held)
             _log.warning("settings.short_key", setting=name, shorter_than=SHORT_CHARS)
+
+
+def log_redis_change(before: Settings, fresh: Settings) -> None:
+    """Log whether another AWR_REDIS_URL is in use already, or needs a restart."""
+    old, new = (one.redis_url.get_secret_value() if one.redis_url else "" for one in (before, fresh))
+    if credentials.without_login(new) != credentials.without_login(old):
+        _log.warning("settings.restart_needed", setting="AWR_REDIS_URL")
+    elif new != old:
+        _log.info("redis.login_changed")

@@ -11,64 +11,49 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from redis.exceptions import RedisError
 from starlette.types import ASGIApp
 
-from ampeco.client import AsyncClient
-from ampeco.notifications import EntityKeyRules
-from ampeco.shared_budget import SharedBudget
-from ampeco.signature import SigningKey
-from eventlog.call_budget import CallBudget
-from eventlog.clock import now_ms, rfc3339
-from eventlog.connection import credentials
+from eventlog.clock import now_ms
 from eventlog.connection.connect import connect, end_tasks
-from eventlog.durability import DurabilityUnknown, replicas_of, shortfall, unguarded_master
+from eventlog.durability import replicas_of
 from eventlog.housekeeping import tick_forever
 from eventlog.log import AppendReply, Element, EventLog
 from eventlog.loop_lag import LoopLag
 from eventlog.readiness import try_append
-from eventlog.replicas import Replica
 from eventlog.server import server
 from eventlog.subscription import SubscriptionStore
 from eventlog.usage import standing
-from eventlog.wakeups import Waker
-from receiver import descriptors
-from receiver.access import Clients, make_reconciler
+from eventlog.waker import Waker
+from receiver.accepted_keys import AcceptedKeys
 from receiver.app import create_admin_app, create_app
-from receiver.backfill import Backfill, Pace
 from receiver.claim import rules_of
-from receiver.connections import Connections, limits_of
+from receiver.connections import connections_of
+from receiver.durability_check import DurabilityCheck
 from receiver.endpoint import WebhookEndpoint
 from receiver.endpoint_log import EndpointLog
 from receiver.fast_path import protocol_for
-from receiver.gap_keeper import GapKeeper
 from receiver.gaps import Heartbeat
 from receiver.group_commit import GroupCommit
 from receiver.health import Health
 from receiver.heard import Announcement, HeardKeys
 from receiver.http_server import HttpServer
 from receiver.intake import Intake
-from receiver.logging import get_logger
 from receiver.metrics import LogExposition, Metrics
 from receiver.recollection import Recollection
-from receiver.registrar import Registrar
 from receiver.request_body import Limits
-from receiver.secret_files import SecretFiles
+from receiver.secret_files import SecretFiles, log_redis_change
 from receiver.settings import Settings
 from receiver.shape_watch import ShapeWatch
 from receiver.sockets import Listeners, open_listeners
 from receiver.tracing import Tracing
+from receiver.upkeep import Upkeep
 from receiver.verification import Verifier
 
-_T = TypeVar("_T")
 _END_TASKS_S = 1.0
-_UNREGISTER_S = 5.0
-
-_log = get_logger(__name__)
 
 
 class Receiver:
@@ -93,7 +78,8 @@ class Receiver:
         self._console = console
         self._reload = reload
         rules = rules_of(settings)
-        redis_url = _needed(settings.redis_url).get_secret_value()
+        assert settings.redis_url is not None  # noqa: S101 - demanded
+        redis_url = settings.redis_url.get_secret_value()
         self._redis = connect(redis_url)
         self._log = EventLog(
             self._redis,
@@ -103,10 +89,8 @@ class Receiver:
             replicas=replicas_of(settings.durability),
             may_evict=settings.may_evict,
         )
-        self._durability_unknown = False
+        self._durability = DurabilityCheck(self._log, settings.durability)
         self._rules_version = rules.version
-        self._store = SubscriptionStore(self._log)
-        self._budget = SharedBudget(CallBudget(self._log, per_s=settings.api_calls_per_s))
         self._waker = Waker(redis_url)
         self._metrics = Metrics()
         self._of_log = LogExposition(self._log, size=False)
@@ -126,15 +110,16 @@ class Receiver:
         )
         self._commit = GroupCommit(self._append, self._endpoint_log)
         self._metrics.waiting_bytes.set_function(lambda: self._commit.waiting_bytes)
-        self._verifier = Verifier(
+        verifier = Verifier(
             settings.accepted_keys,
             settings.signature_scheme,
             tolerance_s=settings.signature_tolerance_s,
             on_stale=self._metrics.stale.inc,
         )
+        self._keys = AcceptedKeys(verifier, settings)
         heard = HeardKeys(self._metrics)
         self._endpoint = WebhookEndpoint(
-            self._verifier,
+            verifier,
             Intake(
                 self._commit,
                 rules=rules,
@@ -153,17 +138,24 @@ class Receiver:
         replica = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._heartbeat = Heartbeat(
             self._log,
-            self._store.read,
+            SubscriptionStore(self._log).read,
             self._waker.wake,
             replica=replica,
             callback_url=settings.callback_url,
             metrics=self._metrics,
         )
-        self._announcement = Announcement(self._log, heard, lambda: self._announced(replica), self._drop_keys)
-        self._clients = Clients(self._budget)
-        self._registrar = self._make_registrar()
-        self._backfill_client = self._make_backfill_client(settings)
-        self._gap_keeper = self._make_gap_keeper(rules)
+        self._announcement = Announcement(
+            self._log, heard, partial(self._keys.announced, replica), self._keys.drop
+        )
+        self._upkeep = Upkeep(
+            settings,
+            self._log,
+            self._waker.wake,
+            metrics=self._metrics,
+            health=self._health,
+            accepted_key_ids=lambda: self._keys.ids,
+            own_key_ids=lambda: self._keys.ids,
+        )
 
     async def run(
         self,
@@ -190,13 +182,14 @@ class Receiver:
                 self._endpoint_log.flush()
         finally:
             self._waker.close()
-            await self._clients.close()
-            await self._budget.aclose()
+            await self._upkeep.aclose()
             await self._redis.aclose()
 
     async def _serve(self, public: socket.socket, admin: socket.socket, stop: asyncio.Event) -> None:
         path = self._settings.webhook_path
-        senders, operators = self._connections()
+        senders, operators = connections_of(
+            self._settings, self._metrics.connections, self._endpoint_log.refused
+        )
         servers = [
             HttpServer(
                 create_app(self._endpoint, path, self._health.reasons),
@@ -210,10 +203,8 @@ class Receiver:
         background: list[asyncio.Task[Any]] = [
             asyncio.create_task(self._pulse()),
             asyncio.create_task(tick_forever(self._log, self._waker, stop, self._settings.keep)),
-            asyncio.create_task(self._gap_keeper.run()),
+            *(asyncio.create_task(work) for work in self._upkeep.work()),
         ]
-        if self._registrar is not None:
-            background.append(asyncio.create_task(self._registrar.run()))
         if self._settings.secrets_dir is not None and self._reload is not None:
             files = SecretFiles(self._settings.secrets_dir, self._reload, self._secrets_changed)
             background.append(asyncio.create_task(files.run()))
@@ -225,10 +216,7 @@ class Receiver:
         finally:
             self._health.stopping = True
             await end_tasks([stopping, *background], within_s=_END_TASKS_S)
-            if self._registrar is not None:
-                # AMPECO may still deliver; the endpoint answers until this is done
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._registrar.close(), _UNREGISTER_S)
+            await self._upkeep.leave()  # AMPECO may still deliver; the endpoint answers until this is done
             with contextlib.suppress(RedisError, OSError, TimeoutError):
                 await asyncio.wait_for(self._announcement.leave(), _END_TASKS_S)
             for server in servers:
@@ -237,20 +225,6 @@ class Receiver:
         for task in ended:
             task.result()
 
-    def _connections(self) -> tuple[Connections, Connections]:
-        """Return the limits of the public port and of the admin port."""
-        wanted = self._settings.max_connections
-        most = descriptors.for_senders(wanted)
-        if most < wanted:
-            _log.warning("connections.limited", wanted=wanted, limit=most, reserved=descriptors.RESERVED)
-        limits, metrics = limits_of(self._settings), self._metrics.connections
-        return (
-            Connections(
-                "public", replace(limits, open=most), metrics=metrics, refused=self._endpoint_log.refused
-            ),
-            Connections("admin", limits, metrics=metrics),
-        )
-
     async def _append(self, elements: Sequence[Element]) -> AppendReply:
         """Append a batch, remember what was accepted, and note what was dropped."""
         reply = await self._recollection.append(elements)
@@ -258,7 +232,7 @@ class Receiver:
         return reply
 
     async def _report(self) -> dict[str, Any]:
-        return self._health.report(self._verifier.key_ids)
+        return self._health.report(self._keys.ids)
 
     async def exposition(self) -> bytes:
         """Return the metrics of this process and of the log, in Prometheus's text format."""
@@ -271,7 +245,7 @@ class Receiver:
             if await self._health.check():
                 with contextlib.suppress(RedisError, OSError):  # the next health check logs it
                     if await self._recollection.check():
-                        await self._check_durability()
+                        await self._durability.run()
                     await self._heartbeat.beat()
                     await self._shapes.look()
             if self._health.redis == "ok":  # a full log, too
@@ -288,110 +262,10 @@ class Receiver:
         await self._log.claim(self._settings.tenant_url or "", self._rules_version)
         await try_append(self._log)
         await self._recollection.check()  # before the first event is accepted
-        await self._check_durability()
-
-    async def _check_durability(self) -> None:
-        """Warn if the current Redis is less durable than configured. Runs again after every failover."""
-        weaker = None
-        try:
-            weaker = await shortfall(self._log, self._settings.durability)
-        except DurabilityUnknown:
-            if not self._durability_unknown:
-                self._durability_unknown = True
-                _log.warning("redis.durability_unknown", wanted=self._settings.durability)
-        if weaker:
-            _log.warning("redis.less_durable", wanted=self._settings.durability, found=weaker)
-        if unguarded := await unguarded_master(self._redis):
-            _log.warning("redis.less_durable", wanted="min-replicas-to-write >= 1", found=unguarded)
-
-    def _make_registrar(self) -> Registrar | None:
-        settings = self._settings
-        if settings.registration == "off":
-            return None
-        reconciler = make_reconciler(settings, self._clients, self._log, lambda: self._verifier.key_ids)
-        registrar = Registrar(
-            reconciler,
-            self._store,
-            metrics=self._metrics,
-            accepted_key_ids=lambda: self._verifier.key_ids,
-            is_open=lambda: self._health.claimed,
-            wake=self._waker.wake,
-            mode=settings.registration,
-            check_s=settings.registration_check_s,
-        )
-        self._health.registration = lambda: (registrar.settled, registrar.state)
-        self._health.registration_detail = lambda: {
-            "registration_detail": registrar.detail or None,
-            "registration_confirmed_at": rfc3339(registrar.confirmed_ms) if registrar.confirmed_ms else None,
-        }
-        return registrar
-
-    def _announced(self, name: str) -> Replica:
-        token = self._settings.api_token
-        api_key = SigningKey.of(token.get_secret_value()).key_id if token else ""
-        return Replica(name, frozenset(self._verifier.key_ids), api_key, self._settings.callback_url or "")
-
-    def _drop_keys(self, dropped: frozenset[str]) -> None:
-        """Accept a key no longer that was rotated away, unless the settings still name it."""
-        configured = self._settings.accepted_keys
-        keys = [key for key in self._verifier.keys if key in configured or key.key_id not in dropped]
-        if keys and len(keys) < len(self._verifier.keys):
-            self._verifier.replace(keys)
-            _log.info("signing_keys.changed", accepted_key_ids=list(self._verifier.key_ids))
-
-    def _make_gap_keeper(self, rules: EntityKeyRules) -> GapKeeper:
-        settings, backfill = self._settings, None
-        if self._backfill_client is not None:
-            backfill = Backfill(
-                self._log, lambda: _needed(self._backfill_client), self._waker.wake, rules=rules
-            )
-        return GapKeeper(
-            self._log,
-            backfill,
-            settings.backfill or (),
-            after_s=settings.backfill_after_s,
-            metrics=self._metrics,
-            is_open=lambda: self._health.claimed,
-        )
-
-    def _make_backfill_client(self, settings: Settings) -> AsyncClient | None:
-        if not settings.backfill or settings.tenant_url is None or settings.api_token is None:
-            return None
-        token = settings.api_token.get_secret_value()
-        client = AsyncClient(settings.tenant_url, token, budget=Pace(self._budget))
-        self._clients.add(client)
-        return client
+        await self._durability.run()
 
     def _secrets_changed(self, fresh: Settings) -> None:
-        keys = list(fresh.accepted_keys)
-        if fresh.signing_keys is None:
-            # AMPECO keeps signing with the token that subscribed, even when we call it with another token.
-            keys += [key for key in self._verifier.keys if key not in keys]
-        if keys != list(self._verifier.keys):
-            self._verifier.replace(keys)
-            _log.info("signing_keys.changed", accepted_key_ids=list(self._verifier.key_ids))
-        if self._registrar is not None and fresh.api_token is not None:
-            if fresh.api_token != self._settings.api_token:
-                _log.info("api_token.changed")
-            if _tokens(fresh) != _tokens(self._settings):
-                self._registrar.use(self._clients.access(fresh))
-        if fresh.api_token != self._settings.api_token and self._backfill_client is not None:
-            self._backfill_client = self._make_backfill_client(fresh) or self._backfill_client
-        before, now = (
-            each.redis_url.get_secret_value() if each.redis_url else "" for each in (self._settings, fresh)
-        )
-        if credentials.without_login(now) != credentials.without_login(before):
-            _log.warning("settings.restart_needed", setting="AWR_REDIS_URL")
-        elif now != before:
-            _log.info("redis.login_changed")
+        self._keys.use(fresh)
+        self._upkeep.use(fresh)
+        log_redis_change(self._settings, fresh)
         self._settings = fresh
-
-
-def _tokens(settings: Settings) -> tuple[object, object]:
-    return settings.api_token, settings.api_token_next
-
-
-def _needed(value: _T | None) -> _T:
-    """Return a setting that `load` demanded."""
-    assert value is not None  # noqa: S101
-    return value

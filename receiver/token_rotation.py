@@ -20,7 +20,7 @@ from eventlog.rotation import Rotation, end_rotation, write_rotation
 from eventlog.subscription import SubscriptionStore
 from receiver.notification_api import NotificationApi
 from receiver.reconciler import Reconciler
-from receiver.registration import Existing, same_url
+from receiver.registration import Existing, for_url
 from receiver.registration_check import REGISTERED
 from receiver.registration_lock import held
 
@@ -261,12 +261,8 @@ class TokenRotation:
             await self._store.clear_two()
             await end_rotation(self._log)
 
-    async def _ours(self) -> list[Existing]:
-        return [
-            one
-            for one in await self._api.list()
-            if one.via == "webhook" and same_url(one.callback_url, self._reconciler.callback_url)
-        ]
+    async def _ours(self) -> Sequence[Existing]:
+        return for_url(await self._api.list(), self._reconciler.callback_url)
 
     async def _types(self, ours: Sequence[Existing]) -> list[str]:
         wanted = await self._reconciler.wanted()

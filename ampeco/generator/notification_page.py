@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES, KnownType, spellings, time_paths
+from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES, spellings
 from ampeco.generator.classes import plain, snake
 from ampeco.generator.facts import GENERATED, PACKAGE
 from ampeco.generator.objects import CARRIED, callback
 from ampeco.generator.payload_words import PAYLOADS
+from ampeco.known_type import KnownType, time_paths
 
 PAGE = PACKAGE / "NOTIFICATIONS.md"
 

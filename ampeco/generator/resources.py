@@ -3,26 +3,18 @@
 Names are those of the rows, with `_` for `-`: `resources.id-tags.create` is `client.resources.id_tags.create`.
 """
 
-import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ampeco.generator import contract_rows, operations
 from ampeco.generator.body_types import BodyTypes, singular
-from ampeco.generator.classes import snake
 from ampeco.generator.facts import GENERATED, PACKAGE, formatted
+from ampeco.generator.nouns import Noun, Nouns, all_nouns, described_body, ids_of, writes
 from ampeco.generator.operations import Row
 from ampeco.generator.twins import synchronous
-from ampeco.operations.table import rank
 
 TARGET = PACKAGE / "resources"
-ROOTS = {"resources": "Resources", "logs": "Logs"}
-
-Noun = tuple[str, ...]
-Nouns = dict[Noun, dict[str, list[Row]]]
-
 _WIDTH = 100
 _MIXINS = {"list": "Lister", "read": "Reader", "create": "Creator", "update": "Updater", "delete": "Deleter"}
 _HEAD = '''# {generated}
@@ -83,7 +75,7 @@ class _Module:
         self._versions: set[tuple[str, ...]] = set()
 
     def text(self) -> str:
-        nouns = _nouns()
+        nouns = all_nouns()
         classes = [self._class(noun, nouns) for noun in sorted(nouns, key=lambda noun: (-len(noun), noun))]
         aliases = [
             f"{_alias(versions)} = Literal[{', '.join(map(_quoted, versions))}]"
@@ -112,7 +104,7 @@ class _Module:
 
     def _bases(self, verbs: dict[str, list[Row]], groups: dict[str, list[Group]]) -> Iterator[str]:
         """The mixins of a noun: a composed one where it fits, else one per verb."""
-        ids = {verb: len(_ids(verbs[verb][0])) for verb in groups}
+        ids = {verb: len(ids_of(verbs[verb][0])) for verb in groups}
         all_groups = [group for verb in groups for group in groups[verb]]
         alike = len(all_groups) == len(groups) and len({group.versions for group in all_groups}) == 1
         alike = alike and len({groups[verb][0].answer for verb in groups if verb != "delete"}) == 1
@@ -145,7 +137,7 @@ class _Module:
         shapes: dict[tuple[str, str], list[str]] = {}
         for row in versions:
             answer = "" if row["method"] == "DELETE" else _answer(row)
-            body = self._body(noun, verb, row, versions) if _writes(row) else ""
+            body = self._body(noun, verb, row, versions) if writes(row) else ""
             shapes.setdefault((answer, body), []).append(row["version"])
         made = [
             Group(answer, body, tuple(sorted(found, reverse=True)))
@@ -157,7 +149,7 @@ class _Module:
 
     def _body(self, noun: Noun, verb: str, row: Row, versions: list[Row]) -> str:
         """Type of a body. Where the contract does not know the version, the type of the next one that it knows."""
-        described, usual = (_described(each, versions) for each in (row, versions[0]))
+        described, usual = (described_body(each, versions) for each in (row, versions[0]))
         if described is None:
             return "calls.Body"
         name = _noun_name(noun) + _pascal(verb)
@@ -171,22 +163,17 @@ class _Module:
         """A method that no mixin has."""
         (group,) = groups
         usual = versions[0]
-        ids = [f"{name}: Id" for name in _ids(usual)]
-        given = _ids(usual)
+        given = ids_of(usual)
+        ids = [f"{name}: Id" for name in given]
         named = f"({', '.join(given)}{',' * (len(given) == 1)})"
         version = f"version: {self._alias(group.versions)} | None = None"
-        if _writes(usual):
+        returns = _unquoted(group.answer)
+        if writes(usual):
             arguments = [*ids, f"body: {_unquoted(group.body)} | calls.Free", "*", version]
-            returns = _unquoted(group.answer)
             call = f'calls.write(f"{{self._name}}.{verb}", version, {named}, body)'
         else:
-            arguments = [
-                *ids,
-                "*",
-                "include: Sequence[str] = ()",
-                f"query: async_mixins.Query = None, {version}",
-            ]
-            returns = _unquoted(group.answer)
+            reading = ("include: Sequence[str] = ()", f"query: async_mixins.Query = None, {version}")
+            arguments = [*ids, "*", *reading]
             call = f'calls.read(f"{{self._name}}.{verb}", version, {named}, include, query)'
         return f'''
 async def {_python(verb)}(self, {", ".join(arguments)}) -> {returns}:
@@ -194,25 +181,6 @@ async def {_python(verb)}(self, {", ".join(arguments)}) -> {returns}:
     call: Call[{returns}] = {call}
     return await self._run(call)
 '''
-
-
-def _rows() -> list[Row]:
-    return [row for row in operations.rows() if row["name"].split(".")[0] in ROOTS]
-
-
-def _nouns() -> Nouns:
-    """Noun -> verb -> its versions, the usual one first; nouns without endpoints of their own included."""
-    found: Nouns = {}
-    for row in sorted(_rows(), key=rank, reverse=True):
-        *noun, verb = row["name"].split(".")
-        for length in range(1, len(noun)):
-            found.setdefault(tuple(noun[:length]), {})
-        found.setdefault(tuple(noun), {}).setdefault(verb, []).append(row)
-    for noun, verbs in found.items():
-        for verb, versions in verbs.items():
-            if len({len(_ids(row)) for row in versions}) != 1:
-                raise ValueError(f"{noun} {verb} takes different ids in different versions")
-    return found
 
 
 def _class_name(noun: Noun) -> str:
@@ -237,11 +205,6 @@ def _answer(row: Row) -> str:
     return "Any" if one_word_for_all else "dict[str, Any]"
 
 
-def _described(row: Row, versions: list[Row]) -> Row | None:
-    bodies = (contract_rows.body(each["method"], each["path"]) for each in (row, *versions))
-    return next((body for body in bodies if body and body["fields"]), None)
-
-
 def _docstring(noun: Noun, verbs: dict[str, list[Row]]) -> str:
     """The versions of each verb, once where all verbs have the same."""
     if len(noun) == 1:
@@ -263,14 +226,6 @@ def _docstring(noun: Noun, verbs: dict[str, list[Row]]) -> str:
 
 def _version(row: Row) -> str:
     return f"{row['version']}{' (deprecated)' * row['deprecated']}"
-
-
-def _ids(row: Row) -> list[str]:
-    return [snake(name) for name in re.findall(r"\{(\w+)\}", row["path"])]
-
-
-def _writes(row: Row) -> bool:
-    return row["method"] in ("POST", "PUT", "PATCH")
 
 
 def _alias(versions: Iterable[str]) -> str:

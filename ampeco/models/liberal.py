@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from pydantic import model_validator
 
-from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES, KnownType
+from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES
+from ampeco.known_type import KnownType
 from ampeco.models.fields import read_id
 from ampeco.models.payload import Payload
 from ampeco.paths import Steps, at, snake, steps_of

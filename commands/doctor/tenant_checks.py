@@ -185,7 +185,8 @@ async def _is_removed(about: Deployment) -> bool:
 async def _difference(about: Deployment) -> tuple[Plan, str]:
     """Return what a receiver would change at AMPECO, and the id of the key of our subscription."""
     from eventlog.subscription import SubscriptionStore
-    from receiver.registration import Known, one_spelling, reconcile
+    from receiver.registration import Known, reconcile
+    from receiver.subscribed_types import one_spelling
 
     url, log = about.settings.callback_url, await about.log()
     if url is None:

@@ -32,6 +32,7 @@ from redis.retry import Retry
 from eventlog.connection import credentials, sentinel, tls
 from eventlog.connection.packing import Packed
 from eventlog.connection.slot_owner import Address, AsyncOwner, BlockingOwner
+from eventlog.connection.url_parts import address, login_of, parse_options
 
 SCHEMES = ("redis+cluster", "rediss+cluster")
 
@@ -100,9 +101,9 @@ def parse(url: str) -> Clustered:
     login, _, hosts = authority.rpartition("@")
     username, _, password = login.partition(":")
     secured = scheme.lower() == SCHEMES[1]
-    options = sentinel.parse_options(query, tls.OPTIONS if secured else ())
-    seeds = [sentinel.address(host, default_port=_PORT, what="nodes") for host in hosts.split(",")]
-    login_options = sentinel.login_of(unquote(username), unquote(password))
+    options = parse_options(query, tls.OPTIONS if secured else ())
+    seeds = [address(host, default_port=_PORT, what="nodes") for host in hosts.split(",")]
+    login_options = login_of(unquote(username), unquote(password))
     return Clustered(tuple(seeds), prefix, {**login_options, **options}, secured)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -23,12 +23,12 @@ from redis.retry import Retry
 
 from eventlog.connection import credentials, tls
 from eventlog.connection.packing import Packed
+from eventlog.connection.url_parts import address, login_of, parse_options
 
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
 
 _PORT = 26379
 _ANSWER_S = 1.0  # for one sentinel, before the next is asked
-_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:\s]+))(?::(?P<port>[0-9]{1,5}))?")
 _LOGIN = ("sentinel_username", "sentinel_password")
 _NO_MASTER = ("MASTERDOWN", "UNBLOCKED")
 
@@ -79,7 +79,7 @@ def parse(url: str) -> Watched:
     options = parse_options(query, (*_LOGIN, *tls.OPTIONS) if secured else _LOGIN)
     certificates = {name: value for name, value in options.items() if name in tls.OPTIONS}
     return Watched(
-        sentinels=tuple(address(host) for host in hosts.split(",")),
+        sentinels=tuple(address(host, default_port=_PORT, what="sentinels") for host in hosts.split(",")),
         service=service,
         master={**login_of(unquote(username), unquote(password)), "db": db, **certificates},
         sentinel={**login_of(*(options.get(name, "") for name in _LOGIN)), **certificates},
@@ -103,45 +103,6 @@ def _service(path: str) -> tuple[str, int]:
     if db and not re.fullmatch(r"[0-9]{1,9}", db):
         raise ValueError("must end with /SERVICE or /SERVICE/DB, where DB is a number")
     return unquote(name), int(db or 0)
-
-
-def address(text: str, *, default_port: int = _PORT, what: str = "sentinels") -> tuple[str, int]:
-    """Parse `host[:port]`, IPv6 in brackets; `what` names such servers in the error."""
-    found = _HOST.fullmatch(text)
-    port = int(found["port"] or default_port) if found else 0
-    if found is None or not 0 < port < 65536:
-        raise ValueError(
-            f"must name its {what} as host:port[,host:port...], IPv6 in brackets; "
-            "percent-encode special characters in a password"
-        )
-    return found["v6"] or found["name"], port
-
-
-def parse_options(query: str, known: Sequence[str]) -> dict[str, Any]:
-    """Parse the options of a URL; each known one at most once."""
-    options: dict[str, Any] = {}
-    for part in filter(None, query.split("&")):
-        name, _, value = part.partition("=")
-        if name not in known:
-            raise ValueError(f"has an unknown option; what can be given is {', '.join(known) or 'none'}")
-        if not value or name in options:
-            raise ValueError(f"must give {name} once, with a value")
-        options[name] = unquote(value)
-    if "ssl_check_hostname" in options:
-        checked = options["ssl_check_hostname"].lower()
-        if checked not in ("true", "false"):
-            raise ValueError("must give ssl_check_hostname as true or false")
-        options["ssl_check_hostname"] = checked == "true"
-    if "ssl_min_version" in options:
-        if not options["ssl_min_version"].isdecimal():
-            raise ValueError("must give ssl_min_version as a number, such as 771 for TLS 1.2")
-        options["ssl_min_version"] = int(options["ssl_min_version"])
-    return options
-
-
-def login_of(username: str, password: str) -> dict[str, str]:
-    """Return a login as arguments of redis-py's connections."""
-    return {name: text for name, text in (("username", username), ("password", password)) if text}
 
 
 def left(refused: ResponseError) -> ConnectionLost | None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from eventlog.connection import sentinel, tls
+from eventlog.connection import tls
+from eventlog.connection.url_parts import parse_options
 
 SCHEMES: Final = ("redis", "rediss", "unix")
 
@@ -56,7 +57,7 @@ def _check_place(place: str) -> None:
 def _options(mark: str, query: str, known: tuple[str, ...]) -> dict[str, object]:
     if mark and not query:
         raise ValueError(f"has a '?' and no option; {_ENCODE}")
-    options = sentinel.parse_options(query, known)
+    options = parse_options(query, known)
     for name in ("db", "health_check_interval"):
         if name in options and not _DATABASE.fullmatch(options[name]):
             raise ValueError(f"must give {name} as a number")

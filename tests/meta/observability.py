@@ -45,8 +45,10 @@ def families() -> list[Family]:
     from eventlog.silence import Quiet
     from eventlog.usage import Standing
     from receiver.budget_metrics import BudgetMetrics
-    from receiver.log_metrics import LogState
-    from receiver.metrics import Metrics, _Missing, _Pairs, _Positions
+    from receiver.gap_metrics import GapMetrics
+    from receiver.handler_metrics import PairMetrics, PositionMetrics
+    from receiver.log_metrics import LogState, SizeMetrics
+    from receiver.metrics import Metrics
     from receiver.outage_metrics import OutageMetrics
 
     position = HandlerPosition("h", "1", ("t",), "default", "entity", 0, 0, 0, 0, stats={"misfit:t": 1})
@@ -66,9 +68,10 @@ def families() -> list[Family]:
     of_log = [
         _family(found, True, metrics)
         for source in (
-            _Positions([position], standing),
-            _Pairs({"h": {"host:1": 1}}),
-            _Missing([], Quiet(0, False)),
+            PositionMetrics([position]),
+            SizeMetrics(standing),
+            PairMetrics({"h": {"host:1": 1}}),
+            GapMetrics([], Quiet(0, False)),
             BudgetMetrics(BudgetStanding(1, 1.0, 1, 1.0, 0.0, 1.0, 0, 0, 0, 1)),
             OutageMetrics(Known(0, {}, ())),
             state,

@@ -15,14 +15,10 @@ from receiver.registration import (
     Known,
     Plan,
     apply,
-    newer,
-    one_spelling,
-    other_spellings,
     reconcile,
-    refused,
     same_url,
-    subscribable,
 )
+from receiver.subscribed_types import newer, one_spelling, other_spellings, refused, subscribable
 
 URL = "https://us.example/webhooks/ampeco"
 OLD, NEW = "SessionStartStopNotification", "session.start.stop.notification"
