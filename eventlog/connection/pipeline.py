@@ -151,9 +151,7 @@ class _Line:
             for answer in self._asked:
                 _refuse(answer, self._why)
             await self._connection.disconnect(nowait=True)
-            if (
-                self._sending is not None
-            ):  # a failing send closes the connection: the pool must not have it yet
+            if self._sending is not None:  # it fails soon: the pool must not have the connection before
                 await asyncio.wait({self._sending})
             self._connection.socket_timeout = self._timeout_s
             await self._pool.release(self._connection)
