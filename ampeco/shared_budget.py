@@ -96,7 +96,7 @@ class SharedBudget:
             try:
                 return turn.result(_LOOK_S)
             except TimeoutError:
-                if turn.done():  # it may have ended since the look
+                if turn.done():  # it may have ended just after the wait
                     return turn.result()
                 if not self._loop.is_running():
                     raise _spent(operation, _LOOK_S) from None

@@ -49,12 +49,14 @@ class FaultyProxy:
         self.port = server.sockets[0].getsockname()[1]
         started.set()
         await stop.wait()
-        server.close()
-        # Ended by a cancel, a connection that was just accepted would stay open until it is collected.
+        # A connection that asyncio is accepting when the server closes would stay open until it is collected.
+        for listening in server.sockets:
+            self._loop.remove_reader(listening.fileno())
         while connected := asyncio.all_tasks() - {asyncio.current_task()}:
             self._through.set()
             self._cut()
             await asyncio.wait(connected, timeout=0.05)
+        server.close()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -144,10 +144,10 @@ class Crew:
         while not self._ending or self._workers or self._helpers:
             if not self._ending and self._supervisor.poll() is not None:
                 self._supervisor = self._start()
-            _follow(_children_of(self.supervisor), self._workers, self.lives)
+            follow(_children_of(self.supervisor), self._workers, self.lives)
             below = [pid for worker in self.workers for pid in _children_of(worker)]
             forks = [pid for helper in below for pid in _children_of(helper)]
-            _follow([*below, *forks], self._helpers, self.helper_lives)
+            follow([*below, *forks], self._helpers, self.helper_lives)
             time.sleep(_LOOK_S)
 
 
@@ -281,7 +281,7 @@ def _end(door: Door) -> None:
         door.process.stderr.close()
 
 
-def _follow(running: Iterable[int], seen: dict[int, Span], lives: list[Span]) -> None:
+def follow(running: Iterable[int], seen: dict[int, Span], lives: list[Span]) -> None:
     """Note who has come, and who has gone.
 
     A life lasts until it was seen last: on a busy machine its end is noticed late, when others have taken over.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
+from tests.chaos.cast import follow
 from tests.chaos.checker import Verdict, check
 from tests.chaos.roles import ROLES, START_STOP, UPDATE
 from tests.chaos.story import (
@@ -318,6 +321,27 @@ def test_an_attempt_ends_with_its_process():
         if one.began_s > 1.5:
             one.pid = 11
     assert kinds(story) == set()
+
+
+def test_an_attempt_of_a_process_that_was_never_seen_is_over():
+    story = good()
+    beside_one_whose_process_lives(story)
+    one_of(story, "chaos.entity", FIRST).pid = 12
+    assert kinds(story) == set()
+
+
+def test_a_life_lasts_until_it_was_seen_last():
+    seen: dict[int, Span] = {}
+    lives: list[Span] = []
+    process = subprocess.Popen(["sleep", "60"])
+    follow([process.pid], seen, lives)
+    looked_s = time.monotonic()
+    process.kill()
+    process.wait()
+    follow([], seen, lives)
+    ((from_s, to_s, pid),) = lives
+    assert (pid, seen) == (process.pid, {})
+    assert from_s <= to_s <= looked_s
 
 
 def test_only_a_stop_longer_than_the_lease_excuses_an_overlap():

@@ -193,16 +193,22 @@ def test_a_full_port_closes_who_was_silent_longest(valkey: EmbeddedServer, prefi
         front = stack.enter_context(
             door(valkey.url, prefix, {"AWR_MAX_CONNECTIONS": "20", "AWR_HEAD_TIMEOUT_S": "120"})
         )
-        used = stack.enter_context(front.connect())
-        used.sendall(head())
-        assert read_reply(used).status == 200
-        silent = [stack.enter_context(front.connect()) for _ in range(19)]
-        # The receiver may answer a request before it takes connections that were made earlier.
-        soon(lambda: front.metric('awr_connections_open{port="public"}') == 20)
+
+        def connected(count: int) -> list[socket.socket]:
+            """Connect, and wait until the receiver has taken all. What it takes at once is of the same age."""
+            made = [stack.enter_context(front.connect()) for _ in range(count)]
+            before.extend(made)
+            soon(lambda: front.metric('awr_connections_open{port="public"}') == len(before))
+            return made
+
+        before: list[socket.socket] = []
+        (used,) = connected(1)
+        (silent,) = connected(1)
+        connected(18)
         used.sendall(head())
         assert read_reply(used).status == 200
         stack.enter_context(front.connect())
-        assert silent[0].recv(1) == b""
+        assert silent.recv(1) == b""
         used.sendall(head())
         assert read_reply(used).status == 200
         closed = 'awr_connections_closed_total{port="public",reason="too-many-connections"}'

@@ -175,7 +175,7 @@ class Steps:
             try:
                 return future.result(_LOOP_LOOK_S)
             except TimeoutError:
-                if future.done():  # it may have ended since the look
+                if future.done():  # it may have ended just after the wait
                     return future.result()
                 if not self._loop.is_running():
                     raise DeliveryRevoked from None
