@@ -152,8 +152,19 @@ def test_jobs_take_image_and_settings_of_the_overlay(tmp_path: Path) -> None:
         (container,) = pod_of(documents, name)["containers"]
         assert (container["args"], container["image"]) == (args, receiver["image"])
         # The token that subscribes must be the one that the watch has.
-        secret = "ampeco-receiver-secrets" if component == "doctor" else "ampeco-receiver-registration"
-        assert secrets_of(documents, name) == [secret]
+        assert secrets_of(documents, name) == ["ampeco-receiver-registration"]
+
+
+def test_jobs_of_a_deployment_with_one_secret_take_that(tmp_path: Path) -> None:
+    """As the guide begins: base, and no registration apart from the receivers."""
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    path = tmp_path / "deploy" / "overlays" / "dev" / "kustomization.yaml"
+    path.write_text(path.read_text() + "components:\n" + "".join(f"  - ../../components/{one}\n" for one in JOBS))
+    documents = manifests.rendered(path.parent)
+    assert list(manifests.reference_faults(documents)) == []
+    for component in JOBS:
+        (secret,) = secrets_of(documents, f"Job/ampeco-receiver-{component}")
+        assert secret.startswith("ampeco-receiver-secrets")
 
 
 def test_a_cluster_without_ipv4(tmp_path: Path) -> None:
