@@ -29,7 +29,7 @@ class Lag:
         oldest_age_s: age of the oldest event of both; None without one.
         to_count: lanes whose events must be counted.
         retrying: records in `open` that are due at a time of their own: retries and replays.
-        waiting_age_s: for how long the first waiting event has waited, at most; None without one. Retries do not count.
+        waiting_age_s: for how long the first waiting event has waited, at most; None without one.
     """
 
     waiting: int

@@ -107,7 +107,7 @@ async def token_rights(about: Deployment) -> Finding:
 
 
 async def _has_to_subscribe(about: Deployment) -> bool:
-    """Return whether this token subscribes. It does not where receivers hold none, since another process registers."""
+    """Return whether this token subscribes. Where receivers hold none, another process registers."""
     from redis.exceptions import RedisError
 
     if about.settings.registration == "off":

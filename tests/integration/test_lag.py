@@ -31,7 +31,7 @@ def wants(name: str, *types: str, version: str = "v1", start: str = "now") -> De
 
 
 async def counted_by_hand(log: EventLog, name: str) -> tuple[int, int, int | None, int | None]:
-    """Waiting, open, and when the oldest of both and of those that wait was added (ms), from the events themselves."""
+    """Waiting, open, and when the oldest of both and of those that wait was added (ms)."""
     types = set((await log.redis.hget(log.key("wants"), name)).decode().split("\n"))
     waiting = opened = 0
     oldest: list[int] = []

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -159,7 +158,9 @@ def test_jobs_of_a_deployment_with_one_secret_take_that(tmp_path: Path) -> None:
     """As the guide begins: base, and no registration apart from the receivers."""
     shutil.copytree(DEPLOY, tmp_path / "deploy")
     path = tmp_path / "deploy" / "overlays" / "dev" / "kustomization.yaml"
-    path.write_text(path.read_text() + "components:\n" + "".join(f"  - ../../components/{one}\n" for one in JOBS))
+    path.write_text(
+        path.read_text() + "components:\n" + "".join(f"  - ../../components/{one}\n" for one in JOBS)
+    )
     documents = manifests.rendered(path.parent)
     assert list(manifests.reference_faults(documents)) == []
     for component in JOBS:
