@@ -56,7 +56,9 @@ async def lags_of(log: EventLog, names: Sequence[str]) -> dict[str, Lag]:
             asked, answers, strict=True
         ):
             age_s, waits_s = (None if ms < 0 else ms / 1000 for ms in (age_ms, waits_ms))
-            found[name] = Lag(waiting, bool(exact), opened, age_s, bool(age_exact), tuple(lanes), due, waits_s)
+            found[name] = Lag(
+                waiting, bool(exact), opened, age_s, bool(age_exact), tuple(lanes), due, waits_s
+            )
     return found
 
 
