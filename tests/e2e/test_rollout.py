@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import shutil
 import subprocess
 import tarfile
 import threading
@@ -112,6 +113,8 @@ class Proxy:
 
 def earlier_code(folder: Path) -> Path:
     """The code before the last change of the log's scripts; this code where Git does not know it."""
+    if shutil.which("git") is None:
+        return ROOT
     git = ("git", "-C", str(ROOT))
     named = subprocess.run(
         [*git, "rev-list", "-1", "--first-parent", "HEAD", "--", "eventlog/scripts"],

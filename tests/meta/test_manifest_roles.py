@@ -212,6 +212,7 @@ def test_workers_are_scaled_by_what_waits_in_the_namespace_of_the_overlay(tmp_pa
     documents = manifests.rendered(path.parent)
     inside = [d for d in documents if d["kind"] not in ("Namespace", "PriorityClass")]
     assert {d["metadata"]["namespace"] for d in inside} == {"acme"}
+    assert [d["metadata"]["name"] for d in documents if d["kind"] == "Namespace"] == ["acme"]
     for query in scaling_queries(documents):
         assert set(re.findall(r'namespace="([^"]*)"', query)) == {"acme"}, query
 
