@@ -28,6 +28,7 @@ pytestmark = pytest.mark.skipif(
 )
 FAULTS = {  # alert -> the fault that has to raise it
     "AwrHandlerNotServed": "no workers",
+    "AwrNotReady": "no receivers",
     "AwrHandlerFailing": "handler failing",
     "AwrHandlerBehind": "backlog",
     "AwrRedisAway": "Redis away",
@@ -147,4 +148,7 @@ def provoked(scene: Scene, idle: State) -> list[Fault]:
     away = scene.lasting(awr_redis_up=0, awr_ready=0)
     scene.server.start()
     faults.append(Fault("AwrRedisAway", healthy, away, scene.lasting(awr_redis_up=1, awr_ready=1)))
+
+    scene.stop_receiver()
+    faults.append(Fault("AwrNotReady", healthy, scene.lasting(awr_redis_up=1), healthy))
     return faults
