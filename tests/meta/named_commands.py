@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 
 import click
 
-from commands import main
+from commands import COMMANDS, main
 
 OURS = ("ampeco-receiver", "awr")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -48,7 +48,7 @@ def _commands(words: list[str]) -> Iterator[list[str]]:
         words = inside.split("\0")
     if words[0] in OURS:
         yield words
-    elif words[0] in main.commands and len(words) > 1:  # `dead list`, but not the word `worker`
+    elif words[0] in COMMANDS and len(words) > 1:  # `dead list`, but not the word `worker`
         yield [OURS[0], *words]
 
 
