@@ -31,7 +31,8 @@ def named(text: str) -> Iterator[list[str]]:
             words = shlex.split(line, comments=True)
         except ValueError:  # half of a quotation: no command
             continue
-        if words and "..." not in words:
+        is_usage = any(word in ("/", "...") or word.startswith("[") for word in words)
+        if words and not is_usage:
             yield from _commands(words)
 
 
@@ -65,6 +66,8 @@ def fault_of_ours(words: Collection[str]) -> str:
         command, ctx, rest = found, click.Context(found, parent=ctx), rest[1:]
     try:
         _, left, _ = command.make_parser(ctx).parse_args(rest)
+    except click.BadOptionUsage:  # `dead retry --handler`: the option without its value
+        return ""
     except click.UsageError as error:
         return f"{' '.join(words)!r}: {error.format_message()}"
     return f"{' '.join(words)!r}: {left} is too much" if left else ""
