@@ -57,8 +57,9 @@ class Operator:
 
     def work_until(self, expected: Counter[str]) -> None:
         """Run a worker until the handler has run for these."""
-        with worker(self.server.url, self.prefix, [self._file], {}, self._lines):
+        with worker(self.server.url, self.prefix, [self._file], {}, self._lines) as running:
             soon(lambda: self.ran() == expected, every_s=0.2)
+            assert running.stop() == 0
 
     def ran(self) -> Counter[str]:
         return Counter(self._record.read_text().split()) if self._record.exists() else Counter()
