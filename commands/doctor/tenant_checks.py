@@ -110,11 +110,13 @@ async def _has_to_subscribe(about: Deployment) -> bool:
     """Return whether this token subscribes. Where receivers hold none, another process registers."""
     from redis.exceptions import RedisError
 
+    from receiver.errors import SettingsError
+
     if about.settings.registration == "off":
         return False
     try:
         alive = await _receivers(about)
-    except (NotChecked, RedisError, OSError):
+    except (NotChecked, SettingsError, RedisError, OSError):
         return True
     return not alive or any(one.api_key for one in alive)
 

@@ -18,7 +18,7 @@ from commands import COMMANDS, main
 OURS = ("ampeco-receiver", "awr")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
-_OBJECT = re.compile(r"^(deploy|deployment|job|statefulset)/(\S+)$")
+_OBJECT = re.compile(r"^(deploy|deployment|job|statefulset)/([^/]+)$")
 _KINDS = {"deploy": "Deployment", "deployment": "Deployment", "job": "Job", "statefulset": "StatefulSet"}
 
 
@@ -79,8 +79,11 @@ def fault_of_kubectls(words: Collection[str], is_there: Callable[[str, str], boo
     Args:
         is_there: whether the manifests have an object, by kind and name.
     """
+    given = [*words]
+    if given[-1].startswith("-"):  # `kubectl apply -k`: the option without its value
+        given.pop()
     # With --help, kubectl reads all options and does nothing.
-    done = subprocess.run([*words, "--help"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*given, "--help"], capture_output=True, text=True, check=False)
     if done.returncode:
         return f"{' '.join(words)!r}: {done.stderr.splitlines()[0]}"
     for word in words:
