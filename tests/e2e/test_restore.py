@@ -28,7 +28,7 @@ FILE = os.open({record!r}, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 async def recorder(event: Event[Raw], ctx: Context) -> None:
     os.write(FILE, event.key.encode() + b"\\n")
 """
-BEFORE, OPEN, LOST, LATE = range(5), range(5, 10), range(10, 15), range(15, 18)
+BEFORE, OPEN, LOST, LATE = range(1, 6), range(6, 11), range(11, 16), range(16, 19)
 """Events by what the copy knows of them: settled, accepted, nothing, and nothing while receivers remember them."""
 
 
