@@ -196,4 +196,4 @@ def test_a_rollout_and_its_roll_back_under_load_refuse_lose_and_overtake_nothing
     assert [key for key in expected if numbers[key] != expected[key]] == [], "lost or overtaken"
     left = (*receivers.past, *workers.past)
     assert [pod.exit_code for pod in left] == [0] * 8, "each ended by itself within its grace time"
-    assert [pod.restarts for pod in (*left, *receivers.pods, *workers.pods)] == [0] * 12
+    assert {pod.restarts for pod in (*left, *receivers.pods, *workers.pods)} == {0}
