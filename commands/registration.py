@@ -81,6 +81,13 @@ def apply(remove: tuple[str, ...], yes: bool, as_json: bool) -> None:
             )
         if look.foreign:
             raise ChangeRefused(view.foreign_line(look))
+        key_id = parts.reconciler.access.key_id
+        deaf = [one.name for one in await parts.store.replicas() if key_id not in one.accepted]
+        if look.plan.action == "create" and deaf:
+            raise ChangeRefused(
+                f"receivers do not accept the key {key_id} of this API token ({', '.join(deaf)}), so they would "
+                "refuse what AMPECO delivers; run this with the token that registers, or add it to AWR_SIGNING_KEYS"
+            )
         if not yes:
             return look, None
         chosen = {"adds": look.plan.adds, "drops": look.plan.drops, "removes": look.plan.extras}

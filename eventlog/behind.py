@@ -33,9 +33,9 @@ async def announce_behind(
         return []
     wake: list[str] = []
     for name, lag in (await lags_of(log, names)).items():
-        if not lag.waiting or lag.oldest_age_s is None or lag.oldest_age_s < after_s:
+        if lag.waiting_age_s is None or lag.waiting_age_s < after_s:
             continue
-        found = {"handler": name, "waiting": lag.waiting, "oldestAgeS": round(lag.oldest_age_s, 1)}
+        found = {"handler": name, "waiting": lag.waiting, "oldestAgeS": round(lag.waiting_age_s, 1)}
         event = internal_event(HANDLER_BEHIND, key_of_handler(name), found)
         arguments = [log.prefix, name, log.lanes, int(after_s * 1000), *event.arguments(log)]
         wake += [queue.decode() for queue in await log.scripts.behind(args=arguments)]

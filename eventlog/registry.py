@@ -76,6 +76,7 @@ class HandlerPosition:
         retrying: those of `open` that are due at a time of their own: retries and replays.
         oldest_age_s: age of the oldest wanted event that is not settled; None when there is none.
         oldest_is_exact: otherwise `oldest_age_s` is an upper bound.
+        waiting_age_s: for how long the first of `waiting` has waited, at most; None without one.
         key: names what makes the handler's own keys; None for the entity's key.
         stats: settled deliveries by outcome (`done`, `skipped`, `dead`), `retried`, the latency histogram
             (`ms<=N`), that of attempts (`ran<=N`), failed attempts by reason, calls to AMPECO, and payloads with
@@ -100,6 +101,7 @@ class HandlerPosition:
     oldest_is_exact: bool = True
     key: str | None = None
     retrying: int = 0
+    waiting_age_s: float | None = None
 
 
 async def declare(
@@ -219,6 +221,7 @@ async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPositi
                 retrying=lag.retrying,
                 oldest_age_s=lag.oldest_age_s,
                 oldest_is_exact=lag.oldest_is_exact,
+                waiting_age_s=lag.waiting_age_s,
                 dead=dead,
                 versions=tuple(sorted(of for n, _, of in (f.partition("|") for f in registry) if n == name)),
                 stats={k.decode(): int(v) for k, v in stats.items()},

@@ -43,6 +43,11 @@ class PositionMetrics:
             "0 while awr_handler_oldest_event_age_seconds is an upper bound",
             labels=["handler"],
         )
+        waiting_age = GaugeMetricFamily(
+            "awr_handler_waiting_age_seconds",
+            "Age of the oldest event of awr_handler_waiting, at most; 0 without one",
+            labels=["handler"],
+        )
         opened = GaugeMetricFamily(
             "awr_handler_open", "Events that run, wait for a retry, or are parked", labels=["handler"]
         )
@@ -67,6 +72,7 @@ class PositionMetrics:
             waiting.add_metric([position.name], position.waiting)
             opened.add_metric([position.name], position.open)
             age.add_metric([position.name], position.oldest_age_s or 0.0)
+            waiting_age.add_metric([position.name], position.waiting_age_s or 0.0)
             waiting_exact.add_metric([position.name], position.waiting_is_exact)
             age_exact.add_metric([position.name], position.oldest_is_exact)
             for outcome in _OUTCOMES:
@@ -74,7 +80,8 @@ class PositionMetrics:
             for name, count in position.stats.items():
                 if name.startswith(MISFIT):
                     misfits.add_metric([position.name, name.removeprefix(MISFIT)], count)
-        yield from (deliveries, waiting, waiting_exact, opened, age, age_exact, misfits, guarded, keyless)
+        yield from (deliveries, waiting, waiting_exact, waiting_age, opened, age, age_exact)
+        yield from (misfits, guarded, keyless)
 
 
 class PairMetrics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -28,8 +28,10 @@ settings.load_profile("busy")
 LOG_SERVERS = ["valkey", *(["redis"] if shutil.which("redis-server") else [])]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name what did not run, since a skipped test is easily overlooked."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    """Name what did not run, below the list of skipped tests, where it is not overlooked."""
+    yield
     if line := not_run():
         terminalreporter.write_line(line, yellow=True)
 

@@ -10,6 +10,7 @@ import sys
 
 PROGRAMS = {
     "redis-server": ("redis-server", "Debian's Redis next to Valkey, and TLS"),
+    "openssl": ("openssl", "TLS, and certificates"),
     "promtool": ("prometheus", "alert rules, and the format of metrics"),
     "kubectl": ("", "the rendered manifests"),
     "chromium": ("chromium", "the console in a browser"),

@@ -9,6 +9,7 @@ from commands.doctor.finding import Finding, NotChecked, fault, ok, unknown, war
 
 if TYPE_CHECKING:
     from commands.doctor.deployment import Deployment
+    from eventlog.replicas import Replica
     from receiver.registration import Plan
 
 _READS = {
@@ -100,9 +101,30 @@ async def token_rights(about: Deployment) -> Finding:
         return ok(f"{what}; AMPECO says neither who that is nor which actions it may call")
     what = f"{what}, and may not read {', '.join(refused)} (403)"
     fix = "give the admin who owns the token the permission, in AMPECO's back office"
-    if "notification subscriptions" in refused and about.settings.registration != "off":
+    if "notification subscriptions" in refused and await _has_to_subscribe(about):
         return fault(what, f"{fix}, or set AWR_REGISTER=off")
     return warn(what, f"{fix}, if handlers need it")
+
+
+async def _has_to_subscribe(about: Deployment) -> bool:
+    """Return whether this token subscribes. Where receivers hold none, another process registers."""
+    from redis.exceptions import RedisError
+
+    from receiver.errors import SettingsError
+
+    if about.settings.registration == "off":
+        return False
+    try:
+        alive = await _receivers(about)
+    except (NotChecked, SettingsError, RedisError, OSError):
+        return True
+    return not alive or any(one.api_key for one in alive)
+
+
+async def _receivers(about: Deployment) -> list[Replica]:
+    from eventlog.replicas import replicas
+
+    return await replicas(await about.log())
 
 
 async def api_budget(about: Deployment) -> Finding:
@@ -134,7 +156,7 @@ async def registration(about: Deployment) -> Finding:
             "AMPECO has no notification subscription for our callback URL",
             "start a receiver: it subscribes; its log line notification_subscription.failed says why it cannot",
         )
-    if key_id and key_id not in {key.key_id for key in about.settings.accepted_keys}:
+    if key_id and key_id not in await _accepted(about):
         return fault(
             f"subscription {plan.keep} is signed with the key {key_id}, which is not accepted",
             "add that key to AWR_SIGNING_KEYS, or subscribe again with a token that is accepted",
@@ -150,6 +172,13 @@ async def registration(about: Deployment) -> Finding:
             "remove them with `registration apply --remove ID`, unless a rotation of keys is under way",
         )
     return await _old_keys(about, key_id) or ok(f"subscription {plan.keep} has {len(plan.types)} types")
+
+
+async def _accepted(about: Deployment) -> frozenset[str]:
+    """Return the keys that every live receiver accepts; while none is alive, those of the settings here."""
+    if alive := await _receivers(about):
+        return frozenset.intersection(*(one.accepted for one in alive))
+    return frozenset(key.key_id for key in about.settings.accepted_keys)
 
 
 async def _old_keys(about: Deployment, key_id: str) -> Finding | None:

@@ -3,7 +3,8 @@
 -- ARGV: prefix, lanes, then handler names
 -- Returns per handler: events that wait, whether that is exact (else an upper bound), records in `open`, age of the
 --   oldest unsettled event (ms, -1 = none), whether that is exact, the lanes that must be counted, records in `open`
---   that are due at a time of their own (retries and replays).
+--   that are due at a time of their own (retries and replays), and for how long the first event that waits has done so
+--   (ms, -1 = none; at most, since it may be unwanted or running).
 prefix = take()
 local lanes, now, states = take_number(), now_ms(), {}
 for lane = 0, lanes - 1 do states[lane] = lane_state(lane) end
@@ -26,18 +27,17 @@ local function waiting_of(lane, cur, wants, record)
 end
 
 -- Id of the oldest event that is not settled (nil = none), and whether that is exact.
-local function oldest_of(handler, lane, cur, waiting, opened, wants, record)
+local function oldest_of(handler, lane, cur, first, opened, wants, record)
   local stored_cur, oldest = record[2], record[6]
-  if waiting == 0 and opened == 0 then return nil, true end
+  if not first and opened == 0 then return nil, true end
   if stored_cur == cur and oldest and oldest ~= '-' then return oldest, true end
   -- The first event after the cursor may be unwanted or settled: then the oldest is younger.
   local id, exact
-  if waiting > 0 then
-    local entry = call('XRANGE', prefix .. 'events:' .. lane, '(' .. cur, '+', 'COUNT', 1)[1]
+  if first then
     local ahead = prefix .. 'ahead:' .. handler .. ':' .. lane
-    id = entry[1]
-    for i = 1, #entry[2], 2 do
-      if entry[2][i] == 't' then exact = wants and is_wanted(wants, entry[2][i + 1]) end
+    id = first[1]
+    for i = 1, #first[2], 2 do
+      if first[2][i] == 't' then exact = wants and is_wanted(wants, first[2][i + 1]) end
     end
     exact = exact and call('SISMEMBER', ahead, id) == 0
   end
@@ -57,14 +57,16 @@ local function lag_of(handler)
     local set, sorted = wanted_set(text)
     if call('HGET', prefix .. 'counted', handler) == sorted then wants = set end
   end
-  local waiting, is_exact, open, age, is_age_exact, to_count, retrying = 0, 1, 0, -1, 1, {}, 0
+  local waiting, is_exact, open, age, is_age_exact, to_count, retrying, waits_ms = 0, 1, 0, -1, 1, {}, 0, -1
   for lane = 0, lanes - 1 do
     local cur = call('HGET', prefix .. 'cur', handler .. '|' .. lane)
     if cur then
       local record = call('HMGET', passed_key(handler, lane), 'n', 'cur', 'beyond', 'uncounted', 'pos', 'oldest')
       local here, exact = waiting_of(lane, cur, wants, record)
       local opened = call('HLEN', prefix .. 'open:' .. handler .. ':' .. lane)
-      local id, id_exact = oldest_of(handler, lane, cur, here, opened, wants, record)
+      local first = here > 0 and call('XRANGE', prefix .. 'events:' .. lane, '(' .. cur, '+', 'COUNT', 1)[1]
+      local id, id_exact = oldest_of(handler, lane, cur, first, opened, wants, record)
+      if first then waits_ms = math.max(waits_ms, now - parts(first[1]), 0) end
       waiting, open = waiting + here, open + opened
       if opened > 0 then retrying = retrying + call('ZCARD', prefix .. 'opendue:' .. handler .. ':' .. lane) end
       if not exact then is_exact = 0 end
@@ -78,7 +80,7 @@ local function lag_of(handler)
       end
     end
   end
-  return {waiting, is_exact, open, age, is_age_exact, to_count, retrying}
+  return {waiting, is_exact, open, age, is_age_exact, to_count, retrying, waits_ms}
 end
 
 local answers = {}

@@ -144,6 +144,11 @@ class Scene:
             client.config_set("maxmemory-policy", "noeviction")
         self.measure_now()
 
+    def stop_receiver(self) -> None:
+        """End the only receiver; Prometheus finds it no more."""
+        self.front.stop()
+        del self.pods["receiver"]
+
     def lose_subscription(self) -> None:
         """Remove the subscription at AMPECO, and let the token make no new one."""
         (found,) = self.box.state()["subscriptions"]

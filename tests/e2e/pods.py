@@ -31,14 +31,17 @@ class Image:
         self.name, self.code, self.handlers = name, code, handlers
 
 
-def mount_secrets(folder: Path, values: Mapping[str, str]) -> Path:
-    """Write files as a kubelet does: links into `..data`, which is a link to a folder with a date."""
-    dated = folder / "..2026_11_29"
+def mount_secrets(folder: Path, values: Mapping[str, str], *, day: str = "2026_11_29") -> Path:
+    """Write files as a kubelet does, or change them: links into `..data`, which is a link to a folder with a date."""
+    dated, link = folder / f"..{day}", folder / "..data_tmp"
     dated.mkdir(parents=True)
-    (folder / "..data").symlink_to(dated.name)
     for name, value in values.items():
         (dated / name).write_text(f"{value}\n")
-        (folder / name).symlink_to(Path("..data") / name)
+    link.symlink_to(dated.name)
+    link.rename(folder / "..data")
+    for name in values:
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(Path("..data") / name)
     return folder
 
 

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.skipif(
 )
 FAULTS = {  # alert -> the fault that has to raise it
     "AwrHandlerNotServed": "no workers",
+    "AwrNotReady": "no receivers",
     "AwrHandlerFailing": "handler failing",
     "AwrHandlerBehind": "backlog",
     "AwrRedisAway": "Redis away",
@@ -74,7 +75,7 @@ def worker(scene: Scene, tmp: Path) -> Iterator[None]:
 def test_each_fault_raises_its_alert_and_the_alert_clears(scene: Scene, tmp: Path, tmp_path: Path) -> None:
     scene.append_of_old()
     idle = scene.lasting(
-        awr_handler_served=0, awr_handler_oldest_event_age_seconds=lambda age: age > 300, awr_registered=1
+        awr_handler_served=0, awr_handler_waiting_age_seconds=lambda age: age > 300, awr_registered=1
     )
     with worker(scene, tmp):
         faults = provoked(scene, idle)
@@ -89,7 +90,7 @@ def test_each_fault_raises_its_alert_and_the_alert_clears(scene: Scene, tmp: Pat
 
 def provoked(scene: Scene, idle: State) -> list[Fault]:
     """Provoke the faults one after another, and scrape before, during and after each."""
-    begun = scene.when(awr_handler_oldest_event_age_seconds=0, awr_deliveries_total__done=NUMBER, awr_ready=1)
+    begun = scene.when(awr_handler_waiting_age_seconds=0, awr_deliveries_total__done=NUMBER, awr_ready=1)
     scene.post("fine")
     healthy = State(begun, scene.when(awr_deliveries_total__done=2 * NUMBER))
     faults = [
@@ -147,4 +148,7 @@ def provoked(scene: Scene, idle: State) -> list[Fault]:
     away = scene.lasting(awr_redis_up=0, awr_ready=0)
     scene.server.start()
     faults.append(Fault("AwrRedisAway", healthy, away, scene.lasting(awr_redis_up=1, awr_ready=1)))
+
+    scene.stop_receiver()
+    faults.append(Fault("AwrNotReady", healthy, scene.lasting(awr_redis_up=1), healthy))
     return faults

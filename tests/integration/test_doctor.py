@@ -24,6 +24,7 @@ from commands.doctor.finding import Finding
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.presence import beat
 from eventlog.registry import Declaration
+from eventlog.replicas import Replica, publish
 from tests.cli import Cli
 from tests.conftest import LOG_SERVERS
 from tests.door import TOKEN, awr, door
@@ -376,7 +377,7 @@ def test_a_pause_that_ampeco_asked_for_is_a_warning(url: str, client: redis.Redi
     assert (seen.status, "no calls for " in seen.what) == ("warn", True)
 
 
-def test_what_the_tokens_owner_may_not_read_is_named() -> None:
+def test_what_the_tokens_owner_may_not_read_is_named(tmp_path: Path) -> None:
     def answer(method: str, path: str) -> tuple[int, dict[str, str], bytes]:
         refused = "/users/" in path or "/notifications/" in path
         return 403 if refused else 200, {"content-type": "application/json"}, b'{"data": []}'
@@ -387,6 +388,10 @@ def test_what_the_tokens_owner_may_not_read_is_named() -> None:
         assert seen.status == "fault"
         assert "may not read notification subscriptions, users (403)" in seen.what
         assert found({**environ, "AWR_REGISTER": "off"}, "token-rights").status == "warn"
+        with EmbeddedServer(tmp_path) as valkey:
+            asyncio.run(accepting(valkey.url, "its-key"))
+            # The receivers have no token, so another process subscribes, with a token of its own.
+            assert found(on(valkey.url, **environ), "token-rights").status == "warn"
 
 
 @pytest.mark.parametrize("status", [500, 429])
@@ -402,6 +407,12 @@ def test_a_tenant_in_trouble_is_no_verdict_on_the_token(status: int) -> None:
 async def declare(url: str, *types: str) -> None:
     async with opened(url, "awr:") as log:
         await log.declare([Declaration("h", "v1", types, "default", "none", "now")])
+
+
+async def accepting(url: str, *keys: str) -> None:
+    """A live receiver accepts these keys."""
+    async with opened(url, "awr:") as log:
+        await publish(log, Replica("pod-1", frozenset(keys)), types={}, subscriptions=[])
 
 
 def test_the_registration_is_compared_with_what_handlers_want(url: str, client: redis.Redis) -> None:
@@ -441,6 +452,11 @@ def test_the_registration_is_compared_with_what_handlers_want(url: str, client: 
         seen = found(environ, "registration")
         assert seen.status == "fault"
         assert "deadbeef" in seen.what
+        # The command may run in a pod with other keys: what the live receivers accept decides.
+        asyncio.run(accepting(url, "deadbeef", "0ther000"))
+        assert found(environ, "registration").status == "ok"
+        asyncio.run(accepting(url, "0ther000"))
+        assert found(environ, "registration").status == "fault"
         assert found({**environ, "AWR_REGISTER": "off"}, "registration").status == "ok"
 
 

@@ -18,7 +18,7 @@ from eventlog.operation.replay import Selection, begin, feed
 from eventlog.record import id_order
 from eventlog.registry import Declaration
 from eventlog.retention import Keep
-from handlers import Context, Event, Raw, handler
+from handlers import Context, Event, Raw, Retry, handler
 from tests.cli import Cli
 from tests.harness import declaration, drained, event, eventually, on_log, opened, position
 from tests.stepped_drain import SteppedDrain, as_earlier_code
@@ -30,11 +30,12 @@ def wants(name: str, *types: str, version: str = "v1", start: str = "now") -> De
     return Declaration(name, version, types, "default", "entity", start)  # type: ignore[arg-type]
 
 
-async def counted_by_hand(log: EventLog, name: str) -> tuple[int, int, int | None]:
-    """Waiting, open, and when the oldest of both was added (ms), from the events themselves."""
+async def counted_by_hand(log: EventLog, name: str) -> tuple[int, int, int | None, int | None]:
+    """Waiting, open, and when the oldest of both and of those that wait was added (ms)."""
     types = set((await log.redis.hget(log.key("wants"), name)).decode().split("\n"))
     waiting = opened = 0
     oldest: list[int] = []
+    waits: list[int] = []
     for lane in range(log.lanes):
         cur = (await log.redis.hget(log.key("cur"), f"{name}|{lane}")).decode()
         in_open = set(await log.redis.hkeys(log.key("open", name, lane)))
@@ -44,8 +45,8 @@ async def counted_by_hand(log: EventLog, name: str) -> tuple[int, int, int | Non
         for event_id, fields in await log.redis.xrange(log.key("events", lane), min=f"({cur}"):
             if ("*" in types or fields[b"t"].decode() in types) and event_id not in left:
                 waiting += 1
-                oldest.append(added_ms(event_id))
-    return waiting, opened, min(oldest, default=None)
+                waits.append(added_ms(event_id))
+    return waiting, opened, min(oldest + waits, default=None), min(waits, default=None)
 
 
 def added_ms(event_id: bytes) -> int:
@@ -57,7 +58,7 @@ async def judged(log: EventLog, name: str) -> Lag:
     before_ms = await now_ms(log)
     found = (await lags_of(log, [name]))[name]
     after_ms = await now_ms(log)
-    waiting, opened, oldest_ms = await counted_by_hand(log, name)
+    waiting, opened, oldest_ms, waits_ms = await counted_by_hand(log, name)
     assert found.open == opened
     assert found.waiting >= waiting, "an upper bound is never too small"
     if found.waiting_is_exact:
@@ -69,6 +70,11 @@ async def judged(log: EventLog, name: str) -> Lag:
             assert round(found.oldest_age_s * 1000) <= after_ms - oldest_ms
     elif found.waiting_is_exact:
         assert found.oldest_age_s is None
+    if waits_ms is not None:
+        assert found.waiting_age_s is not None
+        assert round(found.waiting_age_s * 1000) >= before_ms - waits_ms
+    elif found.waiting_is_exact:
+        assert found.waiting_age_s is None
     return found
 
 
@@ -117,6 +123,25 @@ def test_it_counts_only_what_a_handler_wants_and_nothing_once_that_is_done(on_la
         assert (len(ran), done.waiting, done.waiting_is_exact, done.oldest_age_s) == (20, 0, True, None)
         for name in found:
             await judged(log, name)
+
+    on_lanes(check)
+
+
+def test_an_event_that_is_tried_again_later_is_old_and_does_not_wait(on_lanes):
+    """More workers would not help it: autoscalers and the alert for a backlog ask for what waits."""
+
+    @handler("h", on=["A"])
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        raise Retry("not today", after_s=3600)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        await log.append([event("A", "session:1")])
+        assert (await judged(log, "h")).waiting_age_s is not None
+        await drained(log, h)
+        found = await judged(log, "h")
+        assert found.oldest_age_s is not None
+        assert (found.waiting, found.open, found.waiting_age_s) == (0, 1, None)
 
     on_lanes(check)
 
@@ -328,7 +353,7 @@ def test_earlier_code_beside_ours_makes_it_a_bound_until_it_is_counted_again(val
 
 async def judged_mixed(log: EventLog) -> None:
     found = (await lags_of(log, ["h"]))["h"]
-    waiting, opened, _ = await counted_by_hand(log, "h")
+    waiting, opened, *_ = await counted_by_hand(log, "h")
     assert found.open == opened
     assert found.waiting >= waiting
     if found.waiting_is_exact:

@@ -184,6 +184,21 @@ def test_receivers_with_another_url_keep_apply_from_changing_anything(world: Wor
     assert "https://former.example/hook" in err
 
 
+def test_apply_makes_no_subscription_whose_key_the_receivers_refuse(world: World) -> None:
+    """A worker's pod may have another token than the one that registers."""
+    world.wants(A)
+
+    async def lives(log: EventLog) -> None:
+        await publish(log, Replica("pod-1", frozenset({"0ther000"}), "", URL), types={}, subscriptions=[])
+
+    world.log(lives)
+    code, _, err = world.cli("registration", "apply", "--yes")
+    assert (code, world.there()) == (1, [])
+    assert KEY in err
+    assert "pod-1" in err
+    assert "AWR_SIGNING_KEYS" in err
+
+
 @pytest.mark.parametrize(
     ("habits", "code", "words"),
     [

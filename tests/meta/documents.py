@@ -33,6 +33,14 @@ _NOT_EXECUTED = re.compile(r"<!-- not executed: \S.* -->\s*\Z")
 _END = "--end-of-command--"
 
 
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(
+        r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE
+    )
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 class Difference(AssertionError):
     """A command failed or printed something else than the document shows."""
 

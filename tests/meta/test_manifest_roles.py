@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -152,8 +151,21 @@ def test_jobs_take_image_and_settings_of_the_overlay(tmp_path: Path) -> None:
         (container,) = pod_of(documents, name)["containers"]
         assert (container["args"], container["image"]) == (args, receiver["image"])
         # The token that subscribes must be the one that the watch has.
-        secret = "ampeco-receiver-secrets" if component == "doctor" else "ampeco-receiver-registration"
-        assert secrets_of(documents, name) == [secret]
+        assert secrets_of(documents, name) == ["ampeco-receiver-registration"]
+
+
+def test_jobs_of_a_deployment_with_one_secret_take_that(tmp_path: Path) -> None:
+    """As the guide begins: base, and no registration apart from the receivers."""
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    path = tmp_path / "deploy" / "overlays" / "dev" / "kustomization.yaml"
+    path.write_text(
+        path.read_text() + "components:\n" + "".join(f"  - ../../components/{one}\n" for one in JOBS)
+    )
+    documents = manifests.rendered(path.parent)
+    assert list(manifests.reference_faults(documents)) == []
+    for component in JOBS:
+        (secret,) = secrets_of(documents, f"Job/ampeco-receiver-{component}")
+        assert secret.startswith("ampeco-receiver-secrets")
 
 
 def test_a_cluster_without_ipv4(tmp_path: Path) -> None:
@@ -187,13 +199,22 @@ def test_namespaces_enforce_the_restricted_standard(production: list[Document]) 
     assert {d["metadata"]["namespace"] for d in inside} == {namespace["metadata"]["name"]}
 
 
-def test_workers_are_not_scaled_for_a_paused_handler(production: list[Document]) -> None:
-    (scaled,) = (d for d in production if d["kind"] == "ScaledObject")
-    queries: list[Any] = [trigger["metadata"]["query"] for trigger in scaled["spec"]["triggers"]]
-    assert len(queries) == 2
-    for query in queries:
-        assert "awr_handler_paused" in query
-        assert query.count("(") == query.count(")")
+def scaling_queries(documents: list[Document]) -> list[str]:
+    (scaled,) = (d for d in documents if d["kind"] == "ScaledObject")
+    return [trigger["metadata"]["query"] for trigger in scaled["spec"]["triggers"]]
+
+
+def test_workers_are_scaled_by_what_waits_in_the_namespace_of_the_overlay(tmp_path: Path) -> None:
+    """A copy of the overlay gets a namespace of its own, in one line."""
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    path = tmp_path / "deploy" / "overlays" / "production" / "kustomization.yaml"
+    path.write_text(path.read_text().replace("namespace: ampeco-receiver\n", "namespace: acme\n"))
+    documents = manifests.rendered(path.parent)
+    inside = [d for d in documents if d["kind"] not in ("Namespace", "PriorityClass")]
+    assert {d["metadata"]["namespace"] for d in inside} == {"acme"}
+    assert [d["metadata"]["name"] for d in documents if d["kind"] == "Namespace"] == ["acme"]
+    for query in scaling_queries(documents):
+        assert set(re.findall(r'namespace="([^"]*)"', query)) == {"acme"}, query
 
 
 @needs_promtool
@@ -201,10 +222,18 @@ def test_workers_are_scaled_by_each_handler_once_however_many_pods_report_it(
     production: list[Document], tmp_path: Path
 ) -> None:
     """promtool evaluates the queries over two pods that say the same of the log."""
-    (scaled,) = (d for d in production if d["kind"] == "ScaledObject")
-    age, waiting = (trigger["metadata"]["query"] for trigger in scaled["spec"]["triggers"])
-    handlers = {"mail": (40, 2_000, 0), "sync": (10, 300, 0), "paused": (9_000, 70_000, 1)}
-    names = ("awr_handler_oldest_event_age_seconds", "awr_handler_waiting", "awr_handler_paused")
+    age, waiting = scaling_queries(production)
+    handlers = {
+        "mail": (40, 2_000, 0, 0),
+        "sync": (10, 300, 0, 0),
+        "retrying": (0, 0, 0, 0),
+        "paused": (9_000, 70_000, 1, 0),
+        "held": (5_000, 80_000, 0, 1),
+    }
+    names = (
+        *("awr_handler_waiting_age_seconds", "awr_handler_waiting"),
+        *("awr_handler_paused", "awr_handler_held"),
+    )
     series = [
         {
             "series": f'{name}{{namespace="ampeco-receiver", pod="{pod}", handler="{handler}"}}',

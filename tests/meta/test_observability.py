@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.meta import generated, observability
+from tests.meta.documents import anchors
 from tests.meta.repository import ROOT
 
 FOLDER = ROOT / "deploy" / "observability"
@@ -69,15 +70,11 @@ def test_metrics_of_the_log_are_never_added_up_over_pods():
 
 def test_each_alert_has_a_section_in_the_runbook_and_a_test():
     runbook = (ROOT / "deploy" / "RUNBOOK.md").read_text()
-    anchors = {
-        re.sub(r"[^a-z0-9 -]", "", head.lower()).replace(" ", "-")
-        for head in re.findall(r"^## (.*)$", runbook, re.MULTILINE)
-    }
     tested = (FOLDER / "alerts_test.yaml").read_text()
     for alert in alerts():
         page, _, anchor = alert["annotations"]["runbook"].partition("#")
         assert page == "deploy/RUNBOOK.md"
-        assert anchor in anchors
+        assert anchor in anchors(runbook)
         assert f"`{alert['alert']}`" in runbook
         fires = re.search(rf"alertname: {alert['alert']}\n\s+exp_alerts:\n", tested)
         clears = re.search(rf"alertname: {alert['alert']}\n\s+exp_alerts: \[\]", tested)
