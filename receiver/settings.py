@@ -99,6 +99,13 @@ def _host(value: str) -> str:
     return value
 
 
+def _host_names(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?", value):
+            raise ValueError("must be names alone, without scheme, port and path, such as ops.example.com")
+    return tuple(value.lower() for value in values)
+
+
 def _path(value: str) -> str:
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value) or value.startswith("/health/"):
         raise ValueError("must be a plain path such as /webhooks/ampeco, outside /health")
@@ -315,6 +322,11 @@ class Settings(BaseModel):
     )
     console_bodies_token: Annotated[SecretStr, AfterValidator(_console_token)] | None = Field(
         None, description="lets the console show the bodies of events after a log-in with it (unset: never)"
+    )
+    console_hosts: Annotated[Names, AfterValidator(_host_names)] | None = Field(
+        None,
+        description="names under which the console is opened, such as that of an Ingress; another is answered with "
+        "421 (IP addresses, `localhost`, the machine's own name and `AWR_ADMIN_HOST` always count)",
     )
     max_body_bytes: int = Field(
         1048576, ge=1024, le=32 * 1048576, description="largest accepted body, in bytes"

@@ -95,7 +95,7 @@ async def visiting(
         transport = httpx2.ASGITransport(app=pages)
         yield Visitor(
             await closing.enter_async_context(
-                httpx2.AsyncClient(transport=transport, base_url="http://console.test")
+                httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1")
             )
         )
 
