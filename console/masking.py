@@ -9,6 +9,10 @@ from typing import Any, Final
 
 MASK: Final = "••••••"
 
+_CUT = "… (cut)"
+_MOST_VALUES = 5_000  # of a body; a page shows fewer lines
+_MOST_DEPTH = 100
+
 # Words of field names, and pairs of words. One too many hides a harmless value; one too few shows a person, so the
 # list is generous.
 _PERSONAL = frozenset(
@@ -41,7 +45,7 @@ def masked(value: Any, *, of_person: bool = False) -> Any:
     """
     match value:
         case dict():
-            return {name: _masked_field(name, inner, of_person) for name, inner in value.items()}
+            return {_name(name): _masked_field(name, inner, of_person) for name, inner in value.items()}
         case list():
             return [masked(inner, of_person=of_person) for inner in value]
         case str() if _LOOKS_PERSONAL.fullmatch(value):
@@ -52,13 +56,47 @@ def masked(value: Any, *, of_person: bool = False) -> Any:
 def readable(body: bytes, *, personal: bool) -> str:
     """Return a body as indented JSON, personal values hidden unless asked for.
 
-    A body that is not JSON is shown only as a whole, with its personal values.
+    A body that is not JSON is shown only as a whole, with its personal values. A large body is cut.
     """
     try:
-        value = json.loads(body)
+        value = _cut(json.loads(body), [_MOST_VALUES], _MOST_DEPTH)
         return json.dumps(value if personal else masked(value), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return body.decode("utf-8", "backslashreplace") if personal else ""
+
+
+def _cut(value: Any, left: list[int], depth: int) -> Any:
+    """Return the beginning of a value. Lists in lists make indented JSON slow to write, so the depth is bounded, too.
+
+    Args:
+        left: how many values may still be read; counted down.
+    """
+    if not isinstance(value, dict | list) or not value:
+        return value
+    if not depth:
+        return _CUT
+    if isinstance(value, dict):
+        fields = {}
+        for name, inner in value.items():
+            if left[0] <= 0:
+                fields[_CUT] = _CUT
+                break
+            left[0] -= 1
+            fields[name] = _cut(inner, left, depth - 1)
+        return fields
+    elements = []
+    for inner in value:
+        if left[0] <= 0:
+            elements.append(_CUT)
+            break
+        left[0] -= 1
+        elements.append(_cut(inner, left, depth - 1))
+    return elements
+
+
+def _name(name: str) -> str:
+    """Return the name of a field; an object may be by e-mail address."""
+    return MASK if _LOOKS_PERSONAL.fullmatch(name) else name
 
 
 def _masked_field(name: str, value: Any, of_person: bool) -> Any:
@@ -74,7 +112,7 @@ def _hidden(value: Any) -> Any:
     """Hide every text and number of a value; what is empty, true or false stays."""
     match value:
         case dict():
-            return {name: _hidden(inner) for name, inner in value.items()}
+            return {_name(name): _hidden(inner) for name, inner in value.items()}
         case list():
             return [_hidden(inner) for inner in value]
         case None | bool() | "":
