@@ -30,5 +30,5 @@ def test_a_name_that_may_be_data_is_not_shown() -> None:
 def test_only_the_first_values_of_a_large_body_are_read() -> None:
     fields = ",".join(f'"{"".join(letters)}":0' for letters in product("abcdefgh", repeat=5))
     assert len(shape(f"{{{fields}}}".encode())) <= MOST_VALUES
-    deep = "[" * 500 + ",".join("0" * 100_000) + "]" * 500
+    deep = "[" * 500 + ",".join(["0"] * 100_000) + "]" * 500
     assert shape(deep.encode()) == {"[]" * 500: "number"}

@@ -61,8 +61,8 @@ def test_the_names_of_fields_may_be_personal_too() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        "[" * 500 + ",".join("0" * 100_000) + "]" * 500,
-        "[" + ",".join("[0]" * 100_000) + "]",
+        "[" * 500 + ",".join(["0"] * 100_000) + "]" * 500,
+        "[" + ",".join(["[0]"] * 100_000) + "]",
         "{" + ",".join(f'"a{n}":{{"b":[{n}]}}' for n in range(50_000)) + "}",
     ],
     ids=["deep", "many", "fields"],
