@@ -110,6 +110,7 @@ def test_a_receiver_knows_the_names_of_its_setting_and_logs_another(valkey, pref
 def test_a_form_that_breaks_off_leaves_nothing_behind(valkey, prefix, caplog) -> None:
     async def check(log: EventLog) -> None:
         async with served(log) as console:
+            await console.ask(f"GET /console/help HTTP/1.1\r\n{HEAD}\r\n")
             before = len(asyncio.all_tasks())
             for _ in range(10):
                 _, writer = await console.open(
