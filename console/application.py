@@ -199,8 +199,8 @@ class _Secured:
         self._lines = Throttle(*_HOST_LINES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        given = Headers(scope=scope).getlist("host")
-        app = self._app if is_among(given, self._hosts) else self._refused(" ".join(given))
+        hosts = Headers(scope=scope).getlist("host")
+        app = self._app if is_among(hosts, self._hosts) else self._refused(" ".join(hosts))
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
