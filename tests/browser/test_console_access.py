@@ -32,7 +32,7 @@ __all__ = ["chromium", "visit"]  # fixtures
 PREFIX = "browser-access:"
 PATHS = ["/", "/events", "/entity?key=session:3", "/handlers", "/handlers/acme.mail", "/dead", "/quarantine"]
 PATHS += ["/handlers/acme.mail/replay", "/handlers/acme.mail/retire", "/dead/plan/retry?handler=acme.mail"]
-PATHS += ["/line", "/shapes", "/audit", "/session", "/help", "/events?type=none.such", "/none"]
+PATHS += ["/line", "/shapes", "/audit", "/session", "/help", "/events?type=none.such"]
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +123,8 @@ def test_a_handler_has_the_charts_of_its_day(visit, console) -> None:
     assert_accessible(page)
 
 
-def test_a_page_follows_again_after_a_proxy_said_502(visit, console) -> None:
-    page = visit()
+def test_a_page_follows_again_after_a_proxy_said_502(chromium, console) -> None:
+    page = chromium.new_page()
     answers = iter([502, 503])
 
     def live(route: Any) -> None:
@@ -138,19 +138,21 @@ def test_a_page_follows_again_after_a_proxy_said_502(visit, console) -> None:
         page.get_by_text("no connection").wait_for()
         page.clock.run_for(6_000)
     page.get_by_text("following").wait_for()
+    page.close()
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_an_open_page_recovers_alone_after_redis_was_away(visit, tmp_path, prefix, scripts: bool) -> None:
+def test_an_open_page_recovers_alone_after_redis_was_away(chromium, tmp_path, prefix, scripts: bool) -> None:
     with EmbeddedServer(tmp_path) as server:
         console = Console(server.url, prefix)
         try:
-            page = visit(java_script_enabled=scripts)
+            page = chromium.new_page(java_script_enabled=scripts)
             page.goto(f"{console.url}/dead")
             server.stop()
             page.goto(f"{console.url}/dead")
             page.get_by_text("Redis is away").wait_for()
             server.start()
             page.get_by_role("heading", name="Dead letters").wait_for(timeout=20_000)
+            page.close()
         finally:
             console.close()
