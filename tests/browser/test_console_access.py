@@ -6,6 +6,7 @@ It needs Debian's `chromium` and PyPI's `playwright`. Where one is missing, the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -106,9 +107,10 @@ def test_the_keyboard_alone_reaches_everything_in_order(visit, console) -> None:
         assert box[2] != "none"  # where the focus is can be seen
         seen.append((box[0], box[1]))
     assert len(seen) > 15
-    side = [place for place in seen if place[0] < 230]
+    side = [place for place in seen if place[0] < 200]
     assert seen[: len(side)] == side  # the navigation first, then the content
-    assert [top for _, top in seen[len(side) :]] == sorted(top for _, top in seen[len(side) :])
+    tops = [top for _, top in seen[len(side) :]]
+    assert all(after >= before - 30 for before, after in pairwise(tops))  # from the top down, line by line
 
 
 def test_a_handler_has_the_charts_of_its_day(visit, console) -> None:
