@@ -5,7 +5,6 @@ slow: what a handler that takes a second gets done, and whether another one in t
 poison: whether an entity whose events always fail holds back the others.
 grow: what many handlers and several worker processes cost and bring (see `grow.py`).
 neighbour: what a sender notices while another one sends the dearest bodies (see `neighbour.py`).
-console: how long its pages take over a long log, and what an open one costs the receiver (see `console.py`).
 attacks: how long an honest sender waits during attacks of senders without a signature (see `under_attack.py`).
 """
 
@@ -18,7 +17,6 @@ import redis
 
 from benchmarks import logs, workers
 from benchmarks.bodies import body, session
-from benchmarks.console import console
 from benchmarks.grow import grow
 from benchmarks.neighbour import neighbour
 from benchmarks.report import Bound, Ratio, Series
@@ -135,7 +133,6 @@ PARTS = {
     "poison": (poison, 60_000),
     "grow": (grow, 60_000),
     "neighbour": (neighbour, 0),
-    "console": (console, 1_000_000),
     "attacks": (attacked, 100),
 }
 """Name -> what measures it, and how many events it wants."""
