@@ -177,12 +177,12 @@ def has_news(before: Shape, now: Shape) -> bool:
 def _named(value: Mapping[str, Any], known: Known) -> Iterable[tuple[str, Any]]:
     """Yield the fields of an object; `*` stands for each name that may be data."""
     unknown = {name for name in value if not known(name)}
-    if unknown and (len(unknown) > _MOST_UNKNOWN or not all(map(_is_field, unknown))):
+    if unknown and (len(unknown) > _MOST_UNKNOWN or not all(map(is_field, unknown))):
         return ((MAP if name in unknown else name, inner) for name, inner in value.items())
     return value.items()
 
 
-def _is_field(name: str) -> bool:
+def is_field(name: str) -> bool:
     """Return whether a name looks like that of a field: letters, and at most two digits in a row."""
     return len(name) <= _FIELD_CHARS and _FIELD.fullmatch(name) is not None
 

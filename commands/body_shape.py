@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from itertools import islice
+from typing import Any, Final
+
+from ampeco.observed_shape import MAP, is_field, joined
+
+MOST_VALUES: Final = 20_000  # a console must not be busy for long with one body
 
 _KINDS = {
     type(None): "null",
@@ -18,20 +22,30 @@ _KINDS = {
 
 
 def shape(body: bytes) -> dict[str, str]:
-    """Map the path of each field to the kind of its value, without values; empty for a body that is not JSON."""
+    """Map the path of each field to the kind of its value; empty for a body that is not JSON.
+
+    A name that may be data, such as an address, is `*`. Of a large body only the first values are read.
+    """
     try:
-        return dict(_shape(json.loads(body), ""))
+        waiting: list[tuple[str, Any]] = [("", json.loads(body))]
     except (ValueError, RecursionError):
         return {}
+    found: dict[str, str] = {}
+    left = MOST_VALUES
+    while waiting:
+        path, value = waiting.pop()
+        inner: list[tuple[str, Any]] = []
+        if isinstance(value, dict):
+            inner = [(joined(path, _name(name)), one) for name, one in islice(value.items(), left)]
+        elif isinstance(value, list):
+            element = f"{path}[]"
+            inner = [(element, one) for one in value[:left]]
+        if not inner:
+            found[path or "."] = _KINDS[type(value)]
+        left -= len(inner)
+        waiting += reversed(inner)
+    return found
 
 
-def _shape(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    match value:
-        case dict() if value:
-            for name, inner in value.items():
-                yield from _shape(inner, f"{path}.{name}" if path else name)
-        case list() if value:
-            for inner in value:
-                yield from _shape(inner, f"{path}[]")
-        case _:
-            yield path or ".", _KINDS[type(value)]
+def _name(name: str) -> str:
+    return name if is_field(name) else MAP

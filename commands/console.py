@@ -30,7 +30,8 @@ def console(child: bool) -> None:
 
     They are at /console on AWR_ADMIN_HOST and AWR_ADMIN_PORT, until Ctrl-C. `serve`, `worker` and `run` have the same
     pages on their admin port. Reading needs no log-in, so keep the port inside your network. AWR_CONSOLE_TOKEN lets
-    the pages change things, AWR_CONSOLE_BODIES_TOKEN lets them show bodies.
+    the pages change things, AWR_CONSOLE_BODIES_TOKEN lets them show bodies. Behind a
+    proxy, AWR_CONSOLE_HOSTS has the name in their address.
     """
     settings = prepare()
     if child:

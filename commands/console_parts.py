@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ async def console_of(settings: Settings, redis_url: str, stop: asyncio.Event) ->
             wording=wording(),
             tokens=_Tokens(settings),
             stop=stop,
+            hosts=_own_names(settings),
             bodies=ConsoleBodies(settings),
             resends=resends_of(settings),
         )
@@ -59,7 +61,7 @@ def wording() -> Wording:
     """Return the command line's words for what the log knows."""
     from commands.attention import needs
     from commands.body_shape import shape
-    from commands.delivery_text import with_authors_words
+    from commands.delivery_text import call_words, with_authors_words
     from commands.explain_text import gap_words, lines
     from commands.fault_words import fault_words
     from commands.options import moment_ms
@@ -72,6 +74,7 @@ def wording() -> Wording:
         needs=needs,
         facts=fields,
         delivery=with_authors_words,
+        call=call_words,
         explained=lambda found: lines(found, ()),
         gap=gap_words,
         away=away_words,
@@ -80,6 +83,12 @@ def wording() -> Wording:
         shape=shape,
         moment=lambda text, now_ms: moment_ms(text, now_ms=now_ms),
     )
+
+
+def _own_names(settings: Settings) -> frozenset[str]:
+    """Return the names that lead here for certain, in lower case: a web page cannot take them over."""
+    names = (socket.gethostname(), settings.admin_host, *(settings.console_hosts or ()))
+    return frozenset(name.lower() for name in names)
 
 
 class _Tokens:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import ModuleType
 from typing import Final
 
+import structlog
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ampeco.host_names import is_among
 from console import markup
 from console.bodies import BodyReader
 from console.live import Live
@@ -68,13 +71,20 @@ PAGES: Final[tuple[ModuleType, ...]] = (
 MOUNTED_AT: Final = "/console"
 
 _REFUSALS = (10, 30)  # refused acts that are written down per minute, of one address and of all
+_HOST_LINES = (1, 10)  # lines of the log per minute about one unknown host, and about all
+_UNKNOWN_HOST = (
+    "unknown-host: this console does not answer to this name. Use localhost or an IP address, or add the name to "
+    "AWR_CONSOLE_HOSTS.\n"
+)
+
+_log = structlog.get_logger()
 
 # No inline script or style, nothing from elsewhere, no other site around it.
 _HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with `no-referrer`, a browser would send our own forms with the origin `null`
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
@@ -87,6 +97,7 @@ def application(
     wording: Wording,
     tokens: Callable[[], Mapping[Right, str]],
     stop: asyncio.Event,
+    hosts: Collection[str] = (),
     bodies: BodyReader | None = None,
     resends: Resends | None = None,
 ) -> ASGIApp:
@@ -96,6 +107,7 @@ def application(
         log: a log of its own; its number of lanes is corrected when the log is read.
         tokens: returns the token of each right that may be had; without one the console is read only.
         stop: set when the process stops; it ends the streams of open pages.
+        hosts: names under which it may be opened, in addition to localhost and IP addresses; in lower case.
         bodies: reads quarantined bodies; None where nothing can.
         resends: how to ask AMPECO for a resend; None where the process has no token for it.
     """
@@ -127,16 +139,18 @@ def application(
         text = "There is no such page." if status == 404 else "This cannot be asked for in this way."
         return Page(console, request).show("problem.html", status, reason=f"http-{status}", text=text)
 
-    async def live(_: Request) -> Response:
+    async def live(request: Request) -> Response:
         if console.live.is_full:
             return Response("too many pages follow the log", 503, media_type="text/plain")
-        return StreamingResponse(console.live.stream(), media_type="text/event-stream")
+        if request.method == "HEAD":
+            return Response(media_type=_Following.media_type)
+        return _Following(console.live)
 
     pages = Starlette(
         routes=[*routes, Route("/live", live), Route("/assets/{digest}/{name}", _asset)],
         exception_handlers={HTTPException: missing},
     )
-    return _Secured(pages)
+    return _Secured(pages, hosts)
 
 
 def alone(console: ASGIApp) -> Starlette:
@@ -162,13 +176,32 @@ async def _asset(request: Request) -> Response:
     )
 
 
-class _Secured:
-    """Adds the headers to every answer, error pages too."""
+class _Following(StreamingResponse):
+    """The stream of a page that follows the log. It has its place before anything else can begin."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    media_type = "text/event-stream"
+
+    def __init__(self, live: Live) -> None:
+        super().__init__(live.stream())
+        self._live = live
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._live.place():
+            await super().__call__(scope, receive, send)
+
+
+class _Secured:
+    """Refuses requests under a name that is not ours, and adds the headers to every answer, error pages too."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = hosts
+        self._lines = Throttle(*_HOST_LINES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        hosts = Headers(scope=scope).getlist("host")
+        app = self._app if is_among(hosts, self._hosts) else self._refused(" ".join(hosts))
+
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 given = {name for name, _ in message["headers"]}
@@ -182,4 +215,11 @@ class _Secured:
                 ]
             await send(message)
 
-        await self._app(scope, receive, with_headers)
+        await app(scope, receive, with_headers)
+
+    def _refused(self, host: str) -> Response:
+        """Return the answer to another name. It says how to add one, since an operator may have to."""
+        if self._lines.is_open(host):
+            self._lines.failed(host)
+            _log.warning("console.refused", reason="unknown-host", host=host)
+        return Response(_UNKNOWN_HOST, 421, media_type="text/plain")

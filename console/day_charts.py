@@ -1,4 +1,4 @@
-"""Charts of a day: what was accepted, handled and refused, as shapes that a template draws as SVG. Pure."""
+"""Charts of a day: numbers per minute or per few minutes, as shapes that a template draws as SVG. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Hour:
     Attributes:
         x, width: where it is drawn.
         from_ms: when it begins.
-        total, peak: of its minutes that are known; None when none is.
+        total, peak: of its numbers that are known; None when none is.
     """
 
     x: float
@@ -32,12 +32,12 @@ class Hour:
 
 @dataclass(frozen=True)
 class DayChart:
-    """Numbers per minute.
+    """Numbers per minute, or per few minutes.
 
     Attributes:
-        path: the bars, each the mean of five minutes.
-        known: how many minutes are known.
-        total, peak: of the known minutes.
+        path: the bars, each the mean within five minutes.
+        known: how many numbers are known.
+        total, peak: of the known ones.
     """
 
     path: str
@@ -59,19 +59,19 @@ class ReasonChart:
     peak: int
 
 
-def day_chart(counts: Sequence[int | None], until_ms: int) -> DayChart:
+def day_chart(counts: Sequence[int | None], until_ms: int, *, minutes_each: int = 1) -> DayChart:
     """Return the chart of some minutes.
 
     Args:
-        counts: one for each minute, the oldest first; None where it is unknown.
-        until_ms: when the last minute ends.
+        counts: the oldest first; None where it is unknown.
+        until_ms: when the minutes of the last one end.
+        minutes_each: minutes that each count stands for: one, or those of a bar.
     """
     known = [count for count in counts if count is not None]
-    bars = [_mean(counts[at : at + BAR_MINUTES]) for at in range(0, len(counts), BAR_MINUTES)]
-    from_ms = until_ms - len(counts) * _MINUTE_MS
-    return DayChart(
-        _bars(bars), len(bars), tuple(_hours(counts, from_ms)), len(known), sum(known), max(known, default=0)
-    )
+    per_bar = BAR_MINUTES // minutes_each
+    bars = [_mean(counts[at : at + per_bar]) for at in range(0, len(counts), per_bar)]
+    hours = tuple(_hours(counts, until_ms, minutes_each))
+    return DayChart(_bars(bars), len(bars), hours, len(known), sum(known), max(known, default=0))
 
 
 def reason_charts(
@@ -96,13 +96,14 @@ def _of_reasons(
     return ReasonChart(name, _bars(counts), len(counts), sum(counts), max(counts, default=0))
 
 
-def _hours(counts: Sequence[int | None], from_ms: int) -> list[Hour]:
+def _hours(counts: Sequence[int | None], until_ms: int, minutes_each: int) -> list[Hour]:
     found, at = [], 0
+    first = until_ms // _MINUTE_MS - len(counts) * minutes_each
     while at < len(counts):
-        minute = from_ms // _MINUTE_MS + at
-        end = min(len(counts), at + _HOUR - minute % _HOUR)
+        minute = first + at * minutes_each
+        end = min(len(counts), at + (_HOUR - minute % _HOUR) // minutes_each)
         known = [count for count in counts[at:end] if count is not None]
-        x, width = round(at / BAR_MINUTES, 1), round((end - at) / BAR_MINUTES, 1)
+        x, width = (round(n * minutes_each / BAR_MINUTES, 1) for n in (at, end - at))
         total, peak = (sum(known), max(known)) if known else (None, None)
         found.append(Hour(x, width, minute * _MINUTE_MS, total, peak))
         at = end

@@ -7,7 +7,8 @@ to show, so the cost is bounded by the pace of this task.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final
 
 from redis.exceptions import RedisError
@@ -40,27 +41,32 @@ class Live:
         """Whether no further page can follow."""
         return self._pages >= MOST_PAGES
 
-    async def stream(self) -> AsyncIterator[bytes]:
-        """Yield a message for each change, until the process stops or the page is closed."""
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """Count a page that follows, and ask the log while there is one."""
         self._pages += 1
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
-        ends_s = asyncio.get_running_loop().time() + _LASTS_S
         try:
-            yield b"retry: 3000\n\n"
-            changed = self._changed
-            while not self._stop.is_set() and asyncio.get_running_loop().time() < ends_s:
-                await self._wait(changed)
-                if changed.is_set():
-                    changed = self._changed  # before the message, so that no change during it is missed
-                    yield b"data: changed\n\n"
-                else:
-                    yield b": still here\n\n"  # a page that was closed is noticed when it is written to
+            yield
         finally:
             self._pages -= 1
             if not self._pages and self._asking is not None:
                 self._asking.cancel()
                 self._asking = None
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Yield a message for each change, until the process stops or the page is closed. It needs a place."""
+        ends_s = asyncio.get_running_loop().time() + _LASTS_S
+        yield b"retry: 3000\n\n"
+        changed = self._changed
+        while not self._stop.is_set() and asyncio.get_running_loop().time() < ends_s:
+            await self._wait(changed)
+            if changed.is_set():
+                changed = self._changed  # before the message, so that no change during it is missed
+                yield b"data: changed\n\n"
+            else:
+                yield b": still here\n\n"  # a page that was closed is noticed when it is written to
 
     async def _wait(self, changed: asyncio.Event) -> None:
         waiting = [asyncio.create_task(event.wait()) for event in (changed, self._stop)]

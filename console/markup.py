@@ -30,6 +30,7 @@ _SIGNS: Final = {
     "paused": ("‖", "warn"), "held": ("‖", "warn"), "isolated": ("◇", "quiet"), "open": ("○", "wait"),
     "gave-up": ("✕", "bad"), "timed-out": ("!", "warn"), "failed": ("!", "warn"), "retry-asked": ("↻", "warn"),
     "arrived": ("→", "quiet"), "happened": ("·", "quiet"), "next attempt": ("↻", "wait"),
+    "begun": ("○", "wait"), "uncertain": ("?", "warn"),
     "dead": ("✕", "bad"), "not served": ("✕", "bad"), "closed": ("✓", "good"), "unproven": ("?", "warn"),
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from jinja2 import Environment
 from redis.exceptions import RedisError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console.bodies import BodyReader
@@ -34,6 +34,7 @@ COOKIE: Final = "awr_console"
 READ_S: Final = 1.8  # the longest that a page may take
 ACT_S: Final = 20.0
 
+_FORM_S = 10.0  # the longest that a form may take to arrive
 _MOST_FORM_BYTES = 65_536
 _MOST_FIELDS = 500
 _MOST_QUERY_CHARS = 500  # of one value
@@ -169,22 +170,27 @@ class Page:
         """Read a form that was sent. No other site can send it: its origin is checked.
 
         Raises:
-            Problem: it comes from elsewhere, is too long, or no form.
+            Problem: it comes from elsewhere, is too long or too slow, or no form.
         """
         headers = self.request.headers
-        # A page with `no-referrer` sends its own forms with the origin `null`.
-        origin = headers.get("origin", "null")
-        elsewhere = origin != "null" and origin.partition("://")[2] != headers.get("host", "")
+        origin = headers.get("origin")  # programs send none
+        elsewhere = origin is not None and origin.partition("://")[2] != headers.get("host", "")
         if elsewhere or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise Problem(403, "other-origin", "The form was sent by another site.")
         kind = self.request.headers.get("content-type", "").partition(";")[0].strip()
         if kind != "application/x-www-form-urlencoded":
             raise Problem(415, "no-form", "This is not a form.")
         received = bytearray()
-        async for part in self.request.stream():
-            received += part
-            if len(received) > _MOST_FORM_BYTES:
-                raise Problem(413, "form-too-long", "The form is too long.")
+        try:
+            async with asyncio.timeout(_FORM_S):
+                async for part in self.request.stream():
+                    received += part
+                    if len(received) > _MOST_FORM_BYTES:
+                        raise Problem(413, "form-too-long", "The form is too long.")
+        except TimeoutError:
+            raise Problem(408, "form-too-slow", f"The form did not arrive within {_FORM_S:g} s.") from None
+        except ClientDisconnect:
+            raise Problem(400, "form-cut-off", "The form did not arrive as a whole.") from None
         try:
             return dict(parse_qsl(received.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
         except ValueError:

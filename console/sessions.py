@@ -75,6 +75,8 @@ class Sessions:
             return None
         rights = frozenset(gained) | (before.rights if before else frozenset())
         ends_s = int(self._now_s()) + LASTS_S
+        if before is not None and before.rights.difference(gained):
+            ends_s = min(ends_s, before.ends_s)  # a right lasts no longer than its own token gave it
         return Session(bounded(name.strip(), MOST_NAME_CHARS), rights, ends_s, secrets.token_urlsafe(12))
 
     def cookie(self, session: Session) -> str:

@@ -21,6 +21,7 @@ class Wording:
         needs: what needs a person now, the most urgent first. Commands in it are in backticks.
         facts: the state of the deployment, name to value.
         delivery: what became of an event at a handler.
+        call: one call to AMPECO, as the log keeps it: what came of it, and how long it took.
         explained: what became of what was asked for, or why the log may have no trace of it, line by line.
         gap, away: a gap; what is away.
         fault: what is wrong with a handler that a worker cannot run.
@@ -33,6 +34,7 @@ class Wording:
     needs: Callable[[Overview], Sequence[str]]
     facts: Callable[[Overview], Mapping[str, object]]
     delivery: Callable[[Explanation, Fate], str]
+    call: Callable[[str], str]
     explained: Callable[[Explanation], Iterable[str]]
     gap: Callable[[Gap], str]
     away: Callable[[Away], str]

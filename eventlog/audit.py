@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from eventlog.ids import STREAM_ID
+from eventlog.ids import STREAM_ID, end_before
 from eventlog.record import id_order
 from eventlog.text import bounded
 
@@ -96,7 +96,7 @@ async def newest(
         before: an id; the page after it.
         since_ms, until_ms: when they were done, the end exclusive.
     """
-    high = "+" if until_ms is None else f"({until_ms}-0"
+    high = "+" if until_ms is None else end_before(until_ms)
     if before is not None and (until_ms is None or id_order(before) < (until_ms, 0)):
         high = f"({before}"
     found: list[Act] = []

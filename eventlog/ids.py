@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-STREAM_ID: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")  # Redis refuses numbers beyond 64 bits
-EVENT_ID: Final = re.compile(rf"([0-9]{{1,4}})-({STREAM_ID.pattern})")
-"""The lane, and the stream id in it."""
+# Redis refuses numbers beyond 64 bits, and a range that ends before 0-0, which is the id of no entry.
+STREAM_ID: Final = re.compile(r"(?!0+-0+\Z)[0-9]{1,19}-[0-9]{1,19}")
+EVENT_ID: Final = re.compile(r"([0-9]{1,4})-([0-9]{1,13}-[0-9]{1,7})")
+"""The lane, and the stream id in it. No event has a later time than 13 digits (2286): the history packs an id into
+64 bits, and a text that does not fit must not reach it."""
 
 HANDLER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 """As `handlers.declaration` has it, which imports nothing of this room."""
@@ -17,3 +19,8 @@ def id_order(stream_id: str) -> tuple[int, int]:
     """Return a stream id as numbers that compare in log order."""
     ms, _, seq = stream_id.partition("-")
     return int(ms), int(seq)
+
+
+def end_before(ms: int) -> str:
+    """Return the end of a range of stream ids that lie before a moment (Unix ms)."""
+    return f"({max(1, ms)}-0"

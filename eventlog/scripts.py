@@ -127,6 +127,7 @@ class Scripts:
         self.spread = bound("spread")
         self.standing = bound("standing")
         self.step = bound("step")
+        self.steps = bound("steps")
         self.rolled_back = bound("rolled_back")
         self.sweep = bound("sweep")
         self.take = bound("take")

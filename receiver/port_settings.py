@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 
 from ampeco.key_text import SHORT_CHARS
-from receiver.setting_types import Section, Token
+from receiver.setting_types import Names, Section, Token
 
 _Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -17,6 +17,13 @@ def _host(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?", value):
         raise ValueError("must be an address or a host name alone, such as 0.0.0.0 or ::1")
     return value
+
+
+def _host_names(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?", value):
+            raise ValueError("must be names alone, without scheme, port and path, such as ops.example.com")
+    return tuple(value.lower() for value in values)
 
 
 def _not_short(value: SecretStr) -> SecretStr:
@@ -44,6 +51,11 @@ class PortSettings(Section):
     )
     console_bodies_token: _ConsoleToken | None = Field(
         None, description="lets the console show the bodies of events after a log-in with it (unset: never)"
+    )
+    console_hosts: Annotated[Names, AfterValidator(_host_names)] | None = Field(
+        None,
+        description="names under which the console is opened, such as that of an Ingress; another is answered with "
+        "421 (IP addresses, `localhost`, the machine's own name and `AWR_ADMIN_HOST` always count)",
     )
     max_body_bytes: int = Field(
         1048576, ge=1024, le=32 * 1048576, description="largest accepted body, in bytes"

@@ -98,7 +98,7 @@ class Door:
 
     def get(self, path: str, *, admin: bool = False) -> Reply:
         """Ask the public port, or the admin port."""
-        request = f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode()
+        request = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n".encode()
         return self.exchange(request, port=self.admin_port if admin else self.port)
 
     def ready(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def signed_head(body: bytes, *, key: str = TOKEN, **headers: str | None) -> byte
     }
     named |= {name.replace("_", "-"): value for name, value in headers.items()}  # type: ignore[dict-item]
     head = "".join(f"{name}: {value}\r\n" for name, value in named.items() if value is not None)
-    return f"POST {PATH} HTTP/1.1\r\nhost: x\r\n{head}\r\n".encode()
+    return f"POST {PATH} HTTP/1.1\r\nhost: 127.0.0.1\r\n{head}\r\n".encode()
 
 
 def read_reply(connection: socket.socket, *, wait_for_close: bool = False) -> Reply:

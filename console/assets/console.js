@@ -83,7 +83,14 @@
       stream = new EventSource(document.body.dataset.live);
       stream.onopen = () => say("following");
       stream.onmessage = refresh;
-      stream.onerror = () => say("no connection");
+      stream.onerror = () => {
+        say("no connection");
+        // A browser tries again after a broken connection, but not after an answer such as 502 or 503.
+        if (stream?.readyState === EventSource.CLOSED) {
+          stream = null;
+          setTimeout(follow, 5000);
+        }
+      };
     }
   }
 

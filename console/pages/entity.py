@@ -14,6 +14,7 @@ from eventlog.entity_records import records_of
 from eventlog.inspection.delivery_state import Fate
 from eventlog.inspection.entity_events import EntityPage, entity_page
 from eventlog.inspection.explain import Explanation
+from eventlog.inspection.steps import steps_of
 from eventlog.inspection.timeline import Story
 
 _QUIET = ("not-wanted", "before-start")
@@ -42,6 +43,7 @@ async def show(page: Page) -> Response:
         states=await _states(page, found, personal),
         personal=personal,
         slots=found.slots,
+        steps=await steps_of(page.log, key, [handler.name for handler in about.handlers]),
         acts=found.acts,
         chain=found.chain,
         reasons=[] if about.stories or found.older else list(_reasons(page, about)),
@@ -80,7 +82,7 @@ def _shown(page: Page, about: Explanation, story: Story) -> Shown:
         for (_, said, _), fates in together.items()
     )
     actions = (
-        f"{fate.handler}: {action}"
+        f"{fate.handler}: {page.console.wording.call(action)}"
         for fate in story.fates
         for note in fate.attempts
         for action in note.actions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,6 +16,7 @@ from console.page import Page
 from eventlog.inspection.delivery_state import Fate
 from eventlog.inspection.events import read_event
 from eventlog.inspection.explain import Explanation, explain
+from eventlog.inspection.steps import StepNotes, steps_of
 from eventlog.record import StoredEvent
 
 _ENDED = "ended: "
@@ -31,7 +32,7 @@ class Moment:
     Attributes:
         handler: empty where it is about the event itself.
         what: slug of the outcome, or what happened.
-        actions: calls at AMPECO, each `operation path outcome status`.
+        actions: calls to AMPECO, in words.
     """
 
     at_ms: int
@@ -63,15 +64,19 @@ async def show(page: Page) -> Response:
     (story,) = found.stories
     kept = await read_event(page.log, asked)
     personal = page.shows_personal
+    steps = await _steps(
+        page, story.event.key, asked, [fate.handler for fate in story.fates if fate.state not in _QUIET]
+    )
     text = plain_or_same(kept.body, kept.encoding) if kept is not None else b""
     return page.show(
         "event.html",
         event=story.event,
         story=story,
         found=found,
-        moments=sorted(_life(found, kept), key=lambda moment: moment.at_ms),
+        moments=sorted(_life(found, kept, page.console.wording.call), key=lambda moment: moment.at_ms),
         wanted=[(fate, _said(page, found, fate)) for fate in story.fates if fate.state not in _QUIET],
         others=[(fate, _said(page, found, fate)) for fate in story.fates if fate.state in _QUIET],
+        steps=steps,
         misfits=_misfits(kept),
         shape=list(page.console.wording.shape(text).items())[:_MOST_PATHS],
         body=readable(text, personal=personal) if page.may_read_bodies and kept is not None else None,
@@ -80,11 +85,22 @@ async def show(page: Page) -> Response:
     )
 
 
+async def _steps(
+    page: Page, key: str | None, event_id: str, handlers: Sequence[str]
+) -> Mapping[str, Sequence[tuple[str, StepNotes]]]:
+    """Return the once-only steps by handler: those of the event, and those of its entity."""
+    found: dict[str, list[tuple[str, StepNotes]]] = {}
+    for what, scope in (("of the event", event_id), ("of the entity", key)):
+        for steps in await steps_of(page.log, scope, handlers) if scope else ():
+            found.setdefault(steps.handler, []).append((what, steps))
+    return found
+
+
 def _said(page: Page, found: Explanation, fate: Fate) -> str:
     return page.console.wording.delivery(found, fate)
 
 
-def _life(found: Explanation, kept: StoredEvent | None) -> Iterator[Moment]:
+def _life(found: Explanation, kept: StoredEvent | None, words: Callable[[str], str]) -> Iterator[Moment]:
     """Yield what happened to the event, in no order."""
     story = found.stories[0]
     if kept is not None and kept.occurred_at is not None:
@@ -97,7 +113,8 @@ def _life(found: Explanation, kept: StoredEvent | None) -> Iterator[Moment]:
         yield Moment(copy.received_at_ms, "copy dropped", detail=copy.reason)
     for fate in story.fates:
         for note in fate.attempts:
-            yield Moment(note.at_ms, note.outcome, fate.handler, note.detail, note.actions)
+            calls = tuple(map(words, note.actions))
+            yield Moment(note.at_ms, note.outcome, fate.handler, note.detail, calls)
         for end in fate.earlier:
             yield Moment(end.at_ms, f"{_ENDED}{end.settled.outcome}", fate.handler, end.settled.reason)
         if fate.at_ms and fate.state in ("done", "skipped", "filtered", "superseded", "dead"):

@@ -1,4 +1,4 @@
-"""The handlers: how far each is and why it waits; pause and resume."""
+"""The handlers: how far each is and why it waits, and its last day; pause and resume."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from starlette.responses import Response
 
 from console.acts import act, acting
+from console.day_charts import day_chart
 from console.handler_rows import rows
 from console.page import Page
 from eventlog.inspection.event_search import STATES
 from eventlog.inspection.overview import overview
+from eventlog.minute_history import MINUTE_MS, SLOT_MINUTES, failure_history, minute_history
 from eventlog.operation import handlers as positions
 from eventlog.registry import SETTLED_WITHIN
 
 NAV = ("handlers", "Handlers")
 
 _PAUSE, _RESUME = "handlers pause", "handlers resume"
+_SLOT_MS = SLOT_MINUTES * MINUTE_MS
 _OUTCOMES = ("done", "skipped", "filtered", "superseded", "dead", "retried")
 
 
@@ -39,6 +42,9 @@ async def show(page: Page) -> Response:
         raise await positions.unknown_handler(page.log, name)
     fault = found.faulty.get(name)
     stats = row.position.stats
+    until_ms = found.at_ms // _SLOT_MS * _SLOT_MS + _SLOT_MS  # of both charts
+    settled = await minute_history(page.log, [name], at_ms=until_ms - 1)
+    failed = await failure_history(page.log, name, at_ms=until_ms - 1)
     return page.show(
         "handler.html",
         row=row,
@@ -47,6 +53,8 @@ async def show(page: Page) -> Response:
         fault=page.console.wording.fault(fault) if fault else "",
         outcomes=[(outcome, stats[outcome]) for outcome in _OUTCOMES if stats.get(outcome)],
         within=_within(stats),
+        settled=day_chart(settled[name], until_ms),
+        failed=day_chart(failed, until_ms, minutes_each=SLOT_MINUTES),
         parts=[(process, process.parts[name]) for process in found.processes if name in process.parts],
         states=STATES,
     )

@@ -9,8 +9,10 @@ from console.day_charts import day_chart, reason_charts
 from console.handler_rows import rows
 from console.links import Link, link_of
 from console.page import Page
+from eventlog.call_budget import budget_standing
 from eventlog.inspection.overview import overview
 from eventlog.minute_history import ACCEPTED, HANDLED, MINUTE_MS, minute_history
+from eventlog.outages import AMPECO, known_outages
 from eventlog.rates import per_minute
 from eventlog.turned_away import SLOT_MS
 
@@ -25,6 +27,7 @@ async def show(page: Page) -> Response:
     day = await minute_history(page.log, (ACCEPTED, HANDLED), at_ms=found.at_ms)
     until_ms = found.at_ms // MINUTE_MS * MINUTE_MS + MINUTE_MS
     names = [handler.name for handler in found.handlers]
+    gaps = [gap for gap in found.gaps if found.at_ms - gap.to_ms < _DAY_MS]
     pages = {path for path, _ in page.console.nav}
     needs: list[tuple[str, Link | None]] = [
         (sentence, link_of(sentence, names, pages)) for sentence in page.console.wording.needs(found)
@@ -42,7 +45,10 @@ async def show(page: Page) -> Response:
         refusals=reason_charts(
             found.refused_slots, from_ms=found.at_ms - _DAY_MS, until_ms=found.at_ms, slot_ms=SLOT_MS
         ),
-        gaps=[gap for gap in found.gaps if found.at_ms - gap.to_ms < _DAY_MS],
+        gaps=gaps,
+        open_gaps=sum(gap.state == "open" for gap in gaps),
+        outage=(await known_outages(page.log)).outages.get(AMPECO),
+        budget=(await budget_standing(page.log)).sentence,
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from eventlog.ids import end_before
 from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.log import EventLog
 from eventlog.record import UnknownRecord, id_order, read_marks
@@ -25,7 +26,7 @@ STATES: Final = (WAITING, "running", "retry", "parked", "replay", SETTLED)
 _FIRST_LOOKS = 50  # of each lane
 _MORE_LOOKS = 250  # of the lane that holds up the others
 _GIVE = ("t", "k", "r", "m", "s")
-_PLACE = re.compile(r"([0-9]{1,4})-([0-9]{1,15})-([0-9]{1,18})")
+_PLACE = re.compile(r"([0-9]{1,4})-(?!0+-0+\Z)([0-9]{1,15})-([0-9]{1,18})")
 
 
 class Place(NamedTuple):
@@ -160,7 +161,7 @@ class _Lanes:
         end, wanted = self._ends[lane] or self._start, self._wanted
         high = end.high_in(lane) if end is not None else "+"
         if wanted.until_ms is not None and (end is None or end.ms >= wanted.until_ms):
-            high = f"({wanted.until_ms}-0"
+            high = end_before(wanted.until_ms)
         conditions = {"t": wanted.type, "k": wanted.key}
         where = [part for field, value in conditions.items() if value is not None for part in (field, value)]
         types = sorted(wanted.handler.types) if wanted.handler is not None else []

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from eventlog.errors import UnknownName
-from eventlog.ids import EVENT_ID, STREAM_ID
+from eventlog.ids import EVENT_ID, STREAM_ID, end_before
 from eventlog.log import EventLog
 from eventlog.operation.handlers import unknown_handler
 from eventlog.operation.reopen import BATCH, Again, reopen
@@ -209,7 +209,7 @@ async def _read(
 ) -> AsyncIterator[DeadEntry]:
     stream = log.key("dead", handler)
     low = str(wanted.since_ms or "-")
-    high = "+" if wanted.until_ms is None else f"({wanted.until_ms}-0"
+    high = "+" if wanted.until_ms is None else end_before(wanted.until_ms)
     if last is not None and (wanted.until_ms is None or id_order(last) < (wanted.until_ms, 0)):
         high = last
     while True:

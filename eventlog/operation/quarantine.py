@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from eventlog.errors import UnknownName
-from eventlog.ids import STREAM_ID
+from eventlog.ids import STREAM_ID, end_before
 from eventlog.log import EventLog, Readmitted
 from eventlog.record import id_order
 from eventlog.text import bounded
@@ -133,7 +133,7 @@ async def _read(
 ) -> AsyncIterator[Quarantined]:
     stream = log.key("quarantine")
     low = str(wanted.since_ms or "-")
-    high = "+" if wanted.until_ms is None else f"({wanted.until_ms}-0"
+    high = "+" if wanted.until_ms is None else end_before(wanted.until_ms)
     if last is not None and (wanted.until_ms is None or id_order(last) < (wanted.until_ms, 0)):
         high = f"({last}"
     while True:

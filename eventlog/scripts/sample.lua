@@ -16,8 +16,9 @@ for _, field in ipairs(call('HKEYS', minutes)) do
 end
 
 -- The history. `minuted` has the totals of the last note, and `minutes:<six hours>` three bytes per minute for each
--- name: how many in that minute, 0xFFFFFF where that is unknown.
-local CHUNK, LIFE_S, MOST_NAMES, HANDLERS, LEAST_MS = 360, 30 * 3600, 64, 50, 15000
+-- name: how many in that minute, 0xFFFFFF where that is unknown. What went wrong at a handler has three bytes for each
+-- five minutes, under its name and `!`.
+local CHUNK, SLOT, LIFE_S, MOST_NAMES, HANDLERS, LEAST_MS = 360, 5, 30 * 3600, 128, 50, 15000
 local UNKNOWN = '\255\255\255'
 local last, all = {}, call('HGETALL', prefix .. 'minuted')
 for i = 1, #all, 2 do last[all[i]] = tonumber(all[i + 1]) end
@@ -38,33 +39,38 @@ local function per_minute(by)
 end
 
 local chunk = prefix .. 'minutes:' .. string.format('%d', math.floor(minute / CHUNK))
-local place = 3 * (minute % CHUNK)
-local function write(name, count)
-  local kept_part = call('HGET', chunk, name) or ''
-  if kept_part == '' and call('HLEN', chunk) >= MOST_NAMES then return end
-  kept_part = string.sub(kept_part, 1, place)
-  local value = UNKNOWN
+-- Add a number to its place; one place is for some minutes. An unknown number leaves the place as it is.
+local function write(name, count, minutes_each)
+  local place = 3 * math.floor(minute % CHUNK / minutes_each)
+  local packed = call('HGET', chunk, name) or ''
+  if packed == '' and call('HLEN', chunk) >= MOST_NAMES then return end
+  local before, at_place = string.sub(packed, 1, place), string.sub(packed, place + 1, place + 3)
+  if minutes_each == 1 or #at_place < 3 then at_place = UNKNOWN end
   if count then
+    local high, middle, low = string.byte(at_place, 1, 3)
+    if at_place ~= UNKNOWN then count = count + high * 65536 + middle * 256 + low end
     count = math.min(count, 0xFFFFFE)
-    value = string.char(math.floor(count / 65536), math.floor(count / 256) % 256, count % 256)
+    at_place = string.char(math.floor(count / 65536), math.floor(count / 256) % 256, count % 256)
   end
-  call('HSET', chunk, name, kept_part .. string.rep(UNKNOWN, (place - #kept_part) / 3) .. value)
+  call('HSET', chunk, name, before .. string.rep(UNKNOWN, (place - #before) / 3) .. at_place)
 end
 
-write('+', per_minute(grown('+', tonumber(call('HGET', prefix .. 'counts', 'accepted') or 0))))
+write('+', per_minute(grown('+', tonumber(call('HGET', prefix .. 'counts', 'accepted') or 0))), 1)
 local handlers, handled = call('HKEYS', prefix .. 'newest'), nil
 table.sort(handlers)
 for i, handler in ipairs(handlers) do
   local total = 0
-  for _, count in ipairs(call('HMGET', prefix .. 'stats:' .. handler,
-      'done', 'skipped', 'filtered', 'superseded', 'dead')) do
-    total = total + (count or 0)
-  end
+  local counts = call('HMGET', prefix .. 'stats:' .. handler,
+    'done', 'skipped', 'filtered', 'superseded', 'dead', 'retried')
+  for n = 1, 5 do total = total + (counts[n] or 0) end
   local by = grown(handler, total)
   if by then handled = (handled or 0) + by end
-  if i <= HANDLERS then write(handler, per_minute(by)) end
+  if i <= HANDLERS then
+    write(handler, per_minute(by), 1)
+    write(handler .. '!', per_minute(grown(handler .. '!', (counts[5] or 0) + (counts[6] or 0))), SLOT)
+  end
 end
-write('=', per_minute(handled))
+write('=', per_minute(handled), 1)
 call('EXPIRE', chunk, LIFE_S)
 call('DEL', prefix .. 'minuted')
 call('HSET', prefix .. 'minuted', unpack(put))

@@ -44,8 +44,8 @@ PAGES = {
 PICTURES = os.environ.get("CONSOLE_PICTURES")  # a folder: pictures of all pages, to look at
 
 
-async def fill_day(log: Any) -> None:
-    """Write a day of history, with two hours that are unknown."""
+async def fill_day(log: Any, *handlers: str) -> None:
+    """Write a day of history, with two hours that are unknown; of these handlers, too."""
     now, dice = now_ms(), random.Random(4711)
     minute = now // 60_000
     counts = [60 + 50 * (n % 720 > 300) + dice.randrange(40) for n in range(1_440)]
@@ -56,9 +56,10 @@ async def fill_day(log: Any) -> None:
         chunk = packed.setdefault(at // 360, bytearray(b"\xff\xff\xff" * (at % 360 if n == 0 else 0)))
         chunk += b"\xff\xff\xff" if unknown else count.to_bytes(3)
     for chunk_of, text in packed.items():
-        await log.redis.hset(
-            log.key("minutes", chunk_of), mapping={ACCEPTED: bytes(text), HANDLED: bytes(text)}
-        )
+        slots = b"".join(bytes(text[at : at + 3]) for at in range(0, len(text), 15))
+        names = {ACCEPTED: bytes(text), HANDLED: bytes(text)}
+        of_handlers = {name: bytes(text) for name in handlers} | {f"{name}!": slots for name in handlers}
+        await log.redis.hset(log.key("minutes", chunk_of), mapping={**names, **of_handlers})
     slot_ms = now // 600_000 * 600_000
     refused = {(slot_ms - n * 600_000, "wrong-signature"): n % 7 for n in range(100)}
     await note(log, {**refused, (slot_ms, "body-too-large"): 4}, [])

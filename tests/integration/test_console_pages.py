@@ -66,7 +66,7 @@ async def visiting(log: EventLog, resends: Resends | None = None) -> AsyncIterat
     tokens = {"act": ACT, "bodies": BODIES}
     pages = application(log, wording=wording(), tokens=lambda: tokens, stop=asyncio.Event(), resends=resends)
     transport = httpx2.ASGITransport(app=alone(pages))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://console.test") as client:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         yield Visitor(client)
 
 

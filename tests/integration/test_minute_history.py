@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from eventlog.log import EventLog
-from eventlog.minute_history import ACCEPTED, DAY_MINUTES, HANDLED, MINUTE_MS, minute_history
+from eventlog.minute_history import (
+    ACCEPTED,
+    DAY_MINUTES,
+    HANDLED,
+    MINUTE_MS,
+    failure_history,
+    minute_history,
+)
 from eventlog.rates import note_totals
 from eventlog.scripts import source
 from tests.harness import opened
@@ -34,6 +41,13 @@ class Minutes:
         await redis.delete(key("clock"))
         await redis.rpush(key("clock"), int((BEGIN + minute) * 60), 0)
         await note_totals(self.log)
+
+    async def fail(self, minute: float, *, retried: int = 0, dead: int = 0) -> None:
+        """Note totals in a minute, after so many events of the handler `a` were retried, and dead."""
+        stats = self.log.key("stats", "a")
+        await self.log.redis.hincrby(stats, "retried", retried)
+        await self.log.redis.hincrby(stats, "dead", dead)
+        await self.note(minute, a=0)
 
     async def read(self, *names: str, until: int, minutes: int) -> list[list[int | None]]:
         found = await minute_history(self.log, names, at_ms=(BEGIN + until) * MINUTE_MS, minutes=minutes)
@@ -64,6 +78,22 @@ def test_each_minute_has_what_was_counted_in_it_and_unknown_ones_are_empty(log_u
             [None, None, 1, 0, None, 20, 0, None],
             [None] * 8,
         ]
+
+    on_minutes(log_url, prefix, check)
+
+
+def test_what_is_retried_or_dead_is_kept_for_each_five_minutes(log_url, prefix) -> None:
+    async def check(noting: Minutes) -> None:
+        await noting.fail(0)
+        await noting.fail(1, retried=3)
+        await noting.fail(4, retried=4, dead=2)  # two minutes without housekeeping: as a rate
+        await noting.fail(5, dead=1)
+        await noting.fail(6)
+        await noting.fail(16)
+        found = await failure_history(noting.log, "a", at_ms=(BEGIN + 19) * MINUTE_MS)
+        assert len(found) == 288
+        assert found[-5:] == [None, 5, 1, None, 0]
+        assert (await noting.read("a", until=6, minutes=2)) == [[1, 0]]  # a dead one is settled, too
 
     on_minutes(log_url, prefix, check)
 
@@ -109,7 +139,7 @@ def test_many_handlers_take_no_more_room_than_the_first_fifty(valkey, prefix) ->
         await noting.note(0, accepted=1, **{f"h{number:03}": 1 for number in range(80)})
         await noting.note(1, accepted=1, **{f"h{number:03}": 1 for number in range(80)})
         chunk = noting.log.key("minutes", (BEGIN + 1) // 360)
-        assert await noting.log.redis.hlen(chunk) == 52
+        assert await noting.log.redis.hlen(chunk) == 102
         assert await noting.read(HANDLED, "h049", "h050", until=1, minutes=1) == [[80], [1], [None]]
 
     on_minutes(valkey.url, prefix, check)

@@ -5,17 +5,16 @@ the browser that shows it reaches the port: it can send no JSON to another origi
 here (DNS rebinding) is none of our hosts.
 """
 
-import ipaddress
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ampeco import key_text
+from ampeco.host_names import is_among
 from ampeco.simulator.api import answers
 from ampeco.simulator.api.requests import read_letter
 from ampeco.simulator.fleet.announcements import encode
@@ -57,7 +56,7 @@ class Control:
 
     def _guarded(self, endpoint: Callable[[Request], Awaitable[Response]]) -> Any:
         async def guarded(request: Request) -> Response:
-            if self._hosts is not None and not _is_among(request.headers.getlist("host"), self._hosts):
+            if self._hosts is not None and not is_among(request.headers.getlist("host"), self._hosts):
                 raise Refused(403, "This host is none of the simulator's; --allow-host adds one.")
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if request.method in ("POST", "PUT", "PATCH") and kind != "application/json":
@@ -208,18 +207,6 @@ class Control:
             raise Refused(
                 422, "The given data was invalid.", errors={"concurrency": [f"concurrency {fault}"]}
             )
-
-
-def _is_among(said: list[str], hosts: Collection[str]) -> bool:
-    try:
-        (host,) = said
-        name = urlsplit(f"//{host}").hostname or ""
-        if name == "localhost" or name in hosts:
-            return True
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 async def _json(request: Request) -> object:

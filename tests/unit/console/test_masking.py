@@ -38,6 +38,11 @@ def test_the_name_of_a_person_is_hidden_and_all_within_a_personal_field() -> Non
     }
 
 
+def test_the_names_of_fields_may_be_personal_too() -> None:
+    by_address = {"emails": {"anna@example.org": True}, "contact": {"+49 170 1234567": "x"}}
+    assert masked(by_address) == {"emails": {MASK: True}, "contact": {MASK: MASK}}
+
+
 @pytest.mark.parametrize("value", ["anna@example.org", "+49 170 1234567", "DE89370400440532013000"])
 def test_what_looks_personal_is_hidden_under_any_name(value: str) -> None:
     assert masked({"x": value}) == {"x": MASK}
@@ -58,3 +63,9 @@ def test_a_long_value_is_looked_at_once() -> None:
     began_s = time.process_time()
     assert masked({"x": long}) == {"x": long}
     assert time.process_time() - began_s < 0.5
+
+
+def test_the_text_of_a_body_is_bounded_however_many_levels_it_has() -> None:
+    body = b"[" + b",".join([b"[" * 300 + b"]" * 300] * 1_700) + b"]"
+    for personal in (True, False):
+        assert 60_000 <= len(readable(body, personal=personal)) < 62_000

@@ -36,6 +36,20 @@ def test_each_token_gives_its_right_and_a_second_one_adds_the_other() -> None:
     assert (read.name, read.rights) == ("Nora", {"act", "bodies"})
 
 
+def test_a_second_log_in_does_not_prolong_the_first_right() -> None:
+    clock = Clock()
+    sessions = Sessions(lambda: {"act": ACT, "bodies": BODIES}, clock)
+    acting = sessions.begin(ACT, "Nora")
+    assert acting is not None
+    clock.now_s += LASTS_S - 60
+    both_rights = sessions.begin(BODIES, "Nora", acting)
+    assert both_rights is not None
+    assert both_rights.ends_s == acting.ends_s
+    again = sessions.begin(ACT, "Nora", acting)
+    assert again is not None
+    assert again.ends_s == acting.ends_s + LASTS_S - 60
+
+
 @pytest.mark.parametrize("token", ["", "a-token-for-actin", ACT + " ", "é" * 20, "\ud800", "x" * 100_000])
 def test_another_token_gives_nothing(token: str) -> None:
     assert both().begin(token, "Nora") is None

@@ -246,6 +246,13 @@ def test_a_token_of_the_console_that_can_be_guessed_is_refused(name: str) -> Non
     assert load({name: "sixteen-letters!"})
 
 
+def test_the_names_of_the_console_are_names_alone() -> None:
+    hosts = load({"AWR_CONSOLE_HOSTS": "Ops.example.com, awr.ops.svc"}).console_hosts
+    assert hosts == ("ops.example.com", "awr.ops.svc")
+    for given in ("https://ops.example.com", "ops.example.com:9090", "ops/console", "*.example.com", ","):
+        assert "AWR_CONSOLE_HOSTS" in _refused({"AWR_CONSOLE_HOSTS": given})
+
+
 def test_the_next_token_is_accepted_as_a_key_and_only_once() -> None:
     both = load({"AWR_API_TOKEN": "one", "AWR_API_TOKEN_NEXT": "two"})
     assert [key.secret for key in both.accepted_keys] == [b"one", b"two"]
