@@ -24,6 +24,7 @@ from eventlog.outages import OPEN_FULL
 from eventlog.record import id_order
 from workers.delivery.attempt import Runtime
 from workers.drain.entity_records import records_for
+from workers.drain.open_keys import ask_one_by_one, key_after_deaths
 from workers.drain.reader import MAX_BATCH, MAX_WINDOW, POLL_S, Reader
 from workers.drain.runner import Runner, Shared
 from workers.drain.settlement import SETTLE_S, PendingOutcomes
@@ -51,7 +52,7 @@ class Drain:
         self._log = _log.bind(handler=handler.name, lane=lease.lane)
         self._wake = asyncio.Event()
         self._window = Window(handler.order, key_of=runtime.key_of)
-        self._has_keys = runtime.key_of is not None
+        self._key_of = runtime.key_of
         self._tied_until: tuple[int, int] | None = (
             None  # up to here keys wait for the attempts of their events
         )
@@ -117,7 +118,7 @@ class Drain:
         self._reads = self._join()
         self._reader.batch = self._reads.first_batch or self._reader.batch
         try:
-            taken = await self.lease.take()
+            taken = await self.lease.take(asks=self._key_of is not None)
             if taken is None:
                 return
             await self._begin(taken)
@@ -159,13 +160,17 @@ class Drain:
             return
         self._reader.begin(len(taken.open))
         handed_out = id_order(taken.runto)
-        if self._has_keys and _left_at_work(taken):
+        if self._key_of and _left_at_work(taken):
             self._tied_until = handed_out
             window.tie_entities()
+        elif self._key_of and taken.asked_before:
+            await ask_one_by_one(self.lease, self._key_of, taken.open)
         for count, record in enumerate(taken.open, 1):
-            window.recall(record)
-            if self._has_keys and not count % _KEYS_AT_ONCE:
+            window.recall(record, key_after_deaths(record))
+            if self._key_of and not count % _KEYS_AT_ONCE:
                 await asyncio.sleep(0)  # keys cost a parse each, and thousands of events may be open
+        if self._key_of and taken.open and not (taken.asked_before and self._tied_until):
+            await self.lease.asked()
         until = max([handed_out, *(record.event.order for record in taken.open)])
         while id_order(window.pos) < until and not self.outdated:
             read = await self._read_on(Settlement(), "work", MAX_BATCH, shared=False)
@@ -288,7 +293,7 @@ class Drain:
         keys = []
         for count_read, event in enumerate(read.events, 1):
             keys.append(window.admit(event).key)
-            if self._has_keys and not count_read % _KEYS_AT_ONCE:
+            if self._key_of and not count_read % _KEYS_AT_ONCE:
                 await asyncio.sleep(0)
         if self._records is not None:
             await self._records.preload(keys)

@@ -80,13 +80,18 @@ class Window:
         if self._order == "latest":
             self._order = "entity"  # one of another key must not be superseded
 
-    def recall(self, record: OpenRecord) -> None:
-        """An event that is open."""
-        entry = self._entry(record.event)
+    def recall(self, record: OpenRecord, own: HandlerKey | None = None) -> None:
+        """An event that is open.
+
+        Args:
+            own: its key, where that must not be asked for any more; the event is due then.
+        """
+        entry = self._entry(record.event, own)
         entry.attempts, entry.crashes = record.attempts, record.crashes
         entry.first_ms, entry.last_error = record.first_ms, record.last_error
         entry.replayed, entry.log = record.replayed, record.log
-        entry.was, entry.due_ms, entry.wait_ms = record.state, record.due_ms, record.wait_ms
+        entry.was, entry.wait_ms = record.state, record.wait_ms
+        entry.due_ms = record.due_ms if own is None else 0
         entry.in_open = True
         self.open_count += 1
         heapq.heappush(self._opened, (entry.order, entry))
@@ -338,8 +343,9 @@ class Window:
 
     # Parts of these
 
-    def _entry(self, event: StoredEvent) -> Entry:
-        own = None if self._key_of is None else self._key_of(event)
+    def _entry(self, event: StoredEvent, own: HandlerKey | None = None) -> Entry:
+        if own is None and self._key_of is not None:
+            own = self._key_of(event)
         return Entry(event, tie_of(self._order, event, own), own=own)
 
     def _append(self, entry: Entry) -> None:
