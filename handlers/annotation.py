@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from ampeco.notifications import Payload
 from handlers.context import Context, SyncContext
-from handlers.event import Event, Raw
+from handlers.event import TIMER, Event, Raw
 from handlers.names import Other
 
 
@@ -34,6 +34,10 @@ def payload_models(
             raise ValueError("Event[...] takes payload models, or Raw alone")
         if not model.notification_types:
             raise ValueError(f"{model.__name__} names no notification types")
+        if twice := [typed[name] for name in model.notification_types if name in typed]:
+            is_timer = TIMER in model.notification_types
+            fix = "one class has all timers, as `data: A | B`" if is_timer else "name one of both"
+            raise ValueError(f"{twice[0].__name__} and {model.__name__} are payloads of one type: {fix}")
         typed |= dict.fromkeys(model.notification_types, model)
     if on is not None and set(on) != set(typed):
         raise ValueError("on= contradicts the event's annotation; leave it out")

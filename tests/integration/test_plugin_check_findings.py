@@ -67,6 +67,7 @@ def check(tmp_path, monkeypatch, capsys) -> Check:
         ("on=['ticket.opened']", "Raw", "a newer one is written other('ticket.opened')"),
         ("on=[other('SessionUpdateNotifications')]", "Raw", "did you mean 'SessionUpdateNotification'?"),
         ("on=['receiver.gap.close']", "Raw", "did you mean 'receiver.gap.closed'?"),
+        ("strict=False", "Timer", "it wants timers alone, and only its other events can set one"),
         ("where=lambda: True", "SessionUpdate", "where= raises TypeError"),
         ("where=lambda event: event.payload.sesion", "SessionUpdate", "where= raises AttributeError"),
     ],

@@ -89,7 +89,7 @@ class Steps:
     async def once(
         self, step: str, call: Callable[[], Any], *, per: Per, on_uncertain: OnUncertain, returns: Any
     ) -> Any:
-        return await self._run(self._named(step, per, on_uncertain, returns), call)
+        return await self._run(self._named(step, call, per, on_uncertain, returns), call)
 
     async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
         step, send = self._action(request), partial(self._guarded, request, send)
@@ -134,7 +134,7 @@ class Steps:
     def once_in_thread(
         self, step: str, call: Callable[[], Any], *, per: Per, on_uncertain: OnUncertain, returns: Any
     ) -> Any:
-        return self._run_in_thread(self._named(step, per, on_uncertain, returns), call)
+        return self._run_in_thread(self._named(step, call, per, on_uncertain, returns), call)
 
     def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
         step, send = self._action(request), partial(self._guarded_in_thread, request, send)
@@ -186,12 +186,19 @@ class Steps:
 
     # What both say to the ledger
 
-    def _named(self, name: str, per: Per, on_uncertain: OnUncertain, returns: Any) -> Step:
+    def _named(self, name: str, call: object, per: Per, on_uncertain: OnUncertain, returns: Any) -> Step:
         if not issubclass(type(name), str) or not 0 < len(name) <= MAX_NAME_CHARS or not _is_text(name):
             raise StepRefused("step-name", f"the name of a step is text of 1 to {MAX_NAME_CHARS} characters")
         if per not in get_args(Per) or on_uncertain not in get_args(OnUncertain):
             raise StepRefused(
                 "step-options", f'step {name!r}: per is "event" or "entity", on_uncertain "dead" or "retry"'
+            )
+        if not callable(call):
+            if inspect.iscoroutine(call):
+                call.close()  # it was never begun, so nothing of it runs
+            raise StepRefused(
+                "step-options",
+                f"step {name!r}: its call must be a function that once calls, as lambda: send()",
             )
         check_returns(name, returns)
         if per == "event":

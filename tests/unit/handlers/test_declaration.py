@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings
 
 from ampeco.notifications import HardwareStatus, Payload, SessionStartStop, SessionUpdate
 from eventlog.ids import HANDLER_NAME
-from handlers import Backoff, Context, Event, HandlerError, Raw, SyncContext, declaration, handler
+from handlers import Backoff, Context, Event, HandlerError, Raw, SyncContext, Timer, declaration, handler
 from handlers.internal import PAYLOADS
 
 
@@ -87,6 +87,18 @@ def test_settings_and_lifespan_are_kept_for_the_worker():
     assert (mail.settings, mail.lifespan) == (MailSettings, mailer)
 
 
+class Soon(Timer):
+    data: int
+
+
+class Late(Timer):
+    data: str
+
+
+class OwnUpdate(SessionUpdate):
+    """Another view of a type that has a model."""
+
+
 async def _async(event: Event[SessionUpdate], ctx: Context) -> None: ...
 async def _raw(event: Event[Raw], ctx: Context) -> None: ...
 async def _unannotated(event, ctx) -> None: ...
@@ -95,6 +107,8 @@ async def _nameless(event: Event[Nameless], ctx: Context) -> None: ...
 async def _mixed(event: Event[Raw | SessionUpdate], ctx: Context) -> None: ...
 async def _with_sync_context(event: Event[SessionUpdate], ctx: SyncContext) -> None: ...
 def _with_context(event: Event[SessionUpdate], ctx: Context) -> None: ...
+async def _two_timers(event: Event[SessionUpdate | Soon | Late], ctx: Context) -> None: ...
+async def _two_models(event: Event[SessionUpdate | OwnUpdate], ctx: Context) -> None: ...
 
 
 class GreedySettings(BaseSettings, env_prefix="AWR_"):
@@ -134,6 +148,8 @@ class GreedySettings(BaseSettings, env_prefix="AWR_"):
         (_mixed, {}, "or Raw alone"),
         (_with_sync_context, {}, "its context must be Context"),
         (_with_context, {}, "its context must be SyncContext"),
+        (_two_timers, {}, "Soon and Late are payloads of one type: one class has all timers"),
+        (_two_models, {}, "SessionUpdate and OwnUpdate are payloads of one type: name one of both"),
     ],
 )
 def test_refuses_a_declaration_that_contradicts_itself(function: Any, options: dict[str, Any], says: str):

@@ -269,3 +269,25 @@ def test_effects_are_read_while_the_lifespan_lasts():
 
     for name in ("does_it_once", "is_dry"):
         assert failing(registered, name, effects=lambda state: state.count()) is None
+
+
+def test_each_handler_gets_the_settings_of_its_class():
+    class Mail(BaseSettings, env_prefix="ACME_TESTED_MAIL_"):
+        sender: str = Field(description="From whom.")
+
+    class Db(BaseSettings, env_prefix="ACME_TESTED_DB_"):
+        path: str = Field(default="x.sqlite", description="Where.")
+
+    @handler("t.mail", settings=Mail)
+    async def mail(event: Event[SessionUpdate], ctx: Context[Mail]) -> None:
+        assert ctx.settings.sender == "us"
+
+    @handler("t.db", settings=Db)
+    async def db(event: Event[SessionUpdate], ctx: Context[Db]) -> None:
+        assert ctx.settings.path
+
+    suite = conformance(mail, db, settings=Mail(sender="us"))
+    both = conformance(mail, db, settings=[Mail(sender="us"), Db(path="y")])
+    for each in (suite, both):
+        for parameter in each.pytestmark[0].args[1]:
+            each().test_takes_every_sample(*parameter.values)
