@@ -166,7 +166,7 @@ class Drain:
         elif self._key_of and taken.asked_before:
             await ask_one_by_one(self.lease, self._key_of, taken.open)
         for count, record in enumerate(taken.open, 1):
-            window.recall(record, key_after_deaths(record))
+            window.recall(record, key_after_deaths(record) if self._key_of else None)
             if self._key_of and not count % _KEYS_AT_ONCE:
                 await asyncio.sleep(0)  # keys cost a parse each, and thousands of events may be open
         if self._key_of and taken.open and not (taken.asked_before and self._tied_until):

@@ -271,23 +271,25 @@ def test_effects_are_read_while_the_lifespan_lasts():
         assert failing(registered, name, effects=lambda state: state.count()) is None
 
 
+class Mail(BaseSettings, env_prefix="ACME_TESTED_MAIL_"):
+    sender: str = Field(description="From whom.")
+
+
+class Rows(BaseSettings, env_prefix="ACME_TESTED_ROWS_"):
+    path: str = Field(default="x.sqlite", description="Where.")
+
+
 def test_each_handler_gets_the_settings_of_its_class():
-    class Mail(BaseSettings, env_prefix="ACME_TESTED_MAIL_"):
-        sender: str = Field(description="From whom.")
-
-    class Db(BaseSettings, env_prefix="ACME_TESTED_DB_"):
-        path: str = Field(default="x.sqlite", description="Where.")
-
     @handler("t.mail", settings=Mail)
     async def mail(event: Event[SessionUpdate], ctx: Context[Mail]) -> None:
         assert ctx.settings.sender == "us"
 
-    @handler("t.db", settings=Db)
-    async def db(event: Event[SessionUpdate], ctx: Context[Db]) -> None:
+    @handler("t.rows", settings=Rows)
+    async def rows(event: Event[SessionUpdate], ctx: Context[Rows]) -> None:
         assert ctx.settings.path
 
-    suite = conformance(mail, db, settings=Mail(sender="us"))
-    both = conformance(mail, db, settings=[Mail(sender="us"), Db(path="y")])
-    for each in (suite, both):
-        for parameter in each.pytestmark[0].args[1]:
-            each().test_takes_every_sample(*parameter.values)
+    one = conformance(mail, rows, settings=Mail(sender="us"))
+    both = conformance(mail, rows, settings=[Mail(sender="us"), Rows(path="y")])
+    for suite in (one, both):
+        for parameter in suite.pytestmark[0].args[1]:
+            suite().test_takes_every_sample(*parameter.values)
