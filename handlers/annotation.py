@@ -51,7 +51,8 @@ def _annotated_models(function: Callable[..., Any]) -> list[Any]:
     try:
         hints = typing.get_type_hints(function)
     except NameError as error:
-        raise ValueError(f"its annotations cannot be read: {error}") from error
+        fix = "import or define it in the module itself, not in a function or under `if TYPE_CHECKING`"
+        raise ValueError(f"its annotations cannot be read: {error}; {fix}") from error
     annotation = hints.get(parameters[0])
     if typing.get_origin(annotation) is not Event:
         raise ValueError("annotate its first parameter as Event[...]")
