@@ -128,4 +128,4 @@ def test_an_open_event_whose_key_ends_the_process_after_a_deploy_is_dead_and_the
     assert fields[b"reason"] == b"worker-died"
     letter = decode_open(0, b"1-0", fields[b"record"])
     assert b'"n": 5' in letter.event.body
-    assert [note.outcome for note in letter.log] == ["not-yet", *["worker-died"] * 4]
+    assert [note.outcome for note in letter.log] == ["retry-asked", *["worker-died"] * 4]
