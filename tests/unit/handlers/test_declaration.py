@@ -102,6 +102,8 @@ class OwnUpdate(SessionUpdate):
 async def _async(event: Event[SessionUpdate], ctx: Context) -> None: ...
 async def _raw(event: Event[Raw], ctx: Context) -> None: ...
 async def _unannotated(event, ctx) -> None: ...
+async def _payload(event: SessionUpdate, ctx: Context) -> None: ...
+async def _type_name(event: Event[SessionUpdateNotification], ctx: Context) -> None: ...  # type: ignore[name-defined] # noqa: F821
 async def _one(event: Event[SessionUpdate]) -> None: ...
 async def _nameless(event: Event[Nameless], ctx: Context) -> None: ...
 async def _mixed(event: Event[Raw | SessionUpdate], ctx: Context) -> None: ...
@@ -143,6 +145,9 @@ class GreedySettings(BaseSettings, env_prefix="AWR_"):
         (_async, {"settings": GreedySettings}, "not AWR_"),
         (_raw, {}, r'needs on=\["\.\.\."\]'),
         (_unannotated, {}, r"annotate its first parameter as Event"),
+        (_payload, {}, r"annotate its first parameter as Event\[SessionUpdate\]"),
+        (_type_name, {}, "the class of its payload is SessionUpdate, without quotes"),
+        (_raw, {"on": [SessionUpdate]}, r"write Event\[SessionUpdate\] and no on="),
         (_one, {}, "takes an event and a context"),
         (_nameless, {}, "Nameless names no notification types"),
         (_mixed, {}, "or Raw alone"),
@@ -214,3 +219,8 @@ def test_a_handler_is_on_unless_it_says_otherwise():
     assert not handler("a.off", on=["*"], enabled=False)(plain).enabled
     with pytest.raises(HandlerError, match="enabled must be True or False"):
         handler("a.odd", on=["*"], enabled="yes")(plain)  # type: ignore[arg-type]
+
+
+def test_a_decorator_without_a_name_says_so():
+    with pytest.raises(TypeError, match="@handler needs a name: @handler"):
+        handler(_async)  # type: ignore[arg-type]
