@@ -1,22 +1,17 @@
-"""Checks of a declaration and of its arguments: each says in one line what is wrong, and what to write instead."""
+"""Checks of single arguments of a declaration: each says in one line what is wrong, and what to write instead."""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import TypeAdapter
-from pydantic_settings import BaseSettings
 
 from ampeco.entity_keys import TYPES_OF_PARTS
 from ampeco.names import fault_of_queue, fault_of_type
 from ampeco.nearest import did_you_mean
 from ampeco.operations import OPERATIONS, check_address
-from handlers.declaration import ISOLATED, Backoff, Isolation, Order, Start
-from handlers.outcomes import LONGEST_WAIT_S
-from handlers.throttle import fault_of as fault_of_throttle
 
 LONGEST_TIMEOUT_S = 86_400.0
 LONGEST_PATIENCE_S = 365 * 86_400.0
@@ -50,13 +45,13 @@ def attempts(most: object) -> str | None:
     return None if most is None else number("max_attempts", most, MOST, whole=True)
 
 
-def pauses(base_s: object, cap_s: object, jitter: object) -> str | None:
+def backoff(base_s: object, cap_s: object, jitter: object, longest_s: float) -> str | None:
     """Check the pauses between attempts."""
     for value in (base_s, cap_s):
         if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
             return f"backoff needs 0 < base_s <= cap_s as numbers of seconds; one is {shown(value)}"
-    if not 0 < base_s <= cap_s <= LONGEST_WAIT_S:  # type: ignore[operator]
-        return f"backoff must be a Backoff with 0 < base_s <= cap_s <= {LONGEST_WAIT_S:.0f}"
+    if not 0 < base_s <= cap_s <= longest_s:  # type: ignore[operator]
+        return f"backoff must be a Backoff with 0 < base_s <= cap_s <= {longest_s:.0f}"
     return None if type(jitter) is bool else f"backoff needs jitter=True or False; it is {shown(jitter)}"
 
 
@@ -182,46 +177,3 @@ def lifespan(made: Any, arguments: int) -> str | None:
         takes = "the settings alone" if arguments else "no argument, since settings= is not given"
         return f"lifespan must take {takes}"
     return None
-
-
-def contradictions(made: Any) -> Iterator[str | None]:
-    """Yield what is wrong in a whole declaration, and what to change; None where a check finds nothing.
-
-    Args:
-        made: a Handler, of which any attribute may have a wrong type.
-    """
-    choices = (("order", made.order, get_args(Order)), ("start", made.start, get_args(Start)))
-    for name, value, known in choices:
-        if value not in known:
-            yield f"{name} must be one of {', '.join(known)}; it is {shown(value)}"
-    if made.isolation not in (None, *get_args(Isolation)):
-        yield "isolation must be None or 'process'"
-    for name in ("strict", "dry_run", "enabled", "urgent", "error_text"):
-        if type(getattr(made, name)) is not bool:
-            yield f"{name} must be True or False"
-    pause, settings = made.backoff, made.settings
-    if type(pause) is Backoff:
-        yield pauses(pause.base_s, pause.cap_s, pause.jitter)
-    else:
-        yield "backoff must be a Backoff, as Backoff(base_s=1, cap_s=1800)"
-    if settings is not None and not (isinstance(settings, type) and issubclass(settings, BaseSettings)):
-        yield f"settings must be a class made of pydantic_settings.BaseSettings; it is {shown(settings)}"
-    elif settings is not None and str(settings.model_config.get("env_prefix", "")).upper().startswith("AWR_"):
-        yield "its settings need a prefix of their own, not AWR_"
-    if isinstance(made.queue, str) and made.queue.endswith(ISOLATED):
-        yield f"queue must not end with {ISOLATED!r}; use isolation='process'"
-    yield attempts(made.max_attempts)
-    yield number("timeout_s", made.timeout_s, LONGEST_TIMEOUT_S)
-    yield number("concurrency", made.concurrency, MOST, whole=True)
-    yield number("not_yet_for_s", made.not_yet_for_s, LONGEST_PATIENCE_S)
-    yield number("give_up_after_s", made.give_up_after_s, LONGEST_PATIENCE_S)
-    yield queue(made.queue)
-    yield where(made.where)
-    yield key(made.key)
-    if made.key_name is not None and not made.key_name.isprintable():
-        yield "the name of key= must be printable text"
-    if made.throttle is not None:
-        yield fault_of_throttle(made.throttle)
-    yield lifespan(made.lifespan, 0 if settings is None else 1)
-    yield operations(made.calls)
-    yield entity_state(made)

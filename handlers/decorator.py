@@ -15,6 +15,7 @@ from ampeco.notifications import Payload
 from handlers import checks
 from handlers.annotation import payload_models
 from handlers.context import Context, S, SyncContext, T
+from handlers.contradictions import contradictions
 from handlers.declaration import NAME, Backoff, Handler, HandlerError, Isolation, Lifespan, Order, Start
 from handlers.event import TIMER, Event, Raw
 from handlers.internal import unknown_internal
@@ -233,7 +234,7 @@ def _made(
         calls=frozenset() if odd_calls else frozenset(map(str, calls)),
         **chosen,
     )
-    return made, [fault for fault in (*faults, *checks.contradictions(made)) if fault]
+    return made, [fault for fault in (*faults, *contradictions(made)) if fault]
 
 
 def _own_timers(name: str, models: Mapping[str, Any]) -> dict[str, Any]:
