@@ -15,7 +15,7 @@ from eventlog.record import AttemptNote
 from eventlog.text import REASON_CHARS, bounded
 from handlers import GiveUp, Retry, Skip, Unavailable
 from handlers.declaration import Handler
-from handlers.outcomes import LoopGuarded, Throttled
+from handlers.outcomes import LoopGuarded, StepUncertain, Throttled
 from workers.delivery.patience import (
     CODE_ERROR,
     CODE_ERRORS,
