@@ -98,7 +98,8 @@ def _because(facts: Mapping[str, Any]) -> str:
 def _places(facts: Mapping[str, Any]) -> list[str]:
     """Return where it failed, without the frames that lead to the handler."""
     lines = str(facts.get("where") or "").splitlines()[1:]
-    return [line for line in lines if not line.startswith(_OUR_WAY)][-_TRACE_LINES:]
+    theirs = [line for line in lines if not line.startswith(_OUR_WAY)]
+    return theirs if len(theirs) <= _TRACE_LINES else [theirs[0], *theirs[1 - _TRACE_LINES :]]
 
 
 def _others(facts: Mapping[str, Any]) -> str:

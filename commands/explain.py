@@ -81,7 +81,8 @@ def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
         "not_subscribed": {name: rfc3339(since) for name, since in sorted(found.left.items())},
         "refused": dict(found.refused),
         "copies": [_copy(copy) for copy in found.copies],
-        "kept": [_kept(record) for record in found.kept],
+        "kept": [_kept(record) for record in (*found.kept, *found.finer.records)],
+        "kept_complete": found.finer.complete,
         "quarantine": [
             {"id": one.stream_id, "reason": one.reason, "received_at": rfc3339(one.received_at_ms)}
             for one in found.mentions
@@ -111,6 +112,7 @@ def _event_document(event: EventFacts, found: Explanation) -> dict[str, Any]:
 def _kept(record: KeptRecord) -> dict[str, Any]:
     return {
         "handler": record.handler,
+        "key": record.key or None,
         "timers": [
             {
                 "name": timer.name,

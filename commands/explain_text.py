@@ -125,16 +125,19 @@ def _entity(found: Explanation) -> Iterator[str]:
 
 def _kept(found: Explanation) -> Iterator[str]:
     """Say which timers of the entity are pending, and which handlers keep a state of it."""
-    for record in found.kept:
+    for record in (*found.kept, *found.finer.records):
+        of = f"{record.handler}: key {record.key!r}, " if record.key else f"{record.handler}: "
         for timer in record.timers:
             due = f"timer {timer.name!r}, set by {timer.set_by}"
             if timer.event_id:
-                yield f"{record.handler}: {due}, fell due and is event {timer.event_id}"
+                yield f"{of}{due}, fell due and is event {timer.event_id}"
             else:
-                yield f"{record.handler}: {due}, falls due at {rfc3339(timer.due_ms)}"
+                yield f"{of}{due}, falls due at {rfc3339(timer.due_ms)}"
         if record.state_bytes:
             until = rfc3339(now_ms() + record.state_left_ms, timespec="seconds")
-            yield f"{record.handler}: keeps a state of {record.state_bytes} bytes until {until}, unless it changes"
+            yield f"{of}keeps a state of {record.state_bytes} bytes until {until}, unless it changes"
+    if not found.finer.complete:
+        yield "more may be kept under keys of handlers (`key=`); `handlers export-state NAME` lists all states"
 
 
 def _waits(fate: Fate) -> bool:

@@ -52,6 +52,8 @@ def _types(handler: Handler) -> Iterator[str]:
     from handlers.event import Raw, is_timer
     from handlers.names import Other
 
+    if handler.models and all(map(is_timer, handler.models)):
+        yield "it wants timers alone, and only its other events can set one: Event[SessionUpdate | Timer]"
     known = known_types()
     for name, model in handler.models.items():
         if name in known or name == EVERYTHING or is_timer(name):

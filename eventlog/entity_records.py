@@ -115,6 +115,11 @@ class TimerMark(NamedTuple):
     key: str
 
 
+def entity_part(entity: str) -> str:
+    """Return what a finer key of an entity begins with. What lies before its first slash is the entity."""
+    return entity.replace("%", "%25").replace("/", "%2F")
+
+
 def is_timer(type: str) -> bool:
     """Return whether an event of this type is a timer that fell due."""
     return type.startswith(TIMER)

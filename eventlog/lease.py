@@ -100,8 +100,11 @@ class Lease:
         """Return whether events may still be started or settled under this lease."""
         return clock_s() < self.deadline_s
 
-    async def take(self) -> Taken | None:
+    async def take(self, *, asks: bool = False) -> Taken | None:
         """Take the lease.
+
+        Args:
+            asks: the drain asks the author's code for a key of each open event, and calls `asked` afterwards.
 
         Returns:
             None when another drain has it, or the handler is paused, held, or not registered in this log.
@@ -112,16 +115,16 @@ class Lease:
         sent = clock_s()
         self._extend(sent)
         holder = f"{socket.gethostname()}:{os.getpid()}"
-        asked = [*self._names, self._token, int(TTL_S * 1000), holder]
+        arguments = [*self._names, self._token, int(TTL_S * 1000), holder, int(asks)]
 
         def take(within_s: float) -> Awaitable[Any]:
-            return self.log.channel.call(self.log.scripts.take, asked, within_s=min(within_s, ANSWER_S))
+            return self.log.channel.call(self.log.scripts.take, arguments, within_s=min(within_s, ANSWER_S))
 
         reply = await self._ask(take)
         if reply[0] != b"taken":
             self.deadline_s = 0.0
             return None
-        _, cur, runto, newest, raw_open, ahead, wants, tries, back_ms = reply
+        _, cur, runto, newest, raw_open, ahead, wants, tries, back_ms, asked_before = reply
         self.wants = wants.decode()
         records = [
             decode_open(self.lane, raw_open[at], raw_open[at + 1]) for at in range(0, len(raw_open), 2)
@@ -132,7 +135,22 @@ class Lease:
             runto_id = cur_id
         settled = frozenset(i.decode() for i in ahead)
         back_s = None if back_ms < 0 else back_ms / 1000
-        return Taken(cur_id, runto_id, newest.decode(), records, settled, bool(tries), back_s)
+        return Taken(
+            cur_id, runto_id, newest.decode(), records, settled, bool(tries), back_s, bool(asked_before)
+        )
+
+    async def asked(self) -> None:
+        """Note that the process survived the question for the keys of the open events.
+
+        Raises:
+            LeaseLost: Redis did not answer in time.
+        """
+        arguments = [*self._names[:3], self._token]
+
+        def note(within_s: float) -> Awaitable[Any]:
+            return self.log.channel.call(self.log.scripts.asked, arguments, within_s=min(within_s, ANSWER_S))
+
+        await self._ask(note)
 
     async def step(
         self,

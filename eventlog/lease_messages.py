@@ -27,6 +27,7 @@ class Taken:
         ahead: ids after `cur` that are settled already.
         tries: the hold of the handler is over: one event is to try whether what it needs is back.
         back_s: how long ago that came back; None when it was not away, or that is long ago.
+        asked_before: the drain before ended while it asked for the keys of the open events.
     """
 
     cur: str
@@ -36,6 +37,7 @@ class Taken:
     ahead: frozenset[str]
     tries: bool = False
     back_s: float | None = None
+    asked_before: bool = False
 
 
 @dataclass

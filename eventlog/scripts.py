@@ -75,6 +75,7 @@ class Scripts:
         self.act = bound("act")
         self.announce = bound("announce")
         self.append = bound("append")
+        self.asked = bound("asked")
         self.audit = bound("audit")
         self.audit_unlogged = bound("audit_unlogged")
         self.beat = bound("beat")

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from types import UnionType
 from typing import Any, get_args
 
+from ampeco.catalogue import KNOWN_TYPES
 from ampeco.notifications import Payload
 from handlers.context import Context, SyncContext
-from handlers.event import Event, Raw
+from handlers.event import TIMER, Event, Raw
 from handlers.names import Other
 
 
@@ -34,6 +35,10 @@ def payload_models(
             raise ValueError("Event[...] takes payload models, or Raw alone")
         if not model.notification_types:
             raise ValueError(f"{model.__name__} names no notification types")
+        if twice := [typed[name] for name in model.notification_types if name in typed]:
+            is_timer = TIMER in model.notification_types
+            fix = "one class has all timers, as `data: A | B`" if is_timer else "name one of both"
+            raise ValueError(f"{twice[0].__name__} and {model.__name__} are payloads of one type: {fix}")
         typed |= dict.fromkeys(model.notification_types, model)
     if on is not None and set(on) != set(typed):
         raise ValueError("on= contradicts the event's annotation; leave it out")
@@ -47,10 +52,15 @@ def _annotated_models(function: Callable[..., Any]) -> list[Any]:
     try:
         hints = typing.get_type_hints(function)
     except NameError as error:
-        raise ValueError(f"its annotations cannot be read: {error}") from error
+        fix = "import or define it in the module itself, not in a function or under `if TYPE_CHECKING`"
+        if (known := KNOWN_TYPES.get(error.name)) is not None:
+            fix = f"the class of its payload is {known.model.rpartition('.')[2]}, without quotes"
+        raise ValueError(f"its annotations cannot be read: {error}; {fix}") from error
     annotation = hints.get(parameters[0])
     if typing.get_origin(annotation) is not Event:
-        raise ValueError("annotate its first parameter as Event[...]")
+        is_payload = isinstance(annotation, type) and issubclass(annotation, Payload)
+        named = annotation.__name__ if is_payload else "..."
+        raise ValueError(f"annotate its first parameter as Event[{named}]")
     context = hints.get(parameters[1])
     wanted = Context if inspect.iscoroutinefunction(function) else SyncContext
     if context is not None and (typing.get_origin(context) or context) is not wanted:

@@ -68,6 +68,8 @@ def types(on: object) -> str | None:
     if isinstance(on, str | bytes) or not isinstance(on, list | tuple | set | frozenset):
         return f'on must be a list of notification types, as on=["cdr.received"]; it is {shown(on)}'
     for name in on:
+        if isinstance(name, type):
+            return f"on names types as text; for a payload class, write Event[{name.__name__}] and no on="
         if fault := fault_of_type(name):
             return f"on: {shown(name)} {fault}"
     return None
@@ -104,8 +106,11 @@ def entity_state(made: Any) -> str | None:
     if order == "none" or (order == "latest" and (by_type or by_part)):
         return f"entity_state needs order='entity': with order={order!r}, events of one entity run at the same time"
     try:
+        is_type = not isinstance(model, str)  # pydantic takes text for the name of a type
         TypeAdapter(model)
     except Exception:  # noqa: BLE001 - pydantic asks classes of the author's
+        is_type = False
+    if not is_type:
         return f"entity_state must be a type that pydantic can write as JSON; it is {shown(model)}"
     return None
 
@@ -121,16 +126,18 @@ def function(made: Any) -> str | None:
 
 def where(made: Any) -> str | None:
     """Check a filter."""
-    if made is None or _is_plain(made):
+    if made is None or (_is_plain(made) and _takes(made, 1)):
         return None
-    return "where must be a plain function of the event: a `def` that returns True or False"
+    return "where must be a plain function of the event alone: a `def` that returns True or False"
 
 
 def key(made: Any) -> str | None:
     """Check what makes the keys of a handler."""
-    if made is None or _is_plain(made):
+    if made is None or (_is_plain(made) and _takes(made, 1)):
         return None
-    return "key must be a plain function of the event: a `def` that returns text, a whole number or None"
+    return (
+        "key must be a plain function of the event alone: a `def` that returns text, a whole number or None"
+    )
 
 
 def _is_plain(made: Any) -> bool:
@@ -140,23 +147,33 @@ def _is_plain(made: Any) -> bool:
     return callable(made) and not any(is_odd(each) for is_odd in odd for each in (made, called))
 
 
+def _takes(made: Any, arguments: int) -> bool:
+    """Return whether it can be called with so many arguments; True where its signature cannot be read."""
+    try:
+        inspect.signature(made).bind(*[None] * arguments)
+    except TypeError:
+        return False
+    except ValueError:
+        pass
+    return True
+
+
 def lifespan(made: Any, arguments: int) -> str | None:
     """Check a lifespan, which gets as many arguments."""
     if made is None:
         return None
+    if not isinstance(made, type) and hasattr(made, "__aenter__"):
+        return "lifespan must be the function itself: lifespan=pool, not lifespan=pool()"
     if not callable(made):
         return f"lifespan must be a function; it is {shown(made)}"
     if inspect.isasyncgenfunction(made) or inspect.isgeneratorfunction(made):
         return "lifespan needs @asynccontextmanager of contextlib above its `async def`"
-    if inspect.iscoroutinefunction(made):
+    by_contextlib = getattr(made, "__globals__", {}).get("__name__") == "contextlib"
+    if inspect.iscoroutinefunction(inspect.unwrap(made) if by_contextlib else made):
         return "lifespan must be an async context manager: `yield` once in it, with @asynccontextmanager above it"
     if inspect.isgeneratorfunction(inspect.unwrap(made)):
         return "lifespan must be async: `async def` with @asynccontextmanager, not @contextmanager"
-    try:
-        inspect.signature(made).bind(*[None] * arguments)
-    except TypeError:
+    if not _takes(made, arguments):
         takes = "the settings alone" if arguments else "no argument, since settings= is not given"
         return f"lifespan must take {takes}"
-    except ValueError:
-        pass  # it has no signature that can be read
     return None

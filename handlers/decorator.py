@@ -47,6 +47,20 @@ def collecting() -> Iterator[list[HandlerError]]:
         _collected.reset(token)
 
 
+_declared: ContextVar[list[Handler] | None] = ContextVar("declared", default=None)
+
+
+@contextmanager
+def noting() -> Iterator[list[Handler]]:
+    """Note each handler that is declared in the block, also one that no name stands for afterwards."""
+    found: list[Handler] = []
+    token = _declared.set(found)
+    try:
+        yield found
+    finally:
+        _declared.reset(token)
+
+
 class Options(TypedDict, total=False):
     """The keywords of `@handler` that do not depend on its event, settings and lifespan."""
 
@@ -158,6 +172,8 @@ def handler(
         HandlerError: the declaration contradicts itself.
     """
 
+    if callable(name):
+        raise TypeError('@handler needs a name: @handler("acme.mail")')
     if unknown := sorted(options.keys() - Options.__annotations__.keys()):
         meant = did_you_mean(unknown[0], (*Options.__annotations__, "settings", "lifespan", "where", "key"))
         raise TypeError(f"handler({name!r}) got an unexpected keyword: {', '.join(unknown)}{meant}")
@@ -170,7 +186,11 @@ def handler(
             made, faults = _made(name, function, settings, lifespan, where, key, options)
         except Exception as error:  # noqa: BLE001 - an argument of which no check knows
             return _refused(repr(name), [" ".join(str(error).split())], function, error)
-        return _refused(repr(name), faults, function) if faults else made
+        if faults:
+            return _refused(repr(name), faults, function)
+        if (noted := _declared.get()) is not None:
+            noted.append(made)
+        return made
 
     return declare
 

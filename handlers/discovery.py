@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from handlers.declaration import Handler, HandlerError
-from handlers.decorator import collecting
+from handlers.decorator import collecting, noting
 from handlers.places import place_of_error
 from handlers.promise import collected
 from handlers.settings_faults import settings_faults
@@ -102,15 +102,18 @@ def discover(
     found: list[Found] = []
     faults: list[Fault] = []
     deprecated: dict[str, Sequence[str]] = {}
+    declared: list[tuple[str, Handler]] = []
 
     def loaded(source: str, load: Callable[[], list[Found]]) -> list[Found]:
         if source in skip:
             return []
         loading(source)
         refusals: AbstractContextManager[list[HandlerError]] = collecting() if thorough else nullcontext([])
-        with refusals as refused, collected() as deprecated[source]:
+        with refusals as refused, collected() as deprecated[source], noting() as noted:
             try:
-                return load()
+                handlers = load()
+                declared.extend((source, each) for each in noted)
+                return handlers
             except BaseException as error:  # plugin code may raise anything while it is imported
                 if isinstance(error, KeyboardInterrupt) and not thorough:
                     raise
@@ -132,6 +135,8 @@ def discover(
     for item in found:
         once.setdefault(id(item.handler), item)  # a module may import another's handler
     found = list(once.values())
+    if thorough:
+        faults += [_lost(source, each) for source, each in declared if id(each) not in once]
     if allow is not None:
         wanted = set(allow)
         found = [item for item in found if item.handler.name in wanted]
@@ -147,6 +152,12 @@ def discover(
     off = sorted(item.handler.name for item in found if not item.handler.enabled)
     uses = {source: lines for source, lines in deprecated.items() if lines}
     return Discovery(tuple(ready), tuple(faults), tuple(off), uses)
+
+
+def _lost(source: str, lost: Handler) -> Fault:
+    fix = "give it a name of its own there, or import it there"
+    message = f"handler {lost.name!r} does not run: no name in the plugin's module stands for it; {fix}"
+    return Fault(source, message, lost.place)
 
 
 def _moved(item: Found, queue_of: Mapping[str, str]) -> Found:

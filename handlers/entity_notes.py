@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, get_origin
 
 from pydantic import TypeAdapter
 
@@ -99,7 +99,9 @@ class EntityNotes:
     def _pending(self) -> set[str]:
         if self._timers is None:
             raise TimerRefused(
-                "timer-undeclared", "ctx.later needs an event that may be a timer: Event[... | Timer]"
+                "timer-undeclared",
+                "ctx.later needs an event that may be a timer: Event[... | Timer]; "
+                'of an Event[Raw], "receiver.timer" in on=',
             )
         if self._key is None:
             raise TimerRefused("timer-without-key", "ctx.later: this event is about no entity")
@@ -151,4 +153,4 @@ def _adapter(model: Any) -> TypeAdapter[Any]:
 
 
 def _name(model: Any) -> str:
-    return getattr(model, "__name__", None) or str(model)
+    return str(model) if get_origin(model) else getattr(model, "__name__", None) or str(model)

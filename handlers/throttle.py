@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from handlers.checks import shown
+
 Over = Literal["skip", "wait"]
 """What becomes of an event over the limit: it is skipped, or waits until a slot is free."""
 
@@ -46,7 +48,8 @@ def fault_of(made: object) -> str | None:
         return 'throttle must be a rate as "1/h", or Throttle("1/h", over="wait")'
     found = _RATE.fullmatch(made.rate) if isinstance(made.rate, str) else None
     if found is None or int(found[1]) > MOST:
-        return f'throttle needs a number of at most {MOST:,} and one of s, m, h, d, as "1/h"'
+        rate = shown(made.rate)
+        return f'throttle needs a number of at most {MOST:,} and one of s, m, h, d, as "1/h"; it is {rate}'
     if made.over not in get_args(Over):
         return "throttle needs over='skip' or over='wait'"
     return None

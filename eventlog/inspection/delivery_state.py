@@ -65,6 +65,7 @@ class HandlerFacts:
         away: why it is held, if it is.
         fault: why the workers that serve its queue cannot run it, if none can.
         unwanted: what its newest version does not want any more.
+        has_keys: it has keys of its own within an entity (`key=`).
     """
 
     name: str
@@ -76,6 +77,7 @@ class HandlerFacts:
     away: Away | None = None
     fault: Fault | None = None
     unwanted: Unwanted | None = None
+    has_keys: bool = False
 
     def wants(self, type: str | None) -> bool:
         """Return whether it gets events of this type; True if the type is unknown."""

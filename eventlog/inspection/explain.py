@@ -16,7 +16,7 @@ from eventlog.ids import EVENT_ID, STREAM_ID
 from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.endpoint_records import Mention, copies_of_entity, mentions
 from eventlog.inspection.gaps import Gap, recorded_gaps
-from eventlog.inspection.kept_records import KeptRecord, kept_of
+from eventlog.inspection.kept_records import NO_FINER, FinerRecords, KeptRecord, finer_kept_of, kept_of
 from eventlog.inspection.moment import at_once
 from eventlog.inspection.timeline import Story, of_entity, of_event
 from eventlog.log import EventLog
@@ -66,6 +66,7 @@ class Explanation:
         copies: dropped copies of the entity's events that are no longer kept.
         mentions: quarantined bodies that hold the entity's id.
         kept: what handlers keep of the entity, or of that of the event.
+        finer: what they keep of it under keys of their own; not read for a page.
     """
 
     asked: str
@@ -86,12 +87,13 @@ class Explanation:
     copies: tuple[Copy, ...] = ()
     mentions: tuple[Mention, ...] = ()
     kept: tuple[KeptRecord, ...] = ()
+    finer: FinerRecords = NO_FINER
 
     @property
     def is_known(self) -> bool:
         """Return whether the log has any trace of it."""
         has_story = any(s.event.kept or s.fates for s in self.stories)
-        about = self.copies or self.mentions or (self.kept and self.at_ms is None)
+        about = self.copies or self.mentions or ((self.kept or self.finer.records) and self.at_ms is None)
         return has_story or self.quarantined is not None or bool(about)
 
     def may_be_missing_by(self, gap: Gap) -> bool:
@@ -142,12 +144,17 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
             f"{asked!r} is neither the id of an event, such as 3-1764000000000-0, nor an entity, such as session:4711"
         )
     key = asked if around_ms is None else stories[0].event.key if stories else None
+    records: tuple[KeptRecord, ...] = ()
+    finer = NO_FINER
+    if key is not None and lane is not None:
+        records, finer = await kept_of(log, lane, key, wanted), await finer_kept_of(log, lane, key, wanted)
     return replace(
         await _around(log, asked, lane, stories, known, around_ms, now_ms),
         quarantined=unreadable,
         copies=copies,
         mentions=about,
-        kept=() if key is None or lane is None else await kept_of(log, lane, key, wanted),
+        kept=records,
+        finer=finer,
     )
 
 
@@ -217,6 +224,7 @@ async def registered(log: EventLog) -> list[HandlerFacts]:
                 away.get(name.decode()),
                 None if (one := faulty.get(name.decode())) is None or name.decode() in served else one.fault,
                 dropped.get(name.decode()),
+                record["declaration"].get("key") is not None,
             )
         )
     return found

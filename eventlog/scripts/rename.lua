@@ -24,7 +24,7 @@ local function move_key(from, to)
 end
 
 for lane = 0, lanes - 1 do
-  for _, hash in ipairs({'cur', 'runto', 'gen'}) do move_field(hash, old .. '|' .. lane, new .. '|' .. lane) end
+  for _, hash in ipairs({'cur', 'runto', 'gen', 'asking'}) do move_field(hash, old .. '|' .. lane, new .. '|' .. lane) end
   for _, kind in ipairs({'ahead:', 'open:', 'opendue:', 'history:', 'passed:', 'timers:', 'timersdue:'}) do
     move_key(kind .. old .. ':' .. lane, kind .. new .. ':' .. lane)
   end

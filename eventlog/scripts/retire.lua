@@ -12,7 +12,7 @@ end
 local queues = call('SMEMBERS', prefix .. 'queues')
 for lane = 0, lanes - 1 do
   local pair = handler .. '|' .. lane
-  for _, hash in ipairs({'cur', 'runto', 'gen', 'held'}) do call('HDEL', prefix .. hash, pair) end
+  for _, hash in ipairs({'cur', 'runto', 'gen', 'held', 'asking'}) do call('HDEL', prefix .. hash, pair) end
   call('ZREM', prefix .. 'timers', pair)
   for _, kind in ipairs({'ahead:', 'open:', 'opendue:', 'history:', 'passed:', 'timers:', 'timersdue:'}) do
     call('UNLINK', prefix .. kind .. handler .. ':' .. lane)

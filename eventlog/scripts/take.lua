@@ -1,10 +1,12 @@
 #!lua flags=allow-oom
 -- Take the lease of one (handler, lane) if it is free. The same token gets the same answer again.
--- ARGV: prefix, handler, lane, queue, token, ttl (ms), holder (host and pid, for people)
+-- ARGV: prefix, handler, lane, queue, token, ttl (ms), holder (host and pid, for people), whether the drain asks the
+--   author's code for a key of each open event ('1' or '0')
 -- Returns last: whether one event is to try if what the handler needs is back; how long ago it came back (ms, -1 = it
--- was not away, or that is long ago)
+-- was not away, or that is long ago); whether the drain before ended while it asked for keys (1 or 0)
 prefix = take()
 local handler, lane, queue, token, ttl_ms, asker = take(), take(), take(), take(), take_number(), take()
+local asks = take() == '1'
 local pair, due = handler .. '|' .. lane, prefix .. 'due:' .. queue
 local lease = prefix .. 'lease:' .. handler .. ':' .. lane
 local now = now_ms()
@@ -52,9 +54,14 @@ local gen = call('HGET', prefix .. 'gen', pair) or '0'
 call('HSET', lease, 'token', token, 'seq', '0', 'holder', asker, 'gen', gen)
 call('PEXPIRE', lease, ttl_ms)
 call('ZADD', due, now + ttl_ms, pair)
+local open, asked_before = call('HGETALL', prefix .. 'open:' .. handler .. ':' .. lane), 0
+if asks and #open > 0 then
+  -- The code that makes keys may kill its process, and nothing else would say so (asked.lua).
+  call('HSETNX', prefix .. 'asking', pair, token)
+  if call('HGET', prefix .. 'asking', pair) ~= token then asked_before = 1 end
+end
 return {
-  'taken', cur, call('HGET', prefix .. 'runto', pair) or cur, newest,
-  call('HGETALL', prefix .. 'open:' .. handler .. ':' .. lane),
+  'taken', cur, call('HGET', prefix .. 'runto', pair) or cur, newest, open,
   call('SMEMBERS', prefix .. 'ahead:' .. handler .. ':' .. lane),
-  call('HGET', prefix .. 'wants', handler) or '', tries, back_ms,
+  call('HGET', prefix .. 'wants', handler) or '', tries, back_ms, asked_before,
 }

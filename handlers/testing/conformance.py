@@ -7,6 +7,8 @@ import importlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pydantic_settings import BaseSettings
+
 from handlers.declaration import Handler
 from handlers.discovery import handlers_in
 from handlers.event import Event
@@ -30,7 +32,8 @@ def conformance(
 
     Args:
         tested: handlers, or the names of modules with handlers.
-        settings: their settings; read from the environment unless given.
+        settings: their settings, or a list of them for handlers with several classes; what is not given is read
+            from the environment.
         state: makes, for each delivery, what their `lifespan` would yield; the lifespan is entered unless given.
         ampeco: makes the pretend tenant; one in which every object exists unless given.
         effects: says of a state what it has done so far, as a value to compare: letters sent, rows written.
@@ -49,7 +52,7 @@ def conformance(
     cases = [
         Case(
             each,
-            settings=settings,
+            settings=_settings_of(each, settings),
             state=state,
             ampeco=ampeco or (lambda: FakeAmpeco(unknown="example")),
             effects=effects,
@@ -108,3 +111,13 @@ def _handlers(tested: Iterable[Handler | str]) -> list[Handler]:
     for each in tested:
         found += handlers_in(importlib.import_module(each), each) if isinstance(each, str) else [each]
     return list(dict.fromkeys(found))
+
+
+def _settings_of(tested: Handler, given: Any) -> Any:
+    """Return what is given to one handler: settings of another handler's class are not its own."""
+    if tested.settings is None or given is NOT_GIVEN:
+        return given
+    for one in given if isinstance(given, list | tuple) else (given,):
+        if isinstance(one, tested.settings) or not isinstance(one, BaseSettings):
+            return one  # a test may give a stand-in of a class of its own
+    return NOT_GIVEN

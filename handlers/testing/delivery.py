@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # it starts a server
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_TIMERS = 10_000
+_MOST_ATTEMPTS = 1_000  # with less than a second between them
 NOT_GIVEN: Any = object()
 
 
@@ -78,13 +80,23 @@ async def deliver_until_settled(
 
     Args:
         how: as for `deliver`.
+
+    Raises:
+        RuntimeError: it is tried again and again without a pause to speak of.
     """
     memory = memory or Memory()
-    while True:
+    began_s = memory.clock.now_s()
+    for number in itertools.count(1):
         outcome = await deliver(handler, event, memory=memory, **how)
         if outcome.kind != "retry":
-            return outcome
+            break
         memory.clock.move(outcome.after_s or 0.0)
+        if number >= _MOST_ATTEMPTS and memory.clock.now_s() - began_s < number:
+            raise RuntimeError(
+                f"{handler.name} is not settled after {number:,} attempts with less than a second between them; "
+                f"the last one ended as {outcome.reason!r}"
+            )
+    return outcome
 
 
 async def deliver_due(handler: Handler, memory: Memory, **how: Any) -> list[Outcome]:

@@ -80,6 +80,10 @@ class EntityMemory:
         if notes.is_changed:
             self._states[owner] = notes.document
 
+    def set_state(self, handler: Handler, key: str, document: str) -> None:
+        """Keep a state, as JSON text."""
+        self._states[handler.name, key] = document
+
     def timers(self, handler: Handler) -> dict[tuple[str, str], datetime]:
         """Return (key, name) -> when it falls due, for each pending timer of a handler."""
         return {

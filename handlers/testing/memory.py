@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -79,6 +80,15 @@ class Memory:
     def timers(self, handler: Handler) -> dict[tuple[str, str], datetime]:
         """Return (the handler's key, name) -> when it falls due (UTC), for each pending timer of a handler."""
         return self.entities.timers(handler)
+
+    def set_state(self, handler: Handler, key: str, document: Any) -> None:
+        """Keep a state of an entity, as an earlier version of the handler may have written it.
+
+        Args:
+            key: the handler's key, as `session:4711`.
+            document: plain JSON; it need not fit the declared type.
+        """
+        self.entities.set_state(handler, key, json.dumps(document))
 
     def steps(self, handler: Handler) -> dict[str, str]:
         """Return each once-only step by its name, and what became of it: `done`, `begun` or `uncertain`."""

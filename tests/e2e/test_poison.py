@@ -35,6 +35,27 @@ def key(event: Event[Raw]) -> int:
 async def poisoned(event: Event[Raw], ctx: Context) -> None: ...
 """
 
+ENVIRON = {"AWR_HANDLERS_ALLOW": "poisoned"}
+WAITS = """
+from handlers import Context, Event, Raw, Retry, handler
+
+@handler("poisoned", on=["*"], start="oldest")
+async def poisoned(event: Event[Raw], ctx: Context) -> None:
+    if event.payload.data["n"] == 5:
+        raise Retry("later", after_s=600)
+"""
+
+
+async def leases_run_out(log: EventLog) -> None:
+    for lane in range(log.lanes):
+        await log.redis.delete(log.key("lease", "poisoned", lane))
+    await log.redis.delete(log.key("due", "default"))  # which says when they run out
+    await recompute(log)
+
+
+async def letters(log: EventLog):
+    return await log.redis.xrange(log.key("dead", "poisoned"))
+
 
 @pytest.mark.parametrize(
     ("code", "deaths"),
@@ -57,26 +78,54 @@ def test_an_event_that_ends_its_process_three_times_is_dead(
         await log.declare([declaration(found.handler)])
         await log.append([event("t", f"session:{n % 4}", n=n) for n in range(20)])
 
-    async def leases_run_out(log: EventLog) -> None:
-        for lane in range(log.lanes):
-            await log.redis.delete(log.key("lease", "poisoned", lane))
-        await log.redis.delete(log.key("due", "default"))  # which says when they run out
-        await recompute(log)
-
-    async def dead(log: EventLog):
-        return await log.redis.xrange(log.key("dead", "poisoned"))
-
     in_log(fill)
-    environ = {"AWR_HANDLERS_ALLOW": "poisoned"}
     for _ in range(deaths):
-        with worker(valkey.url, prefix, [file], environ, tmp_path / "worker.log") as running:
+        with worker(valkey.url, prefix, [file], ENVIRON, tmp_path / "worker.log") as running:
             assert running.process.wait(60) == 9
         in_log(leases_run_out)
-    with worker(valkey.url, prefix, [file], environ, tmp_path / "worker.log") as last:
+    with worker(valkey.url, prefix, [file], ENVIRON, tmp_path / "worker.log") as last:
         soon(lambda: in_log(lambda log: position(log, "poisoned")).stats.get("done", 0) == 19)
         assert last.stop() == 0
-    ((_, fields),) = in_log(dead)
+    ((_, fields),) = in_log(letters)
     assert fields[b"reason"] == b"worker-died"
     letter = decode_open(0, b"1-0", fields[b"record"])
     assert b'"n": 5' in letter.event.body
     assert [note.outcome for note in letter.log] == ["worker-died"] * 3
+
+
+def test_an_open_event_whose_key_ends_the_process_after_a_deploy_is_dead_and_the_lane_goes_on(
+    valkey: EmbeddedServer, prefix: str, tmp_path: Path
+):
+    """The first death says that a key did it, the next three which one."""
+    file = tmp_path / "poisoned.py"
+    file.write_text(WAITS)
+    (found,) = discover(load=[str(file)], allow=["poisoned"]).found
+
+    def in_log(work):
+        return on_log(valkey.url, prefix, work)
+
+    def stat(name: str) -> int:
+        return in_log(lambda log: position(log, "poisoned")).stats.get(name, 0)
+
+    async def fill(log: EventLog, at: int = 0) -> None:
+        await log.append([event("t", "session:1", n=n) for n in range(at, at + 8)])
+
+    in_log(lambda log: log.declare([declaration(found.handler)]))
+    in_log(fill)
+    with worker(valkey.url, prefix, [file], ENVIRON, tmp_path / "worker.log") as before:
+        soon(lambda: (stat("done"), stat("retried")) == (5, 1))
+        assert before.stop() == 0
+    file.write_text(BY_ITS_KEY)
+    in_log(lambda log: fill(log, at=8))
+    for _ in range(4):
+        with worker(valkey.url, prefix, [file], ENVIRON, tmp_path / "worker.log") as running:
+            assert running.process.wait(20) == 9
+        in_log(leases_run_out)
+    with worker(valkey.url, prefix, [file], ENVIRON, tmp_path / "worker.log") as last:
+        soon(lambda: stat("done") == 15)
+        assert last.stop() == 0
+    ((_, fields),) = in_log(letters)
+    assert fields[b"reason"] == b"worker-died"
+    letter = decode_open(0, b"1-0", fields[b"record"])
+    assert b'"n": 5' in letter.event.body
+    assert [note.outcome for note in letter.log] == ["retry-asked", *["worker-died"] * 4]

@@ -11,7 +11,8 @@ from ampeco.notifications import HardwareStatus
 from eventlog.entity_records import records_of
 from eventlog.log import EventLog
 from handlers import Context, Event, Timer, handler
-from tests.harness import at_work, declaration, drained, eventually, position
+from tests.cli import Cli
+from tests.harness import at_work, declaration, drained, event, eventually, opened, position
 from tests.integration.test_drain_takeover import died, lost
 from tests.integration.test_entity_state import kept
 from tests.integration.test_handler_keys import by_evse, status
@@ -146,3 +147,31 @@ def test_a_timer_keeps_the_key_that_it_was_set_under_when_the_function_changes(w
         assert await timer_keys(log) == []
 
     with_lane(check)
+
+
+def test_explain_shows_what_is_kept_under_each_key(capsys, monkeypatch, valkey, prefix):
+    @handler("h", key=by_evse, entity_state=Seen)
+    async def h(event: Event[HardwareStatus | Timer], ctx: Context[None, None, Seen]) -> None:
+        if event.payload.evse_id != "2":
+            ctx.entity_state = Seen(events=1)
+        if event.payload.evse_id != "1":
+            ctx.later("check", 600)
+
+    async def fill() -> None:
+        async with opened(valkey.url, prefix) as log:
+            await log.declare([declaration(h)])
+            other = event("HardwareStatusNotification", "charge-point:123", chargePointId=123, evseId=4)
+            await log.append([status(evse, n) for n, evse in enumerate((1, 2, None))] + [other])
+            await drained(log, h)
+
+    asyncio.run(fill())
+    cli = Cli(capsys, monkeypatch, valkey.url, prefix)
+    found = cli.json("explain", POINT)
+    for asked in (POINT, found["events"][0]["id"]):
+        kept = cli.json("explain", asked)["kept"]
+        shown = [(one["key"], bool(one["state_bytes"]), len(one["timers"])) for one in kept]
+        assert shown == [(None, True, 1), ("1", True, 0), ("2", False, 1)]
+    assert found["kept_complete"]
+    text = cli("explain", POINT)[1]
+    assert "h: key '1', keeps a state of 23 bytes until " in text
+    assert "h: key '2', timer 'check', set by " in text

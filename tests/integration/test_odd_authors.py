@@ -203,6 +203,7 @@ def test_a_step_with_odd_options_or_results_is_certain(with_lane):
     cases: dict[str, tuple[dict[str, Any], Any, str]] = {
         "per": ({"per": "session"}, 1, "step-options"),
         "uncertain": ({"on_uncertain": "ignore"}, 1, "step-options"),
+        "called": ({"call": 1}, 1, "step-options"),
         "returns": ({"returns": object()}, 1, "step-result"),
         "name": ({"step": b"pay"}, 1, "step-name"),
         "half": ({"step": "pay \ud83d"}, 1, "step-name"),
@@ -219,7 +220,7 @@ def test_a_step_with_odd_options_or_results_is_certain(with_lane):
             called[name] += 1
             return result
 
-        await ctx.once(how.get("step", "pay"), call, **{k: v for k, v in how.items() if k != "step"})
+        await ctx.once(**{"step": "pay", "call": call, **how})
 
     async def check(log: EventLog) -> None:
         await log.declare([declaration(h)])

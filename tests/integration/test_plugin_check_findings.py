@@ -67,7 +67,9 @@ def check(tmp_path, monkeypatch, capsys) -> Check:
         ("on=['ticket.opened']", "Raw", "a newer one is written other('ticket.opened')"),
         ("on=[other('SessionUpdateNotifications')]", "Raw", "did you mean 'SessionUpdateNotification'?"),
         ("on=['receiver.gap.close']", "Raw", "did you mean 'receiver.gap.closed'?"),
-        ("where=lambda: True", "SessionUpdate", "where= raises TypeError"),
+        ("strict=False", "Timer", "it wants timers alone, and only its other events can set one"),
+        ("where=lambda: True", "SessionUpdate", "where must be a plain function of the event alone"),
+        ("throttle='1/15m'", "SessionUpdate", "it is '1/15m'"),
         ("where=lambda event: event.payload.sesion", "SessionUpdate", "where= raises AttributeError"),
     ],
 )
@@ -266,3 +268,21 @@ def test_without_an_answer_of_the_log_plugins_are_checked_all_the_same(with_log:
     code, out, err = with_log("handlers", "check", "mine.py")
     assert (code, "acme.mail" in out) == (0, True)
     assert err.startswith("note: nothing was compared with the log: AWR_REDIS_URL")
+
+
+def test_a_handler_that_no_name_stands_for_is_found(check: Check):
+    twice = one("strict=False") + one("strict=False").replace("acme.h", "acme.second")
+    code, lines, table = check(twice=twice)
+    assert code == 1
+    (line,) = lines
+    assert line.startswith(
+        f"twice.py:{LINES + 1}: handler 'acme.h' does not run: no name in the plugin's module"
+    )
+    assert "acme.second" in table
+
+
+def test_a_handler_of_a_module_that_is_only_imported_is_found(check: Check, tmp_path: Path):
+    (tmp_path / "inner.py").write_text(HEAD + one("strict=False", function="inner"))
+    code, lines, _ = check(outer="import inner\n" + one("strict=False"))
+    assert (code, len(lines)) == (1, 1)
+    assert "handler 'acme.inner' does not run" in lines[0]

@@ -62,7 +62,7 @@ class DrySteps(Steps):
         returns: Any,
         dry: Any = NOT_GIVEN,
     ) -> Any:
-        made = self._names.named(step, per, on_uncertain, returns)
+        made = self._names.named(step, call, per, on_uncertain, returns)
         if (known := await self._known(made)) is not None:
             return self._remember(made, known)
         self.steps.append(step)

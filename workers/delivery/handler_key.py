@@ -13,7 +13,7 @@ from typing import NamedTuple
 import structlog
 
 from ampeco.errors import FieldMisfit
-from eventlog.entity_records import is_timer, timer_mark
+from eventlog.entity_records import entity_part, is_timer, timer_mark
 from eventlog.record import StoredEvent
 from handlers.declaration import Handler
 from handlers.event import Echo
@@ -60,8 +60,7 @@ class HandlerKeys:
         model = handler.model_of(stored.type)
         if stored.key is None:
             return HandlerKey(None)
-        # What lies before the first slash is the entity, so no two entities ever share a key.
-        entity = stored.key.replace("%", "%25").replace("/", "%2F")
+        entity = entity_part(stored.key)  # so no two entities ever share a key
         if model is None or handler.key is None:
             return HandlerKey(entity)
         if is_timer(stored.type):

@@ -15,7 +15,7 @@ from eventlog.record import AttemptNote
 from eventlog.text import REASON_CHARS, bounded
 from handlers import GiveUp, Retry, Skip, Unavailable
 from handlers.declaration import Handler
-from handlers.outcomes import LoopGuarded, Throttled
+from handlers.outcomes import LoopGuarded, StepUncertain, Throttled
 from workers.delivery.patience import (
     CODE_ERROR,
     CODE_ERRORS,
@@ -27,6 +27,7 @@ from workers.delivery.patience import (
     within,
 )
 from workers.delivery.said import (
+    cause_of,
     errors_in,
     first_behind,
     is_a,
@@ -166,8 +167,11 @@ def _raised(said: BaseException, delivery: _Delivery) -> Outcome:
     if issubclass(kind, Skip):
         return Outcome("skipped", "skipped", text_in(error, "reason"))
     if issubclass(kind, GiveUp):
-        slug = slug_in(error, "slug", GiveUp.slug)
-        return Outcome("dead", slug, text_in(error, "reason"), trace=where(error))
+        slug, detail = slug_in(error, "slug", GiveUp.slug), text_in(error, "reason")
+        is_uncertain = issubclass(kind, StepUncertain)
+        if is_uncertain and (cause := cause_of(error)) is not None:
+            detail = f"{detail}: {name_of(type(cause))}"
+        return Outcome("dead", slug, detail, trace=where(error, behind=is_uncertain))
     if issubclass(kind, PayloadMismatch):
         return Outcome("dead", PAYLOAD_MISMATCH, text_in(error, "reason"))
     if issubclass(kind, NotSupported):

@@ -17,7 +17,7 @@ from typing import Any
 from eventlog.text import REASON_CHARS, bounded
 from handlers.outcomes import LONGEST_WAIT_S
 
-_TRACE_FRAMES = 12
+_TRACE_FRAMES = 8  # from each end
 _NAME_CHARS, _LINE_CHARS = 100, 300
 _MOST_ERRORS = 1_000  # of a group that are looked at
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
@@ -137,17 +137,34 @@ def first_behind(error: BaseException, kind: type[BaseException]) -> BaseExcepti
     return None
 
 
-def where(error: BaseException) -> str:
-    """Class of the error and the lines it passed, innermost last. No messages, no values: both may be personal."""
-    frames: deque[str] = deque(maxlen=_TRACE_FRAMES)
+def cause_of(error: BaseException) -> BaseException | None:
+    """Return what an error was raised from; None where nothing is."""
+    return _cause(error)
+
+
+def where(error: BaseException, *, behind: bool = False) -> str:
+    """Class of the error and the lines it passed, innermost last. No messages, no values: both may be personal.
+
+    Of many lines the outermost and the innermost are kept: the handler's own is among the first.
+
+    Args:
+        behind: the lines of its cause follow.
+    """
+    cause = _cause(error)
+    lines = [*_lines(error), *(_lines(cause) if behind and cause is not None else ())]
+    if cause is None:
+        cause = _context(error)
+    names = [bounded(_class_name(type(each)), _LINE_CHARS) for each in (error, cause) if each is not None]
+    return "\n".join([" from ".join(names), *lines])
+
+
+def _lines(error: BaseException) -> list[str]:
+    first: list[str] = []
+    last: deque[str] = deque(maxlen=_TRACE_FRAMES)
     at = _traceback(error)
     while at is not None:
         code = at.tb_frame.f_code
         line = f"{code.co_filename[-_LINE_CHARS:]}:{at.tb_lineno} in {code.co_name}"
-        frames.append(bounded(line, 2 * _LINE_CHARS))
+        (first if len(first) < _TRACE_FRAMES else last).append(bounded(line, 2 * _LINE_CHARS))
         at = at.tb_next
-    cause = _cause(error)
-    if cause is None:
-        cause = _context(error)
-    names = [bounded(_class_name(type(each)), _LINE_CHARS) for each in (error, cause) if each is not None]
-    return "\n".join([" from ".join(names), *frames])
+    return [*first, *last]

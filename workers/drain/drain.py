@@ -53,7 +53,7 @@ class Drain:
         self._wake = wake = asyncio.Event()
         self._window = window = Window(handler.order, key_of=runtime.key_of)
         self._reader = reader = Reader(window, runtime.version, wants=handler.model_of)
-        self._takeover = Takeover(window, reader, has_keys=runtime.key_of is not None)
+        self._takeover = Takeover(lease, window, reader, runtime.key_of)
         records = records_for(lease, handler)
         self._pending = pending = PendingOutcomes(window, log, wake.set, shared.failures, records=records)
         parts = DrainParts(lease, runtime, shared, window, pending, wake, log, records)
@@ -104,7 +104,7 @@ class Drain:
         """
         self._steps.join()
         try:
-            taken = await self.lease.take()
+            taken = await self.lease.take(asks=self._takeover.asks_keys)
             if taken is None:
                 return
             await self._begin(taken)

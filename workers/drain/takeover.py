@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from eventlog.lease import Read, Taken
-from eventlog.record import id_order
+from eventlog.lease import Lease, Read, Taken
+from eventlog.record import StoredEvent, id_order
+from workers.delivery.handler_key import HandlerKey
 from workers.drain.lane_steps import KEYS_AT_ONCE
+from workers.drain.open_keys import ask_one_by_one, key_after_deaths
 from workers.drain.reader import Reader
 from workers.drain.window import Window
 
@@ -22,16 +24,28 @@ class Takeover:
         is_partial: part of it was not read, since only newer code may judge it. All of it stays as it is.
 
     Args:
-        has_keys: whether the handler has keys of its own.
+        key_of: makes the handler's own key of an event; None where it has none.
     """
 
-    def __init__(self, window: Window, reader: Reader, *, has_keys: bool) -> None:
+    def __init__(
+        self,
+        lease: Lease,
+        window: Window,
+        reader: Reader,
+        key_of: Callable[[StoredEvent], HandlerKey] | None,
+    ) -> None:
         self.is_partial = False
+        self._lease = lease
         self._window = window
         self._reader = reader
-        self._has_keys = has_keys
+        self._key_of = key_of
         # Up to here keys wait for the attempts of their events.
         self._tied_until: tuple[int, int] | None = None
+
+    @property
+    def asks_keys(self) -> bool:
+        """Whether the handler has keys of its own, which its code makes."""
+        return self._key_of is not None
 
     async def take_up(self, taken: Taken, read_on: Callable[[], Awaitable[Read]]) -> None:
         """Read it, and bring it into its order.
@@ -45,13 +59,17 @@ class Takeover:
             return
         self._reader.begin(len(taken.open))
         handed_out = id_order(taken.runto)
-        if self._has_keys and _left_at_work(taken):
+        if self._key_of and _left_at_work(taken):
             self._tied_until = handed_out
             window.tie_entities()
+        elif self._key_of and taken.asked_before:
+            await ask_one_by_one(self._lease, self._key_of, taken.open)
         for count, record in enumerate(taken.open, 1):
-            window.recall(record)
-            if self._has_keys and not count % KEYS_AT_ONCE:
+            window.recall(record, key_after_deaths(record) if self._key_of else None)
+            if self._key_of and not count % KEYS_AT_ONCE:
                 await asyncio.sleep(0)  # keys cost a parse each, and thousands of events may be open
+        if self._key_of and taken.open and not (taken.asked_before and self._tied_until):
+            await self._lease.asked()
         until = max([handed_out, *(record.event.order for record in taken.open)])
         while id_order(window.cursor.pos) < until and not self._reader.outdated:
             read = await read_on()

@@ -64,10 +64,16 @@ class Window:
         if self._order == "latest":
             self._order = "entity"  # one of another key must not be superseded
 
-    def recall(self, record: OpenRecord) -> None:
-        """An event that is open."""
-        entry = self._entry(record.event)
+    def recall(self, record: OpenRecord, own: HandlerKey | None = None) -> None:
+        """An event that is open.
+
+        Args:
+            own: its key, where that must not be asked for any more; the event is due then.
+        """
+        entry = self._entry(record.event, own)
         entry.take_up(record)
+        if own is not None:
+            entry.due_ms = 0
         self.cursor.found_open(entry)
         self._recalled[record.event.stream_id] = entry
 
@@ -232,8 +238,9 @@ class Window:
 
     # Parts of these
 
-    def _entry(self, event: StoredEvent) -> Entry:
-        own = None if self._key_of is None else self._key_of(event)
+    def _entry(self, event: StoredEvent, own: HandlerKey | None = None) -> Entry:
+        if own is None and self._key_of is not None:
+            own = self._key_of(event)
         return Entry(event, tie_of(self._order, event, own), own=own)
 
     def _enqueue(self, entry: Entry) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from typing import Any, get_args
 
 from ampeco.wire import WireRequest
@@ -28,17 +29,24 @@ class StepNames:
         self._automatic: set[str] = set()
         self._called: set[tuple[str, str]] = set()  # scope and name of each named step of this run
 
-    def named(self, name: str, per: Per, on_uncertain: OnUncertain, returns: Any) -> Step:
+    def named(self, name: str, call: object, per: Per, on_uncertain: OnUncertain, returns: Any) -> Step:
         """Return a step that a handler named.
 
         Raises:
-            StepRefused: the name cannot be used, or not with these options.
+            StepRefused: the name cannot be used, or not with these options, or its call is no function.
         """
         if not issubclass(type(name), str) or not 0 < len(name) <= MAX_NAME_CHARS or not _is_text(name):
             raise StepRefused("step-name", f"the name of a step is text of 1 to {MAX_NAME_CHARS} characters")
         if per not in get_args(Per) or on_uncertain not in get_args(OnUncertain):
             raise StepRefused(
                 "step-options", f'step {name!r}: per is "event" or "entity", on_uncertain "dead" or "retry"'
+            )
+        if not callable(call):
+            if inspect.iscoroutine(call):
+                call.close()  # it was never begun, so nothing of it runs
+            raise StepRefused(
+                "step-options",
+                f"step {name!r}: its call must be a function that once calls, as lambda: send()",
             )
         check_returns(name, returns)
         if per == "event":

@@ -85,7 +85,7 @@ class Steps:
     async def once(
         self, step: str, call: Callable[[], Any], *, per: Per, on_uncertain: OnUncertain, returns: Any
     ) -> Any:
-        return await self._run(self._names.named(step, per, on_uncertain, returns), call)
+        return await self._run(self._names.named(step, call, per, on_uncertain, returns), call)
 
     async def through(self, request: WireRequest, send: Callable[[], Awaitable[Any]]) -> Any:
         step, send = self._names.action(request), partial(self._guarded, request, send)
@@ -130,7 +130,7 @@ class Steps:
     def once_in_thread(
         self, step: str, call: Callable[[], Any], *, per: Per, on_uncertain: OnUncertain, returns: Any
     ) -> Any:
-        return self._run_in_thread(self._names.named(step, per, on_uncertain, returns), call)
+        return self._run_in_thread(self._names.named(step, call, per, on_uncertain, returns), call)
 
     def through_in_thread(self, request: WireRequest, send: Callable[[], Any]) -> Any:
         step, send = self._names.action(request), partial(self._guarded_in_thread, request, send)

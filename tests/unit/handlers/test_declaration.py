@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings
 
 from ampeco.notifications import HardwareStatus, Payload, SessionStartStop, SessionUpdate
 from eventlog.ids import HANDLER_NAME
-from handlers import Backoff, Context, Event, HandlerError, Raw, SyncContext, declaration, handler
+from handlers import Backoff, Context, Event, HandlerError, Raw, SyncContext, Timer, declaration, handler
 from handlers.internal import PAYLOADS
 
 
@@ -87,14 +87,30 @@ def test_settings_and_lifespan_are_kept_for_the_worker():
     assert (mail.settings, mail.lifespan) == (MailSettings, mailer)
 
 
+class Soon(Timer):
+    data: int
+
+
+class Late(Timer):
+    data: str
+
+
+class OwnUpdate(SessionUpdate):
+    """Another view of a type that has a model."""
+
+
 async def _async(event: Event[SessionUpdate], ctx: Context) -> None: ...
 async def _raw(event: Event[Raw], ctx: Context) -> None: ...
 async def _unannotated(event, ctx) -> None: ...
+async def _payload(event: SessionUpdate, ctx: Context) -> None: ...
+async def _type_name(event: Event[SessionUpdateNotification], ctx: Context) -> None: ...  # type: ignore[name-defined] # noqa: F821
 async def _one(event: Event[SessionUpdate]) -> None: ...
 async def _nameless(event: Event[Nameless], ctx: Context) -> None: ...
 async def _mixed(event: Event[Raw | SessionUpdate], ctx: Context) -> None: ...
 async def _with_sync_context(event: Event[SessionUpdate], ctx: SyncContext) -> None: ...
 def _with_context(event: Event[SessionUpdate], ctx: Context) -> None: ...
+async def _two_timers(event: Event[SessionUpdate | Soon | Late], ctx: Context) -> None: ...
+async def _two_models(event: Event[SessionUpdate | OwnUpdate], ctx: Context) -> None: ...
 
 
 class GreedySettings(BaseSettings, env_prefix="AWR_"):
@@ -129,11 +145,16 @@ class GreedySettings(BaseSettings, env_prefix="AWR_"):
         (_async, {"settings": GreedySettings}, "not AWR_"),
         (_raw, {}, r'needs on=\["\.\.\."\]'),
         (_unannotated, {}, r"annotate its first parameter as Event"),
+        (_payload, {}, r"annotate its first parameter as Event\[SessionUpdate\]"),
+        (_type_name, {}, "the class of its payload is SessionUpdate, without quotes"),
+        (_raw, {"on": [SessionUpdate]}, r"write Event\[SessionUpdate\] and no on="),
         (_one, {}, "takes an event and a context"),
         (_nameless, {}, "Nameless names no notification types"),
         (_mixed, {}, "or Raw alone"),
         (_with_sync_context, {}, "its context must be Context"),
         (_with_context, {}, "its context must be SyncContext"),
+        (_two_timers, {}, "Soon and Late are payloads of one type: one class has all timers"),
+        (_two_models, {}, "SessionUpdate and OwnUpdate are payloads of one type: name one of both"),
     ],
 )
 def test_refuses_a_declaration_that_contradicts_itself(function: Any, options: dict[str, Any], says: str):
@@ -198,3 +219,8 @@ def test_a_handler_is_on_unless_it_says_otherwise():
     assert not handler("a.off", on=["*"], enabled=False)(plain).enabled
     with pytest.raises(HandlerError, match="enabled must be True or False"):
         handler("a.odd", on=["*"], enabled="yes")(plain)  # type: ignore[arg-type]
+
+
+def test_a_decorator_without_a_name_says_so():
+    with pytest.raises(TypeError, match="@handler needs a name: @handler"):
+        handler(_async)  # type: ignore[arg-type]

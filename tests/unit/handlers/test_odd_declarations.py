@@ -28,6 +28,16 @@ async def undecorated() -> AsyncIterator[None]:
     yield
 
 
+@contextlib.asynccontextmanager
+async def opened() -> AsyncIterator[None]:
+    yield
+
+
+@contextlib.asynccontextmanager
+async def returning() -> AsyncIterator[None]:  # type: ignore[misc]
+    return None  # type: ignore[return-value]
+
+
 @contextlib.contextmanager
 def blocking() -> Iterator[None]:
     yield
@@ -101,6 +111,10 @@ class Unshowable:
         ({"key": Asked()}, "key must be a plain function"),
         ({"key": undecorated}, "key must be a plain function"),
         ({"key": "evse_id"}, "key must be a plain function"),
+        ({"key": lambda event, ctx: "a"}, "key must be a plain function of the event alone"),
+        ({"entity_state": "Seen"}, "entity_state must be a type"),
+        ({"lifespan": opened()}, "lifespan=pool, not lifespan=pool()"),
+        ({"lifespan": returning}, "`yield` once in it"),
         ({"throttle": "1/week"}, "throttle needs a number of at most 1,000 and one of s, m, h, d"),
         ({"throttle": "0/h"}, "throttle needs"),
         ({"throttle": "1001/h"}, "throttle needs"),

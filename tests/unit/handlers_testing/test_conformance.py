@@ -269,3 +269,27 @@ def test_effects_are_read_while_the_lifespan_lasts():
 
     for name in ("does_it_once", "is_dry"):
         assert failing(registered, name, effects=lambda state: state.count()) is None
+
+
+class Mail(BaseSettings, env_prefix="ACME_TESTED_MAIL_"):
+    sender: str = Field(description="From whom.")
+
+
+class Rows(BaseSettings, env_prefix="ACME_TESTED_ROWS_"):
+    path: str = Field(default="x.sqlite", description="Where.")
+
+
+def test_each_handler_gets_the_settings_of_its_class():
+    @handler("t.mail", settings=Mail)
+    async def mail(event: Event[SessionUpdate], ctx: Context[Mail]) -> None:
+        assert ctx.settings.sender == "us"
+
+    @handler("t.rows", settings=Rows)
+    async def rows(event: Event[SessionUpdate], ctx: Context[Rows]) -> None:
+        assert ctx.settings.path
+
+    one = conformance(mail, rows, settings=Mail(sender="us"))
+    both = conformance(mail, rows, settings=[Mail(sender="us"), Rows(path="y")])
+    for suite in (one, both):
+        for parameter in suite.pytestmark[0].args[1]:
+            suite().test_takes_every_sample(*parameter.values)

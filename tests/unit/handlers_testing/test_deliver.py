@@ -98,6 +98,11 @@ def test_deliveries_until_the_end_move_the_clock():
     assert memory.clock.now_s() - began == pytest.approx(30)
 
 
+def test_a_retry_without_a_pause_does_not_hang_the_test():
+    with pytest.raises(RuntimeError, match=r"not settled after 1,000 attempts .* 'at once'"):
+        asyncio.run(deliver_until_settled(raising(Retry("at once", after_s=0)), EVENT))
+
+
 def test_patience_has_an_end():
     memory, early = Memory(), raising(Retry("early", after_s=60, counts=False), not_yet_for_s=100)
     assert run(early, EVENT, memory=memory).kind == "retry"

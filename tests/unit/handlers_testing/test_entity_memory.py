@@ -160,3 +160,22 @@ def test_timers_that_set_themselves_again_at_once_end_the_test():
 
     with pytest.raises(RuntimeError, match="again and again"):
         asyncio.run(run())
+
+
+class Grown(BaseModel):
+    events: int
+    last: str = "unknown"
+
+
+def test_a_state_of_an_earlier_version_can_be_given():
+    @handler("t.grown", entity_state=Grown)
+    async def grown(event: Event[SessionUpdate], ctx: Context[None, None, Grown]) -> None:
+        assert ctx.entity_state is not None
+        ctx.entity_state.events += 1
+
+    event, memory = update(), Memory()
+    memory.set_state(grown, "session:1", {"events": 3})
+    outcome = asyncio.run(deliver(grown, event, memory=memory))
+    assert outcome.state == Grown(events=4, last="unknown")
+    memory.set_state(grown, "session:1", {"number": 3})
+    assert asyncio.run(deliver(grown, event, memory=memory)).slug == "state-misfit"

@@ -10,7 +10,7 @@ from ampeco.errors import ChargePointRefused, FieldMisfit, NotFound, NotSupporte
 from eventlog.record import AttemptNote
 from handlers import GiveUp, Retry, Skip, Unavailable
 from handlers.declaration import NOT_YET_FOR_S, Backoff, Handler
-from handlers.outcomes import CallNotDeclared
+from handlers.outcomes import CallNotDeclared, StepUncertain
 from workers.delivery.outcomes import AttemptTimedOut, PayloadMismatch, delay_s, outcome_of, where
 
 BASE_S = Backoff().base_s
@@ -247,6 +247,38 @@ def test_where_it_failed_can_be_written_down_whatever_the_file_is_called():
     assert "plugin-\\udcff.py:1" in said
     assert "secret" not in said
     said.encode()
+
+
+def test_an_uncertain_step_says_what_its_call_ended_with_and_where():
+    def call() -> None:
+        raise ValueError("secret")
+
+    try:
+        try:
+            call()
+        except ValueError as error:
+            raise StepUncertain("step 'pay' was called, and its outcome is unknown") from error
+    except StepUncertain as error:
+        found = decide(error)
+    assert found.detail == "step 'pay' was called, and its outcome is unknown: ValueError"
+    assert found.trace.splitlines()[0] == "StepUncertain from ValueError"
+    assert found.trace.endswith("in call")
+    assert "secret" not in found.trace
+
+
+def test_of_a_long_way_the_first_lines_are_kept_too():
+    def deep(levels: int) -> None:
+        if levels:
+            deep(levels - 1)
+        raise ValueError
+
+    try:
+        deep(100)
+    except ValueError as error:
+        lines = where(error).splitlines()
+    assert len(lines) < 20
+    assert lines[1].endswith("in test_of_a_long_way_the_first_lines_are_kept_too")
+    assert lines[-1].endswith("in deep")
 
 
 def test_a_misfit_is_found_behind_the_errors_that_were_raised_from_it():
