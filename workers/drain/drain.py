@@ -157,6 +157,7 @@ class Drain:
             shared.pace.recover(back_s, now_s)
         if self._reader.first_for_newer([record.event for record in taken.open], taken.newest) is not None:
             self._unread = True  # what is open stays as it is, too
+            await self._end_asking(taken, asked=False)
             return
         self._reader.begin(len(taken.open))
         handed_out = id_order(taken.runto)
@@ -169,8 +170,7 @@ class Drain:
             window.recall(record, key_after_deaths(record) if self._key_of else None)
             if self._key_of and not count % _KEYS_AT_ONCE:
                 await asyncio.sleep(0)  # keys cost a parse each, and thousands of events may be open
-        if self._key_of and taken.open and not (taken.asked_before and self._tied_until):
-            await self.lease.asked()
+        await self._end_asking(taken, asked=self._tied_until is None)
         until = max([handed_out, *(record.event.order for record in taken.open)])
         while id_order(window.pos) < until and not self.outdated:
             read = await self._read_on(Settlement(), "work", MAX_BATCH, shared=False)
@@ -181,6 +181,11 @@ class Drain:
         self._unread = self.outdated
         window.arrange(handed_out)
         self._pending.settle_superseded()
+
+    async def _end_asking(self, taken: Taken, *, asked: bool) -> None:
+        """Note that asking for the keys of open events killed nothing, if they were asked for, or never were."""
+        if self._key_of and taken.open and (asked or not taken.asked_before):
+            await self.lease.asked()
 
     # The loop
 
