@@ -12,22 +12,11 @@ from ampeco.entity_keys import TYPES_OF_PARTS
 from ampeco.names import fault_of_queue, fault_of_type
 from ampeco.nearest import did_you_mean
 from ampeco.operations import OPERATIONS, check_address
+from handlers.shown_value import shown
 
 LONGEST_TIMEOUT_S = 86_400.0
 LONGEST_PATIENCE_S = 365 * 86_400.0
 MOST = 1_000_000  # attempts, or events at the same time
-
-_SHOWN = 80
-
-
-def shown(value: object) -> str:
-    """Return a value as a line may show it; some values cannot be shown."""
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001 - the author's code
-        return f"of the type {type(value).__name__}"
-    cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-    return cut.encode("ascii", "backslashreplace").decode()
 
 
 def number(name: str, value: object, most: float, *, whole: bool = False) -> str | None:

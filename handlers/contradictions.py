@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 from handlers import checks
 from handlers.declaration import ISOLATED, Backoff, Isolation, Order, Start
 from handlers.outcomes import LONGEST_WAIT_S
+from handlers.shown_value import shown
 from handlers.throttle import fault_of as fault_of_throttle
 
 
@@ -22,7 +23,7 @@ def contradictions(made: Any) -> Iterator[str | None]:
     choices = (("order", made.order, get_args(Order)), ("start", made.start, get_args(Start)))
     for name, value, known in choices:
         if value not in known:
-            yield f"{name} must be one of {', '.join(known)}; it is {checks.shown(value)}"
+            yield f"{name} must be one of {', '.join(known)}; it is {shown(value)}"
     if made.isolation not in (None, *get_args(Isolation)):
         yield "isolation must be None or 'process'"
     for name in ("strict", "dry_run", "enabled", "urgent", "error_text"):
@@ -34,7 +35,7 @@ def contradictions(made: Any) -> Iterator[str | None]:
     else:
         yield "backoff must be a Backoff, as Backoff(base_s=1, cap_s=1800)"
     if settings is not None and not (isinstance(settings, type) and issubclass(settings, BaseSettings)):
-        yield f"settings must be a class made of pydantic_settings.BaseSettings; it is {checks.shown(settings)}"
+        yield f"settings must be a class made of pydantic_settings.BaseSettings; it is {shown(settings)}"
     elif settings is not None and str(settings.model_config.get("env_prefix", "")).upper().startswith("AWR_"):
         yield "its settings need a prefix of their own, not AWR_"
     if isinstance(made.queue, str) and made.queue.endswith(ISOLATED):

@@ -21,6 +21,7 @@ from handlers.event import TIMER, Event, Raw
 from handlers.internal import unknown_internal
 from handlers.names import CallName, TypeName
 from handlers.places import place_of
+from handlers.shown_value import shown
 from handlers.throttle import Throttle
 from handlers.timer import timer_type
 
@@ -181,7 +182,7 @@ def handler(
     def declare(function: Any) -> Any:
         if not isinstance(name, str) or not NAME.fullmatch(name):
             fault = "a name is lower case letters, digits, dots and dashes, at most 64"
-            return _refused(checks.shown(name), [fault], function)
+            return _refused(shown(name), [fault], function)
         try:
             made, faults = _made(name, function, settings, lifespan, where, key, options)
         except Exception as error:  # noqa: BLE001 - an argument of which no check knows

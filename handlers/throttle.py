@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from handlers.checks import shown
+from handlers.shown_value import shown
 
 Over = Literal["skip", "wait"]
 """What becomes of an event over the limit: it is skipped, or waits until a slot is free."""
