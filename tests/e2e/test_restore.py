@@ -105,7 +105,8 @@ def test_receivers_that_stay_say_what_the_copy_lacks(operator: Operator) -> None
         soon(lambda: bool(front.said("redis.rolled_back")))
         soon(lambda: front.get("/health/ready").status == 200)
         (gap,) = (gap for gap in operator.gaps() if gap["reason"] == "redis-rolled-back")
-        assert gap["events_at_least"] == len(LOST)
+        # What came in the last second before the crash may not be counted, and is appended again.
+        assert len(LOST) - len(LATE) <= gap["events_at_least"] <= len(LOST)  # type: ignore[operator]
         operator.work_until(times(BEFORE, OPEN, OPEN, LATE))
 
 
