@@ -55,7 +55,7 @@ class HandlerState(NamedTuple):
             return f"paused since {rfc3339(self.paused.since_ms)}{reason}"
         if self.faulty is not None:
             words = fault_words(self.faulty)
-            return words if self.gone else f"running elsewhere; {words}"
+            return words if self.gone else f"running; {words}"
         dropped = unwanted_words(self.unwanted) if self.unwanted is not None and self.unwanted.events else ""
         return "; ".join(part for part in (self._plain(), dropped) if part)
 

@@ -192,3 +192,32 @@ def test_after_a_death_the_newest_of_each_key_is_still_handled_and_in_order(with
         assert await log.redis.exists(*(log.key("ledger", "h", f"charge-point:12/{n}") for n in (1, 2))) == 2
 
     with_lane(check)
+
+
+def test_a_death_while_keys_of_open_events_were_asked_for_changes_nothing_where_no_key_kills(with_lane):
+    began: list[tuple[str | None, int]] = []
+
+    @handler("h", key=by_evse)
+    async def h(event: Event[HardwareStatus], ctx: Context) -> None:
+        began.append((event.payload.evse_id, ctx.attempt))
+        if ctx.attempt == 1:
+            raise Retry("later", after_s=0.5)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(h)])
+        await log.append([status(1, 1), status(2, 2), status(1, 3)])
+
+        async def both_wait() -> bool:
+            return (await position(log, "h")).open == 3
+
+        async with at_work(log, h):
+            await eventually(both_wait)
+        lane = log.lane_of("charge-point:12", b"")
+        await log.redis.hset(log.key("asking"), f"h|{lane}", "token of a drain that died")
+        await drained(log, h, until=lambda: len(began) == 6)
+        found = await position(log, "h")
+        assert (found.open, found.waiting, found.stats["done"], found.stats.get("dead", 0)) == (0, 0, 3, 0)
+        assert [attempt for evse, attempt in began if evse == "1"] == [1, 2, 1, 2]
+        assert await log.redis.hlen(log.key("asking")) == 0
+
+    with_lane(check)

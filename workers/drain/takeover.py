@@ -56,6 +56,7 @@ class Takeover:
         window = self._window
         if self._reader.first_for_newer([record.event for record in taken.open], taken.newest) is not None:
             self.is_partial = True
+            await self._end_asking(taken, asked=False)
             return
         self._reader.begin(len(taken.open))
         handed_out = id_order(taken.runto)
@@ -68,8 +69,7 @@ class Takeover:
             window.recall(record, key_after_deaths(record) if self._key_of else None)
             if self._key_of and not count % KEYS_AT_ONCE:
                 await asyncio.sleep(0)  # keys cost a parse each, and thousands of events may be open
-        if self._key_of and taken.open and not (taken.asked_before and self._tied_until):
-            await self._lease.asked()
+        await self._end_asking(taken, asked=self._tied_until is None)
         until = max([handed_out, *(record.event.order for record in taken.open)])
         while id_order(window.cursor.pos) < until and not self._reader.outdated:
             read = await read_on()
@@ -79,6 +79,11 @@ class Takeover:
                 break
         self.is_partial = self._reader.outdated
         window.arrange(handed_out)
+
+    async def _end_asking(self, taken: Taken, *, asked: bool) -> None:
+        """Note that asking for the keys of open events killed nothing, if they were asked for, or never were."""
+        if self._key_of and taken.open and (asked or not taken.asked_before):
+            await self._lease.asked()
 
     def frees_keys(self, *, suspects: bool) -> bool:
         """Whether the lane is to be taken again, since its events may be asked for their keys now.
