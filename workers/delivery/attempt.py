@@ -24,6 +24,7 @@ from handlers.declaration import Handler
 from handlers.entity_notes import UNDECLARED, EntityNotes
 from handlers.event import Echo, Event, is_timer
 from handlers.outcomes import StateRefused
+from workers.delivery.attempt_lines import EACH, HandlerLines
 from workers.delivery.call_counts import CallCounts
 from workers.delivery.gate import LazySteps, bound_log, gated
 from workers.delivery.handler_key import HandlerKey, HandlerKeys
@@ -55,6 +56,7 @@ class Runtime:
         client, sync_client: AMPECO's API; None where no token is configured.
         threads: where plain `def` handlers run.
         tracing: follows its attempts; None where traces are off.
+        lines: bounds the log lines about its attempts.
         lanes_in_threads: lanes with an event in such a thread. A thread outlives the lease it was started under,
             and until it returns no drain of this process may take that lane of this handler again.
     """
@@ -67,6 +69,7 @@ class Runtime:
     sync_client: Client | None = None
     threads: ThreadPoolExecutor | None = None
     tracing: Tracing | None = None
+    lines: HandlerLines = EACH
     lanes_in_threads: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -236,7 +239,7 @@ def _is_wanted(answer: object) -> bool:
 
 def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: LazySteps) -> Awaitable[object]:
     context: Context[Any, Any] = Context(
-        ampeco=lambda: gated(runtime.client, runtime.handler, attempt, steps.through),
+        ampeco=lambda: gated(runtime.client, runtime.handler, attempt, steps.through, runtime.lines),
         once=steps.once,
         steps=steps.ends,
         **_shared(runtime, attempt),
@@ -246,7 +249,9 @@ def _in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: LazyS
 
 async def _in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: LazySteps) -> object:
     context: SyncContext[Any, Any] = SyncContext(
-        ampeco=lambda: gated(runtime.sync_client, runtime.handler, attempt, steps.through_in_thread),
+        ampeco=lambda: gated(
+            runtime.sync_client, runtime.handler, attempt, steps.through_in_thread, runtime.lines
+        ),
         once=steps.once_in_thread,
         steps=steps.ends,
         **_shared(runtime, attempt),

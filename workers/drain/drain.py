@@ -12,6 +12,7 @@ for a retry holds back the later events of its key, which are parked in `open` s
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from functools import partial
 
@@ -58,7 +59,7 @@ class Drain:
         self._reader = Reader(self._window, runtime.version, lambda name: handler.model_of(name) is not None)
         self._records = records_for(lease, handler)
         self._pending = PendingOutcomes(
-            self._window, self._log, self._wake.set, shared.failures, records=self._records
+            self._window, self._log, self._wake.set, runtime.lines, records=self._records
         )
         self._shared = shared
         self._runner = Runner(
@@ -66,6 +67,7 @@ class Drain:
         )
         self._join = partial(reads.join, lease.lane, handler.name, handler.types)
         self._steps = shared.steps
+        self._lines = runtime.lines
         self._interrupted = 0
         self._cur_moved_s = 0.0
         self._warned_full = False
@@ -266,7 +268,13 @@ class Drain:
         window = self._window
         if self._reader.full and not self._warned_full:
             self._warned_full = True
-            self._log.warning("handler.open_full", open=window.open_count)
+            self._lines.tell(
+                logging.WARNING,
+                lambda **fields: self._log.warning("handler.open_full", **fields),
+                ("open-full",),
+                counted="times",
+                open=window.open_count,
+            )
         marks = window.mark()
         worked_s = self._runner.worked_s
         settled, window.unconfirmed = window.unconfirmed, []

@@ -33,7 +33,6 @@ from workers.delivery.stacks import inwards, line_in
 from workers.delivery.throttling import Throttling
 from workers.drain.entity_records import EntityRecords
 from workers.drain.entry import Entry
-from workers.drain.failure_lines import FailureLines
 from workers.drain.pace import Pace
 from workers.drain.service_watch import HandlerWatch
 from workers.drain.settlement import PendingOutcomes
@@ -94,7 +93,6 @@ class Shared:
         pace: of events that waited long.
         watch: follows the services that the handler needs; None where nothing does.
         loop_depth: most actions of a chain for one entity.
-        failures: log lines of its attempts that failed.
         steps: under way, of all handlers of the process.
     """
 
@@ -105,7 +103,6 @@ class Shared:
     pace: Pace = field(default_factory=lambda: Pace(None))
     watch: HandlerWatch | None = None
     loop_depth: int = LOOP_DEPTH
-    failures: FailureLines = field(default_factory=FailureLines)
     steps: StepsAtOnce = field(default_factory=StepsAtOnce)
 
 
@@ -454,6 +451,7 @@ class Runner:
             depth=self._shared.loop_depth,
             lifted=entry.due_ms == HURRIED_MS,
             alive=lambda: self._lease.alive,
+            lines=self._runtime.lines,
         )
         return Steps(self._ledger, entry.event.event_id, entry.key, self._loop, guard)
 
