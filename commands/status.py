@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,18 @@ if TYPE_CHECKING:
     from eventlog.inspection.overview import Overview
     from eventlog.registry import HandlerPosition
 
-_HEADS = ["handler", "state", "waiting", "oldest", "retrying", "open", "dead", "per s", "served by"]
+_HEADS = [
+    "handler",
+    "state",
+    "waiting",
+    "oldest",
+    "failing",
+    "retrying",
+    "open",
+    "dead",
+    "per s",
+    "served by",
+]
 _MIB = 1 << 20
 _DAY_MS = 86_400_000
 _MOST_KEYS = 5
@@ -134,7 +146,7 @@ def document(found: Overview) -> dict[str, Any]:
 
 
 def _handler_document(found: Overview, handler: HandlerPosition) -> dict[str, Any]:
-    pause = found.paused.get(handler.name)
+    pause, lately = found.paused.get(handler.name), found.attempts.get(handler.name)
     return {
         "name": handler.name,
         "waiting": handler.waiting,
@@ -144,6 +156,7 @@ def _handler_document(found: Overview, handler: HandlerPosition) -> dict[str, An
         "open": handler.open,
         "retrying": found.retrying.get(handler.name, 0),
         "failed_attempts": handler.stats.get("retried", 0),
+        "attempts_lately": None if lately is None else asdict(lately),
         "dead": handler.dead,
         "per_s": round(found.per_s(handler.name), 1),
         "is_served": found.is_served(handler),
@@ -159,6 +172,7 @@ def _cells(found: Overview, handler: HandlerPosition) -> tuple[object, ...]:
         _state(found, handler),
         _bound(f"{handler.waiting:,}", handler.waiting_is_exact),
         None if handler.oldest_age_s is None else _bound(span(handler.oldest_age_s), handler.oldest_is_exact),
+        _failing(found, handler),
         found.retrying.get(handler.name, 0),
         handler.open,
         handler.dead,
@@ -173,6 +187,12 @@ def _state(found: Overview, handler: HandlerPosition) -> str:
     if not found.is_served(handler):
         return "faulty" if handler.name in found.faulty else "not served"
     return "held" if handler.name in found.away else "running"
+
+
+def _failing(found: Overview, handler: HandlerPosition) -> str | None:
+    """Return the share of the attempts of the last minutes that failed."""
+    lately = found.attempts.get(handler.name)
+    return None if lately is None or not lately.total else f"{lately.failed / lately.total:.0%}"
 
 
 def _bound(text: str, is_exact: bool) -> str:

@@ -11,12 +11,11 @@ from redis.exceptions import RedisError
 from starlette.responses import Response
 
 from console.page import Endpoint, Page, Problem
+from console.sessions import Session
 from eventlog.audit import Act, take_back, write
 from eventlog.errors import LogError
 
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
-
-_VIA = "console"
 
 
 def act(what: str) -> Callable[[Callable[[Page, Mapping[str, str]], Awaitable[Response]]], Endpoint]:
@@ -68,6 +67,20 @@ def selection_of(form: Mapping[str, str], names: Sequence[str], *, needs: Sequen
     return {name: sent.get(name, "") for name in names}
 
 
+def act_of(
+    page: Page,
+    what: str,
+    plan: Mapping[str, Any],
+    count: int | None = None,
+    *,
+    session: Session | None = None,
+) -> Act:
+    """Return an act as the audit has it: by the person of a session, by default that of the page."""
+    session = session or page.session
+    name, token = ("", "") if session is None else (session.name, page.console.sessions.token_id(session))
+    return Act(name, page.address, "console", what, plan, count, token=token)
+
+
 @contextlib.asynccontextmanager
 async def acting(
     page: Page, what: str, plan: Mapping[str, Any], count: int | None = None
@@ -79,8 +92,7 @@ async def acting(
         plan: what was selected, as it was asked for.
         count: how many it is about.
     """
-    name = page.session.name if page.session else ""
-    written = await write(page.log, Act(name, page.address, _VIA, what, plan, count))
+    written = await write(page.log, act_of(page, what, plan, count))
     try:
         yield
     except LogError:  # nothing was changed
@@ -93,11 +105,10 @@ async def refused(page: Page, what: str, reason: str) -> None:
     if not page.console.refusals.is_open(page.address):
         return
     page.console.refusals.failed(page.address)
-    name = page.session.name if page.session else ""
-    await noted(page, name, f"{what} (refused)", {"refused": reason, **page.request.path_params})
+    await noted(page, page.session, f"{what} (refused)", {"refused": reason, **page.request.path_params})
 
 
-async def noted(page: Page, name: str, what: str, plan: Mapping[str, Any]) -> None:
+async def noted(page: Page, session: Session | None, what: str, plan: Mapping[str, Any]) -> None:
     """Write down what changes nothing in the log, such as a log-in. It counts even if Redis is away."""
     with contextlib.suppress(RedisError, OSError):
-        await write(page.log, Act(name, page.address, _VIA, what, plan))
+        await write(page.log, act_of(page, what, plan, session=session))

@@ -189,7 +189,7 @@ class ConnectionMetrics:
         )
 
 
-_OUTCOMES = ("done", "skipped", "dead", "retried")
+_OUTCOMES = ("done", "skipped", "superseded", "dead", "retried")
 
 
 class _Positions:

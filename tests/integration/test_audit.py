@@ -86,6 +86,7 @@ def test_an_act_is_written_down_with_who_what_plan_and_count(cli, site, what):
     assert cli(*words.split(), "--yes")[0] == 0
     (act,) = cli.json("audit", "list")
     assert (act["user"], act["host"], act["via"]) == (USER, socket.gethostname(), "cli")
+    assert act["token"] is None
     assert (act["what"], act["plan"], act["count"]) == (what, plan, count)
     assert act["at"].endswith("Z")
     code, out, _ = cli("audit", "list")

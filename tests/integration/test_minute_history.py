@@ -6,7 +6,7 @@ import asyncio
 
 from eventlog.log import EventLog
 from eventlog.minute_history import ACCEPTED, DAY_MINUTES, HANDLED, MINUTE_MS, minute_history
-from eventlog.rates import note_totals
+from eventlog.rates import Attempts, note_totals, recent_attempts
 from eventlog.scripts import source
 from tests.harness import opened
 
@@ -64,6 +64,16 @@ def test_each_minute_has_what_was_counted_in_it_and_unknown_ones_are_empty(log_u
             [None, None, 1, 0, None, 20, 0, None],
             [None] * 8,
         ]
+
+    on_minutes(log_url, prefix, check)
+
+
+def test_the_attempts_of_the_last_five_minutes_are_known_with_how_many_failed(log_url, prefix) -> None:
+    async def check(noting: Minutes) -> None:
+        for minute in range(8):
+            await noting.log.redis.hincrby(noting.log.key("stats", "a"), "retried", minute)
+            await noting.note(minute, a=10, b=1)
+        assert await recent_attempts(noting.log) == {"a": Attempts(5, 75, 25), "b": Attempts(5, 5, 0)}
 
     on_minutes(log_url, prefix, check)
 
