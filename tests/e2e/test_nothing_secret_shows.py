@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from tests.cli import Cli
 from tests.collector import Collector, collector
 from tests.door import Door, door
 from tests.e2e.process_tree import Command, started
-from tests.e2e.surfaces import ACTS, READS, Reader, admin_paths, command_lines, paths_of_pages
+from tests.e2e.surfaces import ACTS, READS, Known, Reader, admin_paths, command_lines, paths_of_pages
 from tests.harness import soon
 from tests.servers import server
 
@@ -194,7 +194,7 @@ def test_markers_show_nowhere(
     soon(is_settled, within_s=40, every_s=0.3)
     soon(lambda: len(site.collected.named("handle marked")) >= len(FATES))
     soon(lambda: "awr_handler_dead" in site.collected.metrics)
-    search("refused", *(str(one.body) for one in refused))
+    search("refused", str([one.body for one in refused]))
     search("printed", site.printed(), *("delivery.dead", "RuntimeError", "event.quarantined"))
     search("exposed", site.exposed(), 'awr_handler_dead{handler="marked"}', "Needs attention")
     search("sent", site.sent(), "awr.notification", "accept notification")
@@ -225,10 +225,10 @@ def test_markers_show_nowhere(
         for path in paths_of_pages(known):
             page = who.get(path)
             assert page.status_code in (200, 307), f"{path}: {page.status_code}"
-            search(path, page.text, str(page.headers.get("location", "")))
+            search(path, f"{page.text}\n{page.headers}")
     for path, answer in reader.send_forms(known):
-        assert answer.status_code < 500 or answer.status_code == 502, f"{path}: {answer.status_code}"
-        search(path, answer.text)
+        assert answer.status_code != 500, path
+        search(path, f"{answer.text}\n{answer.headers}")
     commands_say(cli, ACTS, known)
     assert MARKER.search(str(cli("events", "show", known["event"][0], "--body"))), (
         "an operator may ask for it"
@@ -245,7 +245,7 @@ def test_markers_show_nowhere(
         search(command, f"{out}{err}")
     with redis.Redis.from_url(site.url) as client:
         client.config_set("requirepass", WRONG_PASSWORD)
-        client.client_kill_filter(skipme=False, _type="normal")
+        client.client_kill_filter(_type="normal")
     soon(lambda: "redis-" in str(site.front.ready()["reasons"]))
     soon(lambda: "redis.unreachable" in site.printed())
     search("exposed without Redis", site.exposed())
@@ -253,7 +253,7 @@ def test_markers_show_nowhere(
     search("sent at the end", site.sent())
 
 
-def commands_say(cli: Cli, table: dict[str, tuple[str, ...]], known: dict[str, list[str]]) -> None:
+def commands_say(cli: Cli, table: Mapping[str, tuple[str, ...]], known: Known) -> None:
     """Search what each command of a table prints."""
     for words in command_lines(table, known):
         search(" ".join(words), str(cli(*words)))
