@@ -128,7 +128,15 @@ class Drain:
         except LeaseLost as error:
             self.lost = True
             self._reads.drop()
-            self._log.warning("lease.lost", error=str(error), in_flight=len(self._window.running))
+            self._lines.tell(
+                logging.WARNING,
+                lambda **fields: self._log.warning("lease.lost", **fields),
+                ("lease-lost",),
+                counted="times",
+                each=True,
+                error=str(error),
+                in_flight=len(self._window.running),
+            )
         except Exception:  # noqa: BLE001
             # A record we cannot read or a fault of ours: settle nothing, let the lease run out, say so.
             self._log.exception("drain.failed")
