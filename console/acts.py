@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from console.page import Endpoint, Page, Problem
 from console.sessions import Session
-from eventlog.audit import Act, take_back, write
+from eventlog.audit import take_back, write
 from eventlog.errors import LogError
 
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
@@ -67,20 +67,6 @@ def selection_of(form: Mapping[str, str], names: Sequence[str], *, needs: Sequen
     return {name: sent.get(name, "") for name in names}
 
 
-def act_of(
-    page: Page,
-    what: str,
-    plan: Mapping[str, Any],
-    count: int | None = None,
-    *,
-    session: Session | None = None,
-) -> Act:
-    """Return an act as the audit has it: by the person of a session, by default that of the page."""
-    session = session or page.session
-    name, token = ("", "") if session is None else (session.name, page.console.sessions.token_id(session))
-    return Act(name, page.address, "console", what, plan, count, token=token)
-
-
 @contextlib.asynccontextmanager
 async def acting(
     page: Page, what: str, plan: Mapping[str, Any], count: int | None = None
@@ -92,7 +78,7 @@ async def acting(
         plan: what was selected, as it was asked for.
         count: how many it is about.
     """
-    written = await write(page.log, act_of(page, what, plan, count))
+    written = await write(page.log, page.act(what, plan, count))
     try:
         yield
     except LogError:  # nothing was changed
@@ -111,4 +97,4 @@ async def refused(page: Page, what: str, reason: str) -> None:
 async def noted(page: Page, session: Session | None, what: str, plan: Mapping[str, Any]) -> None:
     """Write down what changes nothing in the log, such as a log-in. It counts even if Redis is away."""
     with contextlib.suppress(RedisError, OSError):
-        await write(page.log, act_of(page, what, plan, session=session))
+        await write(page.log, page.act(what, plan, session=session))

@@ -7,7 +7,6 @@ from typing import Any
 
 from starlette.responses import Response
 
-from console.acts import act_of
 from console.page import Page, Problem
 from console.running import Job, Work
 from eventlog.audit import take_back, write
@@ -44,7 +43,7 @@ async def begin(
         raise Problem(
             503, "too-many-acts", "Too many acts run now. Wait until one ends. Nothing was changed."
         )
-    written = await write(page.log, act_of(page, what, plan, count), is_counted=is_counted)
+    written = await write(page.log, page.act(what, plan, count), is_counted=is_counted)
 
     async def refused() -> None:
         await take_back(page.log, written)

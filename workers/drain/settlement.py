@@ -177,7 +177,7 @@ class PendingOutcomes:
     def _report(self, entry: Entry, outcome: Outcome, number: int) -> None:
         """Write a line about an outcome; one about a failure may be counted with others of the same cause."""
         event, kind = entry.event, outcome.kind
-        fields: dict[str, object] = {
+        fields: dict[str, Any] = {
             "event_id": event.event_id,
             "notification": event.type,
             "key": event.key,
