@@ -50,7 +50,7 @@ def _row(act: Act) -> dict[str, Any]:
         "user": act.user,
         "host": act.host,
         "via": act.via,
-        "token": act.token or None,
+        "token_id": act.token or None,
         "what": act.what,
         "plan": dict(act.plan),
         "count": act.count,

@@ -81,7 +81,7 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     "/handlers/{name}": ("/handlers/{handler}",),
     "/handlers/{name}/replay": (
         "/handlers/{handler}/replay",
-        "/handlers/{handler}/replay?from=1h+ago&to=now",
+        "/handlers/{handler}/replay?from=1h%20ago&to=now",
     ),
     "/handlers/{name}/retire": ("/handlers/{handler}/retire",),
     "/quarantine/plan/{verb}": ("/quarantine/plan/retry", "/quarantine/plan/discard"),
