@@ -98,9 +98,9 @@ def _of_handlers(found: Overview) -> Iterator[str]:
         elif name in found.away:
             yield f"{name} is held: {away_words(found.away[name])}"
         elif (lately := found.attempts.get(name)) is not None and _mostly_fails(lately):
-            attempts = f"{lately.failed:,} of {counted(lately.total, 'attempt')} in {counted(lately.minutes, 'minute')}"
+            attempts, minutes = counted(lately.total, "attempt"), counted(lately.minutes, "minute")
             yield (
-                f"{name} fails, {attempts}: its lines delivery.retry_scheduled and delivery.dead say where; "
+                f"{name} fails, {lately.failed:,} of {attempts} in {minutes}: its lines delivery.retry_scheduled and delivery.dead say where; "
                 f"`handlers pause {name}` if it does harm"
             )
         elif handler.oldest_age_s is not None and handler.oldest_age_s > _OLD_S:
