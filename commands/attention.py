@@ -100,8 +100,8 @@ def _of_handlers(found: Overview) -> Iterator[str]:
         elif (lately := found.attempts.get(name)) is not None and _mostly_fails(lately):
             attempts, minutes = counted(lately.total, "attempt"), counted(lately.minutes, "minute")
             yield (
-                f"{name} fails, {lately.failed:,} of {attempts} in {minutes}: its lines delivery.retry_scheduled and delivery.dead say where; "
-                f"`handlers pause {name}` if it does harm"
+                f"{name} fails, {lately.failed:,} of {attempts} in {minutes}: its lines delivery.retry_scheduled "
+                f"and delivery.dead say where; `handlers pause {name}` if it does harm"
             )
         elif handler.oldest_age_s is not None and handler.oldest_age_s > _OLD_S:
             yield f"{name} has an event that waits for {handler.oldest_age_s / 60:.0f} minutes: `explain` says why"
