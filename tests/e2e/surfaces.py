@@ -48,14 +48,17 @@ ACTS: Mapping[str, tuple[str, ...]] = {
     "handlers pause": ("{handler} --reason none",),
     "handlers resume": ("{handler}",),
     "handlers rename": ("{handler} other",),
-    "handlers replay": ("{handler} --from '1h ago' --to now", "{handler} --from '1h ago' --to now --yes"),
+    "handlers replay": (
+        "{handler} --from '1h ago' --to '0s ago'",
+        "{handler} --from '1h ago' --to '0s ago' --yes",
+    ),
     "handlers retire": ("{handler}",),
     "events hurry": ("{event}", "{event} --yes"),
     "dead retry": ("--handler {handler}", "--handler {handler} --yes"),
     "dead discard": ("--handler {handler}", "--handler {handler} --yes"),
     "quarantine retry": ("--reason not-json", "--reason not-json --yes"),
     "quarantine discard": ("--reason not-json", "--reason not-json --yes"),
-    "gaps resend": ("--from '1h ago' --to now", "--from '1h ago' --to now --yes"),
+    "gaps resend": ("--from '1h ago' --to '0s ago'", "--from '1h ago' --to '0s ago' --yes"),
     "registration apply": ("", "--yes"),
     "registration remove": ("", "--yes"),
 }
@@ -81,7 +84,7 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     "/handlers/{name}": ("/handlers/{handler}",),
     "/handlers/{name}/replay": (
         "/handlers/{handler}/replay",
-        "/handlers/{handler}/replay?from=1h%20ago&to=now",
+        "/handlers/{handler}/replay?from=1h%20ago&to=0s%20ago",
     ),
     "/handlers/{name}/retire": ("/handlers/{handler}/retire",),
     "/quarantine/plan/{verb}": ("/quarantine/plan/retry", "/quarantine/plan/discard"),
@@ -107,10 +110,10 @@ def command_lines(table: Mapping[str, tuple[str, ...]], known: Known) -> Iterato
         has_json = any("--json" in parameter.opts for parameter in every[name].params)
         for template in templates:
             for filled in _filled(template, known):
-                words = [*name.split(), *shlex.split(filled)]
-                yield words
-                if has_json:
-                    yield [*words, "--json"]
+                words = shlex.split(filled)
+                for given in (words, [*words, "--json"]) if has_json else (words,):
+                    every[name].make_context(name, [*given])  # fails for words that the command refuses
+                    yield [*name.split(), *given]
 
 
 def paths_of_pages(known: Known) -> Iterator[str]:
