@@ -14,12 +14,14 @@ from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
     from eventlog.inspection.overview import Overview
+    from eventlog.rates import Attempts
 
 _OLD_S = 600.0
 _LONG_OPEN_MS = 7_200_000
 _DAY_MS = 86_400_000
 _SILENT_MS = 3_600_000
 _HOUR_MS = 3_600_000
+_MANY = 5  # attempts
 _WEEK_MS = 7 * _DAY_MS  # after that, registration is off on purpose
 
 
@@ -95,7 +97,18 @@ def _of_handlers(found: Overview) -> Iterator[str]:
             yield f"no live worker serves {name}: start one with its plugin, or `handlers retire {name}`"
         elif name in found.away:
             yield f"{name} is held: {away_words(found.away[name])}"
+        elif (lately := found.attempts.get(name)) is not None and _mostly_fails(lately):
+            attempts, minutes = counted(lately.total, "attempt"), counted(lately.minutes, "minute")
+            yield (
+                f"{name} fails, {lately.failed:,} of {attempts} in {minutes}: its lines delivery.retry_scheduled "
+                f"and delivery.dead say where; `handlers pause {name}` if it does harm"
+            )
         elif handler.oldest_age_s is not None and handler.oldest_age_s > _OLD_S:
             yield f"{name} has an event that waits for {handler.oldest_age_s / 60:.0f} minutes: `explain` says why"
         if handler.dead:
             yield f"{name} has {counted(handler.dead, 'dead letter')}: `dead list --handler {name}`"
+
+
+def _mostly_fails(lately: Attempts) -> bool:
+    """Return whether it fails as the alert AwrHandlerFailing has it."""
+    return lately.failed >= _MANY and lately.failed > lately.total / 2

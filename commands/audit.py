@@ -39,7 +39,7 @@ def list_(since_ms: int | None, until_ms: int | None, limit: int, before: str | 
     if as_json:
         print_json([_row(act) for act in found])
     else:
-        heads = ("id", "at", "user", "host", "what", "count", "plan")
+        heads = ("id", "at", "user", "host", "token", "what", "count", "plan")
         print_table(heads, map(_cells, found))
 
 
@@ -50,6 +50,7 @@ def _row(act: Act) -> dict[str, Any]:
         "user": act.user,
         "host": act.host,
         "via": act.via,
+        "token_id": act.token or None,
         "what": act.what,
         "plan": dict(act.plan),
         "count": act.count,
@@ -64,4 +65,4 @@ def _cells(act: Act) -> tuple[object, ...]:
     count: object = act.done if act.count is None else act.count
     if act.done is not None and act.count not in (None, act.done):
         count = f"{act.done} of {act.count}"
-    return act.id, rfc3339(act.at_ms), act.user, act.host, act.what, count, plan
+    return act.id, rfc3339(act.at_ms), act.user, act.host, act.token or None, act.what, count, plan

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from eventlog.inspection.overview import Overview
     from eventlog.registry import HandlerPosition
 
-_HEADS = ["handler", "state", "waiting", "oldest", "retrying", "open", "dead", "per s", "served by"]
+_HEADS = [
+    "handler",
+    "state",
+    "waiting",
+    "oldest",
+    "failing",
+    "retrying",
+    "open",
+    "dead",
+    "per s",
+    "served by",
+]
 _MIB = 1 << 20
 _MOST_KEYS = 5
 
@@ -81,6 +92,7 @@ def _cells(found: Overview, handler: HandlerPosition) -> tuple[object, ...]:
         None
         if handler.oldest_age_s is None
         else at_most(span(handler.oldest_age_s), handler.oldest_is_exact),
+        _failing(found, handler),
         found.retrying.get(handler.name, 0),
         handler.open,
         handler.dead,
@@ -95,6 +107,12 @@ def _state(found: Overview, handler: HandlerPosition) -> str:
     if not found.is_served(handler):
         return "faulty" if handler.name in found.faulty else "not served"
     return "held" if handler.name in found.away else "running"
+
+
+def _failing(found: Overview, handler: HandlerPosition) -> str | None:
+    """Return the share of the attempts of the last minutes that failed."""
+    lately = found.attempts.get(handler.name)
+    return None if lately is None or not lately.total else f"{lately.failed / lately.total:.0%}"
 
 
 def _ago(found: Overview, at_ms: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from commands.attention import needs
@@ -75,7 +76,7 @@ def document(found: Overview) -> dict[str, Any]:
 
 
 def _handler_document(found: Overview, handler: HandlerPosition) -> dict[str, Any]:
-    pause = found.paused.get(handler.name)
+    pause, lately = found.paused.get(handler.name), found.attempts.get(handler.name)
     return {
         "name": handler.name,
         "waiting": handler.waiting,
@@ -85,6 +86,7 @@ def _handler_document(found: Overview, handler: HandlerPosition) -> dict[str, An
         "open": handler.open,
         "retrying": found.retrying.get(handler.name, 0),
         "failed_attempts": handler.stats.get("retried", 0),
+        "attempts_lately": None if lately is None else asdict(lately),
         "dead": handler.dead,
         "per_s": round(found.per_s(handler.name), 1),
         "is_served": found.is_served(handler),

@@ -11,12 +11,11 @@ from redis.exceptions import RedisError
 from starlette.responses import Response
 
 from console.page import Endpoint, Page, Problem
-from eventlog.audit import Act, take_back, write
+from console.sessions import Session
+from eventlog.audit import take_back, write
 from eventlog.errors import LogError
 
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
-
-_VIA = "console"
 
 
 def act(what: str) -> Callable[[Callable[[Page, Mapping[str, str]], Awaitable[Response]]], Endpoint]:
@@ -79,8 +78,7 @@ async def acting(
         plan: what was selected, as it was asked for.
         count: how many it is about.
     """
-    name = page.session.name if page.session else ""
-    written = await write(page.log, Act(name, page.address, _VIA, what, plan, count))
+    written = await write(page.log, page.act(what, plan, count))
     try:
         yield
     except LogError:  # nothing was changed
@@ -93,11 +91,10 @@ async def refused(page: Page, what: str, reason: str) -> None:
     if not page.console.refusals.is_open(page.address):
         return
     page.console.refusals.failed(page.address)
-    name = page.session.name if page.session else ""
-    await noted(page, name, f"{what} (refused)", {"refused": reason, **page.request.path_params})
+    await noted(page, page.session, f"{what} (refused)", {"refused": reason, **page.request.path_params})
 
 
-async def noted(page: Page, name: str, what: str, plan: Mapping[str, Any]) -> None:
+async def noted(page: Page, session: Session | None, what: str, plan: Mapping[str, Any]) -> None:
     """Write down what changes nothing in the log, such as a log-in. It counts even if Redis is away."""
     with contextlib.suppress(RedisError, OSError):
-        await write(page.log, Act(name, page.address, _VIA, what, plan))
+        await write(page.log, page.act(what, plan, session=session))

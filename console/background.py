@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from console.page import Page, Problem
 from console.running import Job, Work
-from eventlog.audit import Act, take_back, write
+from eventlog.audit import take_back, write
 
 _PATIENCE_S = 0.4
 
@@ -43,9 +43,7 @@ async def begin(
         raise Problem(
             503, "too-many-acts", "Too many acts run now. Wait until one ends. Nothing was changed."
         )
-    name = page.session.name if page.session else ""
-    act = Act(name, page.address, "console", what, plan, count)
-    written = await write(page.log, act, is_counted=is_counted)
+    written = await write(page.log, page.act(what, plan, count), is_counted=is_counted)
 
     async def refused() -> None:
         await take_back(page.log, written)

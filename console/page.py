@@ -23,6 +23,7 @@ from console.resends import Resends
 from console.running import Running
 from console.sessions import Session, Sessions, Throttle
 from console.wording import Wording
+from eventlog.audit import Act
 from eventlog.clock import now_ms
 from eventlog.connection.reasons import reason_of
 from eventlog.errors import LogError, UnknownName
@@ -161,6 +162,14 @@ class Page:
             **values,
         )
         return HTMLResponse(text, status)
+
+    def act(
+        self, what: str, plan: Mapping[str, Any], count: int | None = None, *, session: Session | None = None
+    ) -> Act:
+        """Return an act as the audit has it, by the person of a session; by default that of this request."""
+        session = session or self.session
+        name, token = ("", "") if session is None else (session.name, self.console.sessions.token_id(session))
+        return Act(name, self.address, "console", what, plan, count, token=token)
 
     def go_to(self, path: str, /, **query: object) -> Response:
         """Answer that another page has it."""

@@ -108,14 +108,22 @@ class Sessions:
 
     def form_token(self, session: Session) -> str:
         """Return what each form of a session carries, which no other site can know."""
-        tokens = self._tokens()
-        right = next((right for right in RIGHTS if right in session.rights and right in tokens), None)
-        return "" if right is None else _signature(tokens[right], "form", session.nonce)
+        token = self._token_of(session)
+        return "" if token is None else _signature(token, "form", session.nonce)
+
+    def token_id(self, session: Session) -> str:
+        """Return the id of the token that gave a session its right to act, else to read bodies, as of a key."""
+        token = self._token_of(session)
+        return "" if token is None else hashlib.sha256(token.encode()).hexdigest()[:8]
 
     def is_form_token(self, session: Session, given: str) -> bool:
         """Return whether a form was made for this session."""
         known = self.form_token(session)
         return bool(known) and hmac.compare_digest(known.encode(), given.encode("utf-8", "replace"))
+
+    def _token_of(self, session: Session) -> str | None:
+        tokens = self._tokens()
+        return next((tokens[right] for right in RIGHTS if right in session.rights and right in tokens), None)
 
     def _proven(self, payload: str, signed: Iterable[str]) -> Iterable[Right]:
         given = dict(part.partition("=")[::2] for part in signed)

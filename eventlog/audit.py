@@ -40,6 +40,7 @@ class Act:
         count: how many events, letters or bodies it was about; None where that makes no sense.
         done: how many of them it has changed so far; None where that is not counted.
         id: of its record, once it is written; begins with the time, Unix ms.
+        token: id of the token that gave the right to it; empty at the command line.
     """
 
     user: str
@@ -50,6 +51,7 @@ class Act:
     count: int | None = None
     id: str = ""
     done: int | None = None
+    token: str = ""
 
     @property
     def at_ms(self) -> int:
@@ -70,6 +72,7 @@ async def write(log: EventLog, act: Act, *, is_counted: bool = False) -> str:
         "what": act.what,
         "plan": _bounded_plan(act.plan),
         "count": act.count,
+        "token": act.token,
     }
     text = json.dumps(document, separators=(",", ":"))
     written: bytes = await log.scripts.audit(args=[log.prefix, MOST_ACTS, text, int(is_counted)])
@@ -139,11 +142,12 @@ def _read(id: str, text: bytes) -> Act:
         if found["v"] != _VERSION:
             raise ValueError("another version")
         plan = found["plan"] if isinstance(found["plan"], dict) else {}
-        user, host, via, what = (
-            bounded(str(found[name]), _TEXT_CHARS) for name in ("user", "host", "via", "what")
+        user, host, via, what, token = (
+            bounded(str(found.get(name, "") if name == "token" else found[name]), _TEXT_CHARS)
+            for name in ("user", "host", "via", "what", "token")
         )
         count = found["count"] if type(found["count"]) is int else None
-        return Act(user, host, via, what, _bounded_plan(plan), count, id)
+        return Act(user, host, via, what, _bounded_plan(plan), count, id, token=token)
     except (KeyError, RecursionError, TypeError, ValueError):
         return Act("", "", "", _UNREADABLE, {}, None, id)
 

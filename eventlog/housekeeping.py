@@ -101,6 +101,7 @@ async def _tell_acts(log: EventLog) -> None:
             user=act.user,
             host=act.host,
             via=act.via,
+            token_id=act.token or None,
             what=act.what,
             plan=act.plan,
             count=act.count,

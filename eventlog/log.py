@@ -82,7 +82,7 @@ class Answer(NamedTuple):
     Attributes:
         outcome: `gone` when the quarantine had it no more.
         event_id: set when it was accepted or quarantined.
-        reason: why it was refused; for a duplicate, a `DuplicateReason`.
+        reason: why it was refused or quarantined; for a duplicate, a `DuplicateReason`.
     """
 
     outcome: Literal["accepted", "duplicate", "quarantined", "refused", "gone"]
@@ -189,7 +189,7 @@ class EventLog:
                 hash_of_entity(event.type, event.key),
             )  # fmt: skip
         raw, wake = await self.channel.call(self.scripts.append, arguments, replicas=self.replicas)
-        answers = [_answer(lane, reply) for lane, reply in zip(lanes, raw, strict=True)]
+        answers = [_answer(*each) for each in zip(elements, lanes, raw, strict=True)]
         return AppendReply(answers, [queue.decode() for queue in wake])
 
 
@@ -198,14 +198,15 @@ def digest_of(text: bytes) -> bytes:
     return hashlib.sha256(text).digest()[:12]
 
 
-def _answer(lane: int, reply: bytes) -> Answer:
+def _answer(element: Element, lane: int, reply: bytes) -> Answer:
     if reply == b"gone":
         return Answer("gone")
     lead = reply[:1]
     if lead == b"=":
         return Answer("duplicate", reason=reply[1:].decode())
     if lead == b"q":
-        return Answer("quarantined", reply[1:].decode())
+        reason = element.reason if isinstance(element, Unreadable) else None
+        return Answer("quarantined", reply[1:].decode(), reason)
     if lead == b"!":
         return Answer("refused", reason=_refusal(reply[1:]))
     return Answer("accepted", f"{lane}-{reply.decode()}")

@@ -1,6 +1,7 @@
-"""How many events were accepted per minute: housekeeping notes the totals once a minute, and two of them make a rate.
+"""How many events were accepted per minute, and how many attempts failed in the last minutes.
 
-The totals are counted anyway, so the path of an event does nothing for this.
+Housekeeping notes the totals once a minute, and two of them make a rate. The totals are counted anyway, so the path
+of an event does nothing for this.
 """
 
 from __future__ import annotations
@@ -28,6 +29,15 @@ class Sample:
     quarantined: int
 
 
+@dataclass(frozen=True)
+class Attempts:
+    """Attempts of one handler in the last minutes, five at most."""
+
+    minutes: int
+    total: int
+    failed: int
+
+
 async def note_totals(log: EventLog) -> None:
     """Note the totals of this minute. Further calls within it change nothing."""
     await log.scripts.sample(args=[log.prefix, KEPT_MINUTES])
@@ -43,6 +53,16 @@ async def samples(log: EventLog) -> list[Sample]:
     now = Sample(redis_ms(at), *(int(total or 0) for total in totals))
     noted = sorted(Sample(*map(int, row.split())) for row in rows)
     return [*(one for one in noted if one.at_ms < now.at_ms), now]
+
+
+async def recent_attempts(log: EventLog) -> dict[str, Attempts]:
+    """Return the attempts of each handler in the last minutes, as far as they are noted."""
+    found = {}
+    for name, text in (await log.redis.hgetall(log.key("attempted"))).items():
+        rows = [row.split("/") for row in text.decode().split()]
+        totals = (sum(int(total) for total, _ in rows), sum(int(failed) for _, failed in rows))
+        found[name.decode()] = Attempts(len(rows), *totals)
+    return found
 
 
 def per_minute(found: Sequence[Sample], minutes: int, total: str = "accepted") -> float | None:

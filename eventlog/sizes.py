@@ -15,7 +15,8 @@ from eventlog.log import EventLog
 _SAMPLES = 20  # for tables whose fields all have about one size
 _LEDGER_PAGE = 2_000  # keys of Redis that one count looks at
 _TABLES = (
-    "added", "asking", "audit", "audit:done", "away", "blocked", "budget", "budget:users", "counted", "counts", "cur",
+    "added", "asking", "attempted", "audit", "audit:done", "away", "blocked", "budget", "budget:users", "counted",
+    "counts", "cur",
     "door", "dropped", "earlier", "fresh", "gaps", "gen", "handlers", "heard", "held", "left", "minuted",
     "minutes", "newest", "paused", "queues", "registration", "released", "replays", "replicas", "retired",
     "rotation", "routes", "runto", "shapes", "since", "subscription", "tenant", "timers", "unwanted",

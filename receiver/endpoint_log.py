@@ -18,6 +18,7 @@ from receiver.logging import get_logger
 from receiver.metrics import Metrics
 
 REFUSALS_PER_S = 5
+MOST_REASONS = 10
 
 
 class EndpointLog:
@@ -39,6 +40,8 @@ class EndpointLog:
         self._each = logging.getLogger(__name__).isEnabledFor(logging.DEBUG)
         self._counts: Counter[str] = Counter()
         self._duplicates: Counter[str] = Counter()
+        self._quarantined: Counter[str] = Counter()
+        self._newest_quarantined: str | None = None
         self._append_errors: Counter[str] = Counter()
         self.notes = EndpointNotes()
         self._second = 0.0
@@ -64,7 +67,12 @@ class EndpointLog:
                 if answer.outcome == "duplicate" and answer.reason:
                     metrics.duplicate(answer.reason)
                     self._duplicates[answer.reason] += 1
-        metrics.quarantined.inc(counts["quarantined"])
+        if counts["quarantined"]:
+            metrics.quarantined.inc(counts["quarantined"])
+            for answer in answers:
+                if answer.outcome == "quarantined":
+                    self._quarantined[answer.reason or ""] += 1
+                    self._newest_quarantined = answer.event_id
         self._counts += counts
         if self._each:
             for answer in answers:
@@ -91,10 +99,17 @@ class EndpointLog:
         """Log the counts since the last call. Called once a second."""
         counts, self._counts = self._counts, Counter()
         duplicates, self._duplicates = self._duplicates, Counter()
+        quarantined, self._quarantined = self._quarantined, Counter()
+        more: dict[str, dict[str, Any]] = {
+            "duplicate": {"reasons": dict(duplicates)} if duplicates else {},
+            "quarantined": {
+                "event_id": self._newest_quarantined,
+                "reasons": dict(quarantined.most_common(MOST_REASONS)),
+            },
+        }
         for outcome in ("accepted", "duplicate", "quarantined"):
             if counts[outcome]:
-                why = {"reasons": dict(duplicates)} if outcome == "duplicate" and duplicates else {}
-                self._log.info(f"event.{outcome}", events=counts[outcome], **why)
+                self._log.info(f"event.{outcome}", events=counts[outcome], **more.get(outcome, {}))
         if self._append_errors:
             self._log.error("append.refused", errors=dict(self._append_errors))
             self._append_errors.clear()

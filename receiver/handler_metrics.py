@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from eventlog.registry import KEY_FAILED, LOOP_GUARD, MISFIT, HandlerPosition
 
-_OUTCOMES = ("done", "skipped", "dead", "retried")
+_OUTCOMES = ("done", "skipped", "superseded", "dead", "retried")
 
 
 class PositionMetrics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from eventlog.handler_faults import Faulty, faulty_by_name
 from eventlog.heartbeat import receivers
@@ -18,7 +18,7 @@ from eventlog.operation.handlers import Pause, pauses
 from eventlog.outages import Away, known_outages
 from eventlog.ownership import recorded
 from eventlog.presence import Process, present, served_names
-from eventlog.rates import Sample, samples
+from eventlog.rates import Attempts, Sample, recent_attempts, samples
 from eventlog.registration_record import Registration
 from eventlog.registry import HandlerPosition
 from eventlog.retention import Keep
@@ -43,6 +43,7 @@ class Overview:
         receivers: names of the receivers that can write, as their beats say.
         retrying: by handler, how many events wait for their next attempt.
         away: by handler that is held, what it needs and is away.
+        attempts: by handler, those of the last minutes.
         gaps: all that are recorded, the oldest first.
         refused_slots: requests that the endpoint refused within a day, by the beginning of ten minutes (Unix ms) and
             by reason.
@@ -70,6 +71,7 @@ class Overview:
     server: ServerFacts
     standing: Standing | None
     forecast: Forecast | None = None
+    attempts: Mapping[str, Attempts] = field(default_factory=dict)
 
     @property
     def refused(self) -> Mapping[str, int]:
@@ -129,6 +131,7 @@ async def overview(log: EventLog, keep: Keep | None = None) -> Overview:
         server=await server_facts(log),
         standing=stands,
         forecast=None if keep is None else await forecast(log, keep, counted, stands),
+        attempts=await recent_attempts(log),
     )
 
 

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Note the totals of this minute, unless they are noted, and forget the minutes that are too old. What was accepted and
--- handled in this minute also goes into the history of a day, which `minute_history.py` reads.
+-- handled in this minute also goes into the history of a day, which `minute_history.py` reads; the attempts of the last
+-- minutes, and how many of them failed, into `attempted`, which `rates.py` reads.
 -- ARGV: prefix, minutes to keep
 prefix = take()
 local kept, now = take_number(), now_ms()
@@ -18,7 +19,7 @@ end
 -- The history. `minuted` has the totals of the last note, and `minutes:<six hours>` three bytes per minute for each
 -- name: how many in that minute, 0xFFFFFF where that is unknown. What went wrong at a handler has three bytes for each
 -- five minutes, under its name and `!`.
-local CHUNK, SLOT, LIFE_S, MOST_NAMES, HANDLERS, LEAST_MS = 360, 5, 30 * 3600, 128, 50, 15000
+local CHUNK, SLOT, LIFE_S, MOST_NAMES, HANDLERS, LEAST_MS, RECENT = 360, 5, 30 * 3600, 128, 50, 15000, 5
 local UNKNOWN = '\255\255\255'
 local last, all = {}, call('HGETALL', prefix .. 'minuted')
 for i = 1, #all, 2 do last[all[i]] = tonumber(all[i + 1]) end
@@ -57,20 +58,40 @@ end
 
 write('+', per_minute(grown('+', tonumber(call('HGET', prefix .. 'counts', 'accepted') or 0))), 1)
 local handlers, handled = call('HKEYS', prefix .. 'newest'), nil
+local earlier, attempted, rows_before = {}, {}, call('HGETALL', prefix .. 'attempted')
+for i = 1, #rows_before, 2 do earlier[rows_before[i]] = rows_before[i + 1] end
+-- The last minutes of a handler, each `attempts/failed`, the newest at the end.
+local function note_attempts(handler, by, failed_by)
+  if not by or not failed_by then return end
+  local rows = {}
+  for row in string.gmatch(earlier[handler] or '', '%S+') do rows[#rows + 1] = row end
+  if #rows >= RECENT then table.remove(rows, 1) end
+  rows[#rows + 1] = string.format('%d/%d', by, failed_by)
+  attempted[#attempted + 1] = handler
+  attempted[#attempted + 1] = table.concat(rows, ' ')
+end
 table.sort(handlers)
 for i, handler in ipairs(handlers) do
   local total = 0
   local counts = call('HMGET', prefix .. 'stats:' .. handler,
     'done', 'skipped', 'filtered', 'superseded', 'dead', 'retried')
   for n = 1, 5 do total = total + (counts[n] or 0) end
+  local retried = tonumber(counts[6] or 0)
+  local failed_by = grown(handler .. '!', (counts[5] or 0) + retried)
+  note_attempts(handler, grown('*' .. handler, total + retried), failed_by)
   local by = grown(handler, total)
   if by then handled = (handled or 0) + by end
   if i <= HANDLERS then
     write(handler, per_minute(by), 1)
-    write(handler .. '!', per_minute(grown(handler .. '!', (counts[5] or 0) + (counts[6] or 0))), SLOT)
+    write(handler .. '!', per_minute(failed_by), SLOT)
   end
 end
 write('=', per_minute(handled), 1)
 call('EXPIRE', chunk, LIFE_S)
-call('DEL', prefix .. 'minuted')
-call('HSET', prefix .. 'minuted', unpack(put))
+local function replace(name, fields)
+  call('DEL', prefix .. name)
+  for i = 1, #fields, 2 do call('HSET', prefix .. name, fields[i], fields[i + 1]) end
+end
+replace('minuted', put)
+replace('attempted', attempted)
+call('EXPIRE', prefix .. 'attempted', 60 * RECENT * 2)

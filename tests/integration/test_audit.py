@@ -86,6 +86,7 @@ def test_an_act_is_written_down_with_who_what_plan_and_count(cli, site, what):
     assert cli(*words.split(), "--yes")[0] == 0
     (act,) = cli.json("audit", "list")
     assert (act["user"], act["host"], act["via"]) == (USER, socket.gethostname(), "cli")
+    assert act["token_id"] is None
     assert (act["what"], act["plan"], act["count"]) == (what, plan, count)
     assert act["at"].endswith("Z")
     code, out, _ = cli("audit", "list")
@@ -217,6 +218,10 @@ def test_a_running_receiver_logs_an_act(cli, site):
         assert cli("handlers", "pause", "h")[0] == 0
         line = front.line("operator.acted")
         assert (line["user"], line["what"], line["plan"]) == (USER, "handlers pause", {"handler": "h"})
+        site.on_log(
+            lambda log: write(log, Act("erika", "::1", "console", "dead retry", {}, token="1a2b3c4d"))
+        )
+        assert front.line("operator.acted")["token_id"] == "1a2b3c4d"
 
 
 def test_what_lies_in_redis_cannot_harm_the_terminal(cli, site):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -273,7 +274,10 @@ def test_pausing_and_resuming_with_the_right_is_done_and_written_down(valkey, pr
             assert "&lt;i&gt;move&lt;/i&gt;" in page
             assert (await visitor.send("/handlers/acme.mail/resume", page)).status_code == 303
             assert await pauses(log) == {}
-            assert [(act.user, act.what, act.plan) for act in await newest(log, limit=10)] == [
+            acts, token_id = await newest(log, limit=10), hashlib.sha256(ACT.encode()).hexdigest()[:8]
+            assert {act.token for act in acts} == {token_id}
+            assert token_id in await visitor.get("/audit")
+            assert [(act.user, act.what, act.plan) for act in acts] == [
                 ("Nora", "handlers resume", {"handler": "acme.mail"}),
                 ("Nora", "handlers pause", {"handler": "acme.mail", "reason": "<i>move</i>"}),
                 ("Nora", "console log in", {"rights": ["act"]}),

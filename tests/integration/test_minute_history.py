@@ -13,7 +13,7 @@ from eventlog.minute_history import (
     failure_history,
     minute_history,
 )
-from eventlog.rates import note_totals
+from eventlog.rates import Attempts, note_totals, recent_attempts
 from eventlog.scripts import source
 from tests.harness import opened
 
@@ -94,6 +94,16 @@ def test_what_is_retried_or_dead_is_kept_for_each_five_minutes(log_url, prefix) 
         assert len(found) == 288
         assert found[-5:] == [None, 5, 1, None, 0]
         assert (await noting.read("a", until=6, minutes=2)) == [[1, 0]]  # a dead one is settled, too
+
+    on_minutes(log_url, prefix, check)
+
+
+def test_the_attempts_of_the_last_five_minutes_are_known_with_how_many_failed(log_url, prefix) -> None:
+    async def check(noting: Minutes) -> None:
+        for minute in range(8):
+            await noting.log.redis.hincrby(noting.log.key("stats", "a"), "retried", minute)
+            await noting.note(minute, a=10, b=1)
+        assert await recent_attempts(noting.log) == {"a": Attempts(5, 75, 25), "b": Attempts(5, 5, 0)}
 
     on_minutes(log_url, prefix, check)
 

@@ -160,6 +160,23 @@ def test_a_handler_that_waits_for_ampeco_is_held(valkey, prefix, cli) -> None:
     assert re.search(r"^h +held ", cli("status")[1], re.MULTILINE)
 
 
+def test_a_handler_most_of_whose_attempts_fail_is_named(valkey, prefix, cli) -> None:
+    async def fill(log: EventLog) -> None:
+        names = ("fails", "fine", "quiet")
+        await log.declare([Declaration(name, "v1", ("a",), "default", "none", "now") for name in names])
+        await beat(log, "default", "host:1:x", 0, dict.fromkeys(names, Part()), dict.fromkeys(names, "v1"))
+        await log.redis.hset(
+            log.key("attempted"), mapping={"fails": "90/80 10/10", "fine": "90/40", "quiet": "4/4"}
+        )
+
+    on_log(valkey.url, prefix, fill)
+    seen = cli.json("status")
+    assert seen["handlers"][0]["attempts_lately"] == {"minutes": 2, "total": 100, "failed": 90}
+    (line,) = [line for line in seen["needs_attention"] if " fails, " in line]
+    assert line.startswith("fails fails, 90 of 100 attempts in 2 minutes: ")
+    assert re.search(r"^fails +running .* 90% ", cli("status")[1], re.MULTILINE)
+
+
 def test_an_empty_log_has_a_screen(cli) -> None:
     code, out, err = cli("status")
     assert (code, err) == (0, "")

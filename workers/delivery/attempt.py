@@ -22,6 +22,7 @@ from handlers.declaration import Handler
 from handlers.entity_notes import UNDECLARED, EntityNotes
 from handlers.event import Echo, is_timer
 from handlers.outcomes import StateRefused
+from workers.delivery.attempt_lines import EACH, HandlerLines
 from workers.delivery.call_counts import CallCounts
 from workers.delivery.gate import LazySteps
 from workers.delivery.handler_call import in_loop, in_thread
@@ -53,6 +54,7 @@ class Runtime:
         client, sync_client: AMPECO's API; None where no token is configured.
         threads: where plain `def` handlers run.
         tracing: follows its attempts; None where traces are off.
+        lines: bounds the log lines about its attempts.
         lanes_in_threads: lanes with an event in such a thread. A thread outlives the lease it was started under,
             and until it returns no drain of this process may take that lane of this handler again.
     """
@@ -65,6 +67,7 @@ class Runtime:
     sync_client: Client | None = None
     threads: ThreadPoolExecutor | None = None
     tracing: Tracing | None = None
+    lines: HandlerLines = EACH
     lanes_in_threads: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from eventlog.outages import AMPECO
 from handlers.context import StepEnd
 from handlers.declaration import Handler
 from handlers.outcomes import CallNotDeclared, GiveUp
+from workers.delivery.attempt_lines import HandlerLines
 from workers.delivery.call_counts import CallCounts, label_of
 from workers.delivery.service import Watch, failure_of
 from workers.once.step import DeliveryRevoked, Stepping, current_step
@@ -41,11 +43,13 @@ def bound_log(handler: Handler, attempt: Attempt) -> Any:
     )
 
 
-def gated(client: Any, handler: Handler, attempt: Attempt, through: Callable[..., Any]) -> Any:
+def gated(
+    client: Any, handler: Handler, attempt: Attempt, through: Callable[..., Any], lines: HandlerLines
+) -> Any:
     """Return the client with the gate before its calls; give up if no API token is configured."""
     if client is None:
         raise GiveUp("no API token is configured, so AMPECO cannot be called (AWR_API_TOKEN)")
-    return client.gated(_Gate(handler, attempt), through=through)
+    return client.gated(_Gate(handler, attempt, lines), through=through)
 
 
 def _check_declared(handler: Handler, attempt: Attempt, operation: Operation, path: str) -> None:
@@ -98,9 +102,10 @@ class LazySteps:
 class _Gate:
     """Stands before every call a handler makes to AMPECO, and writes down every action."""
 
-    def __init__(self, handler: Handler, attempt: Attempt) -> None:
+    def __init__(self, handler: Handler, attempt: Attempt, lines: HandlerLines) -> None:
         self._handler = handler
         self._attempt = attempt
+        self._lines = lines
 
     def admit(self, operation: Operation, path: str) -> CallTrace | None:
         if not self._attempt.allowed():
@@ -131,9 +136,22 @@ class _Gate:
             attempt.reads = (*attempt.reads[1 - _KEPT_READS :], call.line())
             return
         _note(attempt, call)
-        fields = {"outcome": outcome, "status": status, "duration_ms": call.ms}
-        log = bound_log(self._handler, attempt)
-        log.info("action.called", operation=operation.name, path=path, **fields)
+        self._log_action(call)
+
+    def _log_action(self, call: Call) -> None:
+        log = bound_log(self._handler, self._attempt)
+        self._lines.tell(
+            logging.INFO,
+            lambda **fields: log.info("action.called", **fields),
+            ("action", call.operation, call.outcome, call.status),
+            counted="calls",
+            each=True,
+            operation=call.operation,
+            path=call.path,
+            outcome=call.outcome,
+            status=call.status,
+            duration_ms=call.ms,
+        )
 
     def _tell(self, watch: Watch, outcome: str, status: int | None) -> None:
         """Tell how AMPECO did."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: LazySteps) -> Awaitable[object]:
     """Call an `async def` handler, within its time limit."""
     context: Context[Any, Any] = Context(
-        ampeco=lambda: gated(runtime.client, runtime.handler, attempt, steps.through),
+        ampeco=lambda: gated(runtime.client, runtime.handler, attempt, steps.through, runtime.lines),
         once=steps.once,
         steps=steps.ends,
         **_shared(runtime, attempt),
@@ -38,7 +38,9 @@ async def in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, steps
         DeliveryRevoked: the lease was lost on the way.
     """
     context: SyncContext[Any, Any] = SyncContext(
-        ampeco=lambda: gated(runtime.sync_client, runtime.handler, attempt, steps.through_in_thread),
+        ampeco=lambda: gated(
+            runtime.sync_client, runtime.handler, attempt, steps.through_in_thread, runtime.lines
+        ),
         once=steps.once_in_thread,
         steps=steps.ends,
         **_shared(runtime, attempt),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from eventlog.acts import LOOP_MS, Act, Held, forget, remember
 from eventlog.log import EventLog
 from eventlog.record import StoredEvent
 from handlers.outcomes import LoopGuarded
+from workers.delivery.attempt_lines import EACH, HandlerLines
 from workers.delivery.echoes import act_behind
 from workers.once.step import DeliveryRevoked
 
@@ -33,6 +35,7 @@ class LoopGuard:
         depth: most actions of a chain, for each entity, within ten minutes.
         lifted: an operator ended the wait of this event, so that its chain begins again.
         alive: whether the lease still lives.
+        lines: bounds the lines about what is held back.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class LoopGuard:
         depth: int,
         lifted: bool,
         alive: Callable[[], bool],
+        lines: HandlerLines = EACH,
     ) -> None:
         self._eventlog = log
         self._handler = handler
@@ -51,6 +55,7 @@ class LoopGuard:
         self._depth = depth
         self._lifted = lifted
         self._alive = alive
+        self._lines = lines
 
     async def admit(self, request: WireRequest) -> None:
         """Remember an action that is about to leave.
@@ -105,8 +110,11 @@ class LoopGuard:
         return hashlib.sha256(repr(what).encode()).hexdigest()[:16]
 
     def _guarded(self, request: WireRequest, held: Held) -> LoopGuarded:
-        _log.warning(
-            "action.held_back",
+        self._lines.tell(
+            logging.WARNING,
+            lambda **fields: _log.warning("action.held_back", **fields),
+            ("held-back", request.operation.name),
+            counted="calls",
             handler=self._handler,
             event_id=self._stored.event_id,
             key=held.entity,

@@ -220,6 +220,7 @@ class Attempts:
             depth=self._shared.loop_depth,
             lifted=entry.due_ms == HURRIED_MS,
             alive=lambda: self._lease.alive,
+            lines=self._runtime.lines,
         )
         return Steps(self._ledger, entry.event.event_id, entry.key, self._loop, guard)
 

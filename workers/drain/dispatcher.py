@@ -21,6 +21,7 @@ from eventlog.outages import Outages, Rules
 from eventlog.presence import BEAT_S
 from handlers.declaration import Handler
 from workers.delivery.attempt import Runtime
+from workers.delivery.attempt_lines import AttemptLines
 from workers.drain.beats import Beats
 from workers.drain.drain import Drain
 from workers.drain.lease_watch import LeaseWatch
@@ -93,6 +94,7 @@ class Dispatcher:
         self._loop_depth = loop_depth
         self._catch_up_per_s = catch_up_per_s
         self._suspects_turn, self._turns, self._steps = asyncio.Lock(), Turns(), StepsAtOnce()
+        self._lines = AttemptLines()
         self.services = ServiceWatch(Outages(log, rules), self._hold)
         self._shared = {name: self._shared_of(runtime) for name, runtime in runtimes.items()}
         # The forks of one isolated process follow each other, and people know them by their parent.
@@ -190,11 +192,11 @@ class Dispatcher:
         await asyncio.gather(
             leaving, *(task for _, task in list(self._drains.values())), return_exceptions=True
         )
-        for shared in self._shared.values():
-            shared.failures.write_rest()
+        self._lines.write_rest()
 
     def _shared_of(self, runtime: Runtime) -> Shared:
         handler = runtime.handler
+        runtime.lines = self._lines.of(handler.name)
         return Shared(
             Slots(1 if self._alone else handler.concurrency),
             self._suspects_turn,

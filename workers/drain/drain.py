@@ -12,6 +12,7 @@ for a retry holds back the later events of its key, which are parked in `open` s
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 
 import structlog
@@ -49,13 +50,14 @@ class Drain:
         self.started_s = clock_s()
         self.lost = False  # whether another process may have the lease
         self._shared = shared
+        self._lines = runtime.lines
         self._log = log = _log.bind(handler=handler.name, lane=lease.lane)
         self._wake = wake = asyncio.Event()
         self._window = window = Window(handler.order, key_of=runtime.key_of)
         self._reader = reader = Reader(window, runtime.version, wants=handler.model_of)
         self._takeover = Takeover(lease, window, reader, runtime.key_of)
         records = records_for(lease, handler)
-        self._pending = pending = PendingOutcomes(window, log, wake.set, shared.failures, records=records)
+        self._pending = pending = PendingOutcomes(window, log, wake.set, runtime.lines, records=records)
         parts = DrainParts(lease, runtime, shared, window, pending, wake, log, records)
         self._runner = Runner(parts)
         join = partial(reads.join, lease.lane, handler.name, handler.types)
@@ -113,7 +115,15 @@ class Drain:
         except LeaseLost as error:
             self.lost = True
             self._steps.reads.drop()
-            self._log.warning("lease.lost", error=str(error), in_flight=len(self._window.running))
+            self._lines.tell(
+                logging.WARNING,
+                lambda **fields: self._log.warning("lease.lost", **fields),
+                ("lease-lost",),
+                counted="times",
+                each=True,
+                error=str(error),
+                in_flight=len(self._window.running),
+            )
         except Exception:  # noqa: BLE001
             # A record we cannot read or a fault of ours: settle nothing, let the lease run out, say so.
             self._log.exception("drain.failed")

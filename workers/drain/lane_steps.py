@@ -7,6 +7,7 @@ newer code wants.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -48,6 +49,7 @@ class LaneSteps:
         self._pending = parts.pending
         self._at_once = parts.shared.steps
         self._log = parts.log
+        self._lines = parts.runtime.lines
         self._records = parts.records
         self._join = join
         self._has_keys = parts.runtime.key_of is not None
@@ -74,7 +76,13 @@ class LaneSteps:
         window = self._window
         if self._reader.full and not self._warned_full:
             self._warned_full = True
-            self._log.warning("handler.open_full", open=self._cursor.open_count)
+            self._lines.tell(
+                logging.WARNING,
+                lambda **fields: self._log.warning("handler.open_full", **fields),
+                ("open-full",),
+                counted="times",
+                open=self._cursor.open_count,
+            )
         marks = window.mark()
         worked_s = self._runner.attempts.worked_s
         settled, window.unconfirmed = window.unconfirmed, []

@@ -29,16 +29,17 @@ from eventlog.registry import (
     RUN_BOUNDS_MS,
     SETTLED_WITHIN,
 )
+from workers.delivery.attempt_lines import HandlerLines
 from workers.delivery.counted_reasons import counted_reason
 from workers.delivery.outcomes import SUPERSEDED, Outcome
 from workers.drain.entity_records import EntityRecords
 from workers.drain.entry import Entry
-from workers.drain.failure_lines import FailureLines
 from workers.drain.window import Window
 
 SETTLE_S = 0.08  # outcomes are in Redis within 100 ms
 URGENT_S = 0.002  # sooner where the next event of an entity waits for it
 
+_LEVELS = {"retry": logging.INFO, "dead": logging.ERROR}  # of lines about failures
 _LATENCY_NAMES = tuple(f"{SETTLED_WITHIN}{bound}" for bound in LATENCY_BOUNDS_MS)
 _RUN_BOUNDS_S = tuple(bound / 1000 for bound in RUN_BOUNDS_MS)
 _RUN_NAMES = (*(f"{RAN_WITHIN}{bound}" for bound in RUN_BOUNDS_MS), RAN_WITHIN)
@@ -53,7 +54,7 @@ class PendingOutcomes:
 
     Args:
         wake: called when `due_s` moves forward.
-        failures: writes the lines about failed attempts, unless all lines are wanted.
+        lines: writes the lines about failed attempts.
         records: what the handler keeps of entities; None when it keeps nothing.
         now_ms: Unix time in milliseconds.
         clock_s: monotonic seconds, the clock of `due_s`.
@@ -64,7 +65,7 @@ class PendingOutcomes:
         window: Window,
         log: structlog.typing.FilteringBoundLogger,
         wake: Callable[[], None],
-        failures: FailureLines,
+        lines: HandlerLines,
         *,
         records: EntityRecords | None = None,
         now_ms: Callable[[], int] = clock.now_ms,
@@ -77,7 +78,7 @@ class PendingOutcomes:
         self._log: Any = log
         self._logs_all = log.is_enabled_for(logging.DEBUG)
         self._wake = wake
-        self._failures = failures
+        self._lines = lines
         self._records = records
         self._now_ms = now_ms
         self._clock_s = clock_s
@@ -175,9 +176,9 @@ class PendingOutcomes:
             self._report(entry, outcome, number)
 
     def _report(self, entry: Entry, outcome: Outcome, number: int) -> None:
-        """Write a line about an outcome: at once if all lines are wanted, else with others of the same cause."""
+        """Write a line about an outcome; one about a failure may be counted with others of the same cause."""
         event, kind = entry.event, outcome.kind
-        fields: dict[str, object] = {
+        fields: dict[str, Any] = {
             "event_id": event.event_id,
             "notification": event.type,
             "key": event.key,
@@ -187,13 +188,13 @@ class PendingOutcomes:
             fields |= {"reason": outcome.reason, "detail": outcome.detail}
         if kind == "retry":
             fields["after_s"] = round(outcome.delay_s, 3)
-        if kind in ("retry", "dead"):
+        if kind in _LEVELS:
             fields["where"] = outcome.trace
-        if self._logs_all:
-            _write(self._log, kind, **fields)
+        write = partial(_write, self._log, kind)
+        if kind in _LEVELS:
+            self._lines.tell(_LEVELS[kind], write, (kind, outcome.reason, outcome.trace), **fields)
         else:
-            write = partial(_write, self._log, kind)
-            self._failures.tell(write, (kind, outcome.reason, outcome.trace), **fields)
+            write(**fields)
 
 
 def _write(log: Any, kind: str, **fields: object) -> None:

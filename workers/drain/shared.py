@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from workers.drain.failure_lines import FailureLines
 from workers.drain.handler_watch import HandlerWatch
 from workers.drain.pace import Pace
 from workers.drain.steps_at_once import StepsAtOnce
@@ -58,7 +57,6 @@ class Shared:
         pace: of events that waited long.
         watch: follows the services that the handler needs.
         loop_depth: most actions of a chain for one entity.
-        failures: log lines of its attempts that failed.
     """
 
     slots: Slots
@@ -69,4 +67,3 @@ class Shared:
     pace: Pace
     watch: HandlerWatch
     loop_depth: int
-    failures: FailureLines = field(default_factory=FailureLines)

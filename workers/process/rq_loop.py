@@ -17,6 +17,7 @@ from eventlog.connection.reasons import reason_of
 from eventlog.wakeups import OneQueueWorker
 
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0)
+_LOGGED_EVERY = 15  # steps after these
 
 _log = structlog.get_logger()
 
@@ -39,6 +40,8 @@ class Serving:
         self.stopping = threading.Event()
         self._make = make
         self._on_turn = on_turn
+        self._failures = 0  # in a row
+        self._turns = 0  # of the present worker
         self._running = False
         self._worker: OneQueueWorker | None = None
 
@@ -48,23 +51,28 @@ class Serving:
         Raises:
             StopRequested: `stop_soon` was called during a wait.
         """
-        step = 0
         self._running = True
         try:
             while not self.stopping.is_set():
                 self._on_turn()
                 try:
-                    self._worker = self._make()
-                    self._worker.on_turn = self._on_turn
+                    self._worker, self._turns = self._make(), 0
+                    self._worker.on_turn = self._turned
                     self._worker.work()
-                    step = 0
                 except (RedisError, OSError) as error:
-                    self.stopping.wait(back_off_s(step, error))
-                    step += 1
+                    self.stopping.wait(back_off_s(self._failures, error))
+                    self._failures += 1
                 finally:
                     self._worker = None
         finally:
             self._running = False
+
+    def _turned(self) -> None:
+        self._turns += 1
+        if self._turns > 1 and self._failures:  # a whole turn went well
+            self._failures = 0
+            _log.info("redis.recovered")
+        self._on_turn()
 
     def stop_soon(self) -> None:
         """Stop from the main thread's signal handler.
@@ -98,8 +106,8 @@ async def until_reached(ask: Callable[[], Awaitable[object]], stopping: threadin
 
 
 def back_off_s(step: int, error: Exception) -> float:
-    """Return the seconds until Redis is tried again; logs only the first steps."""
+    """Return the seconds until Redis is tried again; logs the first steps, and then few."""
     wait_s = _BACKOFF_S[min(step, len(_BACKOFF_S) - 1)]
-    if step < len(_BACKOFF_S):
+    if step < len(_BACKOFF_S) or step % _LOGGED_EVERY == 0:
         _log.warning("redis.unreachable", **reason_of(error).fields(error), retry_in_s=wait_s)
     return wait_s

@@ -226,18 +226,22 @@ def test_accepted_events_are_one_line_a_second_and_queues_are_woken() -> None:
     for _ in range(100):
         duplicate = Answer("duplicate", reason="equal-body")
         door.appended([Answer("accepted", "0-1-0"), duplicate], ["default"], 0.001)
-    door.appended([Answer("quarantined", "1-0")], [], 0.001)
+    for id_, reason in (("1-0", "not-json"), ("2-0", "not-json"), ("3-0", "no-object")):
+        door.appended([Answer("quarantined", id_, reason)], [], 0.001)
     assert lines.written == []
     door.flush()
     door.flush()
     assert lines.written == [
         ("event.accepted", {"events": 100}),
         ("event.duplicate", {"events": 100, "reasons": {"equal-body": 100}}),
-        ("event.quarantined", {"events": 1}),
+        (
+            "event.quarantined",
+            {"events": 3, "event_id": "3-0", "reasons": {"not-json": 2, "no-object": 1}},
+        ),
     ]
     assert len(woken) == 100
     assert metrics.registry.get_sample_value("awr_events_accepted_total") == 100
-    assert metrics.registry.get_sample_value("awr_append_batch_events_count") == 101
+    assert metrics.registry.get_sample_value("awr_append_batch_events_count") == 103
 
 
 def test_errors_of_redis_are_one_line_a_second() -> None:

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from eventlog.history import hash_of
 from eventlog.record import AttemptNote, StoredEvent
+from workers.delivery.attempt_lines import EACH, AttemptLines, HandlerLines
 from workers.delivery.outcomes import DONE, FILTERED, NOT_WANTED, Outcome
 from workers.drain.entry import Entry
-from workers.drain.failure_lines import FailureLines
 from workers.drain.settlement import SETTLE_S, URGENT_S, PendingOutcomes
 from workers.drain.window import Window
 
@@ -26,15 +26,15 @@ DEAD = Outcome("dead", "attempts-exhausted", "ValueError", trace="ValueError\nf.
 class Drain:
     """A window with running events, and what is pending of them."""
 
-    def __init__(self, *events: StoredEvent, order: Any = "entity", least: int = logging.DEBUG) -> None:
+    def __init__(self, *events: StoredEvent, order: Any = "entity", lines: HandlerLines = EACH) -> None:
         self.now_s = 50.0
         self.woken = 0
         self.window = Window(order, "0-0")
         self.pending = PendingOutcomes(
             self.window,
-            structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(least)),
+            structlog.get_logger().bind(),
             self._wake,
-            FailureLines(clock_s=lambda: self.now_s),
+            lines,
             now_ms=lambda: NOW_MS,
             clock_s=lambda: self.now_s,
         )
@@ -255,28 +255,31 @@ def test_what_was_handed_to_a_step_is_not_handed_out_again():
     assert (d.woken, d.pending.due_s) == (2, 50.0 + SETTLE_S)
 
 
-def test_a_handler_that_fails_for_everything_writes_one_line_a_second():
-    d = Drain(*(stored(n, key=f"session:{n}") for n in range(1, 51)), least=logging.INFO)
+def bounded() -> HandlerLines:
+    """Lines of a log that leaves out debug lines; in a loop."""
+    wrapper = structlog.make_filtering_bound_logger(logging.INFO)
+    return AttemptLines(structlog.wrap_logger(None, wrapper_class=wrapper).bind()).of("h")
 
+
+def test_of_failures_with_one_cause_the_first_is_written_and_the_others_are_counted():
     async def fail() -> None:
+        d = Drain(*(stored(n, key=f"session:{n}") for n in range(1, 51)), lines=bounded())
         for n in range(50):
-            d.finish(RETRY if n % 2 else DEAD)
+            d.finish(DEAD if n % 2 else RETRY)
+        assert d.pending.settlement().stats["dead"] == 25
 
     with capture_logs() as logs:
         asyncio.run(fail())
-    assert [(line["event"], line["event_id"]) for line in logs] == [
-        ("delivery.dead", "0-1-0"),
-        ("delivery.retry_scheduled", "0-2-0"),
-    ]
-    assert d.pending.settlement().stats["dead"] == 25
+    assert [(line["event"], line["event_id"]) for line in logs] == [("delivery.retry_scheduled", "0-1-0")]
 
 
 def test_words_of_an_author_do_not_make_causes():
-    d = Drain(*(stored(n, key=f"session:{n}") for n in range(1, 11)), least=logging.INFO)
-
     async def fail() -> None:
+        lines = bounded()
+        d = Drain(*(stored(n, key=f"session:{n}") for n in range(1, 11)), lines=lines)
         for n in range(10):
             d.finish(Outcome("dead", "gave-up", f"user {n} has no address"))
+        assert len(lines._causes) == 1
 
     with capture_logs() as logs:
         asyncio.run(fail())
