@@ -53,13 +53,14 @@ def _annotated_models(function: Callable[..., Any]) -> list[Any]:
         hints = typing.get_type_hints(function)
     except NameError as error:
         fix = "import or define it in the module itself, not in a function or under `if TYPE_CHECKING`"
-        if (known := KNOWN_TYPES.get(error.name)) is not None:
+        if (known := KNOWN_TYPES.get(error.name or "")) is not None:
             fix = f"the class of its payload is {known.model.rpartition('.')[2]}, without quotes"
         raise ValueError(f"its annotations cannot be read: {error}; {fix}") from error
     annotation = hints.get(parameters[0])
     if typing.get_origin(annotation) is not Event:
-        is_payload = isinstance(annotation, type) and issubclass(annotation, Payload)
-        named = annotation.__name__ if is_payload else "..."
+        named = "..."
+        if isinstance(annotation, type) and issubclass(annotation, Payload):
+            named = annotation.__name__
         raise ValueError(f"annotate its first parameter as Event[{named}]")
     context = hints.get(parameters[1])
     wanted = Context if inspect.iscoroutinefunction(function) else SyncContext
