@@ -106,7 +106,7 @@ class Site:
         return "".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in pids)
 
     def _asked(self, port: int, path: str) -> bytes:
-        return self.front.exchange(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode(), port=port).body
+        return self.front.exchange(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode(), port=port).body
 
 
 @pytest.fixture
