@@ -17,6 +17,7 @@ from eventlog.called import more
 from eventlog.text import bounded
 
 VERSION = 2
+EVENT_VERSION = b"1"
 KEPT_ATTEMPTS = 10
 KEPT_ACTIONS = 50  # of one attempt
 ACTION_CHARS = 300
@@ -202,7 +203,7 @@ def decode_event(lane: int, stream_id: bytes, fields: Sequence[bytes]) -> Stored
         except KeyError:
             raise UnknownRecord(f"event record with fields {sorted(values)!r}") from None
         key_id, marks, traceparent = (values.get(name, b"") for name in (b"s", b"m", b"tp"))
-    if version != b"1":
+    if version != EVENT_VERSION:
         raise UnknownRecord(f"event record version {version!r}")
     return _stored(lane, stream_id, kind, key, body, received, key_id, marks, traceparent)
 

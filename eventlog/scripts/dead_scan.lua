@@ -34,6 +34,7 @@ end
 
 local scanned, all, looked, fitting, bytes = '', 0, 0, 0, 0
 local groups, by_name, ids, rest = {}, {}, {}, nil
+if is_before_all(prefix .. 'dead:' .. handler, high) then return {'', 1, 0, 0, {}} end
 while looked < looks and bytes < MOST_BYTES and (most_ids == 0 or #ids < most_ids) do
   local size = math.min(20, looks - looked) -- few at once: each has a body
   local page = call('XREVRANGE', prefix .. 'dead:' .. handler, high, low, 'COUNT', size)
