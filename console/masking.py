@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, Final
 
 MASK: Final = "••••••"
+MOST_CHARS: Final = 60_000
+"""Of a body; the text ends soon after them."""
+_MOST_VALUES = 20_000  # of a body; with its indent, each takes four characters at least
 
 # Words of field names, and pairs of words. One too many hides a harmless value; one too few shows a person, so the
 # list is generous.
@@ -50,15 +53,43 @@ def masked(value: Any, *, of_person: bool = False) -> Any:
 
 
 def readable(body: bytes, *, personal: bool) -> str:
-    """Return a body as indented JSON, personal values hidden unless asked for.
+    """Return the beginning of a body as indented JSON, personal values hidden unless asked for.
 
-    A body that is not JSON is shown only as a whole, with its personal values.
+    A body that cannot be read as JSON is shown only as it is, with its personal values.
     """
     try:
-        value = json.loads(body)
-        return json.dumps(value if personal else masked(value), indent=2, ensure_ascii=False)
+        value = _first_values(json.loads(body), [_MOST_VALUES])
+        shown, size = [], 0
+        # Piece by piece, since the indents of a body of many levels are a thousand times its size.
+        for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(
+            value if personal else masked(value)
+        ):
+            shown.append(piece)
+            size += len(piece)
+            if size > MOST_CHARS:
+                break
+        return "".join(shown)
     except (ValueError, RecursionError):
-        return body.decode("utf-8", "backslashreplace") if personal else ""
+        return body[:MOST_CHARS].decode("utf-8", "backslashreplace") if personal else ""
+
+
+def _first_values(value: Any, left: list[int]) -> Any:
+    """Return a JSON value with its first values alone, since masking half a million takes a second.
+
+    Args:
+        left: how many are still to be taken; what is taken is subtracted.
+    """
+    left[0] -= 1
+    match value:
+        case dict():
+            return {
+                name: _first_values(inner, left)
+                for name, inner in islice(value.items(), max(0, left[0]))
+                if left[0] > 0
+            }
+        case list():
+            return [_first_values(inner, left) for inner in islice(value, max(0, left[0])) if left[0] > 0]
+    return value
 
 
 def _masked_field(name: str, value: Any, of_person: bool) -> Any:

@@ -58,3 +58,9 @@ def test_a_long_value_is_looked_at_once() -> None:
     began_s = time.process_time()
     assert masked({"x": long}) == {"x": long}
     assert time.process_time() - began_s < 0.5
+
+
+def test_the_text_of_a_body_is_bounded_however_many_levels_it_has() -> None:
+    body = b"[" + b",".join([b"[" * 300 + b"]" * 300] * 1_700) + b"]"
+    for personal in (True, False):
+        assert 60_000 <= len(readable(body, personal=personal)) < 62_000
