@@ -20,8 +20,11 @@ local function tail(text)
   return (string.gsub(string.sub(text, -PLACE_BYTES), '^[\128-\191]+', ''))
 end
 
--- The innermost line of code that is in no installed package, else the innermost one; '-' without a trace.
+-- The innermost line of code that is in no installed package, else the innermost one; '-' without a trace. Many letters
+-- have the same trace.
+local places = {}
 local function place_of(trace)
+  if places[trace] then return places[trace] end
   local own, innermost
   for line in string.gmatch(trace, '\n([^\n]+)') do
     innermost = line
@@ -29,7 +32,8 @@ local function place_of(trace)
       own = line
     end
   end
-  return tail(own or innermost or '-')
+  places[trace] = tail(own or innermost or '-')
+  return places[trace]
 end
 
 local scanned, all, looked, fitting, bytes = '', 0, 0, 0, 0

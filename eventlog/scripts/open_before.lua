@@ -7,12 +7,14 @@ prefix = take()
 local open = prefix .. 'open:' .. take() .. ':' .. take()
 local cursor, reads, event, key, own_key = take(), take(), take(), take(), take()
 local page, oldest, due = call('HSCAN', open, cursor, 'COUNT', reads), '', ''
+local first_ms, first_number = parts(event) -- the oldest so far
 for i = 1, #page[2], 2 do
-  local id = page[2][i]
-  if later(event, id) and (oldest == '' or later(oldest, id)) then
+  local ms, number = parts(page[2][i])
+  if ms < first_ms or (ms == first_ms and number < first_number) then
     local read, fields = pcall(cjson.decode, string.match(page[2][i + 1], '^[^\n]*\n') or '')
     if read and fields.key == key and (fields.own_key or '') == own_key then
-      oldest, due = id, type(fields.due) == 'number' and string.format('%d', fields.due) or ''
+      oldest, first_ms, first_number = page[2][i], ms, number
+      due = type(fields.due) == 'number' and string.format('%d', fields.due) or ''
     end
   end
 end
