@@ -89,14 +89,14 @@ async def deliver_until_settled(
     for number in itertools.count(1):
         outcome = await deliver(handler, event, memory=memory, **how)
         if outcome.kind != "retry":
-            break
+            return outcome
         memory.clock.move(outcome.after_s or 0.0)
         if number >= _MOST_ATTEMPTS and memory.clock.now_s() - began_s < number:
             raise RuntimeError(
                 f"{handler.name} is not settled after {number:,} attempts with less than a second between them; "
                 f"the last one ended as {outcome.reason!r}"
             )
-    return outcome
+    raise AssertionError("counting does not end")
 
 
 async def deliver_due(handler: Handler, memory: Memory, **how: Any) -> list[Outcome]:

@@ -66,7 +66,7 @@ class FakeLog:
     async def _take(self, args: Sequence[Any]) -> list[Any]:
         _, name, lane, *_ = args
         self.taken[name, lane] += 1
-        return [b"taken", b"0-0", b"0-0", self.newest.encode(), [], [], b"*", 0, -1]
+        return [b"taken", b"0-0", b"0-0", self.newest.encode(), [], [], b"*", 0, -1, 0]
 
     take, step = "take", "step"
 
