@@ -355,10 +355,12 @@ def test_a_dead_letter_is_found_behind_any_number_of_newer_ones(with_lane):
     with_lane(check)
 
 
-def test_an_id_of_an_impossible_time_is_unknown(with_lane):
+def test_an_id_of_the_last_possible_time_is_unknown_and_a_later_one_is_none(with_lane):
     async def check(log: EventLog) -> None:
         await log.declare([declaration(acts)])
-        assert not (await told(log, "0-9999999999999999999-0")).is_known
+        assert not (await told(log, "0-9999999999999-9999999")).is_known
+        with pytest.raises(UnknownName, match="neither"):
+            await told(log, "0-9999999999999999999-0")
 
     with_lane(check)
 
