@@ -6,6 +6,8 @@ poison: whether an entity whose events always fail holds back the others.
 grow: what many handlers and several worker processes cost and bring (see `grow.py`).
 neighbour: what a sender notices while another one sends the dearest bodies (see `neighbour.py`).
 attacks: how long an honest sender waits during attacks of senders without a signature (see `under_attack.py`).
+console: how long each page of the console takes over a log with a million events (see `console.py`).
+live: what a page that follows the log costs a receiver (see `live_console.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ import redis
 
 from benchmarks import logs, workers
 from benchmarks.bodies import body, session
+from benchmarks.console import console
 from benchmarks.grow import grow
+from benchmarks.live_console import live
 from benchmarks.neighbour import neighbour
 from benchmarks.report import Bound, Ratio, Series
 from benchmarks.under_attack import attacked
@@ -134,5 +138,7 @@ PARTS = {
     "grow": (grow, 60_000),
     "neighbour": (neighbour, 0),
     "attacks": (attacked, 100),
+    "console": (console, 1_000_000),
+    "live": (live, 0),
 }
 """Name -> what measures it, and how many events it wants."""

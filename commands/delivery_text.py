@@ -42,6 +42,8 @@ def _said(fate: Fate) -> str:
             return "not wanted: this handler does not declare its type"
         case "before-start":
             return f"not given to it: the handler was registered at {at}, after the event"
+        case "settled" if fate.is_partial:
+            return "settled; how it ended is not in the part of the history that was read"
         case "settled":
             return "settled; its history is no longer kept"
         case "dead":

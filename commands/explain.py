@@ -48,7 +48,7 @@ def document(found: Explanation, misfits: tuple[str, ...]) -> dict[str, Any]:
             "id": body.stream_id,
             "reason": body.reason,
             "received_at": rfc3339(body.received_at_ms),
-            "bytes": len(body.body),
+            "bytes": body.size,
             "key_id": body.key_id or None,
         },
         "lane": found.lane,

@@ -41,7 +41,7 @@ def lines(found: Explanation, misfits: tuple[str, ...]) -> Iterator[str]:
     if found.quarantined is not None:
         body = found.quarantined
         yield f"{found.asked} is in quarantine: {body.reason}"
-        yield f"  arrived {rfc3339(body.received_at_ms)}, {len(body.body)} bytes, verified by key {body.key_id}"
+        yield f"  arrived {rfc3339(body.received_at_ms)}, {body.size} bytes, verified by key {body.key_id}"
         yield f"  `events show {found.asked}` shows its shape"
         yield f"  `quarantine show {found.asked}` says whether it can be read now, `quarantine retry` appends it"
         return

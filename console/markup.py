@@ -17,8 +17,8 @@ from eventlog.clock import rfc3339
 from eventlog.text import printable
 
 _COMMAND = re.compile(r"`([^`]+)`")
-_MOST_LINES = 2_000
-_MOST_BODY_CHARS = 60_000
+_MOST_LINES, _MOST_COLUMNS = 2_000, 3_000
+_MOST_TEXT_BYTES = 50_000  # escaped: a page has 100 KiB at most
 _KINDS: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 # What a state looks like: a sign that is understood without colour, and a tone.
@@ -77,9 +77,25 @@ def number(value: float | None) -> str:
 
 def lines(text: str) -> Markup:
     """Return a text of several lines, each made visible, bounded as a whole."""
-    shown = text[:_MOST_BODY_CHARS].split("\n")[:_MOST_LINES]
-    cut = len(text) > _MOST_BODY_CHARS or text.count("\n") >= _MOST_LINES
-    return Markup("\n").join([*(escape(printable(line)) for line in shown), *(["… (cut)"] if cut else [])])
+    shown, is_cut = first_lines(text)
+    return shown + Markup("\n… (cut)") if is_cut else shown
+
+
+def first_lines(text: str) -> tuple[Markup, bool]:
+    """Return the beginning of a text of several lines, each made visible, and whether something was left out."""
+    all_ = text.split("\n", _MOST_LINES)
+    is_cut = len(all_) > _MOST_LINES
+    shown: list[Markup] = []
+    bytes_left = _MOST_TEXT_BYTES
+    for line in all_[:_MOST_LINES]:
+        is_cut = is_cut or len(line) > _MOST_COLUMNS
+        piece = escape(printable(line, _MOST_COLUMNS))
+        bytes_left -= len(piece.encode()) + 1
+        if bytes_left < 0:
+            is_cut = True
+            break
+        shown.append(piece)
+    return Markup("\n").join(shown), is_cut
 
 
 def commands(sentence: str) -> Markup:

@@ -34,6 +34,8 @@ from eventlog.record import UnknownRecord
 COOKIE: Final = "awr_console"
 READ_S: Final = 1.8  # the longest that a page may take
 ACT_S: Final = 20.0
+GAP_BYTES: Final = 60_000
+"""Of the records of gaps that a page reads."""
 
 _FORM_S = 10.0  # the longest that a form may take to arrive
 _MOST_FORM_BYTES = 65_536

@@ -14,6 +14,7 @@ from eventlog.errors import UnknownRecord
 from eventlog.ids import id_order
 from eventlog.marks import OCCURRED, encoding_among, read_marks, time_of
 
+EVENT_VERSION = b"1"
 _AS_WRITTEN = [b"v", b"t", b"k", b"b", b"r", b"s", b"m"]  # fields of an event without a traceparent
 _ENTRY = 2  # values of an entry of a stream
 _VALUES = 7  # of an answer of the step script that leaves the names of these fields out
@@ -90,7 +91,7 @@ def decode_event(lane: int, stream_id: bytes, fields: Sequence[bytes]) -> Stored
         except KeyError:
             raise UnknownRecord(f"event record with fields {sorted(values)!r}") from None
         key_id, marks, traceparent = (values.get(name, b"") for name in (b"s", b"m", b"tp"))
-    if version != b"1":
+    if version != EVENT_VERSION:
         raise UnknownRecord(f"event record version {version!r}")
     return _stored(lane, stream_id, kind, key, body, received, key_id, marks, traceparent)
 

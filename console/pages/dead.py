@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from ampeco.encodings import plain_or_same
-from console.masking import readable
+from console.body_view import body_view, is_read
 from console.page import Page, Problem
 from eventlog.errors import UnknownName
 from eventlog.ids import HANDLER_NAME, STREAM_ID
-from eventlog.inspection.dead_groups import LOOKS, Scan, Selected, counts, scan
+from eventlog.inspection.dead_groups import LOOKS, Scan, Selected, counts, letter_without_body, scan
 from eventlog.operation.dead_letters import by_id
 from eventlog.operation.handlers import unknown_handler
 
@@ -73,13 +72,14 @@ async def letter(page: Page) -> Response:
     handler, stream_id = (str(page.request.path_params[name])[:100] for name in ("handler", "id"))
     if not HANDLER_NAME.fullmatch(handler):
         raise UnknownName("no handler has such a name")
-    (found,) = await by_id(page.log, f"{handler}/{stream_id}")
+    found, size = await letter_without_body(page.log, handler, stream_id)
     event = found.letter.record.event
-    personal = page.shows_personal
-    body = None
-    if page.may_read_bodies and found.is_readable:
-        body = readable(plain_or_same(event.body, event.encoding), personal=personal)
-    return page.show("dead_letter.html", entry=found, event=event, body=body, personal=personal)
+    body = b""
+    if page.may_read_bodies and found.is_readable and is_read(page, size):
+        (whole,) = await by_id(page.log, found.id)
+        body = whole.letter.record.event.body
+    view = await body_view(page, body, event.encoding, size=size, command=f"dead show {found.id} --body")
+    return page.show("dead_letter.html", entry=found, event=event, body=view)
 
 
 def _selected(query: Mapping[str, str], handler: str) -> Selected:

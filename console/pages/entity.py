@@ -19,6 +19,7 @@ from eventlog.inspection.timeline import Story
 
 _QUIET = ("not-wanted", "before-start")
 _MOST_GAPS = 5
+_MOST_STATE_BYTES = 20_000  # of all states of a page
 
 
 async def show(page: Page) -> Response:
@@ -95,9 +96,10 @@ async def _states(page: Page, found: EntityPage, personal: bool) -> dict[str, st
     about = found.about
     if not page.may_read_bodies or about.lane is None:
         return {}
-    shown = {}
+    shown, bytes_left = {}, _MOST_STATE_BYTES
     for record in about.kept:
-        if record.state_bytes:
+        if 0 < record.state_bytes <= bytes_left:
+            bytes_left -= record.state_bytes
             kept = await records_of(page.log, record.handler, {about.asked: about.lane})
             shown[record.handler] = readable(kept[about.asked].state.encode(), personal=personal)
     return shown

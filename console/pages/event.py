@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
+from markupsafe import escape
 from starlette.responses import Response
 
 from ampeco.encodings import plain_or_same
 from ampeco.errors import PayloadError
 from ampeco.notifications import parse
-from console.masking import readable
+from console.body_view import body_view, is_read
+from console.markup import short
 from console.page import Page
 from eventlog.inspection.delivery_state import Fate
+from eventlog.inspection.event_traces import OF_PAGE
 from eventlog.inspection.events import read_event
 from eventlog.inspection.explain import Explanation, explain
 from eventlog.inspection.steps import StepNotes, steps_of
+from eventlog.inspection.timeline import Story
 from eventlog.record import StoredEvent
 
 _ENDED = "ended: "
-_QUIET = ("not-wanted", "before-start")
-_MOST_PATHS = 300
+_MOST_PATHS = 150
 _MOST_WORDS = 200  # lines about an entity
+_MOST_HANDLERS = 60
+_MOST_LIFE_BYTES = 25_000
+_MOMENT_BYTES, _ACTION_BYTES = 500, 40  # without its texts
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ async def show(page: Page) -> Response:
     if ":" in asked:
         return page.go_to("entity", key=asked)
     asked = asked[:100]
-    found = await explain(page.log, asked, handler=None, now_ms=page.now_ms)
+    found = await explain(page.log, asked, handler=None, now_ms=page.now_ms, limits=OF_PAGE)
     is_event = len(found.stories) == 1 and found.stories[0].event.event_id == asked
     if not found.is_known or not (is_event or found.quarantined is not None):
         words = islice(page.console.wording.explained(found), _MOST_WORDS)
@@ -62,26 +68,33 @@ async def show(page: Page) -> Response:
     if found.quarantined is not None:
         return page.show("quarantined.html", body=found.quarantined)
     (story,) = found.stories
-    kept = await read_event(page.log, asked)
-    personal = page.shows_personal
-    steps = await _steps(
-        page, story.event.key, asked, [fate.handler for fate in story.fates if fate.state not in _QUIET]
-    )
-    text = plain_or_same(kept.body, kept.encoding) if kept is not None else b""
+    event = story.event
+    stored = await read_event(page.log, asked) if event.kept and is_read(page, event.size or 0) else None
+    body, encoding = (stored.body, stored.encoding) if stored is not None else (b"", "")
+    view = await body_view(page, body, encoding, size=event.size or 0, command=f"events show {asked} --body")
+    text = b"" if view.is_large else plain_or_same(body, encoding)
+    shape = list(page.console.wording.shape(text).items())
+    moments = sorted(_life(story, page.console.wording.call), key=lambda moment: moment.at_ms)
+    shown = list(_within(moments, _MOST_LIFE_BYTES))
+    quiet = [fate for fate in story.fates if _is_quiet(fate)]
+    wanted = [fate for fate in story.fates if not _is_quiet(fate)]
+    steps = await _steps(page, event.key, asked, [fate.handler for fate in wanted[:_MOST_HANDLERS]])
     return page.show(
         "event.html",
-        event=story.event,
+        event=event,
         story=story,
         found=found,
-        moments=sorted(_life(found, kept, page.console.wording.call), key=lambda moment: moment.at_ms),
-        wanted=[(fate, _said(page, found, fate)) for fate in story.fates if fate.state not in _QUIET],
-        others=[(fate, _said(page, found, fate)) for fate in story.fates if fate.state in _QUIET],
+        moments=shown,
+        more_moments=len(moments) - len(shown),
+        wanted=[(fate, _said(page, found, fate)) for fate in wanted[:_MOST_HANDLERS]],
+        more_wanted=max(0, len(wanted) - _MOST_HANDLERS),
+        others=[(fate, _said(page, found, fate)) for fate in quiet],
         steps=steps,
-        misfits=_misfits(kept),
-        shape=list(page.console.wording.shape(text).items())[:_MOST_PATHS],
-        body=readable(text, personal=personal) if page.may_read_bodies and kept is not None else None,
-        personal=personal,
-        kept=kept is not None,
+        misfits=() if stored is None or view.is_large else _misfits(stored),
+        shape=shape[:_MOST_PATHS],
+        more_paths=max(0, len(shape) - _MOST_PATHS),
+        body=view,
+        kept=event.kept,
     )
 
 
@@ -96,19 +109,23 @@ async def _steps(
     return found
 
 
+def _is_quiet(fate: Fate) -> bool:
+    """Return whether it did not get the event. Without all of its history, an old event may have got there."""
+    return fate.state == "not-wanted" or (fate.state == "before-start" and not fate.is_partial)
+
+
 def _said(page: Page, found: Explanation, fate: Fate) -> str:
     return page.console.wording.delivery(found, fate)
 
 
-def _life(found: Explanation, kept: StoredEvent | None, words: Callable[[str], str]) -> Iterator[Moment]:
+def _life(story: Story, words: Callable[[str], str]) -> Iterator[Moment]:
     """Yield what happened to the event, in no order."""
-    story = found.stories[0]
-    if kept is not None and kept.occurred_at is not None:
-        yield Moment(
-            int(kept.occurred_at.timestamp() * 1000), "happened", detail="by the time in its payload"
-        )
-    key = story.event.key_id
-    yield Moment(story.event.received_at_ms, "arrived", detail=f"verified by key {key}" if key else "")
+    event = story.event
+    if event.occurred_at_ms is not None:
+        yield Moment(event.occurred_at_ms, "happened", detail="by the time in its payload")
+    yield Moment(
+        event.received_at_ms, "arrived", detail=f"verified by key {event.key_id}" if event.key_id else ""
+    )
     for copy in story.copies:
         yield Moment(copy.received_at_ms, "copy dropped", detail=copy.reason)
     for fate in story.fates:
@@ -119,14 +136,35 @@ def _life(found: Explanation, kept: StoredEvent | None, words: Callable[[str], s
             yield Moment(end.at_ms, f"{_ENDED}{end.settled.outcome}", fate.handler, end.settled.reason)
         if fate.at_ms and fate.state in ("done", "skipped", "filtered", "superseded", "dead"):
             yield Moment(fate.at_ms, f"{_ENDED}{fate.state}", fate.handler, fate.why)
-        elif fate.at_ms and fate.state == "retry" and fate.at_ms > found.stories[0].event.received_at_ms:
+        elif fate.at_ms and fate.state == "retry" and fate.at_ms > event.received_at_ms:
             yield Moment(fate.at_ms, "next attempt", fate.handler)
 
 
-def _misfits(event: StoredEvent | None) -> tuple[str, ...]:
+def _within(moments: Iterable[Moment], bytes_left: int) -> Iterator[Moment]:
+    """Yield the first moments, as many as fit a page. Of the calls of the last one, as many as fit."""
+    for moment in moments:
+        bytes_left -= _MOMENT_BYTES + _printed_bytes(moment.detail, 400)
+        if bytes_left < 0:
+            return
+        actions: list[str] = []
+        for action in moment.actions:
+            bytes_left -= _ACTION_BYTES + _printed_bytes(action, 200)
+            if bytes_left < 0:
+                left = len(moment.actions) - len(actions)
+                yield replace(moment, actions=(*actions, f"and {left} more calls"))
+                return
+            actions.append(action)
+        yield moment
+
+
+def _printed_bytes(text: str, columns: int) -> int:
+    return len(escape(short(text, columns)).encode())
+
+
+def _misfits(event: StoredEvent) -> tuple[str, ...]:
     """Return the fields that do not fit our model of its type."""
     try:
-        return parse(event.body, encoding=event.encoding).misfits if event is not None else ()
+        return parse(event.body, encoding=event.encoding).misfits
     except PayloadError:
         return ()
 

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 
 from starlette.responses import Response
 
-from console.page import Page, Problem
+from console.page import GAP_BYTES, Page, Problem
 from console.places import place_before
 from eventlog.clock import rfc3339
 from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.event_search import STATES, Found, Wanted, search
 from eventlog.inspection.events import read_counts
 from eventlog.inspection.explain import registered
-from eventlog.inspection.gaps import recorded_gaps
+from eventlog.inspection.gaps import newest_gaps
 from eventlog.internal import is_internal
 from eventlog.subscription import SubscriptionStore, left_types
 from eventlog.turned_away import HOUR_MS, KEEP_HOURS, refused_between
@@ -89,7 +89,7 @@ async def _reasons(
     if wanted.type is not None:
         async for reason in _reasons_of_type(page, wanted.type, handlers):
             yield reason
-    for gap in (await recorded_gaps(log))[-_SHOWN_GAPS:]:
+    for gap in (await newest_gaps(log, most_bytes=GAP_BYTES)).gaps[-_SHOWN_GAPS:]:
         if _overlaps(wanted, gap.from_ms, gap.to_ms):
             yield f"{page.console.wording.gap(gap)}."
     now_ms = page.now_ms

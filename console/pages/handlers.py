@@ -9,7 +9,7 @@ from starlette.responses import Response
 from console.acts import act, acting
 from console.day_charts import day_chart
 from console.handler_rows import rows
-from console.page import Page
+from console.page import GAP_BYTES, Page
 from eventlog.inspection.event_search import STATES
 from eventlog.inspection.overview import overview
 from eventlog.minute_history import MINUTE_MS, SLOT_MINUTES, failure_history, minute_history
@@ -25,7 +25,7 @@ _OUTCOMES = ("done", "skipped", "filtered", "superseded", "dead", "retried")
 
 async def list_(page: Page) -> Response:
     """Show all of them."""
-    found = await overview(page.log)
+    found = await overview(page.log, most_gap_bytes=GAP_BYTES)
     return page.show(
         "handlers.html",
         handlers=rows(found, page.console.wording),
@@ -36,7 +36,7 @@ async def list_(page: Page) -> Response:
 async def show(page: Page) -> Response:
     """Show one."""
     name = str(page.request.path_params["name"])[:100]
-    found = await overview(page.log)
+    found = await overview(page.log, most_gap_bytes=GAP_BYTES)
     row = next((one for one in rows(found, page.console.wording) if one.name == name), None)
     if row is None:
         raise await positions.unknown_handler(page.log, name)

@@ -9,10 +9,11 @@ from starlette.responses import Response
 
 from ampeco.names import fault_of_type
 from console.acts import act, acting
-from console.page import Page, Problem
+from console.page import GAP_BYTES, Page, Problem
 from console.resends import ResendRefused, Resends
 from eventlog.call_budget import budget_standing
-from eventlog.inspection.gaps import Gap, recorded_gaps
+from eventlog.inspection.event_traces import OF_PAGE
+from eventlog.inspection.gaps import Gap, newest_gaps
 from eventlog.inspection.resends import Resend, resend_of, resender
 from eventlog.outages import AMPECO, known_outages
 from eventlog.replicas import Heard
@@ -22,6 +23,7 @@ NAV = ("line", "Line to AMPECO")
 
 _RESEND = "gaps resend"
 _GAPS = 10
+_OF_RESEND = OF_PAGE._replace(ends=2_000, letters=500, bytes=5_000)  # of each gap
 _MOST_TYPES = 200
 
 
@@ -29,8 +31,9 @@ async def show(page: Page) -> Response:
     """Show it. The query has `before`: the gap that the page before ended at."""
     store = SubscriptionStore(page.log)
     stored, known, heard = await store.read(), await store.registration(), await store.heard()
-    gaps = await recorded_gaps(page.log)
-    shown, older = _part(gaps, page.asked("before"))
+    before = page.asked("before")
+    gaps = await newest_gaps(page.log, before=before, most_bytes=GAP_BYTES)
+    shown = gaps.gaps[::-1][:_GAPS]
     outages = await known_outages(page.log)
     types = sorted({*filter(None, stored.get("types", "").split(",")), *known.covers})
     last = _last_by_type(heard)
@@ -48,9 +51,9 @@ async def show(page: Page) -> Response:
         held=sorted(name for name, away in outages.away.items() if away.service == AMPECO),
         budget=(await budget_standing(page.log)).sentence,
         gaps=await _with_resends(page, shown),
-        gap_count=len(gaps),
-        is_first=not page.asked("before"),
-        older=older,
+        gap_count=gaps.recorded,
+        is_first=not before,
+        older=shown[-1].id if shown and gaps.fitting > len(shown) else "",
         resends=page.console.resends is not None,
         done=page.asked("done") == "resend",
     )
@@ -103,21 +106,17 @@ async def _plan(page: Page, form: Mapping[str, str]) -> Mapping[str, Any]:
         raise Problem(502, error.reason, str(error)) from None
 
 
-def _part(gaps: Sequence[Gap], before: str) -> tuple[list[Gap], str]:
-    """Return the newest gaps before one, and the id to go on at; empty at the end."""
-    newest = list(reversed(gaps))
-    begin = next((place + 1 for place, gap in enumerate(newest) if gap.id == before), 0)
-    shown = newest[begin : begin + _GAPS]
-    return shown, shown[-1].id if begin + _GAPS < len(newest) else ""
-
-
 async def _with_resends(
     page: Page, gaps: Sequence[Gap]
 ) -> Sequence[tuple[Gap, str, Resend | None, Sequence[tuple[str, Sequence[str]]]]]:
     asks = await resender(page.log)
     found = []
     for gap in gaps:
-        made = None if gap.is_final else await resend_of(page.log, gap, asks, now_ms=page.now_ms)
+        made = (
+            None
+            if gap.is_final
+            else await resend_of(page.log, gap, asks, now_ms=page.now_ms, limits=_OF_RESEND)
+        )
         by_reason: dict[str, list[str]] = {}
         for name, why in gap.unproven.items():
             by_reason.setdefault(why, []).append(name)

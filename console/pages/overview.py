@@ -8,7 +8,7 @@ from console.charts import accepted_per_minute
 from console.day_charts import day_chart, reason_charts
 from console.handler_rows import rows
 from console.links import Link, link_of
-from console.page import Page
+from console.page import GAP_BYTES, Page
 from eventlog.call_budget import budget_standing
 from eventlog.inspection.overview import overview
 from eventlog.minute_history import ACCEPTED, HANDLED, MINUTE_MS, minute_history
@@ -23,7 +23,7 @@ _DAY_MS = 86_400_000
 
 async def show(page: Page) -> Response:
     """Show it."""
-    found = await overview(page.log)
+    found = await overview(page.log, most_gap_bytes=GAP_BYTES)
     day = await minute_history(page.log, (ACCEPTED, HANDLED), at_ms=found.at_ms)
     until_ms = found.at_ms // MINUTE_MS * MINUTE_MS + MINUTE_MS
     names = [handler.name for handler in found.handlers]

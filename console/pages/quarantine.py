@@ -12,7 +12,7 @@ from starlette.responses import Response
 from console.acts import act, selection_of
 from console.background import begin
 from console.bodies import BodyReader
-from console.masking import readable
+from console.body_view import body_view, is_read
 from console.page import Page, Problem
 from console.plan import Plan
 from eventlog.ids import STREAM_ID
@@ -42,15 +42,21 @@ async def show(page: Page) -> Response:
 
 async def entry(page: Page) -> Response:
     """Show one: why it is there, and whether it can be read now. Its body for those allowed."""
-    found = await by_id(page.log, str(page.request.path_params["id"])[:60])
-    personal = page.shows_personal
+    asked = str(page.request.path_params["id"])[:60]
+    rows = (
+        (await heads(page.log, first=asked, last=asked, limit=1)).rows if STREAM_ID.fullmatch(asked) else ()
+    )
+    is_head = bool(rows) and not is_read(page, rows[0].size)
+    found = rows[0] if is_head else await by_id(page.log, asked)
+    view = await body_view(
+        page, found.body, "", size=found.size, command=f"events show {found.stream_id} --body"
+    )
     return page.show(
         "quarantine_entry.html",
         entry=found,
-        now=None if page.console.bodies is None else page.console.bodies.read(found),
+        now=None if is_head or page.console.bodies is None else page.console.bodies.read(found),
         is_event=lambda element: isinstance(element, NewEvent),
-        body=readable(found.body, personal=personal) if page.may_read_bodies else None,
-        personal=personal,
+        body=view,
     )
 
 
@@ -157,6 +163,9 @@ async def _samples(log: EventLog, bodies: BodyReader, fields: Mapping[str, str])
     becomes: Counter[str] = Counter()
     bytes_left = _SAMPLE_BYTES
     for row in found.rows:
+        if row.size > _SAMPLE_BYTES:
+            becomes["too large to be tried for a plan"] += 1
+            continue
         bytes_left -= row.size
         if becomes and bytes_left < 0:
             break

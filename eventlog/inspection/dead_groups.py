@@ -1,4 +1,4 @@
-"""Dead letters of a handler, grouped by reason and place in the code. A call reads a bounded number of them.
+"""Dead letters of a handler, grouped by reason and place in the code, and one letter. A call reads a bounded number.
 
 No body leaves Redis.
 """
@@ -8,7 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from eventlog.ids import STREAM_ID
+from eventlog.inspection.search import find
 from eventlog.log import EventLog
+from eventlog.operation.dead_letters import DeadEntry, entry_of, unknown_letter
+from eventlog.record import id_order
 from eventlog.registry import handler_names
 
 LOOKS: Final = 2_000  # letters that one call may read
@@ -112,6 +116,20 @@ async def scan(
     limits = (looks, groups, samples, 0)
     last, is_all, looked, fitting, found = await _call(log, selected, before, limits)
     return Scan(tuple(map(_group, found)), looked, fitting, last.decode(), bool(is_all))
+
+
+async def letter_without_body(log: EventLog, handler: str, stream_id: str) -> tuple[DeadEntry, int]:
+    """Return one letter without its body, and the size of that in bytes; UnknownName if there is none."""
+    stream, give = log.key("dead", handler), ("event", "t", "k", "reason", "trace", "head(record)")
+    if STREAM_ID.fullmatch(stream_id):
+        async for found in find(log, stream, [], give, since=stream_id, most=1):
+            if id_order(found.stream_id) != id_order(stream_id):
+                break
+            names = (b"event", b"t", b"k", b"reason", b"trace", b"record")
+            fields = dict(zip(names, found.fields, strict=True))
+            entry = entry_of(handler, found.stream_id.encode(), fields)
+            return entry, found.size - len(fields[b"record"])
+    raise unknown_letter(f"{handler}/{stream_id}")
 
 
 async def ids(log: EventLog, selected: Selected, *, most: int) -> list[tuple[str, str]]:

@@ -36,6 +36,7 @@ class EventFacts:
         key_id: the key that verified it; empty for our own events.
         kept: whether it is still in its lane.
         fingerprint: of its body, equal for equal bodies; empty unless it is kept.
+        occurred_at_ms: by the time in its payload; None when it states none, or is no longer kept.
     """
 
     lane: int
@@ -48,6 +49,7 @@ class EventFacts:
     marks: tuple[str, ...] = ()
     kept: bool = False
     fingerprint: str = ""
+    occurred_at_ms: int | None = None
 
     @property
     def event_id(self) -> str:
@@ -120,6 +122,7 @@ class Fate:
         letter: id of its dead letter, while that is kept.
         earlier: ends before it was replayed.
         away: what the handler needs and is away, which holds up this event.
+        is_partial: whether only a part of the handler's history was read, so that another end may be missing.
     """
 
     handler: str
@@ -135,6 +138,7 @@ class Fate:
     letter: str = ""
     earlier: tuple[End, ...] = ()
     away: Away | None = None
+    is_partial: bool = False
 
 
 def fate_of(

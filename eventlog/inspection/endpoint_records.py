@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from eventlog.inspection.search import Where, find
+from eventlog.inspection.search import LOOKS, Where, find
 from eventlog.log import EventLog
 from eventlog.turned_away import Copy
 
@@ -26,9 +26,9 @@ async def copies_of_entity(log: EventLog, key: str) -> list[Copy]:
     return await _copies(log, Where("k", "is", key))
 
 
-async def copies_of_body(log: EventLog, fingerprint: str) -> list[Copy]:
-    """Return the dropped copies of one body, oldest first."""
-    return await _copies(log, Where("f", "is", fingerprint))
+async def copies_of_body(log: EventLog, fingerprint: str, most: int) -> list[Copy]:
+    """Return the dropped copies of one body, oldest first; at most `most`."""
+    return await _copies(log, Where("f", "is", fingerprint), most)
 
 
 async def mentions(log: EventLog, key: str) -> list[Mention]:
@@ -53,9 +53,12 @@ async def mentions(log: EventLog, key: str) -> list[Mention]:
     return found[::-1]
 
 
-async def _copies(log: EventLog, where: Where) -> list[Copy]:
-    found = []
-    async for entry in find(log, log.key("dropped"), [where], ["t", "k", "w", "r", "s", "f"]):
+async def _copies(log: EventLog, where: Where, most: int = LOOKS) -> list[Copy]:
+    found: list[Copy] = []
+    give = ("t", "k", "w", "r", "s", "f")
+    async for entry in find(log, log.key("dropped"), [where], give, most=min(most, LOOKS)):
         type_, key, reason, received, key_id, body = (value.decode() for value in entry.fields)
         found.append(Copy(type_, key or None, reason, int(received), key_id, body))
+        if len(found) == most:
+            break
     return found

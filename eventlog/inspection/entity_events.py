@@ -64,8 +64,8 @@ async def entity_page(log: EventLog, key: str, *, before: Place | None, now_ms: 
     events = {stream_id(row): _facts(row, lane) for row in found.rows}
     gathered: list[Traces] = []
     looks = _ENDS_LOOKS
-    for handler in handlers:
-        at = Traces(handler, await pair_facts(log, handler.name, lane))
+    for handler, pair in zip(handlers, await pair_facts(log, handlers, lane), strict=True):
+        at = Traces(handler, pair)
         await read_open(log, at, lane, key, events, _BYTES // len(handlers), is_first=before is None)
         if before is None:
             await read_letters(log, at, key)

@@ -72,15 +72,19 @@ async def read_open(
     """Read the open records of these events, and on the first page some others of the entity."""
     name = at.handler.name
     if events and at.pair.open_count:
-        heads = await log.scripts.open_heads(args=[log.prefix, name, lane, most, *events])
-        for one, head in zip(events, heads, strict=True):
+        answer = await log.scripts.open_heads(args=[log.prefix, name, lane, most, *events])
+        for one, head in zip(events, answer[::2], strict=True):
             if head.startswith(b"["):
                 at.cut[one] = head[1:-1].decode()
             elif head:
                 at.open[one] = decode_open(lane, one.encode(), head)
+                most -= len(head)
     cursor, pages = b"0", 0
     while is_first and at.pair.open_count and pages < _OPEN_PAGES and (pages == 0 or cursor != b"0"):
-        cursor, *rest = await log.scripts.find_open(args=[log.prefix, name, lane, cursor, _OPEN_LOOKS, key])
+        cursor, *rest = await log.scripts.find_open(
+            args=[log.prefix, name, lane, cursor, _OPEN_LOOKS, key, most]
+        )
+        most -= sum(map(len, rest[1::3]))
         pages += 1
         for raw_id, head in zip(rest[::3], rest[1::3], strict=True):
             if raw_id.decode() not in at.cut:
@@ -90,9 +94,10 @@ async def read_open(
 async def read_letters(log: EventLog, at: Traces, key: str) -> None:
     """Read the newest dead letters of the entity."""
     name = at.handler.name
-    _, *rest = await log.scripts.newest_letters(args=[log.prefix, name, key, _LETTER_LOOKS, _LETTERS])
-    for raw in zip(rest[::4], rest[1::4], rest[2::4], rest[3::4], strict=True):
-        letter_id, event_id, type_, reason = (value.decode(errors="replace") for value in raw)
+    limits = _LETTER_LOOKS, _LETTERS
+    _, _, *rest = await log.scripts.newest_letters(args=[log.prefix, name, "k", key, "+", *limits])
+    for raw in zip(*(rest[at::5] for at in range(5)), strict=True):
+        letter_id, event_id, type_, _, reason = (value.decode(errors="replace") for value in raw)
         one = event_id.partition("-")[2]
         at.letters[one] = _Letter(f"{name}/{letter_id}", type_, reason)
 
@@ -126,7 +131,7 @@ async def read_old_ends(log: EventLog, at: Traces, lane: int, key: str, most: in
 async def _ends(
     log: EventLog, at: Traces, lane: int, key: str, from_: str, way: str, looks: int, most: int
 ) -> list[bytes]:
-    found: list[bytes] = await log.scripts.entity_ends(
+    found: list[bytes] = await log.scripts.ends(
         args=[log.prefix, at.handler.name, lane, from_, way, looks, key_bytes(key), most]
     )
     return found
@@ -137,6 +142,6 @@ def _add(at: Traces, rest: Sequence[bytes]) -> None:
         at_ms = id_order(entry_id.decode())[0]
         for settled in decode(packed):
             ends = at.ends.setdefault(settled.stream_id, [])
-            if End(at_ms, settled) not in ends:
+            if not any((end.at_ms, end.settled.outcome) == (at_ms, settled.outcome) for end in ends):
                 ends.append(End(at_ms, settled))
                 ends.sort(key=lambda end: end.at_ms)

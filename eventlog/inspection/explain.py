@@ -15,13 +15,15 @@ from eventlog.handler_faults import faulty_by_name
 from eventlog.ids import EVENT_ID, STREAM_ID
 from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.endpoint_records import Mention, copies_of_entity, mentions
-from eventlog.inspection.gaps import Gap, recorded_gaps
+from eventlog.inspection.event_traces import ALL, OF_PAGE, Limits
+from eventlog.inspection.gaps import Gap, newest_gaps
 from eventlog.inspection.kept_records import NO_FINER, FinerRecords, KeptRecord, finer_kept_of, kept_of
 from eventlog.inspection.moment import at_once
+from eventlog.inspection.quarantine_heads import heads
 from eventlog.inspection.timeline import Story, of_entity, of_event
 from eventlog.log import EventLog
 from eventlog.operation.handlers import pauses, unknown_handler
-from eventlog.operation.quarantine import Quarantined, quarantined
+from eventlog.operation.quarantine import Quarantined
 from eventlog.outages import known_outages
 from eventlog.presence import present, served_names, settled_per_s
 from eventlog.record import id_order
@@ -55,6 +57,7 @@ class Explanation:
     Attributes:
         stories: in log order. An event without a trace has a story without fates.
         lane: its lane; None for an entry of the quarantine.
+        quarantined: without its bytes.
         at_ms: when it arrived, by its id; None for an entity.
         oldest_ms, newest: when the oldest kept event of the lane arrived; id of the newest.
         handlers: all registered handlers, even if the question names one.
@@ -105,12 +108,15 @@ class Explanation:
         return self.oldest_ms is None or gap.to_ms >= self.oldest_ms
 
 
-async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int) -> Explanation:
+async def explain(
+    log: EventLog, asked: str, *, handler: str | None, now_ms: int, limits: Limits = ALL
+) -> Explanation:
     """Gather all that the log knows.
 
     Args:
         asked: id of an event or of a quarantined body, or an entity such as `session:4711`.
         handler: limit the stories to this handler.
+        limits: what may be read of an event. An entity is always read as a whole.
 
     Raises:
         UnknownName: it is neither, or no such handler is registered.
@@ -127,10 +133,10 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
     about: tuple[Mention, ...] = ()
     if found := EVENT_ID.fullmatch(asked):
         lane = int(found[1])
-        stories = (await of_event(log, lane, found[2], wanted, now_ms),)
+        stories = (await of_event(log, lane, found[2], wanted, now_ms, limits),)
         around_ms = id_order(found[2])[0]
     elif STREAM_ID.fullmatch(asked):
-        unreadable = await quarantined(log, asked)
+        unreadable = next(iter((await heads(log, first=asked, last=asked, limit=1)).rows), None)
         around_ms = id_order(asked)[0]
     elif ":" in asked:
         lane = log.lane_of(asked, b"")
@@ -147,9 +153,11 @@ async def explain(log: EventLog, asked: str, *, handler: str | None, now_ms: int
     records: tuple[KeptRecord, ...] = ()
     finer = NO_FINER
     if key is not None and lane is not None:
-        records, finer = await kept_of(log, lane, key, wanted), await finer_kept_of(log, lane, key, wanted)
+        records = await kept_of(log, lane, key, wanted)
+        if limits == ALL:
+            finer = await finer_kept_of(log, lane, key, wanted)
     return replace(
-        await _around(log, asked, lane, stories, known, around_ms, now_ms),
+        await _around(log, asked, lane, stories, known, around_ms, now_ms, limits.gap_bytes),
         quarantined=unreadable,
         copies=copies,
         mentions=about,
@@ -167,7 +175,7 @@ async def about_entity(
     now_ms: int,
 ) -> Explanation:
     """Gather what is known around stories of an entity that were read before. It reads no event."""
-    found = await _around(log, key, lane, stories, handlers, None, now_ms)
+    found = await _around(log, key, lane, stories, handlers, None, now_ms, OF_PAGE.gap_bytes)
     return replace(found, kept=await kept_of(log, lane, key, handlers))
 
 
@@ -179,8 +187,10 @@ async def _around(
     handlers: Sequence[HandlerFacts],
     at_ms: int | None,
     now_ms: int,
+    gap_bytes: int,
 ) -> Explanation:
     """Gather what may explain stories that were read before."""
+    before = "" if at_ms is None else str(at_ms + _NEAR_MS)
     remembered = await SubscriptionStore(log).read()
     oldest, newest = await _span(log, lane)
     return Explanation(
@@ -194,7 +204,7 @@ async def _around(
         newest=newest,
         handlers=tuple(handlers),
         subscribed=frozenset(remembered["types"].split(",")) if remembered.get("types") else None,
-        gaps=tuple(_shown(await recorded_gaps(log), at_ms)),
+        gaps=tuple(_shown((await newest_gaps(log, before=before, most_bytes=gap_bytes)).gaps, at_ms)),
         standing=await standing(log),
         behind=await _behind(log, stories),
         left=await left_types(log),
@@ -234,7 +244,7 @@ async def _span(log: EventLog, lane: int | None) -> tuple[int | None, str | None
     """Return when the oldest kept event of a lane (or of all lanes) arrived, and the id of the newest."""
     oldest, newest = [], []
     for each in [lane] if lane is not None else range(log.lanes):
-        first, _, _ = await log.scripts.find(args=[log.key("events", each), "-", 1, 0])  # without the body
+        first, _, _ = await log.scripts.find(args=[log.key("events", each), "-", 1, 1, 0])  # without the body
         last, *_ = await log.scripts.find_newest(args=[log.prefix, each, "+", "-", 1, 1, "", "", 0, 0])
         if first and last:
             oldest.append(id_order(first.decode())[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -77,8 +77,36 @@ class Gap:
 
 async def recorded_gaps(log: EventLog) -> list[Gap]:
     """Return all gaps, the oldest first. A record that cannot be read is left out."""
-    found = (await log.redis.hgetall(log.key("gaps"))).items()
-    gaps = (_read(name.decode(errors="replace"), text.decode(errors="replace")) for name, text in found)
+    return _readable((await log.redis.hgetall(log.key("gaps"))).items())
+
+
+class NewestGaps(NamedTuple):
+    """A part of the gaps.
+
+    Attributes:
+        gaps: the oldest first.
+        recorded: how many there are in all.
+        fitting: how many there are before the time that was asked for.
+    """
+
+    gaps: list[Gap]
+    recorded: int
+    fitting: int
+
+
+async def newest_gaps(log: EventLog, *, before: str = "", most_bytes: int) -> NewestGaps:
+    """Return the newest gaps.
+
+    Args:
+        before: a time (Unix ms), or the id of a gap; those that began before it.
+        most_bytes: of their records.
+    """
+    recorded, fitting, *found = await log.scripts.newest_gaps(args=[log.prefix, before, most_bytes])
+    return NewestGaps(_readable(zip(found[::2], found[1::2], strict=True)), recorded, fitting)
+
+
+def _readable(records: Iterable[tuple[bytes, bytes]]) -> list[Gap]:
+    gaps = (_read(name.decode(errors="replace"), text.decode(errors="replace")) for name, text in records)
     return sorted((gap for gap in gaps if gap is not None), key=lambda gap: (gap.from_ms, gap.id))
 
 

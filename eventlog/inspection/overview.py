@@ -9,7 +9,7 @@ from eventlog.handler_faults import Faulty, faulty_by_name
 from eventlog.heartbeat import receivers
 from eventlog.inspection.fleet import awake, rq_queues
 from eventlog.inspection.forecast import Forecast, forecast
-from eventlog.inspection.gaps import Gap, recorded_gaps
+from eventlog.inspection.gaps import Gap, newest_gaps, recorded_gaps
 from eventlog.inspection.last_events import newest_at_ms
 from eventlog.inspection.server_facts import ServerFacts, server_facts
 from eventlog.inspection.serving import is_served
@@ -44,7 +44,7 @@ class Overview:
         retrying: by handler, how many events wait for their next attempt.
         away: by handler that is held, what it needs and is away.
         attempts: by handler, those of the last minutes.
-        gaps: all that are recorded, the oldest first.
+        gaps: those that were to be read, the oldest first.
         refused_slots: requests that the endpoint refused within a day, by the beginning of ten minutes (Unix ms) and
             by reason.
         quarantined: bodies in quarantine now.
@@ -96,11 +96,12 @@ class Overview:
         return sum(process.parts[handler].per_s for process in self.processes if handler in process.parts)
 
 
-async def overview(log: EventLog, keep: Keep | None = None) -> Overview:
+async def overview(log: EventLog, keep: Keep | None = None, *, most_gap_bytes: int | None = None) -> Overview:
     """Gather it.
 
     Args:
         keep: how long events are to be kept, for the forecast; None for no forecast.
+        most_gap_bytes: of the records of gaps that are read, the newest first; None for all.
 
     Raises:
         redis.RedisError, OSError: Redis does not answer.
@@ -125,7 +126,9 @@ async def overview(log: EventLog, keep: Keep | None = None) -> Overview:
         retrying=await _retrying(log, [one.name for one in handlers]),
         paused=await pauses(log),
         away=(await known_outages(log)).away,
-        gaps=await recorded_gaps(log),
+        gaps=await recorded_gaps(log)
+        if most_gap_bytes is None
+        else (await newest_gaps(log, most_bytes=most_gap_bytes)).gaps,
         refused_slots=await refused_slots(log, now_ms - KEEP_HOURS * HOUR_MS, now_ms),
         quarantined=await log.redis.xlen(log.key("quarantine")),
         server=await server_facts(log),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from eventlog.gap_records import RESENDER
 from eventlog.inspection.delivery_state import Fate, HandlerFacts
+from eventlog.inspection.event_traces import ALL, Limits
 from eventlog.inspection.explain import registered
 from eventlog.inspection.gaps import Gap
 from eventlog.inspection.timeline import of_event
@@ -59,14 +60,17 @@ async def resender(log: EventLog) -> HandlerFacts | None:
     return next((facts for facts in await registered(log) if facts.name == RESENDER), None)
 
 
-async def resend_of(log: EventLog, gap: Gap, asks: HandlerFacts | None, *, now_ms: int) -> Resend:
+async def resend_of(
+    log: EventLog, gap: Gap, asks: HandlerFacts | None, *, now_ms: int, limits: Limits = ALL
+) -> Resend:
     """Return what became of the request for a resend of what a gap may have cost.
 
     Args:
         asks: as `resender` returns it, which is read once for many gaps.
+        limits: what may be read of the delivery.
     """
     if gap.event_id is None or asks is None:
         return Resend(None)
     lane, _, stream_id = gap.event_id.partition("-")
-    story = await of_event(log, int(lane), stream_id, [asks], now_ms)
+    story = await of_event(log, int(lane), stream_id, [asks], now_ms, limits)
     return Resend(story.fates[0] if story.fates else None)

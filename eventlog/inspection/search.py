@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Literal, NamedTuple
 
-from eventlog.history import Settled, decode, id_bytes, key_bytes
+from eventlog.history import Settled, decode, key_bytes
 from eventlog.log import EventLog
-from eventlog.record import OpenRecord, decode_open
+from eventlog.record import OpenRecord, decode_open, id_order
 
 LOOKS = 1_000  # entries that one call may read
+_ALL_BYTES = 1 << 40
 
 
 class Where(NamedTuple):
@@ -36,19 +37,26 @@ class End(NamedTuple):
 
 
 async def find(
-    log: EventLog, stream: str, where: Sequence[Where], give: Sequence[str], *, since: str = "-"
+    log: EventLog,
+    stream: str,
+    where: Sequence[Where],
+    give: Sequence[str],
+    *,
+    since: str = "-",
+    most: int = LOOKS,
 ) -> AsyncIterator[Found]:
     """Yield the entries of a stream that meet all conditions, oldest first.
 
     Args:
         give: names of the fields to return; a missing field is empty.
         since: first id to read.
+        most: entries that one call may return.
     """
     conditions = [part for condition in where for part in condition]
     done = False
     while not done:
         scanned, all_, found = await log.scripts.find(
-            args=[stream, since, LOOKS, len(where), *conditions, *give]
+            args=[stream, since, LOOKS, most, len(where), *conditions, *give]
         )
         for stream_id, size, *fields in found:
             yield Found(stream_id.decode(), size, tuple(fields))
@@ -60,7 +68,9 @@ async def find_open(log: EventLog, handler: str, lane: int, key: str) -> dict[st
     found: dict[str, tuple[OpenRecord, int]] = {}
     cursor = b"0"
     while True:
-        cursor, *rest = await log.scripts.find_open(args=[log.prefix, handler, lane, cursor, LOOKS, key])
+        cursor, *rest = await log.scripts.find_open(
+            args=[log.prefix, handler, lane, cursor, LOOKS, key, _ALL_BYTES]
+        )
         for raw_id, head, size in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
             record = decode_open(lane, raw_id, head)
             found[record.event.stream_id] = record, size
@@ -68,30 +78,13 @@ async def find_open(log: EventLog, handler: str, lane: int, key: str) -> dict[st
             return dict(sorted(found.items(), key=lambda item: item[1][0].event.order))
 
 
-async def open_record(log: EventLog, handler: str, lane: int, stream_id: str) -> OpenRecord | None:
-    """Return the open record of one event at a handler; None when there is none."""
-    raw = await log.redis.hget(log.key("open", handler, lane), stream_id)
-    return decode_open(lane, stream_id.encode(), raw) if raw else None
-
-
-async def ends_of_event(log: EventLog, handler: str, lane: int, stream_id: str) -> list[End]:
-    """Return the ends of one event's deliveries to a handler, oldest first. A replay adds one."""
-    ms = stream_id.partition("-")[0]
-    ends = await _ends(log, handler, lane, id_bytes(stream_id), since=ms)
-    return [end for end in ends if end.settled.stream_id == stream_id]
-
-
 async def ends_of_entity(log: EventLog, handler: str, lane: int, key: str) -> list[End]:
     """Return the ends of an entity's deliveries to a handler, oldest first."""
     needle = key_bytes(key)
-    ends = await _ends(log, handler, lane, needle, since="-")
-    return [end for end in ends if end.settled.key_hash == int.from_bytes(needle)]
-
-
-async def _ends(log: EventLog, handler: str, lane: int, needle: bytes, *, since: str) -> list[End]:
     stream = log.key("history", handler, lane)
-    return [
-        End(int(found.stream_id.partition("-")[0]), settled)
-        async for found in find(log, stream, [Where("d", "has", needle)], ["d"], since=since)
+    ends = [
+        End(id_order(found.stream_id)[0], settled)
+        async for found in find(log, stream, [Where("d", "has", needle)], ["d"])
         for settled in decode(found.fields[0])
     ]
+    return [end for end in ends if end.settled.key_hash == int.from_bytes(needle)]

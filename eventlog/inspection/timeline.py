@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from eventlog.duplicates import MARK
 from eventlog.inspection.delivery_state import EventFacts, Fate, HandlerFacts, PairFacts, fate_of
 from eventlog.inspection.endpoint_records import copies_of_body
-from eventlog.inspection.events import read_event
+from eventlog.inspection.event_traces import ALL, EventLetter, EventReader, Limits, equal_before
 from eventlog.inspection.moment import at_once
-from eventlog.inspection.search import End, Where, ends_of_entity, ends_of_event, find, find_open, open_record
+from eventlog.inspection.search import End, Found, Where, ends_of_entity, find, find_open
 from eventlog.log import EventLog
-from eventlog.record import OpenRecord, StoredEvent, id_order, read_marks
+from eventlog.record import OpenRecord, UnknownRecord, id_order, read_marks
+from eventlog.stored_event import EVENT_VERSION
 from eventlog.text import bounded
-from eventlog.turned_away import Copy, fingerprint
+from eventlog.turned_away import Copy
+
+_FACTS = ("t", "k", "r", "s", "m", "sha1(b)")  # fields of an entry, in the order of `_facts`
 
 
 @dataclass(frozen=True)
@@ -36,49 +40,41 @@ class Story:
 
 
 async def of_event(
-    log: EventLog, lane: int, stream_id: str, handlers: Sequence[HandlerFacts], now_ms: int
+    log: EventLog,
+    lane: int,
+    stream_id: str,
+    handlers: Sequence[HandlerFacts],
+    now_ms: int,
+    limits: Limits = ALL,
 ) -> Story:
-    kept = await read_event(log, f"{lane}-{stream_id}")
-    if kept is not None:
-        event = EventFacts(
-            lane,
-            stream_id,
-            kept.received_at_ms,
-            kept.type,
-            kept.key,
-            len(kept.body),
-            kept.key_id,
-            kept.marks,
-            kept=True,
-            fingerprint=fingerprint(kept.body),
-        )
-    else:
-        event = EventFacts(lane, stream_id, id_order(stream_id)[0])
+    """Return the story of one event. Its body is not read.
+
+    Args:
+        limits: what may be read. What lies beyond is missing; fates say where their histories were read in part.
+    """
+    event = await _kept(log, lane, stream_id) or EventFacts(lane, stream_id, id_order(stream_id)[0])
+    reader = EventReader(log, lane, stream_id, len(handlers), limits)
     fates = []
-    for handler in handlers:
-        pair = await pair_facts(log, handler.name, lane)
-        record = await open_record(log, handler.name, lane, stream_id)
-        open_ = [record] if record is not None else []
-        if record is not None and record.event.key is not None:
-            open_ = [
-                other for other, _ in (await find_open(log, handler.name, lane, record.event.key)).values()
-            ]
-        ends = await ends_of_event(log, handler.name, lane, stream_id)
-        letters = await _letters(log, handler.name, Where("event", "is", f"{lane}-{stream_id}"))
-        event = _better(event, record, len(record.event.body) if record else 0, letters.get(stream_id))
-        letter = letters.get(stream_id)
-        fate = fate_of(
-            event,
-            handler,
-            pair,
-            open_=open_,
-            ends=ends,
-            letter=letter.id if letter else "",
-            now_ms=now_ms,
+    pairs = await pair_facts(log, handlers, lane, stream_id)
+    for handler, pair in zip(handlers, pairs, strict=True):
+        found = await reader.read(handler.name)
+        event = _better(event, found.open[0] if found.open else None, found.size, found.letter)
+        fate = (
+            Fate(handler.name, found.cut)
+            if found.cut
+            else fate_of(
+                event,
+                handler,
+                pair,
+                open_=found.open,
+                ends=found.ends,
+                letter=found.letter.id if found.letter else "",
+                now_ms=now_ms,
+            )
         )
-        fates.append(_with_reason(fate, letter))
-    copies = await copies_of_body(log, event.fingerprint) if event.fingerprint else ()
-    repeats = await _equal_before(log, kept) if kept is not None and MARK in kept.marks else None
+        fates.append(replace(_with_reason(fate, found.letter), is_partial=found.is_partial))
+    copies = await copies_of_body(log, event.fingerprint, limits.copies) if event.fingerprint else ()
+    repeats = await equal_before(log, lane, stream_id, limits) if MARK in event.marks and event.kept else None
     return Story(event, certain(event, fates), tuple(copies), repeats)
 
 
@@ -93,23 +89,10 @@ async def of_entity(
     """Return the story of every event of an entity; `dropped` are the copies of them that were not appended."""
     stream, is_key = log.key("events", lane), [Where("k", "is", key)]
     events: dict[str, EventFacts] = {}
-    async for found in find(log, stream, is_key, ["t", "r", "s", "m", "sha1(b)"]):
-        type_name, received, key_id, marks, body = (field.decode() for field in found.fields)
-        events[found.stream_id] = EventFacts(
-            lane,
-            found.stream_id,
-            int(received),
-            type_name,
-            key,
-            found.size,
-            key_id,
-            _marks(marks),
-            kept=True,
-            fingerprint=body,
-        )
+    async for found in find(log, stream, is_key, _FACTS):
+        events[found.stream_id] = _facts(lane, found)
     gathered = []
-    for handler in handlers:
-        pair = await pair_facts(log, handler.name, lane)
+    for handler, pair in zip(handlers, await pair_facts(log, handlers, lane), strict=True):
         open_ = await find_open(log, handler.name, lane, key)
         ends: dict[str, list[End]] = {}
         for end in await ends_of_entity(log, handler.name, lane, key):
@@ -147,33 +130,49 @@ async def of_entity(
     return tuple(stories)
 
 
-async def _equal_before(log: EventLog, event: StoredEvent) -> str | None:
-    """Return the id of the last event before one that has its body; None if the lane keeps none."""
-    stream, last = log.key("events", event.lane), None
-    async for found in find(log, stream, [Where("b", "is", event.body)], []):
-        if id_order(found.stream_id) >= event.order:
-            break
-        last = f"{event.lane}-{found.stream_id}"
-    return last
+async def _kept(log: EventLog, lane: int, stream_id: str) -> EventFacts | None:
+    """Return the facts of an event that its lane has; None when it has none.
+
+    Raises:
+        UnknownRecord: code of another version wrote it.
+    """
+    async for found in find(log, log.key("events", lane), [], (*_FACTS, "v"), since=stream_id, most=1):
+        if id_order(found.stream_id) != id_order(stream_id):
+            return None
+        *fields, version = found.fields
+        if version != EVENT_VERSION:
+            raise UnknownRecord(f"event record version {version!r}")
+        return _facts(lane, found._replace(fields=tuple(fields)))
+    return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Letter:
-    id: str
-    type: str
-    key: str
-    reason: str
+def _facts(lane: int, found: Found) -> EventFacts:
+    type_name, key, received, key_id, written, body = (field.decode() for field in found.fields)
+    marks, occurred_at_us = read_marks(written.split(",")) if written else ((), None)
+    return EventFacts(
+        lane,
+        found.stream_id,
+        int(received),
+        type_name,
+        key or None,
+        found.size,
+        key_id,
+        marks,
+        kept=True,
+        fingerprint=body,
+        occurred_at_ms=occurred_at_us // 1000 if occurred_at_us else None,
+    )
 
 
-def _with_reason(fate: Fate, letter: _Letter | None) -> Fate:
+def _with_reason(fate: Fate, letter: EventLetter | None) -> Fate:
     """Return a fate that has the reason of its dead letter, where the history no longer has it."""
     return fate if fate.why or letter is None or fate.state != "dead" else replace(fate, why=letter.reason)
 
 
-async def _letters(log: EventLog, handler: str, where: Where) -> Mapping[str, _Letter]:
+async def _letters(log: EventLog, handler: str, where: Where) -> Mapping[str, EventLetter]:
     """Dead letters by the stream id of their events."""
     return {
-        event.decode().partition("-")[2]: _Letter(
+        event.decode().partition("-")[2]: EventLetter(
             f"{handler}/{stream_id}",
             type_name.decode(),
             key.decode(),
@@ -185,26 +184,46 @@ async def _letters(log: EventLog, handler: str, where: Where) -> Mapping[str, _L
     }
 
 
-async def pair_facts(log: EventLog, handler: str, lane: int) -> PairFacts:
-    """Return how far a handler is in a lane."""
-    cur, runto, ahead, holder, open_count = await at_once(
-        log,
-        ("HGET", "cur", f"{handler}|{lane}"),
-        ("HGET", "runto", f"{handler}|{lane}"),
-        ("SMEMBERS", f"ahead:{handler}:{lane}"),
-        ("HGET", f"lease:{handler}:{lane}", "holder"),
-        ("HLEN", f"open:{handler}:{lane}"),
-    )
-    return PairFacts(
-        (cur or b"0-0").decode(),
-        (runto or cur or b"0-0").decode(),
-        frozenset(stream_id.decode() for stream_id in ahead),
-        (holder or b"").decode(),
-        open_count,
-    )
+async def pair_facts(
+    log: EventLog, handlers: Sequence[HandlerFacts], lane: int, of: str | None = None
+) -> list[PairFacts]:
+    """Return how far each of these handlers is in a lane, as of one moment.
+
+    Args:
+        of: the one event that `ahead` is to know of; None for all.
+    """
+    reads: list[tuple[str, ...]] = []
+    for name in (handler.name for handler in handlers):
+        ahead = f"ahead:{name}:{lane}"
+        reads += [
+            ("HGET", "cur", f"{name}|{lane}"),
+            ("HGET", "runto", f"{name}|{lane}"),
+            ("SMEMBERS", ahead) if of is None else ("SISMEMBER", ahead, of),
+            ("HGET", f"lease:{name}:{lane}", "holder"),
+            ("HLEN", f"open:{name}:{lane}"),
+        ]
+    replies = await at_once(log, *reads)
+    return [
+        PairFacts(
+            (cur or b"0-0").decode(),
+            (runto or cur or b"0-0").decode(),
+            _ahead(ahead, of),
+            (holder or b"").decode(),
+            open_count,
+        )
+        for cur, runto, ahead, holder, open_count in zip(*(replies[at::5] for at in range(5)), strict=True)
+    ]
 
 
-def _better(event: EventFacts, record: OpenRecord | None, size: int, letter: _Letter | None) -> EventFacts:
+def _ahead(reply: Any, of: str | None) -> frozenset[str]:
+    if of is not None:
+        return frozenset((of,) if reply else ())
+    return frozenset(stream_id.decode() for stream_id in reply)
+
+
+def _better(
+    event: EventFacts, record: OpenRecord | None, size: int, letter: EventLetter | None
+) -> EventFacts:
     """Return the facts of an event, completed from a copy when its lane no longer has it."""
     if event.type is not None:
         return event
@@ -227,7 +246,3 @@ def _is_trace(fate: Fate) -> bool:
     if fate.state in ("waiting", "settled", "before-start"):
         return False
     return fate.state != "not-wanted" or fate.at_ms is not None
-
-
-def _marks(text: str) -> tuple[str, ...]:
-    return read_marks(text.split(","))[0] if text else ()

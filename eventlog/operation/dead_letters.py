@@ -117,7 +117,7 @@ async def by_id(log: EventLog, id: str) -> list[DeadEntry]:
         is_id = STREAM_ID.fullmatch(stream_id)
         stream = log.key("dead", handler)
         page = await log.redis.xrange(stream, min=stream_id, max=stream_id) if is_id else ()
-        found = [_entry(handler, raw_id, fields) for raw_id, fields in page]
+        found = [entry_of(handler, raw_id, fields) for raw_id, fields in page]
     else:
         found = [
             entry
@@ -126,8 +126,13 @@ async def by_id(log: EventLog, id: str) -> list[DeadEntry]:
             if entry.letter.record.event.event_id == id
         ]
     if not found:
-        raise UnknownName(f"no dead letter {id!r} is in this log; `dead list` shows those that are")
+        raise unknown_letter(id)
     return found
+
+
+def unknown_letter(id: str) -> UnknownName:
+    """Return the error for the id of a letter that is not there."""
+    return UnknownName(f"no dead letter {id!r} is in this log; `dead list` shows those that are")
 
 
 def unread(handler: str, stream_id: str, event_id: str) -> DeadEntry:
@@ -218,7 +223,7 @@ async def _read(
         else:
             page = await log.redis.xrange(stream, min=low, max=high, count=_PAGE)
         for raw_id, fields in page:
-            entry = _entry(handler, raw_id, fields)
+            entry = entry_of(handler, raw_id, fields)
             if wanted.fits(entry.letter):
                 yield entry
         if len(page) < _PAGE:
@@ -234,13 +239,14 @@ async def _fetch(log: EventLog, entries: Sequence[DeadEntry]) -> list[DeadEntry]
             asked.xrange(log.key("dead", one.handler), min=one.stream_id, max=one.stream_id)
         replies = await asked.execute()
     return [
-        _entry(one.handler, raw_id, fields)
+        entry_of(one.handler, raw_id, fields)
         for one, reply in zip(entries, replies, strict=True)
         for raw_id, fields in reply
     ]
 
 
-def _entry(handler: str, raw_id: bytes, fields: Mapping[bytes, bytes]) -> DeadEntry:
+def entry_of(handler: str, raw_id: bytes, fields: Mapping[bytes, bytes]) -> DeadEntry:
+    """Read a letter as it lies in its handler's stream."""
     texts = {
         name.decode(): value.decode(errors="replace") for name, value in fields.items() if name != b"record"
     }

@@ -20,8 +20,11 @@ local function tail(text)
   return (string.gsub(string.sub(text, -PLACE_BYTES), '^[\128-\191]+', ''))
 end
 
--- The innermost line of code that is in no installed package, else the innermost one; '-' without a trace.
+-- The innermost line of code that is in no installed package, else the innermost one; '-' without a trace. Many letters
+-- have the same trace.
+local places = {}
 local function place_of(trace)
+  if places[trace] then return places[trace] end
   local own, innermost
   for line in string.gmatch(trace, '\n([^\n]+)') do
     innermost = line
@@ -29,11 +32,13 @@ local function place_of(trace)
       own = line
     end
   end
-  return tail(own or innermost or '-')
+  places[trace] = tail(own or innermost or '-')
+  return places[trace]
 end
 
 local scanned, all, looked, fitting, bytes = '', 0, 0, 0, 0
 local groups, by_name, ids, rest = {}, {}, {}, nil
+if is_before_all(prefix .. 'dead:' .. handler, high) then return {'', 1, 0, 0, {}} end
 while looked < looks and bytes < MOST_BYTES and (most_ids == 0 or #ids < most_ids) do
   local size = math.min(20, looks - looked) -- few at once: each has a body
   local page = call('XREVRANGE', prefix .. 'dead:' .. handler, high, low, 'COUNT', size)

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom,no-writes
 -- A page of the entries of one stream whose fields meet all conditions, without the bodies.
--- ARGV: stream, first id to read, most to read, number of conditions, for each: field, 'is' or 'has', value; then the
---   fields to return; 'sha1(b)' is the fingerprint of the body
+-- ARGV: stream, first id to read, most to read, most to return, number of conditions, for each: field, 'is' or 'has',
+--   value; then the fields to return; 'sha1(b)' is the fingerprint of the body, 'head(record)' an open record without it
 -- Returns: last id that was read ('' = none), whether that was all, what was found: id, bytes of its body, fields.
-local stream, from, looks, conditions = take(), take(), take_number(), {}
+local stream, from, looks, most, conditions = take(), take(), take_number(), take_number(), {}
 for i = 1, take_number() do conditions[i] = take(3) end
-local returned = take(#ARGV - 4 - 3 * #conditions)
+local returned = take(#ARGV - taken)
 
 local function fits(fields)
   for _, condition in ipairs(conditions) do
@@ -19,24 +19,28 @@ local function fits(fields)
   return true
 end
 
+local function field_of(fields, name)
+  if name == 'sha1(b)' then return redis.sha1hex(fields.b or '') end
+  if name == 'head(record)' then return string.match(fields.record or '', '^[^\n]*\n') end
+  return fields[name]
+end
+
 local found, scanned, looked, all = {}, '', 0, 0
-while looked < looks do
+while looked < looks and #found < most do
   local size = math.min(100, looks - looked)
   local page = call('XRANGE', stream, from, '+', 'COUNT', size)
   for _, entry in ipairs(page) do
     local fields = {}
     for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+    scanned, looked = entry[1], looked + 1
     if fits(fields) then
-      local given = {entry[1], #(fields.b or '')}
-      for _, name in ipairs(returned) do
-        given[#given + 1] = name == 'sha1(b)' and redis.sha1hex(fields.b or '') or fields[name] or ''
-      end
+      local given = {entry[1], #(fields.b or fields.record or '')}
+      for _, name in ipairs(returned) do given[#given + 1] = field_of(fields, name) or '' end
       found[#found + 1] = given
+      if #found == most then break end
     end
-    scanned = entry[1]
   end
-  looked = looked + #page
-  if #page < size then
+  if #page < size and #found < most then
     all = 1
     break
   end

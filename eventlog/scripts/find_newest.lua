@@ -31,6 +31,7 @@ local function state_at_handler(id, type_name)
   return 'settled'
 end
 
+if is_before_all(prefix .. 'events:' .. lane, high) then return {'', 1, 0, {}} end
 local found, scanned, looked, all = {}, '', 0, 0
 while looked < looks and #found < most do
   -- Few at once: each may have a body of some MiB.

@@ -34,6 +34,19 @@ local function later(a, b)
   return a_ms > b_ms or (a_ms == b_ms and a_number > b_number)
 end
 
+-- Whether an id, or '(' and an id, lies before all that a stream has. Asked for what is there, XREVRANGE reads the whole
+-- stream from its end.
+local function is_before_all(stream, id)
+  if id == '+' then return false end
+  local oldest = call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  if not oldest then return true end
+  local ms, number = string.match(id, '^%(?(%d+)%-?(%d*)$')
+  ms, number = tonumber(ms), tonumber(number) or math.huge
+  local oldest_ms, oldest_number = parts(oldest[1])
+  if ms ~= oldest_ms then return ms < oldest_ms end
+  return number < oldest_number or (number == oldest_number and string.sub(id, 1, 1) == '(')
+end
+
 -- Internal events: what this service announces about itself. Their types begin with `receiver.`, and `*` does not stand
 -- for them.
 local INTERNAL = 'receiver.'

@@ -9,6 +9,7 @@ local high, low, looks, most, reason = take(), take(), take_number(), take_numbe
 local MOST_BYTES = 16 * 1024 * 1024
 local scanned, all, looked, fitting, bytes, found = '', 0, 0, 0, 0, {}
 local is_full = false
+if is_before_all(prefix .. 'quarantine', high) then return {'', 1, 0, 0, {}} end
 while looked < looks and bytes < MOST_BYTES and not is_full do
   local size = math.min(20, looks - looked) -- few at once: each has a body
   local page = call('XREVRANGE', prefix .. 'quarantine', high, low, 'COUNT', size)

@@ -393,38 +393,6 @@ def test_the_overview_draws_a_day_of_accepted_handled_and_refused(valkey, prefix
     on_log(valkey, prefix, check)
 
 
-def test_no_page_reads_through_a_log_or_takes_more_than_200_kb_from_redis(server, prefix) -> None:
-    many = [declaration(invoice, name=f"acme.copy-{n:02}") for n in range(19)]
-
-    async def check(log: EventLog) -> None:
-        await log.declare([declaration(invoice), *many])
-        await log.append([event(key="session:4711"), event(key="session:4")])
-        await drained(log, invoice)
-        padding = "x" * 600
-        for batch in range(48):
-            keys = ("session:1", "session:2", *(f"session:{100 * batch + n}" for n in range(248)))
-            await log.append([event(key=key, n=n, padding=padding) for n, key in enumerate(keys)])
-        lane = log.lane_of("session:1", b"")
-        assert await log.redis.xlen(log.key("events", lane)) * 600 > 4 * 200_000
-        ((newest_id, _),) = await log.redis.xrevrange(log.key("events", lane), count=1)
-        pages = (
-            "/", "/events", "/events?key=session:1", "/events?type=none.such", "/entity?key=session:1",
-            "/entity?key=session:4711", f"/event/{lane}-{newest_id.decode()}", "/handlers",
-            "/handlers/acme.invoice", "/line", "/shapes",
-        )  # fmt: skip
-        async with visiting(log) as visitor:
-            await visitor.get("/")
-            for path in pages:
-                before = (await log.redis.info("stats"))["total_net_output_bytes"]
-                await visitor.get(path)
-                taken = (await log.redis.info("stats"))["total_net_output_bytes"] - before
-                assert taken < 200_000, f"{path} took {taken:,} bytes"
-            none = seen(await visitor.get("/entity?key=session:99999999"))
-            assert int(re.search(r"Read ([\d,]+) entries", none)[1].replace(",", "")) <= LOOKS
-
-    on_log(server, prefix, check)
-
-
 def test_the_pages_say_that_redis_is_away_and_work_again_after_it(server, prefix) -> None:
     async def check(log: EventLog) -> None:
         await handled(log, "session:7")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from commands.delivery_text import said
 from eventlog.clock import now_ms
 from eventlog.errors import UnknownName
 from eventlog.heartbeat import Hole
 from eventlog.history import Settled, encode, hash_of
 from eventlog.inspection.delivery_state import Fate
+from eventlog.inspection.event_traces import ALL, OF_PAGE
 from eventlog.inspection.events import read_event
 from eventlog.inspection.explain import Explanation, explain
 from eventlog.inspection.search import LOOKS
@@ -29,7 +32,7 @@ A, B = "SessionUpdateNotification", "never.seen"
 
 
 async def told(log: EventLog, asked: str, **options: Any) -> Explanation:
-    return await explain(log, asked, handler=options.get("handler"), now_ms=options.get("now_ms", now_ms()))
+    return await explain(log, asked, **{"handler": None, "now_ms": now_ms(), **options})
 
 
 async def fate(log: EventLog, asked: str, name: str = "h", **options: Any) -> Fate:
@@ -263,6 +266,103 @@ def test_a_body_in_quarantine_is_found_by_its_id(on_each_server):
         assert not (await told(log, "17-0")).is_known
 
     on_each_server(check)
+
+
+def test_within_limits_it_says_that_it_read_a_part_of_the_history(with_lane):
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(acts)])
+        (event_id,) = await accepted(log, event(n=0))
+        stream_id = event_id.partition("-")[2]
+        ms = int(stream_id.partition("-")[0])
+        await log.redis.hset(log.key("cur"), "h|0", f"{ms + 1}-0")
+        await settled_at(log, ms, {n: stream_id if n == 8_000 else f"{ms + n + 1}-0" for n in range(9_000)})
+        few = OF_PAGE._replace(ends=3_000)
+        found = await fate(log, event_id, limits=few)
+        assert (found.state, found.is_partial) == ("settled", True)
+        assert "not in the part of the history that was read" in said(found)
+        for limits in (OF_PAGE, ALL):
+            found = await fate(log, event_id, limits=limits)
+            assert (found.state, found.at_ms, found.is_partial) == ("skipped", ms + 8_000, False)
+
+    with_lane(check)
+
+
+def test_an_end_after_a_long_wait_is_found_within_limits(with_lane):
+    """After a pause a backlog ends in the order of its arrival; retries of older events lie between."""
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(acts)])
+        (event_id,) = await accepted(log, event(n=0))
+        stream_id = event_id.partition("-")[2]
+        ms = int(stream_id.partition("-")[0])
+        await log.redis.hset(log.key("cur"), "h|0", f"{ms + 1}-0")
+        older = {n: f"{ms - 9_000 + n}-0" for n in range(8_000)}
+        newer = {n: f"{ms + n}-0" if n % 3 else f"{ms - n}-0" for n in range(8_001, 20_000)}
+        await settled_at(log, ms, {**older, 8_000: stream_id, **newer})
+        found = await fate(log, event_id, limits=OF_PAGE._replace(ends=1_000))
+        assert (found.state, found.at_ms, found.is_partial) == ("skipped", ms + 8_000, True)
+
+    with_lane(check)
+
+
+async def settled_at(log: EventLog, ms: int, stream_ids: Mapping[int, str]) -> None:
+    """Write a history: what was skipped so many ms after a moment."""
+    async with log.redis.pipeline(transaction=False) as many:
+        for after_ms, stream_id in stream_ids.items():
+            one = encode([Settled(stream_id, hash_of("session:1"), "skipped", "x")])
+            many.xadd(log.key("history", "h", 0), {"d": one}, id=f"{ms + after_ms}-0")
+        await many.execute()
+
+
+def test_beyond_its_limit_of_bytes_a_delivery_has_a_state_without_words(on_each_server):
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(acts)])
+        keys = [f"session:{n}" for n in range(3)]
+        dead, retried, skipped = await accepted(
+            log, *(event(key=key, n=n) for key, n in zip(keys, (2, 3, 1), strict=True))
+        )
+        await drained(log, acts)
+        few = OF_PAGE._replace(bytes=15)
+        for event_id, state, why in (
+            (dead, "dead", "gave-up"),
+            (retried, "retry", ""),
+            (skipped, "skipped", ""),
+        ):
+            found = await fate(log, event_id, limits=few)
+            assert (found.state, found.why, found.attempts) == (state, why, ())
+            assert (await fate(log, event_id, limits=OF_PAGE)).why
+
+    on_each_server(check)
+
+
+def test_a_dead_letter_is_found_behind_any_number_of_newer_ones(with_lane):
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(acts)])
+        (event_id,) = await accepted(log, event(n=2))
+        await drained(log, acts)
+        stream = log.key("dead", "h")
+        ((letter, fields),) = await log.redis.xrange(stream)
+        async with log.redis.pipeline(transaction=False) as many:
+            for n in range(1_500):
+                many.xadd(stream, {**fields, b"event": f"0-{n}-0"}, id=f"{now_ms() + 1_000 + n}-0")
+            await many.execute()
+        few = OF_PAGE._replace(letters=100)
+        assert (await fate(log, event_id, limits=few)).letter == f"h/{letter.decode()}"
+        await keep(log, Keep(hours=0, history_days=0))  # nothing says any more when it died
+        assert (await fate(log, event_id)).letter == f"h/{letter.decode()}"
+        assert not (await told(log, event_id, limits=few)).stories[0].fates
+
+    with_lane(check)
+
+
+def test_an_id_of_the_last_possible_time_is_unknown_and_a_later_one_is_none(with_lane):
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(acts)])
+        assert not (await told(log, "0-9999999999999-9999999")).is_known
+        with pytest.raises(UnknownName, match="neither"):
+            await told(log, "0-9999999999999999999-0")
+
+    with_lane(check)
 
 
 def test_an_entity_is_found_in_pages_of_a_thousand_without_bodies(with_lane):

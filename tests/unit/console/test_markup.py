@@ -41,6 +41,16 @@ def test_a_long_text_is_cut() -> None:
     assert len(printed("{{ x|lines }}", x="x\n" * 100_000)) < 70_000
 
 
+@pytest.mark.parametrize(
+    "text", ['"' * 100_000, '"\n' * 100_000, '"\U0001f600' * 100_000, "é\u0301" * 100_000]
+)
+def test_the_lines_of_a_text_are_bounded_as_a_page_has_them(text: str) -> None:
+    shown = printed("{{ x|lines }}", x=text)
+    assert len(shown.encode()) < 51_000
+    assert shown.endswith("… (cut)")
+    assert shown.count("&#34;") > 900 or "é" in shown
+
+
 def test_a_name_that_is_missing_is_an_error_and_no_gap() -> None:
     with pytest.raises(UndefinedError):
         printed("{{ y }}")
