@@ -139,6 +139,10 @@ class Reader:
         self._client = httpx2.Client(base_url=f"http://127.0.0.1:{port}/console", timeout=20)
         self._forms: dict[str, dict[str, str]] = {}
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
     def get(self, path: str) -> httpx2.Response:
         """Ask for a page, and keep its forms."""
         answer = self._client.get(path)

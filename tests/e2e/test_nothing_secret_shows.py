@@ -229,6 +229,8 @@ def test_markers_show_nowhere(
     for path, answer in reader.send_forms(known):
         assert answer.status_code != 500, path
         search(path, f"{answer.text}\n{answer.headers}")
+    reader.close()
+    anonymous.close()
     commands_say(cli, ACTS, known)
     assert MARKER.search(str(cli("events", "show", known["event"][0], "--body"))), (
         "an operator may ask for it"
