@@ -13,6 +13,8 @@ from eventlog.lease import Settlement
 from eventlog.record import OpenRecord, OpenState
 from workers.drain.entry import Entry
 
+_MOST_SETTLED = 64  # that the heap of open events holds, more than are open
+
 
 class Cursor:
     """The events between the cursor and what was read last, and those that are open.
@@ -47,6 +49,9 @@ class Cursor:
     def found_open(self, entry: Entry) -> None:
         """An event that Redis holds in `open`."""
         entry.in_open = True
+        if len(self._opened) > 2 * self.open_count + _MOST_SETTLED:
+            self._opened = [found for found in self._opened if found[1].state != "settled"]
+            heapq.heapify(self._opened)
         self.open_count += 1
         heapq.heappush(self._opened, (entry.order, entry))
 
