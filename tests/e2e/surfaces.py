@@ -17,6 +17,7 @@ import httpx2
 from console.application import PAGES
 from receiver.app import create_admin_app
 from tests.command_arguments import commands
+from tests.harness import PATIENCE_S
 
 Known = Mapping[str, Sequence[str]]
 """What the log has, by the names that stand in braces below."""
@@ -136,7 +137,7 @@ class Reader:
     """A browser without JavaScript, at one console."""
 
     def __init__(self, port: int) -> None:
-        self._client = httpx2.Client(base_url=f"http://127.0.0.1:{port}/console", timeout=20)
+        self._client = httpx2.Client(base_url=f"http://127.0.0.1:{port}/console", timeout=PATIENCE_S)
         self._forms: dict[str, dict[str, str]] = {}
 
     def close(self) -> None:

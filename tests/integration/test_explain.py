@@ -270,11 +270,7 @@ def test_a_body_in_quarantine_is_found_by_its_id(on_each_server):
 
 def test_within_limits_it_says_that_it_read_a_part_of_the_history(with_lane):
     async def check(log: EventLog) -> None:
-        await log.declare([declaration(acts)])
-        (event_id,) = await accepted(log, event(n=0))
-        stream_id = event_id.partition("-")[2]
-        ms = int(stream_id.partition("-")[0])
-        await log.redis.hset(log.key("cur"), "h|0", f"{ms + 1}-0")
+        event_id, stream_id, ms = await passed(log)
         await settled_at(log, ms, {n: stream_id if n == 8_000 else f"{ms + n + 1}-0" for n in range(9_000)})
         few = OF_PAGE._replace(ends=3_000)
         found = await fate(log, event_id, limits=few)
@@ -291,11 +287,7 @@ def test_an_end_after_a_long_wait_is_found_within_limits(with_lane):
     """After a pause a backlog ends in the order of its arrival; retries of older events lie between."""
 
     async def check(log: EventLog) -> None:
-        await log.declare([declaration(acts)])
-        (event_id,) = await accepted(log, event(n=0))
-        stream_id = event_id.partition("-")[2]
-        ms = int(stream_id.partition("-")[0])
-        await log.redis.hset(log.key("cur"), "h|0", f"{ms + 1}-0")
+        event_id, stream_id, ms = await passed(log)
         older = {n: f"{ms - 9_000 + n}-0" for n in range(8_000)}
         newer = {n: f"{ms + n}-0" if n % 3 else f"{ms - n}-0" for n in range(8_001, 20_000)}
         await settled_at(log, ms, {**older, 8_000: stream_id, **newer})
@@ -303,6 +295,16 @@ def test_an_end_after_a_long_wait_is_found_within_limits(with_lane):
         assert (found.state, found.at_ms, found.is_partial) == ("skipped", ms + 8_000, True)
 
     with_lane(check)
+
+
+async def passed(log: EventLog) -> tuple[str, str, int]:
+    """Accept an event that the cursor has passed; return its id, that in its stream, and its time (ms)."""
+    await log.declare([declaration(acts)])
+    (event_id,) = await accepted(log, event(n=0))
+    stream_id = event_id.partition("-")[2]
+    ms = int(stream_id.partition("-")[0])
+    await log.redis.hset(log.key("cur"), "h|0", f"{ms + 1}-0")
+    return event_id, stream_id, ms
 
 
 async def settled_at(log: EventLog, ms: int, stream_ids: Mapping[int, str]) -> None:
