@@ -284,6 +284,8 @@ def test_pausing_and_resuming_with_the_right_is_done_and_written_down(valkey, pr
             ]
             assert (await visitor.send("/handlers/none/pause", page)).status_code == 404
             assert len(await newest(log, limit=10)) == 3
+            visitor.client.cookies.clear()
+            assert token_id not in await visitor.get("/audit")
 
     on_log(valkey, prefix, check)
 
