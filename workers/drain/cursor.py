@@ -22,11 +22,12 @@ class Cursor:
     Attributes:
         cur, pos: settled or open up to here; read up to here.
         open_count: how many are in `open`.
+        parked: how many of them are parked.
     """
 
     def __init__(self, cur: str) -> None:
         self.cur = self.pos = cur
-        self.open_count = 0
+        self.open_count = self.parked = 0
         self._entries: deque[Entry] = deque()
         self._passable = 0  # of them; so that no step has to look at all of a window that holds none
         self._closed: list[Entry] = []  # since the last changes
@@ -46,9 +47,10 @@ class Cursor:
         self._entries.append(entry)
         self._passable += _is_passable(entry)
 
-    def found_open(self, entry: Entry) -> None:
-        """An event that Redis holds in `open`."""
+    def found_open(self, entry: Entry, state: OpenState) -> None:
+        """An event that Redis holds in `open`, in this state."""
         entry.in_open = True
+        self._park(entry, state == "parked")
         if len(self._opened) > 2 * self.open_count + _MOST_SETTLED:
             self._opened = [found for found in self._opened if found[1].state != "settled"]
             heapq.heapify(self._opened)
@@ -58,8 +60,9 @@ class Cursor:
     def put(self, entry: Entry, state: OpenState) -> None:
         """Put an event into `open`, or change what `open` holds of it."""
         if not entry.in_open:
-            self.found_open(entry)
+            self.found_open(entry, state)
             self._passable += entry.beyond
+        self._park(entry, state == "parked")
         self._puts[entry.event.stream_id] = entry.record(state)
 
     def close(self, entry: Entry) -> None:
@@ -69,6 +72,7 @@ class Cursor:
         self._passable += entry.beyond and not entry.in_open
         if entry.in_open:
             self.open_count -= 1
+            self._park(entry, False)
             self._puts.pop(entry.event.stream_id, None)
             self._dels.append(entry.event.stream_id)
 
@@ -122,7 +126,12 @@ class Cursor:
             wanted_passed=wanted_passed,
             beyond=self._passable,
             oldest=self._oldest(),
+            parked=self.parked,
         )
+
+    def _park(self, entry: Entry, parked: bool) -> None:
+        self.parked += parked - entry.parked
+        entry.parked = parked
 
     def _oldest(self) -> str | None:
         """Id of the oldest event that is not settled. The first after the cursor is neither settled nor open."""
