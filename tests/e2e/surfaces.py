@@ -99,7 +99,7 @@ _FORM = re.compile(
 _FIELD = re.compile(
     r'<(?:input|select|textarea)[^>]*name="(?P<name>[^"]+)"(?:[^>]*value="(?P<value>[^"]*)")?'
 )
-_LAST = ("discard", "retire", "session/end")  # what other forms are about is gone afterwards
+_LAST = ("replay", "discard", "retire", "session/end")  # each takes away what those before it are about
 
 
 def command_lines(table: Mapping[str, tuple[str, ...]], known: Known) -> Iterator[list[str]]:
@@ -171,7 +171,7 @@ class Reader:
             if not any(_fits(template, seen) for seen in self._forms)
             for path in _filled(template.replace("{name}", "{handler}"), known)
         }
-        for path, fields in sorted({**self._forms, **bare}.items(), key=lambda form: form[0].endswith(_LAST)):
+        for path, fields in sorted({**self._forms, **bare}.items(), key=lambda form: _place(form[0])):
             yield path, self._client.post(path, data=fields)
 
 
@@ -181,6 +181,10 @@ def _routes(method: str) -> list[str]:
 
 def _fits(template: str, path: str) -> bool:
     return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path) is not None
+
+
+def _place(path: str) -> int:
+    return next((at for at, end in enumerate(_LAST, 1) if path.endswith(end)), 0)
 
 
 def _filled(template: str, known: Known) -> Iterator[str]:

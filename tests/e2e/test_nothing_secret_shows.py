@@ -231,7 +231,7 @@ def test_markers_show_nowhere(
         assert answer.status_code != 500, path
         accepted.update([path] if answer.status_code == 303 else [])
         search(path, f"{answer.text}\n{answer.headers}")
-    assert accepted >= {"/handlers/marked/pause", "/dead/retry", "/session/end"}
+    assert accepted >= {"/handlers/marked/pause", "/dead/retry", "/handlers/marked/retire", "/session/end"}
     reader.close()
     anonymous.close()
     commands_say(cli, ACTS, known)
