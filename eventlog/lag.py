@@ -29,7 +29,7 @@ class Lag:
         oldest_age_s: age of the oldest event of both; None without one.
         to_count: lanes whose events must be counted.
         retrying: records in `open` that are due at a time of their own: retries and replays.
-        parked: records in `open` that wait behind an earlier one of their key; not exact where older code had the lane.
+        parked: records in `open` that wait behind an earlier one of their key; not exact where older code was.
         waiting_age_s: for how long the first waiting event has waited, at most; None without one.
     """
 
