@@ -33,7 +33,7 @@ def needs(found: Overview) -> list[str]:
 def _of_the_log(found: Overview) -> Iterator[str]:
     server = found.server
     if found.standing is not None and found.standing.full:
-        yield f"the log is full, so events are refused: {found.standing.full}"
+        yield f"the log is full, so events are refused: {found.standing.full}; `handlers list` shows all"
     if found.forecast is not None and not found.forecast.fits:
         yield f"{forecast_words(found.forecast)}: raise AWR_LOG_MAX_BYTES (and maxmemory), or lower AWR_KEEP_HOURS"
     if server.evicts:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from eventlog.clock import redis_ms, rfc3339
+from eventlog.clock import redis_ms
 from eventlog.duplicates import TWO_SINCE, window_parts
+from eventlog.lag import lags_of
 from eventlog.log import EventLog
 from eventlog.record import id_order
 from eventlog.registry import handler_names
@@ -102,7 +103,7 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
         at_ms=at_ms,
         max_bytes=rules.max_bytes,
         oldest_ms=min(oldest, default=None),
-        full=_why_full(sizes, rules, laps),
+        full=await _why_full(log, handlers, sizes, rules, laps),
         events=sizes.events,
         open=sizes.open,
         dead=sizes.dead,
@@ -220,7 +221,9 @@ def _excess(sizes: Sizes, rules: Keep) -> float:
     return over
 
 
-def _why_full(sizes: Sizes, rules: Keep, laps: Sequence[_Lap]) -> str:
+async def _why_full(
+    log: EventLog, handlers: Sequence[str], sizes: Sizes, rules: Keep, laps: Sequence[_Lap]
+) -> str:
     """Explain why the log is full, for people; empty when there is room."""
     if sizes.taken > rules.max_bytes:
         why = (
@@ -237,20 +240,19 @@ def _why_full(sizes: Sizes, rules: Keep, laps: Sequence[_Lap]) -> str:
         )
     else:
         return ""
-    return f"{why}; {_who_is_behind(laps)}"
+    return f"{why}; {await _who_is_behind(log, handlers, laps)}"
 
 
-def _who_is_behind(laps: Sequence[_Lap]) -> str:
-    holding = [lap for lap in laps if lap.length]
-    if not holding:
-        return "no event is kept"
-    if any(not lap.behind for lap in holding):
+async def _who_is_behind(log: EventLog, handlers: Sequence[str], laps: Sequence[_Lap]) -> str:
+    """Name the handler with most unsettled events. The lanes tell less: one that wants nothing may be far back."""
+    if not handlers and any(lap.length for lap in laps):
         return "no handler is registered, so nothing counts as settled"
-    furthest = max(holding, key=lambda lap: lap.length)
-    return (
-        f"most waits in lane {furthest.lane}, where {furthest.behind} is furthest behind: the oldest kept event "
-        f"there arrived at {rfc3339(id_order(furthest.oldest)[0], timespec='seconds')}"
-    )
+    lags = await lags_of(log, handlers)
+    name = max(lags, key=lambda one: lags[one].waiting + lags[one].open, default="")
+    if not name or not lags[name].waiting + lags[name].open:
+        return "no event waits for a handler"
+    found = lags[name]
+    return f"{name} is furthest behind: {found.waiting:,} events wait for it, and {found.open:,} are open"
 
 
 async def _now_ms(log: EventLog) -> int:

@@ -149,7 +149,8 @@ class GapKeeper:
                 await self._write(gap, waits=bounded(f"the resend {resend.words}", _WORDS))
                 return None
             words = "what is on its way" if self._compared(gap) else ""
-            gap = await self._write(gap, ready=now, waits=words)
+            said = {} if resend is None else {"resend": bounded(resend.words, _WORDS)}
+            gap = await self._write(gap, ready=now, waits=words, **said)
         waits = self._compared(gap) and now - max(gap.ready_ms or now, gap.to_ms) < self._after_ms
         return None if waits else gap
 

@@ -43,6 +43,7 @@ class Gap:
         state: `open` while a resend or a check is outstanding; then `closed` when every type is proven, else
             `unproven`.
         waits: why it is still open, in words; empty when that is not known yet.
+        resend: what became of the request for a resend, in words; empty before it ended, and in older records.
         ready_ms: since when nothing of a resend is outstanding; None before.
         checks: what the listings said, by type.
         unproven: why nothing is proven, by type.
@@ -59,6 +60,7 @@ class Gap:
     event_id: str | None = None
     state: State = "open"
     waits: str = ""
+    resend: str = ""
     ready_ms: int | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
     unproven: Mapping[str, str] = field(default_factory=dict)
@@ -123,6 +125,7 @@ def _read(name: str, text: str) -> Gap | None:
             event_id=record.get("event"),
             state=_STATES.get(record.get("state"), "open"),
             waits=record.get("waits") or "",
+            resend=record.get("resend") or "",
             ready_ms=record.get("ready"),
             checks={of: Check(*numbers) for of, numbers in (record.get("checks") or {}).items()},
             unproven=dict(record.get("unproven") or {}),

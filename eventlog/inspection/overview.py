@@ -40,7 +40,7 @@ class Overview:
         newest_ms: when the newest event arrived; None without one.
         samples: totals of the last hour, the last ones of now.
         awake: queues of wake-ups that have an RQ worker.
-        receivers: names of the receivers that can write, as their beats say.
+        receivers: names of those that are alive. They beat while they can write, so never while the log is full.
         retrying: by handler, how many events wait for their next attempt.
         away: by handler that is held, what it needs and is away.
         attempts: by handler, those of the last minutes.
@@ -111,6 +111,9 @@ async def overview(log: EventLog, keep: Keep | None = None, *, most_gap_bytes: i
     handlers = await log.handlers()
     store = SubscriptionStore(log)
     stands = await standing(log)
+    alive = await receivers(log, now_ms)
+    if stands is not None and stands.full:
+        alive = [one.name for one in await store.replicas()]
     return Overview(
         at_ms=now_ms,
         claimed=await recorded(log),
@@ -119,7 +122,7 @@ async def overview(log: EventLog, keep: Keep | None = None, *, most_gap_bytes: i
         keys=(await store.heard()).by_key,
         newest_ms=await newest_at_ms(log),
         samples=counted,
-        receivers=await receivers(log, now_ms),
+        receivers=alive,
         processes=await present(log),
         awake=awake(await rq_queues(log)),
         handlers=handlers,

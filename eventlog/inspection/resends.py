@@ -22,10 +22,14 @@ class Resend(NamedTuple):
     """What became of the request for a resend.
 
     Attributes:
-        fate: of the gap's event at the handler that asks; None without an event or without that handler.
+        fate: of the gap's event at the handler that asks; None where the log has no trace of it.
+        recorded: what the record of the gap says of it; empty before it ended.
+        is_registered: whether the log knows the handler that asks.
     """
 
     fate: Fate | None
+    recorded: str = ""
+    is_registered: bool = True
 
     @property
     def is_under_way(self) -> bool:
@@ -40,8 +44,12 @@ class Resend(NamedTuple):
     @property
     def words(self) -> str:
         """Describe it for people."""
-        if self.fate is None:
+        if self.fate is None and self.recorded:
+            return self.recorded
+        if not self.is_registered:
             return f"no request: the handler {RESENDER} is not registered"
+        if self.fate is None:
+            return "not known: the log has no trace of the request any more"
         why = self.fate.why or self.fate.state
         match self.fate.state:
             case "done":
@@ -70,7 +78,7 @@ async def resend_of(
         limits: what may be read of the delivery.
     """
     if gap.event_id is None or asks is None:
-        return Resend(None)
+        return Resend(None, gap.resend, asks is not None)
     lane, _, stream_id = gap.event_id.partition("-")
     story = await of_event(log, int(lane), stream_id, [asks], now_ms, limits)
-    return Resend(story.fates[0] if story.fates else None)
+    return Resend(story.fates[0] if story.fates else None, gap.resend)

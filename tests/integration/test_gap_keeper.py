@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from eventlog.connection.embedded import EmbeddedServer
 from eventlog.gap_records import NOT_SUBSCRIBED, RESENDER, Gaps
 from eventlog.heartbeat import Hole
 from eventlog.inspection.gaps import Check, Gap, recorded_gaps
+from eventlog.inspection.resends import resend_of, resender
 from eventlog.internal import GAP_CLOSED
 from eventlog.log import EventLog
+from eventlog.retention import Keep, keep
 from handlers import Context, Event, Raw, Retry, handler
 from receiver.backfill import Window
 from receiver.errors import NoRoom, NotComparable
@@ -107,6 +110,26 @@ def test_without_backfill_a_gap_ends_with_its_resend_and_all_its_types_are_unpro
             HARDWARE: "no listing of AMPECO shows it",
         }
         assert await keeping.gap(3_600) == gap, "nothing more happens to it"
+
+    on_each_server(scenario)
+
+
+def test_what_became_of_the_resend_is_known_after_its_traces_are_gone(on_each_server) -> None:
+    async def scenario(log: EventLog) -> None:
+        await log.declare([declaration(accepted)])
+        await outage(log, SESSION)
+        await drained(log, accepted)
+        gap = await Keeping(log).gap()
+
+        async def words(gap: Gap) -> str:
+            return (await resend_of(log, gap, await resender(log), now_ms=now_ms())).words
+
+        assert await words(gap) == "accepted by AMPECO"
+        await keep(log, Keep(hours=0, history_days=0))
+        assert await words(gap) == "accepted by AMPECO"
+        assert (
+            await words(replace(gap, resend="")) == "not known: the log has no trace of the request any more"
+        )
 
     on_each_server(scenario)
 

@@ -274,6 +274,18 @@ def test_unsettled_events_over_the_budget_shut_the_log_until_there_is_room(on_ea
     on_each_server(check)
 
 
+def test_a_full_log_names_the_handler_with_most_unsettled_events(on_each_server):
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(settles), declaration(settles, name="idle", types=frozenset({"z"}))])
+        await log.append([event(n=0)])
+        await drained(log, settles)  # so "idle", which wants nothing, is further back in the lane
+        await log.append([event(n=n, text="x" * 100_000) for n in range(20)])
+        found = await keep(log, Keep(max_bytes=MIB))
+        assert "h is furthest behind: 20 events wait for it, and 0 are open" in found.full
+
+    on_each_server(check)
+
+
 def test_dead_letters_count_and_are_never_trimmed(on_each_server):
     @handler("h", on=["*"])
     async def gives_up(event: Event[Raw], ctx: Context) -> None:

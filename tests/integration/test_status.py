@@ -146,6 +146,23 @@ def test_the_registration_is_what_ampeco_confirmed(valkey, prefix, cli) -> None:
     assert any("registration apply" in line for line in cli.json("status")["needs_attention"])
 
 
+def test_receivers_that_refuse_since_the_log_is_full_are_alive(valkey, prefix, cli) -> None:
+    """They beat only while they can write."""
+
+    async def fill(log: EventLog) -> None:
+        await log.claim("https://t.example", "")
+        await publish(log, Replica("r", frozenset({"12345678"})), types={}, subscriptions=[])
+        await log.redis.set(log.key("full"), "the budget is taken")
+        fields = ("at_ms", "max_bytes", "oldest_ms", "events", "open", "dead", "quarantine")
+        await log.redis.hset(log.key("standing"), mapping=dict.fromkeys(fields, 1))
+
+    on_log(valkey.url, prefix, fill)
+    seen = cli.json("status")
+    assert seen["receivers"] == ["r"]
+    (line,) = seen["needs_attention"]
+    assert line == "the log is full, so events are refused: the budget is taken; `handlers list` shows all"
+
+
 def test_a_handler_that_waits_for_ampeco_is_held(valkey, prefix, cli) -> None:
     async def fill(log: EventLog) -> None:
         await log.declare([Declaration("h", "v1", ("a",), "default", "none", "now")])
