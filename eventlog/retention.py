@@ -61,8 +61,6 @@ class _Lap(NamedTuple):
     lane: int
     removed: int
     more: bool
-    behind: str
-    position: str
     oldest: str
     length: int
 
@@ -140,10 +138,8 @@ async def _give_up(log: EventLog, lane: int, most: int) -> _Lap:
 
 
 async def _lap(log: EventLog, lane: int, keep_ms: int | str, most: int) -> _Lap:
-    removed, more, behind, position, oldest, length = await log.scripts.trim(
-        args=[log.prefix, lane, keep_ms, most]
-    )
-    return _Lap(lane, removed, bool(more), behind.decode(), position.decode(), oldest.decode(), length)
+    removed, more, oldest, length = await log.scripts.trim(args=[log.prefix, lane, keep_ms, most])
+    return _Lap(lane, removed, bool(more), oldest.decode(), length)
 
 
 async def _trim_history(log: EventLog, handlers: Sequence[str], before_ms: int) -> None:

@@ -2,16 +2,15 @@
 -- Remove the oldest events of one lane, but none that a registered handler has not settled and none that is too young.
 -- If a position is missing, nothing is known to be settled, so nothing is removed.
 -- ARGV: prefix, lane, keep (ms that an event is kept at least; '' = any age), most to remove
--- Returns: how many were removed, whether more may be, the handler that is furthest behind ('' = none is registered), its
---   position, id of the oldest remaining event ('' = none), how many remain.
+-- Returns: how many were removed, whether more may be, id of the oldest remaining event ('' = none), how many remain.
 prefix = take()
 local lane, keep_ms, most = take(), take(), take_number()
 local stream = prefix .. 'events:' .. lane
 
-local function answer(removed, more, handler, position)
+local function answer(removed, more)
   local oldest = call('XRANGE', stream, '-', '+', 'COUNT', 1)
   local id = oldest[1] and oldest[1][1] or ''
-  return {removed, more and 1 or 0, handler, position, id, call('XLEN', stream)}
+  return {removed, more and 1 or 0, id, call('XLEN', stream)}
 end
 
 -- The clock went back, so ids are ahead of it and say nothing about age: read when each event arrived.
@@ -33,11 +32,11 @@ local function aged_by_arrival(from_ms)
   return bound, true
 end
 
-local behind, low, unread = '', nil, false
+local low, unread = nil, false
 for _, name in ipairs(call('HKEYS', prefix .. 'newest')) do
   local cur = call('HGET', prefix .. 'cur', name .. '|' .. lane)
-  if not cur then return answer(0, false, name, '') end
-  if not low or later(low, cur) then behind, low = name, cur end
+  if not cur then return answer(0, false) end
+  if not low or later(low, cur) then low = cur end
 end
 local bound
 if low then
@@ -51,7 +50,7 @@ if keep_ms ~= '' then
   if newest and parts(newest[1]) > now_ms() + 60000 then aged, unread = aged_by_arrival(from_ms) end
   if not bound or later(bound, aged) then bound = aged end
 end
-if not bound then return answer(0, false, '', '') end
+if not bound then return answer(0, false) end
 
 -- Whole nodes first, since that can be limited; then exactly, which splits one node.
 local removed = call('XTRIM', stream, 'MINID', '~', bound, 'LIMIT', most)
@@ -65,4 +64,4 @@ if removed > 0 then
   local before = tonumber(call('HGET', prefix .. 'tenant', 'trimmed') or 0)
   if gone_ms > before then call('HSET', prefix .. 'tenant', 'trimmed', string.format('%d', gone_ms)) end
 end
-return answer(removed, more, behind, low or '')
+return answer(removed, more)
