@@ -6,18 +6,20 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import redis
 
+from eventlog.inspection.events import list_events
+from eventlog.log import EventLog
 from tests.conftest import LOG_SERVERS
 from tests.door import Door, awr, door
-from tests.harness import opened, position, soon, worker
+from tests.harness import event, on_log, opened, position, soon, worker
 from tests.integration.test_redis_reasons import BINARY, as_user
 from tests.meta.repository import ROOT
-from tests.servers import server
+from tests.servers import free_port, server
 
 RECORDER = """
 from handlers import Context, Event, GiveUp, Raw, handler
@@ -31,7 +33,9 @@ async def record(event: Event[Raw], ctx: Context) -> None:
 async def done() -> int:
     return 1
 """
-RULES = re.search(r"ACL SETUSER ampeco on >\S+ (.+)", (ROOT / "deploy" / "README.md").read_text())
+PAGE = (ROOT / "deploy" / "README.md").read_text()
+RULES = re.search(r"ACL SETUSER ampeco on >\S+ (.+)", PAGE)
+DEFAULT_USER = re.search(r"^user default .+$", PAGE, re.MULTILINE)
 
 
 @pytest.fixture(scope="module", params=LOG_SERVERS)
@@ -183,3 +187,36 @@ def test_a_password_changes_while_traffic_flows(
         assert users == {"ampeco", "default"}
         assert running.stop() == 0
         assert front.stop() == 0
+
+
+@pytest.mark.parametrize("kind", LOG_SERVERS)
+def test_a_log_survives_a_restart_with_the_default_user_switched_off_as_the_page_says(
+    kind: str, tmp_path: Path
+) -> None:
+    assert RULES is not None
+    assert DEFAULT_USER is not None
+    file, port = tmp_path / "users.acl", str(free_port())
+    file.write_text(f"{DEFAULT_USER[0]}\nuser ampeco on >word {RULES[1]}\n")
+    url, options = f"redis://ampeco:word@127.0.0.1:{port}", {"aclfile": str(file), "port": port}
+
+    async def kept(log: EventLog) -> int:
+        return len(await list_events(log, limit=10))
+
+    def restarted(work: Callable[[EventLog], Awaitable[int]]) -> int:
+        with server(tmp_path, binary=BINARY[kind], wait=False, appendfsync="always", **options):
+            soon(lambda: answers(url), every_s=0.05)
+            return on_log(url, "awr:", work)
+
+    async def append(log: EventLog) -> int:
+        await log.claim("https://t.example", "")
+        return len((await log.append([event(n=n) for n in range(3)])).answers)
+
+    assert restarted(append) == restarted(kept) == 3
+
+
+def answers(url: str) -> bool:
+    with redis.Redis.from_url(url) as client:
+        try:
+            return client.exists("awr:none") == 0
+        except redis.RedisError:
+            return False
