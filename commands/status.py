@@ -182,5 +182,7 @@ def _log(found: Overview) -> str:
     stands = found.standing
     if stands is None:
         return "not counted yet"
-    oldest = f", oldest event {span(stands.age_s)} old" if stands.oldest_ms is not None else ""
+    oldest = ""
+    if stands.oldest_ms is not None:
+        oldest = f", oldest event {span(max(0, found.at_ms - stands.oldest_ms) / 1000)} old"
     return f"{stands.bytes / _MIB:,.0f} of {stands.max_bytes / _MIB:,.0f} MiB{oldest}"

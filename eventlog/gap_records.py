@@ -35,7 +35,11 @@ NEVER_SENT: frozenset[str] = frozenset({NOT_SUBSCRIBED, ROLLED_BACK})
 COMPARER_MS = 600_000
 """For so long gaps wait for a process with an API token that has left. A restart takes less."""
 
+MARGIN_MS = 120_000
+"""The clocks of AMPECO and of Redis may differ by so much."""
+
 _COMPARER_LIFE_MS = 7 * 86_400_000  # it outlives an outage of all processes, or of Redis
+_NEWEST_BYTES = 1 << 16  # of the records that are read to find the open gaps
 
 
 class Gaps:
@@ -88,6 +92,21 @@ class Gaps:
         """Return when such a process was there last, in Unix ms; None if none was within a week."""
         at_ms = await self._log.redis.get(self._log.key("comparer"))
         return None if at_ms is None else int(at_ms)
+
+    async def compared_since_ms(self, at_ms: int) -> int | None:
+        """Return since when events are needed to compare gaps with AMPECO's listings, in Unix ms; None if none are.
+
+        An outage that still lasts is a gap, too: workers may start before the receiver that records it.
+        """
+        if await self.comparer_ms() is None:
+            return None
+        _, _, *found = await self._log.scripts.newest_gaps(args=[self._log.prefix, "", _NEWEST_BYTES])
+        records = zip(found[::2], map(json.loads, found[1::2]), strict=True)
+        began = [int(name) for name, record in records if record.get("state") == "open"]
+        if beats := await self._log.redis.hvals(self._log.key("door")):
+            began.append(max(map(int, beats)))
+        # One margin more than is compared: the clock goes on until the script removes what is older.
+        return max(min(began) - 2 * MARGIN_MS, at_ms - _COMPARER_LIFE_MS) if began else None
 
     async def unlock(self, token: str) -> None:
         """Release the lock, unless another process holds it by now."""

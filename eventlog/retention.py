@@ -1,6 +1,7 @@
 """Retention: how long events are kept, and how many bytes the log may use.
 
-An event is kept for a minimum time, and until every registered handler has settled it. Over the byte budget, settled
+An event is kept for a minimum time, until every registered handler has settled it, and until the gap after it was
+compared with AMPECO's listings. Over the byte budget, settled
 events are removed early. If that is not enough, the log is *full*: it accepts no events until there is room. Dead
 letters wait for a human.
 """
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 from eventlog.clock import redis_ms
 from eventlog.duplicates import TWO_SINCE, window_parts
+from eventlog.gap_records import Gaps
 from eventlog.lag import lags_of
 from eventlog.log import EventLog
 from eventlog.record import id_order
@@ -69,7 +71,9 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
     """Remove what is past its time and measure the room that is left. One process at a time does this."""
     at_ms = await _now_ms(log)
     handlers = await handler_names(log)
-    laps = [await _age(log, lane, rules.hours * _HOUR_MS) for lane in range(log.lanes)]
+    compared_ms = await Gaps(log).compared_since_ms(at_ms)
+    keep_ms = max(rules.hours * _HOUR_MS, at_ms - (at_ms if compared_ms is None else compared_ms))
+    laps = [await _age(log, lane, keep_ms) for lane in range(log.lanes)]
     await _trim_history(log, handlers, at_ms - rules.history_days * 24 * _HOUR_MS)
     await _bound_undatable(log, handlers, at_ms)
     await _trim_quarantine(log, rules, at_ms)

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from ampeco.errors import ApiError, KeyRefused, RateLimited, RequestRefused
 from ampeco.reconstruction import SOURCES
 from eventlog.clock import now_ms, rfc3339
-from eventlog.gap_records import COMPARER_MS, Gaps
+from eventlog.gap_records import COMPARER_MS, MARGIN_MS, Gaps
 from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.gaps import Check, Gap, changed, recorded_gaps
 from eventlog.inspection.resends import resend_of, resender
@@ -34,9 +34,6 @@ from receiver.metrics import Metrics
 
 LOOK_S = 5.0
 LOCK_MS = 60_000
-MARGIN_MS = 120_000
-"""The clocks of AMPECO and of Redis may differ by so much."""
-
 PATIENCE_MS = 3_600_000
 """For so long a backfill waits for a resend that AMPECO refuses."""
 

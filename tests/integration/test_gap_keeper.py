@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError  # noqa: A004
 from ampeco.errors import Forbidden, RateLimited, ServerFault
 from eventlog.clock import now_ms
 from eventlog.connection.embedded import EmbeddedServer
-from eventlog.gap_records import NOT_SUBSCRIBED, RESENDER, Gaps
+from eventlog.gap_records import MARGIN_MS, NOT_SUBSCRIBED, RESENDER, Gaps
 from eventlog.heartbeat import Hole
 from eventlog.inspection.gaps import Check, Gap, recorded_gaps
 from eventlog.inspection.resends import resend_of, resender
@@ -24,7 +24,7 @@ from eventlog.retention import Keep, keep
 from handlers import Context, Event, Raw, Retry, handler
 from receiver.backfill import Window
 from receiver.errors import NoRoom, NotComparable
-from receiver.gap_keeper import MARGIN_MS, PATIENCE_MS, GapKeeper
+from receiver.gap_keeper import PATIENCE_MS, GapKeeper
 from receiver.metrics import Metrics
 from tests.harness import declaration, drained, eventually, opened
 

@@ -12,9 +12,12 @@ import pytest
 import redis
 
 from eventlog.clock import now_ms
+from eventlog.gap_records import MARGIN_MS, Gaps
+from eventlog.heartbeat import Hole
 from eventlog.history import Settled, encode, hash_of
 from eventlog.housekeeping import tick_forever
 from eventlog.inspection.arrivals import reaches_back_to
+from eventlog.inspection.gaps import changed, recorded_gaps
 from eventlog.log import EventLog, Unreadable
 from eventlog.record import id_order
 from eventlog.registry import Declaration
@@ -71,6 +74,42 @@ def test_events_go_when_they_are_old_and_settled(on_each_server):
         found = await keep(log, Keep())
         assert await ids(log, 0) == [young]
         assert (found.oldest_ms, found.given_up, found.full) == (now - DAY_MS // 2, 0, "")
+
+    on_each_server(check)
+
+
+def test_events_from_before_an_outage_are_kept_until_it_is_compared(on_each_server):
+    """Otherwise nothing could be proven of an outage that was longer than events are kept."""
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declared("a")])
+        began, gaps = now_ms() - 2 * DAY_MS, Gaps(log)
+        old, before = await put(log, 0, began - DAY_MS), await put(log, 0, began - 60_000)
+        await move(log, "a", 0, before)
+        await log.redis.hset(log.key("door"), "r", began)
+        await gaps.note_comparer(began)
+        await keep(log, Keep())
+        assert await ids(log, 0) == [before], "no receiver has recorded the gap yet"
+        assert 0 < await reaches_back_to(log) <= began - MARGIN_MS
+        assert await log.close_gap("r", Hole(began, now_ms()), ["t"], None)
+        await keep(log, Keep())
+        assert before in await ids(log, 0)
+        (gap,) = await recorded_gaps(log)
+        await gaps.replace(gap.id, gap.text, changed(gap, {"state": "unproven"}).text)
+        await keep(log, Keep())
+        assert not {old, before} & {*await ids(log, 0)}
+
+    on_each_server(check)
+
+
+def test_without_backfill_an_outage_keeps_no_event(on_each_server):
+    async def check(log: EventLog) -> None:
+        await log.declare([declared("a")])
+        began = now_ms() - 2 * DAY_MS
+        await move(log, "a", 0, await put(log, 0, began - 60_000))
+        await log.redis.hset(log.key("door"), "r", began)
+        await keep(log, Keep())
+        assert await ids(log, 0) == []
 
     on_each_server(check)
 
