@@ -21,6 +21,7 @@ from commands.doctor.configured import usable
 from commands.doctor.deployment import Deployment
 from commands.doctor.examination import CHECKS, Checked, examine
 from commands.doctor.finding import Finding
+from eventlog.clock import now_ms
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.presence import beat
 from eventlog.registry import Declaration
@@ -410,9 +411,10 @@ async def declare(url: str, *types: str) -> None:
 
 
 async def accepting(url: str, *keys: str) -> None:
-    """A live receiver accepts these keys."""
+    """A live receiver accepts these keys, and has just verified an event with the last one."""
     async with opened(url, "awr:") as log:
-        await publish(log, Replica("pod-1", frozenset(keys)), types={}, subscriptions=[])
+        types = {(keys[-1], "x.changed"): now_ms()}
+        await publish(log, Replica("pod-1", frozenset(keys)), types=types, subscriptions=[])
 
 
 def test_the_registration_is_compared_with_what_handlers_want(url: str, client: redis.Redis) -> None:
@@ -454,6 +456,9 @@ def test_the_registration_is_compared_with_what_handlers_want(url: str, client: 
         assert "deadbeef" in seen.what
         # The command may run in a pod with other keys: what the live receivers accept decides.
         asyncio.run(accepting(url, "deadbeef", "0ther000"))
+        seen = found(environ, "registration")
+        assert (seen.status, "do not revoke" in seen.fix) == ("warn", True)
+        asyncio.run(accepting(url, "deadbeef"))  # the end of a rotation: the other one can be revoked now
         assert found(environ, "registration").status == "ok"
         asyncio.run(accepting(url, "0ther000"))
         assert found(environ, "registration").status == "fault"
