@@ -130,3 +130,7 @@ async def _keep(log: EventLog, rules: Keep) -> None:
         _log.warning("duplicates.forgotten", parts=found.forgotten, max_bytes=rules.max_bytes)
     if found.is_tight:
         await elect_sooner(log, KEEP_SOON_S, "keeper")
+    if found.full:
+        await recompute(
+            log
+        )  # a handler that wants nothing in a lane must not hold up what others have settled

@@ -15,7 +15,7 @@ from eventlog.clock import now_ms
 from eventlog.gap_records import MARGIN_MS, Gaps
 from eventlog.heartbeat import Hole
 from eventlog.history import Settled, encode, hash_of
-from eventlog.housekeeping import tick_forever
+from eventlog.housekeeping import _keep, tick_forever
 from eventlog.inspection.arrivals import reaches_back_to
 from eventlog.inspection.gaps import changed, recorded_gaps
 from eventlog.log import EventLog, Unreadable
@@ -321,6 +321,26 @@ def test_a_full_log_names_the_handler_with_most_unsettled_events(on_each_server)
         await log.append([event(n=n, text="x" * 100_000) for n in range(20)])
         found = await keep(log, Keep(max_bytes=MIB))
         assert "h is furthest behind: 20 events wait for it, and 0 are open" in found.full
+
+    on_each_server(check)
+
+
+def test_handlers_that_want_nothing_make_room_in_a_full_log_at_once(on_each_server):
+    """They pass what others have settled, which otherwise waits for the next minute."""
+
+    @handler("idle", on=["z"])
+    async def idle(event: Event[Raw], ctx: Context) -> None:
+        pass
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(settles), declaration(idle)])
+        await log.append([event(n=n, text="x" * 100_000) for n in range(20)])
+        await drained(log, settles)
+        rules = Keep(max_bytes=MIB)
+        await _keep(log, rules)
+        assert (await standing(log)).full
+        await drained(log, idle)
+        assert (await keep(log, rules)).full == ""
 
     on_each_server(check)
 
