@@ -34,6 +34,7 @@ FAULTS = {  # alert -> the fault that has to raise it
     "AwrRedisAway": "Redis away",
     "AwrRedisEvicts": "evicting",
     "AwrNotRegistered": "subscription lost",
+    "AwrTokenRefused": "token refused",
     "AwrSilent": "silence",
     "AwrLogFull": "log full",
     "AwrDeadLettersRising": "dead letters rising",
@@ -112,6 +113,7 @@ def provoked(scene: Scene, idle: State) -> list[Fault]:
     ]
 
     lost = scene.lasting(awr_registered=0)
+    refused = State(healthy.second, scene.when(awr_registration_failed_checks_total__forbidden=bool))
     scene.allow_subscribing()
 
     scene.be_silent()
@@ -131,7 +133,11 @@ def provoked(scene: Scene, idle: State) -> list[Fault]:
         Fault("AwrRedisEvicts", healthy, evicting, roomy),
     ]
 
-    faults.append(Fault("AwrNotRegistered", healthy, lost, scene.lasting(awr_registered=1)))
+    registered = scene.lasting(awr_registered=1)
+    faults += [
+        Fault("AwrNotRegistered", healthy, lost, registered),
+        Fault("AwrTokenRefused", healthy, refused, registered),
+    ]
 
     key = f"awr_events_verified_total__{key_id(OLD_TOKEN)}"
     before = scene.when(awr_ready=1)
