@@ -15,6 +15,11 @@ from eventlog.inspection.gaps import Gap
 from eventlog.inspection.timeline import of_event
 from eventlog.log import EventLog
 
+_WORDS = {
+    "nobody-yet": "no worker has taken it yet",
+    "no-worker": f"no worker serves {RESENDER}",
+    "parked": "that of an earlier gap comes first",
+}
 _UNDER_WAY = frozenset({"running", "retry", "parked", "replay", "waiting"})
 
 
@@ -51,6 +56,7 @@ class Resend(NamedTuple):
         if self.fate is None:
             return "not known: the log has no trace of the request any more"
         why = self.fate.why or self.fate.state
+        why = _WORDS.get(why, why)
         match self.fate.state:
             case "done":
                 return "accepted by AMPECO"

@@ -101,7 +101,7 @@ def test_without_backfill_a_gap_ends_with_its_resend_and_all_its_types_are_unpro
         await log.declare([declaration(accepted)])
         await outage(log, SESSION, HARDWARE)
         waits = await keeping.gap()
-        assert (waits.state, waits.waits) == ("open", "the resend waits: nobody-yet")
+        assert (waits.state, waits.waits) == ("open", "the resend waits: no worker has taken it yet")
         await drained(log, accepted)
         gap = await keeping.gap()
         assert gap.state == "unproven"
