@@ -9,7 +9,7 @@ from commands.explain_text import gap_words
 from commands.fault_words import fault_words
 from commands.forecast_words import forecast_words
 from commands.outage_words import away_words
-from commands.spans import counted
+from commands.spans import counted, span
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _of_handlers(found: Overview) -> Iterator[str]:
                 f"and delivery.dead say where; `handlers pause {name}` if it does harm"
             )
         elif handler.oldest_age_s is not None and handler.oldest_age_s > _OLD_S:
-            yield f"{name} has an event that waits for {handler.oldest_age_s / 60:.0f} minutes: `explain` says why"
+            yield f"{name} has an event that waits for {span(handler.oldest_age_s)}: `explain` says why"
         if handler.dead:
             yield f"{name} has {counted(handler.dead, 'dead letter')}: `dead list --handler {name}`"
 

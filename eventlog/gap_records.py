@@ -101,8 +101,8 @@ class Gaps:
         if await self.comparer_ms() is None:
             return None
         _, _, *found = await self._log.scripts.newest_gaps(args=[self._log.prefix, "", _NEWEST_BYTES])
-        records = zip(found[::2], map(json.loads, found[1::2]), strict=True)
-        began = [int(name) for name, record in records if record.get("state") == "open"]
+        records = zip(found[::2], found[1::2], strict=True)
+        began = [int(name) for name, text in records if name.isdigit() and _is_open(text)]
         if beats := await self._log.redis.hvals(self._log.key("door")):
             began.append(max(map(int, beats)))
         # One margin more than is compared: the clock goes on until the script removes what is older.
@@ -111,6 +111,13 @@ class Gaps:
     async def unlock(self, token: str) -> None:
         """Release the lock, unless another process holds it by now."""
         await self._log.scripts.unlock(args=[self._log.key("lock", "gaps"), token])
+
+
+def _is_open(text: bytes) -> bool:
+    try:
+        return bool(json.loads(text).get("state") == "open")
+    except (AttributeError, ValueError):  # no record of ours
+        return False
 
 
 async def record_gap(

@@ -131,6 +131,5 @@ async def _keep(log: EventLog, rules: Keep) -> None:
     if found.is_tight:
         await elect_sooner(log, KEEP_SOON_S, "keeper")
     if found.full:
-        await recompute(
-            log
-        )  # a handler that wants nothing in a lane must not hold up what others have settled
+        # A handler that wants nothing in a lane must not hold up what others have settled.
+        await recompute(log)

@@ -1,9 +1,8 @@
 """Retention: how long events are kept, and how many bytes the log may use.
 
 An event is kept for a minimum time, until every registered handler has settled it, and until the gap after it was
-compared with AMPECO's listings. Over the byte budget, settled
-events are removed early. If that is not enough, the log is *full*: it accepts no events until there is room. Dead
-letters wait for a human.
+compared with AMPECO's listings. Over the byte budget, settled events are removed early. If that is not enough, the
+log is *full*: it accepts no events until there is room. Dead letters wait for a human.
 """
 
 from __future__ import annotations

@@ -88,6 +88,7 @@ def test_events_from_before_an_outage_are_kept_until_it_is_compared(on_each_serv
         await move(log, "a", 0, before)
         await log.redis.hset(log.key("door"), "r", began)
         await gaps.note_comparer(began)
+        await log.redis.hset(log.key("gaps"), mapping={"1": "no record", "x": "{}", "2": "[]"})
         await keep(log, Keep())
         assert await ids(log, 0) == [before], "no receiver has recorded the gap yet"
         assert 0 < await reaches_back_to(log) <= began - MARGIN_MS
