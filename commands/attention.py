@@ -11,6 +11,7 @@ from commands.forecast_words import forecast_words
 from commands.outage_words import away_words
 from commands.spans import counted, span
 from eventlog.clock import rfc3339
+from eventlog.turned_away import SLOT_MS
 
 if TYPE_CHECKING:
     from eventlog.inspection.overview import Overview
@@ -22,6 +23,7 @@ _DAY_MS = 86_400_000
 _SILENT_MS = 3_600_000
 _HOUR_MS = 3_600_000
 _MANY = 5  # attempts
+_MANY_REFUSED, _QUIET_MS = 20, 60_000
 _WEEK_MS = 7 * _DAY_MS  # after that, registration is off on purpose
 
 
@@ -51,6 +53,11 @@ def _of_the_endpoint(found: Overview) -> Iterator[str]:
     if found.newest_ms is not None and found.at_ms - found.newest_ms > _SILENT_MS:
         hours = (found.at_ms - found.newest_ms) / _SILENT_MS
         yield f"no event has arrived for {hours:.1f} hours: `doctor` checks the registration and the callback URL"
+    if refused := _only_refused(found):
+        yield (
+            f"{refused:,} requests with a wrong signature in ten minutes, and no event: the key that signs is not "
+            "accepted; `registration show` names the keys"
+        )
     for gap in found.gaps:
         age_ms = found.at_ms - gap.to_ms
         if gap.is_final and gap.state != "closed" and age_ms < _DAY_MS:
@@ -60,6 +67,15 @@ def _of_the_endpoint(found: Overview) -> Iterator[str]:
     if found.quarantined:
         bodies = counted(found.quarantined, "body", "bodies")
         yield f"in quarantine: {bodies}; `quarantine list` shows why, then `quarantine retry`"
+
+
+def _only_refused(found: Overview) -> int:
+    """Return how many signatures were refused lately; 0 if there are few, or if an accepted key verified an event."""
+    begun_ms, reasons = max(found.refused_slots.items(), default=(0, {}))
+    refused = reasons.get("signature-mismatch", 0)
+    is_now = found.at_ms - begun_ms < 2 * SLOT_MS
+    is_silent = found.at_ms - max(found.keys.values(), default=0) > _QUIET_MS
+    return refused if is_now and is_silent and refused >= _MANY_REFUSED else 0
 
 
 def _of_the_registration(found: Overview) -> Iterator[str]:

@@ -146,6 +146,22 @@ def test_the_registration_is_what_ampeco_confirmed(valkey, prefix, cli) -> None:
     assert any("registration apply" in line for line in cli.json("status")["needs_attention"])
 
 
+def test_a_key_that_signs_and_is_not_accepted_needs_a_person(valkey, prefix, cli) -> None:
+    with door(valkey.url, prefix) as front:
+
+        def refused() -> list[str]:
+            for n in range(10):
+                assert front.post(json.dumps({"n": n}).encode(), key="another key").status == 401
+            return [line for line in cli.json("status")["needs_attention"] if "wrong signature" in line]
+
+        soon(lambda: bool(refused()), every_s=0.2)
+        assert refused()[0].endswith(
+            "and no event: the key that signs is not accepted; `registration show` names the keys"
+        )
+        assert front.post(b'{"notification": "x.changed"}').status == 202
+        soon(lambda: not refused(), every_s=0.2)
+
+
 def test_receivers_that_refuse_since_the_log_is_full_are_alive(valkey, prefix, cli) -> None:
     """They beat only while they can write."""
 
