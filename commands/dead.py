@@ -168,7 +168,7 @@ def _filter(wanted: dict[str, Any]) -> DeadFilter:
 
 
 async def _hint(log: EventLog, wanted: DeadFilter) -> None:
-    """Say that no event of the wanted type has ever arrived, and which type may be meant."""
+    """Return a note that no event of the wanted type has ever arrived, and which type may be meant."""
     if wanted.type is not None:
         for line in await never_seen(log, [wanted.type]):
             print_line(line, err=True)

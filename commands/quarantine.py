@@ -143,7 +143,7 @@ def _row(entry: Quarantined) -> dict[str, Any]:
 
 
 def _readable(reader: ElementReader, entry: Quarantined) -> dict[str, Any]:
-    """Say what a retry would make of a body."""
+    """Describe what a retry would make of a body."""
     from eventlog.log import Unreadable
 
     match reader.read(entry):

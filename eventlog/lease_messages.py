@@ -1,4 +1,4 @@
-"""What a drain says to its lease, and what it hears: plain data, and its order in a call of the step script."""
+"""The messages between a drain and its lease, as plain data, and their order in a call of the step script."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Settlement:
         return arguments
 
     def ending(self) -> str:
-        """Return the last argument of a step: what is known of the time when it falls asleep or holds its pair."""
+        """Return the last argument of a step: when it should wake up, if it falls asleep or holds its pair."""
         wakes = "" if self.wakes_in_ms is None else str(self.wakes_in_ms)
         return f"{wakes} {self.held_by}" if self.held_by else wakes
 

@@ -77,10 +77,10 @@ Element: TypeAlias = NewEvent | Unreadable | Readmitted
 
 
 class Answer(NamedTuple):
-    """What became of one element.
+    """The result of appending one element.
 
     Attributes:
-        outcome: `gone` when the quarantine had it no more.
+        outcome: `gone` when the quarantine no longer had it.
         event_id: set when it was accepted or quarantined.
         reason: why it was refused or quarantined; for a duplicate, a `DuplicateReason`.
     """

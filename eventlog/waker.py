@@ -75,7 +75,7 @@ class Waker:
                 _log.debug("wake_up.dropped", queues=names)
 
     def close(self) -> None:
-        """Send the waiting wake-ups, then end the thread. With a Redis that hangs, leave it to the process's end."""
+        """Send the waiting wake-ups, then end the thread. When Redis hangs, the thread ends with the process."""
         try:
             self._waiting.put(None, timeout=1.0)
         except queue.Full:

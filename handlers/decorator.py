@@ -1,4 +1,4 @@
-"""The decorator `@handler`: its keywords, and what it refuses in a declaration."""
+"""The decorator `@handler`: its keywords, and the declarations that it refuses."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ampeco.nearest import did_you_mean
 from ampeco.notifications import Payload
 from handlers import checks
 from handlers.annotation import payload_models
+from handlers.code_places import place_of
 from handlers.context import Context, S, SyncContext, T
 from handlers.contradictions import contradictions
 from handlers.declaration import NAME, Backoff, Handler, HandlerError, Isolation, Lifespan, Order, Start
 from handlers.event import TIMER, Event, Raw
 from handlers.internal import unknown_internal
 from handlers.names import CallName, TypeName
-from handlers.places import place_of
 from handlers.shown_value import shown
 from handlers.throttle import Throttle
 from handlers.timer import timer_type
@@ -37,7 +37,7 @@ _collected: ContextVar[list[HandlerError] | None] = ContextVar("collected", defa
 def collecting() -> Iterator[list[HandlerError]]:
     """Collect the declarations that are refused in the block instead of raising at the first one.
 
-    So a check shows what is wrong with each handler of a module. The name of a refused handler then stands for its
+    So a check shows the faults of each handler of a module. The name of a refused handler then stands for its
     plain function.
     """
     found: list[HandlerError] = []
@@ -53,7 +53,7 @@ _declared: ContextVar[list[Handler] | None] = ContextVar("declared", default=Non
 
 @contextmanager
 def noting() -> Iterator[list[Handler]]:
-    """Note each handler that is declared in the block, also one that no name stands for afterwards."""
+    """Note each handler that is declared in the block, even one that no name refers to afterwards."""
     found: list[Handler] = []
     token = _declared.set(found)
     try:
@@ -210,7 +210,7 @@ def _refused(name: str, faults: Sequence[str], function: Any, cause: Exception |
 def _made(
     name: str, function: Any, settings: Any, lifespan: Lifespan | None, where: Any, key: Any, options: Options
 ) -> tuple[Handler, list[str]]:
-    """Return the handler, and all that is wrong with it. One with a fault must not be used."""
+    """Return the handler and its faults. A handler with a fault must not be used."""
     chosen: dict[str, Any] = dict(options)
     on, calls = chosen.pop("on", None), chosen.pop("calls", ())
     if isinstance(rate := chosen.get("throttle"), str):

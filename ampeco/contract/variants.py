@@ -1,4 +1,4 @@
-"""Makes what else a notification of a type may look like, from its schema: a body for each thing that may vary."""
+"""Makes variants of a notification from the schema of its type: a body for each thing that may vary."""
 
 from collections.abc import Iterator
 from copy import deepcopy

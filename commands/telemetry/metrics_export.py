@@ -1,4 +1,5 @@
-"""Sends what `/metrics` says to a collector by OTLP, once a minute. The names and labels are those of `/metrics`."""
+"""Sends the metrics of `/metrics` to a collector by OTLP, once a minute. The names and labels are those of
+`/metrics`."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is searched for; None means any.
+    """The conditions of a search; None means any.
 
     Attributes:
         since_ms, until_ms: when it arrived, the end exclusive.

@@ -88,7 +88,7 @@ class Forwarder:
 
 
 def body_of(event: Event[Raw]) -> bytes:
-    """Return what is sent: what is known of the event, and as `data` its own JSON, byte by byte where it is plain."""
+    """Return the body to send: facts about the event, and its own JSON as `data`, byte by byte where it is plain."""
     known = {
         "type": event.type,
         "timestamp": (event.occurred_at or event.received_at).isoformat().replace("+00:00", "Z"),

@@ -23,7 +23,6 @@ from commands.console_parts import wording
 from commands.console_resends import resends_of
 from console.application import alone, application
 from console.resends import Resends
-from eventlog.acts import Act, remember
 from eventlog.clock import now_ms, rfc3339
 from eventlog.connection.connect import connect
 from eventlog.gap_records import Gaps
@@ -33,6 +32,7 @@ from eventlog.inspection.event_search import LOOKS
 from eventlog.inspection.gaps import changed, recorded_gaps
 from eventlog.log import EventLog
 from eventlog.minute_history import ACCEPTED, HANDLED
+from eventlog.recent_calls import RecentCall, remember
 from eventlog.rotation import Rotation, write_rotation
 from eventlog.shapes import put_shape
 from eventlog.subscription import SubscriptionStore
@@ -40,7 +40,7 @@ from eventlog.turned_away import note
 from handlers import Context, Event, GiveUp, Retry, Skip, Timer, handler
 from receiver.settings import load
 from tests.harness import declaration, drained, event
-from tests.integration.test_console import ACT, BODIES, HOSTILE, Visitor, acts_of, on_log
+from tests.integration.test_console import ACT, BODIES, HOSTILE, Visitor, calls_of, on_log
 
 SESSION, HARDWARE = "SessionUpdateNotification", "HardwareStatusNotification"
 URL = "https://us.example/webhooks/ampeco"
@@ -131,7 +131,7 @@ def test_why_a_session_was_not_invoiced_is_four_clicks_away_at_most(valkey, pref
 def test_an_entity_shows_what_became_of_each_event_and_what_handlers_keep(valkey, prefix) -> None:
     async def check(log: EventLog) -> None:
         await handled(log, "session:4", "session:5", "session:6", "session:6", "session:7")
-        act = Act(0, "users.update", "acme.invoice", "1-1-0")
+        act = RecentCall(0, "users.update", "acme.invoice", "1-1-0")
         await remember(log, act, ["session:6"], nonce="a", depth=5, echo_at_ms=None, lift=False)
         await remember(log, act, ["session:6"], nonce="b", depth=5, echo_at_ms=now_ms() - 1_000, lift=False)
         await log.redis.hset(log.key("ledger", "acme.invoice", "throttle|session:6"), "1-1-0", "1 a kept")
@@ -293,12 +293,12 @@ def test_a_resend_is_planned_and_asked_for_with_the_right_alone(valkey, prefix, 
             await visitor.log_in(ACT)
             line = await visitor.get("/line")
             assert (await visitor.send("/line/resend/plan", **span)).status_code == 403  # no form token
-            refused = await acts_of(log, 10)
+            refused = await calls_of(log, 10)
             assert {act.what for act in refused} == {"gaps resend (refused)"}
             planned = (await visitor.send("/line/resend/plan", line, **span, type=SESSION)).text
             assert made in planned
             assert tenant.actions() == []
-            assert len(await acts_of(log, 10)) == len(refused)
+            assert len(await calls_of(log, 10)) == len(refused)
             form = dict(re.findall(r'name="([a-z]+)" value="([^"]*)"', planned))
             changed_ = {**form, "subscription": "other"}
             assert (await visitor.send("/line/resend", planned, **changed_)).status_code == 409
@@ -307,7 +307,7 @@ def test_a_resend_is_planned_and_asked_for_with_the_right_alone(valkey, prefix, 
             assert answer.headers["location"] == "/console/line?done=resend"
             (action,) = tenant.actions()
             assert action["body"]["notifications"] == [SESSION]
-            act = (await acts_of(log, 1))[0]
+            act = (await calls_of(log, 1))[0]
             assert (act.user, act.via, act.what) == ("Nora", "console", "gaps resend")
             assert (act.plan["id"], act.plan["types"]) == (made, [SESSION])
             again = await visitor.send("/line/resend", planned, **form)
