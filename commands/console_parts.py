@@ -86,9 +86,12 @@ def wording() -> Wording:
 
 
 def _own_names(settings: Settings) -> frozenset[str]:
-    """Return the names that certainly lead to this machine, in lower case: no web page can take them over."""
+    """Return the names that certainly lead to this machine: no web page can take them over.
+
+    They are in lower case, and have no dot at the end.
+    """
     names = (socket.gethostname(), settings.admin_host, *(settings.console_hosts or ()))
-    return frozenset(name.lower() for name in names)
+    return frozenset(name.lower().removesuffix(".") for name in names)
 
 
 class _Tokens:

@@ -31,6 +31,7 @@ class Entry:
         ahead: whether Redis has it as settled although the cursor is not there yet.
         beyond: whether the cursor is not there yet.
         in_open: whether it is in `open`, or will be with the next step.
+        parked: whether `open` holds it as parked, or will with the next step.
         suspect: whether it may have been at work when a worker died.
         was: state in `open` when the drain began.
         own: the result of the handler's `key=`; None without `key=`. After a death it is None until the attempt,
@@ -51,6 +52,7 @@ class Entry:
     ahead: bool = False
     beyond: bool = False
     in_open: bool = False
+    parked: bool = False
     suspect: bool = False
     was: OpenState | None = None
     own: HandlerKey | None = None
