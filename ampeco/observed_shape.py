@@ -1,7 +1,8 @@
 """The structure of notifications as they arrive: fields, kinds, how often, since when. It holds no values.
 
-A place is a path such as `session.id`; `[]` stands for the elements of an array, and `*` for names that may be data:
-those of a map, and what does not look like the name of a field. Everything is bounded, since senders choose names.
+A place is a path such as `session.id`, in which `[]` stands for the elements of an array. `*` stands for names that
+may be data: those of a map, and names that do not look like those of a field. Everything is bounded, since senders
+choose names.
 """
 
 import re

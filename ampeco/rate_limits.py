@@ -1,6 +1,6 @@
 """Reads what an answer says about AMPECO's rate limits: `Retry-After` and the `X-RateLimit-*` headers.
 
-Source: published contract v3.110.0 names the `X-RateLimit-*` headers of a 429 and gives no form or number; it does
+Source: published contract v3.110.0 names the `X-RateLimit-*` headers of a 429 and gives no form or number. It does
 not mention Retry-After (RFC 9110, section 10.2.3). So every likely form is read, and what cannot be read is None.
 """
 

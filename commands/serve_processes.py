@@ -1,9 +1,9 @@
 """`serve --processes`: several serving processes behind one public port and one admin port.
 
 The parent opens both ports, hands the public one down, keeps its children running, and answers the admin port for all
-of them. It sees no request of a sender: the children accept from the same socket, so what one that died had not
-accepted yet goes to another. They tell the parent how they are through unix sockets, and count in files; both lie in
-a folder that only this user may enter and that goes with the parent.
+of them. It sees no request of a sender. The children accept from the same socket, so another child takes what a dead
+one had not accepted yet. They report their health to the parent through unix sockets, and count in files. Both lie in
+a folder that only this user may enter and that the parent removes.
 """
 
 from __future__ import annotations

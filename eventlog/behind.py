@@ -1,6 +1,6 @@
 """Announces handlers that are behind: events of AMPECO have waited for long, although the handler is not paused.
 
-Events that wait for a retry, and internal events, do not count: a handler that cannot handle news about itself must
+Events that wait for a retry, and internal events, do not count. A handler that cannot handle news about itself must
 not cause more of it.
 """
 

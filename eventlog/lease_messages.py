@@ -57,8 +57,8 @@ class Settlement:
         beyond: wanted events after the cursor that are settled or open.
         oldest: id of the oldest event that this drain knows and that is not settled; None when there is none.
         parked: how many events `open` holds as parked.
-        wakes_in_ms: for a step that falls asleep, when the first retry is due by the clock of the drain; for one that
-            holds its pair, for how long.
+        wakes_in_ms: for a step that falls asleep, when the first retry is due by the clock of the drain. For one
+            that holds its pair, for how long.
         held_by: why it holds its pair.
         kept: what the handler keeps of entities, in the order of the changes.
     """

@@ -1,7 +1,8 @@
 """Store our notification subscription at AMPECO, what AMPECO last confirmed of it, and the lock around changes.
 
-`subscription` holds the subscription itself, as releases before this one wrote it, and whether two of ours exist:
-the append script reads that, since each notification then comes twice, signed with two keys. `registration` holds the
+`subscription` holds the subscription itself, as releases before this one wrote it, and whether two of ours exist. The
+append script reads the latter, since each notification then comes twice, signed with two keys. `registration` holds
+the
 result of the last check. Earlier releases never touch it.
 """
 

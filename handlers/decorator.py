@@ -124,7 +124,7 @@ def handler(
         lifespan: async context manager around the worker process; gets the settings, yields `ctx.state`.
         calls: action operations it may call, by name or by method and path, e.g. `["charge-point.reset",
             "POST /public-api/actions/session/v9.0/{session}/move"]`. Reads are free.
-        order: `entity` keeps events of one entity in order, one at a time; `none` does not; `latest` keeps only
+        order: `entity` keeps events of one entity in order, one at a time; `none` does not. `latest` keeps only
             the newest of each type and entity, where several wait.
         start: where a handler that is new to a log begins.
         max_attempts: attempts that count before the event is given up; None for no such limit.
@@ -138,13 +138,13 @@ def handler(
             a whole number, or None for the entity itself. Events of one entity with different keys are then apart
             for `order`, `ctx.once(per="entity")`, `throttle`, timers and `entity_state`. Give it a name that stays:
             another function loses what was remembered by the old keys.
-        throttle: at most so many events done for each key in a time, as `1/h`; `Throttle("1/h", over="wait")` waits
-            for a free slot where the plain text skips. Only attempts that end as done count.
+        throttle: the most events done for each key in a time, as `1/h`. `Throttle("1/h", over="wait")` waits for
+            a free slot where the plain text skips. Only attempts that end as done count.
         backoff: pauses between attempts.
         not_yet_for_s: seconds since the first attempt after which `Retry(counts=False)` is given up.
         give_up_after_s: seconds since the first attempt after which an attempt that fails is the last.
-        isolation: `process` runs each attempt alone in a process of its own, which is killed when over its
-            time, and may crash or run out of memory without harm to anything else.
+        isolation: `process` runs each attempt alone in a process of its own, which is killed when over its time.
+            It may crash or run out of memory without harm to anything else.
         strict: refuse a payload of which any field does not fit: its delivery is dead (`payload-mismatch`). Else
             only reading a required field that does not fit ends that way.
         dry_run: it looks at `ctx.dry_run` before it changes anything by itself, so that dry runs may call it.

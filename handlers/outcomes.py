@@ -38,8 +38,8 @@ class Retry(Exception):
 class Unavailable(Exception):
     """A service that this handler needs is away, and no event is at fault: no attempt is spent.
 
-    Five of these in a row, for three entities and without a success between them, hold the handler: it gets no
-        event until the pause is over. Then one event tries.
+    Five of these in a row, for three entities and without a success between them, hold the handler. It gets no event
+    until the pause is over. Then one event tries.
 
     Args:
         dependency: a short stable name of what is away, as `billing`; shown to operators, at most 100 characters.

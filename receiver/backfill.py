@@ -1,7 +1,7 @@
 """Compares what changed at AMPECO in a gap with what arrived, and appends what is missing.
 
-It takes one notification type at a time. It lists the resources that changed in the window, reads from the log of
-which of them an event arrived, and appends an event for each of the others. Such an event is marked `reconstructed`,
+It takes one notification type at a time. It lists the resources that changed in the window, and finds in the log
+which of them have an event. For each of the others it appends one. Such an event is marked `reconstructed`,
 and its time is that of the resource. A second run appends nothing again: what was appended has arrived.
 
 It knows nothing of gaps. It raises what the client raises.

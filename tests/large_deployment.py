@@ -8,8 +8,7 @@ from typing import Any, Final
 from ampeco.notifications import SessionUpdate
 from ampeco.observed_shape import observed
 from ampeco.shape_record import encode_shape
-from eventlog.audit import MOST_ACTS, write
-from eventlog.audit import RecentCall as Operation
+from eventlog.audit import MOST_ACTS, Act, write
 from eventlog.clock import now_ms, rfc3339
 from eventlog.gap_records import Gaps
 from eventlog.inspection.explain import explain
@@ -64,7 +63,7 @@ async def made(log: EventLog, sample: EventLog, events: int = 1_000_000) -> Larg
     await large.park(WAITS, waiting, 9_999)
     await sample.append([Unreadable(b"x" * 500, "not-json", now_ms(), "0a1b2c3d")])
     await large.copy("quarantine", await first_of(sample, "quarantine"), _BODIES)
-    await write(sample, Operation("nora", "host", "cli", "dead retry", {"ids": ["x" * 200] * 20}, 20))
+    await write(sample, Act("nora", "host", "cli", "dead retry", {"ids": ["x" * 200] * 20}, 20))
     await large.copy("audit", await first_of(sample, "audit"), MOST_ACTS)
     await _written_rest(log, large)
     return large

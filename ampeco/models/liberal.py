@@ -1,7 +1,7 @@
 """Payloads that are read in other shapes than the contract's, and mapped to it; knows no single type.
 
 The same fields may lie under the noun they are about (`{"session": {...}}`), at the top, in snake_case, or under an
-older name, and an object may be there by its id alone. A body that has the contract's shape already costs one look
+older name. An object may be there by its id alone. A body that has the contract's shape already costs one look
 at its names. Ids are found by the paths of the catalogue and `read_id`, exactly as the entity key is.
 
 Source: published contract v3.110.0 (the flat shapes); clients and older documents (all others).

@@ -9,9 +9,9 @@ notification subscription is probably disabled. Types that a 422 names are left 
 
 All gaps have one entity key, so they are handled one at a time, in any worker. The rule of 15 minutes is kept in
 the ledger of once-only steps, which outlives workers. Time is cut into slots of that length. The step of a slot
-records the one request that was made in it, and no request is made when the slot before holds one that is too
-recent. A request asks for all subscribed types from the start of its gap until now: gaps that closed while it waited
-need none of their own.
+records the one request that was made in it. No request is made when the slot before holds one that is too recent. A
+request asks for all subscribed types from the start of its gap until now. Gaps that closed while it waited need no
+request of their own.
 
 A request whose outcome is unknown is made again: at worst AMPECO says "too early", and what arrives twice is known
 as a duplicate.

@@ -40,7 +40,7 @@ from eventlog.turned_away import note
 from handlers import Context, Event, GiveUp, Retry, Skip, Timer, handler
 from receiver.settings import load
 from tests.harness import declaration, drained, event
-from tests.integration.test_console import ACT, BODIES, HOSTILE, Visitor, calls_of, on_log
+from tests.integration.test_console import ACT, BODIES, HOSTILE, Visitor, acts_of, on_log
 
 SESSION, HARDWARE = "SessionUpdateNotification", "HardwareStatusNotification"
 URL = "https://us.example/webhooks/ampeco"
@@ -296,12 +296,12 @@ def test_a_resend_is_planned_and_asked_for_with_the_right_alone(valkey, prefix, 
             await visitor.log_in(ACT)
             line = await visitor.get("/line")
             assert (await visitor.send("/line/resend/plan", **span)).status_code == 403  # no form token
-            refused = await calls_of(log, 10)
+            refused = await acts_of(log, 10)
             assert {act.what for act in refused} == {"gaps resend (refused)"}
             planned = (await visitor.send("/line/resend/plan", line, **span, type=SESSION)).text
             assert made in planned
             assert tenant.actions() == []
-            assert len(await calls_of(log, 10)) == len(refused)
+            assert len(await acts_of(log, 10)) == len(refused)
             form = dict(re.findall(r'name="([a-z]+)" value="([^"]*)"', planned))
             changed_ = {**form, "subscription": "other"}
             assert (await visitor.send("/line/resend", planned, **changed_)).status_code == 409
@@ -310,7 +310,7 @@ def test_a_resend_is_planned_and_asked_for_with_the_right_alone(valkey, prefix, 
             assert answer.headers["location"] == "/console/line?done=resend"
             (action,) = tenant.actions()
             assert action["body"]["notifications"] == [SESSION]
-            act = (await calls_of(log, 1))[0]
+            act = (await acts_of(log, 1))[0]
             assert (act.user, act.via, act.what) == ("Nora", "console", "gaps resend")
             assert (act.plan["id"], act.plan["types"]) == (made, [SESSION])
             again = await visitor.send("/line/resend", planned, **form)

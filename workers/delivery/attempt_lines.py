@@ -127,8 +127,8 @@ EACH = HandlerLines("", None)
 class AttemptLines:
     """The lines about attempts of one process.
 
-    The first failure of a handler is written at once. Those of the next second are counted. When it is over, each
-    handler has a line of its oldest cause in turn, until twenty are written, with how many attempts it stands for.
+    The first failure of a handler is written at once. Those of the next second are counted. At its end, each handler
+    has a line of its oldest cause in turn, until twenty are written. The line says how many attempts it stands for.
     What has no line then is counted in one line, by handler. Make it in the loop in which lines are written.
     """
 

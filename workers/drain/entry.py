@@ -142,8 +142,8 @@ def _part_of(event: StoredEvent) -> str | None:
 def newest_of(entries: Collection[Entry]) -> Entry:
     """Find the newest of some events.
 
-    Two own times say which of their events is newer. An own time and an arrival are times of two clocks, so an
-    event without an own time is compared with others by its place in the log.
+    Two own times say which of their events is newer. An own time and an arrival are times of two clocks. So an event
+    without an own time is compared with others by its place in the log.
     """
     dated = [entry for entry in entries if entry.own_ms is not None]
     last = max(

@@ -1,7 +1,8 @@
 """Ends a process whose event loop is stuck past a lease, since another process may run the same events by then.
 
-A thread of its own says first where the loop stands: in one log line, and in a note for the process that suspects the
-event next. A handler that keeps the interpreter's lock (in a regular expression or an extension) stops that thread
+First a thread of its own reports where the loop stands, in one log line and in a note for the process that next
+suspects the event. A handler that keeps the interpreter's lock (in a regular expression or an extension) stops that
+thread
 too.
 Then faulthandler, which needs no lock, prints all stacks and ends the process half a second later.
 """
