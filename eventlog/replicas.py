@@ -150,11 +150,6 @@ async def heard(log: EventLog) -> Heard:
     return Heard(now_ms, types, subscriptions, by_key)
 
 
-async def keys_in_use(log: EventLog) -> frozenset[str]:
-    """Return the ids of all keys that a live receiver accepts."""
-    return frozenset().union(*(one.accepted for one in await replicas(log)))
-
-
 def _replica(name: str, says: Mapping[str, Any]) -> Replica:
     return Replica(name, frozenset(says.get("keys", ())), says.get("api_key", ""), says.get("url", ""))
 

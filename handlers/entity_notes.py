@@ -15,7 +15,6 @@ from handlers.outcomes import StateRefused, TimerRefused
 from handlers.timer import MOST_TIMERS, SetTimer, checked_name, checked_timer
 
 MAX_STATE_BYTES: Final = 4 * 1024
-STATE_DAYS: Final = 30
 
 _UNREAD: Any = object()
 

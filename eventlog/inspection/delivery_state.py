@@ -176,7 +176,7 @@ def fate_of(
     if letter:
         return Fate(name, "dead", letter=letter)
     if not handler.wants(event.type):
-        return _of_unwanted(event, handler, pair)
+        return _of_unwanted(event, handler)
     if id_order(event.stream_id) > id_order(pair.cur) and event.stream_id not in pair.ahead:
         return _of_waiting(event, handler, pair, now_ms)
     if id_order(event.stream_id)[0] < handler.since_ms:
@@ -184,7 +184,7 @@ def fate_of(
     return Fate(name, "settled")
 
 
-def _of_unwanted(event: EventFacts, handler: HandlerFacts, pair: PairFacts) -> Fate:
+def _of_unwanted(event: EventFacts, handler: HandlerFacts) -> Fate:
     """Return the fate of an event whose type the handler does not want, or not any more."""
     gone = handler.unwanted
     since_ms = id_order(event.stream_id)[0]

@@ -33,11 +33,6 @@ class Resend(NamedTuple):
         return self.fate is not None and self.fate.state in _UNDER_WAY
 
     @property
-    def was_made(self) -> bool:
-        """Return whether AMPECO accepted it."""
-        return self.fate is not None and self.fate.state == "done"
-
-    @property
     def words(self) -> str:
         """Describe the request for people."""
         if self.fate is None:
