@@ -1,4 +1,4 @@
-"""Periodic housekeeping. Every receiver and worker runs it; each second one process is elected to act.
+"""Periodic housekeeping. Every receiver and worker runs it; each second one process is elected to act (key `ticker`).
 
 It wakes workers for due pairs without a drain, so a lost wake-up costs a few seconds. It also runs retention, counts
 waiting events where the lag is not known, and notes the totals of each minute. It announces handlers that are behind
