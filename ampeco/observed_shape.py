@@ -38,7 +38,7 @@ Known = Callable[[str], bool]
 
 
 class TooManyValues(Exception):
-    """The body is too large to be looked at as a whole, so what is absent would be unknown."""
+    """The body is too large to be read as a whole, so absent fields would be unknown."""
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ class Shape:
 
 
 def split(path: str) -> tuple[str, str]:
-    """Part a path into that of the object and the name in it; the name is empty for elements and for the body."""
+    """Split a path into that of the object and the name in it; the name is empty for elements and for the body."""
     if path.endswith("[]") or not path:
         return path.removesuffix("[]"), ""
     parent, _, name = path.rpartition(".")

@@ -1,7 +1,7 @@
-"""When a call to AMPECO is made again, and after which pause: decided here for both clients, which only wait.
+"""Decides for both clients when a call to AMPECO is made again, and after which pause; the clients only wait.
 
 AMPECO documents no idempotency key. So a call that is not harmless to repeat is not repeated after any error, except
-for a request that certainly never left. Knows no transport and no clock but those it is given.
+for a request that certainly never left. Knows no transport and no clock but those that are passed in.
 
 What AMPECO says about pauses is read in `rate_limits`.
 """

@@ -25,7 +25,7 @@ _KNOWN: Mapping[str, KnownType] = {**KNOWN_TYPES, **UNCONFIRMED_TYPES}
 
 
 class LiberalPayload(Payload):
-    """A payload that looks for its fields wherever they may be; nothing that was received is lost.
+    """A payload that looks for its fields in all places where they may be; nothing that was received is lost.
 
     Attributes:
         notification_types: the first one is the type whose shape in the contract is this class.
@@ -61,7 +61,7 @@ class LiberalPayload(Payload):
 
     @classmethod
     def _completed(cls, found: dict[str, Any]) -> dict[str, Any]:
-        """Fill in what another shape does not say and the contract's does."""
+        """Fill in fields that the contract's shape has and another shape lacks."""
         return found
 
 
@@ -107,7 +107,7 @@ _LONGEST = max(map(len, _BOOT_FIELDS))
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How the bodies of one class are read.
+    """The plan by which the bodies of one class are read.
 
     Attributes:
         type: the only type whose bodies may be in the contract's shape; None for any.
