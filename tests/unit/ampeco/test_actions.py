@@ -12,9 +12,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from ampeco.actions import answers
+from ampeco.actions import UNSET, answers
 from ampeco.actions.encoding import moment
-from ampeco.actions.unset import UNSET
 from ampeco.client import AsyncClient, Client
 from ampeco.errors import ActionRefused
 from ampeco.operations import OPERATIONS, Operation
