@@ -40,8 +40,7 @@ class HandlerTally:
 
     @property
     def lag(self) -> int:
-        """Events that the handler has yet to settle. The numbers are read one after the other, so it may seem
-        ahead."""
+        """Events that are not settled yet; not below zero, since the numbers are read one after the other."""
         return max(0, self.wanted - self.handled - self.dead)
 
 
@@ -130,8 +129,7 @@ def _of_handler(position: HandlerPosition, arrived: Mapping[str, int]) -> Handle
 
 
 def shortfalls(tally: Tally, expected: Iterable[str]) -> list[str]:
-    """List what is missing until every notification has arrived and each `expected` handler has handled all it
-    wants."""
+    """List what is missing: notifications that have not arrived, and events of each `expected` handler."""
     found = []
     if not tally.sent:
         found.append("nothing was sent")

@@ -94,8 +94,7 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
 
 
 async def _tell_acts(log: EventLog) -> None:
-    """Log the acts of operators in this process, whose lines are collected; those of an operator's terminal are
-    not."""
+    """Log the acts of operators here, where log lines are collected, and not on an operator's terminal."""
     for act in await unlogged(log):
         _log.info(
             "operator.acted",

@@ -149,8 +149,7 @@ class OneQueueWorker(BaseWorker):
             )
 
     def _beat(self) -> None:
-        """Every few seconds: renew the entry in RQ's list of workers, remove killed workers, and check for `rq
-        suspend`."""
+        """Every few seconds, renew the entry in RQ's list, remove killed workers, and check for `rq suspend`."""
         if time.monotonic() - self._beaten_s < _BEAT_S:
             return
         self._beaten_s = time.monotonic()

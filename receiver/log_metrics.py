@@ -189,8 +189,10 @@ class LogState:
 
 
 def _conditions(live: Sequence[Process]) -> Sequence[Metric]:
-    """The health of each live worker process. Forks for isolated handlers share a label, and the worst of them
-    counts."""
+    """The health of each live worker process.
+
+    Forks for isolated handlers share a label, and the worst of them counts.
+    """
     lag = GaugeMetricFamily(
         "awr_worker_loop_lag_seconds",
         "Longest delay of a worker process's event loop in the last 15 to 30 seconds",

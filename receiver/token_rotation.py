@@ -207,8 +207,10 @@ class TokenRotation:
         return state.subscribed_ms + self._patience.overlap * 1000 - now_ms
 
     async def _old_ones(self, ours: Sequence[Existing], state: Rotation) -> list[Existing]:
-        """Return the subscriptions that the new one replaces: the recorded one, and those that the old key is known
-        to sign."""
+        """Return the subscriptions that the new one replaces.
+
+        These are the recorded one, and those that the old key is known to sign.
+        """
         stored_id, heard = (await self._store.read()).get("id"), (await self._store.heard()).subscriptions
         made = (await self._store.registration()).made
         return [

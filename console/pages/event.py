@@ -111,8 +111,10 @@ async def _steps(
 
 
 def _is_quiet(fate: Fate) -> bool:
-    """Return whether the handler did not get the event. With a part of its history unread, an old event may have got
-    there."""
+    """Return whether the handler did not get the event.
+
+    With a part of its history unread, an old event may have got there.
+    """
     return fate.state == "not-wanted" or (fate.state == "before-start" and not fate.is_partial)
 
 

@@ -160,8 +160,10 @@ class EventReader:
         return last.decode(), bool(is_all)
 
     async def _letter(self, handler: str, found: EventTraces) -> EventLetter | None:
-        """Return its dead letter. The end of that delivery was written in the same change, so it shows where the
-        letter is."""
+        """Return its dead letter.
+
+        The end of that delivery was written in the same change, so it shows where the letter is.
+        """
         dead_ms = next((end.at_ms for end in reversed(found.ends) if end.settled.outcome == "dead"), None)
         if dead_ms is not None:
             near, _, _ = await self._newest_letter(handler, f"({dead_ms + 1}-0", _NEAR_LOOKS)

@@ -39,8 +39,7 @@ class Case:
 
     @property
     def samples_of_ampeco(self) -> list[Event[Any]]:
-        """The events without timers: AMPECO may change the body of an event, but only the handler changes that of a
-        timer."""
+        """The events without timers, whose bodies only the handler makes."""
         return [event for event in self.own_samples if not is_timer(event.type)]
 
     def own_variants(self) -> Iterator[tuple[str, Event[Any]]]:

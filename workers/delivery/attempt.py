@@ -144,8 +144,7 @@ class Attempt(_Rare):
     misfits: tuple[str, ...] = ()
 
     def called(self, *, reads: bool) -> list[str]:
-        """Return the attempt's calls to AMPECO for the log, one line each; calls that change nothing only with
-        `reads`."""
+        """Return the attempt's calls for the log, one line each; calls that change nothing only with `reads`."""
         lines = [*self.actions, *((more(self.more_actions),) if self.more_actions else ())]
         return [*lines, *self.reads] if reads else lines
 

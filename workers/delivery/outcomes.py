@@ -213,8 +213,7 @@ def _retried(error: BaseException, delivery: _Delivery) -> Outcome:
 
 
 def _held_up(error: BaseException, reason: str, detail: str, delivery: _Delivery) -> Outcome:
-    """Return the outcome of an attempt that a service or our own budget refused: none is spent, for a bounded
-    time."""
+    """Return the outcome of an attempt that a service or our budget refused: none is spent, for a bounded time."""
     handler, age_s, trace = delivery.handler, delivery.age_s, where(error)
     if age_s > handler.not_yet_for_s:
         return Outcome("dead", f"{reason}-for-too-long", detail, trace=trace)

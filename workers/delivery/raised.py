@@ -143,8 +143,7 @@ def cause_of(error: BaseException) -> BaseException | None:
 
 
 def where(error: BaseException, *, behind: bool = False) -> str:
-    """Return the class of an error and the lines it passed, innermost last; no messages and values, which may be
-    personal.
+    """Return the class of an error and the lines it passed, innermost last; no messages and no values.
 
     Of many lines the outermost and the innermost are kept: the handler's own is among the first.
 

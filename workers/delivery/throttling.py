@@ -1,5 +1,4 @@
-"""The throttle of one attempt: takes a slot before the handler is called, and gives it back unless the event is
-done."""
+"""The throttle of one attempt: takes a slot before the call, and gives it back unless the event is done."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def _made(attempt: Reading, model: type[Payload] | type[Raw], *, strict: bool) -
 def _read_in_part(
     stored: StoredEvent, model: type[Payload], data: dict[str, Any]
 ) -> tuple[Payload, tuple[str, ...]]:
-    """Return a payload of which some fields do not fit, and their names. It needs the key that was found."""
+    """Return a payload of which some fields do not fit, and the names of these."""
     try:
         payload, misfits = read_payload(model, data)
     except ValidationError as error:  # no field alone is at fault

@@ -1,5 +1,4 @@
-"""The beats of one process: they report what it works on, read what others report, and give back pairs over its
-share.
+"""The beats of one process: report what it works on, read what others report, give back pairs over its share.
 
 With Redis away, beats fail quietly and limit nothing; leases decide as ever.
 """

@@ -112,8 +112,7 @@ class Entry:
 
 
 def tie_of(order: Order, event: StoredEvent, own: HandlerKey | None = None) -> str | None:
-    """Return the tie of an event: events with the same tie run one at a time. None for an event that is tied to
-    nothing.
+    """Return the tie of an event, None for none: events with the same tie run one at a time.
 
     `entity` ties all events of a key, `latest` those of one type of a key. With `latest` and no keys of the handler's
     own, the status of a part is tied to that part: one EVSE's status does not replace another's.

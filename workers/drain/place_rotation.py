@@ -1,5 +1,4 @@
-"""Decides which due pairs get a place in a process, and which drains make way for pairs that wait. It knows no
-Redis."""
+"""Decides which due pairs get a place in a process, and which drains make way for others. It knows no Redis."""
 
 from __future__ import annotations
 

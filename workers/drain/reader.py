@@ -67,8 +67,7 @@ class Reader:
         return self.batch
 
     def due(self, now_s: float, *, suspects: bool) -> int:
-        """Return how many events to read now, while others are at work: if more are known to be there, or it is
-        time."""
+        """Return how many events to read now, while others are at work; 0 unless more are there, or it is time."""
         self.idle_no_more()
         count = 0
         if self._more or now_s >= self.next_s:

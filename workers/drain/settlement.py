@@ -134,8 +134,7 @@ class PendingOutcomes:
         self._stats[MISFIT + entry.event.type] += 1
 
     def settlement(self) -> Settlement:
-        """Return all outcomes, and the changes of the window. The caller must write them to Redis: they are forgotten
-        here."""
+        """Return all outcomes and the changes of the window, and forget them: the caller must write them to Redis."""
         settlement = self._window.cursor.changes()
         if self._ran_s:
             self._stats[RAN_US] = round(self._ran_s * 1_000_000)

@@ -1,5 +1,4 @@
-"""Converts the result of a once-only step to JSON text for the ledger, and back. No pickle, and no class by its
-name."""
+"""Converts the result of a once-only step to JSON text and back: no pickle, and no class by its name."""
 
 from __future__ import annotations
 

@@ -44,8 +44,10 @@ class Answer(NamedTuple):
 
 
 def asker(config: WorkerConfig, budget: AsyncBudget | None) -> Callable[[], Awaitable[Answer | None]]:
-    """Return a function that makes one probe. It returns None without a tenant, a token, or room in the rate
-    budget."""
+    """Return a function that makes one probe.
+
+    It returns None without a tenant, a token, or room in the rate budget.
+    """
 
     async def ask() -> Answer | None:
         token = config.api_token()
