@@ -1,7 +1,7 @@
 """Bytes to `Notification`: type, entity key, own time, typed payload; knows no HTTP, no log, no handlers.
 
-An unknown type, or a known one whose fields do not fit its model, is still a notification.
-Only bytes that are no JSON object are refused.
+An unknown type, or a known one whose fields do not fit its model, is still a notification. Only bytes that are no
+JSON object are refused.
 
 Source: published contract v3.110.0: top-level text `notification` names the type. A `data` wrapper was shown by one
 integrator only (unconfirmed): taken off when it is there.

@@ -1,8 +1,7 @@
 """Compares a new declaration of a handler with the older one that the log knows.
 
 Each rule describes what a change means for the handler's events and records. A rule is for one item of the
-declaration, so
-a new item needs a line in `_RULES`.
+declaration, so a new item needs a line in `_RULES`.
 """
 
 from __future__ import annotations

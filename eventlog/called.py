@@ -1,8 +1,7 @@
 """One call of an attempt to AMPECO, as the log keeps it: a line of text. Pure.
 
-The line is `operation path outcome status duration`, such as
-`charge-point.reset /public-api/actions/charge-point/v1.0/12/reset/soft ok 202 140ms`. Records of older code end with
-the status.
+The line is `operation path outcome status duration`, such as `charge-point.reset
+/public-api/actions/charge-point/v1.0/12/reset/soft ok 202 140ms`. Records of older code end with the status.
 """
 
 from __future__ import annotations

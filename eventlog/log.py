@@ -27,9 +27,8 @@ class NewEvent(NamedTuple):
 
     Attributes:
         key_id: the key that verified it. When it is unknown (empty), copies by another key are not paired with it.
-        duplicates: `drop` when the payload carries its own time. An equal body is then the same event, unless
-            another one of its type and entity was accepted since. `mark` when it carries none: two equal bodies can
-            be two
+        duplicates: `drop` when the payload carries its own time. An equal body is then the same event, unless another
+            one of its type and entity was accepted since. `mark` when it carries none: two equal bodies can be two
             real events. `again` when we append it a second time ourselves: the nonce alone decides.
         nonce: 12 bytes that identify this event. Repeating an append with the same nonce within 120 s has no effect.
         digest: decides whether a body is equal, where that is not the body itself: of the text of an encoded body.

@@ -2,8 +2,7 @@
 
 `subscription` holds the subscription itself, as releases before this one wrote it, and whether two of ours exist. The
 append script reads the latter, since each notification then comes twice, signed with two keys. `registration` holds
-the
-result of the last check. Earlier releases never touch it.
+the result of the last check. Earlier releases never touch it.
 """
 
 from __future__ import annotations

@@ -132,8 +132,7 @@ def handler(
         concurrency: events at the same time, per worker process.
         queue: name of the RQ queue whose workers run it.
         where: asked before the handler is; an event it is False for is skipped. It must be quick and plain (no
-            `async`), and what it raises counts as an attempt that failed. Timers are not
-            asked about.
+            `async`), and what it raises counts as an attempt that failed. Timers are not asked about.
         key: tells apart what one entity holds, as its EVSEs: a quick plain function of the event that returns text,
             a whole number, or None for the entity itself. Events of one entity with different keys are then apart
             for `order`, `ctx.once(per="entity")`, `throttle`, timers and `entity_state`. Give it a name that stays:

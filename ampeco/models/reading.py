@@ -2,8 +2,7 @@
 
 An optional field that does not fit is None; a required one is left unset, so that reading it raises `FieldMisfit`.
 Data that fits is read by pydantic as usual, in one validation. Only where that refuses something, the data is
-validated
-again by a twin of the model whose fields take anything. Nothing is repaired on the way.
+validated again by a twin of the model whose fields take anything. Nothing is repaired on the way.
 """
 
 from collections.abc import Callable

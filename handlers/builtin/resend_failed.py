@@ -4,8 +4,8 @@ AMPECO resends only what it has recorded as failed, at most once per 15 minutes 
 answers 409, 422 and 429 do not say whether they mean "too early" or "not allowed" (Source: published contract
 v3.110.0, Actions / Resend Failed Notifications). So the handler waits after each of them, and gives up after a day. A
 pause that the answer names means "too early". A refusal that comes again after 15 minutes without a request of ours
-means that the
-notification subscription is probably disabled. Types that a 422 names are left out, and the others are asked for.
+means that the notification subscription is probably disabled. Types that a 422 names are left out, and the others are
+asked for.
 
 All gaps have one entity key, so they are handled one at a time, in any worker. The rule of 15 minutes is kept in
 the ledger of once-only steps, which outlives workers. Time is cut into slots of that length. The step of a slot

@@ -2,9 +2,7 @@
 
 First a thread of its own reports where the loop stands, in one log line and in a note for the process that next
 suspects the event. A handler that keeps the interpreter's lock (in a regular expression or an extension) stops that
-thread
-too.
-Then faulthandler, which needs no lock, prints all stacks and ends the process half a second later.
+thread too. Then faulthandler, which needs no lock, prints all stacks and ends the process half a second later.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Pure: it neither reads nor writes Redis, and is given the time. The window, with its cursor and its retries, is the
 only writer of an entry's state. The drain admits events, the runner starts what is `ready`, and the next step writes
-what
-changed at the cursor.
+what changed at the cursor.
 
 An event is *ready* when it may start at once. One that Redis holds in `open` is first *marked* there as running,
 since a crash must find it suspect. One that may have been at work when a worker died is a *suspect* and runs alone.
