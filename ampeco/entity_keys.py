@@ -1,7 +1,7 @@
 """Which entity a notification is about, and when it says that happened; knows decoded JSON and the catalogue.
 
-The key decides the lane and the order of handling, so the rules have a version: a log filled under one
-version must not go on under another. Each name on a path may also be spelled in snake_case, as AMPECO's older
+The key decides the lane and the order of handling, so the rules have a version. A log filled under one version must
+not go on under another. Each name on a path may also be spelled in snake_case, as AMPECO's older
 resources are.
 """
 

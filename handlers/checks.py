@@ -121,7 +121,7 @@ def where(made: Any) -> str | None:
 
 
 def key(made: Any) -> str | None:
-    """Check what makes the keys of a handler."""
+    """Check the function that makes the keys of a handler."""
     if made is None or (_is_plain(made) and _takes(made, 1)):
         return None
     return (
@@ -130,14 +130,14 @@ def key(made: Any) -> str | None:
 
 
 def _is_plain(made: Any) -> bool:
-    """Return whether calling it does its work at once."""
+    """Return whether calling a function does its work at once."""
     called = getattr(type(made), "__call__", None)  # noqa: B004 - an object may be called, too
     odd = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
     return callable(made) and not any(is_odd(each) for is_odd in odd for each in (made, called))
 
 
 def _takes(made: Any, arguments: int) -> bool:
-    """Return whether it can be called with so many arguments; True where its signature cannot be read."""
+    """Return whether a function takes so many arguments; True where its signature cannot be read."""
     try:
         inspect.signature(made).bind(*[None] * arguments)
     except TypeError:

@@ -1,8 +1,8 @@
-"""Decoded JSON to a payload of which some fields may not fit: one odd field does not cost the event.
+"""Makes a payload of decoded JSON although some fields may not fit: one odd field does not cost the event.
 
 An optional field that does not fit is None; a required one is left unset, so that reading it raises `FieldMisfit`.
-What fits is read by pydantic as ever, in one validation. Only where that refuses something, the data is validated
-again by a twin of the model whose fields take anything. Nothing is repaired on the way.
+Data that fits is read by pydantic as usual, in one validation. Only where that refuses something, the data is
+validated again by a twin of the model whose fields take anything. Nothing is repaired on the way.
 """
 
 from collections.abc import Callable
