@@ -60,7 +60,9 @@ class StandIn:
 
     def _faults(self, request: httpx2.Request) -> Iterator[str]:
         known = self.described
-        if request.method != known.method or not re.fullmatch(_pattern(known.path), request.url.raw_path.partition(b"?")[0].decode()):
+        if request.method != known.method or not re.fullmatch(
+            _pattern(known.path), request.url.raw_path.partition(b"?")[0].decode()
+        ):
             yield f"sent {request.method} {request.url.path}"
         if request.headers.get("authorization") != f"Bearer {TOKEN}":
             yield "no token"
