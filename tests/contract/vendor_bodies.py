@@ -156,7 +156,7 @@ def flat(node: Node, turn: int) -> dict[str, Any]:
     if not parts:
         return own
     joined = reduce(_joined, parts)
-    return _joined(joined, own) | ({"nullable": True} if own.get("nullable") else {})
+    return _joined(joined, own) | {"nullable": own.get("nullable", joined.get("nullable", False))}
 
 
 def kind_of(node: Node) -> str:
