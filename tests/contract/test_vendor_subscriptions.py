@@ -124,7 +124,7 @@ def test_a_notification_made_from_a_listing_is_one_that_the_document_allows(name
     node = each.successes[200]
     assert node is not None
     entry = fields_of(node)["data"]["items"]
-    for kind, document in variants(entry, name, by_chance=20):
+    for kind, document in variants(entry, name, by_chance=5, most=3):
         if kind in LAX or f"{source.changed}At" not in document:  # no listing finds it by that time
             continue
         body = reconstructed(name, document, datetime(2024, 1, 1, tzinfo=UTC))
