@@ -25,7 +25,7 @@ from eventlog.connection.embedded import EmbeddedServer
 from eventlog.inspection.events import read_counts
 from handlers import Context, Event, handler
 from tests.contract.test_payloads import ENTITIES, OWN_TIMES, _at, _parts, _post
-from tests.contract.vendor_bodies import How, made, spoiled, variants
+from tests.contract.vendor_bodies import LAX, How, made, spoiled, variants
 from tests.contract.vendor_document import document, examples, needs_the_document, payloads, validator
 from tests.contract.vendor_reading import moment_of, unlike
 from tests.door import door
@@ -36,8 +36,6 @@ pytestmark = needs_the_document
 BY_CHANCE = 4
 EACH_OF_WRONG = 3
 """Of so many wrong bodies one is sent."""
-LAX = {"examples", "unknown fields", "numbers as text", "numeric texts as numbers"}
-"""Kinds whose documents need not be valid by the letter."""
 
 UNNAMED = {
     "notification",

@@ -12,7 +12,7 @@ import httpx2
 from ampeco.actions.answers import Answer
 from ampeco.client import Client
 from ampeco.operations import OPERATIONS, Operation
-from tests.contract.vendor_bodies import variants
+from tests.contract.vendor_bodies import LAX, variants
 from tests.contract.vendor_document import Described, Node, needs_the_document, operations, validator
 from tests.contract.vendor_reading import fields_of, unlike
 from tests.contract.vendor_stand_in import StandIn, body_of, call, described, table
@@ -20,8 +20,6 @@ from tests.contract.vendor_stand_in import StandIn, body_of, call, described, ta
 pytestmark = needs_the_document
 
 MOST_OF_A_KIND = 2
-LAX = {"examples", "unknown fields", "numbers as text", "numeric texts as numbers"}
-"""Kinds whose documents need not be valid by the letter."""
 
 
 def test_every_operation_of_the_document_is_one_of_ours() -> None:

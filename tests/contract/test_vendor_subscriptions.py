@@ -13,8 +13,7 @@ import pytest
 from ampeco.client import Client
 from ampeco.models.notification_subscription import KafkaTarget, NotificationSubscription
 from ampeco.reconstruction import SOURCES, reconstructed
-from tests.contract.test_vendor_operations import LAX
-from tests.contract.vendor_bodies import UNKNOWN, variants
+from tests.contract.vendor_bodies import LAX, UNKNOWN, variants
 from tests.contract.vendor_document import Described, needs_the_document, operations, payloads, validator
 from tests.contract.vendor_reading import fields_of
 from tests.contract.vendor_stand_in import StandIn, table

@@ -1,4 +1,4 @@
-"""Makes documents that a schema of the vendor allows, and some that it does not; see `VARIANTS` for the kinds."""
+"""Makes documents that a schema of the vendor allows, of many kinds, and some that it does not allow."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from tests.contract.vendor_document import GROUPS, Node
 
 UNKNOWN = {"zzNewer": {"nested": [1, None, "x"]}}
 """What a later version may add to any object."""
+
+LAX = {"examples", "unknown fields", "numbers as text", "numeric texts as numbers"}
+"""Kinds of `variants` whose documents need not be valid by the letter."""
 
 _FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 _MINUTES = 5 * 365 * 24 * 60
