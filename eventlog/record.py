@@ -11,29 +11,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from eventlog.acts import acts_of
-from eventlog.attempt_notes import (
-    ACTION_CHARS,
-    KEPT_ATTEMPTS,
-    AttemptNote,
-    kept_note,
-    kept_text,
-    notes_of,
-)
+from eventlog.attempt_notes import KEPT_ATTEMPTS, AttemptNote, kept_note, kept_text, notes_of
 from eventlog.errors import UnknownRecord
 from eventlog.ids import id_order
 from eventlog.marks import (
     NO_TIME,
     OCCURRED,
     RECONSTRUCTED,
-    encoding_among,
     encoding_mark,
     read_marks,
     written_mark,
 )
-from eventlog.stored_event import StoredEvent, decode_event, decode_step
+from eventlog.stored_event import StoredEvent, decode_event
 
 __all__ = [
-    "ACTION_CHARS",
     "HURRIED_MS",
     "KEPT_ATTEMPTS",
     "NO_TIME",
@@ -48,14 +39,9 @@ __all__ = [
     "UnknownRecord",
     "decode_event",
     "decode_open",
-    "decode_step",
     "encode_open",
-    "encoding_among",
     "encoding_mark",
     "id_order",
-    "kept_note",
-    "kept_text",
-    "notes_of",
     "read_marks",
     "written_mark",
 ]

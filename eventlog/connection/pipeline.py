@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
+from eventlog.connection.connect import end_tasks
 from eventlog.errors import NotReplicated
 
 if TYPE_CHECKING:
@@ -137,6 +138,9 @@ class _Line:
                 await self._connection.send_packed_command(packed, check_health=False)
         except (RedisError, OSError) as error:  # redis-py has closed the connection and would open another
             self.cut(error)
+        except BaseException:  # as above
+            self.cut()
+            raise
         finally:
             self._sending = None
 
@@ -151,8 +155,10 @@ class _Line:
             for answer in self._asked:
                 _refuse(answer, self._why)
             await self._connection.disconnect(nowait=True)
-            if self._sending is not None:  # it fails soon: the pool must not have the connection before
-                await asyncio.wait({self._sending})
+            if self._sending is not None:
+                # It may wait for a server that hangs, or open the connection again for calls that were refused. The
+                # pool must not have the connection before.
+                await end_tasks({self._sending})
             self._connection.socket_timeout = self._timeout_s
             await self._pool.release(self._connection)
 
