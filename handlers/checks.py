@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ampeco.entity_keys import TYPES_OF_PARTS
+from ampeco.entity_parts import PARTS
 from ampeco.names import fault_of_queue, fault_of_type
 from ampeco.nearest import did_you_mean
 from ampeco.operations import OPERATIONS, check_address
@@ -91,7 +91,7 @@ def entity_state(made: Any) -> str | None:
     if model is None:
         return None
     by_type = len(made.models) > 1 or "*" in made.models
-    by_part = made.key is None and not TYPES_OF_PARTS.isdisjoint(made.models)
+    by_part = made.key is None and not PARTS.keys().isdisjoint(made.models)
     if order == "none" or (order == "latest" and (by_type or by_part)):
         return f"entity_state needs order='entity': with order={order!r}, events of one entity run at the same time"
     try:

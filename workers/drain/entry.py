@@ -6,7 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from ampeco.entity_keys import TYPES_OF_PARTS, occurred_at, part_of
+from ampeco.entity_keys import occurred_at
+from ampeco.entity_parts import PARTS, part_of
 from ampeco.errors import PayloadError
 from ampeco.notifications import read
 from eventlog.entity_records import is_timer
@@ -115,7 +116,7 @@ def tie_of(order: Order, event: StoredEvent, own: HandlerKey | None = None) -> s
     """Return the tie of an event, None for none: events with the same tie run one at a time.
 
     `entity` ties all events of a key, `latest` those of one type of a key. With `latest` and no keys of the handler's
-    own, the status of a part is tied to that part: one EVSE's status does not replace another's.
+    own, what is about a part is tied to that part: one EVSE's status does not replace another's.
     """
     key = event.key if own is None else own.key
     if order == "none" or key is None:
@@ -126,7 +127,7 @@ def tie_of(order: Order, event: StoredEvent, own: HandlerKey | None = None) -> s
         return None  # each timer has a name of its own, so none replaces another
     # A type may be any text; its length tells where it ends.
     tie = f"{len(event.type)} {event.type} {key}"
-    if own is None and event.type in TYPES_OF_PARTS and (part := _part_of(event)) is not None:
+    if own is None and event.type in PARTS and (part := _part_of(event)) is not None:
         return f"{tie} {part}"
     return tie
 
