@@ -67,7 +67,7 @@ class _Lap(NamedTuple):
 
 
 async def keep(log: EventLog, rules: Keep) -> Standing:
-    """Remove what is past its time and measure the room that is left. One process at a time does this."""
+    """Remove what has expired and measure the room that is left. One process at a time does this."""
     at_ms = await _now_ms(log)
     handlers = await handler_names(log)
     compared_ms = await Gaps(log).compared_since_ms(at_ms)
@@ -223,7 +223,7 @@ def _excess(sizes: Sizes, rules: Keep) -> float:
 async def _why_full(
     log: EventLog, handlers: Sequence[str], sizes: Sizes, rules: Keep, laps: Sequence[_Lap]
 ) -> str:
-    """Explain why the log is full, for people; empty when there is room."""
+    """Return why the log is full, for people; empty when there is room."""
     if sizes.taken > rules.max_bytes:
         why = (
             f"{_mib(sizes.taken)} of {_mib(rules.max_bytes)} (AWR_LOG_MAX_BYTES) are taken: events "
