@@ -184,11 +184,9 @@ async def _accepted(about: Deployment) -> frozenset[str]:
 async def _old_keys(about: Deployment, key_id: str) -> Finding | None:
     """Warn of a rotation that is open, and of keys in use that are not the subscription's."""
     from eventlog.clock import rfc3339
-    from eventlog.replicas import keys_in_use
     from eventlog.subscription import SubscriptionStore
 
-    log = await about.log()
-    store = SubscriptionStore(log)
+    store = SubscriptionStore(await about.log())
     if (rotation := await store.rotation()) is not None:
         return warn(
             f"a rotation to the key {rotation.new_key} is open, at the step {rotation.step}",
@@ -196,7 +194,8 @@ async def _old_keys(about: Deployment, key_id: str) -> Finding | None:
         )
     heard = await store.heard()
     # A key that no receiver accepts any more can be revoked, however lately it was used.
-    others = (heard.recent_keys() & await keys_in_use(log)) - {key_id}
+    accepted = {name for one in await _receivers(about) for name in one.accepted}
+    others = (heard.recent_keys() & accepted) - {key_id}
     old = {name: heard.by_key[name] for name in others}
     if key_id and old:
         used = ", ".join(f"{name} (last at {rfc3339(at_ms)})" for name, at_ms in sorted(old.items()))
