@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from commands.delivery_text import unreadable_text
 from commands.explain_text import gap_words
 from commands.fault_words import fault_words
 from commands.forecast_words import forecast_words
@@ -86,6 +87,8 @@ def _of_handlers(found: Overview) -> Iterator[str]:
         return
     for name, faulty in found.faulty.items():
         yield f"{name} is {fault_words(faulty)}"
+    for (name, lane), record in sorted(found.stopped.items()):
+        yield f"{name}, lane {lane}: {unreadable_text(record)}"
     for handler in found.handlers:
         name, pause = handler.name, found.paused.get(handler.name)
         if pause is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from eventlog.ids import EVENT_ID
 from eventlog.log import EventLog
+from eventlog.reading import whole
 from eventlog.record import StoredEvent, decode_event
 
 _PAGE = 200
@@ -32,7 +33,8 @@ class LogCounts:
 
 async def read_counts(log: EventLog) -> LogCounts:
     """Return the totals since the log was made."""
-    raw = {k.decode(): int(v) for k, v in (await log.redis.hgetall(log.key("counts"))).items()}
+    found = await log.redis.hgetall(log.key("counts"))
+    raw = {name.decode("utf-8", "replace"): whole(value) or 0 for name, value in found.items()}
     return LogCounts(
         accepted=raw.get("accepted", 0),
         duplicates=raw.get("duplicates", 0),

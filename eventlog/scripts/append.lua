@@ -9,7 +9,23 @@
 --   it has no entity)
 -- Answers: id = accepted, q<id> = quarantined, =<reason> = duplicate, gone = not in the quarantine any more, !<error> =
 --   refused. What is read back leaves the quarantine once it is accepted or a duplicate.
+-- Returns: the answers, queues to wake, and what Redis said of a key that it cannot use ('' = nothing).
 prefix = take()
+-- Events must not be refused, and not be appended twice, because another client spoiled a key that only counts or
+-- remembers them. Such a key reads as if it was not there.
+local fault, LISTS = '', {XRANGE = 1, SMEMBERS = 1, SMISMEMBER = 1, HGETALL = 1, HKEYS = 1, HMGET = 1}
+local SPOILED = {'^WRONGTYPE', 'is not an integer', 'is not a float', 'would overflow'}
+function call(command, ...)
+  local reply = redis.pcall(command, ...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  for _, words in ipairs(SPOILED) do
+    if string.find(reply.err, words) then
+      fault = command .. ' ' .. tostring(...) .. ': ' .. reply.err
+      return LISTS[command] and {} or command ~= 'HGET' and 0
+    end
+  end
+  error(reply)
+end
 local window_hours, throttle_ms = take_number(), take_number()
 -- The elements are read twice and in the hot path, so by position and not by take().
 local ARGV, first, stride = ARGV, taken + 1, 13
@@ -75,7 +91,8 @@ local copies, counted = {}, {}
 local function copies_of(digest)
   if not copies[digest] then
     local packed = seen[digest] and newest(copies_name, digest)
-    copies[digest] = packed and cmsgpack.unpack(packed) or {}
+    local is_packed, known = pcall(cmsgpack.unpack, packed or '')
+    copies[digest] = packed and is_packed and type(known) == 'table' and known or {}
   end
   return copies[digest]
 end
@@ -287,8 +304,8 @@ end
 if #fields > 0 then
   local values = {}
   for i, before in ipairs(call('HMGET', prefix .. 'added', unpack(fields))) do
-    values[2 * i - 1], values[2 * i] = fields[i], (before or 0) + by_field[fields[i]]
+    values[2 * i - 1], values[2 * i] = fields[i], (tonumber(before or 0) or 0) + by_field[fields[i]]
   end
-  call('HSET', prefix .. 'added', unpack(values))
+  if #values > 0 then call('HSET', prefix .. 'added', unpack(values)) end
 end
-return {answers, wake}
+return {answers, wake, fault}

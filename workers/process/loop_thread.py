@@ -23,6 +23,7 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
+        self._stopped = False
 
     def start(self) -> None:
         """Run the loop."""
@@ -49,6 +50,7 @@ class LoopThread:
 
     def stop(self) -> None:
         """End the loop; give up after some seconds."""
+        self._stopped = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_JOIN_S)
 
@@ -56,12 +58,13 @@ class LoopThread:
         """Run the loop until it is stopped.
 
         A SystemExit or KeyboardInterrupt of any task ends `run_forever`, too, such as one that a handler started.
-        That task has it as its error, and all others go on.
+        That task has it as its error, and all others go on. So does a handler that stops the loop.
         """
-        while True:
+        while not self._stopped:
             try:
                 self._loop.run_forever()
             except BaseException as error:  # noqa: BLE001
                 _log.warning("worker.exit_ignored", error=type(error).__name__)
             else:
-                return
+                if not self._stopped:
+                    _log.warning("worker.exit_ignored", error="loop.stop()")
