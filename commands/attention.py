@@ -82,13 +82,13 @@ def _of_the_registration(found: Overview) -> Iterator[str]:
 
 
 def _of_handlers(found: Overview) -> Iterator[str]:
+    for (name, lane), record in sorted(found.stopped.items()):
+        yield f"{name}, lane {lane}: {unreadable_text(record)}"
     if found.handlers and not found.processes:
         yield "no worker is alive, so nothing is handled: start one"
         return
     for name, faulty in found.faulty.items():
         yield f"{name} is {fault_words(faulty)}"
-    for (name, lane), record in sorted(found.stopped.items()):
-        yield f"{name}, lane {lane}: {unreadable_text(record)}"
     for handler in found.handlers:
         name, pause = handler.name, found.paused.get(handler.name)
         if pause is not None:

@@ -68,7 +68,7 @@ HURRIED_MS = 0  # as `due_ms`: an operator ended the wait
 LAST_MS = 253_402_300_800_000  # the year 10000: no `datetime` is later
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "type": str, "key": (str, type(None)), "received": int, "due": (int, type(None)), "attempts": int,
-    "crashes": int, "first": int, "error": str, "key_id": str, "marks": list, "traceparent": str,
+    "crashes": int, "first": int, "key_id": str, "marks": list, "traceparent": str,
 }  # fmt: skip
 OpenState = Literal["running", "retry", "parked", "replay"]
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from eventlog.acts import Act, read_acts
 from eventlog.errors import UnknownRecord
-from eventlog.ids import LONGEST_ID, id_order
+from eventlog.ids import LONGEST_MS, USUAL_ID, id_order
 from eventlog.marks import OCCURRED, encoding_among, read_marks, time_of
 
 EVENT_VERSION = b"1"
@@ -126,7 +126,9 @@ def _stored(
 ) -> StoredEvent:
     kept: tuple[str, ...] = ()
     occurred_at_us: int | None = None
-    if len(received) > _MOST_DIGITS or len(stream_id) > LONGEST_ID:
+    if len(received) > _MOST_DIGITS or (
+        len(stream_id) > USUAL_ID and len(stream_id.partition(b"-")[0]) > LONGEST_MS
+    ):
         raise UnknownRecord("event record with a time that no clock has")
     try:
         if marks[:_TIME_BYTES] == _TIME and marks[_TIME_BYTES:].isdigit() and len(marks) < _MOST_MARK:

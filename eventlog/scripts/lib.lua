@@ -149,6 +149,9 @@ local function wanted_set(text)
   return set, table.concat(list, '\n')
 end
 
+-- A stored count; 0 for what is none.
+local function count_of(text) return type(text) == 'string' and tonumber(text) or 0 end
+
 -- How many wanted events were ever added to a lane. The entry without a type counts all of them, the entry `receiver.`
 -- all internal ones.
 local function wanted_sum(set, lane)
@@ -157,11 +160,11 @@ local function wanted_sum(set, lane)
     if not set['*'] or is_internal(name) then fields[#fields + 1] = lane .. '|' .. name end
   end
   if set['*'] then
-    local all, internal = unpack(call('HMGET', prefix .. 'added', lane .. '|', lane .. '|' .. INTERNAL), 1, 2)
-    sum = (all or 0) - (internal or 0)
+    local all, internal = unpack(redis.pcall('HMGET', prefix .. 'added', lane .. '|', lane .. '|' .. INTERNAL), 1, 2)
+    sum = count_of(all) - count_of(internal)
   end
   if #fields == 0 then return sum end
-  for _, by in ipairs(call('HMGET', prefix .. 'added', unpack(fields))) do sum = sum + (by or 0) end
+  for _, by in ipairs(redis.pcall('HMGET', prefix .. 'added', unpack(fields))) do sum = sum + count_of(by) end
   return sum
 end
 
@@ -176,7 +179,7 @@ local function lane_state(lane)
       elseif info[i] == 'last-entry' and info[i + 1] then state.last = info[i + 1][1] end
     end
   end
-  state.uncounted = ever - (call('HGET', prefix .. 'added', lane .. '|') or 0)
+  state.uncounted = ever - count_of(redis.pcall('HGET', prefix .. 'added', lane .. '|'))
   return state
 end
 local function is_at_end(state, cur) return state.last == '' or not later(state.last, cur) end
@@ -187,7 +190,12 @@ local function is_at_end(state, cur) return state.last == '' or not later(state.
 -- two times.
 local SPREAD_PER_MS, SPREAD_PAUSE_MS = 200, 20
 local function spread_fresh()
-  if call('EXISTS', prefix .. 'fresh') == 0 then return end
+  local kind = call('TYPE', prefix .. 'fresh').ok
+  if kind == 'none' then return end
+  if kind ~= 'set' then -- another client wrote it; recompute.lua finds what was marked
+    call('DEL', prefix .. 'fresh')
+    return
+  end
   local pauses_ms = call('PTTL', prefix .. 'spread') -- for longer only if the clock of Redis went back meanwhile
   if pauses_ms >= 0 and pauses_ms <= SPREAD_PAUSE_MS then return end
   local marks = call('SMEMBERS', prefix .. 'fresh')
@@ -242,8 +250,9 @@ end
 local function put_internal(lane, type_name, key, body, at_ms)
   local id = call('XADD', prefix .. 'events:' .. lane, '*', 'v', '1', 't', type_name, 'k', key, 'b', body,
     'r', string.format('%d', now_ms()), 's', '', 'm', 'at=' .. string.format('%d', at_ms * 1000))
-  for _, name in ipairs({type_name, INTERNAL, ''}) do call('HINCRBY', prefix .. 'added', lane .. '|' .. name, 1) end
-  call('HINCRBY', prefix .. 'counts', 'internal:' .. type_name, 1)
+  -- A spoiled counter must not end a script that has put an event into the log.
+  for _, name in ipairs({type_name, INTERNAL, ''}) do redis.pcall('HINCRBY', prefix .. 'added', lane .. '|' .. name, 1) end
+  redis.pcall('HINCRBY', prefix .. 'counts', 'internal:' .. type_name, 1)
   return id
 end
 

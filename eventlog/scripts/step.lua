@@ -244,6 +244,10 @@ end
 
 if mode == 'sleep' and exhausted == 1 and own == 0 and paused + changed == 0 then
   local head = call('ZRANGE', open_due, 0, 0, 'WITHSCORES')
+  while head[1] and call('HEXISTS', open, head[1]) == 0 do -- of no record: another client wrote it
+    call('ZREM', open_due, head[1])
+    head = call('ZRANGE', open_due, 0, 0, 'WITHSCORES')
+  end
   if not head[1] or tonumber(head[2]) > now_ms() then
     call('HSET', prefix .. 'cur', pair, scanned)
     call('HSET', prefix .. 'runto', pair, scanned)
