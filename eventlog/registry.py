@@ -196,7 +196,7 @@ async def wants_by_handler(log: EventLog) -> dict[str, frozenset[str]]:
 
 async def handler_names(log: EventLog) -> list[str]:
     """Return the names of the registered handlers, sorted."""
-    return sorted(name.decode() for name in await log.redis.hkeys(log.key("newest")))
+    return sorted(name.decode("utf-8", "replace") for name in await log.redis.hkeys(log.key("newest")))
 
 
 async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPosition]:

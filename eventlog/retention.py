@@ -142,7 +142,8 @@ async def _lap(log: EventLog, lane: int, keep_ms: int | str, most: int) -> _Lap:
     removed, more, behind, position, oldest, length = await log.scripts.trim(
         args=[log.prefix, lane, keep_ms, most]
     )
-    return _Lap(lane, removed, bool(more), behind.decode(), position.decode(), oldest.decode(), length)
+    names = (text.decode("utf-8", "replace") for text in (behind, position, oldest))
+    return _Lap(lane, removed, bool(more), *names, length)
 
 
 async def _trim_history(log: EventLog, handlers: Sequence[str], before_ms: int) -> None:
@@ -150,7 +151,7 @@ async def _trim_history(log: EventLog, handlers: Sequence[str], before_ms: int) 
         for name in handlers:
             for lane in range(log.lanes):
                 changes.xtrim(log.key("history", name, lane), minid=max(0, before_ms), approximate=False)
-        await changes.execute()
+        await changes.execute(raise_on_error=False)  # a spoiled key must not keep the others
 
 
 async def _shorten_history(log: EventLog, handlers: Sequence[str], share: float) -> None:

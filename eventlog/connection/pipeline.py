@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,7 @@ class _Line:
         # Callers set the time limit; redis-py's own would cost a task for each call.
         self._timeout_s, self._connection.socket_timeout = self._connection.socket_timeout, None
         self._loop = asyncio.get_running_loop()
+        self._process_id = os.getpid()
         self._reading = asyncio.create_task(self._read())
 
     def cut(self, why: Exception | None = None) -> None:
@@ -133,6 +135,8 @@ class _Line:
         """
         try:
             while self._unsent:
+                if os.getpid() != self._process_id:
+                    os._exit(0)  # a copy that a handler forked: both would read the replies
                 packed, self._unsent = b"".join(self._unsent), []
                 await self._connection.send_packed_command(packed, check_health=False)
         except (RedisError, OSError) as error:  # redis-py has closed the connection and would open another

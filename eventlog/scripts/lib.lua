@@ -52,12 +52,12 @@ end
 -- Internal events: what this service announces about itself. Their types begin with `receiver.`, and `*` does not stand
 -- for them.
 local INTERNAL = 'receiver.'
-local function is_internal(type_name) return string.sub(type_name, 1, #INTERNAL) == INTERNAL end
+local function is_internal(type_name) return string.sub(type_name or '', 1, #INTERNAL) == INTERNAL end
 -- Timers of handlers that fell due; the handler's name follows.
 local TIMER = INTERNAL .. 'timer:'
 local function is_timer(type_name) return string.sub(type_name, 1, #TIMER) == TIMER end
 local function is_wanted(set, type_name)
-  return set[type_name] or (set['*'] and not is_internal(type_name)) or false
+  return set[type_name or ''] or (set['*'] and not is_internal(type_name)) or false
 end
 
 -- Queue and name of each handler in one entry of the `routes` hash.

@@ -224,7 +224,7 @@ elseif count > 0 then
       if is_wanted(wanted, type_name) then
         entries[#entries + 1] = is_plain(fields) and values_of(entry[1], fields) or entry
         if others == '' or is_wanted(ours, type_name) then own = own + 1 end
-        bytes = bytes + #body
+        bytes = bytes + #(body or '')
         if bytes >= max_bytes then full = true break end
       end
     end

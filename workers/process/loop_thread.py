@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable
 from typing import TypeVar
@@ -28,6 +29,7 @@ class LoopThread:
     def start(self) -> None:
         """Run the loop."""
         self._thread.start()
+        os.register_at_fork(after_in_child=self._forked)
 
     def call(self, work: Awaitable[R]) -> R:
         """Run something on the loop and wait for it, in this (the main) thread.
@@ -53,6 +55,15 @@ class LoopThread:
         self._stopped = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_JOIN_S)
+
+    def _forked(self) -> None:
+        """In a copy of this process that a handler made: never go on with the loop.
+
+        The copy has our connections and leases, too, and would settle what this process settles. One that runs a
+        program, or that `multiprocessing` made, does not come back to the loop.
+        """
+        if threading.get_ident() == self._thread.ident:
+            self._loop.call_soon(os._exit, 0)
 
     def _run(self) -> None:
         """Run the loop until it is stopped.
