@@ -195,13 +195,10 @@ class EventLog:
                 event.key_id, event.mark, digest, event.duplicates, last, event.nonce,
                 hash_of_entity(event.type, event.key),
             )  # fmt: skip
-        raw, wake, fault = await self.channel.call(self.scripts.append, arguments, replicas=self.replicas)
+        raw, wake, *faults = await self.channel.call(self.scripts.append, arguments, replicas=self.replicas)
         answers = [_answer(*each) for each in zip(elements, lanes, raw, strict=True)]
-        return AppendReply(
-            answers,
-            [queue.decode() for queue in wake],
-            bounded(fault.decode("utf-8", "replace")) if fault else "",
-        )
+        said = bounded(b" ".join(faults).decode("utf-8", "replace"))
+        return AppendReply(answers, [queue.decode() for queue in wake], said)
 
 
 def digest_of(text: bytes) -> bytes:

@@ -107,7 +107,7 @@ def _read_secret(path: Path) -> str:
             raise
         raise SettingsError(
             path.name,
-            f"in {SECRETS_DIR} is {(error.strerror or 'no file').lower()}",
+            f"cannot be read from {SECRETS_DIR} ({error.strerror})",
             "put a small text file there",
         ) from None
 

@@ -24,7 +24,11 @@ function call(command, ...)
       return LISTS[command] and {} or command ~= 'HGET' and 0
     end
   end
-  error(reply)
+  local said = reply.err
+  if string.find(said, "can't", 1, true) then -- Redis 7.0 names no command
+    said = said .. ", permission to run the '" .. string.lower(command) .. "' command"
+  end
+  error({err = said})
 end
 local window_hours, throttle_ms = take_number(), take_number()
 -- The elements are read twice and in the hot path, so by position and not by take().
