@@ -142,8 +142,8 @@ async def _lap(log: EventLog, lane: int, keep_ms: int | str, most: int) -> _Lap:
     removed, more, behind, position, oldest, length = await log.scripts.trim(
         args=[log.prefix, lane, keep_ms, most]
     )
-    names = (text.decode("utf-8", "replace") for text in (behind, position, oldest))
-    return _Lap(lane, removed, bool(more), *names, length)
+    at = position.decode("utf-8", "replace")
+    return _Lap(lane, removed, bool(more), behind.decode("utf-8", "replace"), at, oldest.decode(), length)
 
 
 async def _trim_history(log: EventLog, handlers: Sequence[str], before_ms: int) -> None:
