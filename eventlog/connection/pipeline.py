@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
+from eventlog.connection.connect import end_tasks
 from eventlog.errors import NotReplicated
 
 if TYPE_CHECKING:
@@ -104,7 +104,6 @@ class _Line:
         # Callers set the time limit; redis-py's own would cost a task for each call.
         self._timeout_s, self._connection.socket_timeout = self._connection.socket_timeout, None
         self._loop = asyncio.get_running_loop()
-        self._process_id = os.getpid()
         self._reading = asyncio.create_task(self._read())
 
     def cut(self, why: Exception | None = None) -> None:
@@ -135,12 +134,13 @@ class _Line:
         """
         try:
             while self._unsent:
-                if os.getpid() != self._process_id:
-                    os._exit(0)  # a copy that a handler forked: both would read the replies
                 packed, self._unsent = b"".join(self._unsent), []
                 await self._connection.send_packed_command(packed, check_health=False)
         except (RedisError, OSError) as error:  # redis-py has closed the connection and would open another
             self.cut(error)
+        except BaseException:  # as above
+            self.cut()
+            raise
         finally:
             self._sending = None
 
@@ -155,8 +155,10 @@ class _Line:
             for answer in self._asked:
                 _refuse(answer, self._why)
             await self._connection.disconnect(nowait=True)
-            if self._sending is not None:  # it fails soon: the pool must not have the connection before
-                await asyncio.wait({self._sending})
+            if self._sending is not None:
+                # It may wait for a server that hangs, or open the connection again for calls that were refused. The
+                # pool must not have the connection before.
+                await end_tasks({self._sending})
             self._connection.socket_timeout = self._timeout_s
             await self._pool.release(self._connection)
 

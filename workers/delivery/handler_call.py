@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -73,18 +72,11 @@ def _in_context(context: contextvars.Context) -> Callable[..., object]:
 
 
 def _caught(function: Callable[..., Any], *arguments: Any) -> object:
-    """Call it and return what it returned or raised: a StopIteration, for one, cannot be set on a future.
-
-    A copy of this process that the handler forked ends here: it has no loop, and would wait for ever.
-    """
-    process_id = os.getpid()
+    """Call it and return what it returned or raised: a StopIteration, for one, cannot be set on a future."""
     try:
         return function(*arguments)
     except BaseException as error:  # noqa: BLE001 - outcomes.py knows what it means
         return error
-    finally:
-        if os.getpid() != process_id:
-            os._exit(0)
 
 
 def _shared(runtime: Runtime, attempt: Attempt) -> dict[str, Any]:

@@ -72,9 +72,6 @@ class WorkerProcess:
         faults = self._report(discovery)
         self._grace_s = grace_s(discovery.found)
         self._loop.start()
-        signal.pthread_sigmask(
-            signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT)
-        )  # a plugin may have blocked them
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         try:
