@@ -59,7 +59,8 @@ for at = first, #ARGV, stride do
 end
 local seen, own = {}, {}
 local function look(key, members, found)
-  local hits = call('SMISMEMBER', key, unpack(members))
+  local hits = redis.pcall('SMISMEMBER', key, unpack(members)) -- not by call(): it copies the many arguments
+  if hits.err then hits = call('SMISMEMBER', key, unpack(members)) end
   for i = 1, #hits do
     if hits[i] == 1 then found[members[i]] = true end
   end
@@ -141,7 +142,7 @@ end
 -- Redis gives no id below the last one. So one entry that another client put into the far future (more than 13 digits)
 -- takes all later ones there, and no reader of ours follows. All of them come back to the present, the given one last.
 local LONGEST_MS = 13
-local function is_far(id) return #id > 15 and string.find(id, '-', 1, true) > LONGEST_MS + 1 end
+local function is_far(id) return string.byte(id, LONGEST_MS + 1) ~= 45 and string.find(id, '^%d+-', LONGEST_MS + 1) ~= nil end
 local function brought_back(stream, lane, id)
   fault = 'XADD ' .. stream .. ': an entry of the far future'
   local old, far, last, from = prefix .. 'far:' .. lane, {}, '0-1', '-'
@@ -253,7 +254,8 @@ end
 local window_s = (window_hours + bucket_hours) * 3600
 local function remember(command, key, values, ttl_s)
   if #values > 0 then
-    call(command, key, unpack(values))
+    local reply = redis.pcall(command, key, unpack(values))
+    if type(reply) == 'table' and reply.err then call(command, key, unpack(values)) end
     call('EXPIRE', key, ttl_s)
   end
 end
