@@ -86,9 +86,12 @@ def wording() -> Wording:
 
 
 def _own_names(settings: Settings) -> frozenset[str]:
-    """Return the names that lead here for certain, in lower case: a web page cannot take them over."""
+    """Return the names that lead here for certain: a web page cannot take them over.
+
+    They are in lower case, and have no dot at the end.
+    """
     names = (socket.gethostname(), settings.admin_host, *(settings.console_hosts or ()))
-    return frozenset(name.lower() for name in names)
+    return frozenset(name.lower().removesuffix(".") for name in names)
 
 
 class _Tokens:

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from eventlog.clock import rfc3339
-from eventlog.text import printable
+from eventlog.text import CUT, printable
 
 _COMMAND = re.compile(r"`([^`]+)`")
 _MOST_LINES, _MOST_COLUMNS = 2_000, 3_000
@@ -88,8 +88,9 @@ def first_lines(text: str) -> tuple[Markup, bool]:
     shown: list[Markup] = []
     bytes_left = _MOST_TEXT_BYTES
     for line in all_[:_MOST_LINES]:
-        is_cut = is_cut or len(line) > _MOST_COLUMNS
-        piece = escape(printable(line, _MOST_COLUMNS))
+        printed = printable(line, _MOST_COLUMNS)
+        is_cut = is_cut or len(line) > _MOST_COLUMNS or (printed.endswith(CUT) and not line.endswith(CUT))
+        piece = escape(printed)
         bytes_left -= len(piece.encode()) + 1
         if bytes_left < 0:
             is_cut = True

@@ -142,9 +142,9 @@ def _read(id: str, text: bytes) -> Act:
         if found["v"] != _VERSION:
             raise ValueError("another version")
         plan = found["plan"] if isinstance(found["plan"], dict) else {}
+        found.setdefault("token", "")  # older code did not write it
         user, host, via, what, token = (
-            bounded(str(found.get(name, "") if name == "token" else found[name]), _TEXT_CHARS)
-            for name in ("user", "host", "via", "what", "token")
+            bounded(str(found[name]), _TEXT_CHARS) for name in ("user", "host", "via", "what", "token")
         )
         count = found["count"] if type(found["count"]) is int else None
         return Act(user, host, via, what, _bounded_plan(plan), count, id, token=token)

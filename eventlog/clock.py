@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-_LAST_MS = 253_402_300_799_000  # in the year 9999
+LAST_MS = 253_402_300_799_000  # in the year 9999
 
 
 def now_ms() -> int:
@@ -28,5 +28,5 @@ def rfc3339(ms: int, *, timespec: str = "milliseconds") -> str:
 
     A time that no calendar has, which another client of Redis may have written, becomes the nearest one that it has.
     """
-    ms = min(max(ms, 0), _LAST_MS)
+    ms = min(max(ms, 0), LAST_MS)
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

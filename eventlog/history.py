@@ -17,7 +17,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from eventlog.record import AttemptNote, UnknownRecord, kept_note, kept_text, notes_of
+from eventlog.attempt_notes import AttemptNote, kept_note, kept_text, notes_of
+from eventlog.errors import UnknownRecord
 
 OUTCOMES = ("done", "skipped", "filtered", "not-wanted", "superseded", "dead")
 

@@ -29,6 +29,7 @@ class Lag:
         oldest_age_s: age of the oldest event of both; None without one.
         to_count: lanes whose events must be counted.
         retrying: records in `open` that are due at a time of their own: retries and replays.
+        parked: records in `open` that wait behind an earlier one of their key; not exact where older code was.
         waiting_age_s: for how long the first waiting event has waited, at most; None without one.
     """
 
@@ -40,6 +41,7 @@ class Lag:
     to_count: tuple[int, ...] = ()
     retrying: int = 0
     waiting_age_s: float | None = None
+    parked: int = 0
 
 
 NO_LAG = Lag(0, True, 0, None, True)
@@ -52,12 +54,12 @@ async def lags_of(log: EventLog, names: Sequence[str]) -> dict[str, Lag]:
     for start in range(0, len(names), step):
         asked = names[start : start + step]
         answers = await log.scripts.lag(args=[log.prefix, log.lanes, *asked])
-        for name, (waiting, exact, opened, age_ms, age_exact, lanes, due, waits_ms) in zip(
+        for name, (waiting, exact, opened, age_ms, age_exact, lanes, due, waits_ms, parked) in zip(
             asked, answers, strict=True
         ):
             age_s, waits_s = (None if ms < 0 else ms / 1000 for ms in (age_ms, waits_ms))
             found[name] = Lag(
-                waiting, bool(exact), opened, age_s, bool(age_exact), tuple(lanes), due, waits_s
+                waiting, bool(exact), opened, age_s, bool(age_exact), tuple(lanes), due, waits_s, parked
             )
     return found
 

@@ -12,9 +12,9 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -26,9 +26,13 @@ from eventlog.errors import LeaseLost, UnknownRecord
 from eventlog.internal import is_wanted, key_of_handler
 from eventlog.lease_messages import Claim, Mode, Read, Settlement, Taken
 from eventlog.log import EventLog
-from eventlog.record import StoredEvent, decode_open, decode_step, id_order
+from eventlog.record import StoredEvent, decode_open, id_order
 from eventlog.schedule import LEASE_MS
+from eventlog.stored_event import decode_step
 from eventlog.text import bounded
+
+if TYPE_CHECKING:
+    from redis.commands.core import AsyncScript
 
 __all__ = [
     "MARGIN_S",
@@ -122,10 +126,7 @@ class Lease:
         holder = f"{socket.gethostname()}:{os.getpid()}"
         arguments = [*self._names, self._token, int(TTL_S * 1000), holder, int(asks)]
 
-        def take(within_s: float) -> Awaitable[Any]:
-            return self.log.channel.call(self.log.scripts.take, arguments, within_s=min(within_s, ANSWER_S))
-
-        reply = await self._ask(take)
+        reply = await self._ask(self.log.scripts.take, arguments)
         if reply[0] != b"taken":
             self.deadline_s = 0.0
             return None
@@ -158,10 +159,7 @@ class Lease:
         """
         arguments = [*self._names[:3], self._token]
 
-        def note(within_s: float) -> Awaitable[Any]:
-            return self.log.channel.call(self.log.scripts.asked, arguments, within_s=min(within_s, ANSWER_S))
-
-        await self._ask(note)
+        await self._ask(self.log.scripts.asked, arguments)
 
     async def step(
         self,
@@ -205,10 +203,7 @@ class Lease:
             settlement.ending(),
         ]
 
-        def step(within_s: float) -> Awaitable[Any]:
-            return self.log.channel.call(self.log.scripts.step, arguments, within_s=min(within_s, ANSWER_S))
-
-        reply = await self._ask(step)
+        reply = await self._ask(self.log.scripts.step, arguments)
         status = reply[0]
         if status == b"lost":
             self.deadline_s = 0.0
@@ -280,10 +275,7 @@ class Lease:
         """
         arguments = [*self._names[:3], int(timers), int(states), *keys]
 
-        def ask(within_s: float) -> Awaitable[Any]:
-            return self.log.channel.call(self.log.scripts.kept, arguments, within_s=min(within_s, ANSWER_S))
-
-        reply = await self._ask(ask)
+        reply = await self._ask(self.log.scripts.kept, arguments)
         pairs = zip(keys, reply[::2], reply[1::2], strict=True)
         return {key: EntityRecord(read_timers(found), state.decode()) for key, found, state in pairs}
 
@@ -292,11 +284,12 @@ class Lease:
         self.renewed_s = sent_s
         self.deadline_s = sent_s + TTL_S - MARGIN_S
 
-    async def _ask(self, ask: Callable[[float], Awaitable[Any]]) -> Any:
-        """Call `ask` with the seconds that the lease has left, until there is an answer."""
+    async def _ask(self, script: AsyncScript, arguments: Sequence[Any]) -> Any:
+        """Call a script until there is an answer, as long as the lease lives."""
         while True:
             try:
-                return await ask(max(0.0, self.deadline_s - clock_s()))
+                left_s = max(0.0, self.deadline_s - clock_s())
+                return await self.log.channel.call(script, arguments, within_s=min(left_s, ANSWER_S))
             except (RedisError, OSError) as error:  # a time-out is an OSError
                 if is_about_data(error):  # no repetition helps
                     raise UnknownRecord(said_by_redis(error)) from error

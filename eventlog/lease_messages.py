@@ -56,6 +56,7 @@ class Settlement:
         wanted_passed: wanted events that the cursor passes with this step.
         beyond: wanted events after the cursor that are settled or open.
         oldest: id of the oldest event that this drain knows and that is not settled; None when there is none.
+        parked: how many events `open` holds as parked.
         wakes_in_ms: for a step that falls asleep, when the first retry is due by the clock of the drain; for one that
             holds its pair, for how long.
         held_by: why it holds its pair.
@@ -73,6 +74,7 @@ class Settlement:
     wanted_passed: int = 0
     beyond: int = 0
     oldest: str | None = None
+    parked: int = 0
     wakes_in_ms: int | None = None
     held_by: str = ""
     kept: Sequence[Change] = ()
@@ -98,7 +100,7 @@ class Settlement:
         for ids in (self.ahead, self.passed):
             arguments.append(len(ids))
             arguments += ids
-        arguments += (self.wanted_passed, self.beyond, self.oldest or "-")
+        arguments += (self.wanted_passed, self.beyond, self.oldest or "-", self.parked)
         arguments.append(encode_history(self.history))
         for change in self.kept:
             arguments += change.arguments()

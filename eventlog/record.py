@@ -12,29 +12,21 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from eventlog.acts import acts_of
-from eventlog.attempt_notes import (
-    ACTION_CHARS,
-    KEPT_ATTEMPTS,
-    AttemptNote,
-    kept_note,
-    kept_text,
-    notes_of,
-)
+from eventlog.attempt_notes import KEPT_ATTEMPTS, AttemptNote, kept_note, kept_text, notes_of
+from eventlog.clock import LAST_MS
 from eventlog.errors import UnknownRecord
 from eventlog.ids import id_order
 from eventlog.marks import (
     NO_TIME,
     OCCURRED,
     RECONSTRUCTED,
-    encoding_among,
     encoding_mark,
     read_marks,
     written_mark,
 )
-from eventlog.stored_event import StoredEvent, decode_event, decode_step
+from eventlog.stored_event import StoredEvent, decode_event
 
 __all__ = [
-    "ACTION_CHARS",
     "HURRIED_MS",
     "KEPT_ATTEMPTS",
     "NO_TIME",
@@ -49,14 +41,9 @@ __all__ = [
     "UnknownRecord",
     "decode_event",
     "decode_open",
-    "decode_step",
     "encode_open",
-    "encoding_among",
     "encoding_mark",
     "id_order",
-    "kept_note",
-    "kept_text",
-    "notes_of",
     "read_marks",
     "written_mark",
 ]
@@ -65,7 +52,6 @@ VERSION = 2
 TRACE_CHARS = 5_000
 OPEN_QUOTA = 10_000  # records that `open` of one (handler, lane) may hold
 HURRIED_MS = 0  # as `due_ms`: an operator ended the wait
-LAST_MS = 253_402_300_800_000  # the year 10000: no `datetime` is later
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "type": str, "key": (str, type(None)), "received": int, "due": (int, type(None)), "attempts": int,
     "crashes": int, "first": int, "key_id": str, "marks": list, "traceparent": str,

@@ -75,6 +75,7 @@ class HandlerPosition:
         waiting_is_exact: otherwise housekeeping still counts them, and `waiting` is an upper bound.
         open: events that are running, waiting for a retry, or parked.
         retrying: those of `open` that are due at a time of their own: retries and replays.
+        parked: those of `open` that wait behind an earlier one of their key; not exact during an upgrade.
         oldest_age_s: age of the oldest wanted event that is not settled; None when there is none.
         oldest_is_exact: otherwise `oldest_age_s` is an upper bound.
         waiting_age_s: for how long the first of `waiting` has waited, at most; None without one.
@@ -102,6 +103,7 @@ class HandlerPosition:
     oldest_is_exact: bool = True
     key: str | None = None
     retrying: int = 0
+    parked: int = 0
     waiting_age_s: float | None = None
 
 
@@ -234,6 +236,7 @@ async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPositi
                 waiting_is_exact=lag.waiting_is_exact,
                 open=lag.open,
                 retrying=lag.retrying,
+                parked=lag.parked,
                 oldest_age_s=lag.oldest_age_s,
                 oldest_is_exact=lag.oldest_is_exact,
                 waiting_age_s=lag.waiting_age_s,

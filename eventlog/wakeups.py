@@ -26,9 +26,7 @@ from eventlog.connection.connect import connect_sync
 from eventlog.connection.reasons import FULL, reason_of
 from eventlog.timed_fork import TimedFork
 from eventlog.wake_up_job import Refused, take
-from eventlog.waker import Waker, enqueue, is_wrong_type
-
-__all__ = ["ForkingWorker", "OneQueueWorker", "WakeUpWorker", "Waker", "attach", "enqueue"]
+from eventlog.waker import enqueue, is_wrong_type
 
 _WORKER_TTL_S = 25
 _MAINTENANCE_S = 30

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, TypeAlias, TypedDict, overload
 
@@ -18,6 +18,7 @@ from handlers.context import Context, S, SyncContext, T
 from handlers.contradictions import contradictions
 from handlers.declaration import NAME, Backoff, Handler, HandlerError, Isolation, Lifespan, Order, Start
 from handlers.event import TIMER, Event, Raw
+from handlers.gathering import gathering
 from handlers.internal import unknown_internal
 from handlers.names import CallName, TypeName
 from handlers.places import place_of
@@ -31,35 +32,21 @@ Where: TypeAlias = Callable[[E], bool]
 Key: TypeAlias = Callable[[E], str | int | None]
 
 _collected: ContextVar[list[HandlerError] | None] = ContextVar("collected", default=None)
+_declared: ContextVar[list[Handler] | None] = ContextVar("declared", default=None)
 
 
-@contextmanager
-def collecting() -> Iterator[list[HandlerError]]:
+def collecting() -> AbstractContextManager[list[HandlerError]]:
     """Collect the declarations that are refused in the block instead of raising at the first one.
 
     So a check shows what is wrong with each handler of a module. The name of a refused handler then stands for its
     plain function.
     """
-    found: list[HandlerError] = []
-    token = _collected.set(found)
-    try:
-        yield found
-    finally:
-        _collected.reset(token)
+    return gathering(_collected)
 
 
-_declared: ContextVar[list[Handler] | None] = ContextVar("declared", default=None)
-
-
-@contextmanager
-def noting() -> Iterator[list[Handler]]:
+def noting() -> AbstractContextManager[list[Handler]]:
     """Note each handler that is declared in the block, also one that no name stands for afterwards."""
-    found: list[Handler] = []
-    token = _declared.set(found)
-    try:
-        yield found
-    finally:
-        _declared.reset(token)
+    return gathering(_declared)
 
 
 class Options(TypedDict, total=False):

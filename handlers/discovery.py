@@ -104,7 +104,8 @@ def discover(
     deprecated: dict[str, Sequence[str]] = {}
     declared: list[tuple[str, Handler]] = []
 
-    def loaded(source: str, load: Callable[[], list[Found]]) -> list[Found]:
+    def loaded(source: str, load: Callable[[], list[Found]], *, whole: bool = True) -> list[Found]:
+        """Load a source. Of a whole module, all handlers that are declared have to be found."""
         if source in skip:
             return []
         loading(source)
@@ -112,7 +113,7 @@ def discover(
         with refusals as refused, collected() as deprecated[source], noting() as noted:
             try:
                 handlers = load()
-                declared.extend((source, each) for each in noted)
+                declared.extend((source, each) for each in noted if whole)
                 return handlers
             except BaseException as error:  # plugin code may raise anything while it is imported
                 if isinstance(error, KeyboardInterrupt) and not thorough:
@@ -124,7 +125,8 @@ def discover(
         return []
 
     for entry_point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        found += loaded(f"{entry_point.name} = {entry_point.value}", partial(_from_entry_point, entry_point))
+        source, load_it = f"{entry_point.name} = {entry_point.value}", partial(_from_entry_point, entry_point)
+        found += loaded(source, load_it, whole=not entry_point.attr)
     if load and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # last, so that nothing in it replaces a module of ours
     for name in load:

@@ -5,13 +5,14 @@ PROMISE.md says what the version means. This module knows nothing of single hand
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import warnings
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
+
+from handlers.gathering import gathering
 
 CONTRACT_VERSION: Final = "1.1"
 """`<major>.<minor>` of what plugins rely on; PROMISE.md lists it."""
@@ -47,15 +48,9 @@ def deprecate(what: str, *, since: str, removed_in: str, instead: str) -> None:
         kept.append(line)
 
 
-@contextlib.contextmanager
-def collected() -> Iterator[list[str]]:
+def collected() -> AbstractContextManager[list[str]]:
     """Collect the deprecations of the code that is loaded inside the block."""
-    kept: list[str] = []
-    token = _collected.set(kept)
-    try:
-        yield kept
-    finally:
-        _collected.reset(token)
+    return gathering(_collected)
 
 
 def fault_of_contract(written_for: object) -> str | None:

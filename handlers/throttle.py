@@ -6,13 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from handlers.shown_value import shown
+
 Over = Literal["skip", "wait"]
 """What becomes of an event over the limit: it is skipped, or waits until a slot is free."""
 
 MOST: Final = 1_000
 """The highest number of a rate: so many slots are kept for each key."""
 
-_SHOWN = 40
 _RATE = re.compile(r"([1-9][0-9]{0,3})/([smhd])", re.ASCII)
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -47,8 +48,8 @@ def fault_of(made: object) -> str | None:
         return 'throttle must be a rate as "1/h", or Throttle("1/h", over="wait")'
     found = _RATE.fullmatch(made.rate) if isinstance(made.rate, str) else None
     if found is None or int(found[1]) > MOST:
-        said = f"; it is {made.rate[:_SHOWN]!a}" if type(made.rate) is str else ""
-        return f'throttle needs a number of at most {MOST:,} and one of s, m, h, d, as "1/h"{said}'
+        needs = f'throttle needs a number of at most {MOST:,} and one of s, m, h, d, as "1/h"'
+        return f"{needs}; it is {shown(made.rate)}"
     if made.over not in get_args(Over):
         return "throttle needs over='skip' or over='wait'"
     return None

@@ -13,6 +13,10 @@ class DurabilityCheck:
     """The check of one process. It runs at the claim, and again after every failover."""
 
     def __init__(self, log: EventLog, wanted: str) -> None:
+        """
+        Args:
+            wanted: `AWR_DURABILITY` as the log was opened with it. A changed file counts after a restart.
+        """
         self._log = log
         self._wanted = wanted
         self._is_unknown = False

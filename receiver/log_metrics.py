@@ -114,15 +114,21 @@ class LogState:
             faulty.add_metric([name], name in faults)
         retrying = GaugeMetricFamily(
             "awr_handler_retrying",
-            "Open events with a time of their own: retries and replays; the others are parked or run",
+            "Open events with a time of their own: retries and replays",
+            labels=["handler"],
+        )
+        parked = GaugeMetricFamily(
+            "awr_handler_parked",
+            "Open events that wait behind an earlier one of their entity; not exact during an upgrade",
             labels=["handler"],
         )
         for position in self.positions:
             dead.add_metric([position.name], position.dead)
             paused.add_metric([position.name], position.name in self.paused)
             retrying.add_metric([position.name], position.retrying)
+            parked.add_metric([position.name], position.parked)
             served.add_metric([position.name], is_served(position, serving))
-        yield from (dead, paused, served, retrying, faulty, self._settled_seconds())
+        yield from (dead, paused, served, retrying, parked, faulty, self._settled_seconds())
         yield from (
             run_seconds(self.positions),
             attempts_failed(self.positions),

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -21,6 +22,7 @@ from eventlog.ownership import check_tenant
 from eventlog.subscription import SubscriptionStore
 from eventlog.waker import Waker
 from receiver.app import create_admin_app
+from receiver.claim import rules_of
 from receiver.connections import Connections, limits_of
 from receiver.health import Health
 from receiver.http_server import serve_until
@@ -75,6 +77,7 @@ class RegistrationWatch:
             settings,
             self._log,
             self._waker.wake,
+            rules=partial(rules_of, settings),
             metrics=self._metrics,
             health=self._health,
             accepted_key_ids=self._accepted_key_ids,

@@ -153,6 +153,7 @@ class Receiver:
             settings,
             self._log,
             self._waker.wake,
+            rules=lambda: rules,
             metrics=self._metrics,
             health=self._health,
             accepted_key_ids=lambda: self._keys.ids,

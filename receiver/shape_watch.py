@@ -29,7 +29,7 @@ from ampeco.observed_shape import (
 )
 from ampeco.shape_record import decode_shape, encode_shape
 from eventlog.log import EventLog, NewEvent
-from eventlog.record import encoding_among
+from eventlog.marks import encoding_among
 from eventlog.shapes import put_shape, stored_shape
 from receiver.logging import get_logger
 from receiver.metrics import Metrics

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from ampeco.client import AsyncClient
+from ampeco.notifications import EntityKeyRules
 from ampeco.shared_budget import SharedBudget
 from eventlog.call_budget import CallBudget
 from eventlog.clock import rfc3339
@@ -18,7 +19,6 @@ from eventlog.log import EventLog
 from eventlog.subscription import SubscriptionStore
 from receiver.access import Clients, make_reconciler
 from receiver.backfill import Backfill, Pace
-from receiver.claim import rules_of
 from receiver.gap_keeper import GapKeeper
 from receiver.health import Health
 from receiver.logging import get_logger
@@ -40,6 +40,7 @@ class Upkeep:
         log: EventLog,
         wake: Callable[[Sequence[str]], None],
         *,
+        rules: Callable[[], EntityKeyRules],
         metrics: Metrics,
         health: Health,
         accepted_key_ids: Callable[[], Sequence[str]],
@@ -48,6 +49,7 @@ class Upkeep:
         """
         Args:
             wake: called with the queues to wake; must not block.
+            rules: returns where to find entity keys; called only if gaps are compared with listings.
             health: shows the state of the registration from now on, unless `AWR_REGISTER=off`.
             accepted_key_ids: returns the ids of the keys that the endpoint accepts.
             own_key_ids: returns those that this process accepts itself.
@@ -71,7 +73,7 @@ class Upkeep:
         self._backfill_client = self._make_backfill_client(settings)
         backfill = None
         if self._backfill_client is not None:
-            backfill = Backfill(log, self._used_client, wake, rules=rules_of(settings))
+            backfill = Backfill(log, self._used_client, wake, rules=rules())
         self._gap_keeper = GapKeeper(
             log,
             backfill,

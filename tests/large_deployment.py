@@ -102,7 +102,7 @@ async def pages_of(large: LargeLog) -> Mapping[str, str]:
     """Return the path of every page, and of searches that find nothing, with something that it says."""
     log, deep, dead = large.log, large.id_of(DEEP), large.id_of(DEAD)
     ((body, _),) = await log.redis.xrange(log.key("quarantine"), count=1)
-    ((act, _),) = await log.redis.xrange(log.key("audit"), min=f"{now_ms() - 1_000_000}", count=1)
+    ((act, _),) = await log.redis.xrevrange(log.key("audit"), count=1)
     hour = f"since={rfc3339(large.time_of(500_000))}&until={rfc3339(large.time_of(550_000))}"
     of_point = f"key={POINT}&before={large.id_of(500_000)}"
     return {
@@ -138,6 +138,6 @@ async def pages_of(large: LargeLog) -> Mapping[str, str]:
         "/shapes": "own.type-000",
         "/shapes?type=own.type-000": "field_aa",
         "/audit": "dead retry",
-        f"/audit?before={act.decode()}": "",
-        "/help": "",
+        f"/audit?before={act.decode()}": "dead retry",
+        "/help": "<h1>Help</h1>",
     }

@@ -20,7 +20,7 @@ class EarlierSettlement(Settlement):
     """What code before the counts sent with a step."""
 
     def arguments(self) -> list[Any]:
-        *most, _passed, _beyond, _oldest, history = super().arguments()
+        *most, _passed, _beyond, _oldest, _parked, history = super().arguments()
         return [*most, history]
 
 

@@ -45,6 +45,7 @@ async def show(page: Page) -> Response:
         personal=personal,
         slots=found.slots,
         steps=await steps_of(page.log, key, [handler.name for handler in about.handlers]),
+        keyed=[handler.name for handler in about.handlers if handler.has_keys],
         acts=found.acts,
         chain=found.chain,
         reasons=[] if about.stories or found.older else list(_reasons(page, about)),

@@ -90,6 +90,7 @@ async def show(page: Page) -> Response:
         more_wanted=max(0, len(wanted) - _MOST_HANDLERS),
         others=[(fate, _said(page, found, fate)) for fate in quiet],
         steps=steps,
+        keyed={handler.name for handler in found.handlers if handler.has_keys},
         misfits=() if stored is None or view.is_large else _misfits(stored),
         shape=shape[:_MOST_PATHS],
         more_paths=max(0, len(shape) - _MOST_PATHS),

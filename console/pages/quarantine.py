@@ -46,15 +46,14 @@ async def entry(page: Page) -> Response:
     rows = (
         (await heads(page.log, first=asked, last=asked, limit=1)).rows if STREAM_ID.fullmatch(asked) else ()
     )
-    is_head = bool(rows) and not is_read(page, rows[0].size)
-    found = rows[0] if is_head else await by_id(page.log, asked)
+    found = rows[0] if rows and not is_read(page, rows[0].size) else await by_id(page.log, asked)
     view = await body_view(
         page, found.body, "", size=found.size, command=f"events show {found.stream_id} --body"
     )
     return page.show(
         "quarantine_entry.html",
         entry=found,
-        now=None if is_head or page.console.bodies is None else page.console.bodies.read(found),
+        now=None if view.is_large or page.console.bodies is None else page.console.bodies.read(found),
         is_event=lambda element: isinstance(element, NewEvent),
         body=view,
     )

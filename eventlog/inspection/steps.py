@@ -9,6 +9,7 @@ from typing import NamedTuple
 from eventlog.log import EventLog
 
 _MOST = 20  # of each ledger
+_MOST_OF_ALL = 40  # a name has up to 200 characters, and a page has a bound
 
 
 class StepNote(NamedTuple):
@@ -29,7 +30,7 @@ class StepNotes:
     """The steps of one handler.
 
     Attributes:
-        notes: the first ones, by name.
+        notes: the first ones, by name; none where the handlers before took too many.
         count: of all.
     """
 
@@ -46,7 +47,7 @@ async def steps_of(log: EventLog, scope: str, handlers: Iterable[str]) -> list[S
     """
     names = list(handlers)
     pairs = [part for name in names for part in (name, scope)]
-    answers = await log.scripts.steps(args=[log.prefix, _MOST, *pairs]) if names else []
+    answers = await log.scripts.steps(args=[log.prefix, _MOST, _MOST_OF_ALL, *pairs]) if names else []
     return [
         StepNotes(name, tuple(_notes(rest)), count)
         for name, (count, *rest) in zip(names, answers, strict=True)

@@ -28,6 +28,7 @@ end
 local found, scanned, looked, all = {}, '', 0, 0
 while looked < looks and #found < most do
   local size = math.min(100, looks - looked)
+  if #conditions == 0 then size = math.min(size, most - #found) end -- each has a body
   local page = call('XRANGE', stream, from, '+', 'COUNT', size)
   for _, entry in ipairs(page) do
     local fields = {}

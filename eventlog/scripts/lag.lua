@@ -3,8 +3,9 @@
 -- ARGV: prefix, lanes, then handler names
 -- Returns per handler: events that wait, whether that is exact (else an upper bound), records in `open`, age of the
 --   oldest unsettled event (ms, -1 = none), whether that is exact, the lanes that must be counted, records in `open`
---   that are due at a time of their own (retries and replays), and for how long the first event that waits has done so
---   (ms, -1 = none; at most, since it may be unwanted or running).
+--   that are due at a time of their own (retries and replays), for how long the first event that waits has done so
+--   (ms, -1 = none; at most, since it may be unwanted or running), and records in `open` that are parked (not
+--   exact where code that does not count them had the lane).
 prefix = take()
 local lanes, now, states = take_number(), now_ms(), {}
 for lane = 0, lanes - 1 do states[lane] = lane_state(lane) end
@@ -58,18 +59,22 @@ local function lag_of(handler)
     local set, sorted = wanted_set(text)
     if call('HGET', prefix .. 'counted', handler) == sorted then wants = set end
   end
-  local waiting, is_exact, open, age, is_age_exact, to_count, retrying, waits_ms = 0, 1, 0, -1, 1, {}, 0, -1
+  local waiting, is_exact, open, age, is_age_exact, to_count, retrying, waits_ms, parked = 0, 1, 0, -1, 1, {}, 0, -1, 0
   for lane = 0, lanes - 1 do
     local cur = call('HGET', prefix .. 'cur', handler .. '|' .. lane)
     if cur and string.match(cur, '^%d+%-%d+$') then
-      local record = call('HMGET', passed_key(handler, lane), 'n', 'cur', 'beyond', 'uncounted', 'pos', 'oldest')
+      local record = call('HMGET', passed_key(handler, lane), 'n', 'cur', 'beyond', 'uncounted', 'pos', 'oldest', 'parked')
       local here, exact = waiting_of(lane, cur, wants, record)
       local opened = call('HLEN', prefix .. 'open:' .. handler .. ':' .. lane)
       local first = here > 0 and call('XRANGE', prefix .. 'events:' .. lane, '(' .. cur, '+', 'COUNT', 1)[1]
       local id, id_exact = oldest_of(handler, lane, cur, first, opened, wants, record)
       if first then waits_ms = math.max(waits_ms, now - parts(first[1]), 0) end
       waiting, open = waiting + here, open + opened
-      if opened > 0 then retrying = retrying + call('ZCARD', prefix .. 'opendue:' .. handler .. ':' .. lane) end
+      if opened > 0 then
+        local timed = call('ZCARD', prefix .. 'opendue:' .. handler .. ':' .. lane)
+        retrying = retrying + timed
+        parked = parked + math.max(0, math.min(tonumber(record[7]) or math.huge, opened - timed))
+      end
       if not exact then is_exact = 0 end
       if id then
         local age_here = math.max(0, now - parts(id))
@@ -81,7 +86,7 @@ local function lag_of(handler)
       end
     end
   end
-  return {waiting, is_exact, open, age, is_age_exact, to_count, retrying, waits_ms}
+  return {waiting, is_exact, open, age, is_age_exact, to_count, retrying, waits_ms, parked}
 end
 
 local answers = {}

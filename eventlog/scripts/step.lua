@@ -8,8 +8,8 @@
 --   puts (id, due ms and longest wait in ms or '', record), dels (id),
 --   dead (id, type, key, reason, trace, record), stats (field, by),
 --   ahead (id: settled although the cursor is not there yet), passed (id: the cursor is there now); then
---   three for the lag, counted only where the cursor is given: wanted events that the cursor passes with this step,
---   those after it that are settled or open, id of the oldest unsettled one ('-' = none); last,
+--   four for the lag, counted only where the cursor is given: wanted events that the cursor passes with this step,
+--   those after it that are settled or open, id of the oldest unsettled one ('-' = none), how many are parked; last,
 --   one entry of the history ('' = nothing was settled), and what the handler keeps of entities, in groups:
 --   'timer', key, entity, name, generation, delay (ms), event that sets it, data (JSON, '' = none);
 --   'drop', key, name, generation ('' = any); 'state', key, time to live (ms), document ('' = none)
@@ -111,7 +111,7 @@ if holder[2] ~= seq then
   for _ = 1, take_number() do redis.pcall('HINCRBY', prefix .. 'stats:' .. handler, take(), take()) end
   for _ = 1, take_number() do call('SADD', ahead, take()) end
   for _ = 1, take_number() do call('SREM', ahead, take()) end
-  local passes, beyond, oldest = take_number(), take_number(), take()
+  local passes, beyond, oldest, parked = take_number(), take_number(), take(), take_number()
   if new_cur ~= '' then
     call('HSET', prefix .. 'cur', pair, new_cur)
     local known, set = call('HMGET', passed, 'n', 'cur'), {}
@@ -119,12 +119,13 @@ if holder[2] ~= seq then
       set = {'n', known[1] + passes, 'cur', new_cur, 'beyond', beyond}
     end
     -- An older event may be open that this drain does not know: a change from outside, or what newer code opened.
-    if changed == 1 or mode == 'leave' then
-      call('HDEL', passed, 'oldest')
-    else
-      set[#set + 1] = 'oldest'
-      set[#set + 1] = oldest
+    local function know(name, value, is_known)
+      if not is_known then call('HDEL', passed, name) return end
+      set[#set + 1] = name
+      set[#set + 1] = value
     end
+    know('oldest', oldest, mode ~= 'leave' and changed == 0)
+    know('parked', parked, mode ~= 'leave') -- only drains park
     if #set > 0 then call('HSET', passed, unpack(set)) end
   end
   local history = take()

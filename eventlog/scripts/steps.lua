@@ -1,15 +1,17 @@
 #!lua flags=allow-oom,no-writes
 -- The once-only steps of some ledgers, without their results.
--- ARGV: prefix, most steps of each, then handler and scope of each
+-- ARGV: prefix, most steps of each ledger, most of all, then handler and scope of each
 -- Returns: for each ledger, how many steps it has, then name, state and time (Unix ms) of the first ones by name.
 prefix = take()
-local most, answer = take_number(), {}
+local most, left, answer = take_number(), take_number(), {}
 while has_more() do
   local ledger = prefix .. 'ledger:' .. take() .. ':' .. take()
   local names = call('HKEYS', ledger)
   table.sort(names)
   local found = {#names}
-  for i = 1, math.min(#names, most) do
+  local shown = math.min(#names, most, left)
+  left = left - shown
+  for i = 1, shown do
     local record = cjson.decode(call('HGET', ledger, names[i]))
     found[#found + 1] = names[i]
     found[#found + 1] = record.v == 1 and record.state or 'unknown'

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import itertools
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -86,17 +85,17 @@ async def deliver_until_settled(
     """
     memory = memory or Memory()
     began_s = memory.clock.now_s()
-    for number in itertools.count(1):
+    attempts = 0
+    while attempts < _MOST_ATTEMPTS or memory.clock.now_s() - began_s >= attempts:
         outcome = await deliver(handler, event, memory=memory, **how)
         if outcome.kind != "retry":
             return outcome
         memory.clock.move(outcome.after_s or 0.0)
-        if number >= _MOST_ATTEMPTS and memory.clock.now_s() - began_s < number:
-            raise RuntimeError(
-                f"{handler.name} is not settled after {number:,} attempts with less than a second between them; "
-                f"the last one ended as {outcome.reason!r}"
-            )
-    raise AssertionError("counting does not end")
+        attempts += 1
+    raise RuntimeError(
+        f"{handler.name} is not settled after {attempts:,} attempts with less than a second between them; "
+        f"the last one ended as {outcome.reason!r}"
+    )
 
 
 async def deliver_due(handler: Handler, memory: Memory, **how: Any) -> list[Outcome]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import redis
 
-from eventlog import wakeups
+from eventlog import waker
 from eventlog.clock import now_ms
 from tests.chaos.cast import IMAGE_OF_SOME, LANES, NEXT_CODE, PREFIX, Doors, Workforce
 from tests.chaos.roles import ROLES, START_STOP, WIDENED
@@ -189,7 +189,7 @@ class Striker:
         with self._store.client() as client:
             for job_id in client.lrange(_QUEUE_KEY, 0, -1):
                 client.rpush(_QUEUE_KEY, job_id)
-            wakeups.enqueue(client, ["default"] * self._random.randrange(1, 20))
+            waker.enqueue(client, ["default"] * self._random.randrange(1, 20))
         return 0
 
     def _signal_worker(self, number: signal.Signals) -> int | None:

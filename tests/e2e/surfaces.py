@@ -17,6 +17,7 @@ import httpx2
 from console.application import PAGES
 from receiver.app import create_admin_app
 from tests.command_arguments import commands
+from tests.harness import PATIENCE_S
 
 Known = Mapping[str, Sequence[str]]
 """What the log has, by the names that stand in braces below."""
@@ -98,7 +99,7 @@ _FORM = re.compile(
 _FIELD = re.compile(
     r'<(?:input|select|textarea)[^>]*name="(?P<name>[^"]+)"(?:[^>]*value="(?P<value>[^"]*)")?'
 )
-_LAST = ("discard", "retire", "session/end")  # what other forms are about is gone afterwards
+_LAST = ("replay", "discard", "retire", "session/end")  # each takes away what those before it are about
 
 
 def command_lines(table: Mapping[str, tuple[str, ...]], known: Known) -> Iterator[list[str]]:
@@ -136,7 +137,7 @@ class Reader:
     """A browser without JavaScript, at one console."""
 
     def __init__(self, port: int) -> None:
-        self._client = httpx2.Client(base_url=f"http://127.0.0.1:{port}/console", timeout=20)
+        self._client = httpx2.Client(base_url=f"http://127.0.0.1:{port}/console", timeout=PATIENCE_S)
         self._forms: dict[str, dict[str, str]] = {}
 
     def close(self) -> None:
@@ -170,7 +171,7 @@ class Reader:
             if not any(_fits(template, seen) for seen in self._forms)
             for path in _filled(template.replace("{name}", "{handler}"), known)
         }
-        for path, fields in sorted({**self._forms, **bare}.items(), key=lambda form: form[0].endswith(_LAST)):
+        for path, fields in sorted({**self._forms, **bare}.items(), key=lambda form: _place(form[0])):
             yield path, self._client.post(path, data=fields)
 
 
@@ -180,6 +181,10 @@ def _routes(method: str) -> list[str]:
 
 def _fits(template: str, path: str) -> bool:
     return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path) is not None
+
+
+def _place(path: str) -> int:
+    return next((at for at, end in enumerate(_LAST, 1) if path.endswith(end)), 0)
 
 
 def _filled(template: str, known: Known) -> Iterator[str]:

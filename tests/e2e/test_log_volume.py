@@ -18,7 +18,7 @@ from eventlog.log import EventLog
 from tests.harness import event, opened, soon, worker
 
 LINES_PER_S = 50
-ATTEMPTS_PER_S = 150  # on a busy machine
+ATTEMPTS_OF_A_LINE = 3  # at the least, however slow the machine is
 NAMES = [f"failing-{n}" for n in range(20)]
 HANDLERS = """
 from handlers import Backoff, Context, Event, GiveUp, Raw, handler
@@ -82,7 +82,7 @@ def test_lines_are_bounded_by_causes_handlers_and_seconds(
     # Each second event is given up at once; the others are tried again twice, and then given up.
     failures = said.counted("delivery.dead") + said.counted("delivery.retry_scheduled")
     assert failures + said.left_out == 2 * events * names
-    assert 2 * events * names / said.seconds >= ATTEMPTS_PER_S
+    assert 2 * events * names >= ATTEMPTS_OF_A_LINE * len(said.lines)
     assert said.busiest <= LINES_PER_S
     assert {line["handler"] for line in said.attempts} == set(NAMES[:names])
     assert (len({line.get("where") for line in said.attempts}) > 10) == (places > 1)

@@ -119,7 +119,7 @@ def test_an_open_event_whose_key_ends_the_process_after_a_deploy_is_dead_and_the
     in_log(lambda log: fill(log, at=8))
     for _ in range(4):
         with worker(valkey.url, prefix, [file], ENVIRON, tmp_path / "worker.log") as running:
-            assert running.process.wait(20) == 9
+            assert running.process.wait(60) == 9
         in_log(leases_run_out)
     with worker(valkey.url, prefix, [file], ENVIRON, tmp_path / "worker.log") as last:
         soon(lambda: stat("done") == 15)

@@ -185,12 +185,12 @@ def test_a_rollout_and_its_roll_back_under_load_refuse_lose_and_overtake_nothing
         return [tuple(json.loads(line)) for line in (tmp_path / "record.jsonl").read_bytes().splitlines()]
 
     soon(lambda: len({line[1:] for line in handled()}) >= sent, every_s=0.2)
-    versions, numbers = set(), defaultdict(list)
+    versions, numbers = [], defaultdict(list)
     for version, key, n in handled():
-        versions.add(version)
+        versions.append(version)
         if n not in numbers[key]:  # an attempt may be repeated, as ever
             numbers[key].append(n)
-    assert versions == {"old", "new"}
+    assert (versions[0], set(versions), versions[-1]) == ("old", {"old", "new"}, "old")
     expected = {f"session:{key}": list(range(1, n + 1)) for key, n in proxy.accepted.items()}
     assert numbers.keys() == expected.keys()
     assert [key for key in expected if numbers[key] != expected[key]] == [], "lost or overtaken"

@@ -51,7 +51,8 @@ def children(front: Door, count: int) -> dict[str, int]:
     def pids() -> dict[str, int]:
         return {line["process"]: line["pid"] for line in front.said("endpoint.opened") if "pid" in line}
 
-    soon(lambda: len(pids()) == count)  # what they have written may still be on its way
+    names = {f"serve-{number}" for number in range(1, count + 1)}
+    soon(lambda: pids().keys() == names)  # what they have written may still be on its way
     return pids()
 
 

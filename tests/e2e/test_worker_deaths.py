@@ -12,7 +12,7 @@ import pytest
 
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.log import EventLog
-from eventlog.wakeups import Waker
+from eventlog.waker import Waker
 from handlers.declaration import Handler
 from handlers.discovery import discover
 from tests.faulty_proxy import proxied

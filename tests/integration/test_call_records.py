@@ -11,10 +11,10 @@ import pytest
 
 from ampeco.client import AsyncClient, Client
 from commands.explain_text import lines
+from eventlog.attempt_notes import notes_of
 from eventlog.clock import now_ms
 from eventlog.inspection.explain import explain
 from eventlog.log import EventLog
-from eventlog.record import notes_of
 from handlers import Context, Event, GiveUp, Raw, SyncContext, handler
 from receiver.metrics import exposition
 from tests.cli import Cli

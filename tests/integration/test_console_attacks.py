@@ -89,6 +89,18 @@ def test_a_page_of_another_site_reads_nothing_by_a_name_of_its_own(valkey, prefi
     on_log(valkey, prefix, check)
 
 
+@pytest.mark.parametrize(
+    "header", ["X-Forwarded-Host: localhost", "Forwarded: host=localhost", "X-Original-Host: 127.0.0.1"]
+)
+def test_a_name_in_another_header_does_not_count(valkey, prefix, header: str) -> None:
+    async def check(log: EventLog) -> None:
+        async with served(log) as console:
+            request = f"GET /console/ HTTP/1.1\r\nHost: evil.test\r\n{header}\r\nConnection: close\r\n\r\n"
+            assert (await console.ask(request))[0] == 421
+
+    on_log(valkey, prefix, check)
+
+
 def test_the_names_of_this_machine_and_given_ones_are_answered(valkey, prefix) -> None:
     async def check(log: EventLog) -> None:
         async with served(log) as console:

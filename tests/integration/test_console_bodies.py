@@ -8,9 +8,11 @@ import re
 
 import pytest
 
+from commands.console_bodies import ConsoleBodies
 from eventlog.clock import now_ms
 from eventlog.log import EventLog, NewEvent, Unreadable
 from handlers import Context, Event, GiveUp, Raw, handler
+from receiver.settings import load
 from tests.harness import declaration, drained
 from tests.integration.test_console import BODIES, HOSTILE, Visitor, on_log, visiting
 from tests.integration.test_console_pages import seen
@@ -107,6 +109,22 @@ def test_a_body_that_unpacks_to_a_large_one_is_shown_when_it_is_asked_for(valkey
             await visitor.log_in(BODIES)
             assert "filling" not in await visitor.get(f"/event/{event_id}")
             assert '"filling": [' in seen(await visitor.get(f"/event/{event_id}?body=show"))
+
+    on_log(valkey, prefix, check)
+
+
+def test_a_body_in_quarantine_that_unpacks_to_a_large_one_is_not_tried_for_its_page(valkey, prefix) -> None:
+    async def check(log: EventLog) -> None:
+        new = Unreadable(gzip.compress(LARGE["wide"]), "not-json", now_ms(), "0a1b2c3d")
+        ((_, stream_id, _),) = (await log.append([new])).answers
+        async with visiting(log, bodies=ConsoleBodies(load({}))) as visitor:
+            said = "A retry now is not tried on the page of a body of this size"
+            assert said in seen(await visitor.get(f"/quarantine/{stream_id}"))
+            await visitor.log_in(BODIES)
+            assert said in seen(await visitor.get(f"/quarantine/{stream_id}?body=show"))
+            await log.append([Unreadable(b"[" * MIB, "not-json", now_ms(), "0a1b2c3d")])
+            plan = seen(await visitor.get("/quarantine/plan/retry"))
+            assert "1 too large to be tried for a plan" in plan
 
     on_log(valkey, prefix, check)
 

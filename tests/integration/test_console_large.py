@@ -45,6 +45,8 @@ async def fault_of(log: EventLog, visitor: Visitor, path: str, said: str) -> str
     answer = await visitor.client.get(f"/console{path}")
     taken = (await log.redis.info("stats"))["total_net_output_bytes"] - before
     print(f"{path[:60]:<60} {answer.status_code} {taken:>9,} {len(answer.content):>9,}")
+    if answer.status_code not in (200, 404):  # 404 for an entity without an event
+        return f"{path} has the status {answer.status_code}"
     if taken >= AT_MOST_BYTES:
         return f"{path} took {taken:,} bytes"
     if len(answer.content) >= AT_MOST_PAGE_BYTES:

@@ -278,6 +278,9 @@ def test_the_line_shows_subscription_rotation_and_gaps_with_their_proof(valkey, 
             older = re.search(r'rel="next" href="/console([^"]+)"', page)
             assert older is not None
             assert (await visitor.get(unescape(older[1]))).count("not-subscribed") == 3
+            overview = seen(await visitor.get("/"))
+            assert "Gaps in 24 h 13, 12 open" in overview
+            assert "AMPECO's API ✓ no outage known budget of calls no call was made yet" in overview
 
     on_log(valkey, prefix, check)
 

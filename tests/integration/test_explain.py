@@ -31,12 +31,12 @@ from tests.harness import at_work, declaration, drained, event, eventually
 A, B = "SessionUpdateNotification", "never.seen"
 
 
-async def told(log: EventLog, asked: str, **options: Any) -> Explanation:
+async def explained(log: EventLog, asked: str, **options: Any) -> Explanation:
     return await explain(log, asked, **{"handler": None, "now_ms": now_ms(), **options})
 
 
 async def fate(log: EventLog, asked: str, name: str = "h", **options: Any) -> Fate:
-    found = await told(log, asked, **options)
+    found = await explained(log, asked, **options)
     assert found.is_known
     return next(fate for fate in found.stories[-1].fates if fate.handler == name)
 
@@ -74,7 +74,7 @@ def test_tells_what_was_settled_and_how(on_each_server):
         assert [(note.outcome, note.detail) for note in found.attempts] == [("gave-up", "no such thing")]
         (letter,) = await matching(log, DeadFilter())
         assert found.letter == letter.id
-        facts = (await told(log, done)).stories[0].event
+        facts = (await explained(log, done)).stories[0].event
         assert (facts.type, facts.key, facts.kept, facts.key_id, facts.lane) == (
             A, "session:0", True, "00000000", log.lane_of("session:0", b""),
         )  # fmt: skip
@@ -95,7 +95,7 @@ def test_tells_what_is_tried_again_and_what_is_parked_behind_it(on_each_server):
         assert [note.outcome for note in found.attempts] == ["retry-asked"]
         parked = await fate(log, second)
         assert (parked.state, parked.behind, parked.at_ms) == ("parked", first, found.at_ms)
-        of_entity = await told(log, "session:1")
+        of_entity = await explained(log, "session:1")
         assert [story.fates[0].state for story in of_entity.stories] == ["retry", "parked", "parked"]
         assert {story.fates[0].behind for story in of_entity.stories[1:]} == {first}
 
@@ -169,10 +169,10 @@ def test_tells_who_does_not_want_it_and_who_came_too_late(on_each_server):
         # a new version of the code changes nothing about that
         await log.declare([declaration(acts, name="later", version="v2")])
         assert (await fate(log, early, "later")).at_ms == found.at_ms
-        only = await told(log, early, handler="picky")
+        only = await explained(log, early, handler="picky")
         assert [fate.handler for fate in only.stories[0].fates] == ["picky"]
         with pytest.raises(UnknownName, match="there are: h, later, picky"):
-            await told(log, early, handler="nobody")
+            await explained(log, early, handler="nobody")
 
     on_each_server(check)
 
@@ -212,17 +212,17 @@ def test_what_was_trimmed_is_told_from_what_is_left(on_each_server):
         await drained(log, acts)
         await keep(log, Keep(hours=0))
         for event_id, state, type_name in ((done, "done", None), (dead, "dead", A), (retried, "retry", A)):
-            found = await told(log, event_id)
+            found = await explained(log, event_id)
             assert found.is_known
             assert not found.stories[0].event.kept
             assert found.stories[0].event.type == type_name
             assert found.stories[0].fates[0].state == state
-        of_entity = await told(log, "session:1")
+        of_entity = await explained(log, "session:1")
         assert [story.event.event_id for story in of_entity.stories] == [done, dead, retried]
         assert [story.fates[0].state for story in of_entity.stories] == ["done", "dead", "retry"]
         assert of_entity.oldest_ms is None
         await keep(log, Keep(hours=0, history_days=0))
-        assert not (await told(log, done)).is_known
+        assert not (await explained(log, done)).is_known
         assert (await fate(log, dead)).state == "dead"
 
     on_each_server(check)
@@ -240,18 +240,18 @@ def test_what_left_no_trace_is_answered_with_what_may_be_the_reason(on_each_serv
         await log.close_gap("r", hole, [A], None)
         lane, _, stream_id = kept.partition("-")
         for asked in (f"{lane}-{stream_id}9", f"{lane}-17-0", "session:99", "3-9999999999999-0", "99-1-1"):
-            found = await told(log, asked)
+            found = await explained(log, asked)
             assert not found.is_known, asked
             assert found.subscribed == {A, B}
             assert [handler.name for handler in found.handlers] == ["h"]
-        assert [gap.types for gap in (await told(log, "session:99")).gaps] == [(A,)]
-        assert [gap.types for gap in (await told(log, f"{lane}-{now_ms() - 200_000_000}-0")).gaps] == []
-        assert [gap.types for gap in (await told(log, f"{lane}-{now_ms()}-77")).gaps] == [(A,)]
-        found = await told(log, f"{lane}-17-0")
+        assert [gap.types for gap in (await explained(log, "session:99")).gaps] == [(A,)]
+        assert [gap.types for gap in (await explained(log, f"{lane}-{now_ms() - 200_000_000}-0")).gaps] == []
+        assert [gap.types for gap in (await explained(log, f"{lane}-{now_ms()}-77")).gaps] == [(A,)]
+        found = await explained(log, f"{lane}-17-0")
         assert found.oldest_ms == int(stream_id.partition("-")[0])
         assert found.newest is not None
         with pytest.raises(UnknownName, match="neither"):
-            await told(log, "nonsense")
+            await explained(log, "nonsense")
 
     on_each_server(check)
 
@@ -259,22 +259,18 @@ def test_what_left_no_trace_is_answered_with_what_may_be_the_reason(on_each_serv
 def test_a_body_in_quarantine_is_found_by_its_id(on_each_server):
     async def check(log: EventLog) -> None:
         (answer,) = (await log.append([Unreadable(b"??", "not-json", 4_711, "12345678")])).answers
-        found = await told(log, answer.event_id or "")
+        found = await explained(log, answer.event_id or "")
         assert found.quarantined is not None
         assert (found.quarantined.reason, found.quarantined.received_at_ms) == ("not-json", 4_711)
         assert found.is_known
-        assert not (await told(log, "17-0")).is_known
+        assert not (await explained(log, "17-0")).is_known
 
     on_each_server(check)
 
 
 def test_within_limits_it_says_that_it_read_a_part_of_the_history(with_lane):
     async def check(log: EventLog) -> None:
-        await log.declare([declaration(acts)])
-        (event_id,) = await accepted(log, event(n=0))
-        stream_id = event_id.partition("-")[2]
-        ms = int(stream_id.partition("-")[0])
-        await log.redis.hset(log.key("cur"), "h|0", f"{ms + 1}-0")
+        event_id, stream_id, ms = await passed(log)
         await settled_at(log, ms, {n: stream_id if n == 8_000 else f"{ms + n + 1}-0" for n in range(9_000)})
         few = OF_PAGE._replace(ends=3_000)
         found = await fate(log, event_id, limits=few)
@@ -291,11 +287,7 @@ def test_an_end_after_a_long_wait_is_found_within_limits(with_lane):
     """After a pause a backlog ends in the order of its arrival; retries of older events lie between."""
 
     async def check(log: EventLog) -> None:
-        await log.declare([declaration(acts)])
-        (event_id,) = await accepted(log, event(n=0))
-        stream_id = event_id.partition("-")[2]
-        ms = int(stream_id.partition("-")[0])
-        await log.redis.hset(log.key("cur"), "h|0", f"{ms + 1}-0")
+        event_id, stream_id, ms = await passed(log)
         older = {n: f"{ms - 9_000 + n}-0" for n in range(8_000)}
         newer = {n: f"{ms + n}-0" if n % 3 else f"{ms - n}-0" for n in range(8_001, 20_000)}
         await settled_at(log, ms, {**older, 8_000: stream_id, **newer})
@@ -303,6 +295,16 @@ def test_an_end_after_a_long_wait_is_found_within_limits(with_lane):
         assert (found.state, found.at_ms, found.is_partial) == ("skipped", ms + 8_000, True)
 
     with_lane(check)
+
+
+async def passed(log: EventLog) -> tuple[str, str, int]:
+    """Accept an event that the cursor has passed; return its id, that in its stream, and its time (ms)."""
+    await log.declare([declaration(acts)])
+    (event_id,) = await accepted(log, event(n=0))
+    stream_id = event_id.partition("-")[2]
+    ms = int(stream_id.partition("-")[0])
+    await log.redis.hset(log.key("cur"), "h|0", f"{ms + 1}-0")
+    return event_id, stream_id, ms
 
 
 async def settled_at(log: EventLog, ms: int, stream_ids: Mapping[int, str]) -> None:
@@ -350,7 +352,7 @@ def test_a_dead_letter_is_found_behind_any_number_of_newer_ones(with_lane):
         assert (await fate(log, event_id, limits=few)).letter == f"h/{letter.decode()}"
         await keep(log, Keep(hours=0, history_days=0))  # nothing says any more when it died
         assert (await fate(log, event_id)).letter == f"h/{letter.decode()}"
-        assert not (await told(log, event_id, limits=few)).stories[0].fates
+        assert not (await explained(log, event_id, limits=few)).stories[0].fates
 
     with_lane(check)
 
@@ -358,9 +360,9 @@ def test_a_dead_letter_is_found_behind_any_number_of_newer_ones(with_lane):
 def test_an_id_of_the_last_possible_time_is_unknown_and_a_later_one_is_none(with_lane):
     async def check(log: EventLog) -> None:
         await log.declare([declaration(acts)])
-        assert not (await told(log, "0-9999999999999-9999999")).is_known
+        assert not (await explained(log, "0-9999999999999-9999999")).is_known
         with pytest.raises(UnknownName, match="neither"):
-            await told(log, "0-9999999999999999999-0")
+            await explained(log, "0-9999999999999999999-0")
 
     with_lane(check)
 
@@ -396,7 +398,7 @@ def test_an_entity_is_found_in_pages_of_a_thousand_without_bodies(with_lane):
             return reply
 
         log.scripts.find = counted
-        found = await told(log, "session:4711")
+        found = await explained(log, "session:4711")
         assert len(found.stories) == 5
         assert all(story.fates[0].state == "done" for story in found.stories)
         assert found.stories[0].event.size == 700

@@ -175,3 +175,23 @@ def test_explain_shows_what_is_kept_under_each_key(capsys, monkeypatch, valkey, 
     text = cli("explain", POINT)[1]
     assert "h: key '1', keeps a state of 23 bytes until " in text
     assert "h: key '2', timer 'check', set by " in text
+
+
+def test_explain_says_when_an_entity_has_more_keys_than_it_reads(capsys, monkeypatch, valkey, prefix):
+    @handler("h", key=by_evse, entity_state=Seen)
+    async def h(event: Event[HardwareStatus], ctx: Context[None, None, Seen]) -> None:
+        pass
+
+    async def fill(keys: range) -> None:
+        async with opened(valkey.url, prefix) as log:
+            await log.declare([declaration(h)])
+            await log.redis.mset({log.key("state", "h", f"{POINT}/{n}"): "{}" for n in keys})
+
+    cli = Cli(capsys, monkeypatch, valkey.url, prefix)
+    asyncio.run(fill(range(200)))
+    found = cli.json("explain", POINT)
+    assert (len(found["kept"]), found["kept_complete"]) == (200, True)
+    asyncio.run(fill(range(200, 201)))
+    found = cli.json("explain", POINT)
+    assert (len(found["kept"]), found["kept_complete"]) == (200, False)
+    assert "more may be kept under keys of handlers (`key=`)" in cli("explain", POINT)[1]

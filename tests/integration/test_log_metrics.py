@@ -87,7 +87,9 @@ def test_what_waits_for_a_retry_is_told_from_what_is_parked_behind_it(on_each_se
 
         async with at_work(log, mail):
             await eventually(is_open)
-        assert (await shown(log))["awr_handler_retrying", "mail"] == 1
+        found = await shown(log)
+        assert found["awr_handler_retrying", "mail"] == 1
+        assert found["awr_handler_parked", "mail"] == 2
 
     on_each_server(check)
 

@@ -103,12 +103,14 @@ def test_a_call_that_cannot_be_sent_shifts_nobody_elses_reply(with_channel):
     with_channel(check)
 
 
-def test_a_caller_that_is_cancelled_takes_nobody_elses_reply(with_channel):
+@pytest.mark.parametrize("rounds", [1, 2])  # of the loop: it has called; what it called for was sent
+def test_a_caller_that_is_cancelled_takes_nobody_elses_reply(with_channel, rounds):
     async def check(client: Any, channel: Channel, call: Any) -> None:
         await call("first")
         await held(client)
         waiting = [asyncio.create_task(call(str(n))) for n in range(3)]
-        await asyncio.sleep(0)  # each has sent its call
+        for _ in range(rounds):
+            await asyncio.sleep(0)
         waiting[1].cancel()
         await let_go(client)
         replies = await asyncio.gather(*waiting, return_exceptions=True)
@@ -162,6 +164,71 @@ def test_a_call_on_a_connection_that_was_just_reset_is_refused_as_lost(with_chan
         assert [await call(str(n)) for n in range(3)] == [b"0", b"1", b"2"]
 
     with_channel(check)
+
+
+def test_calls_of_one_round_of_the_loop_are_sent_in_one_piece(with_channel):
+    """With TLS each piece is a record of its own, which Redis reads by itself."""
+
+    async def check(client: Any, channel: Channel, call: Any) -> None:
+        await call("first")
+        assert channel._line is not None
+        writer = channel._line._connection._writer
+        write, pieces = writer.writelines, []
+
+        def noted(data: list[bytes]) -> None:
+            pieces.extend(data)
+            write(data)
+
+        writer.writelines = noted
+        assert await asyncio.gather(*(call(str(n)) for n in range(50))) == [b"%d" % n for n in range(50)]
+        assert len(pieces) == 1
+
+    with_channel(check)
+
+
+def test_a_call_that_was_not_sent_before_the_loss_is_never_sent(with_channel):
+    """Else its reply would wait in the pool's connection for the next caller."""
+
+    async def check(client: Any, channel: Channel, call: Any) -> None:
+        async def scripts_run() -> int:
+            return int((await client.info("commandstats"))["cmdstat_evalsha"]["calls"])
+
+        await call("first")
+        line, before = channel._line, await scripts_run()
+        assert line is not None
+        lost = asyncio.create_task(call("lost"))
+        line._connection._reader.feed_eof()  # in one round of the loop, after the call and before it is sent
+        with pytest.raises(ConnectionLost):
+            await lost
+        await line._reading
+        assert not line._connection.is_connected
+        assert await scripts_run() == before
+        assert await call("later") == b"later"
+
+    with_channel(check)
+
+
+def test_a_connection_to_a_server_that_reads_nothing_goes_back_to_the_pool_after_the_time_limit(
+    valkey, prefix
+):
+    async def check(proxy: FaultyProxy) -> None:
+        async with opened(f"redis://127.0.0.1:{proxy.port}", prefix) as log:
+            echo = log.redis.register_script(ECHO)
+            await log.channel.call(echo, ["first", log.key("ran")], within_s=5.0)
+            line = log.channel._line
+            assert line is not None
+            proxy.stall(True)
+            with pytest.raises(TimeoutError):
+                await log.channel.call(echo, ["x" * 30_000_000, log.key("ran")], within_s=0.5)
+            ended, _ = await asyncio.wait({line._reading}, timeout=5)  # what it does last is to give it back
+            assert ended
+            proxy.reset()
+            proxy.stall(False)
+            assert await log.channel.call(echo, ["later", log.key("ran")], within_s=5.0) == b"later"
+
+    with proxied(valkey.url.removeprefix("unix://"), seed=1, one_in=4) as proxy:
+        proxy.faulty = False
+        asyncio.run(check(proxy))
 
 
 def test_calls_at_the_same_time_open_one_connection(with_channel):

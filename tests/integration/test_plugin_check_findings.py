@@ -151,15 +151,19 @@ def test_missing_settings_are_named_as_variables_and_show_no_value(check: Check,
     assert check(mine=SETTINGS)[:2] == (0, [])
 
 
+def install(folder: Path, name: str, version: str, text: str, attribute: str = "") -> None:
+    """Write a distribution whose entry point names a module, or one object in it."""
+    module = name.replace("-", "_")
+    (folder / f"{module}.py").write_text(HEAD + text)
+    info = folder / f"{module}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[ampeco_receiver.handlers]\n{module} = {module}{attribute}\n")
+
+
 def test_two_handlers_of_one_name_are_found_with_both_places(check: Check, tmp_path, monkeypatch):
-    text = HEAD + one("dry_run=True", function="twin")
     for name, version in (("acme-one", "1.0"), ("acme-two", "2.0")):
-        module = name.replace("-", "_")
-        (tmp_path / f"{module}.py").write_text(text)
-        info = tmp_path / f"{module}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        (info / "entry_points.txt").write_text(f"[ampeco_receiver.handlers]\n{module} = {module}\n")
+        install(tmp_path, name, version, one("dry_run=True", function="twin"))
     monkeypatch.syspath_prepend(str(tmp_path))
     code, lines, table = check()
     assert code == 1
@@ -286,3 +290,13 @@ def test_a_handler_of_a_module_that_is_only_imported_is_found(check: Check, tmp_
     code, lines, _ = check(outer="import inner\n" + one("strict=False"))
     assert (code, len(lines)) == (1, 1)
     assert "handler 'acme.inner' does not run" in lines[0]
+
+
+def test_an_entry_point_may_name_one_handler_of_a_module(check: Check, tmp_path: Path, monkeypatch):
+    both = one("strict=False", function="named") + one("strict=False", function="left_out")
+    install(tmp_path, "acme-chosen", "1.0", both.replace("left_out'", "left-out'"), ":named")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code, lines, table = check()
+    assert (code, lines) == (0, [])
+    assert "acme.named" in table
+    assert "acme.left-out" not in table

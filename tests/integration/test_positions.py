@@ -89,6 +89,7 @@ def test_renamed_it_goes_on_where_it_was(on_each_server):
         await drained(log, old.handler)
         await log.append([event(n=4, key="session:9")])
         await log.redis.hset(log.key("ledger", "old", "session:1"), "mail", "{}")
+        await log.redis.hset(log.key("asking"), "old|0", "token of a drain")
         before = await _everything_of(log, "old")
 
         await rename(log, "old", "new", now_ms=9)
@@ -245,6 +246,7 @@ def test_retired_nothing_of_it_is_left_but_a_note(on_each_server):
         await log.append([event(A, n=2)])
         await drained(log, gone.handler)
         await log.redis.hset(log.key("ledger", "gone", "session:1"), "mail", "{}")
+        await log.redis.hset(log.key("asking"), "gone|0", "token of a drain")
         await pause(log, "gone", reason="", now_ms=1)
         await retire(log, "gone", now_ms=2)
         assert set(await _everything_of(log, "gone")) == {f"{log.prefix}retired ?"}

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,10 +65,10 @@ def body() -> bytes:
     return json.dumps({**document, "lastUpdatedAt": "2026-11-24T10:00:00Z"}).encode()
 
 
-def bodies(url: str, prefix: str) -> set[bytes]:
-    async def read() -> set[bytes]:
+def bodies(url: str, prefix: str) -> Counter[bytes]:
+    async def read() -> Counter[bytes]:
         async with opened(url, prefix) as log:
-            return {event.body for event in await list_events(log, limit=1000)}
+            return Counter(event.body for event in await list_events(log, limit=1000))
 
     return asyncio.run(read())
 
@@ -85,7 +86,7 @@ def test_what_was_answered_200_is_on_the_replica(pair: Pair, prefix: str) -> Non
         accepted = {body() for _ in range(40)}
         assert {front.post(one).status for one in accepted} == {202}
         pair.first.kill()
-        assert bodies(pair.replica.url, prefix) == accepted
+        assert bodies(pair.replica.url, prefix) == Counter(accepted)
         assert not front.said("redis.less_durable")
 
 
@@ -102,9 +103,9 @@ def test_a_replica_that_does_not_answer_costs_503_until_it_does(pair: Pair, pref
         finally:
             os.kill(pair.replica.pid, signal.SIGCONT)
         soon(lambda: front.post(sent).status == 202)
-        assert bodies(pair.first.url, prefix) >= {sent}
+        assert bodies(pair.first.url, prefix)[sent] == 1
         soon(lambda: front.get("/health/ready").status == 200)
-        assert front.metric("awr_events_duplicate_total") >= 1  # it was in the log, and is there once
+        assert front.metric("awr_events_duplicate_total") >= 1  # it was in the log already
 
 
 def test_too_few_replicas_shut_the_door_and_say_why(pair: Pair, prefix: str) -> None:

@@ -12,7 +12,8 @@ import redis
 from rq.serializers import JSONSerializer
 
 from eventlog.connection.embedded import EmbeddedServer
-from eventlog.wakeups import ForkingWorker, OneQueueWorker, WakeUpWorker, enqueue
+from eventlog.waker import enqueue
+from eventlog.wakeups import ForkingWorker, OneQueueWorker, WakeUpWorker
 from tests.meta.repository import MODULES, ROOT
 
 PICKLES = {"pickle", "cloudpickle", "dill", "marshal", "shelve"}

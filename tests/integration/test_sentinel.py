@@ -19,7 +19,7 @@ from eventlog.connection.connect import connect, connect_sync
 from eventlog.connection.pipeline import Channel
 from eventlog.connection.sentinel import TooFewReplicas
 from eventlog.durability import unguarded_master
-from eventlog.wakeups import Waker
+from eventlog.waker import Waker
 from tests.harness import soon
 from tests.meta.repository import ROOT
 from tests.watched import SERVICE, Deployment, watched

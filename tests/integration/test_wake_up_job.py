@@ -14,7 +14,7 @@ import redis
 
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.wake_up_job import Refused, take
-from eventlog.wakeups import enqueue
+from eventlog.waker import enqueue
 
 QUEUE = "fenced"
 OURS = ["workers.jobs.drain", None, [QUEUE], {}]

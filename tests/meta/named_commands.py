@@ -65,10 +65,10 @@ def fault_of_ours(words: Collection[str]) -> str:
             return f"no command {rest[0]!r} in {' '.join(words)!r}"
         command, ctx, rest = found, click.Context(found, parent=ctx), rest[1:]
     try:
-        _, left, _ = command.make_parser(ctx).parse_args(rest)
-    except click.BadOptionUsage:  # `dead retry --handler`: the option without its value
-        return ""
+        _, left, _ = command.make_parser(ctx).parse_args([*rest])
     except click.UsageError as error:
+        if isinstance(error, click.BadOptionUsage) and rest[-1].startswith("-"):
+            return ""  # `dead retry --handler`: the option without its value
         return f"{' '.join(words)!r}: {error.format_message()}"
     return f"{' '.join(words)!r}: {left} is too much" if left else ""
 

@@ -155,6 +155,14 @@ PANELS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         ((_HANDLER.format("awr_handler_waiting"), "{{handler}}"),),
     ),
     (
+        "Events that wait for another attempt, or behind one that does",
+        "short",
+        (
+            (_HANDLER.format("awr_handler_retrying"), "{{handler}}: retried"),
+            (_HANDLER.format("awr_handler_parked"), "{{handler}}: parked"),
+        ),
+    ),
+    (
         "Age of the oldest unsettled event",
         "s",
         ((_HANDLER.format("awr_handler_oldest_event_age_seconds"), "{{handler}}"),),

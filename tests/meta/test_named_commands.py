@@ -76,6 +76,7 @@ def test_the_runbook_names_enough_to_be_tested() -> None:
         ("Call `ampeco-receiver statsu`.", "no command 'statsu'"),
         ("Call `dead\nretry --handlr NAME`.", "No such option"),
         ("Call `handlers retire NAME OTHER --yes`.", "is too much"),
+        ("Call `handlers retire --yes=NAME OTHER`.", "does not take a value"),
         ("```console\n$ ampeco-receiver events list \\\n>   --nonsense\n```\n", "No such option"),
         ("```console\n$ kubectl exec deploy/x -- ampeco-receiver doctr\n```\n", "no command 'doctr'"),
     ],

@@ -13,6 +13,8 @@ from eventlog.lease import Settlement
 from eventlog.record import OpenRecord, OpenState
 from workers.drain.entry import Entry
 
+_MOST_SETTLED = 64  # that the heap of open events holds, more than are open
+
 
 class Cursor:
     """The events between the cursor and what was read last, and those that are open.
@@ -20,11 +22,12 @@ class Cursor:
     Attributes:
         cur, pos: settled or open up to here; read up to here.
         open_count: how many are in `open`.
+        parked: how many of them are parked.
     """
 
     def __init__(self, cur: str) -> None:
         self.cur = self.pos = cur
-        self.open_count = 0
+        self.open_count = self.parked = 0
         self._entries: deque[Entry] = deque()
         self._passable = 0  # of them; so that no step has to look at all of a window that holds none
         self._closed: list[Entry] = []  # since the last changes
@@ -44,17 +47,22 @@ class Cursor:
         self._entries.append(entry)
         self._passable += _is_passable(entry)
 
-    def found_open(self, entry: Entry) -> None:
-        """An event that Redis holds in `open`."""
+    def found_open(self, entry: Entry, state: OpenState) -> None:
+        """An event that Redis holds in `open`, in this state."""
         entry.in_open = True
+        self._park(entry, state == "parked")
+        if len(self._opened) > 2 * self.open_count + _MOST_SETTLED:
+            self._opened = [found for found in self._opened if found[1].state != "settled"]
+            heapq.heapify(self._opened)
         self.open_count += 1
         heapq.heappush(self._opened, (entry.order, entry))
 
     def put(self, entry: Entry, state: OpenState) -> None:
         """Put an event into `open`, or change what `open` holds of it."""
         if not entry.in_open:
-            self.found_open(entry)
+            self.found_open(entry, state)
             self._passable += entry.beyond
+        self._park(entry, state == "parked")
         self._puts[entry.event.stream_id] = entry.record(state)
 
     def close(self, entry: Entry) -> None:
@@ -64,6 +72,7 @@ class Cursor:
         self._passable += entry.beyond and not entry.in_open
         if entry.in_open:
             self.open_count -= 1
+            self._park(entry, False)
             self._puts.pop(entry.event.stream_id, None)
             self._dels.append(entry.event.stream_id)
 
@@ -117,7 +126,12 @@ class Cursor:
             wanted_passed=wanted_passed,
             beyond=self._passable,
             oldest=self._oldest(),
+            parked=self.parked,
         )
+
+    def _park(self, entry: Entry, parked: bool) -> None:
+        self.parked += parked - entry.parked
+        entry.parked = parked
 
     def _oldest(self) -> str | None:
         """Id of the oldest event that is not settled. The first after the cursor is neither settled nor open."""

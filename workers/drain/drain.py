@@ -117,9 +117,10 @@ class Drain:
         except LeaseLost as error:
             self.lost = True
             self._steps.reads.drop()
+            log = self._log  # the line may wait, and must not keep the drain
             self._lines.tell(
                 logging.WARNING,
-                lambda **fields: self._log.warning("lease.lost", **fields),
+                lambda **fields: log.warning("lease.lost", **fields),
                 ("lease-lost",),
                 counted="times",
                 each=True,

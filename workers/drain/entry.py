@@ -31,6 +31,7 @@ class Entry:
         ahead: settled in Redis although the cursor is not there yet.
         beyond: the cursor is not there yet.
         in_open: in `open`, or on its way there with the next step.
+        parked: `open` holds it as parked, or will with the next step.
         suspect: may have been at work when a worker died.
         was: state in `open` when the drain began.
         own: what `key=` of the handler made of it; None without `key=`, and until its attempt after a death. The
@@ -51,6 +52,7 @@ class Entry:
     ahead: bool = False
     beyond: bool = False
     in_open: bool = False
+    parked: bool = False
     suspect: bool = False
     was: OpenState | None = None
     own: HandlerKey | None = None

@@ -78,9 +78,10 @@ class LaneSteps:
         window = self._window
         if self._reader.full and not self._warned_full:
             self._warned_full = True
+            log = self._log  # the line may wait, and must not keep the drain
             self._lines.tell(
                 logging.WARNING,
-                lambda **fields: self._log.warning("handler.open_full", **fields),
+                lambda **fields: log.warning("handler.open_full", **fields),
                 ("open-full",),
                 counted="times",
                 open=self._cursor.open_count,

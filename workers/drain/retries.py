@@ -9,19 +9,26 @@ from handlers.outcomes import LONGEST_WAIT_S
 from workers.drain.entry import Entry
 
 _LONGEST_WAIT_MS = int(LONGEST_WAIT_S * 1000)
+_LEAST_SORTED_OUT = 64
 
 
 class Retries:
     """Events in the state `retry`, by when they are due."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, tuple[int, int], Entry]] = []  # superseded and moved ones leave it late
+        # Superseded and moved ones leave it late. At so many, it is sorted out.
+        self._heap: list[tuple[int, tuple[int, int], Entry]] = []
+        self._sorted_out_at = _LEAST_SORTED_OUT
         self._now_ms: float = float("inf")
 
     def wait(self, entry: Entry, due_ms: int) -> None:
         """An event waits until then, from now on."""
         entry.state, entry.due_ms = "retry", due_ms
         heapq.heappush(self._heap, (due_ms, entry.order, entry))
+        if len(self._heap) > self._sorted_out_at:
+            self._heap = [found for found in self._heap if _is_current(found[2], found[0])]
+            heapq.heapify(self._heap)
+            self._sorted_out_at = max(_LEAST_SORTED_OUT, 2 * len(self._heap))
 
     def next_due_ms(self) -> int | None:
         """When the next one is due."""
@@ -52,8 +59,13 @@ class Retries:
         """Take out those whose time has come. They still have the state `retry`."""
         while self._heap and self._heap[0][0] <= now_ms:
             due_ms, _, entry = heapq.heappop(self._heap)
-            if entry.state == "retry" and entry.due_ms == due_ms:  # else superseded or hurried meanwhile
+            if _is_current(entry, due_ms):
                 yield entry
 
     def _waiting(self) -> list[Entry]:
         return [entry for _, _, entry in self._heap if entry.state == "retry"]
+
+
+def _is_current(entry: Entry, due_ms: int) -> bool:
+    """Return whether an event still waits until then; else it was superseded or hurried meanwhile."""
+    return entry.state == "retry" and entry.due_ms == due_ms

@@ -46,9 +46,8 @@ class Rotation:
             due: all that are due, the one that has waited longest first.
             taken: how many places are.
         """
-        order = random.sample(
-            wanted, len(wanted)
-        )  # no pair is always first, nor do all processes ask for the same
+        # No pair is always first, and processes do not all ask for the same one.
+        order = random.sample(wanted, len(wanted))
         # Lane by lane, since handlers of one lane share what is read; the lane that has waited longest first.
         lanes = {lane: -place for place, (_, lane) in enumerate(reversed(due))}
         order.sort(key=lambda pair: lanes[pair[1]])

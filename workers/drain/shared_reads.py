@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -27,6 +27,7 @@ _FIRST_BATCH = 32  # at most, for a drain of a handler that was quick in this pr
 
 _PARSED = 8  # bytes of what handlers are given, by byte of the body; measured
 _EVENT_BYTES = 2_000  # of an event without its body
+_PARTS = 64  # a range grows up to this part of what is kept of one lane
 _WAIT_S = 1.0  # for a read that is under way: one of our own would queue up behind it
 
 Order = tuple[int, int]
@@ -40,10 +41,16 @@ class _Range:
     until: Order
     until_id: str
     types: frozenset[str]
-    events: Sequence[SharedEvent]
+    events: list[SharedEvent]
     exhausted: bool
     bytes: int
     used: int = 0
+
+    def extend(self, new: _Range) -> None:
+        """Take up what was read next."""
+        self.until, self.until_id, self.exhausted = new.until, new.until_id, new.exhausted
+        self.events += new.events
+        self.bytes += new.bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -121,10 +128,9 @@ class SharedReads:
 
     def put(self, lane: _Lane, new: _Range) -> None:
         """Keep a range, and make room for it."""
-        lane.ranges.append(new)
         lane.bytes += new.bytes
         self.bytes += new.bytes
-        self.touch(new)
+        self.touch(self._added(lane, new))
         while lane.bytes > self._lane_bytes:
             self._remove(lane, min(lane.ranges, key=lambda each: each.used))
         while self.bytes > self._total_bytes:
@@ -137,6 +143,16 @@ class SharedReads:
                 key=lambda found: found[0],
             )[1]
             self._remove(oldest, min(oldest.ranges, key=lambda each: each.used))
+
+    def _added(self, lane: _Lane, new: _Range) -> _Range:
+        """Add what was read to the range that ends where it begins: each claim looks at all ranges of a lane."""
+        most = self._lane_bytes // _PARTS
+        for each in lane.ranges:
+            if each.until == new.after and each.types == new.types and each.bytes + new.bytes <= most:
+                each.extend(new)
+                return each
+        lane.ranges.append(new)
+        return new
 
     def _take_out(self, lane: _Lane, old: _Range) -> None:
         lane.ranges.remove(old)

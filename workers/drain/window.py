@@ -74,7 +74,7 @@ class Window:
         entry.take_up(record)
         if own is not None:
             entry.due_ms = 0
-        self.cursor.found_open(entry)
+        self.cursor.found_open(entry, record.state)
         self._recalled[record.event.stream_id] = entry
 
     def reread(self, event: StoredEvent, *, settled: bool) -> None:

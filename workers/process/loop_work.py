@@ -15,7 +15,6 @@ import structlog
 from rq.exceptions import StopRequested
 
 from ampeco.shared_budget import SharedBudget
-from eventlog import wakeups
 from eventlog.blocked_notes import NOTE_S, note_writer
 from eventlog.call_budget import CallBudget
 from eventlog.chores import Chores
@@ -26,6 +25,7 @@ from eventlog.log import EventLog
 from eventlog.readiness import ready_to_drain
 from eventlog.registry import declared
 from eventlog.schedule import recompute
+from eventlog.waker import Waker
 from handlers.declaration import ISOLATED
 from handlers.discovery import Found
 from workers.config import WorkerConfig
@@ -138,7 +138,7 @@ class LoopWork:
         await self._until_reached(lambda: chores.run("recompute", recompute(log)))
         for fault in faults:
             runtimes.news.put_nowait(fault)
-        waker = wakeups.Waker(self._config.redis_url)
+        waker = Waker(self._config.redis_url)
         self._exits.callback(waker.close)
         dispatcher = Dispatcher(
             log,
@@ -204,7 +204,7 @@ class LoopWork:
         await until_reached(ask, self._stopping)
 
     async def _serve_late(
-        self, log: EventLog, runtimes: Runtimes, dispatcher: Dispatcher, waker: wakeups.Waker
+        self, log: EventLog, runtimes: Runtimes, dispatcher: Dispatcher, waker: Waker
     ) -> None:
         """Serve each handler whose lifespan began late, or failed before."""
         while not self._stopping.is_set():

@@ -1,10 +1,12 @@
-"""The tokens of the console follow their files."""
+"""The tokens of the console follow their files; which names lead to it."""
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
-from commands.console_parts import _Tokens
+from ampeco.host_names import is_among
+from commands.console_parts import _own_names, _Tokens
 from receiver.settings import load
 
 
@@ -22,3 +24,10 @@ def test_a_changed_file_counts_at_once_and_a_refused_one_changes_nothing(monkeyp
     assert tokens() == {"act": "another-token-1234", "bodies": "a-token-for-bodies"}
     file.unlink()
     assert tokens() == {"bodies": "a-token-for-bodies"}
+
+
+def test_the_names_of_this_console_are_found_however_they_are_spelled() -> None:
+    names = _own_names(load({"AWR_ADMIN_HOST": "Admin.Example.", "AWR_CONSOLE_HOSTS": "Ops.Example,awr.svc"}))
+    for host in ("admin.example", "ADMIN.example.:9090", "ops.example:443", "AWR.svc.", socket.gethostname()):
+        assert is_among([host], names), host
+    assert not is_among(["example"], names)

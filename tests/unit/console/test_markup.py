@@ -51,6 +51,21 @@ def test_the_lines_of_a_text_are_bounded_as_a_page_has_them(text: str) -> None:
     assert shown.count("&#34;") > 900 or "é" in shown
 
 
+@pytest.mark.parametrize(
+    ("line", "is_cut"),
+    [
+        ("x" * 3_000, False),
+        ("x" * 3_001, True),
+        ("\u65e5" * 1_500, False),  # of two columns each
+        ("\u65e5" * 1_501, True),
+        ("\u200b" * 600, True),  # an escape of six columns each
+        ("x" * 100 + "…", False),
+    ],
+)
+def test_a_line_that_is_cut_is_said_to_be(line: str, is_cut: bool) -> None:
+    assert markup.first_lines(line)[1] == is_cut
+
+
 def test_a_name_that_is_missing_is_an_error_and_no_gap() -> None:
     with pytest.raises(UndefinedError):
         printed("{{ y }}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from eventlog.attempt_notes import ACTION_CHARS, AttemptNote, kept_note
 from eventlog.called import Call, more, read_call
-from eventlog.record import ACTION_CHARS, AttemptNote, kept_note
 
 RESET = "/public-api/actions/charge-point/v1.0/12/reset/soft"
 

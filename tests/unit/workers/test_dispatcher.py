@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
+import structlog
 from redis.exceptions import ConnectionError as RedisAway
 from structlog.testing import capture_logs
 
@@ -15,6 +19,7 @@ from eventlog.log import EventLog
 from handlers import Context, Event, Raw, SyncContext, handler
 from handlers.declaration import Handler
 from workers.delivery.attempt import Runtime
+from workers.delivery.attempt_lines import AttemptLines
 from workers.drain.dispatcher import Dispatcher
 from workers.drain.rotation import MAX_DRAINS, SLICE_S
 
@@ -32,6 +37,7 @@ class FakeLog:
         ended: how each drain gave its lease back.
         newest: version of the handlers' newest declaration.
         away: calls fail.
+        lost: another process has each lease.
 
     Args:
         ends: a read that finds the event says that nothing comes after it.
@@ -46,7 +52,7 @@ class FakeLog:
         self.settled: dict[Pair, str] = {}
         self.ended: list[tuple[Pair, str]] = []
         self.newest = newest
-        self.away = False
+        self.away = self.lost = False
         self.scripts = self.channel = self
         self._type = type
         self._ends = ends
@@ -73,6 +79,8 @@ class FakeLog:
     async def call(self, script: str, arguments: Sequence[Any], *, within_s: float) -> list[Any]:
         if script == self.take:
             return await self._take(arguments)
+        if self.lost:
+            return [b"lost"]
         _, name, lane, _, _, _, _, mode, cur, after, count, *_ = arguments
         self.settled[name, lane] = cur
         found = bool(count) and after == "0-0"
@@ -381,5 +389,27 @@ def test_takes_what_becomes_due_just_after_it_found_nothing(monkeypatch):
         log.pairs.append(("h", 0))
         await until(lambda: h.running == 1)
         await stopped(d, h, job)
+
+    check(work)
+
+
+def test_the_line_about_a_lost_lease_keeps_nothing_of_its_drain(monkeypatch):
+    bound = structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    monkeypatch.setattr("workers.drain.dispatcher.AttemptLines", lambda: AttemptLines(bound.bind()))
+
+    async def work() -> None:
+        log = FakeLog(("h", 0))
+        log.lost = True
+        d = dispatcher(log, Blocked().handler)
+        with capture_logs() as logs:
+            job = working(d)
+            await until(lambda: bool(d._drains))
+            drain = weakref.ref(d._drains["h", 0][0])
+            log.pairs.clear()
+            await until(lambda: not d._drains)
+            assert await job is False
+        assert "lease.lost" in {line["event"] for line in logs}
+        gc.collect()
+        assert drain() is None
 
     check(work)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from eventlog.lease import Read, wanted_types
 from eventlog.record import StoredEvent
 from workers.delivery.shared_event import SharedEvent
@@ -60,16 +62,42 @@ def test_a_claim_goes_on_inside_of_a_range_and_asks_for_no_more_than_there_is_ro
     assert (ids(rest), rest.until) == (["3-0"], "5-0")
 
 
-def test_a_drain_that_is_behind_claims_several_reads_at_once():
+@pytest.mark.parametrize("limits", [{}, {"lane_bytes": 16_000}], ids=["one-range", "a-range-each"])
+def test_a_drain_that_is_behind_claims_several_reads_at_once(limits: dict[str, int]):
     """Else it takes as many steps as the drains ahead of it, and stays behind."""
-    _, first, second = pair()
+    _, first, second = pair(**limits)
     for n in range(0, 6, 2):
         assert claim(first, n) is None
         first.keep(f"{n}-0", read(stored(n + 1, n + 2), n + 2, exhausted=True), "a")
     some = claim(second, 0, count=3)
     assert (ids(some), some.until, some.exhausted) == (["1-0", "2-0", "3-0"], "3-0", False)
+    assert len(first.lane.ranges) == (3 if limits else 1)
     rest = claim(second, 3)
     assert (ids(rest), rest.until, rest.exhausted) == (["4-0", "5-0", "6-0"], "6-0", True)
+
+
+def test_small_reads_of_a_lane_make_few_ranges():
+    """Each claim looks at all of them, while one slow drain keeps them for long."""
+    reads, first, second = pair()
+    for n in range(2_000):
+        first.keep(f"{n}-0", read(stored(n + 1), n + 1), "a")
+    assert len(first.lane.ranges) < 20
+    assert reads.bytes == first.lane.bytes == sum(each.bytes for each in first.lane.ranges)
+    at = 0
+    while found := claim(second, at, count=256):
+        assert ids(found) == [f"{n}-0" for n in range(at + 1, min(at + 256, 2_000) + 1)]
+        at = int(found.until.partition("-")[0])
+    assert at == 2_000
+    claim(first, 2_000)
+    assert reads.bytes == 0
+
+
+def test_reads_of_other_types_or_with_a_gap_between_them_are_ranges_of_their_own():
+    _, first, _ = pair()
+    first.keep("0-0", read(stored(1), 1), "a")
+    first.keep("1-0", read(stored(2), 2, "a\nb"), "a")
+    first.keep("5-0", read(stored(6), 6, "a\nb"), "a")
+    assert [each.until_id for each in first.lane.ranges] == ["1-0", "2-0", "6-0"]
 
 
 def test_a_read_is_not_the_end_of_the_log_once_another_drain_has_read_further():

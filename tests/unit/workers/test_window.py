@@ -276,3 +276,25 @@ def test_the_oldest_may_be_open_or_the_first_after_the_cursor():
     settle(w, start(w))
     changes = w.cursor.changes()
     assert (changes.oldest, changes.wanted_passed) == (None, 1)
+
+
+def test_events_that_were_open_for_a_while_are_not_kept_behind_one_that_stays_open():
+    w = window("none", stored(1))
+    w.retry(start(w), due_ms=10**9)
+    for n in range(2, 1_000):
+        admit(w, stored(n))
+        slow = start(w)
+        w.park(slow)
+        settle(w, slow)
+        assert w.cursor.changes().oldest == "1-0"
+    assert (w.cursor.open_count, len(w.cursor._opened) < 100) == (1, True)
+
+
+def test_events_that_gave_way_are_not_kept_until_the_retry_that_they_waited_for():
+    w = window("latest", stored(1))
+    w.retry(start(w), due_ms=10**9)
+    for n in range(2, 1_000):
+        admit(w, stored(n))
+    assert len(w.retries._heap) < 100
+    w.start_due(10**9)
+    assert numbers(w.to_mark) == [999]
