@@ -208,6 +208,14 @@ def test_a_record_that_cannot_be_read_stops_its_lane_with_a_reason_and_nothing_e
         assert f"{lane}-{bad}" in shown[1]
         assert "cannot read" in shown[1]
         assert f"{lane}-{bad}" in (await asyncio.to_thread(cli, "status"))[1]
+        await log.redis.xadd(log.key("events", lane), {**fields, "v": "1", "t": b"\xff", "r": "x"})
+        await log.redis.xadd(log.key("events", lane), {"x": "y"})
+        for words in (("events", "list"), ("explain", "session:1")):
+            code, out, err = await asyncio.to_thread(cli, *words)
+            assert (code, err) == (0, ""), words
+            assert asked in out
+        for odd, _ in (await log.redis.xrevrange(log.key("events", lane)))[:2]:
+            await log.redis.xdel(log.key("events", lane), odd)
         await log.redis.xdel(log.key("events", lane), bad)
         await log.redis.delete(log.key("held"))  # a minute later
         await recompute(log)
