@@ -50,8 +50,8 @@ class Budget(Protocol):
 class TokenBucket:
     """At most `burst` calls at once and `rate_per_s` in the long run; empty after each 429.
 
-    A call that would wait longer than `longest_wait_s` is refused at once with `RateLimited`, so that a handler is
-    tried again later and does not run into its own time-out. Safe to share between threads and event loops.
+    A call that would wait longer than `longest_wait_s` is refused at once with `RateLimited`. So a handler is tried
+    again later, and does not run into its own time-out. Safe to share between threads and event loops.
 
     Args:
         longest_pause_s: the bucket stays empty no longer than this, even if AMPECO asks for a longer pause.

@@ -260,8 +260,8 @@ _ISSUE = KnownType(
     "undocumented.IssueChanged", (own("issue"),), ("updatedAt", "issue.updatedAt"), "unknown", None
 )
 
-# Payloads that an index of a later specification describes without saying which string announces them: the
-# strings are likely ones, and Subscribe is not known to accept them. A third one, about a partner's corporate
+# An index of a later specification describes these payloads without the strings that announce them. The strings are
+# likely ones, and Subscribe is not known to accept them. A third one, about a partner's corporate
 # billing policy, has neither a string nor a shape: it is left out.
 UNCONFIRMED_TYPES: Mapping[str, KnownType] = MappingProxyType(
     {
@@ -277,7 +277,7 @@ UNCONFIRMED_TYPES: Mapping[str, KnownType] = MappingProxyType(
 def spellings(notification_type: str) -> tuple[str, ...]:
     """All types that announce the same facts as this one, the preferred one first.
 
-    A handler of the preferred type's model accepts all of them, so one subscription is enough: to the first one, or
+    A handler of the preferred type's model accepts all of them. So one subscription is enough: to the first type, or
     where Subscribe refuses it, to the next. A type without another spelling is returned alone, unknown ones too.
     """
     known = KNOWN_TYPES.get(notification_type)

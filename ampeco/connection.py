@@ -1,4 +1,4 @@
-"""What both clients share around one HTTP request: tenant address and token, gate, transport errors.
+"""One HTTP request, for both clients: tenant address and token, gate, transport errors.
 
 Knows httpx2, and nothing about operations. The token leaves this module in the Authorization header only.
 """
@@ -46,7 +46,7 @@ class Gate(Protocol):
         """Called right before each send; raise to refuse it.
 
         Returns:
-            What follows this send, if anything does.
+            The trace that follows this send; None where traces are off.
         """
 
     def called(

@@ -1,4 +1,4 @@
-"""How the bytes of a body stand for JSON text when they are no plain UTF-8, and back; knows nothing of HTTP.
+"""Decodes bodies that are not plain UTF-8, and names their encoding; knows nothing of HTTP.
 
 The bytes themselves decide. A header that names an encoding is not signed, and a proxy may have left it behind.
 
@@ -58,7 +58,7 @@ def plain(body: bytes, encoding: str) -> bytes:
 
 
 def plain_or_same(body: bytes, encoding: str) -> bytes:
-    """Return the text of a body to be looked at; the body as it is where `plain` cannot read it."""
+    """Return the text of a body for a search; the body as it is where `plain` cannot read it."""
     try:
         return plain(body, encoding)
     except PayloadError:

@@ -1,7 +1,7 @@
 """Which entity a notification is about, and when it says that happened; knows decoded JSON and the catalogue.
 
-The key decides the lane and the order of handling, so the rules have a version: a log filled under one
-version must not go on under another. Each name on a path may also be spelled in snake_case, as AMPECO's older
+The key decides the lane and the order of handling, so the rules have a version. A log filled under one version must
+not go on under another. Each name on a path may also be spelled in snake_case, as AMPECO's older
 resources are.
 """
 
@@ -32,9 +32,6 @@ _MOST_TIMES = (
     2_000  # that are read of one list; a body of 1 MiB can hold 35,000, and to read them takes 0.2 s
 )
 
-TYPES_OF_PARTS = frozenset({"HardwareStatusNotification"})
-_EVSE_ID = steps_of("evseId")
-
 # Part of the version: to be changed when the same rules find other keys.
 _READING = "ids that mean none are none"
 
@@ -55,10 +52,10 @@ class EntityKeyRules:
         self.overridden = frozenset(overrides or ())
         chosen = {name: known.entities for name, known in _LISTED.items()} | dict(overrides or {})
         self._entities = {
-            name: _compile((*entities, *FALLBACK.entities) if entities else ())
+            name: compiled((*entities, *FALLBACK.entities) if entities else ())
             for name, entities in chosen.items()
         }
-        self._fallback = _compile(FALLBACK.entities)
+        self._fallback = compiled(FALLBACK.entities)
         self.version = _digest({**chosen, "": FALLBACK.entities})
 
     @classmethod
@@ -86,20 +83,11 @@ class EntityKeyRules:
         for prefix, steps in self._entities.get(notification_type, self._fallback):
             found = read_id(at(data, steps))
             if found is not None:
-                return _bounded(prefix, found)
+                return bounded(prefix, found)
         return None
 
     def __repr__(self) -> str:
         return f"<EntityKeyRules {self.version}>"
-
-
-def part_of(notification_type: str, data: Mapping[str, Any]) -> str | None:
-    """The part of its entity that a status is about, e.g. `evse:3` of a charge point; None for the entity itself.
-
-    Source: published contract v3.110.0, `HardwareStatusNotification`: `evseId` says whose status it is.
-    """
-    found = read_id(at(data, _EVSE_ID)) if notification_type in TYPES_OF_PARTS else None
-    return None if found is None else _bounded("evse:", found)
 
 
 def occurred_at(
@@ -147,14 +135,16 @@ def _texts(elements: object, spelled: tuple[str, str]) -> Iterator[str]:
                 yield text
 
 
-def _bounded(prefix: str, found: str) -> str:
+def bounded(prefix: str, found: str) -> str:
+    """A key of at most `KEY_MAX_BYTES`; a longer id is hashed."""
     key = prefix + found
     if len(key) * _UTF8_MAX_BYTES > KEY_MAX_BYTES and len(key.encode()) > KEY_MAX_BYTES:
         return f"{prefix}sha256-{hashlib.sha256(found.encode()).hexdigest()[:32]}"
     return key
 
 
-def _compile(entities: tuple[Entity, ...]) -> tuple[tuple[str, Steps], ...]:
+def compiled(entities: tuple[Entity, ...]) -> tuple[tuple[str, Steps], ...]:
+    """Each path of the entities, with what stands before the id in a key."""
     return tuple((f"{entity}:", steps_of(path)) for entity, paths in entities for path in paths)
 
 

@@ -1,4 +1,4 @@
-"""What the contract says about the structure of a notification, and where it differs from what was seen."""
+"""The structure of a notification by the contract, and where it differs from what was seen."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,15 +11,15 @@ from ampeco.observed_shape import MAP, Drift, Place, Shape, joined, split
 from ampeco.paths import snake
 
 SURE_SAMPLES: Final = 50
-"""So many bodies of a type must have been seen before a new field or kind is news."""
+"""How many bodies of a type must have been seen before a new field or kind is news."""
 
 SURE_OBJECTS: Final = 200
-"""So many objects must have had a field, all of them, before its absence is news."""
+"""How many objects in a row must have had a field before its absence is news."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the contract says about one place.
+    """The contract's description of one place.
 
     Attributes:
         kinds: kinds of JSON Schema; empty when any will do.

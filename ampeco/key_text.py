@@ -1,4 +1,4 @@
-"""What an API token or signing key looks like when it was copied badly.
+"""Recognizes an API token or signing key that was copied badly.
 
 No text of this module repeats a part of the key but a character that cannot be seen.
 """

@@ -1,4 +1,4 @@
-"""What is known of one notification type, as data, and short ways to write it for the catalogue.
+"""One notification type as data, and short ways to write it for the catalogue.
 
 An entity is a word and the paths of its id; the first path at which a payload has an id counts.
 """

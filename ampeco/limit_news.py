@@ -1,4 +1,4 @@
-"""What answers said about AMPECO's rate limit since the bucket of all processes drew last."""
+"""Collects what answers state about AMPECO's rate limit, until the next draw from the bucket of all processes."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,7 +6,7 @@ from ampeco.rate_limits import RateLimit
 
 
 class LimitNews:
-    """What answers said since the last draw. Moments are kept by our clock, and reported as ms from then."""
+    """The news since the last draw. Moments are kept by our clock, and reported as ms from then."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -31,7 +31,7 @@ class LimitNews:
             self._paused_until_s = max(self._paused_until_s or 0.0, self._clock() + retry_after_s)
 
     def taken(self) -> dict[str, int]:
-        """Return all of it, which is forgotten here."""
+        """Return the news, and forget it here."""
         now_s, news = self._clock(), self._kept
         for name, at_s in (("reset_ms", self._resets_at_s), ("pause_ms", self._paused_until_s)):
             if at_s is not None:

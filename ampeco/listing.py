@@ -34,7 +34,7 @@ class Page:
     """One page of a list.
 
     Attributes:
-        following: what leads to the next page, None on the last one; filters and includes are not repeated in it.
+        following: the query of the next page, None on the last one; filters and includes are not repeated in it.
     """
 
     items: list[Any]
@@ -44,13 +44,13 @@ class Page:
 class Listing(Generic[T]):
     """One walk through a list: `first()`, then `read()` for each answer until it names no further request.
 
-    An entry that moves while the walk goes on can be met twice or not at all: AMPECO promises no snapshot.
+    An entry that moves during the walk can come twice or not at all: AMPECO promises no snapshot.
 
     Args:
         item: makes a result of one entry.
         query: what `narrowing` gives, or further pairs as AMPECO's reference spells them.
         per_page: 1 to 100; where the contract knows no size of pages, the usual 100 is not sent.
-        max_pages: a list that goes on after so many is taken for endless.
+        max_pages: a list with more pages counts as endless.
 
     Raises:
         ValueError: `per_page` is out of bounds.

@@ -1,4 +1,4 @@
-"""What a name may be that is declared or configured: a notification type, a queue.
+"""Checks names that are declared or configured: of a notification type, of a queue.
 
 Names stand in one text with others, which tabs, line ends, commas and bars separate. A type that AMPECO sends may be
 any text; only its length is limited.

@@ -1,7 +1,7 @@
 """Bytes to `Notification`: type, entity key, own time, typed payload; knows no HTTP, no log, no handlers.
 
-Nothing here insists: an unknown type, or a known one of which fields do not fit its model, is still a notification.
-Only bytes that are no JSON object are refused.
+An unknown type, or a known one whose fields do not fit its model, is still a notification. Only bytes that are no
+JSON object are refused.
 
 Source: published contract v3.110.0: top-level text `notification` names the type. A `data` wrapper was shown by one
 integrator only (unconfirmed): taken off when it is there.
@@ -40,7 +40,7 @@ class Notification(NamedTuple):
     Attributes:
         type: the type string as sent; `UNTYPED` when the object names none.
         key: entity it is about, e.g. `session:4711` or `charge-point:12`; None when it names none we know.
-        occurred_at: when it says that happened, aware UTC; None when it does not say.
+        occurred_at: the time of change that it states, aware UTC; None when it states none.
         data: the decoded object, without a `data` wrapper.
         payload: typed view of `data`; None when we have no model for the type, or when not even its identity fits.
         misfits: dotted wire names of the fields that do not fit the model.
@@ -55,7 +55,7 @@ class Notification(NamedTuple):
 
 
 class Recognized(NamedTuple):
-    """What is known of a notification before its payload is built; as in `Notification`.
+    """A notification before its payload is built; attributes as in `Notification`.
 
     Attributes:
         occurred_at: as in `Notification`.
@@ -70,7 +70,7 @@ def read(body: bytes, encoding: str = "") -> dict[str, Any]:
     """Decode a body, without a `data` wrapper around the notification.
 
     Args:
-        encoding: how the body stands for UTF-8, in the words of `encodings.py`; empty for UTF-8 itself.
+        encoding: how the body is encoded, by the names of `encodings.py`; empty for plain UTF-8.
 
     Raises:
         PayloadError: the only error, for any bytes. Every text in what is returned is valid Unicode.

@@ -1,6 +1,6 @@
-"""What users of this package import about notifications: `parse`, `read`, and the class of each payload.
+"""The notifications part of this package for its users: `parse`, `read`, and the class of each payload.
 
-The classes are imported when they are used. `notification_reader.py` says how bytes are read.
+The classes are imported when they are used. `notification_reader.py` reads the bytes.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,8 @@
 """The structure of notifications as they arrive: fields, kinds, how often, since when. It holds no values.
 
-A place is a path such as `session.id`; `[]` stands for the elements of an array, and `*` for names that may be data:
-those of a map, and what does not look like the name of a field. Everything is bounded, since senders choose names.
+A place is a path such as `session.id`, in which `[]` stands for the elements of an array. `*` stands for names that
+may be data: those of a map, and names that do not look like those of a field. Everything is bounded, since senders
+choose names.
 """
 
 import re
@@ -37,7 +38,7 @@ Known = Callable[[str], bool]
 
 
 class TooManyValues(Exception):
-    """The body is too large to be looked at as a whole, so what is absent would be unknown."""
+    """The body is too large to be read as a whole, so absent fields would be unknown."""
 
 
 @dataclass(slots=True)
@@ -103,7 +104,7 @@ class Shape:
 
 
 def split(path: str) -> tuple[str, str]:
-    """Part a path into that of the object and the name in it; the name is empty for elements and for the body."""
+    """Split a path into that of the object and the name in it; the name is empty for elements and for the body."""
     if path.endswith("[]") or not path:
         return path.removesuffix("[]"), ""
     parent, _, name = path.rpartition(".")

@@ -1,4 +1,4 @@
-"""What a bucket of tokens gives, and what a process gives itself while the bucket is out of reach."""
+"""The tokens that a shared bucket gives, and those that a process gives itself while the bucket is out of reach."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -7,7 +7,7 @@ _LONGEST_PAUSE_S: Final = 900.0  # as of a bucket, even if AMPECO asks for a lon
 
 
 class Drawn(Protocol):
-    """What a bucket gives: tokens of each kind, how long until there are more, and what is known of the rate.
+    """The answer of a bucket: tokens of each kind, the time until there are more, and the known rate.
 
     `per_s` is for all `processes` together, None where no limit is known: then a call needs no token.
     """
@@ -27,7 +27,7 @@ class Drawn(Protocol):
 
 
 class _OwnDraw:
-    """What this process gives itself."""
+    """The tokens that this process gives itself."""
 
     def __init__(self, reserved: int, ordinary: int, wait_s: float, per_s: float | None) -> None:
         self.reserved, self.ordinary = reserved, ordinary

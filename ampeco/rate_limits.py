@@ -1,6 +1,6 @@
 """Reads what an answer says about AMPECO's rate limits: `Retry-After` and the `X-RateLimit-*` headers.
 
-Source: published contract v3.110.0 names the `X-RateLimit-*` headers of a 429 and gives no form or number; it does
+Source: published contract v3.110.0 names the `X-RateLimit-*` headers of a 429 and gives no form or number. It does
 not mention Retry-After (RFC 9110, section 10.2.3). So every likely form is read, and what cannot be read is None.
 """
 
@@ -11,7 +11,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 LONGEST_PAUSE_S = 86_400.0
-"""No header makes us believe in a longer pause; who waits may have less patience than that."""
+"""Longer pauses in a header are cut to this; callers may wait for less."""
 
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
 _COUNT = re.compile(r"[0-9]{1,9}")
@@ -21,14 +21,14 @@ _EPOCH_MS = 1e11  # a larger number is a Unix time in milliseconds
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """What the `X-RateLimit-*` headers of an answer say.
+    """The `X-RateLimit-*` headers of an answer.
 
     Attributes:
         limit: calls in one period.
         remaining: calls left in this period.
         reset_s: seconds from the answer until the next period, 0 to `LONGEST_PAUSE_S`.
 
-    What an answer does not say, or says in a form that we do not know, is None.
+    A value that the answer lacks, or that has an unknown form, is None.
     """
 
     limit: int | None

@@ -1,4 +1,4 @@
-"""Notifications made from the state of a resource: what a missed one would have said, as far as that is honest.
+"""Makes notifications from the state of a resource: what a missed one would have stated, where that is certain.
 
 A listing shows a resource as it is now. So only notifications are made that say no more than that: the whole session,
 the whole user, and those that name nothing but an id. Starts and stops, statuses and meter values are never made, and
@@ -28,7 +28,7 @@ class Source:
     Attributes:
         resource: name of the operation's noun, e.g. `sessions`.
         version: of the listing.
-        changed: name of the filter and of the field that say when a resource changed: `lastUpdated` or `received`.
+        changed: name of the filter and of the field with the time of the change: `lastUpdated` or `received`.
         happens_once: such a notification comes once for each resource, so any that arrived is the one.
         fields: makes the fields of the notification from a resource and its action; None when it cannot.
     """

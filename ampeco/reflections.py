@@ -1,7 +1,8 @@
-"""Which notifications show what a call of ours has done: as far as the published contract lets one know.
+"""Finds the notifications that show the effect of a call of ours, as far as the published contract tells.
 
-No notification names its cause. So one *reflects* a call when it is about an entity in the call's path, is of a type
-that announces what the operation does, and, where both name the same fact, says the same. Another cause may have had
+No notification names its cause. So a notification *reflects* a call under three conditions. It is about an entity in
+the call's path, its type announces what the operation does, and where both name the same fact, they agree. Another
+cause may have had
 the same effect at that moment. Knows no time: callers decide for how long a call can be reflected.
 
 Source: published contract v3.110.0 (callbacks, bodies and paths of the operations), but for two readings of our own:

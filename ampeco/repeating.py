@@ -1,7 +1,7 @@
-"""When a call to AMPECO is made again, and after which pause: decided here for both clients, which only wait.
+"""Decides for both clients when a call to AMPECO is made again, and after which pause; the clients only wait.
 
-AMPECO documents no idempotency key, so what is not harmless to repeat is not repeated after any error; the one
-exception is a request that certainly never left. Knows no transport and no clock but those it is given.
+AMPECO documents no idempotency key. So a call that is not harmless to repeat is not repeated after any error, except
+for a request that certainly never left. Knows no transport and no clock but those that are passed in.
 
 What AMPECO says about pauses is read in `rate_limits`.
 """
@@ -20,8 +20,8 @@ _MOST_DOUBLINGS = 64  # of the pause: 2.0 to a power above 1,023 is an OverflowE
 class RetryPolicy:
     """What a client does when a call fails. `RetryPolicy(attempts=1)` never repeats.
 
-    The defaults suit a handler with the usual 30 seconds: what takes longer is better tried again by the log, which
-    does not occupy a worker meanwhile.
+    The defaults suit a handler with the usual 30 seconds. Longer waits are better left to the log, which does not
+    occupy a worker meanwhile.
 
     Args:
         attempts: sends of one call at most, the first included.

@@ -1,4 +1,4 @@
-"""How the shape of a notification type is stored: JSON with a version, checked when it is read."""
+"""Stores the shape of a notification type as JSON with a version, and checks it when it is read."""
 
 import json
 from collections import Counter

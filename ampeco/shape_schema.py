@@ -1,4 +1,4 @@
-"""Writes what was seen of notifications as JSON Schema (draft 2020-12): kinds and fields, no values but the types."""
+"""Writes observed shapes as JSON Schema (draft 2020-12): kinds and fields, no values but the types."""
 
 from collections.abc import Mapping
 from typing import Any, Final

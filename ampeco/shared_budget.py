@@ -1,7 +1,7 @@
 """One rate budget for the clients of many processes: this process's part of it.
 
-Tokens come from a `Bucket` that all processes share, as many as this process needs for about 100 ms. What answers
-say about AMPECO's limit goes back with the next draw. Calls that change something, and those of urgent handlers, are
+Tokens come from a `Bucket` that all processes share, as many as this process needs for about 100 ms. News of AMPECO's
+limit from answers goes back with the next draw. Calls that change something, and those of urgent handlers, are
 *reserved*: the bucket keeps a share for them. It knows no Redis and no HTTP.
 """
 
@@ -30,7 +30,7 @@ class Bucket(Protocol):
     """The tokens that all processes share."""
 
     async def draw(self, reserved: int, ordinary: int, news: Mapping[str, int], /) -> Drawn | None:
-        """Draw tokens and tell the news since the last draw; None when the bucket is out of reach."""
+        """Draw tokens and report the news since the last draw; None when the bucket is out of reach."""
 
 
 class SharedBudget:
@@ -118,7 +118,7 @@ class SharedBudget:
         self._in_loop(self._observed, seen)
 
     async def aclose(self) -> None:
-        """Tell the bucket what it does not know yet."""
+        """Report to the bucket what it does not know yet."""
         if self._reporting is not None:
             self._reporting.cancel()
         if self._serving is None and (self._news or self._chunk):

@@ -1,12 +1,12 @@
 """Signs and verifies notifications, over the bytes as they travelled; knows no HTTP, JSON or settings.
 
 AMPECO documents that the header `X-Signature` carries an HMAC-SHA256 of the request body, keyed with the API
-token that made the notification subscription. How the digest is written down is not documented: hex in any
-case and base64 (standard or url-safe, padded or not) are accepted, each with an optional `sha256=` in front.
+token that made the notification subscription. The encoding of the digest is not documented. Hex in any case and
+base64 (standard or url-safe, padded or not) are accepted, each with an optional `sha256=` in front.
 
 AMPECO can include a timestamp in the signature (`includeTimestampInSignature`) and does not document how. Every
-callback carries `X-Timestamp`, so the likely signed strings are that header's text and the body, in either order,
-with "." or nothing between them: `SCHEMES` has all four.
+callback carries `X-Timestamp`. So the likely signed strings are that header's text and the body, in either order,
+with "." or nothing between them. `SCHEMES` has all four.
 
 Source: published contract v3.110.0 (both headers, algorithm, key); the encoding and the four forms are inferred.
 """
@@ -86,8 +86,8 @@ def the_body(body: bytes, headers: Headers = MappingProxyType({})) -> bytes:
 def timestamp_of(headers: Headers) -> bytes:
     """The text of `X-Timestamp`, as it is signed.
 
-    Only a date and time is let through: otherwise a captured request could be cut elsewhere, into another timestamp
-    and another body under the same signature.
+    Only a date and time is accepted. Otherwise a captured request could be cut elsewhere, into another timestamp and
+    another body under the same signature.
 
     Raises:
         SignatureError: `timestamp-missing`, or `timestamp-malformed` when it is no ISO 8601 date and time.

@@ -1,4 +1,4 @@
-"""Writes down what an operator is about to change: who, what, plan and count."""
+"""Records what an operator is about to change: who, what, plan and count."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ async def acting(
     *,
     is_counted: bool = False,
 ) -> AsyncIterator[str]:
-    """Carry out an act in this block, which gets its id. It is written down first.
+    """Carry out an act in this block, which gets its id. The act is recorded first.
 
-    It is not kept if the log refuses it before anything was changed.
+    The record is removed if the log refuses the act before anything was changed.
 
     Args:
         what: the command, e.g. `dead retry`.

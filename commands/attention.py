@@ -113,5 +113,5 @@ def _of_handlers(found: Overview) -> Iterator[str]:
 
 
 def _mostly_fails(lately: Attempts) -> bool:
-    """Return whether it fails as the alert AwrHandlerFailing has it."""
+    """Return whether a handler fails by the rule of the alert AwrHandlerFailing."""
     return lately.failed >= _MANY and lately.failed > lately.total / 2

@@ -1,4 +1,4 @@
-"""What the console gets from the other rooms: a log of its own, tokens that may change, and words."""
+"""The parts that the console gets from the other rooms: a log of its own, tokens that may change, and words."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def wording() -> Wording:
 
 
 def _own_names(settings: Settings) -> frozenset[str]:
-    """Return the names that lead here for certain: a web page cannot take them over.
+    """Return the names that certainly lead to this machine: no web page can take them over.
 
     They are in lower case, and have no dot at the end.
     """

@@ -1,4 +1,4 @@
-"""What the console may ask of AMPECO: the same resend as `gaps resend`, with the token that this process has."""
+"""Asks AMPECO for a resend on behalf of the console, as `gaps resend` does, with this process's token."""
 
 from __future__ import annotations
 

@@ -30,6 +30,9 @@ _filtered = options.together(
     options.only_key,
     options.since_until("Given up"),
 )
+_selected = options.together(
+    click.argument("ids", nargs=-1, metavar="[ID]..."), _filtered, options.confirm, options.as_json
+)
 
 
 @click.group()
@@ -81,10 +84,7 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
 
 
 @dead.command()
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@_filtered
-@options.confirm
-@options.as_json
+@_selected
 def retry(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
     """Retry dead letters, in order of arrival per entity.
 
@@ -106,10 +106,7 @@ def retry(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
 
 
 @dead.command()
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@_filtered
-@options.confirm
-@options.as_json
+@_selected
 def discard(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
     """Discard dead letters.
 
@@ -168,7 +165,7 @@ def _filter(wanted: dict[str, Any]) -> DeadFilter:
 
 
 async def _hint(log: EventLog, wanted: DeadFilter) -> None:
-    """Say that no event of the wanted type has ever arrived, and which type may be meant."""
+    """Return a note that no event of the wanted type has ever arrived, and which type may be meant."""
     if wanted.type is not None:
         for line in await never_seen(log, [wanted.type]):
             print_line(line, err=True)

@@ -1,7 +1,7 @@
-"""What a new declaration of a handler changes in a log that knows an older one.
+"""Compares a new declaration of a handler with the older one that the log knows.
 
-Each rule says what a change means for the handler's events and records. A rule is for one item of the declaration, so
-a new item needs a line in `_RULES`.
+Each rule describes what a change means for the handler's events and records. A rule is for one item of the
+declaration, so a new item needs a line in `_RULES`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _RULES: Mapping[str, Callable[[Any, Any], str | None]] = {
     "queue": _queue,
     "key": _key,
 }
-"""Item of a declaration -> what a change of it means, from its values before and after; None for nothing."""
+"""Item of a declaration -> the meaning of a change, from the values before and after; None for no change."""
 
 _LOSING = frozenset({"key"})
 """The items of which a change loses what is recorded, as once-only steps."""
@@ -82,7 +82,7 @@ _LOSING = frozenset({"key"})
 def changes(
     recorded: Sequence[HandlerPosition], declared: Sequence[Mapping[str, Any]], installed: Collection[str]
 ) -> Iterator[Change]:
-    """Compare what was declared with what the log has.
+    """Compare declarations with those of the log.
 
     Args:
         recorded: the handlers of the log.

@@ -1,4 +1,4 @@
-"""`demo`: runs the story, then prints what came of it and whether it adds up.
+"""`demo`: runs the story, then prints its result and whether the numbers add up.
 
 Everything lives in one temporary folder, which is kept when something failed.
 """

@@ -1,4 +1,4 @@
-"""What a simulated tenant sent, what the log took and what the handlers did with it, and whether it adds up.
+"""Counts what a simulated tenant sent, what the log took and what the handlers did, and checks that it adds up.
 
 Pure: numbers in, findings out. It knows nothing of processes, of Redis or of how numbers are shown.
 """
@@ -40,7 +40,7 @@ class HandlerTally:
 
     @property
     def lag(self) -> int:
-        """Events it has yet to settle. The numbers are read one after the other, so it may seem ahead."""
+        """Events that are not settled yet; not below zero, since the numbers are read one after the other."""
         return max(0, self.wanted - self.handled - self.dead)
 
 
@@ -72,7 +72,7 @@ class Tally:
 
     @property
     def refused(self) -> dict[str, int]:
-        """Answers that were no 2xx, by status."""
+        """Answers other than 2xx, by status."""
         return {said: n for said, n in self.answers.items() if said.isdigit() and not said.startswith("2")}
 
     @property
@@ -82,7 +82,7 @@ class Tally:
 
     @property
     def welcomed(self) -> int:
-        """Answers that say: it is ours now."""
+        """Answers that mean that the event was accepted."""
         return sum(n for said, n in self.answers.items() if said.isdigit() and said.startswith("2"))
 
 
@@ -129,7 +129,7 @@ def _of_handler(position: HandlerPosition, arrived: Mapping[str, int]) -> Handle
 
 
 def shortfalls(tally: Tally, expected: Iterable[str]) -> list[str]:
-    """List what is missing until every notification arrived and each `expected` handler handled all it wants."""
+    """List what is missing: notifications that have not arrived, and events of each `expected` handler."""
     found = []
     if not tally.sent:
         found.append("nothing was sent")
@@ -152,7 +152,7 @@ def shortfalls(tally: Tally, expected: Iterable[str]) -> list[str]:
 
 
 def within_ms(latencies: Mapping[int, int], share: float) -> int | None:
-    """Return the bound under which this share (0.5: the median) of deliveries stayed; None without any."""
+    """Return the bound under which this share of deliveries stayed (0.5: the median); None without deliveries."""
     seen, wanted = 0, share * sum(latencies.values())
     for bound, n in sorted(latencies.items()):
         seen += n

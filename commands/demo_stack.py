@@ -43,7 +43,7 @@ _PORTS = range(15_000, 30_000)
 
 
 class Stuck(click.ClickException):
-    """Something did not come about; the message says what."""
+    """Something did not happen in time; the message says what."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class DemoStack:
         return self.receiver_url + WEBHOOK_PATH
 
     def receiver(self, *, output: int) -> Child:
-        """The receiver, not started."""
+        """Return the receiver, not started."""
         return Child(
             own_command("serve", "--child"), self.environ, name="serve", grace_s=GRACE_S, output=output
         )
@@ -75,7 +75,7 @@ class DemoStack:
     def worker(
         self, load: Sequence[str], *, output: int, options: Sequence[str] = (), **environ: str
     ) -> Child:
-        """A worker with these modules or files, not started."""
+        """Return a worker with these modules or files, not started."""
         arguments = [part for name in load for part in ("--load", name)]
         return Child(
             own_command("worker", "--child", *options, *arguments),
@@ -86,14 +86,14 @@ class DemoStack:
         )
 
     def console(self, *, output: int) -> Child:
-        """The console, not started. The first line that it prints is its address."""
+        """Return the console, not started. The first line that it prints is its address."""
         return Child(
             own_command("console", "--child"), self.environ, name="console", grace_s=GRACE_S, output=output
         )
 
     @contextlib.asynccontextmanager
     async def open_receiver(self, *, output: int) -> AsyncIterator[None]:
-        """The receiver runs, is registered, and can be delivered to, as long as the block lasts."""
+        """Run the receiver during the block, which begins once it is registered and reachable."""
         async with (
             running(self.receiver(output=output)) as receiver,
             httpx2.AsyncClient(trust_env=False) as client,
@@ -107,7 +107,7 @@ class DemoStack:
 
     @contextlib.asynccontextmanager
     async def working(self, load: Sequence[str], *, output: int, **environ: str) -> AsyncIterator[None]:
-        """A worker has declared its handlers and works, as long as the block lasts."""
+        """Run a worker during the block, which begins once it has declared its handlers."""
         child = self.worker(load, output=output, **environ)
         async with running(child) as worker:
             await _started(child, worker, "the worker did not start")
@@ -152,7 +152,7 @@ async def demo_stack(folder: Path, simulator: Sequence[str] = ()) -> AsyncIterat
 
 @contextlib.contextmanager
 def scratch(name: str) -> Iterator[Path]:
-    """A temporary folder for one command, with the log of this process in it; it is kept when something fails."""
+    """Make a temporary folder for one command, with the log of this process in it; keep it when something fails."""
     folder = Path(tempfile.mkdtemp(prefix=f"awr-{name}-"))
     try:
         with (folder / f"{name}.log").open("a") as log:

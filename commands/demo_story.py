@@ -1,4 +1,4 @@
-"""The story of the demo: the parts in the order in which they come on, and what is done with them.
+"""The story of the demo: starts its parts in order, and acts on them.
 
 Charge points live at a simulated tenant; the receiver registers itself and takes what they send; handlers work on it
 and call back. In the middle the receiver is stopped for some seconds, and what it missed is asked for again.
@@ -67,13 +67,13 @@ class Story:
 
     @contextlib.asynccontextmanager
     async def played(self) -> AsyncIterator[Tally]:
-        """Run until all is handled or nothing moves any more; then keep the parts running during the block.
+        """Run until everything is handled or nothing changes any more; then keep the parts running during the block.
 
         Yields:
             The numbers at the end. The charge points are idle from then on.
 
         Raises:
-            Stuck: it cannot go on.
+            Stuck: the story cannot go on.
             Unreachable, RedisError: the simulator or the log went away.
         """
         say = self._view.say
@@ -167,7 +167,7 @@ class Story:
         )
 
     async def _until(self, holds: Callable[[Tally], bool], otherwise: str | None) -> Tally:
-        """Look until it holds. Without any news for a while it never will: Stuck, or that is how it ends."""
+        """Wait until a condition holds. Without news for a while, raise Stuck or end."""
         last, news_s = None, time.monotonic()
         while not holds(tally := await self._look()):
             if tally != last:
@@ -204,7 +204,7 @@ class Story:
 
     @contextlib.asynccontextmanager
     async def _outputs(self) -> AsyncIterator[tuple[int, int, int]]:
-        """Where receiver, worker and console write to; what handlers do is news."""
+        """Open the file that receiver, worker and console write to, and show what handlers do."""
 
         def tell(line: str) -> None:
             if (facts := facts_of(line)) is not None:

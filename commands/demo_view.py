@@ -25,13 +25,13 @@ class View(Protocol):
     """Where the story is shown."""
 
     def say(self, text: str) -> None:
-        """The next step of the story."""
+        """Show the next step of the story."""
 
     def show(self, tally: Tally) -> None:
-        """The numbers now; called about once a second."""
+        """Show the current numbers; called about once a second."""
 
     def tell(self, facts: Mapping[str, Any]) -> None:
-        """A line from the worker's log."""
+        """Show a line from the worker's log."""
 
 
 class PlainView:
@@ -58,7 +58,7 @@ class PlainView:
 
 
 class LiveView:
-    """Steps scroll by; below them stand the numbers and what handlers did last."""
+    """Steps scroll; below them are the numbers and the last actions of handlers."""
 
     def __init__(self, live: Any) -> None:
         """Show on a running `rich.live.Live`."""
@@ -105,7 +105,7 @@ class LiveView:
 
 @contextlib.contextmanager
 def shown() -> Iterator[View]:
-    """A live table on a terminal that can have one, plain lines elsewhere."""
+    """Return a live table on a terminal that can show one, plain lines elsewhere."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # of a locale that lacks a sign of ours
     if not sys.stdout.isatty():
@@ -148,7 +148,7 @@ def _progress(tally: Tally, per_s: float) -> str:
 
 
 def _sentence(facts: Mapping[str, Any]) -> str | None:
-    """What a handler did, for people; None for what is no news to them."""
+    """Describe what a handler did, for people; None for a line without news."""
     handler = facts.get("handler")
     if facts["event"] == "session.finished":
         minutes = facts.get("duration_s", 0) / 60
@@ -164,7 +164,7 @@ def _sentence(facts: Mapping[str, Any]) -> str | None:
 
 
 def summary(tally: Tally) -> list[str]:
-    """The end of the story in numbers."""
+    """Show the end of the story in numbers."""
     rows = [
         ("sent", f"{tally.sent:,}", f"{tally.resent:,} of them again, because resend-failed asked for them"),
         ("accepted", f"{tally.accepted:,}", ""),

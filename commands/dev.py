@@ -152,12 +152,12 @@ async def _until_changed(
 
 
 def _stamps(files: Sequence[Path]) -> list[int | None]:
-    """When each file was changed last; None where there is none."""
+    """Return when each file was last changed; None for a missing file."""
     return [file.stat().st_mtime_ns if file.exists() else None for file in files]
 
 
 async def _hint(play: DemoStack, view: DevView) -> None:
-    """Say so when the charge points send none of the wanted types by themselves."""
+    """Print a note when the charge points send none of the wanted types by themselves."""
     wanted = subscribable(await play.log.wanted_types())
     for name in sorted(wanted):
         if meant := misspelled(name, surely=True):

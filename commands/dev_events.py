@@ -1,4 +1,4 @@
-"""Events by hand in `dev`: a file sent as a signed notification, and the last event once more when `r` is pressed."""
+"""Events sent by hand in `dev`: a file as a signed notification, and the last event once more when `r` is pressed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The output of `dev`: one line per outcome, action and log line of a handler, and its own output.
 
-It reads the worker's log lines, and leaves out what does not concern the author of a handler.
+It reads the worker's log lines, and leaves out lines that do not concern the author of a handler.
 """
 
 from __future__ import annotations

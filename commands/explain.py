@@ -197,7 +197,7 @@ def explain(asked: str, handler: str | None, as_json: bool) -> None:
 
 
 async def _misfits(log: EventLog, found: Explanation) -> tuple[str, ...]:
-    """Fields of the one event that was asked for that do not fit our model of its type."""
+    """Return the fields of the requested event that do not fit our model of its type."""
     from ampeco.errors import PayloadError
     from ampeco.notifications import parse
     from eventlog.inspection.events import read_event

@@ -28,7 +28,7 @@ _COPY_WORDS = {
 
 
 def is_one_event(found: Explanation) -> bool:
-    """Return whether it explains one event, not an entity."""
+    """Return whether an explanation is about one event, not an entity."""
     return len(found.stories) == 1 and found.stories[0].event.event_id == found.asked
 
 
@@ -124,7 +124,7 @@ def _entity(found: Explanation) -> Iterator[str]:
 
 
 def _kept(found: Explanation) -> Iterator[str]:
-    """Say which timers of the entity are pending, and which handlers keep a state of it."""
+    """List the pending timers of the entity, and the handlers that keep a state of it."""
     for record in (*found.kept, *found.finer.records):
         of = f"{record.handler}: key {record.key!r}, " if record.key else f"{record.handler}: "
         for timer in record.timers:

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, the one line that says why, and what its output still holds.
+"""The end of a command: its exit code, the one line that says why, and the rest of its output.
 
 No error of any kind prints a traceback, unless AWR_LOG_LEVEL=debug asks for it.
 """
@@ -27,7 +27,7 @@ def fail(code: int, message: str) -> int:
     """Print one line to stderr, and return the exit code."""
     from eventlog.text import printable
 
-    with contextlib.suppress(OSError, ValueError):  # nobody reads it
+    with contextlib.suppress(OSError, ValueError):  # stderr is closed
         click.echo(printable(f"ampeco-receiver: {' '.join(message.split())}", _MOST), err=True)
     return code
 
@@ -51,7 +51,7 @@ def failed(error: Exception) -> int:
 
 
 def unreadable(words: Iterable[str]) -> str | None:
-    """Name the first argument that is no text, which neither Redis nor JSON takes; None if all are texts."""
+    """Name the first argument that is not valid text, which neither Redis nor JSON takes; None if all are."""
     for number, word in enumerate(words, 1):
         if "\0" in word or any("\ud800" <= char <= "\udfff" for char in word):
             return f"argument {number} is not text in UTF-8: {word!a}"
@@ -74,9 +74,9 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def written_out(code: int) -> int:
-    """Write what stdout and stderr still hold; return the exit code, which is 1 where stdout takes no more.
+    """Flush stdout and stderr; return the exit code, which is 1 where stdout cannot be written.
 
-    The interpreter must not try it again at exit: it would print what failed, and end with 120.
+    The interpreter must not flush again at exit: it would print the error, and end with 120.
     """
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -98,7 +98,7 @@ def _discard(stream: TextIO) -> None:
 
 
 def _of_the_system(error: OSError) -> str | None:
-    """Describe what the system refuses; None for an error of another kind, such as a server that is away."""
+    """Describe an error of the operating system; None for another kind, such as a server that is away."""
     if isinstance(error, ConnectionError | TimeoutError) or error.strerror is None:
         return None
     if error.filename is None and error.errno in (

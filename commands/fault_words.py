@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def fault_words(found: Faulty) -> str:
-    """Say what is wrong, since when, where it is so, and when it is tried again."""
+    """Describe a fault: what is wrong, since when, in which processes, and when it is tried again."""
     fault = found.fault
     again = (
         f"next try {_at(fault.next_ms)}" if fault.next_ms is not None else "tried again only after a restart"
@@ -20,7 +20,7 @@ def fault_words(found: Faulty) -> str:
 
 
 def fault_document(found: Faulty) -> dict[str, Any]:
-    """Return the same for JSON."""
+    """Return a fault as JSON output shows it."""
     fault = found.fault
     return {
         "name": fault.name,

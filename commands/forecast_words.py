@@ -1,4 +1,4 @@
-"""Says how much room the log needs at the rate of the last hour."""
+"""Describes how much room the log needs at the rate of the last hour."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def forecast_words(found: Forecast) -> str:
 
 
 def forecast_document(found: Forecast | None) -> dict[str, Any] | None:
-    """Return it as JSON output shows it."""
+    """Return the forecast as JSON output shows it."""
     if found is None:
         return None
     return {

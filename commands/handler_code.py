@@ -175,7 +175,7 @@ async def _from_log(log: EventLog, id: str) -> StoredEvent:
 
 
 def trial_row(event: StoredEvent, trial: Trial) -> dict[str, Any]:
-    """One run as JSON."""
+    """Return one run as JSON."""
     return {
         "event": event.event_id,
         "type": event.type,
@@ -198,7 +198,7 @@ def trial_row(event: StoredEvent, trial: Trial) -> dict[str, Any]:
 
 
 def print_trial(event: StoredEvent, trial: Trial) -> None:
-    """One run as lines: the event, then one per action."""
+    """Yield one run as lines: the event, then one line per action."""
     outcome = trial.outcome
     said = ": ".join(part for part in (outcome.kind, outcome.reason, outcome.detail) if part)
     print_line(f"{event.event_id}  {event.type}  {event.key or '-'}  {said}")

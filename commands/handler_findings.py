@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def findings_of(item: Found) -> Iterator[Finding]:
     """Yield everything that is wrong: settings, names of types, the filter and the key."""
-    from handlers.places import place_of
+    from handlers.code_places import place_of
     from workers.delivery.filter_check import filter_fault
     from workers.delivery.key_check import key_fault
 

@@ -65,7 +65,7 @@ def standing(handler: HandlerPosition) -> dict[str, object]:
 
 
 def amounts(handler: HandlerPosition) -> str:
-    """Say how much a handler has before it."""
+    """Describe how much a handler has to do."""
     waiting = at_most(str(handler.waiting), handler.waiting_is_exact)
     return f"{waiting} events waiting, {handler.open} open, {handler.dead} dead"
 
@@ -160,7 +160,7 @@ def _age(handler: HandlerPosition) -> str:
 
 
 def _gone(handler: HandlerPosition, pairs: Mapping[str, Mapping[str, int]], awake: Collection[str]) -> str:
-    """Say that no worker serves a handler; empty where one does."""
+    """Return a note that no worker serves a handler; empty where one does."""
     from eventlog.inspection.serving import is_served
 
     if is_served(handler, pairs, awake):

@@ -75,7 +75,7 @@ def hurry(asked: str, handler: str | None, yes: bool, as_json: bool) -> None:
 
 
 async def _waits(log: EventLog, asked: str, handler: str | None) -> list[Wait]:
-    """Find the waits. That of a parked event is the wait of the event it is parked behind."""
+    """Find the waits. A parked event waits for the event that it is parked behind."""
     from eventlog.errors import UnknownName
     from eventlog.inspection.explain import explain
 

@@ -1,4 +1,4 @@
-"""What several commands share: options, and the log they work on."""
+"""The options that several commands share, and the log they work on."""
 
 from __future__ import annotations
 

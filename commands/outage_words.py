@@ -1,4 +1,4 @@
-"""What a person is told of a handler that starts nothing now: it is paused, or something that it needs is away."""
+"""Words for a handler that starts nothing now: it is paused, or a service that it needs is away."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class HandlerState(NamedTuple):
 
     Attributes:
         lanes_held: those that have too much in `open`.
-        gone: that no worker serves it, and since when; else empty.
+        gone: a note that no worker serves it, and since when; else empty.
         faulty: why a worker cannot run it, if one cannot.
-        unwanted: what its newest version does not want any more, if it wants less than the one before it.
+        unwanted: the types that its newest version no longer wants; None if it wants all that the one before wanted.
     """
 
     paused: Pause | None
@@ -40,7 +40,7 @@ class HandlerState(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return it as one word, for JSON."""
+        """Return the state as one word, for JSON."""
         if self.paused is not None:
             return "paused"
         if self.faulty is not None and self.gone:
@@ -49,7 +49,7 @@ class HandlerState(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Return it as a cell of a table."""
+        """Return the state as a cell of a table."""
         if self.paused is not None:
             reason = f": {self.paused.reason}" if self.paused.reason else ""
             return f"paused since {rfc3339(self.paused.since_ms)}{reason}"
@@ -68,7 +68,7 @@ class HandlerState(NamedTuple):
 
 
 def away_words(away: Away) -> str:
-    """Say what is away, since when, and when that is looked at next."""
+    """Describe what is away, since when, and when it is probed next."""
     from eventlog.outages import AMPECO, OTHERS
 
     name = "AMPECO" if away.service == AMPECO else away.service.removeprefix(OTHERS)
@@ -91,7 +91,7 @@ def away_document(away: Away | None) -> dict[str, object] | None:
 
 
 def unwanted_words(found: Unwanted) -> str:
-    """Say how many waiting events a new version of a handler does not want."""
+    """Describe how many waiting events a new version of a handler does not want."""
     least = "" if found.is_exact else "at least "
     at = _at(found.since_ms)
     return f"version {found.version} does not want {least}{found.events:,} events that waited at {at}"

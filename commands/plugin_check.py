@@ -33,7 +33,7 @@ class Checked:
         faults: each with its `source`, the `error` in words, and `where` (`file:line`, or None).
         off: names of installed handlers that are not enabled.
         names: names of all handlers that were found, also of those that were not asked for.
-        deprecated: by source, what it uses that will go.
+        deprecated: by source, the things it uses that will be removed.
     """
 
     handlers: tuple[dict[str, Any], ...]
@@ -44,7 +44,7 @@ class Checked:
 
 
 Finding: TypeAlias = tuple[str, str]
-"""What is wrong with a handler, and where, as `file:line`; empty where the place is not known."""
+"""A fault of a handler, and its place as `file:line`; empty where the place is not known."""
 
 
 def check_plugins(
@@ -119,7 +119,7 @@ def _checked_without(
 
 
 def _listen(pipe: int, said: list[tuple[str, Any]], limit_s: float) -> bool:
-    """Collect what the child says, line by line, until it ends; return False when it says nothing for too long."""
+    """Collect the child's lines until it ends; return False when it writes nothing for too long."""
     rest, deadline = b"", time.monotonic() + limit_s
     while select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
         piece = os.read(pipe, _PIECE)
@@ -140,7 +140,7 @@ def _load(
     skip: Collection[str],
     writing: int,
 ) -> NoReturn:
-    """Be the child: load everything, say what was found, and end without any further code of a plugin."""
+    """Run as the child: load everything, write what was found, and end without any further code of a plugin."""
 
     def say(kind: str, value: object) -> None:
         left = memoryview(json.dumps([kind, value]).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""What a command needs to start children of this program, and to be one.
+"""Starts children of this program, and connects a child to its parent.
 
 The supervisor itself is `workers/process/supervisor.py`.
 """

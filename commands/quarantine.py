@@ -26,6 +26,9 @@ _filtered = options.together(
     click.option("--reason", metavar="REASON", help="Only for this reason, e.g. not-json."),
     options.since_until("Put there"),
 )
+_selected = options.together(
+    click.argument("ids", nargs=-1, metavar="[ID]..."), _filtered, options.confirm, options.as_json
+)
 
 
 @click.group()
@@ -77,10 +80,7 @@ def show(id: str, with_body: bool, as_json: bool) -> None:
 
 
 @quarantine.command()
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@_filtered
-@options.confirm
-@options.as_json
+@_selected
 def retry(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
     """Append what can be read now as events, each once, and leave the rest.
 
@@ -105,10 +105,7 @@ def retry(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
 
 
 @quarantine.command()
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@_filtered
-@options.confirm
-@options.as_json
+@_selected
 def discard(ids: Sequence[str], yes: bool, as_json: bool, **wanted: Any) -> None:
     """Discard quarantined bodies.
 
@@ -143,7 +140,7 @@ def _row(entry: Quarantined) -> dict[str, Any]:
 
 
 def _readable(reader: ElementReader, entry: Quarantined) -> dict[str, Any]:
-    """Say what a retry would make of a body."""
+    """Describe what a retry would make of a body."""
     from eventlog.log import Unreadable
 
     match reader.read(entry):

@@ -1,4 +1,4 @@
-"""What a retry of quarantined bodies would do, and doing it."""
+"""Plans a retry of quarantined bodies, and carries it out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMED = 20  # reasons and types that a plan names; senders choose the names of 
 
 @dataclass
 class Plan:
-    """Bodies that were selected.
+    """The selected bodies, and what a retry makes of them.
 
     Attributes:
         all_ids: in order of arrival.
@@ -54,7 +54,7 @@ class Plan:
 
 
 async def planned(log: EventLog, reader: ElementReader, ids: Sequence[str], wanted: QuarantineFilter) -> Plan:
-    """Read the selected bodies, one at a time, and plan what becomes of each.
+    """Read the selected bodies, one at a time, and plan a retry of each.
 
     Args:
         ids: those that are selected; empty to select by `wanted`.

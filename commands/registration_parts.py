@@ -1,4 +1,4 @@
-"""What the `registration` commands work with: the log, AMPECO, and the lock around changes."""
+"""The parts that the `registration` commands use: the log, AMPECO, and the lock around changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEEDS = ("AWR_TENANT_URL", "AWR_API_TOKEN", "AWR_PUBLIC_URL")
 
 
 class Parts:
-    """What a command works with.
+    """The parts that a command uses.
 
     Attributes:
         settings: with tenant, API token and public URL.

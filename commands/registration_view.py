@@ -1,4 +1,4 @@
-"""What the `registration` commands show: as a document, and as lines."""
+"""The output of the `registration` commands: as a document, and as lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shown:
-    """What `registration show` knows; `look` is None when AMPECO gave no answer."""
+    """The facts of `registration show`; `look` is None when AMPECO gave no answer."""
 
     callback_url: str
     stored: Mapping[str, str]

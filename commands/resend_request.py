@@ -32,7 +32,7 @@ def client_of(settings: Settings) -> AsyncClient:
 async def plan_resend(
     log: EventLog, settings: Settings, client: AsyncClient, span: tuple[int, int], types: Sequence[str]
 ) -> dict[str, Any]:
-    """Return what would be asked for, as the command prints it.
+    """Return the plan of a request, as the command prints it.
 
     Args:
         span: from and to, in Unix ms.
@@ -48,7 +48,7 @@ async def plan_resend(
 
 
 async def ask_for_resend(client: AsyncClient, plan: dict[str, Any]) -> None:
-    """Ask for what a plan says."""
+    """Send the request of a plan."""
     start, end = (datetime.fromisoformat(plan[name]).astimezone(UTC) for name in ("from", "to"))
     await client.actions.notifications.resend_failed(
         plan["id"], notifications=plan["types"], start_time=start, end_time=end
@@ -56,7 +56,7 @@ async def ask_for_resend(client: AsyncClient, plan: dict[str, Any]) -> None:
 
 
 def failure(error: ApiError) -> Exception:
-    """Return what ends the command: in words of its own where AMPECO refused."""
+    """Return the error that ends the command, with a text of ours where AMPECO refused."""
     from ampeco.errors import Invalid, Unreachable
 
     if isinstance(error, Unreachable):

@@ -50,7 +50,7 @@ def run(load: tuple[str, ...]) -> None:
 
 @contextlib.contextmanager
 def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | None]]:
-    """URL of the configured Redis, or of an embedded server that runs for as long as the block lasts."""
+    """Yield the URL of the configured Redis, or of an embedded server that runs during the block."""
     from eventlog.connection.embedded import EmbeddedServer, EmbeddedServerError, server_binary
     from eventlog.durability import replicas_of
     from receiver.errors import SettingsError

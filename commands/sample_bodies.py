@@ -1,6 +1,6 @@
-"""One notification by hand: some of its fields changed.
+"""Changes fields of one notification that is sent by hand.
 
-It knows JSON, and nothing of who gets it.
+It knows JSON only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class PathError(Exception):
 
 
 def charge_point_of(body: dict[str, Any]) -> int | None:
-    """Whose order the letter has to keep."""
+    """Return the id of the charge point whose order the delivery has to keep; None without one."""
     inner = body.get("session")
     for fields in (body, inner if isinstance(inner, dict) else {}):
         if isinstance(fields.get("chargePointId"), int):
@@ -29,7 +29,7 @@ def change(body: dict[str, Any], changes: Iterable[str]) -> None:
     """Apply `path=value` to a body. A path is names and list positions with dots; a value is JSON, else a text.
 
     Raises:
-        PathError: it is none, or leads through something that has no fields.
+        PathError: the text is no path=value, or the path leads through something that has no fields.
     """
     for text in changes:
         path, equals, value = text.partition("=")

@@ -1,9 +1,9 @@
 """`serve --processes`: several serving processes behind one public port and one admin port.
 
 The parent opens both ports, hands the public one down, keeps its children running, and answers the admin port for all
-of them. It sees no request of a sender: the children accept from the same socket, so what one that died had not
-accepted yet goes to another. They tell the parent how they are through unix sockets, and count in files; both lie in
-a folder that only this user may enter and that goes with the parent.
+of them. It sees no request of a sender. The children accept from the same socket, so another child takes what a dead
+one had not accepted yet. They report their health to the parent through unix sockets, and count in files. Both lie in
+a folder that only this user may enter and that the parent removes.
 """
 
 from __future__ import annotations
@@ -98,14 +98,14 @@ async def serve_together(settings: Settings, processes: int) -> int:
 
 
 class _Part:
-    """One of the children, and what it says of itself."""
+    """One of the children, and its report of itself."""
 
     def __init__(self, child: Child, path: str) -> None:
         self.child = child
         self._path = path
 
     async def report(self) -> dict[str, Any] | str:
-        """What it says of its readiness, or the reason why it says nothing."""
+        """Return the child's report of its readiness, or the reason why there is none."""
         if not self.child.ready.is_set():
             return "process-not-started"
         transport = httpx2.AsyncHTTPTransport(uds=self._path)
@@ -119,7 +119,7 @@ class _Part:
 
 @contextlib.contextmanager
 def _part(name: str, folder: Path, public: socket.socket) -> Iterator[_Part]:
-    """A child that is not running yet, with the socket at which it will answer us."""
+    """Return a child that is not running yet, with the socket at which it will answer us."""
     path = str(folder / f"{name}.sock")
     with socket.socket(socket.AF_UNIX) as inner:
         try:
@@ -139,7 +139,7 @@ def _part(name: str, folder: Path, public: socket.socket) -> Iterator[_Part]:
 
 
 async def _report(parts: list[_Part], stop: asyncio.Event) -> dict[str, Any]:
-    """What the children say of their readiness, together."""
+    """Return the merged reports of the children's readiness."""
     if stop.is_set():
         return together([], ["stopping"] * len(parts))
     found = await asyncio.gather(*(part.report() for part in parts))
@@ -169,7 +169,7 @@ def _exposition(
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    """A folder for us alone for as long as the block lasts."""
+    """Make a folder for this user alone during the block."""
     try:
         made = tempfile.TemporaryDirectory(prefix="ampeco-receiver-", ignore_cleanup_errors=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`settings`: what is configured, and where each value came from."""
+"""`settings`: the configured values, and where each came from."""
 
 from __future__ import annotations
 

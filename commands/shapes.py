@@ -96,7 +96,7 @@ def _document(name: str, shape: Shape) -> dict[str, Any]:
 
 
 def _verdict(name: str, shape: Shape, path: str) -> str | None:
-    """Say how a field fits the contract; None where the contract says nothing."""
+    """Describe how a field fits the contract; None where the contract says nothing."""
     from ampeco.expected_shape import expected, fits
 
     contract = expected(name)

@@ -34,23 +34,23 @@ class SimulatorControl:
         self._client = httpx2.AsyncClient(timeout=_TIMEOUT_S, trust_env=False)
 
     async def state(self) -> dict[str, Any]:
-        """Everything it has counted."""
+        """Return everything that the simulator has counted."""
         return await self._ask("GET", "state")
 
     async def start(self, plan: Mapping[str, Any]) -> None:
-        """Let charge points live: charge_points, rate, count, seed."""
+        """Start charge points: charge_points, rate, count, seed."""
         await self._ask("POST", "start", plan)
 
     async def stop(self) -> None:
-        """Make no new notifications; what is on its way goes on."""
+        """Stop new notifications; those on their way go on."""
         await self._ask("POST", "stop", {})
 
     async def sample(self, notification: str) -> dict[str, Any]:
-        """A notification of this type that names things which its API knows."""
+        """Return a notification of this type that names objects of the simulator's API."""
         return await self._ask("GET", f"sample?notification={quote(notification)}")
 
     async def send(self, notification: str, body: Mapping[str, Any], charge_point: int | None = None) -> int:
-        """Send one notification; to how many notification subscriptions it goes."""
+        """Send one notification; return to how many notification subscriptions it goes."""
         letter = {"notification": notification, "body": body, "charge_point": charge_point}
         return int((await self._ask("POST", "send", letter))["made"])
 

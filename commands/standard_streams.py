@@ -11,7 +11,7 @@ import sys
 
 
 def open_missing() -> None:
-    """Let file descriptors 0, 1 and 2 lead nowhere where they are closed."""
+    """Open the null device for those of file descriptors 0, 1 and 2 that are closed."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)

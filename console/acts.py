@@ -1,4 +1,4 @@
-"""Changes by hand: who may make them, and that each is written down, refused ones too."""
+"""Changes by hand: checks the right to make them, and records each one in the audit, refused ones too."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def act(what: str) -> Callable[[Callable[[Page, Mapping[str, str]], Awaitable[Re
 
 
 def selection_of(form: Mapping[str, str], names: Sequence[str], *, needs: Sequence[str]) -> dict[str, str]:
-    """Return what the form of a plan selects; a name that it does not have is empty.
+    """Return the selection in the form of a plan; a missing name is empty.
 
     Raises:
-        Problem: it lacks one that every plan gives, so no plan was shown.
+        Problem: a field is missing that every plan gives, so no plan was shown.
     """
     try:
         sent = dict(parse_qsl(form.get("selection", ""), max_num_fields=len(names)))
@@ -87,7 +87,7 @@ async def acting(
 
 
 async def refused(page: Page, what: str, reason: str) -> None:
-    """Write a refused act down; only some a minute, so that they cannot push real acts out of the audit."""
+    """Record a refused act; only some a minute, so that they cannot push real acts out of the audit."""
     if not page.console.refusals.is_open(page.address):
         return
     page.console.refusals.failed(page.address)
@@ -95,6 +95,6 @@ async def refused(page: Page, what: str, reason: str) -> None:
 
 
 async def noted(page: Page, session: Session | None, what: str, plan: Mapping[str, Any]) -> None:
-    """Write down what changes nothing in the log, such as a log-in. It counts even if Redis is away."""
+    """Record an act that changes nothing in the log, such as a log-in. It goes on even if Redis is away."""
     with contextlib.suppress(RedisError, OSError):
         await write(page.log, page.act(what, plan, session=session))

@@ -1,4 +1,4 @@
-"""Begins an act that may take long: it is written down, then it runs, and its page shows how far it is."""
+"""Begins an act that may take long: records it, runs it, and leads to a page that shows how far it is."""
 
 from __future__ import annotations
 

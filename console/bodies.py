@@ -1,4 +1,4 @@
-"""What the console needs of the reader of verified bodies. The composition root gives it."""
+"""The interface to the reader of verified bodies, which the composition root gives to the console."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A body on a page: the beginning of its text, for those allowed. A large body is read only when it is asked for."""
+"""A body on a page: the beginning of its text, for sessions with that right. A large body is read only on request."""
 
 from __future__ import annotations
 

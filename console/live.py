@@ -22,7 +22,7 @@ _LASTS_S = 600.0  # of one stream; the browser opens another
 
 
 class Live:
-    """What the open pages wait for.
+    """The stream of changes that the open pages wait for.
 
     Args:
         newest: returns something that changes when an event arrives.

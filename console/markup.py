@@ -100,7 +100,7 @@ def first_lines(text: str) -> tuple[Markup, bool]:
 
 
 def commands(sentence: str) -> Markup:
-    """Show what is in backticks as code."""
+    """Show text in backticks as code."""
     return Markup(_COMMAND.sub(r"<code>\1</code>", str(escape(printable(sentence)))))  # noqa: S704 - escaped
 
 

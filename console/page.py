@@ -1,4 +1,4 @@
-"""One request for a page: who asks, what the page may use, and how it answers.
+"""One request for a page: its session and its rights, what the page may use, and how it answers.
 
 Every page runs in a bounded time. When the log does not answer, the page says so.
 """
@@ -100,7 +100,7 @@ class Page:
 
     @property
     def may_read_bodies(self) -> bool:
-        """Whether this session may see what events hold."""
+        """Whether this session may see the bodies of events."""
         return self.session is not None and "bodies" in self.session.rights
 
     @property
@@ -174,7 +174,7 @@ class Page:
         return Act(name, self.address, "console", what, plan, count, token=token)
 
     def go_to(self, path: str, /, **query: object) -> Response:
-        """Answer that another page has it."""
+        """Redirect to another page."""
         return RedirectResponse(self.url(path, **query), 303)
 
     async def form(self) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""What an act would do, as its page shows it before the button."""
+"""The plan of an act, as its page shows it before the button."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 @dataclass(frozen=True)
 class Plan:
-    """One act that was not carried out yet.
+    """One act that has not been carried out yet.
 
     Attributes:
         title: what is to be done.

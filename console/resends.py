@@ -1,4 +1,4 @@
-"""What the console may ask of AMPECO, as the composition root gives it. Nothing is asked unless an operator acts."""
+"""The interface to AMPECO, which the composition root gives to the console. Only an operator's act uses it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Plan: TypeAlias = Mapping[str, Any]
 
 
 class ResendRefused(Exception):
-    """Nothing was asked for, or AMPECO refused it.
+    """No resend was asked for, or AMPECO refused it.
 
     Attributes:
         reason: stable slug.

@@ -39,17 +39,17 @@ def kept_note(note: AttemptNote) -> AttemptNote:
 
 
 def kept_text(value: object) -> str:
-    """Return what the log keeps of a text. Older code also stored what else JSON has, where an author gave it."""
+    """Return what the log keeps of a text. Older code also stored other JSON values, where an author gave one."""
     if isinstance(value, str):
         return bounded(value)
     return "" if value is None else bounded(json.dumps(value))
 
 
 def notes_of(log: Any) -> tuple[AttemptNote, ...]:
-    """Notes as they were written to JSON. Those of older code may be long, and hold half a surrogate pair.
+    """Read notes from JSON. Those of older code may be long, and hold half a surrogate pair.
 
     Raises:
-        TypeError, ValueError: they have another shape.
+        TypeError, ValueError: the notes have another shape.
     """
     return tuple(
         kept_note(AttemptNote(at_ms, outcome, detail, tuple(actions)))

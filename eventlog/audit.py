@@ -1,4 +1,4 @@
-"""What operators changed by hand: who, what, by which plan, and how many it was about.
+"""What operators changed by hand: who, what, by which plan, and how many events, letters or bodies.
 
 An act is written before it is carried out, so that nothing is changed without a trace. The newest acts are kept.
 """
@@ -32,15 +32,15 @@ class Act:
     """One act.
 
     Attributes:
-        user: name of the user at the operating system, or of whoever holds a token.
+        user: name of the user at the operating system, or the name given at the log-in with a token.
         host: machine or pod.
         via: `cli` or `console`.
         what: the command, e.g. `dead retry`.
         plan: what was selected, as it was asked for.
         count: how many events, letters or bodies it was about; None where that makes no sense.
         done: how many of them it has changed so far; None where that is not counted.
-        id: of its record, once it is written; begins with the time, Unix ms.
-        token: id of the token that gave the right to it; empty at the command line.
+        id: id of its record, once that is written; begins with the time, Unix ms.
+        token: id of the token that gave the right to act; empty at the command line.
     """
 
     user: str
@@ -129,7 +129,7 @@ async def unlogged(log: EventLog) -> list[Act]:
 
 
 async def _counted(log: EventLog, acts: list[Act]) -> list[Act]:
-    """Return the acts with how far each has come."""
+    """Return the acts, each with the number of changes it has made so far."""
     if not acts:
         return []
     done = await log.redis.hmget(log.key("audit:done"), [act.id for act in acts])

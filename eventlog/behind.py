@@ -1,7 +1,7 @@
-"""Announces handlers that are behind: events of AMPECO's have waited for them for long, although they are not paused.
+"""Announces handlers that are behind: events of AMPECO have waited for long, although the handler is not paused.
 
-Events that wait for a retry, and internal events, do not count: a handler that cannot be reached with news about
-itself must not make more of it.
+Events that wait for a retry, and internal events, do not count. A handler that cannot handle news about itself must
+not cause more of it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One rate budget for the calls of all processes to an API that limits them. One script call draws and reports.
 
-Callers say what the API's answers say about its limit; the script decides. The budget knows no API and no HTTP.
+Callers pass on what the API's answers state about its limit; the script decides. The budget knows no API and no HTTP.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class BudgetStanding(NamedTuple):
         paused_s: how long no call is made.
         tokens: for calls now, at the last draw.
         reserved, ordinary, refused: calls made of each kind, and those that were refused for their rate.
-        seen_at_ms: when an answer named the limit last.
+        seen_at_ms: when an answer last named the limit.
     """
 
     limit: int | None
@@ -124,7 +124,7 @@ class BudgetStanding(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """Say in one line what is known, for people."""
+        """Describe the budget in one line, for people."""
         if self.limit is not None:
             per = f" per {self.period_s:g} s" if self.period_s else ", period not said"
             seen = f", said {rfc3339(self.seen_at_ms, timespec='seconds')}" if self.seen_at_ms else ""
@@ -140,7 +140,7 @@ class BudgetStanding(NamedTuple):
         return known + pause + calls
 
     def row(self) -> dict[str, object]:
-        """Return it as JSON output shows it."""
+        """Return the budget as JSON output shows it."""
         shown = self._asdict()
         shown["seen_at"] = None if self.seen_at_ms is None else rfc3339(self.seen_at_ms)
         del shown["seen_at_ms"]

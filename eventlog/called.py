@@ -1,8 +1,7 @@
 """One call of an attempt to AMPECO, as the log keeps it: a line of text. Pure.
 
-The line is `operation path outcome status duration`, such as
-`charge-point.reset /public-api/actions/charge-point/v1.0/12/reset/soft ok 202 140ms`. Records of older code end with
-the status.
+The line is `operation path outcome status duration`, such as `charge-point.reset
+/public-api/actions/charge-point/v1.0/12/reset/soft ok 202 140ms`. Records of older code end with the status.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ class Call(NamedTuple):
     ms: int | None = None
 
     def line(self) -> str:
-        """Return it as the log keeps it."""
+        """Return the call as the log keeps it."""
         took = "" if self.ms is None else f" {self.ms}ms"
         return f"{bounded(f'{self.operation} {self.path}', _TEXT_CHARS)} {self.outcome} {self.status}{took}"
 
 
 def read_call(line: str) -> Call | None:
-    """Read such a line; None when it is none, such as one that counts what was left out."""
+    """Read a line; None when it is no call, such as the line that counts calls that were left out."""
     found = _LINE.fullmatch(line)
     if found is None:
         return None

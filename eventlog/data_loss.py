@@ -31,7 +31,7 @@ class Remembered(NamedTuple):
     at_ms: int = 0
 
     def continues(self, before: Remembered) -> bool:
-        """Return whether this is the same process and no lane went back."""
+        """Return whether Redis is the same process as before and no lane went back."""
         return self.run_id == before.run_id and all(
             id_order(now) >= id_order(then) for now, then in zip(self.last_ids, before.last_ids, strict=True)
         )

@@ -1,4 +1,4 @@
-"""Names of the keys and reasons by which the append script recognizes duplicates."""
+"""Names of the keys by which the append script recognizes duplicates, and the reasons that it gives."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ async def unguarded_master(client: redis.asyncio.Redis) -> str | None:
     `min-replicas-to-write` (with a `min-replicas-max-lag`) is set.
 
     Returns:
-        None when it is set, and for a client without sentinels.
+        None when the setting is there, and for a client without sentinels.
 
     Raises:
         redis.RedisError: the master did not answer.

@@ -30,7 +30,7 @@ class PutTimer(NamedTuple):
     Attributes:
         key: of the handler for the event that sets it.
         entity: key of that event, which decides the lane.
-        generation: tells it from an earlier timer of its name.
+        generation: distinguishes it from an earlier timer of its name.
         in_ms: milliseconds from the step, by the clock of Redis.
         event: id of the event that sets it.
         data: JSON text; empty for none.
@@ -98,7 +98,7 @@ class PendingTimer(NamedTuple):
 
 
 class EntityRecord(NamedTuple):
-    """What a handler keeps of one key.
+    """The state and the timers that a handler keeps of one key.
 
     Attributes:
         state: JSON text; empty when there is none.
@@ -127,7 +127,7 @@ def is_timer(type: str) -> bool:
 
 
 def timer_mark(body: bytes, entity: str | None) -> TimerMark:
-    """Return which timer an event was, by its body."""
+    """Read from the body of an event which timer it was."""
     found = object_of(body)
     name, generation, key = (str(found.get(each) or "") for each in ("name", "generation", "key"))
     return TimerMark(name, generation, key or entity or "")

@@ -1,4 +1,4 @@
-"""The records of gaps: times of which events may be missing, and why. Each is recorded once, with an event.
+"""The records of gaps: spans of time whose events may be missing, and why. Each is recorded once, with an event.
 
 The event is `receiver.gap.closed`, and handlers decide what to do about it. The record and the event are written by
 one script.
@@ -33,7 +33,7 @@ NEVER_SENT: frozenset[str] = frozenset({NOT_SUBSCRIBED, ROLLED_BACK})
 """Reasons of gaps of which AMPECO has no failed delivery, so that a resend brings nothing."""
 
 COMPARER_MS = 600_000
-"""For so long gaps wait for a process with an API token that has left. A restart takes less."""
+"""How long gaps wait for a process with an API token to come back. A restart takes less."""
 
 _COMPARER_LIFE_MS = 7 * 86_400_000  # it outlives an outage of all processes, or of Redis
 
@@ -71,7 +71,7 @@ class Gaps:
         return bool(await self._log.scripts.change_gap(args=[self._log.prefix, id, before, after]))
 
     async def lock(self, token: str, ttl_ms: int) -> bool:
-        """Take the lock of the process that looks after open gaps, or renew it; False when another one holds it."""
+        """Take or renew the lock of the process that follows open gaps; False when another process holds it."""
         key = self._log.key("lock", "gaps")
         if await self._log.redis.set(key, token, nx=True, px=ttl_ms):
             return True
@@ -81,11 +81,11 @@ class Gaps:
         return bool(holder == token.encode())
 
     async def note_comparer(self, at_ms: int) -> None:
-        """Note when a process with an API token was there, which compares gaps with AMPECO's listings."""
+        """Note when a process was alive that has an API token, and so compares gaps with AMPECO's listings."""
         await self._log.redis.set(self._log.key("comparer"), at_ms, px=_COMPARER_LIFE_MS)
 
     async def comparer_ms(self) -> int | None:
-        """Return when such a process was there last, in Unix ms; None if none was within a week."""
+        """Return when such a process was last alive, in Unix ms; None if none was within a week."""
         at_ms = await self._log.redis.get(self._log.key("comparer"))
         return None if at_ms is None else int(at_ms)
 

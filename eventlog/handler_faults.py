@@ -50,12 +50,12 @@ class Fault(NamedTuple):
         return self.reason in ("settings-missing", "settings-invalid")
 
     def is_like(self, other: Fault | None) -> bool:
-        """Return whether another fault says the same, apart from its times."""
+        """Return whether another fault is the same, apart from its times."""
         return other is not None and self[:4] == other[:4]
 
 
 class Faulty(NamedTuple):
-    """A fault with the live processes (`host:pid`) that have it, and a queue that one of them serves."""
+    """A fault, the live processes (`host:pid`) that report it, and a queue that one of them serves."""
 
     fault: Fault
     processes: tuple[str, ...]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from eventlog.log import EventLog
 
 ALIVE_MS = 5_000  # receivers beat once a second
-OPENED_AFTER_MS = 10_000  # so that a quick restart of all receivers is no news
+OPENED_AFTER_MS = 10_000  # so that a quick restart of all receivers announces nothing
 
 
 class Hole(NamedTuple):
@@ -69,7 +69,7 @@ async def open_gap(log: EventLog, *, after_ms: int = OPENED_AFTER_MS) -> list[st
 
 
 async def receivers(log: EventLog, now_ms: int, *, within_ms: int = ALIVE_MS) -> list[str]:
-    """Return the names of the receivers that beat lately, sorted.
+    """Return the names of the receivers with a recent beat, sorted.
 
     Args:
         now_ms: by the clock of Redis.

@@ -1,8 +1,8 @@
-"""Periodic housekeeping. Every receiver and worker runs it; each second one process is elected to act.
+"""Periodic housekeeping. Every receiver and worker runs it; each second one process is elected to act (key `ticker`).
 
 It wakes workers for due pairs without a drain, so a lost wake-up costs a few seconds. It also runs retention, counts
 waiting events where the lag is not known, and notes the totals of each minute. It announces handlers that are behind
-and that no receiver is open, logs acts of operators, and warns when no events arrive.
+and times without an open receiver. It logs acts of operators, and warns when no events arrive.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
 
 
 async def _tell_acts(log: EventLog) -> None:
-    """Log what operators did, where the deployment's log lines are collected and not on an operator's terminal."""
+    """Log the acts of operators here, where log lines are collected, and not on an operator's terminal."""
     for act in await unlogged(log):
         _log.info(
             "operator.acted",
@@ -111,7 +111,7 @@ async def _tell_acts(log: EventLog) -> None:
 
 
 def _turn(names: list[str]) -> list[str]:
-    """Return the handlers to look at in this second, so that many of them cost no more than a few."""
+    """Return the handlers to check in this second, so that many of them cost no more than a few."""
     turns = max(1, -(-len(names) // COUNT_HANDLERS))
     return names[int(time.time()) % turns :: turns]
 

@@ -43,7 +43,7 @@ _KEY_BYTES = 190  # of a name in a key
 
 
 class InternalEvent(NamedTuple):
-    """One to append. Make it with `internal_event`."""
+    """An internal event to append. Make it with `internal_event`."""
 
     type: str
     key: str

@@ -1,7 +1,7 @@
 """How far each handler is behind: read it, and count again where the log's own counts do not suffice.
 
 Reading takes numbers only, so it costs the same with any backlog. Counting reads the events inside Redis, slice by
-slice; housekeeping does it after a change of what a handler wants, or on a log that earlier code wrote.
+slice. Housekeeping counts after a change of the types that a handler wants, or on a log that earlier code wrote.
 """
 
 from __future__ import annotations

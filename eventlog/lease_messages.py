@@ -1,4 +1,4 @@
-"""What a drain says to its lease, and what it hears: plain data, and its order in a call of the step script."""
+"""The messages between a drain and its lease, as plain data, and their order in a call of the step script."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class Settlement:
         beyond: wanted events after the cursor that are settled or open.
         oldest: id of the oldest event that this drain knows and that is not settled; None when there is none.
         parked: how many events `open` holds as parked.
-        wakes_in_ms: for a step that falls asleep, when the first retry is due by the clock of the drain; for one that
-            holds its pair, for how long.
+        wakes_in_ms: for a step that falls asleep, when the first retry is due by the clock of the drain. For one
+            that holds its pair, for how long.
         held_by: why it holds its pair.
         kept: what the handler keeps of entities, in the order of the changes.
     """
@@ -107,7 +107,7 @@ class Settlement:
         return arguments
 
     def ending(self) -> str:
-        """Return the last argument of a step: what is known of the time when it falls asleep or holds its pair."""
+        """Return the last argument of a step: when it should wake up, if it falls asleep or holds its pair."""
         wakes = "" if self.wakes_in_ms is None else str(self.wakes_in_ms)
         return f"{wakes} {self.held_by}" if self.held_by else wakes
 

@@ -28,7 +28,7 @@ class NewEvent(NamedTuple):
 
     Attributes:
         key_id: the key that verified it. When it is unknown (empty), copies by another key are not paired with it.
-        duplicates: `drop` when the payload carries its own time: an equal body is then the same event, unless another
+        duplicates: `drop` when the payload carries its own time. An equal body is then the same event, unless another
             one of its type and entity was accepted since. `mark` when it carries none: two equal bodies can be two
             real events. `again` when we append it a second time ourselves: the nonce alone decides.
         nonce: 12 bytes that identify this event. Repeating an append with the same nonce within 120 s has no effect.
@@ -78,10 +78,10 @@ Element: TypeAlias = NewEvent | Unreadable | Readmitted
 
 
 class Answer(NamedTuple):
-    """What became of one element.
+    """The result of appending one element.
 
     Attributes:
-        outcome: `gone` when the quarantine had it no more.
+        outcome: `gone` when the quarantine no longer had it.
         event_id: set when it was accepted or quarantined.
         reason: why it was refused or quarantined; for a duplicate, a `DuplicateReason`.
     """

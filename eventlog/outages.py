@@ -92,11 +92,11 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A handler, or one lane of it, of which nothing starts until a time.
+    """A handler, or one of its lanes, that starts nothing before a given time.
 
     Attributes:
         lane: None for all lanes.
-        until_ms: then it goes on, or one event tries.
+        until_ms: when it goes on, or one event tries.
         why: `open-full`, or how the service failed last.
         service: which one is away; empty where a pair waits for other reasons.
     """
@@ -169,7 +169,7 @@ class Known(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What follows from what was reported.
+    """What a report leads to.
 
     Attributes:
         is_away: whether the service is away.
@@ -208,7 +208,7 @@ class Outages:
         return await self._say(service, "failed", asked)
 
     async def answered(self, service: str, ago_s: float, *, tried: str = "") -> Verdict:
-        """Report that a service did what was asked of it.
+        """Report that a service answered a call.
 
         Args:
             tried: the handler whose trial this was; it is held no more.
@@ -216,7 +216,7 @@ class Outages:
         return await self._say(service, "answered", [_ms(ago_s), tried])
 
     async def probed(self, service: str, why: str | None, *, asked_s: float | None = None) -> Verdict:
-        """Report what a probe of a service came to.
+        """Report the result of a probe of a service.
 
         Args:
             why: how it failed; None when it answered.
@@ -236,7 +236,7 @@ class Outages:
 
 
 def service_of(dependency: str) -> str:
-    """Return the service that an author means. A long name is cut here, so that log and process say the same."""
+    """Return the service that an author's name stands for. Cuts a long name, so that log and process use the same."""
     return OTHERS + bounded(dependency, _NAME_CHARS)
 
 

@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Condition:
-    """How a process is.
+    """The health of a process, as its last beat reported it.
 
     Attributes:
         loop_lag_s: longest delay of its event loop, lately.
@@ -93,7 +93,7 @@ class Process:
 
 @dataclass(frozen=True)
 class View:
-    """What a beat brings back.
+    """The answer to a beat.
 
     Attributes:
         processes: those of the same queue, the beating one included.
@@ -116,7 +116,7 @@ async def beat(
     faults: Sequence[Fault] = (),
     condition: Condition = FINE,
 ) -> View:
-    """Say what a process works on, and return what all of its queue said.
+    """Report what a process works on, and return what all processes of its queue reported.
 
     Args:
         process: `host:pid:random`.

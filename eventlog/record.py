@@ -1,4 +1,4 @@
-"""What lies in the log: a stored event, and the record of one that is open for a handler.
+"""The records of deliveries: of an event that is open for a handler, and of a dead letter.
 
 Both are versioned, so that old and new processes can share a log during a rollout. A version we do not know
 is an error, never a guess. The parts of a record are in `stored_event.py`, `marks.py` and `attempt_notes.py`.
@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from eventlog.acts import acts_of
 from eventlog.attempt_notes import KEPT_ATTEMPTS, AttemptNote, kept_note, kept_text, notes_of
 from eventlog.clock import LAST_MS
 from eventlog.errors import UnknownRecord
@@ -24,6 +23,7 @@ from eventlog.marks import (
     read_marks,
     written_mark,
 )
+from eventlog.recent_calls import calls_of
 from eventlog.stored_event import StoredEvent, decode_event
 
 __all__ = [
@@ -72,7 +72,7 @@ class OpenRecord:
         first_ms: when it was first tried, for the age limit of attempts that do not count.
         replayed: the handler sees that an operator asked for it again; stays when the state moves on.
         log: the last attempts, oldest first, at most `KEPT_ATTEMPTS`.
-        own_key: the handler's own key of the event, where it has one. It is for people: a drain finds it again, since
+        own_key: the handler's own key of the event, if any. It is for people; drains compute it again, since
             newer code may have other keys.
     """
 
@@ -128,8 +128,8 @@ def encode_open(record: OpenRecord) -> bytes:
         head["wait"] = record.wait_ms  # older code reads records with names that it does not know
     if record.own_key is not None:
         head["own_key"] = record.own_key
-    if event.acts:
-        head["acts"] = event.acts
+    if event.recent_calls:
+        head["acts"] = event.recent_calls
     return json.dumps(head, separators=(",", ":")).encode() + b"\n" + event.body
 
 
@@ -157,7 +157,7 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
             marks=marks,
             traceparent=head["traceparent"],
             occurred_at_us=occurred_at_us,
-            acts=acts_of(head.get("acts", ())),
+            recent_calls=calls_of(head.get("acts", ())),
         )
         return OpenRecord(
             event=event,

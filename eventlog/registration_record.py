@@ -1,4 +1,4 @@
-"""What the last check of our registration found, as the log stores it."""
+"""The result of the last check of our registration, as the log stores it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Registration:
-    """What the last check found.
+    """The result of the last check.
 
     Attributes:
         now_ms: the clock of Redis, when this was read.

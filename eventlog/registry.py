@@ -1,4 +1,4 @@
-"""The registered handlers: declare them, list them with their positions, and tell which types they want."""
+"""The registered handlers: declare them, list them with their positions, and find which types they want."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CALL_MS = "call-ms:"  # the same of their duration: `call-ms:<operation>|<status
 CALL_BOUNDS_MS = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000)
 MISFIT = "misfit:"  # prefix of the `stats` counters that end with a notification type
 MEASURES = (SETTLED_WITHIN, RAN_WITHIN, RAN_US, FAILED, CALL, CALL_MS, MISFIT)
-"""How the names of those `stats` counters begin that count no outcomes of deliveries."""
+"""Prefixes of the `stats` counters that count something other than outcomes of deliveries."""
 
 _KEEP_VERSION_MS = 600_000
 
@@ -128,7 +128,7 @@ async def declare(
 
 @dataclass(frozen=True)
 class Declared:
-    """What the log says to declarations.
+    """The answer of the log to declarations.
 
     Attributes:
         ignored: names that were not registered, because they are retired or were renamed.
@@ -148,7 +148,7 @@ async def declared(
     again: bool = False,
     keep_version_ms: int = _KEEP_VERSION_MS,
 ) -> Declared:
-    """Register handlers as `declare` does, and return all that the log says to it."""
+    """Register handlers as `declare` does, and return the log's whole answer."""
     arguments: list[Any] = [log.prefix, log.lanes, keep_version_ms, "1" if again else ""]
     for item in declarations:
         arguments += (item.name, item.version, item.to_json(), item.start, "1" if item.serves else "")
@@ -205,7 +205,7 @@ async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPositi
     """Return every registered handler with its position, sorted by name.
 
     Args:
-        measure: find the lag, too. Otherwise it is 0.
+        measure: also find the lag. Otherwise it is 0.
     """
     newest = await log.redis.hgetall(log.key("newest"))
     raw = await log.redis.hgetall(log.key("handlers"))

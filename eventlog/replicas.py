@@ -79,7 +79,7 @@ async def publish(
     types: Mapping[tuple[str, str], int],
     subscriptions: Iterable[tuple[str, str, int]],
 ) -> Noted:
-    """Say what a receiver accepts, and when events came.
+    """Publish what a receiver accepts, and when events came.
 
     Args:
         types: (key id, type) → Unix ms, of what came since the last call.
@@ -128,7 +128,7 @@ async def replicas(log: EventLog) -> list[Replica]:
 
 
 async def silent_receivers(log: EventLog, alive: Iterable[Replica]) -> list[str]:
-    """Return the receivers that beat and say nothing of their keys: those of earlier releases."""
+    """Return the receivers that beat but do not publish their keys: those of earlier releases."""
     now_ms, beats = await _with_time(log, "door")
     known = {one.name for one in alive}
     return sorted(
@@ -154,11 +154,6 @@ async def heard(log: EventLog) -> Heard:
             else:
                 by_key[key_id] = int(text)
     return Heard(now_ms, types, subscriptions, by_key)
-
-
-async def keys_in_use(log: EventLog) -> frozenset[str]:
-    """Return the ids of all keys that a live receiver accepts."""
-    return frozenset().union(*(one.accepted for one in await replicas(log)))
 
 
 def _replica(name: str, text: str) -> Replica:

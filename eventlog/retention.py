@@ -67,7 +67,7 @@ class _Lap(NamedTuple):
 
 
 async def keep(log: EventLog, rules: Keep) -> Standing:
-    """Remove what is past its time and measure the room that is left. One process at a time does this."""
+    """Remove what has expired and measure the room that is left. One process at a time does this."""
     at_ms = await _now_ms(log)
     handlers = await handler_names(log)
     laps = [await _age(log, lane, rules.hours * _HOUR_MS) for lane in range(log.lanes)]
@@ -222,7 +222,7 @@ def _excess(sizes: Sizes, rules: Keep) -> float:
 
 
 def _why_full(sizes: Sizes, rules: Keep, laps: Sequence[_Lap]) -> str:
-    """Explain why the log is full, for people; empty when there is room."""
+    """Return why the log is full, for people; empty when there is room."""
     if sizes.taken > rules.max_bytes:
         why = (
             f"{_mib(sizes.taken)} of {_mib(rules.max_bytes)} (AWR_LOG_MAX_BYTES) are taken: events "

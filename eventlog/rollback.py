@@ -1,7 +1,7 @@
-"""Notices that the log went back: a restored backup, or a failover to a server that had less.
+"""Detects that the log went back: a backup was restored, or a failover led to a server with fewer events.
 
-What went missing was answered with 2xx, so no resend brings it back. It is recorded as a gap with a reason, for
-backfill. Receivers first append again what they remember, so the check waits for them before it counts.
+The missing events were answered with 2xx, so no resend brings them back. They are recorded as a gap with a reason,
+for backfill. Receivers first append again what they remember, so the check waits for them before it counts.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class RollbackWatch:
 
     @property
     def waits(self) -> bool:
-        """Return whether to look again soon, although another process is elected."""
+        """Return whether to check again soon, although another process is elected."""
         return self._suspicion is not None
 
     async def look(self) -> str:
-        """Look once; return the identity of the running Redis process.
+        """Check once; return the identity of the running Redis process.
 
         Raises:
             redis.RedisError, OSError: Redis did not answer.
@@ -90,7 +90,7 @@ class RollbackWatch:
         """Record the gap once.
 
         Args:
-            seen_ms: when more was there than is left.
+            seen_ms: when the log held more than now.
             since_ms: from when on events are missing.
             missing: at least how many; None if unknown.
         """

@@ -32,7 +32,7 @@ class Rotation:
         before: ids of the subscriptions for our URL that existed before the new one.
         new_id: id of the new subscription.
         started_ms, subscribed_ms: when it began, and when the new subscription existed (Unix ms, clock of Redis).
-        seen_by: `event` or `operator`: who says that the new key delivers.
+        seen_by: what shows that the new key delivers: `event` or `operator`.
     """
 
     step: Step
@@ -45,7 +45,7 @@ class Rotation:
     seen_by: str = ""
 
     def at(self, step: Step, **changes: Any) -> Rotation:
-        """Return it at a later step."""
+        """Return this rotation at a later step."""
         return replace(self, step=step, **changes)
 
 

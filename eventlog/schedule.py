@@ -25,7 +25,7 @@ async def sweep(log: EventLog) -> list[str]:
 
 
 async def spread(log: EventLog) -> None:
-    """Make due the pairs that want what was appended; `sweep` and `due` do so too, those of older code do not."""
+    """Make due the pairs that want what was appended. `sweep` and `due` do so too, but not those of older code."""
     await log.scripts.spread(args=[log.prefix])
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 ROUTE = "never"
 """Name of the key that every script call declares. Nothing ever writes it.
 
-The key says in which hash slot the script works. While that slot moves from one node of a cluster to another, a node
-answers ASK for a key that it does not hold, before the script begins. So no script runs on half of a log.
+The key says in which hash slot the script works. While that slot moves to another node of a cluster, a node answers
+ASK for a key that it does not hold, before the script begins. So no script runs on half of a log.
 """
 
 

@@ -1,8 +1,8 @@
-"""Notices that events stopped arriving, against what usually arrives in that hour.
+"""Detects that events stopped arriving, compared with what usually arrives in that hour.
 
 The log learns how many events arrive in each hour of the week, and until it knows that, in each hour of the day. That
-is a table of less than 200 numbers. Silence is a warning and a metric; nothing is called because of it. While no
-receiver is open, nothing is learned and nothing is missed.
+is a table of less than 200 numbers. Silence causes a warning and a metric, and no call. While no receiver is open,
+nothing is learned and silence does not count.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Silence(NamedTuple):
 async def look(
     log: EventLog, *, after_ms: int = SILENT_AFTER_MS, after_events: float = SILENT_AFTER_EVENTS
 ) -> Silence:
-    """Learn from what arrived since the last look. One process does it, twice a minute.
+    """Learn from what arrived since the last call. One process calls it, twice a minute.
 
     Args:
         after_ms, after_events: silence is reported after so long, if so many events are missing.
@@ -46,7 +46,7 @@ async def look(
 
 
 class Quiet(NamedTuple):
-    """The last look, for metrics.
+    """The result of the last check, for metrics.
 
     Attributes:
         expected: events that usually arrive in the time in which none did.
@@ -58,6 +58,6 @@ class Quiet(NamedTuple):
 
 
 async def quiet(log: EventLog) -> Quiet | None:
-    """Return what the last look found; None before the first one."""
+    """Return the result of the last check; None before the first one."""
     expected, silent = await log.redis.hmget(log.key("usual"), "expected", "silent")
     return None if expected is None else Quiet(float(expected), silent == b"1")

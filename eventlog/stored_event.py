@@ -1,4 +1,4 @@
-"""An event as it lies in its lane, and how it is read.
+"""An event as its lane stores it, and how to read it.
 
 Records are versioned, so that old and new processes can share a log during a rollout.
 """
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from eventlog.acts import Act, read_acts
 from eventlog.errors import UnknownRecord
 from eventlog.ids import LONGEST_MS, USUAL_ID, id_order
 from eventlog.marks import OCCURRED, encoding_among, read_marks, time_of
+from eventlog.recent_calls import RecentCall, read_calls
 
 EVENT_VERSION = b"1"
 _AS_WRITTEN = [b"v", b"t", b"k", b"b", b"r", b"s", b"m"]  # fields of an event without a traceparent
@@ -25,7 +25,7 @@ _MOST_MARK = _TIME_BYTES + 18  # of microseconds; a `datetime` ends before that
 
 
 class StoredEvent(NamedTuple):
-    """One accepted event as it lies in its lane. A tuple, since one is made for every event of every handler.
+    """One accepted event as its lane stores it. A tuple, since one is made for every event of every handler.
 
     Attributes:
         stream_id: `<ms>-<seq>`, given by Redis; order within the lane.
@@ -38,7 +38,7 @@ class StoredEvent(NamedTuple):
             means nothing now.
         occurred_at_us: the payload's own time, Unix time in microseconds; `NO_TIME` where it states none. None in
             records of older code, which did not store it.
-        acts: calls of handlers that it may be the echo of, the newest first.
+        recent_calls: calls of handlers that it may be the echo of, the newest first.
     """
 
     lane: int
@@ -51,11 +51,11 @@ class StoredEvent(NamedTuple):
     marks: tuple[str, ...] = ()
     traceparent: str = ""
     occurred_at_us: int | None = None
-    acts: tuple[Act, ...] = ()
+    recent_calls: tuple[RecentCall, ...] = ()
 
     @property
     def event_id(self) -> str:
-        """`<lane>-<ms>-<seq>`, the identity users see."""
+        """`<lane>-<ms>-<seq>`, the identity that users see."""
         return f"{self.lane}-{self.stream_id}"
 
     @property
@@ -64,7 +64,7 @@ class StoredEvent(NamedTuple):
 
     @property
     def encoding(self) -> str:
-        """How the body stands for UTF-8, in the words of `ampeco.encodings`; empty when it is plain UTF-8."""
+        """How the body is encoded, by the names of `ampeco.encodings`; empty for plain UTF-8."""
         return encoding_among(self.marks) if self.marks else ""
 
     @property
@@ -78,7 +78,7 @@ class StoredEvent(NamedTuple):
 
 
 def decode_event(lane: int, stream_id: bytes, fields: Sequence[bytes]) -> StoredEvent:
-    """A stream entry as a StoredEvent.
+    """Decode a stream entry.
 
     Raises:
         UnknownRecord: the entry has a version or shape we do not know.
@@ -99,7 +99,7 @@ def decode_event(lane: int, stream_id: bytes, fields: Sequence[bytes]) -> Stored
 
 
 def decode_step(lane: int, answer: Sequence[Any]) -> StoredEvent:
-    """An event as the step script answers it: an entry, or its values alone; and then what it may be the echo of.
+    """Decode an event of a step's answer: an entry, or its values alone, then the calls that it may be the echo of.
 
     Raises:
         UnknownRecord: as `decode_event` does.
@@ -108,9 +108,9 @@ def decode_step(lane: int, answer: Sequence[Any]) -> StoredEvent:
         return _stored(lane, *answer)
     if len(answer) == _ENTRY:
         return decode_event(lane, *answer)
-    *entry, acts = answer
+    *entry, calls = answer
     event = decode_step(lane, entry)
-    return event._replace(acts=read_acts(acts, event.order[0]))
+    return event._replace(recent_calls=read_calls(calls, event.order[0]))
 
 
 def _stored(

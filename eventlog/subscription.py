@@ -1,8 +1,8 @@
 """Store our notification subscription at AMPECO, what AMPECO last confirmed of it, and the lock around changes.
 
-`subscription` holds the subscription itself, as releases before this one wrote it, and whether two of ours exist:
-the append script reads that, since each notification then comes twice, signed with two keys. `registration` holds
-what was seen at the last check. Earlier releases never touch it.
+`subscription` holds the subscription itself, as releases before this one wrote it, and whether two of ours exist. The
+append script reads the latter, since each notification then comes twice, signed with two keys. `registration` holds
+the result of the last check. Earlier releases never touch it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class SubscriptionStore:
         return await replicas(self._log)
 
     async def silent_receivers(self, alive: Iterable[Replica]) -> list[str]:
-        """Return the live receivers that do not say what they accept."""
+        """Return the live receivers that do not publish what they accept."""
         return await silent_receivers(self._log, alive)
 
     async def heard(self) -> Heard:
@@ -115,7 +115,7 @@ class SubscriptionStore:
     async def confirm(
         self, subscription: Mapping[str, str], *, state: str, key_id: str, covers: Iterable[str]
     ) -> Closed:
-        """Write down that AMPECO has our subscription, and close the gaps of what was missing until now.
+        """Record that AMPECO has our subscription, and close the gaps of types that were missing until now.
 
         A gap is recorded once, however often this is repeated after an interruption. Call it under the lock.
 
@@ -167,7 +167,7 @@ class SubscriptionStore:
     async def note_state(
         self, state: str, *, key_id: str, detail: str = "", retry_in_ms: int | None = None
     ) -> None:
-        """Write down the outcome of a check that confirmed nothing, so that no other replica has to check."""
+        """Record the outcome of a check that confirmed nothing, so that no other replica has to check."""
         now_ms = (await self.registration()).now_ms
         fields = {
             "state": state,
@@ -190,7 +190,7 @@ class SubscriptionStore:
         await self._redis.hset(self._registration, "made", text)
 
     async def set_removed(self) -> None:
-        """Note that the subscription is removed on request. Nothing but `lift_removed` ends this."""
+        """Record that the subscription was removed on request. Only `lift_removed` ends this."""
         now_ms = (await self.registration()).now_ms
         async with self._redis.pipeline(transaction=True) as changes:
             changes.hdel(self._registration, "confirmed_ms", "covers", "lost", "retry_ms")
@@ -206,7 +206,7 @@ class SubscriptionStore:
             await changes.execute()
 
     async def lift_removed(self) -> None:
-        """Let the subscription be made again."""
+        """Allow the subscription to be created again."""
         await self._redis.hdel(self._registration, "removed_ms", "looked_ms", "state")
 
     async def drop_key(self, key_id: str) -> None:

@@ -15,7 +15,7 @@ CELL_COLUMNS: Final = 120
 CUT: Final = "…"
 
 _MARKS_IN_A_ROW = 3  # on one character; more of them would cover the rows above and below
-# Printable by Unicode's categories, and yet nothing is seen of them.
+# Unicode's categories call these printable, but they show nothing.
 _UNSEEN = frozenset((0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x3164, 0xFFA0))
 
 
@@ -34,7 +34,7 @@ def bounded(text: str, most: int = REASON_CHARS) -> str:
 def printable(text: str, columns: int = LINE_COLUMNS) -> str:
     """Return a text as one line that is safe on a terminal, at most `columns` wide. A cut ends with an ellipsis.
 
-    Everything that is no visible character becomes a backslash escape: control and format characters, line ends,
+    Every invisible character becomes a backslash escape: control and format characters, line ends,
     text direction, zero-width characters, halves of surrogate pairs.
     """
     if len(text) <= columns and text.isascii() and text.isprintable():
@@ -55,7 +55,7 @@ def printable(text: str, columns: int = LINE_COLUMNS) -> str:
 
 
 def is_visible(char: str) -> bool:
-    """Return whether a character does nothing on a terminal but show itself."""
+    """Return whether a terminal only shows this character, and obeys no command in it."""
     return char.isprintable() and not _is_unseen(ord(char))
 
 

@@ -25,7 +25,7 @@ _PAUSE_S = 0.1
 
 
 class Limit(NamedTuple):
-    """At most so many slots of one key within a time."""
+    """The most slots of one key within a span of time."""
 
     slots: int
     window_ms: int

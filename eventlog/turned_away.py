@@ -1,7 +1,7 @@
 """What the endpoint did not append: requests that it refused, by reason and time, and copies of events it dropped.
 
 Receivers collect both and write them once a second. Both records are bounded and end by themselves. They are for
-people: nothing is decided by them, and a call whose answer is lost may count twice.
+people, and no code decides by them. A call whose answer is lost may count twice.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Copy(NamedTuple):
 
 
 def fingerprint(body: bytes) -> str:
-    """Return what equal bodies share, as Redis computes it, too."""
+    """Return a hash that equal bodies share. Redis computes the same one."""
     return hashlib.sha1(body, usedforsecurity=False).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""Waiting events of types that a new version of a handler does not want any more.
+"""Waiting events of types that a new version of a handler no longer wants.
 
-`declare` notes the types when it registers the version. The worker that declared it counts their events once, so that
-they do not pass without a word.
+`declare` notes the types when it registers the version. The worker that declared it counts their events once and logs
+them, since no handler will get them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MOST_TYPES = 50  # that are named
 
 @dataclass(frozen=True)
 class Unwanted:
-    """What the newest version of a handler does not want, and the version before it did.
+    """The types that the newest version of a handler does not want, although the version before it did.
 
     Attributes:
         since_ms: when that version was registered.
@@ -42,7 +42,7 @@ class Unwanted:
     is_exact: bool = True
 
     def covers(self, type: str | None) -> bool:
-        """Return whether events of this type are among what it does not want any more."""
+        """Return whether the handler no longer wants events of this type."""
         return type is not None and (type in self.types or ("*" in self.types and not is_internal(type)))
 
     @property
@@ -52,14 +52,14 @@ class Unwanted:
 
 
 async def unwanted(log: EventLog) -> dict[str, Unwanted]:
-    """Return what the newest versions do not want any more, by handler."""
+    """Return the types that the newest versions no longer want, by handler."""
     found = await log.redis.hgetall(log.key("unwanted"))
     read = {name.decode("utf-8", "replace"): readable(_read, object_of(said)) for name, said in found.items()}
     return {name: one for name, one in read.items() if one is not None}
 
 
 async def count_unwanted(log: EventLog, name: str) -> Unwanted | None:
-    """Count the waiting events of the types that a handler does not want any more, and note the numbers.
+    """Count the waiting events of the types that a handler no longer wants, and record the numbers.
 
     Returns:
         None when it wants all that it wanted before.

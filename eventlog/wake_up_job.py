@@ -42,7 +42,7 @@ _FIELDS = (
 
 
 class Refused(Exception):
-    """A job that is no wake-up of ours. The text is the reason."""
+    """A job is not one of our wake-ups. The text is the reason."""
 
 
 def take(client: redis.Redis, keys: str, entry: bytes, queue: str) -> bool:
@@ -82,7 +82,7 @@ def _unpacked(data: bytes) -> Any:
 
 
 def _check(call: Any, queue: str) -> None:
-    """Check that a call is ours: function, object that it belongs to, arguments, keyword arguments."""
+    """Check that a call is ours: its function, instance, arguments and keyword arguments."""
     if not isinstance(call, list) or len(call) != 4:
         raise Refused("unreadable")
     function, instance, arguments, keywords = call

@@ -22,7 +22,7 @@ from eventlog.connection.connect import connect_sync
 from eventlog.scripts import blocking
 from eventlog.wake_up_job import NAME
 
-_JOB_TTL_S = 60  # by then the ticker has sent another one
+_JOB_TTL_S = 60  # by then housekeeping has sent another one
 _MAX_WAITING = 1_000
 
 _log = structlog.get_logger()
@@ -32,7 +32,7 @@ def enqueue(client: redis.Redis, queues: Iterable[str]) -> None:
     """Put one wake-up into each queue.
 
     Raises:
-        redis.RedisError: no worker was woken; the ticker will wake one.
+        redis.RedisError: no worker was woken; housekeeping will wake one.
     """
     for name in queues:
         target = Queue(name, connection=client, serializer=JSONSerializer)
@@ -58,7 +58,7 @@ def enqueue(client: redis.Redis, queues: Iterable[str]) -> None:
 
 
 class Waker:
-    """Wakes workers from its own thread. It never blocks and never raises; the ticker repeats what fails."""
+    """Wakes workers from its own thread. It never blocks and never raises; housekeeping repeats what fails."""
 
     def __init__(self, redis_url: str) -> None:
         self._client = connect_sync(redis_url)
@@ -75,7 +75,7 @@ class Waker:
                 _log.debug("wake_up.dropped", queues=names)
 
     def close(self) -> None:
-        """Send the waiting wake-ups, then end the thread. With a Redis that hangs, leave it to the process's end."""
+        """Send the waiting wake-ups, then end the thread. When Redis hangs, the thread ends with the process."""
         try:
             self._waiting.put(None, timeout=1.0)
         except queue.Full:
@@ -87,7 +87,7 @@ class Waker:
         while (names := self._waiting.get()) is not None:
             try:
                 enqueue(self._client, names)
-            except Exception as error:  # noqa: BLE001 - the ticker repeats what fails here
+            except Exception as error:  # noqa: BLE001 - housekeeping repeats what fails here
                 _log.debug("wake_up.failed", queues=names, error=type(error).__name__)
 
 

@@ -106,7 +106,7 @@ class OneQueueWorker(BaseWorker):
         return True
 
     def wake_up(self) -> None:
-        """Do what a wake-up asks for."""
+        """Run the work that a wake-up stands for."""
         raise NotImplementedError
 
     def stop_soon(self) -> None:
@@ -149,7 +149,7 @@ class OneQueueWorker(BaseWorker):
             )
 
     def _beat(self) -> None:
-        """Now and then: stay in the list of workers, remove killed ones, see whether RQ was suspended."""
+        """Every few seconds, renew the entry in RQ's list, remove killed workers, and check for `rq suspend`."""
         if time.monotonic() - self._beaten_s < _BEAT_S:
             return
         self._beaten_s = time.monotonic()
@@ -187,7 +187,7 @@ class OneQueueWorker(BaseWorker):
 
 @contextlib.contextmanager
 def _only_shown() -> Iterator[None]:
-    """Ignore that the list of workers takes no entry: Redis is full, or another client made a key of it unusable."""
+    """Ignore errors of RQ's list of workers: Redis is full, or another client made a key of the list unusable."""
     try:
         yield
     except redis.ResponseError as error:

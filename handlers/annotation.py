@@ -21,13 +21,13 @@ def payload_models(
     """Return the wanted notification types, and the model for each. `on` are the types of an `Event[Raw]`.
 
     Raises:
-        ValueError: the annotations do not say it, or contradict `on`.
+        ValueError: the annotations name no types, or contradict `on`.
     """
     models = _annotated_models(function)
     if models == [Raw]:
         if not on:
             raise ValueError('Event[Raw] needs on=["..."], or on=["*"] for everything')
-        # `other(...)` stays what it is: it says that the author knows the type to be a newer one.
+        # `other(...)` stays as it is: it means that the author knows that the type is newer than this release.
         return dict.fromkeys((name if isinstance(name, Other) else str(name) for name in on), Raw)
     typed: dict[str, type[Payload] | type[Raw]] = {}
     for model in models:

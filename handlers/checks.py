@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from ampeco.entity_keys import TYPES_OF_PARTS
+from ampeco.entity_parts import PARTS
 from ampeco.names import fault_of_queue, fault_of_type
 from ampeco.nearest import did_you_mean
 from ampeco.operations import OPERATIONS, check_address
@@ -91,7 +91,7 @@ def entity_state(made: Any) -> str | None:
     if model is None:
         return None
     by_type = len(made.models) > 1 or "*" in made.models
-    by_part = made.key is None and not TYPES_OF_PARTS.isdisjoint(made.models)
+    by_part = made.key is None and not PARTS.keys().isdisjoint(made.models)
     if order == "none" or (order == "latest" and (by_type or by_part)):
         return f"entity_state needs order='entity': with order={order!r}, events of one entity run at the same time"
     try:
@@ -121,7 +121,7 @@ def where(made: Any) -> str | None:
 
 
 def key(made: Any) -> str | None:
-    """Check what makes the keys of a handler."""
+    """Check the function that makes the keys of a handler."""
     if made is None or (_is_plain(made) and _takes(made, 1)):
         return None
     return (
@@ -130,14 +130,14 @@ def key(made: Any) -> str | None:
 
 
 def _is_plain(made: Any) -> bool:
-    """Return whether calling it does its work at once."""
+    """Return whether calling a function does its work at once."""
     called = getattr(type(made), "__call__", None)  # noqa: B004 - an object may be called, too
     odd = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
     return callable(made) and not any(is_odd(each) for is_odd in odd for each in (made, called))
 
 
 def _takes(made: Any, arguments: int) -> bool:
-    """Return whether it can be called with so many arguments; True where its signature cannot be read."""
+    """Return whether a function takes so many arguments; True where its signature cannot be read."""
     try:
         inspect.signature(made).bind(*[None] * arguments)
     except TypeError:

@@ -1,4 +1,4 @@
-"""What a handler can use: AMPECO's API, its settings and state, a logger, and once-only steps."""
+"""The context of a handler: AMPECO's API, its settings and state, a logger, and once-only steps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Once: TypeAlias = Callable[..., Any]
 """Runs a step only once, and returns its result; called as `Context.once` is."""
 
 StepEnd = Literal["called", "remembered", "planned"]
-"""How a step came to its result: by its call, by its record, or, in a dry run, by `dry=` instead of a call."""
+"""The source of a step's result: its call, its record, or, in a dry run, `dry=` instead of a call."""
 
 
 async def _awaited(step: str, call: Callable[[], Any], **_: object) -> Any:
@@ -53,7 +53,7 @@ class _ContextBase(Generic[C, S, T, D]):
         log: makes the logger.
         once: carries out once-only steps; without it each step is called at once and nothing is recorded.
         steps: how each step of `once` that returned came to its result, by its name.
-        entity: takes down timers and the state; without it they are forgotten with the context.
+        entity: notes timers and the state; without it they are forgotten with the context.
     """
 
     _client: C | None = None
@@ -217,7 +217,7 @@ class Context(_ContextBase[AsyncClient, S, T, D]):
         Raises:
             StepUncertain: it was called, and may or may not have happened.
             StepRefused: no name, no entity, or a result that cannot be recorded.
-            Retry: another attempt is at it.
+            Retry: another attempt is carrying out the step.
             Exception: what `call` raised, when that means that nothing happened.
         """
         how = {"dry": dry} if self.dry_run else {}

@@ -1,4 +1,4 @@
-"""A declared handler: its name, its function, and its options. What `@handler` does is in `decorator.py`."""
+"""A declared handler: its name, its function, and its options. The decorator `@handler` is in `decorator.py`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeAlias
 from pydantic_settings import BaseSettings
 
 from ampeco.notifications import Payload
+from handlers.code_places import place_of
 from handlers.event import INTERNAL, Event, Raw, is_timer
-from handlers.places import place_of
 from handlers.throttle import Throttle
 from handlers.timer import timer_type
 
@@ -100,7 +100,7 @@ class Handler:
 
     @property
     def timers(self) -> type[Payload] | type[Raw] | None:
-        """The declared payload of its timers; None when it gets none."""
+        """The declared payload of its timers; None when it gets no timers."""
         return self.models.get(timer_type(self.name))
 
     @property
@@ -119,7 +119,7 @@ class Handler:
 
     @property
     def key_name(self) -> str | None:
-        """What tells one `key=` from another in the log: the name of its function. None without `key=`."""
+        """The name of the `key=` function, which identifies it in the log. None without `key=`."""
         if self.key is None:
             return None
         kind = type(self.key)

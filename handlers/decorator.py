@@ -1,4 +1,4 @@
-"""The decorator `@handler`: its keywords, and what it refuses in a declaration."""
+"""The decorator `@handler`: its keywords, and the declarations that it refuses."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ampeco.nearest import did_you_mean
 from ampeco.notifications import Payload
 from handlers import checks
 from handlers.annotation import payload_models
+from handlers.code_places import place_of
 from handlers.context import Context, S, SyncContext, T
 from handlers.contradictions import contradictions
 from handlers.declaration import NAME, Backoff, Handler, HandlerError, Isolation, Lifespan, Order, Start
@@ -21,7 +22,6 @@ from handlers.event import TIMER, Event, Raw
 from handlers.gathering import gathering
 from handlers.internal import unknown_internal
 from handlers.names import CallName, TypeName
-from handlers.places import place_of
 from handlers.shown_value import shown
 from handlers.throttle import Throttle
 from handlers.timer import timer_type
@@ -38,14 +38,14 @@ _declared: ContextVar[list[Handler] | None] = ContextVar("declared", default=Non
 def collecting() -> AbstractContextManager[list[HandlerError]]:
     """Collect the declarations that are refused in the block instead of raising at the first one.
 
-    So a check shows what is wrong with each handler of a module. The name of a refused handler then stands for its
+    So a check shows the faults of each handler of a module. The name of a refused handler then stands for its
     plain function.
     """
     return gathering(_collected)
 
 
 def noting() -> AbstractContextManager[list[Handler]]:
-    """Note each handler that is declared in the block, also one that no name stands for afterwards."""
+    """Note each handler that is declared in the block, even one that no name refers to afterwards."""
     return gathering(_declared)
 
 
@@ -124,7 +124,7 @@ def handler(
         lifespan: async context manager around the worker process; gets the settings, yields `ctx.state`.
         calls: action operations it may call, by name or by method and path, e.g. `["charge-point.reset",
             "POST /public-api/actions/session/v9.0/{session}/move"]`. Reads are free.
-        order: `entity` keeps events of one entity in order, one at a time; `none` does not; `latest` keeps only
+        order: `entity` keeps events of one entity in order, one at a time; `none` does not. `latest` keeps only
             the newest of each type and entity, where several wait.
         start: where a handler that is new to a log begins.
         max_attempts: attempts that count before the event is given up; None for no such limit.
@@ -132,19 +132,18 @@ def handler(
         concurrency: events at the same time, per worker process.
         queue: name of the RQ queue whose workers run it.
         where: asked before the handler is; an event it is False for is skipped. It must be quick and plain (no
-            `async`), and what it raises counts as an attempt that failed. Timers are not
-            asked about.
+            `async`), and what it raises counts as an attempt that failed. Timers are not asked about.
         key: tells apart what one entity holds, as its EVSEs: a quick plain function of the event that returns text,
             a whole number, or None for the entity itself. Events of one entity with different keys are then apart
             for `order`, `ctx.once(per="entity")`, `throttle`, timers and `entity_state`. Give it a name that stays:
             another function loses what was remembered by the old keys.
-        throttle: at most so many events done for each key in a time, as `1/h`; `Throttle("1/h", over="wait")` waits
-            for a free slot where the plain text skips. Only attempts that end as done count.
+        throttle: the most events done for each key in a time, as `1/h`. `Throttle("1/h", over="wait")` waits for
+            a free slot where the plain text skips. Only attempts that end as done count.
         backoff: pauses between attempts.
         not_yet_for_s: seconds since the first attempt after which `Retry(counts=False)` is given up.
         give_up_after_s: seconds since the first attempt after which an attempt that fails is the last.
-        isolation: `process` runs each attempt alone in a process of its own, which is killed when over its
-            time, and may crash or run out of memory without harm to anything else.
+        isolation: `process` runs each attempt alone in a process of its own, which is killed when over its time.
+            It may crash or run out of memory without harm to anything else.
         strict: refuse a payload of which any field does not fit: its delivery is dead (`payload-mismatch`). Else
             only reading a required field that does not fit ends that way.
         dry_run: it looks at `ctx.dry_run` before it changes anything by itself, so that dry runs may call it.
@@ -197,7 +196,7 @@ def _refused(name: str, faults: Sequence[str], function: Any, cause: Exception |
 def _made(
     name: str, function: Any, settings: Any, lifespan: Lifespan | None, where: Any, key: Any, options: Options
 ) -> tuple[Handler, list[str]]:
-    """Return the handler, and all that is wrong with it. One with a fault must not be used."""
+    """Return the handler and its faults. A handler with a fault must not be used."""
     chosen: dict[str, Any] = dict(options)
     on, calls = chosen.pop("on", None), chosen.pop("calls", ())
     if isinstance(rate := chosen.get("throttle"), str):

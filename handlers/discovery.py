@@ -21,9 +21,9 @@ from types import MappingProxyType, ModuleType
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from handlers.code_places import place_of_error
 from handlers.declaration import Handler, HandlerError
 from handlers.decorator import collecting, noting
-from handlers.places import place_of_error
 from handlers.promise import collected
 from handlers.settings_faults import settings_faults
 
@@ -66,11 +66,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What there is.
+    """The handlers and plugins that were found.
 
     Attributes:
         off: names of handlers that are installed and not enabled.
-        deprecated: by source, what it uses that a later contract version will not have; one line each.
+        deprecated: by source, the things it uses that a later contract version will not have; one line each.
     """
 
     found: tuple[Found, ...]
@@ -234,7 +234,7 @@ def handlers_in(loaded: object, where: str) -> list[Handler]:
 
 
 class NoHandlers(HandlerError):
-    """What was loaded has no handler in it."""
+    """The loaded code has no handler in it."""
 
 
 def _clashes(found: Sequence[Found]) -> list[Fault]:
@@ -262,7 +262,7 @@ def _is_builtin(item: Handler) -> bool:
 
 
 def missing_settings(error: ValidationError, settings: type[BaseSettings] | None = None) -> str:
-    """What a plugin's settings complain of, without the values they were given; arguments as `settings_faults`."""
+    """Describe the faults of a plugin's settings, without their values; arguments as for `settings_faults`."""
     return f"{error.title}: {'; '.join(settings_faults(error, settings)[:5])}"
 
 

@@ -1,6 +1,6 @@
-"""What a handler notes about the entity of its event in one attempt: timers to set or cancel, and a new state.
+"""The notes of one attempt about the entity of its event: timers to set or cancel, and a new state.
 
-Nothing of it takes effect before the event is settled as done or skipped. It knows no Redis.
+No note takes effect before the event is settled as done or skipped. It knows no Redis.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from handlers.outcomes import StateRefused, TimerRefused
 from handlers.timer import MOST_TIMERS, SetTimer, checked_name, checked_timer
 
 MAX_STATE_BYTES: Final = 4 * 1024
-STATE_DAYS: Final = 30
 
 _UNREAD: Any = object()
 
@@ -88,7 +87,7 @@ class EntityNotes:
         self._value = value
 
     def close(self) -> None:
-        """Take in what the handler changed, also inside of the object that it was given.
+        """Collect the handler's changes, also those inside the object that it was given.
 
         Raises:
             StateRefused: the state cannot be kept as it is now.
@@ -144,7 +143,7 @@ class EntityNotes:
 
 
 UNDECLARED: Final = EntityNotes(None)
-"""Of a handler that has neither timers nor a state: each use says what to declare."""
+"""The notes of a handler that has neither timers nor a state: each use raises what to declare."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What a handler receives: one accepted notification, timer or internal event, with a typed payload."""
+"""The event that a handler receives: an accepted notification, a timer or an internal event, with a typed payload."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ P = TypeVar("P", bound=Payload | Raw, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """The call of a handler that an event seems to show. Something else may have had the same effect at that time.
+    """The call of a handler whose effect an event seems to show. Something else may have had the same effect then.
 
     Attributes:
         action: name of the operation that was called, e.g. `charge-point.change-availability`.

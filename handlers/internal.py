@@ -18,7 +18,7 @@ from handlers.event import INTERNAL, TIMER
 
 
 class InternalPayload(Payload):
-    """What all internal events have.
+    """The fields that all internal events have.
 
     Attributes:
         held: how many events of this type and key were held back since the one before.
@@ -56,7 +56,7 @@ class GapOpened(InternalPayload):
 
 
 class GapClosed(InternalPayload):
-    """A time is over of which events may be missing, such as an outage of the receiver.
+    """A time has ended whose events may be missing, such as an outage of the receiver.
 
     Attributes:
         reason: why: `no-receiver` (AMPECO could not deliver), `not-subscribed` (nothing was subscribed),
@@ -227,7 +227,7 @@ PAYLOADS: Mapping[str, type[InternalPayload]] = {
 
 
 def unknown_internal(names: object) -> str | None:
-    """Say which of these types would be an internal event and is none."""
+    """Name the types among these that look like an internal event and are not one."""
     if not isinstance(names, list | tuple | set | frozenset):
         return None
     for name in names:

@@ -1,4 +1,4 @@
-"""What a handler can answer apart from returning: skip the event, retry it later, or give it up."""
+"""The outcomes that a handler can raise: skip the event, retry it later, or give it up."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Retry(Exception):
 
 
 class Unavailable(Exception):
-    """Something that this handler needs is away, and no event is at fault: no attempt is spent.
+    """A service that this handler needs is away, and no event is at fault: no attempt is spent.
 
-    Five of these in a row, for three entities and without an event that went well between them, hold the handler:
-    it is given nothing more until the pause is over. Then one event tries.
+    Five of these in a row, for three entities and without a success between them, hold the handler. It gets no event
+    until the pause is over. Then one event tries.
 
     Args:
         dependency: a short stable name of what is away, as `billing`; shown to operators, at most 100 characters.
@@ -54,9 +54,9 @@ class Unavailable(Exception):
 
 
 class LoopGuarded(Retry):
-    """An action that would make a chain too long, in which each call is the answer to what the one before has done.
+    """An action would make a chain too long, in which each call answers the effect of the call before.
 
-    It was not called. The event is tried again when the chain is shorter, and no attempt is spent.
+    The action was not called. The event is tried again when the chain is shorter, and no attempt is spent.
     """
 
     slug = "loop-guard"
@@ -75,7 +75,7 @@ class Throttled(Retry):
 
 
 class GiveUp(Exception):
-    """It will never work; keep the event as dead for a human.
+    """The event will never work: keep it as dead, for a human.
 
     Args:
         reason: a few words, no personal data. The slug is the same in one stable word.

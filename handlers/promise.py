@@ -1,6 +1,6 @@
-"""The version of the contract with plugin authors, and how a plugin learns that something of it will go.
+"""The version of the contract with plugin authors, and the warning about parts of it that will be removed.
 
-PROMISE.md says what the version means. This module knows nothing of single handlers.
+PROMISE.md defines the version. This module knows nothing of single handlers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from handlers.gathering import gathering
 
 CONTRACT_VERSION: Final = "1.1"
-"""`<major>.<minor>` of what plugins rely on; PROMISE.md lists it."""
+"""`<major>.<minor>` of the contract that PROMISE.md lists."""
 
 _OURS = Path(__file__).parent
 _MOST = 100  # deprecations of one plugin that are kept
@@ -28,7 +28,7 @@ class HandlerDeprecation(DeprecationWarning):
 
 
 def deprecate(what: str, *, since: str, removed_in: str, instead: str) -> None:
-    """Tell the plugin whose code calls a deprecated thing of ours. Called by that thing.
+    """Warn the plugin whose code calls a deprecated thing of ours. That thing calls this function.
 
     While a plugin is loaded, the text is kept for its log line and for `handlers check`. Otherwise it is a Python
     warning, which a test run shows.
@@ -36,7 +36,7 @@ def deprecate(what: str, *, since: str, removed_in: str, instead: str) -> None:
     Args:
         what: the deprecated thing, as authors write it.
         since: contract version that deprecated it.
-        removed_in: contract version that has it no more.
+        removed_in: contract version that no longer has it.
         instead: what to write.
     """
     text = f"{what} is deprecated since contract {since} and goes in {removed_in}: use {instead}"

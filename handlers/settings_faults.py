@@ -1,4 +1,4 @@
-"""What is wrong with the settings of a plugin, by the names of their variables and without their values."""
+"""Describes the faults of a plugin's settings, by the names of their variables and without their values."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Throttle:
 
     Args:
         rate: number and unit of time, as `1/h`: `s`, `m`, `h` or `d` for a second, minute, hour or day.
-        over: what becomes of an event over the limit: `skip` settles it as skipped with the reason `throttled`;
+        over: what happens to an event over the limit. `skip` settles it as skipped with the reason `throttled`;
             `wait` tries it again when a slot is free, without spending an attempt.
     """
 

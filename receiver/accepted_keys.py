@@ -1,4 +1,4 @@
-"""The signing keys that a receiver accepts: after a change of the secret files, and after a rotation dropped one."""
+"""The signing keys that a receiver accepts, which secret files and a rotation may change."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class AcceptedKeys:
         self._accept(keys)
 
     def drop(self, dropped: frozenset[str]) -> None:
-        """Accept a key no longer that was rotated away, unless the settings still name it."""
+        """Stop accepting a key that was rotated away, unless the settings still name it."""
         configured = self._settings.accepted_keys
         keys = [key for key in self._verifier.keys if key in configured or key.key_id not in dropped]
         if keys:
@@ -45,7 +45,7 @@ class AcceptedKeys:
             _log.info("signing_keys.changed", accepted_key_ids=list(self.ids))
 
     def announced(self, name: str) -> Replica:
-        """Return what the other processes are to know of this receiver.
+        """Return the record of this receiver for the other processes.
 
         Args:
             name: of this process among all receivers.

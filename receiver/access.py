@@ -1,4 +1,4 @@
-"""Clients of AMPECO for the registration: with the API token, and during a rotation also with the next one."""
+"""Clients of AMPECO for the registration: with the API token, and during a rotation also with the next token."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Clients:
         return Access(api, api.key_id)
 
     def add(self, client: AsyncClient) -> None:
-        """Close another client at the end, too."""
+        """Also close this client at the end."""
         self._others.append(client)
 
     async def close(self) -> None:
@@ -59,7 +59,7 @@ class Clients:
 def make_reconciler(
     settings: Settings, clients: Clients, log: EventLog, accepted_key_ids: Callable[[], Iterable[str]]
 ) -> Reconciler:
-    """Return what checks the registration, for settings that name a tenant, an API token and a public URL."""
+    """Return the reconciler for settings that name a tenant, an API token and a public URL."""
     assert settings.callback_url is not None  # noqa: S101 - demanded
     return Reconciler(
         clients.access(settings),

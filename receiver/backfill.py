@@ -1,8 +1,8 @@
 """Compares what changed at AMPECO in a gap with what arrived, and appends what is missing.
 
-It takes one notification type at a time. It lists the resources that changed in the window, reads from the log of
-which of them an event arrived, and appends an event for each of the others. Such an event is marked `reconstructed`,
-and its time is that of the resource. To do it twice appends nothing twice: what was appended has arrived.
+It takes one notification type at a time. It lists the resources that changed in the window, and finds in the log
+which of them have an event. For each of the others it appends one. Such an event is marked `reconstructed`,
+and its time is that of the resource. A second run appends nothing again: what was appended has arrived.
 
 It knows nothing of gaps. It raises what the client raises.
 """
@@ -86,7 +86,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class _Change:
-    """What a resource says as a notification."""
+    """A change of a resource, as a notification."""
 
     key: str
     body: bytes
@@ -187,7 +187,7 @@ class Backfill:
         return None if found.key is None else _Change(found.key, body, found.occurred_at)
 
     async def _append(self, type: str, missing: Sequence[_Change], appended: Callable[[int], None]) -> int:
-        """Append events; return how many are in the log now that were not before."""
+        """Append events; return how many of them are new in the log."""
         made = 0
         for first in range(0, len(missing), _APPEND_AT):
             part = missing[first : first + _APPEND_AT]

@@ -112,7 +112,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.due_s = self.loop.time() + self.timeout_keep_alive
 
     def resume_writing(self) -> None:
-        """Go on with a sender that reads its answers again."""
+        """Remove the time limit of a sender that reads its answers again."""
         super().resume_writing()
         self.due_s = self.loop.time() + self._limits.head_s if self._is_in_head else _NEVER
 
@@ -277,7 +277,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # Callback of a request that was answered
 
     def on_response_complete(self) -> None:
-        """Go on with the next request."""
+        """Begin the next request of the connection."""
         self.answered_s = self.loop.time()
         if self._in_body and not self.pipeline:
             # The application did not want the rest of the body; it may not arrive for ever.

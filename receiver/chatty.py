@@ -1,4 +1,4 @@
-"""Libraries that log a line for each request or for each malformed request, and the least level that they may use."""
+"""Libraries that log a line per request or per malformed request, and the lowest level that each may use."""
 
 import logging
 
@@ -13,6 +13,6 @@ CHATTY = {
 
 
 def hush() -> None:
-    """Let these libraries log what matters only."""
+    """Limit these libraries to their lowest useful level."""
     for name, least in CHATTY.items():
         logging.getLogger(name).setLevel(least)

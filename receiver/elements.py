@@ -1,8 +1,8 @@
-"""Makes an element of the log of verified bytes: an event, or an entry for the quarantine.
+"""Makes an element of the log from verified bytes: an event, or an entry for the quarantine.
 
 It decides type and key of the event, and whether an equal body is a duplicate. It knows nothing of HTTP and Redis.
-What is no plain UTF-8 is read too: with a byte order mark, as UTF-16, in gzip. Only bytes that cannot be read as they
-are get there, so that ordinary bodies pay nothing.
+Bodies that are not plain UTF-8 are read too: with a byte order mark, as UTF-16, in gzip. Decoding is tried only after
+plain reading has failed, so that ordinary bodies pay nothing.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class ElementReader:
 def said_encoding(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """Return what the headers say about the encoding of a body, in lower case; `other` where that is no plain name.
 
-    No signature covers it, so it is only told to people.
+    No signature covers the header, so it is only shown to people.
 
     Args:
         headers: names in lower case.

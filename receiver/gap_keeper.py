@@ -1,6 +1,6 @@
-"""Follows each gap until nothing more can be done about it, and writes down what became of it.
+"""Follows each gap until nothing more can be done about it, and records the result.
 
-First the request for a resend is awaited. Then the types that `AWR_BACKFILL` names are compared with AMPECO's
+First it waits for the end of the request for a resend. Then it compares the types of `AWR_BACKFILL` with AMPECO's
 listings. Gaps of nearly the same time are compared together. A gap of which every type was compared is closed with
 proof. Any other is left `unproven`, and its record names the types. One receiver at a time does this.
 
@@ -35,10 +35,10 @@ from receiver.metrics import Metrics
 LOOK_S = 5.0
 LOCK_MS = 60_000
 MARGIN_MS = 120_000
-"""The clocks of AMPECO and of Redis may differ by so much."""
+"""By how much the clocks of AMPECO and of Redis may differ."""
 
 PATIENCE_MS = 3_600_000
-"""For so long a backfill waits for a resend that AMPECO refuses."""
+"""How long a backfill waits for a resend that AMPECO refuses."""
 
 MAX_PAUSE_MS = 600_000
 _FIRST_PAUSE_MS = 10_000
@@ -51,7 +51,7 @@ _log = get_logger(__name__)
 
 
 class _LockLost(Exception):
-    """Another receiver looks after the gaps now."""
+    """Another receiver follows the gaps now."""
 
 
 class Checks(Protocol):
@@ -63,7 +63,7 @@ class Checks(Protocol):
 
 
 class GapKeeper:
-    """Looks after the open gaps of one log."""
+    """Follows the open gaps of one log."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class GapKeeper:
             await asyncio.sleep(LOOK_S)
 
     async def check(self) -> None:
-        """Look after every open gap once.
+        """Move every open gap on, once.
 
         Raises:
             RedisError, OSError: Redis did not answer.
@@ -141,7 +141,7 @@ class GapKeeper:
                 await self._gaps.unlock(self._token)
 
     async def _awaited(self, gap: Gap, asks: HandlerFacts | None) -> Gap | None:
-        """Return the gap as it is recorded then, if nothing more is awaited before it is compared; else None."""
+        """Return the gap as it is recorded then, if it can be compared now; else None."""
         now = self._clock()
         if gap.ready_ms is None:
             resend = await resend_of(self._log, gap, asks, now_ms=now) if _needs_resend(gap) else None
@@ -161,7 +161,7 @@ class GapKeeper:
         return frozenset() if self._backfill is None else self._types & SOURCES.keys() & {*gap.types}
 
     async def _close(self, gaps: Sequence[Gap]) -> None:
-        """Compare what can be compared in gaps of nearly the same time, and write down what is proven of each."""
+        """Compare what can be compared in gaps of nearly the same time, and record what is proven of each."""
         if self._clock() < self._not_before_ms:
             return
         checks: dict[str, Check] = {}
@@ -228,7 +228,7 @@ class GapKeeper:
         return _NOT_ASKED if name not in self._types else _NO_TOKEN
 
     async def _write(self, gap: Gap, **changes: Any) -> Gap:
-        """Change the record of a gap, and return it as it is then."""
+        """Change the record of a gap, and return the changed gap."""
         after = changed(gap, changes)
         if after.text != gap.text and not await self._gaps.replace(gap.id, gap.text, after.text):
             raise _LockLost

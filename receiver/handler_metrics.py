@@ -1,4 +1,4 @@
-"""Metrics of handlers: how far each one is, how its deliveries end, and which processes work on it.
+"""Metrics of handlers: the position of each, how its deliveries end, and which processes work on it.
 
 They are read from the log, so every process shows the same.
 """

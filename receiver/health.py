@@ -40,7 +40,7 @@ class Health:
         server: what Redis reported last; None if unknown.
         evicted_keys: keys that Redis deleted by itself since this process started.
         registration: returns whether the registration is settled, and its state.
-        registration_detail: returns what is known of it beyond that, for the admin port.
+        registration_detail: returns further facts about the registration, for the admin port.
     """
 
     def __init__(

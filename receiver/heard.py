@@ -1,4 +1,4 @@
-"""Remembers when which key verified an event of which type, and tells the other processes every few seconds.
+"""Remembers when which key verified an event of which type, and publishes that every few seconds.
 
 An operator sees from it whether an old key is still in use; the registrar and a rotation of the API token decide by
 it. The header `X-Webhook-Id` names the notification subscription, where AMPECO sends it. It is not signed, so it is
@@ -22,7 +22,7 @@ _OTHERS = "(other)"
 
 
 class HeardKeys:
-    """What was verified since the last time that it was taken."""
+    """The events that were verified since the last call of `take`."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -31,7 +31,7 @@ class HeardKeys:
         self._counts: Counter[str] = Counter()
 
     def event(self, key_id: str, type_: str, at_ms: int) -> None:
-        """Note an event of a type. It is called for every event, so it does little."""
+        """Note an event of a type. Called for every event, so it does little."""
         self._counts[key_id] += 1
         self._types[self._name(key_id, type_)] = at_ms
 
@@ -71,7 +71,7 @@ class HeardKeys:
 
 
 class Announcement:
-    """Writes down every few seconds what this receiver accepts and heard."""
+    """Publishes every few seconds which keys this receiver accepts and which events it verified."""
 
     def __init__(
         self,
@@ -96,10 +96,10 @@ class Announcement:
         self._said: Replica | None = None
 
     async def check(self) -> None:
-        """Write it down if it is due, or if it has changed.
+        """Publish if that is due, or if something has changed.
 
         Raises:
-            RedisError, OSError: Redis did not take it. The next call writes it.
+            RedisError, OSError: Redis did not take it. The next call publishes it.
         """
         self._heard.count()
         now = self._replica()
@@ -116,7 +116,7 @@ class Announcement:
             self._dropped(noted.dropped)
 
     async def leave(self) -> None:
-        """Note that this receiver stops, after what it heard last.
+        """Publish the last events, then note that this receiver stops.
 
         Raises:
             RedisError, OSError: Redis did not take it.

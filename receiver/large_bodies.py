@@ -1,6 +1,6 @@
 """Takes large bodies one at a time, and leaves half of the time to all other requests.
 
-To read a body of 1 MiB can take 0.15 s, in which nothing else is answered. It knows nothing of what a body means.
+Reading a body of 1 MiB can take 0.15 s, in which nothing else is answered. It knows nothing of what a body means.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Turns:
         return True
 
     def _do(self, work: Callable[[], None]) -> None:
-        """Do it, then pause for as long as it took."""
+        """Do the work, then pause for as long as it took."""
         self._pausing = True
         started = self._clock()
         try:

@@ -47,7 +47,7 @@ class SizeMetrics:
 
 @dataclass(frozen=True, eq=False)
 class LogState:
-    """What is read of the log for one scrape.
+    """The state of the log as one scrape reads it.
 
     Attributes:
         paused: names of the handlers that an operator paused.
@@ -189,7 +189,10 @@ class LogState:
 
 
 def _conditions(live: Sequence[Process]) -> Sequence[Metric]:
-    """How each live worker process is. Forks for isolated handlers share a label, and the worst of them counts."""
+    """The health of each live worker process.
+
+    Forks for isolated handlers share a label, and the worst of them counts.
+    """
     lag = GaugeMetricFamily(
         "awr_worker_loop_lag_seconds",
         "Longest delay of a worker process's event loop in the last 15 to 30 seconds",

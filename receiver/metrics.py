@@ -1,4 +1,4 @@
-"""The receiver's Prometheus metrics, in a registry of their own, and the exposition of what the log says.
+"""The receiver's Prometheus metrics, in a registry of their own, and the exposition of the log's metrics.
 
 Events are counted per batch. With several processes, counters and histograms are added; `multiprocess_mode`
 decides how gauges are merged.
@@ -188,7 +188,7 @@ _chores = Chores()
 
 
 async def exposition(log: EventLog, *, size: bool = True) -> bytes:
-    """Return what the log says of itself in Prometheus's text format; raise RedisError without Redis.
+    """Return the log's metrics in Prometheus's text format; raise RedisError without Redis.
 
     Args:
         size: with the size of the log, which a receiver has among its own metrics.

@@ -1,7 +1,7 @@
 """The calls to AMPECO about notification subscriptions: with one API token or two, in version 2.0 or 1.0.
 
-While a token is rotated, there are two. AMPECO does not document whether a token sees the subscriptions of another,
-so both are asked for a list, and a subscription is changed with the token that made it where that is known.
+While a token is rotated, there are two. AMPECO does not document whether a token sees the subscriptions of another.
+So both are asked for a list, and a subscription is changed with the token that made it, where that is known.
 Version 1.0 is used by tenants that have nothing else.
 """
 

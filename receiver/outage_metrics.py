@@ -1,4 +1,4 @@
-"""Metrics of outages: what handlers need and is away, and what is held for that or for too much in `open`."""
+"""Metrics of outages: services that are away, and what is held for them or for too much in `open`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One check of our registration: read what AMPECO has and what the log knows, plan, and carry the plan out.
+"""One check of our registration: read AMPECO's subscriptions and the log's records, plan, and carry the plan out.
 
 The registrar in each receiver and the commands do the same through it. It decides nothing about time, and logs
 nothing. `registration.py` makes the plan.
@@ -145,7 +145,7 @@ class Reconciler:
         )
 
     async def carry_out(self, look: Look) -> Done:
-        """Change what the plan says, and write down what AMPECO has now.
+        """Carry the plan out, and record what AMPECO has now.
 
         Raises:
             ApiError, RedisError, OSError: one of them failed. It is safe to look and plan again.
@@ -172,7 +172,7 @@ class Reconciler:
         return await self._confirm(look, kept)
 
     async def _note_lost(self, look: Look) -> None:
-        """Before anything is changed, so that a restart does not forget it."""
+        """Record what is missing before anything is changed, so that a restart does not forget it."""
         if look.plan.lost:
             was_moved = same_url(look.plan.moved_from, look.stored.get("callback_url"))
             since_ms = look.registration.confirmed_ms or look.registration.now_ms

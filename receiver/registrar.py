@@ -45,7 +45,7 @@ class Registrar:
     """Checks at start, when the wanted types change, and once in `check_s` per deployment.
 
     Attributes:
-        settled: whether AMPECO delivers to us as far as is known, or is not meant to.
+        settled: whether AMPECO delivers to us, as far as is known, or is not supposed to.
         state: `pending`, `registered`, `nothing-wanted`, `removed`, `two-urls`, or `failed:` and a reason.
         detail: what a person has to know about the state.
         confirmed_ms: when AMPECO last confirmed it (Unix ms); None if it never did.
@@ -127,7 +127,7 @@ class Registrar:
             await self._failed("unexpected", error)
 
     def _adopt(self, found: Registration, wanted: Wanted, stored: dict[str, str]) -> bool:
-        """Take over what another replica found a moment ago. Return False if this one has to check."""
+        """Adopt what another replica found a moment ago. Return False if this one has to check."""
         if found.removed_ms is not None and found.state == REMOVED:
             self._is(REMOVED, wanted, found, left_s=POLL_S)
             return True

@@ -1,8 +1,8 @@
 """Our notification subscription at AMPECO: compare what exists with what is wanted, and change the difference.
 
 - `reconcile` is pure. It gives up only released types; other unwanted types stay subscribed, and the plan names them.
-- A listing names no key. So of several subscriptions for our URL, one is removed only if our own record or the header
-  `X-Webhook-Id` ties it to a key that no receiver accepts any more.
+- A listing names no key. So of several subscriptions for our URL, one is removed only if a key signs it that no
+receiver accepts any more, by our own record or the header `X-Webhook-Id`.
 - Subscribe is not idempotent at AMPECO: each call adds a subscription. So nothing is created before listing.
 
 It knows nothing of HTTP requests or events. Which types are wanted is decided in `subscribed_types.py`.

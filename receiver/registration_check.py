@@ -1,4 +1,4 @@
-"""What a check of the registration needs and finds: the calls, what is wanted, what is there, what became of it."""
+"""The data of a check of the registration: the calls it makes, what is wanted, what it finds, what it changes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Look:
-    """What a check found, before anything is changed.
+    """The findings of a check, before anything is changed.
 
     Attributes:
         existing: all notification subscriptions that AMPECO shows.
@@ -82,7 +82,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Done:
-    """What a check left.
+    """The result of a check.
 
     Attributes:
         state: one word.

@@ -1,4 +1,4 @@
-"""What the log and the metrics say of checks of the registration: each warning once, until it has changed."""
+"""Reports checks of the registration in log lines and metrics: each warning once, until it changes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class RegistrationReport:
         self._said = now
 
     def _to_decide(self, look: Look, done: Done) -> Iterator[tuple[str, ...]]:
-        """Yield what to warn of, as values that are equal while nothing has changed."""
+        """Yield the warnings, as values that are equal while nothing has changed."""
         if done.state == TWO_URLS:
             yield "urls", foreign_words(look)
         if done.kept is None:

@@ -37,10 +37,10 @@ from receiver.durability_check import DurabilityCheck
 from receiver.endpoint import WebhookEndpoint
 from receiver.endpoint_log import EndpointLog
 from receiver.fast_path import protocol_for
-from receiver.gaps import Heartbeat
 from receiver.group_commit import GroupCommit
 from receiver.health import Health
 from receiver.heard import Announcement, HeardKeys
+from receiver.heartbeat import Heartbeat
 from receiver.http_server import HttpServer
 from receiver.intake import Intake
 from receiver.metrics import LogExposition, Metrics
@@ -244,7 +244,7 @@ class Receiver:
         return await self._metrics.exposition(self._of_log)
 
     async def _pulse(self) -> None:
-        """Check the log, beat, and write the counted log lines, once a second."""
+        """Check Redis, write the heartbeat, and write the counted log lines, once a second."""
         self._loop_lag.start()
         do = self._chores.run
         while True:

@@ -1,4 +1,4 @@
-"""What the sections of the settings have in common: their base class, and kinds of values that several use."""
+"""The base class of the settings' sections, and kinds of values that several sections use."""
 
 from __future__ import annotations
 

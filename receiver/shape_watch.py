@@ -1,4 +1,4 @@
-"""Watches the structure of what arrives: looks at a few accepted bodies each second, beside the requests.
+"""Watches the structure of what arrives: looks at a few accepted bodies each second, between requests.
 
 What it has learned lies in the log, shared by all receivers, and is written rarely: when there is news, else every
 few minutes. A difference from the contract, or from what was seen before, is counted, logged and announced once. It
@@ -35,8 +35,8 @@ from receiver.logging import get_logger
 from receiver.metrics import Metrics
 
 SAMPLES = 4  # bodies that are looked at each time
-CHECK_S = 10.0  # a type is compared with what is known of it so often
-WRITE_S = 300.0  # what is no news is written so often
+CHECK_S = 10.0  # how often a type is compared with its record in the log
+WRITE_S = 300.0  # how often unchanged knowledge is written
 MOST_BYTES = 64 << 10  # of a body that is looked at
 OTHER = "(other)"
 
@@ -50,7 +50,7 @@ _log = get_logger(__name__)
 
 @dataclass(slots=True)
 class _Watched:
-    """What this process knows of one type.
+    """This process's knowledge of one type.
 
     Attributes:
         record: what is stored in the log, as it was read or written last; None before that.

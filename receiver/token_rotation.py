@@ -30,7 +30,7 @@ _CLOCKS_MS = 5_000  # by which the clocks of receivers and of Redis may differ
 
 
 class Say(Protocol):
-    """Called with each point that a rotation reaches."""
+    """Called at each point that a rotation reaches."""
 
     def __call__(self, point: str, text: str, /) -> object: ...
 
@@ -207,7 +207,10 @@ class TokenRotation:
         return state.subscribed_ms + self._patience.overlap * 1000 - now_ms
 
     async def _old_ones(self, ours: Sequence[Existing], state: Rotation) -> list[Existing]:
-        """Return what the new one replaces: ours as the log has it, and what the old key is known to sign."""
+        """Return the subscriptions that the new one replaces.
+
+        These are the recorded one, and those that the old key is known to sign.
+        """
         stored_id, heard = (await self._store.read()).get("id"), (await self._store.heard()).subscriptions
         made = (await self._store.registration()).made
         return [

@@ -1,4 +1,4 @@
-"""The interface for traces: what follows a verified request until its answer.
+"""The interface for traces of verified requests, until their answers.
 
 The command that starts a receiver gives an implementation, or none. This room does not know how spans are made.
 """

@@ -1,4 +1,4 @@
-"""What a process does with the API token: keep the registration right, and follow gaps to their end.
+"""The tasks of a process that need the API token: keep the registration right, and follow gaps to their end.
 
 A receiver does both while it serves; `registration watch` does nothing else.
 """
@@ -84,7 +84,7 @@ class Upkeep:
         )
 
     def work(self) -> list[Coroutine[Any, Any, None]]:
-        """Return what is to run until it is cancelled."""
+        """Return the coroutines to run until they are cancelled."""
         registering = [] if self._registrar is None else [self._registrar.run()]
         return [self._gap_keeper.run(), *registering]
 
@@ -125,7 +125,7 @@ class Upkeep:
 
 
 def _show(registrar: Registrar, health: Health) -> None:
-    """Let the health of the process say what the registrar found."""
+    """Show the registrar's findings in the health of the process."""
     health.registration = lambda: (registrar.settled, registrar.state)
     health.registration_detail = lambda: {
         "registration_detail": registrar.detail or None,

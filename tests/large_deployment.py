@@ -8,13 +8,12 @@ from typing import Any, Final
 from ampeco.notifications import SessionUpdate
 from ampeco.observed_shape import observed
 from ampeco.shape_record import encode_shape
-from eventlog.acts import Act, remember
-from eventlog.audit import MOST_ACTS, write
-from eventlog.audit import Act as Operation
+from eventlog.audit import MOST_ACTS, Act, write
 from eventlog.clock import now_ms, rfc3339
 from eventlog.gap_records import Gaps
 from eventlog.inspection.explain import explain
 from eventlog.log import EventLog, Unreadable
+from eventlog.recent_calls import RecentCall, remember
 from eventlog.shapes import put_shape
 from eventlog.turned_away import Copy, note
 from handlers import Context, Event, GiveUp, Retry, handler
@@ -64,7 +63,7 @@ async def made(log: EventLog, sample: EventLog, events: int = 1_000_000) -> Larg
     await large.park(WAITS, waiting, 9_999)
     await sample.append([Unreadable(b"x" * 500, "not-json", now_ms(), "0a1b2c3d")])
     await large.copy("quarantine", await first_of(sample, "quarantine"), _BODIES)
-    await write(sample, Operation("nora", "host", "cli", "dead retry", {"ids": ["x" * 200] * 20}, 20))
+    await write(sample, Act("nora", "host", "cli", "dead retry", {"ids": ["x" * 200] * 20}, 20))
     await large.copy("audit", await first_of(sample, "audit"), MOST_ACTS)
     await _written_rest(log, large)
     return large
@@ -83,7 +82,7 @@ async def _written_rest(log: EventLog, large: LargeLog) -> None:
     )
     for n in range(200):
         await put_shape(log, f"own.type-{n:03}", b"", encode_shape(wide), is_known=False)
-    act = Act(0, "users.update", invoice.name, large.id_of(DEAD))
+    act = RecentCall(0, "users.update", invoice.name, large.id_of(DEAD))
     for n in range(10):
         await remember(log, act, [POINT], nonce=f"{n}", depth=50, echo_at_ms=None, lift=False)
     (story,) = (await explain(log, large.id_of(DEEP), handler=invoice.name, now_ms=now_ms())).stories

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
+from tests.serving import serving
+
 _PIECE = 65_536
 
 
@@ -110,12 +112,9 @@ class _Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def target() -> Iterator[Target]:
     """Serve until the end of the block."""
-    with Target() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    server = Target()
+    with serving(server):
         try:
             yield server
         finally:
             server.released.set()
-            server.shutdown()
-            thread.join()

@@ -1,1 +1,1 @@
-"""What happens to an event after it was accepted: the log it lies in, and the workers that drain it."""
+"""Running handlers: worker processes, the drains in them, the attempts of each event, and once-only steps."""

@@ -1,4 +1,4 @@
-"""The settings of a worker process; every kind reads the same."""
+"""The settings of a worker process, the same for every kind of it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class WorkerConfig:
     """What a worker process needs to know.
 
     Attributes:
-        queue: whose handlers it runs; the isolated ones among them run in a process of their own.
-        api_token: read again from time to time, so that a rotated token is taken up; None when there is none.
+        queue: the RQ queue whose handlers it runs; isolated handlers run in a process of their own.
+        api_token: called from time to time, so that a rotated token takes effect; None when there is none.
         rules_version: of the entity key rules, which belong to the log.
         load: further modules or files with handlers.
         allow: names of the handlers to run; None for all.
         strict: refuse the start when a plugin is faulty.
         may_evict: whether a Redis that may delete events is accepted.
         ledger_days: how long once-only steps are known after their event was settled.
-        keep: what of the log is to be kept.
+        keep: how much of the log retention keeps.
         isolated_command: starts the process for isolated handlers.
         isolated_environ: the complete environment of that process.
         queue_of: handler -> queue, where it is not the declared one.
@@ -33,7 +33,7 @@ class WorkerConfig:
         catch_up_per_s: most deliveries per second of old events, for each handler; None for no bound.
         calls_per_s: most calls to AMPECO per second of all processes together; None for what AMPECO's answers say.
         loop_depth: most actions of a chain of actions and their echoes, for one entity, within ten minutes.
-        tracing: makes what follows the attempts of a process; called in it, once. None where traces are off.
+        tracing: makes the tracer of a process; called once, in that process. None where traces are off.
         isolated_memory_mb: how much memory an isolated handler may take on top of what its process begins with.
     """
 
@@ -61,7 +61,7 @@ class WorkerConfig:
     tracing: Callable[[], Tracing | None] | None = None
 
     def log(self, redis: redis.asyncio.Redis) -> EventLog:
-        """The log it works on, over a connection of the caller's."""
+        """Return the log that the process works on, over the caller's connection."""
         return EventLog(
             redis,
             prefix=self.prefix,

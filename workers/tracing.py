@@ -1,4 +1,4 @@
-"""The interface for traces: what follows attempts, and the calls to AMPECO in them.
+"""The interface for traces of attempts, and of the calls to AMPECO in them.
 
 The command that starts a worker gives an implementation, or none. This room does not know how spans are made.
 """
@@ -38,4 +38,4 @@ class Tracing(Protocol):
         """
 
     def close(self) -> None:
-        """Send what is left, for a second or two at most."""
+        """Send the remaining spans, within two seconds at most."""

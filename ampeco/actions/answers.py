@@ -36,7 +36,7 @@ class Answer(VendorObject):
 
 
 class Done(Answer):
-    """Whether it worked; False never gets here, see `ampeco.errors.ActionRefused`."""
+    """Whether the action worked; False raises `ampeco.errors.ActionRefused` instead."""
 
     success: bool | None = None
 

@@ -1,10 +1,10 @@
 """Encode arguments as the JSON of a body, by the fields of an operation; refuse what must be a mistake.
 
-It accepts both spellings of ids (a number or the text of one) and of moments (aware, or text that is sent as it is);
-AMPECO checks values and lengths itself, and members that no field names are sent as they are.
+It accepts both spellings of ids (a number or the text of one) and of moments (aware, or text that is sent as it is).
+AMPECO checks values and lengths itself. Members that no field names are sent as they are.
 
-Source: ISO 8601 is AMPECO's convention for times; `Y-m-d H:i:s` where the request bodies at v3.110.0 say so, its
-time zone not publicly documented (UTC is sent).
+Source: ISO 8601 is AMPECO's convention for times; `Y-m-d H:i:s` where the request bodies at v3.110.0 say so. Its time
+zone is not publicly documented; UTC is sent.
 """
 
 from collections.abc import Iterable, Mapping

@@ -25,7 +25,7 @@ class Published:
             the contract.
         refusals: the other documented statuses.
         paging: how a listing is paged: an empty `cursor` asks for cursors, `links.next` alone leads on, or pages
-            are counted; None when the contract names no parameter for it.
+            are counted. None when the contract names no parameter for it.
     """
 
     body: Schema | None

@@ -1,4 +1,4 @@
-"""Makes what else a notification of a type may look like, from its schema: a body for each thing that may vary."""
+"""Makes variants of a notification from the schema of its type: a body for each thing that may vary."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -27,8 +27,8 @@ class Variant(NamedTuple):
 def variants(notification: str) -> Iterator[Variant]:
     """Bodies of a notification type that its schema allows.
 
-    Each optional field is absent in one of them, each nullable field is null, each value of each enum occurs, and
-    so does each alternative where the schema has several. A type without a documented payload has none.
+    Each optional field is absent in one of them, and each nullable field is null in one. Each value of each enum
+    occurs, and so does each alternative where the schema has several. A type without a documented payload has none.
 
     Args:
         notification: its name, e.g. `session.start.stop.notification`.

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ampeco.facts.layout import compact, one_entry_a_line
 from ampeco.facts.shapes import Shape, shape_of
 
 CONTRACT = Path(__file__).with_name("contract.json")
@@ -54,7 +55,7 @@ def derive(folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Write `contract.json`."""
     (folder,) = sys.argv[1:]
-    CONTRACT.write_text(_written(derive(Path(folder))))
+    CONTRACT.write_text(one_entry_a_line(derive(Path(folder))))
 
 
 def _operation(each: Mapping[str, Any], paging: str | None) -> dict[str, Any]:
@@ -127,7 +128,7 @@ class _Shared:
             return [self.replaced(part) for part in value]
         if not isinstance(value, dict):
             return value
-        text = _compact(value)
+        text = compact(value)
         if names or self._counts[text] < 2 or len(text) < _SHARED_FROM_CHARS:
             return {
                 name: self.replaced(part, names=_holds_names(name, names)) for name, part in value.items()
@@ -142,7 +143,7 @@ class _Shared:
     def _count(self, value: Any, *, names: bool = False) -> None:
         if isinstance(value, dict):
             if not names and ("is" in value or isinstance(value.get("fields"), dict)):
-                self._counts[_compact(value)] += 1
+                self._counts[compact(value)] += 1
             for name, part in value.items():
                 self._count(part, names=_holds_names(name, names))
         elif isinstance(value, list):
@@ -152,22 +153,6 @@ class _Shared:
 
 def _holds_names(name: str, within_names: bool = False) -> bool:
     return name == "fields" and not within_names
-
-
-def _written(facts: Mapping[str, Any]) -> str:
-    """One entry a line, so that a change can be read."""
-    parts = []
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            lines = ",\n".join(f"  {json.dumps(key)}: {_compact(entry)}" for key, entry in value.items())
-            parts.append(f" {json.dumps(name)}: {{\n{lines}\n }}")
-        else:
-            parts.append(f" {json.dumps(name)}: {_compact(value)}")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _read(path: Path) -> Any:

@@ -39,7 +39,7 @@ def _object(schema: Mapping[str, Any], *, nullable: bool) -> Shape:
     fields = {}
     for name, field in (schema.get("properties") or {}).items():
         marks = ["*"] if name in required else []
-        marks += [mark for word, mark in _MARKS.items() if field.get(word)]
+        marks += [mark for word, mark in _MARKS.items() if _is_marked(field, word)]
         fields[" ".join([name, *marks])] = shape_of(field)
     shape: dict[str, Shape] = {"fields": fields}
     # Some `allOf` parts require fields that another part describes.
@@ -54,3 +54,7 @@ def _object(schema: Mapping[str, Any], *, nullable: bool) -> Shape:
     if nullable:
         shape["null"] = True
     return shape
+
+
+def _is_marked(schema: Mapping[str, Any], word: str) -> bool:
+    return bool(schema.get(word)) or any(_is_marked(part, word) for part in schema.get("allOf", ()))

@@ -4,12 +4,12 @@ Left out are refusals but for their statuses, query parameters, and operations t
 the older facts know some bodies, which are written in the same notation.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ampeco.contract.shapes import Shape
+from ampeco.facts.layout import one_entry_a_line
 from ampeco.generator import operations
 from ampeco.generator.facts import PACKAGE, facts
 
@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 def outputs() -> dict[Path, str]:
     """The contract as the product holds it."""
-    return {CONTRACT: _written(_contract())}
+    return {CONTRACT: one_entry_a_line(_contract())}
 
 
 def _contract() -> dict[str, Row]:
@@ -86,19 +86,3 @@ def _follow(name: str, shared: Mapping[str, Shape], used: dict[str, Shape]) -> N
         used[name] = shared[name]
         for inner in _names(shared[name]):
             _follow(inner, shared, used)
-
-
-def _written(contract: Row) -> str:
-    """One entry a line, so that a change can be read."""
-    parts = []
-    for name, value in contract.items():
-        if isinstance(value, dict):
-            lines = ",\n".join(f"  {json.dumps(key)}: {_compact(entry)}" for key, entry in value.items())
-            parts.append(f" {json.dumps(name)}: {{\n{lines}\n }}")
-        else:
-            parts.append(f" {json.dumps(name)}: {_compact(value)}")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -96,18 +96,28 @@ def _group(shape: Row) -> Row:
     nullable = bool(shape.get("null")) or any(part.get("nullable") for part in parts)
     if any(part["type"] != "object" for part in parts):
         return _scalars(parts, nullable, both=kind == "all")
+    both = kind == "all"
+    needs = _needs([part["needs"] for part in parts], both=both)
+    fields = _members([part["fields"] for part in parts], needs, both=both)
+    return {"type": "object", "nullable": nullable, "fields": fields, "needs": needs}
+
+
+def _needs(parts: list[set[str]], *, both: bool) -> set[str]:
+    """What all parts together require, or what each alternative does."""
+    return set.union(*parts) if both else set.intersection(*parts)
+
+
+def _members(parts: list[list[Row]], needs: set[str], *, both: bool) -> list[Row]:
+    """The fields of all parts of an object."""
     fields: dict[str, Row] = {}
     for part in parts:
-        for field in part["fields"]:
+        for field in part:
             known = fields.get(field["name"])
-            fields[field["name"]] = field if known is None else _joined(known, field, both=kind == "all")
-    every = [part["needs"] for part in parts]
-    needs = set.union(*every) if kind == "all" else set.intersection(*every)
-    described = (
+            fields[field["name"]] = field if known is None else _joined(known, field, both=both)
+    return [
         {**_optional(field), "required": True} if name in needs else _optional(field)
         for name, field in fields.items()
-    )
-    return {"type": "object", "nullable": nullable, "fields": list(described), "needs": needs}
+    ]
 
 
 def _scalars(parts: list[Row], nullable: bool, *, both: bool) -> Row:
@@ -129,11 +139,9 @@ def _joined(one: Row, other: Row, *, both: bool) -> Row:
     elif not both:
         joined.pop("values", None)
     if one.get("fields") and other.get("fields"):
-        fields = {field["name"]: field for field in one["fields"]}
-        for field in other["fields"]:
-            known = fields.get(field["name"])
-            fields[field["name"]] = field if known is None else _joined(known, field, both=both)
-        joined["fields"] = list(fields.values())
+        parts = [one["fields"], other["fields"]]
+        required = [{field["name"] for field in part if field.get("required")} for part in parts]
+        joined["fields"] = _members(parts, _needs(required, both=both), both=both)
     return joined
 
 

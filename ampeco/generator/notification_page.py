@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES, spellings
+from ampeco.entity_parts import PARTS
 from ampeco.generator.classes import plain, snake
 from ampeco.generator.facts import GENERATED, PACKAGE
 from ampeco.generator.objects import CARRIED, callback
 from ampeco.generator.payload_words import PAYLOADS
-from ampeco.known_type import KnownType, time_paths
+from ampeco.known_type import Entity, KnownType, time_paths
 
 PAGE = PACKAGE / "NOTIFICATIONS.md"
 
@@ -24,6 +25,7 @@ What AMPECO announces, from its published contract v3.110.0 and `ampeco/catalogu
   both, so a handler of it accepts both.
 - *Entity key*: the first id that is there. *Own time*: the first time that is there. A time before 2000, or more than
   48 h after arrival, counts as none.
+- *Part*: what of the entity it is about, where that is not all of it. `order="latest"` compares events of one part.
 - An id of 0, a negative one, 2^63-1 and empty text mean "none", in the key and in the payload.
 - Keys, times and models also find snake_case names, a nested noun (`{"session": {"id": 4711}}`) and an id under its
   noun (`{"chargePoint": 12}`).
@@ -59,25 +61,27 @@ def outputs() -> dict[Path, str]:
 
 
 def _table(types: Mapping[str, KnownType]) -> Iterator[str]:
-    yield "| Type | Model | Preferred | Entity key | Own time |"
-    yield "|---|---|---|---|---|"
+    yield "| Type | Model | Preferred | Entity key | Part | Own time |"
+    yield "|---|---|---|---|---|---|"
     for name in sorted(types, key=str.lower):
         known = types[name]
         preferred = spellings(name)[0]
-        keys = "; ".join(_keys(name, known))
+        keys = "; ".join(_keys(name, known, known.entities))
+        parts = "; ".join(_keys(name, known, PARTS.get(name, ())))
         cells = [
             f"`{name}`{' (deprecated)' if known.deprecated else ''}",
             f"`{known.model.rpartition('.')[2]}`",
             "" if preferred == name else f"`{preferred}`",
             keys,
+            parts,
             _own_time(name, known),
         ]
         yield f"| {' | '.join(cells)} |"
 
 
-def _keys(name: str, known: KnownType) -> Iterator[str]:
+def _keys(name: str, known: KnownType, entities: tuple[Entity, ...]) -> Iterator[str]:
     """The contract's own place of each id; of an undocumented type the likeliest."""
-    for entity, paths in known.entities:
+    for entity, paths in entities:
         if known.confidence != "confirmed":
             yield f"{entity}: `{paths[0]}`"
             continue

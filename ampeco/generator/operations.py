@@ -82,9 +82,21 @@ def _resource(entry: Row) -> Row:
         kind="write" if writes else "read",
         idempotent=entry["method"] != "POST",  # the others set values: a second equal call sets them again
         fields=[] if has_no_body else None,
-        answer=_objects().get(f"{stem} {entry['version']}") if verb in _RETURNS_THE_OBJECT else None,
+        answer=_object_in_answer(entry, stem, verb),
         paging=_paging(entry) if verb == "list" else "",
     )
+
+
+def _object_in_answer(entry: Row, stem: str, verb: str) -> str | None:
+    """Title of the object that is answered; None where one success of the contract answers otherwise than another.
+
+    So it is with payment methods: what a first call answers is needed for the second, which answers the object.
+    """
+    answers = (_contract(entry) or {"answers": {}})["answers"]
+    shapes = [shape for status, shape in answers.items() if status.startswith("2") and shape is not None]
+    if verb not in _RETURNS_THE_OBJECT or any(shape != shapes[0] for shape in shapes):
+        return None
+    return _objects().get(f"{stem} {entry['version']}")
 
 
 def _stem(entry: Row) -> str:

@@ -1,7 +1,7 @@
-"""How single values of AMPECO's JSON are read; knows no payload.
+"""Reads single values of AMPECO's JSON; knows no payload.
 
-AMPECO writes the same id as a number in one object and as text in another, and promises only "ISO 8601 by
-convention" for times, so both are read liberally here and nowhere else. What could be misread is refused: `true` is
+AMPECO writes the same id as a number in one object and as text in another, and promises only "ISO 8601 by convention"
+for times. So both are read liberally here, and nowhere else. What could be misread is refused: `true` is
 not 1.0, `"1_0"` is not 10.0, `"12,5"` and `""` are no numbers. A value that is refused is a misfit of its field.
 
 Source: published contract v3.110.0 (mixed id types, number formats); "ISO 8601" is its convention for times.
@@ -65,7 +65,7 @@ def read_id(value: object) -> str | None:
 def read_time(value: object) -> datetime | None:
     """A moment as aware UTC; without an offset it counts as UTC. None when it cannot be read as one.
 
-    A bare date is not a moment: it says too little to tell two events apart.
+    A bare date is not a moment: it is too coarse to distinguish two events.
     """
     if type(value) is str:
         return _read_text(value) if _DATE_CHARS < len(value) < _TIME_MAX_CHARS else None

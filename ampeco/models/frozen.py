@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 class FreeObject(dict[str, Any]):
     """A read-only JSON object whose names are not documented.
 
-    It is a `dict`, so `json.dumps`, comparisons and `match` work as ever. `dict(it)` and `it | {...}` make a plain
+    It is a `dict`, so `json.dumps`, comparisons and `match` work as usual. `dict(it)` and `it | {...}` make a plain
     dictionary that can be changed; what lies deeper in it stays read-only. An instance made by hand is as deep as
     `freeze` made it: `FreeObject({"a": []})` holds a list.
     """

@@ -1,7 +1,7 @@
 """Models by name, imported on first use; knows no model.
 
-A process that handles sessions should not pay for tariffs: a class costs about 0.1 ms to make, a hundred of
-them more than everything else that is imported here.
+A process that handles sessions should not pay for tariffs. A class costs about 0.1 ms to make, and a hundred of them
+more than everything else that is imported here.
 """
 
 from collections.abc import Iterator, Mapping

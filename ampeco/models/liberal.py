@@ -1,7 +1,7 @@
 """Payloads that are read in other shapes than the contract's, and mapped to it; knows no single type.
 
 The same fields may lie under the noun they are about (`{"session": {...}}`), at the top, in snake_case, or under an
-older name, and an object may be there by its id alone. A body that has the contract's shape already costs one look
+older name. An object may be there by its id alone. A body that has the contract's shape already costs one look
 at its names. Ids are found by the paths of the catalogue and `read_id`, exactly as the entity key is.
 
 Source: published contract v3.110.0 (the flat shapes); clients and older documents (all others).
@@ -25,7 +25,7 @@ _KNOWN: Mapping[str, KnownType] = {**KNOWN_TYPES, **UNCONFIRMED_TYPES}
 
 
 class LiberalPayload(Payload):
-    """A payload that looks for its fields wherever they may be; nothing that was received is lost.
+    """A payload that looks for its fields in all places where they may be; nothing that was received is lost.
 
     Attributes:
         notification_types: the first one is the type whose shape in the contract is this class.
@@ -61,7 +61,7 @@ class LiberalPayload(Payload):
 
     @classmethod
     def _completed(cls, found: dict[str, Any]) -> dict[str, Any]:
-        """Fill in what another shape does not say and the contract's does."""
+        """Fill in fields that the contract's shape has and another shape lacks."""
         return found
 
 
@@ -107,7 +107,7 @@ _LONGEST = max(map(len, _BOOT_FIELDS))
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """How the bodies of one class are read.
+    """The plan by which the bodies of one class are read.
 
     Attributes:
         type: the only type whose bodies may be in the contract's shape; None for any.

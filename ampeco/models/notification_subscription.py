@@ -90,7 +90,7 @@ class NotificationSubscription:
         callback_url: where AMPECO delivers to; None unless `via` is webhook.
         kafka: the topic; None unless `via` is kafka.
         flags: the options that AMPECO shows, see `Flags`.
-        unknown: what else the answer holds.
+        unknown: further members of the answer.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What AMPECO sent for a field, found in the bytes on request; knows no values, only where they are.
+"""Finds in the bytes what AMPECO sent for a field; knows no values, only where they are.
 
 Handlers seldom ask, so nothing of it is kept with a payload but its bytes.
 """

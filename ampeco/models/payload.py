@@ -1,7 +1,7 @@
 """Base of every typed payload and object: open to unknown fields, read-only, camelCase on the wire.
 
-A field that did not fit is None if it is optional; a required one is left unset, and reading it raises
-`FieldMisfit` (`ampeco.models.reading` builds such payloads). Nothing here costs anything when all fields fit.
+A field that did not fit is None if it is optional. A required one is left unset, and reading it raises `FieldMisfit`
+(`ampeco.models.reading` builds such payloads). Nothing here costs anything when all fields fit.
 
 Source: AMPECO's versioning policy (JSON answers only grow: confirmed), hence unknown fields are kept and
 enums stay text. An empty object may arrive as `[]`: usual for AMPECO's platform, seen by SDK authors.

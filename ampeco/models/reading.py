@@ -1,8 +1,8 @@
-"""Decoded JSON to a payload of which some fields may not fit: one odd field does not cost the event.
+"""Makes a payload of decoded JSON although some fields may not fit: one odd field does not cost the event.
 
 An optional field that does not fit is None; a required one is left unset, so that reading it raises `FieldMisfit`.
-What fits is read by pydantic as ever, in one validation. Only where that refuses something, the data is validated
-again by a twin of the model whose fields take anything. Nothing is repaired on the way.
+Data that fits is read by pydantic as usual, in one validation. Only where that refuses something, the data is
+validated again by a twin of the model whose fields take anything. Nothing is repaired on the way.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def read_payload(model: type[P], data: object) -> tuple[P, tuple[str, ...]]:
         data: the decoded notification.
 
     Returns:
-        The payload, and the dotted wire names of the fields that did not fit, e.g. `session.energy` or
+        The payload, and the dotted names, as they were sent, of the fields that did not fit, e.g. `session.energy` or
         `session.chargingPeriods[].id`.
 
     Raises:
@@ -79,20 +79,23 @@ class _Reading:
 
     Attributes:
         misfits: dotted wire names, in the order they were met.
+        data: the object whose fields are being read.
     """
 
     def __init__(self) -> None:
         self.misfits: dict[str, None] = {}
+        self.data: object = None
         self._prefix = ""
 
     def build(self, model: type[V], data: object) -> V:
+        self.data = data
         twin = _twin(model)
         built: V = twin.__pydantic_validator__.validate_python(data, context=self)
         unset = {}
         for name, field in model.model_fields.items():
             if built.__dict__[name] is _UNSET:
                 del built.__dict__[name]
-                unset[name] = self.note(wire_name(name, field))
+                unset[name] = self.note(_sent_as(name, field, data))
         built.__pydantic_fields_set__.difference_update(unset)
         object.__setattr__(built, "__class__", model)
         if unset:
@@ -106,11 +109,12 @@ class _Reading:
         return path
 
     def build_within(self, wire: str, model: type[V], data: object) -> V:
-        before, self._prefix = self._prefix, f"{self._prefix}{wire}."
+        before = self._prefix, self.data
+        self._prefix += f"{wire}."
         try:
             return self.build(model, data)
         finally:
-            self._prefix = before
+            self._prefix, self.data = before
 
 
 @lru_cache(None)
@@ -134,7 +138,6 @@ def _twin(model: type[V]) -> type[V]:
 def _tolerant(
     name: str, field: FieldInfo
 ) -> Callable[[Any, ValidatorFunctionWrapHandler, ValidationInfo], Any]:
-    wire = wire_name(name, field)
     one, many = _object_in(field), _elements_in(field)
     misread = None if not field.is_required() and NoneType in get_args(field.annotation) else _UNSET
 
@@ -145,6 +148,7 @@ def _tolerant(
             pass
         reading = info.context
         assert isinstance(reading, _Reading)  # noqa: S101
+        wire = _sent_as(name, field, reading.data)
         if one is not None and isinstance(value, dict):
             return reading.build_within(wire, one, value)
         if many is not None and isinstance(value, list) and all(isinstance(each, dict) for each in value):
@@ -153,6 +157,12 @@ def _tolerant(
         return misread
 
     return read
+
+
+def _sent_as(name: str, field: FieldInfo, data: object) -> str:
+    """The name of a field in an object that was sent: AMPECO's older resources are in snake_case."""
+    wire = wire_name(name, field)
+    return name if isinstance(data, dict) and name in data and wire not in data else wire
 
 
 def _object_in(field: FieldInfo) -> type[VendorObject] | None:

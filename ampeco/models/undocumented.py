@@ -1,6 +1,6 @@
 """Payloads that the contract does not describe, so nothing about them is promised.
 
-Subscribe takes the first four types, and only their strings are certain: what they carry is a guess by the matching
+Subscribe takes the first four types, and only their strings are certain. Their fields are guesses from the matching
 REST resource. Of issues and firmware a later index has the names of the fields, and their type strings are guesses.
 
 Source: published contract v3.110.0 (enum of Subscribe); index of the specification v3.251.8 (issue, firmware status).

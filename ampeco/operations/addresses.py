@@ -20,8 +20,8 @@ Segments = tuple[str, ...]
 def operation_at(method: str, path: str) -> Operation:
     """The operation that a method and a path call: that of the table, else one made for this path.
 
-    One that the table does not have is named `POST /public-api/...`, changes something unless it is a GET outside of
-    `/public-api/actions`, and may be repeated unless it is a POST or a PATCH.
+    One that the table does not have is named `POST /public-api/...`. It changes something unless it is a GET outside
+    of `/public-api/actions`, and may be repeated unless it is a POST or a PATCH.
 
     Args:
         path: below `/public-api/`, with its ids, without a query.

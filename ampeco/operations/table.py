@@ -1,8 +1,8 @@
 """Endpoints of AMPECO's API, read from `table.json`; knows no transport and no arguments.
 
-One row per endpoint and version. The rows are made by `make generate` from the facts in `ampeco/facts` and from what
-we decided where the facts are silent (`generator/judgements.json`): the name, and whether a second equal call
-changes nothing more. AMPECO documents no idempotency key for any operation.
+One row per endpoint and version. `make generate` makes the rows from the facts in `ampeco/facts`. Where the facts are
+silent, we decided (`generator/judgements.json`): the name, and whether a second equal call changes nothing more.
+AMPECO documents no idempotency key for any operation.
 """
 
 import json

@@ -330,9 +330,11 @@ class AsyncUsersNotes(AsyncRecords[dict[str, Any], calls.Body, calls.Body, V11, 
 
 
 class AsyncUsersPaymentMethods(
-    AsyncRecords[
-        "objects.PaymentMethod", "bodies.UserPaymentMethodCreate", "bodies.UserPaymentMethodUpdate", V10, Id
-    ]
+    AsyncLister["objects.PaymentMethod", V10, Id],
+    AsyncReader["objects.PaymentMethod", V10, Id, Id],
+    AsyncCreator[dict[str, Any], "bodies.UserPaymentMethodCreate", V10, Id],
+    AsyncUpdater["objects.PaymentMethod", "bodies.UserPaymentMethodUpdate", V10, Id, Id],
+    AsyncDeleter[V10, Id, Id],
 ):
     """AMPECO's `users.payment-methods`. Versions: 1.0."""
 

@@ -449,29 +449,27 @@ class ChargePointPartnerNotice(TypedDict, total=False):
     translation: str
 
 
-class ChargePointPersonalSmartChargingPreferencePreferences(TypedDict):
+class ChargePointPersonalSmartChargingPreferencePreferences(TypedDict, total=False):
     startTime: str
     endTime: str
     targetCharge: ChargePointPersonalSmartChargingPreferencePreferencesTargetCharge | None
-    trackElectricityCosts: NotRequired[
-        ChargePointPersonalSmartChargingPreferencePreferencesTrackElectricityCosts | None
-    ]
-    weekDays: NotRequired[Sequence[ChargePointPersonalSmartChargingPreferencePreferencesWeekDay]]
+    trackElectricityCosts: ChargePointPersonalSmartChargingPreferencePreferencesTrackElectricityCosts | None
+    weekDays: Sequence[ChargePointPersonalSmartChargingPreferencePreferencesWeekDay]
     maxCurrentFromGrid: float
     solarStableTime: float
     applicableTaxId: int
     postCode: str
     priceThreshold: float
     location: Literal["GB1"] | Newer
-    solar: NotRequired[bool]
+    solar: bool
 
 
 class ChargePointPersonalSmartChargingPreferencePreferencesTargetCharge(TypedDict, total=False):
     minTargetChargeKwh: float
     maxTargetChargeKwh: float
-    departureTime: Required[str]
+    departureTime: str
     preconditioningTime: int
-    targetChargeKwh: Required[float]
+    targetChargeKwh: float
 
 
 class ChargePointPersonalSmartChargingPreferencePreferencesTrackElectricityCosts(TypedDict, total=False):
@@ -780,12 +778,11 @@ class ConsentCreate(TypedDict):
     status: Literal["agreed", "rejected"] | Newer
 
 
-class ContactDetailUpdate(TypedDict, total=False):
+class ContactDetailUpdate(TypedDict):
     """Body of `resources.contact-details.update`."""
 
-    email: Required[str]
-    phone: str | None
-    lastUpdatedAt: str
+    email: str
+    phone: NotRequired[str | None]
 
 
 class CpModelCreate(TypedDict):

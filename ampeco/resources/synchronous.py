@@ -324,9 +324,11 @@ class UsersNotes(Records[dict[str, Any], calls.Body, calls.Body, V11, Id]):
 
 
 class UsersPaymentMethods(
-    Records[
-        "objects.PaymentMethod", "bodies.UserPaymentMethodCreate", "bodies.UserPaymentMethodUpdate", V10, Id
-    ]
+    Lister["objects.PaymentMethod", V10, Id],
+    Reader["objects.PaymentMethod", V10, Id, Id],
+    Creator[dict[str, Any], "bodies.UserPaymentMethodCreate", V10, Id],
+    Updater["objects.PaymentMethod", "bodies.UserPaymentMethodUpdate", V10, Id, Id],
+    Deleter[V10, Id, Id],
 ):
     """AMPECO's `users.payment-methods`. Versions: 1.0."""
 

@@ -1,4 +1,4 @@
-"""Checks of the settings and keys as they are given, before anything is connected."""
+"""Checks of the settings and keys, before anything is connected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEYS = ("AWR_API_TOKEN", "AWR_SIGNING_KEYS", "AWR_API_TOKEN_NEXT")
 
 
 def usable(environ: Mapping[str, str]) -> tuple[Settings, tuple[SettingsError, ...]]:
-    """Read the settings, leaving out those that are refused; return these faults, too."""
+    """Read the settings without the refused ones; return the faults of these too."""
     from receiver.errors import SettingsError
     from receiver.settings import load
 

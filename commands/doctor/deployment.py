@@ -48,14 +48,14 @@ class FrontPage:
 
 
 class Fact(Generic[_T]):
-    """Reads something once, for all that ask for it."""
+    """Reads one fact once, for all checks that ask for it."""
 
     def __init__(self, read: Callable[[], Awaitable[_T]]) -> None:
         self._read = read
         self._reading: asyncio.Future[_T] | None = None
 
     async def __call__(self) -> _T:
-        """Return it. A call that is cancelled leaves the reading alone."""
+        """Return the fact. A cancelled call does not stop the reading."""
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._read())
             self._reading.add_done_callback(_seen)

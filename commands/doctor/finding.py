@@ -1,4 +1,4 @@
-"""What a check finds: a status, what is so, and what to do about it. No text of it holds a secret."""
+"""The finding of a check: a status, the fact, and what to do about it. No text holds a secret."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        what: what is so, in a few words.
+        what: the fact, in a few words.
         fix: what to do about it; empty for `ok`.
     """
 
@@ -33,20 +33,20 @@ Check: TypeAlias = Callable[[_About], Awaitable[Finding]]
 
 
 def ok(what: str) -> Finding:
-    """Nothing is wrong."""
+    """Return a finding of something without fault."""
     return Finding("ok", what)
 
 
 def warn(what: str, fix: str) -> Finding:
-    """It works, but not as it should, or not for long."""
+    """Return a finding of something that works, but not as it should, or not for long."""
     return Finding("warn", what, fix)
 
 
 def fault(what: str, fix: str) -> Finding:
-    """Something is broken, or breaks a promise."""
+    """Return a finding of something that is broken, or breaks a promise."""
     return Finding("fault", what, fix)
 
 
 def unknown(what: str, fix: str = "") -> Finding:
-    """It cannot be found out from here."""
+    """Return a finding of something that cannot be checked from here."""
     return Finding("unknown", what, fix)

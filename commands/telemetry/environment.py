@@ -1,4 +1,4 @@
-"""What the OTEL_ variables ask for, read without importing OpenTelemetry.
+"""Reads the OTEL_ variables without importing OpenTelemetry.
 
 OpenTelemetry reads the other variables itself: sampling, limits, resource attributes, headers, certificates.
 """

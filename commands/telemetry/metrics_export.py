@@ -1,4 +1,4 @@
-"""Sends what `/metrics` says to a collector by OTLP, once a minute. The names and labels are those of `/metrics`."""
+"""Sends the metrics of `/metrics` to a collector by OTLP, once a minute, under the same names and labels."""
 
 from __future__ import annotations
 

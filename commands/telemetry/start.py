@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def tracer_factory() -> Callable[[], Tracer | None] | None:
-    """Return what makes the tracer of a process; None where traces are off, or cannot be exported, which is logged.
+    """Return a factory of a process's tracer; None where traces are off, or cannot be exported, which is logged.
 
     It imports OpenTelemetry now, so that processes which are forked later share it.
     """

@@ -1,4 +1,4 @@
-"""What operators changed by hand, newest first, and what was refused to them."""
+"""The audit: what operators changed by hand, newest first, and refused acts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROWS = 40
 
 
 async def show(page: Page) -> Response:
-    """Show a page of them. The query has before."""
+    """Show a page of acts. The query has `before`."""
     before = page.asked("before")
     if before and not STREAM_ID.fullmatch(before):
         raise Problem(400, "no-act-id", "before is no id of an act.")

@@ -36,7 +36,7 @@ class Part:
 
 
 async def show(page: Page) -> Response:
-    """Show the groups. The query has the filter: handler, reason, type, key, place, and before."""
+    """Show the groups. The query has the filter (handler, reason, type, key, place) and `before`."""
     query = {name: page.asked(name) for name in ("handler", "reason", "type", "key", "place")}
     known = await counts(page.log)
     name, before = query["handler"], _before(page)

@@ -1,4 +1,4 @@
-"""Dead letters are retried or discarded: first the plan, then the act, page by page in the background.
+"""Retrying or discarding dead letters: first the plan, then the act, page by page in the background.
 
 The form has the ids of the first and the last letter of the plan. So a letter that fails again meanwhile is not taken
 a second time.
@@ -116,7 +116,7 @@ async def _begin(page: Page, form: Mapping[str, str], verb: str) -> Response:
 async def _work(
     log: EventLog, handler: str, found: list[tuple[str, str]], verb: str, act_id: str
 ) -> AsyncIterator[Mapping[str, int]]:
-    """Carry it out in order of arrival per entity, as the command does."""
+    """Carry out the act in order of arrival per entity, as the command does."""
     entries = sorted((unread(handler, *each) for each in found), key=lambda entry: entry.place)
     done: Counter[str] = Counter()
     for at in range(0, len(entries), _BATCH):
@@ -140,7 +140,7 @@ async def _checked(log: EventLog, asked: Mapping[str, str]) -> Selected:
 
 
 async def _counted(log: EventLog, asked: Selected) -> tuple[Selected, int, Counter[str], list[Sample], bool]:
-    """Count what is selected.
+    """Count the selected letters.
 
     Returns:
         The selection with its ends, how many letters were read, how many fit by reason, the newest of them, and

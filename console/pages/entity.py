@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from console.masking import readable
 from console.page import Page, Problem
-from console.places import place_before
+from console.page_cursor import place_before
 from eventlog.entity_records import records_of
 from eventlog.inspection.delivery_state import Fate
 from eventlog.inspection.entity_events import EntityPage, entity_page
@@ -23,14 +23,14 @@ _MOST_STATE_BYTES = 20_000  # of all states of a page
 
 
 async def show(page: Page) -> Response:
-    """Show a page of it. The query has `key`, and `before`: an event id."""
+    """Show a page of the entity's events. The query has `key`, and `before`: an event id."""
     key = page.asked("key")
     if ":" not in key:
         raise Problem(400, "no-entity", "An entity is its kind and its id, such as session:4711.")
     before = place_before(page)
     found = await entity_page(page.log, key, before=before, now_ms=page.now_ms)
     about = found.about
-    is_known = bool(about.stories or found.older or about.kept or found.acts)
+    is_known = bool(about.stories or found.older or about.kept or found.recent_calls)
     personal = page.shows_personal
     return page.show(
         "entity.html",
@@ -46,7 +46,7 @@ async def show(page: Page) -> Response:
         slots=found.slots,
         steps=await steps_of(page.log, key, [handler.name for handler in about.handlers]),
         keyed=[handler.name for handler in about.handlers if handler.has_keys],
-        acts=found.acts,
+        calls=found.recent_calls,
         chain=found.chain,
         reasons=[] if about.stories or found.older else list(_reasons(page, about)),
         gaps=[page.console.wording.gap(gap) for gap in about.gaps if about.may_be_missing_by(gap)][
@@ -57,7 +57,7 @@ async def show(page: Page) -> Response:
 
 @dataclass(frozen=True)
 class Ends:
-    """What became of an event at handlers where it came to the same."""
+    """An outcome of an event, with the handlers where it had this outcome."""
 
     handlers: tuple[str, ...]
     fate: Fate

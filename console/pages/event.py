@@ -49,12 +49,12 @@ class Moment:
 
     @property
     def state(self) -> str:
-        """Return what it looks like."""
+        """Return how the moment looks."""
         return self.what.removeprefix(_ENDED)
 
 
 async def show(page: Page) -> Response:
-    """Show it, or what is known of an entity; the status is 404 when the log has no trace of it."""
+    """Show the event, or what is known of an entity; the status is 404 when the log has no trace of it."""
     asked = str(page.request.path_params["id"])
     if ":" in asked:
         return page.go_to("entity", key=asked)
@@ -111,7 +111,10 @@ async def _steps(
 
 
 def _is_quiet(fate: Fate) -> bool:
-    """Return whether it did not get the event. Without all of its history, an old event may have got there."""
+    """Return whether the handler did not get the event.
+
+    With a part of its history unread, an old event may have got there.
+    """
     return fate.state == "not-wanted" or (fate.state == "before-start" and not fate.is_partial)
 
 

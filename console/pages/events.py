@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from starlette.responses import Response
 
 from console.page import GAP_BYTES, Page, Problem
-from console.places import place_before
+from console.page_cursor import place_before
 from eventlog.clock import rfc3339
 from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.inspection.event_search import STATES, Found, Wanted, search
@@ -27,7 +27,7 @@ _SHOWN_GAPS = 5
 
 
 async def show(page: Page) -> Response:
-    """Show a page of them. The query has the search: type, key, since, until, handler, state, and before."""
+    """Show a page of events. The query has the search (type, key, since, until, handler, state) and `before`."""
     handlers = await registered(page.log)
     wanted = _wanted(page, handlers)
     before = place_before(page)

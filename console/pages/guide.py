@@ -9,7 +9,7 @@ from eventlog.inspection.event_search import LOOKS
 
 
 async def show(page: Page) -> Response:
-    """Show it."""
+    """Show the guide."""
     return page.show("guide.html", looks=LOOKS)
 
 

@@ -1,4 +1,4 @@
-"""A handler is retired: first the plan, then the act."""
+"""Retiring a handler: first the plan, then the act."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def plan(page: Page) -> Response:
 
 @act(_RETIRE)
 async def retire_one(page: Page, _: Mapping[str, str]) -> Response:
-    """Retire it. Workers give back its lanes first, which may take some time."""
+    """Retire a handler. Workers give back its lanes first, which may take some time."""
     found = await _position(page)
     return await begin(
         page,

@@ -1,4 +1,4 @@
-"""A handler's kept events are run again: the selection, the plan, then the act in the background."""
+"""Replaying a handler's kept events: the selection, the plan, then the act in the background."""
 
 from __future__ import annotations
 

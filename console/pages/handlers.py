@@ -24,7 +24,7 @@ _OUTCOMES = ("done", "skipped", "filtered", "superseded", "dead", "retried")
 
 
 async def list_(page: Page) -> Response:
-    """Show all of them."""
+    """Show all handlers."""
     found = await overview(page.log, most_gap_bytes=GAP_BYTES)
     return page.show(
         "handlers.html",
@@ -34,7 +34,7 @@ async def list_(page: Page) -> Response:
 
 
 async def show(page: Page) -> Response:
-    """Show one."""
+    """Show one handler."""
     name = str(page.request.path_params["name"])[:100]
     found = await overview(page.log, most_gap_bytes=GAP_BYTES)
     row = next((one for one in rows(found, page.console.wording) if one.name == name), None)
@@ -62,7 +62,7 @@ async def show(page: Page) -> Response:
 
 @act(_PAUSE)
 async def pause(page: Page, form: Mapping[str, str]) -> Response:
-    """Pause one: running events finish, and new ones wait."""
+    """Pause a handler: running events finish, and new ones wait."""
     name, reason = str(page.request.path_params["name"]), form.get("reason", "")
     async with acting(page, _PAUSE, {"handler": name, "reason": reason}):
         await positions.pause(page.log, name, reason=reason, now_ms=page.now_ms)
@@ -71,7 +71,7 @@ async def pause(page: Page, form: Mapping[str, str]) -> Response:
 
 @act(_RESUME)
 async def resume(page: Page, _: Mapping[str, str]) -> Response:
-    """Resume one at its position."""
+    """Resume a handler at its position."""
     name = str(page.request.path_params["name"])
     async with acting(page, _RESUME, {"handler": name}):
         await positions.resume(page.log, name)

@@ -28,7 +28,7 @@ _MOST_TYPES = 200
 
 
 async def show(page: Page) -> Response:
-    """Show it. The query has `before`: the gap that the page before ended at."""
+    """Show subscription and gaps. The query has `before`: the gap that the page before ended at."""
     store = SubscriptionStore(page.log)
     stored, known, heard = await store.read(), await store.registration(), await store.heard()
     before = page.asked("before")

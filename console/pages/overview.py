@@ -22,7 +22,7 @@ _DAY_MS = 86_400_000
 
 
 async def show(page: Page) -> Response:
-    """Show it."""
+    """Show the overview."""
     found = await overview(page.log, most_gap_bytes=GAP_BYTES)
     day = await minute_history(page.log, (ACCEPTED, HANDLED), at_ms=found.at_ms)
     until_ms = found.at_ms // MINUTE_MS * MINUTE_MS + MINUTE_MS

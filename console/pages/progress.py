@@ -1,4 +1,4 @@
-"""How far an act is. The page reloads itself while the act runs, also without JavaScript."""
+"""The progress of an act. The page reloads itself while the act runs, also without JavaScript."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RELOADS_MS = 600_000  # for so long an act of another process is followed
 
 
 async def show(page: Page) -> Response:
-    """Show it. An act of another process is known from the audit alone."""
+    """Show how far an act is. An act of another process is known from the audit alone."""
     act_id = str(page.request.path_params["id"])[:60]
     act = await by_id(page.log, act_id)
     job = known = page.console.running.job(act_id)

@@ -33,7 +33,7 @@ CarryOut: TypeAlias = Callable[[Sequence[str]], Awaitable[Mapping[str, int]]]
 
 
 async def show(page: Page) -> Response:
-    """Show them, newest first. The query has the reason, and before."""
+    """Show a page of quarantined bodies, newest first. The query has `reason` and `before`."""
     reason, before = page.asked("reason"), page.asked("before")
     _check(before=before)
     found = await heads(page.log, reason=reason, before=before, limit=_ROWS)
@@ -41,7 +41,7 @@ async def show(page: Page) -> Response:
 
 
 async def entry(page: Page) -> Response:
-    """Show one: why it is there, and whether it can be read now. Its body for those allowed."""
+    """Show one: why it is there, whether it can be read now, and its body for sessions with that right."""
     asked = str(page.request.path_params["id"])[:60]
     rows = (
         (await heads(page.log, first=asked, last=asked, limit=1)).rows if STREAM_ID.fullmatch(asked) else ()

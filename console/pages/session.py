@@ -64,7 +64,7 @@ async def log_out(page: Page) -> Response:
 
 
 def _next(page: Page, given: str) -> str:
-    """Return where to go after it: a page of the console, never another site."""
+    """Return where to go after the log-in: a page of the console, never another site."""
     home = page.url("")
     plain = given.isascii() and given.isprintable() and "\\" not in given and len(given) < _MOST_NEXT_CHARS
     return given if plain and given.startswith(home) and not given.startswith("//") else home

@@ -134,7 +134,7 @@ def _common(timeout_s: float, retry: Any) -> dict[str, Any]:
 
 
 class _AsyncConnection(Packed, redis.asyncio.Connection):
-    """Connects to the owner, and again when another one is known by the time the pool hands it out."""
+    """Connects to the owner. Connects again if another owner is known when the pool hands out the connection."""
 
     def __init__(self, *, owner: AsyncOwner, **arguments: Any) -> None:
         super().__init__(**arguments)

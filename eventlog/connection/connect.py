@@ -1,6 +1,6 @@
 """Redis clients with short time-outs and without automatic retries.
 
-redis-py retries a command when a reply is lost. That is wrong for scripts that move a drain forward: the caller must
+redis-py retries a command when a reply is lost. That is wrong for scripts that move a drain forward. The caller must
 know that the outcome is unknown, and repeat the call with the same sequence number.
 """
 

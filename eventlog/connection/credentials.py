@@ -1,4 +1,4 @@
-"""Which user and password a new connection to Redis uses, where these change while the process runs.
+"""User and password of new connections to Redis, which may change while the process runs.
 
 They come from the file of the URL, read again for each connection, or from a function of the operator's, for tokens
 that expire. One process talks to one Redis, so there is one source. Open connections keep the login they began with.

@@ -19,7 +19,7 @@ class Packed(SaysWhy):
         return [hiredis.pack_command((*words, *args[1:]))]
 
     async def send_packed_command(self: Any, command: Any, check_health: bool = True) -> None:
-        # From Python 3.12 on, asyncio's transport fails in its own ways when redis-py writes to it after a reset: it
+        # From Python 3.12 on, asyncio's transport fails in its own ways when redis-py writes to it after a reset. It
         # has no loop any more, or it leaves its socket's number behind for the next connection.
         if self._writer is not None and self._writer.is_closing():
             await self.disconnect(nowait=True)

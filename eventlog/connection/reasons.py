@@ -1,6 +1,6 @@
 """Turns an error of Redis into a stable reason and a hint, for logs, metrics and readiness.
 
-It knows errors only. What a caller does about one, the caller decides.
+It knows errors only. Callers decide what to do about them.
 """
 
 from __future__ import annotations

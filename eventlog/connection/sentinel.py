@@ -1,7 +1,7 @@
 """A Redis behind Sentinel: its URL, and clients that always talk to the current master.
 
-redis-py finds the master. This module adds two things: a client leaves a server that refuses writes and asks the
-sentinels again, and several callers that ask at once do not lose a sentinel from the list.
+redis-py finds the master. This module adds two things. A client leaves a server that refuses writes, and asks the
+sentinels again. Several callers that ask at once do not lose a sentinel from the list.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The URL of a single Redis server: `redis://`, `rediss://` and `unix://`.
 
-redis-py reads such a URL generously: it takes `/abc` for database 0, port 0 for 6379, and a missing host for
-localhost, and it drops a fragment. Each of these may be the rest of a password that was not percent-encoded.
+redis-py reads such a URL generously. It takes `/abc` for database 0, port 0 for 6379, and a missing host for
+localhost. It drops a fragment. Each of these may be the rest of a password that was not percent-encoded.
 No text of this module repeats a part of the URL.
 """
 

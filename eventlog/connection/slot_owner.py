@@ -1,4 +1,4 @@
-"""Who owns a hash slot of a cluster: asked of its nodes, in turns, with CLUSTER SLOTS."""
+"""Finds the owner of a hash slot in a cluster, by asking the nodes in turn with CLUSTER SLOTS."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class BlockingOwner(_Owner):
         self._asking = threading.Lock()  # RQ listens for commands in a second thread
 
     def address(self) -> Address:
-        """Return the owner's address, as above."""
+        """Return the owner's address; errors as those of `AsyncOwner`."""
         with self._asking:
             if self._known is None:
                 self._known = self._ask()

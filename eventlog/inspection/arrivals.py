@@ -1,7 +1,7 @@
-"""What arrived of one type since a moment, by entity: a bounded read of the lanes, without bodies.
+"""Finds which entities have events of one type since a moment: a bounded read of the lanes, without bodies.
 
-An event counts as arrived when it lies in the log. So the answer is only as good as the log reaches back, and
-`reaches_back_to` says how far that is.
+An event counts as arrived when it lies in the log. So the answer is complete only as far back as the log reaches,
+which `reaches_back_to` returns.
 """
 
 from __future__ import annotations

@@ -70,12 +70,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Scan:
-    """What one call found.
+    """The result of one call.
 
     Attributes:
         groups: in the order of their newest letter.
         looked: letters that were read.
-        fitting: letters among them that are selected.
+        fitting: how many of these are selected.
         last: stream id of the last one that was read; empty when there was none.
         is_complete: everything that is selected was read.
     """

@@ -64,11 +64,11 @@ class HandlerFacts:
         since_ms: when it was registered first.
         served_ms: when a worker that runs it declared it last; 0 when none ever did.
         queue: the RQ queue whose workers run it.
-        away: why it is held, if it is.
+        away: why the handler is held; None when it is not.
         fault: why the workers that serve its queue cannot run it, if none can.
-        unwanted: what its newest version does not want any more.
-        has_keys: it has keys of its own within an entity (`key=`).
-        stopped: by lane, the record that cannot be read, at which it stops there.
+        unwanted: the types that its newest version no longer wants.
+        has_keys: whether it has keys of its own within an entity (`key=`).
+        stopped: by lane, the record that cannot be read, at which the handler stops there.
     """
 
     name: str
@@ -84,7 +84,7 @@ class HandlerFacts:
     stopped: Mapping[int, str] = field(default_factory=dict)
 
     def wants(self, type: str | None) -> bool:
-        """Return whether it gets events of this type; True if the type is unknown."""
+        """Return whether the handler gets events of this type; True if the type is unknown."""
         return type is None or is_wanted(self.types, type)
 
 
@@ -107,7 +107,7 @@ class PairFacts:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What became of an event at a handler.
+    """The state of an event at a handler.
 
     Attributes:
         why: for a settled event, the author's words or the slug of its dead letter. For a waiting one, `paused`,
@@ -124,7 +124,7 @@ class Fate:
         attempts: the last ones, oldest first.
         letter: id of its dead letter, while that is kept.
         earlier: ends before it was replayed.
-        away: what the handler needs and is away, which holds up this event.
+        away: the service that is away and holds up this event; None without one.
         is_partial: whether only a part of the handler's history was read, so that another end may be missing.
     """
 
@@ -179,7 +179,7 @@ def fate_of(
     if letter:
         return Fate(name, "dead", letter=letter)
     if not handler.wants(event.type):
-        return _of_unwanted(event, handler, pair)
+        return _of_unwanted(event, handler)
     if id_order(event.stream_id) > id_order(pair.cur) and event.stream_id not in pair.ahead:
         return _of_waiting(event, handler, pair, now_ms)
     if id_order(event.stream_id)[0] < handler.since_ms:
@@ -187,7 +187,7 @@ def fate_of(
     return Fate(name, "settled")
 
 
-def _of_unwanted(event: EventFacts, handler: HandlerFacts, pair: PairFacts) -> Fate:
+def _of_unwanted(event: EventFacts, handler: HandlerFacts) -> Fate:
     """Return the fate of an event whose type the handler does not want, or not any more."""
     gone = handler.unwanted
     since_ms = id_order(event.stream_id)[0]

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from eventlog.acts import Act, read_acts
 from eventlog.clock import redis_ms
 from eventlog.inspection.delivery_state import EventFacts, HandlerFacts
 from eventlog.inspection.entity_traces import Traces, read_ends, read_letters, read_old_ends, read_open
@@ -17,6 +16,7 @@ from eventlog.inspection.event_search import Found, Place, Row, Wanted, search
 from eventlog.inspection.explain import Explanation, about_entity, registered
 from eventlog.inspection.timeline import Story, certain, pair_facts
 from eventlog.log import EventLog
+from eventlog.recent_calls import RecentCall, read_calls
 from eventlog.record import id_order
 from eventlog.throttle import SCOPE
 
@@ -35,21 +35,21 @@ class Slots(NamedTuple):
 
 @dataclass(frozen=True)
 class EntityPage:
-    """What one page shows.
+    """The contents of one page.
 
     Attributes:
         about: its stories are those of this page, the newest first.
         found: how far the lane was read.
         older: events beyond this page that are open or dead, on the first page only.
-        acts: calls of handlers about the entity within the last minutes, the newest first.
-        chain: how many of them follow from each other's echoes.
+        recent_calls: calls of handlers about the entity within the last minutes, the newest first.
+        chain: how many of these calls form a chain of echoes.
     """
 
     about: Explanation
     found: Found
     older: tuple[Story, ...]
     slots: tuple[Slots, ...]
-    acts: tuple[Act, ...]
+    recent_calls: tuple[RecentCall, ...]
     chain: int
 
 
@@ -128,7 +128,7 @@ def _others(
 
 async def _lately(
     log: EventLog, key: str, handlers: Sequence[HandlerFacts]
-) -> tuple[tuple[Slots, ...], tuple[Act, ...], int]:
+) -> tuple[tuple[Slots, ...], tuple[RecentCall, ...], int]:
     """Return slots of throttles that are taken, and what handlers did to the entity lately."""
     async with log.redis.pipeline(transaction=False) as asked:
         asked.time()
@@ -138,4 +138,4 @@ async def _lately(
             asked.hlen(log.key("ledger", handler.name, SCOPE + key))
         at, acted, chain, *taken = await asked.execute()
     slots = (Slots(handler.name, count) for handler, count in zip(handlers, taken, strict=True) if count)
-    return tuple(slots), read_acts(acted or b"", redis_ms(at)), chain
+    return tuple(slots), read_calls(acted or b"", redis_ms(at)), chain

@@ -1,4 +1,4 @@
-"""What one handler has of one entity: open records, dead letters and how deliveries ended. Each read is bounded."""
+"""Reads what one handler has of one entity: open records, dead letters and ends of deliveries, each within bounds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Traces:
     """What one handler has of an entity, each by the id of an event in its lane.
 
     Attributes:
-        cut: states of open records of which the rest is beyond the bound of bytes.
+        cut: states of open records that were too large to be read whole.
     """
 
     handler: HandlerFacts

@@ -1,7 +1,7 @@
 """Search events from the newest on, page by page and without bodies. A page reads a bounded number of entries.
 
-The lanes are read side by side. An event is given only when every lane was read back to it, so that pages are in the
-order of arrival, and none is left out.
+The lanes are read side by side. An event is returned only when every lane was read back to it. So pages are in the
+order of arrival, and no event is left out.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is searched for; None means any.
+    """The conditions of a search; None means any.
 
     Attributes:
         since_ms, until_ms: when it arrived, the end exclusive.

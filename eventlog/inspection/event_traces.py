@@ -1,4 +1,4 @@
-"""What one handler has of one event: its open record, how its deliveries ended, its dead letter. No body is read."""
+"""Reads what one handler has of one event: open record, ends of deliveries, dead letter. No body is read."""
 
 from __future__ import annotations
 
@@ -160,7 +160,10 @@ class EventReader:
         return last.decode(), bool(is_all)
 
     async def _letter(self, handler: str, found: EventTraces) -> EventLetter | None:
-        """Return its dead letter. The end that made it was written in the same change, so it says where to look."""
+        """Return its dead letter.
+
+        The end of that delivery was written in the same change, so it shows where the letter is.
+        """
         dead_ms = next((end.at_ms for end in reversed(found.ends) if end.settled.outcome == "dead"), None)
         if dead_ms is not None:
             near, _, _ = await self._newest_letter(handler, f"({dead_ms + 1}-0", _NEAR_LOOKS)

@@ -1,7 +1,7 @@
 """Gather all that the log still knows about an event, or about every event of an entity.
 
-For the case that nothing is found, it also gathers how far back events are kept, which handlers want which types, and
-the gaps. It reads in pages and changes nothing.
+In case nothing is found, it also gathers how far back events are kept, which handlers want which types, and the gaps.
+It reads in pages and changes nothing.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Behind:
 
 @dataclass(frozen=True)
 class Explanation:
-    """All that the log knows about the event or entity in question.
+    """Everything that the log knows about the event or entity in question.
 
     Attributes:
         stories: in log order. An event without a trace has a story without fates.
@@ -69,7 +69,7 @@ class Explanation:
         copies: dropped copies of the entity's events that are no longer kept.
         mentions: quarantined bodies that hold the entity's id.
         kept: what handlers keep of the entity, or of that of the event.
-        finer: what they keep of it under keys of their own; not read for a page.
+        finer: what handlers keep of it under keys of their own; not read for a page.
     """
 
     asked: str
@@ -174,7 +174,7 @@ async def about_entity(
     handlers: Sequence[HandlerFacts],
     now_ms: int,
 ) -> Explanation:
-    """Gather what is known around stories of an entity that were read before. It reads no event."""
+    """Gather the surroundings of stories that were read before. It reads no event."""
     found = await _around(log, key, lane, stories, handlers, None, now_ms, OF_PAGE.gap_bytes)
     return replace(found, kept=await kept_of(log, lane, key, handlers))
 

@@ -1,4 +1,4 @@
-"""Who is at work on the log now: code versions that workers declare, and RQ's queues and workers."""
+"""What is at work on the log now: code versions that workers declare, and RQ's queues and workers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How much room the log needs at the rate of the last hour, for as long as events are to be kept.
+"""Forecasts how much room the log needs at the rate of the last hour, for as long as events are to be kept.
 
-A burst says nothing about a day, so nothing is said before an hour of counts.
+A burst says nothing about a day, so there is no forecast before an hour of counts.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ class Forecast:
 
     @property
     def needed_bytes(self) -> int:
-        """The size of the log when its oldest event is as old as it is to become."""
+        """The size of the log when its oldest event has reached the age of `keep_hours`."""
         return round(self._besides + self.per_hour * self.keep_hours * self.event_bytes)
 
     @property
     def fits(self) -> bool:
-        """Whether that is within the limit."""
+        """Whether the expected size is within the limit."""
         return self.needed_bytes <= self.max_bytes
 
     @property
     def hours(self) -> float:
-        """For how many hours there is room."""
+        """For how many hours of events there is room."""
         return max(0.0, self.max_bytes - self._besides) / (self.per_hour * self.event_bytes)
 
     @property
@@ -64,7 +64,7 @@ class Forecast:
 async def forecast(
     log: EventLog, rules: Keep, counted: Sequence[Sample], found: Standing | None
 ) -> Forecast | None:
-    """Return what the log needs; None while too little is known.
+    """Return the forecast; None while too little is known.
 
     Args:
         counted: totals of the last hour, as `rates.samples` returns them.

@@ -1,4 +1,4 @@
-"""The times in which events may have been lost, why, and what became of each."""
+"""The gaps: times in which events may have been lost, why, and the state of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STATES: Mapping[str, State] = {"open": "open", "closed": "closed", "unproven": 
 
 
 class Check(NamedTuple):
-    """What a listing of AMPECO said about one type.
+    """The result of comparing one type with a listing of AMPECO.
 
     Attributes:
         changed: resources that changed in the gap.
@@ -31,7 +31,7 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True)
 class Gap:
-    """A time of which events may be missing.
+    """A span of time whose events may be missing.
 
     Attributes:
         from_ms, to_ms: when it began and ended, or was noticed.
@@ -71,7 +71,7 @@ class Gap:
         return self.reason in NEVER_SENT
 
     def covers(self, ms: int) -> bool:
-        """Return whether it includes a moment."""
+        """Return whether the gap includes a moment."""
         return self.from_ms <= ms <= self.to_ms
 
 

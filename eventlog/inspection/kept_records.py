@@ -1,4 +1,4 @@
-"""What handlers keep of an entity, for people: its pending timers, and the size of its state. No contents."""
+"""Reads what handlers keep of an entity, for people: pending timers, and the size of its state. No contents."""
 
 from __future__ import annotations
 

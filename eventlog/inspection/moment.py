@@ -1,4 +1,4 @@
-"""Several reads of one moment, in one script call."""
+"""Several reads in one script call, so that they show one moment."""
 
 from __future__ import annotations
 

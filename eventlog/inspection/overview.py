@@ -29,7 +29,7 @@ from eventlog.usage import Standing, standing
 
 @dataclass(frozen=True)
 class Overview:
-    """What the log knows of its deployment.
+    """The log's knowledge of its deployment.
 
     Attributes:
         at_ms: the time of Redis.
@@ -99,7 +99,7 @@ class Overview:
 
 
 async def overview(log: EventLog, keep: Keep | None = None, *, most_gap_bytes: int | None = None) -> Overview:
-    """Gather it.
+    """Gather the overview.
 
     Args:
         keep: how long events are to be kept, for the forecast; None for no forecast.

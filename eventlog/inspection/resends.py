@@ -1,4 +1,4 @@
-"""What became of the request to AMPECO for a resend of what a gap may have cost.
+"""Finds the state of the request to AMPECO for a resend of a gap.
 
 The request is the delivery of the gap's event to one handler, so its state is that of any delivery.
 """
@@ -19,7 +19,7 @@ _UNDER_WAY = frozenset({"running", "retry", "parked", "replay", "waiting"})
 
 
 class Resend(NamedTuple):
-    """What became of the request for a resend.
+    """The state of the request for a resend.
 
     Attributes:
         fate: of the gap's event at the handler that asks; None without an event or without that handler.
@@ -33,13 +33,8 @@ class Resend(NamedTuple):
         return self.fate is not None and self.fate.state in _UNDER_WAY
 
     @property
-    def was_made(self) -> bool:
-        """Return whether AMPECO accepted it."""
-        return self.fate is not None and self.fate.state == "done"
-
-    @property
     def words(self) -> str:
-        """Describe it for people."""
+        """Describe the request for people."""
         if self.fate is None:
             return f"no request: the handler {RESENDER} is not registered"
         why = self.fate.why or self.fate.state
@@ -63,7 +58,7 @@ async def resender(log: EventLog) -> HandlerFacts | None:
 async def resend_of(
     log: EventLog, gap: Gap, asks: HandlerFacts | None, *, now_ms: int, limits: Limits = ALL
 ) -> Resend:
-    """Return what became of the request for a resend of what a gap may have cost.
+    """Return the state of the request for a resend of a gap.
 
     Args:
         asks: as `resender` returns it, which is read once for many gaps.

@@ -30,7 +30,7 @@ class Found(NamedTuple):
 
 
 class End(NamedTuple):
-    """The end of a delivery, and when it came."""
+    """The end of a delivery, and its time."""
 
     at_ms: int
     settled: Settled

@@ -25,7 +25,7 @@ class ServerFacts(Server):
     Attributes:
         product: name and version, such as `Valkey 9.1.0`.
         major: first number of the Redis version that it is compatible with.
-        file_fault: what went wrong with that file last; empty if nothing did.
+        file_fault: the last fault of the append-only file; empty without one.
         fsync: `appendfsync`; None where CONFIG is forbidden.
         max_memory, system_memory: in bytes; `max_memory` is 0 without a limit.
         replicas: those that are online.

@@ -10,7 +10,7 @@ from eventlog.registry import HandlerPosition
 
 
 def is_served(handler: HandlerPosition, serving: Container[str], awake: Container[str] | None = None) -> bool:
-    """Return whether a worker serves it.
+    """Return whether a worker serves a handler.
 
     Args:
         serving: names of the handlers that live processes say they serve. An isolated handler has a process only

@@ -51,7 +51,7 @@ async def of_event(
     """Return the story of one event. Its body is not read.
 
     Args:
-        limits: what may be read. What lies beyond is missing; fates say where their histories were read in part.
+        limits: what may be read. The rest is missing, and fates note where their histories were read in part.
     """
     event = await _kept(log, lane, stream_id) or EventFacts(lane, stream_id, id_order(stream_id)[0])
     reader = EventReader(log, lane, stream_id, len(handlers), limits)
@@ -173,7 +173,7 @@ def _with_reason(fate: Fate, letter: EventLetter | None) -> Fate:
 
 
 async def _letters(log: EventLog, handler: str, where: Where) -> Mapping[str, EventLetter]:
-    """Dead letters by the stream id of their events."""
+    """Return dead letters by the stream id of their events."""
     return {
         event.decode().partition("-")[2]: EventLetter(
             f"{handler}/{stream_id}",

@@ -1,4 +1,4 @@
-"""End waits: an event that waits for its next attempt gets it now, also where a drain holds the wait in memory."""
+"""Ends waits: an event that waits for its next attempt gets it now, even if a drain holds the wait in memory."""
 
 from __future__ import annotations
 

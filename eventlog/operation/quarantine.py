@@ -1,6 +1,6 @@
 """The quarantine: verified bodies that could not be read. A human can inspect, retry or discard them.
 
-It moves what a caller made of a body back into the log, and does not know how a body is read.
+It moves elements that a caller made from a body back into the log, and does not know how a body is read.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class _Letters:
         self.read = "0-0"
 
     async def read_on(self) -> None:
-        """Read the letters that came since the last call."""
+        """Read the letters that were written since the last call."""
         while page := await self._log.redis.xrange(self._stream, min=f"({self.read}", count=_LETTERS):
             for raw_id, fields in page:
                 self.read = raw_id.decode()

@@ -33,7 +33,7 @@ class Selection:
     key: str | None = None
 
     def document(self) -> dict[str, Any]:
-        """Return it as the audit has it, with times in RFC 3339."""
+        """Return the selection as the audit records it, with times in RFC 3339."""
         return {
             "handler": self.handler,
             "from": rfc3339(self.from_ms),
@@ -43,7 +43,7 @@ class Selection:
         }
 
     def lanes(self, log: EventLog) -> tuple[int, ...]:
-        """Return the lanes that can hold such events."""
+        """Return the lanes that can hold selected events."""
         return tuple(range(log.lanes)) if self.key is None else (log.lane_of(self.key, b""),)
 
 
@@ -57,7 +57,7 @@ def types_to_replay(wanted: Iterable[str], named: Collection[str]) -> tuple[str,
 
 @dataclass(frozen=True)
 class Survey:
-    """What a selection contains, and when the first and the last of it arrived.
+    """The size of a selection, and when its first and its last event arrived.
 
     Attributes:
         looked: most events that were read; 0 where all were.

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Remember what a process knew of an event that blocked its event loop, before it ends; or take that.
+-- Store the note of a process about an event that blocked its event loop; or take the note.
 -- ARGV: prefix, handler, event id, note (JSON; '' = take it), how long it is kept (ms), most notes of the log
 -- Returns: the note that was taken, or ''.
 prefix = take()

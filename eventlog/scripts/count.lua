@@ -2,7 +2,7 @@
 -- Count the wanted events after the cursor of one pair, one slice per call. Steps and appends go on in between: the
 -- pair's record counts from zero meanwhile, so the slices and the steps start at the same cursor.
 -- ARGV: prefix, handler, lane, most entries to read
--- Returns: what came of it: 'done', 'more', 'held' (a drain still has events that it read by earlier types) or
+-- Returns: the result: 'done', 'more', 'held' (a drain still has events that it read by earlier types) or
 --   'unknown'; and how many entries were read.
 prefix = take()
 local handler, lane, most = take(), take(), take_number()

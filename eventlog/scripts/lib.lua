@@ -136,7 +136,7 @@ end
 -- What follows is for the lag; "Lag" in the README says what these numbers mean.
 local function passed_key(handler, lane) return prefix .. 'passed:' .. handler .. ':' .. lane end
 
--- The types of one entry of `wants`: as a set, and as sorted text that says by what `passed` is counted. Code of before
+-- The types of one entry of `wants`: as a set, and as sorted text that says by what `passed` is counted. Older code
 -- wrote them in any order, and counted internal events for `*`.
 local function wanted_set(text)
   local set, list = {}, {}

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- What workers say of a service that handlers need, and what follows for the handlers: a service is away after some
+-- Record a report about a service that handlers need, and what follows for the handlers: a service is away after some
 -- failures in a row. Then each handler that fails on it is held, and one event of it tries when the hold is over.
 -- ARGV: prefix, lanes, service, verb, first pause, longest pause, time for a probe (all ms), then by verb:
 --   failed: handler, why, failures and entities that make it away, whether a probe ends it ('1') or an event (''),

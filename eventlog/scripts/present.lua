@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- A worker process says what it works on, or that it leaves, and learns who else is there and what is due.
--- ARGV: prefix, queue, process, life of a beat (ms), what it says ('' = it leaves), then 2 values per handler that it
+-- A worker process reports what it works on, or that it leaves. It gets the live processes of its queue and what is due.
+-- ARGV: prefix, queue, process, life of a beat (ms), its report ('' = it leaves), then 2 values per handler that it
 -- serves: name, version
--- Returns: the live processes of this queue (name, age of the beat in ms, what it said); pairs of these handlers that
+-- Returns: the live processes of this queue (name, age of the beat in ms, report); pairs of these handlers that
 -- are due; names of these handlers for which newer code is declared.
 prefix = take()
 local queue, process, life_ms, says = take(), take(), take_number(), take()

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- A receiver says which keys and URL it has, or that it leaves, and when which key verified events.
--- ARGV: prefix, replica, life of what it says (ms), what it says ('' = it leaves), most entries of `heard`, how long
+-- A receiver publishes its keys and its URL, or that it leaves, and when which key verified events.
+-- ARGV: prefix, replica, life of its record (ms), its record ('' = it leaves), most entries of `heard`, how long
 -- they are kept when there are so many (ms), then 2 values per entry: name, ms. There is always room for a key without
 -- a type.
 -- Returns: now (ms), and the ids of keys that a rotation dropped (comma separated).

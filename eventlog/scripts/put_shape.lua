@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Replace what is stored of the structure of one type, if nobody else has, and announce drifts together with it.
+-- Replace the stored structure of one type, unless another process has, and announce drifts together with it.
 -- ARGV: prefix, type, the record as it was read ('' = there was none), the new one, most types, then the event that
 --   announces it (4 values), if there is one
 -- Returns: put, moved or full, and the queues to wake.

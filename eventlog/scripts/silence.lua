@@ -41,7 +41,7 @@ local elapsed = known.at and now - known.at
 local got, watched, since, expected, silent = known.got or 0, known.watched or 0, known.since or now, known.expected or 0,
   known.silent or 0
 if not elapsed or elapsed < 0 or elapsed > longest_ms or count < known.count or not is_open() then
-  got, watched, since, expected = 0, 0, now, 0 -- nobody could have seen an event
+  got, watched, since, expected = 0, 0, now, 0 -- no receiver was open, so no event could arrive
 else
   if hour ~= known.hour then
     if watched >= WHOLE_HOUR * HOUR_MS then learn(known.hour, got * HOUR_MS / watched) end

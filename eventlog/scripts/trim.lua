@@ -57,7 +57,7 @@ if not bound then return answer(0, false, '', '') end
 local removed = call('XTRIM', stream, 'MINID', '~', bound, 'LIMIT', most)
 local more = removed * 2 > most or unread
 if keep_ms ~= '' and not more then removed = removed + call('XTRIM', stream, 'MINID', '=', bound) end
--- Up to when events may be gone: who looks for what arrived since then cannot trust what is left.
+-- The time up to which events may be gone: a search for what arrived before it may miss events.
 if removed > 0 then
   local first = call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   local gone_ms = parts(bound)

@@ -8,7 +8,7 @@ from handlers import Context, Event, Skip, handler
 
 @handler("demo.journal", dry_run=True)
 async def journal(event: Event[SessionStartStop], ctx: Context) -> None:
-    """One log line per session that has stopped."""
+    """Write one log line per session that has stopped."""
     session = event.payload
     if session.stopped_at is None:
         raise Skip("the session goes on")

@@ -9,7 +9,7 @@ from handlers import Context, Event, Skip, handler
 
 @handler("demo.reset-faulted", calls=["charge-point.reset"], dry_run=True)
 async def reset_faulted(event: Event[HardwareStatus], ctx: Context) -> None:
-    """A reset can be repeated without harm, so a retry after a lost answer needs no further care."""
+    """Reset a charge point that reports a fault; a reset may be repeated, so a retry does no harm."""
     status = event.payload
     if status.hardware_status != Hardware.FAULTED:
         raise Skip("not a fault")

@@ -1,4 +1,4 @@
-"""Gathers what is to be sent within a moment into one message, and keeps a pause between two messages."""
+"""Gathers items that are to be sent within a moment into one message, and keeps a pause between two messages."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Messages(Generic[T]):
         """Send an item with others; return when its message was sent.
 
         Raises:
-            TooSoon: it was not taken; try again later.
+            TooSoon: the item was not taken; try again later.
             Exception: what `send` raised, for every item of the message.
         """
         if self._sending is None:
@@ -77,6 +77,6 @@ class Messages(Generic[T]):
 
 
 def _retrieved(task: asyncio.Task[None]) -> None:
-    """Look at the error, since all attempts that wait for it may be gone."""
+    """Retrieve the error, since all attempts that wait for it may have ended."""
     if not task.cancelled():
         task.exception()

@@ -2,15 +2,16 @@
 
 AMPECO resends only what it has recorded as failed, at most once per 15 minutes and notification subscription. Its
 answers 409, 422 and 429 do not say whether they mean "too early" or "not allowed" (Source: published contract
-v3.110.0, Actions / Resend Failed Notifications). So each is waited out, and given up after a day. A pause that the
-answer names means "too early". A refusal that comes again after 15 minutes without a request of ours means that the
-notification subscription is probably disabled. Types that a 422 names are left out, and the others are asked for.
+v3.110.0, Actions / Resend Failed Notifications). So the handler waits after each of them, and gives up after a day. A
+pause that the answer names means "too early". A refusal that comes again after 15 minutes without a request of ours
+means that the notification subscription is probably disabled. Types that a 422 names are left out, and the others are
+asked for.
 
 All gaps have one entity key, so they are handled one at a time, in any worker. The rule of 15 minutes is kept in
 the ledger of once-only steps, which outlives workers. Time is cut into slots of that length. The step of a slot
-records the one request that was made in it, and no request is made when the slot before holds one that is too
-recent. A request asks for all subscribed types from the start of its gap until now: gaps that closed while it waited
-need none of their own.
+records the one request that was made in it. No request is made when the slot before holds one that is too recent. A
+request asks for all subscribed types from the start of its gap until now. Gaps that closed while it waited need no
+request of their own.
 
 A request whose outcome is unknown is made again: at worst AMPECO says "too early", and what arrives twice is known
 as a duplicate.
@@ -47,7 +48,7 @@ Clock = Callable[[], datetime]
 
 @asynccontextmanager
 async def clock() -> AsyncIterator[Clock]:
-    """The time now, aware UTC."""
+    """Return the current time, aware UTC."""
     yield lambda: datetime.now(UTC)
 
 
@@ -121,7 +122,7 @@ async def resend_failed(event: Event[GapClosed], ctx: Context[None, Clock]) -> N
 
 
 def _is_answered_by(asked: dict[str, Any], event: Event[GapClosed]) -> bool:
-    """Whether a request was this event's own, or asked for all that this gap may have cost."""
+    """Return whether a request was this event's own, or covered all that this gap may have cost."""
     gap = event.payload
     return asked["by"] == event.id or (
         set(gap.types) <= set(asked["types"])
@@ -131,7 +132,7 @@ def _is_answered_by(asked: dict[str, Any], event: Event[GapClosed]) -> bool:
 
 
 def _ready_at(asked: dict[str, Any]) -> datetime:
-    """From when on AMPECO may be asked again."""
+    """Return from when on AMPECO may be asked again."""
     return datetime.fromisoformat(asked["until"]) + INTERVAL
 
 

@@ -1,7 +1,7 @@
 """Passes selected events on to another URL, signed, for teams that write in other languages.
 
 It is off until `RECEIVER_FORWARD_URL` (or its file) names a target. Each event is one POST with the headers of
-Standard Webhooks. Events of one entity go one after another, in order of arrival; one that the target does not take
+Standard Webhooks. Events of one entity go one after another, in order of arrival. One that the target does not take
 holds back the later ones of its entity. What the target refuses is dead, and `dead retry` sends it again.
 """
 
@@ -88,7 +88,7 @@ class Forwarder:
 
 
 def body_of(event: Event[Raw]) -> bytes:
-    """Return what is sent: what is known of the event, and as `data` its own JSON, byte by byte where it is plain."""
+    """Return the body to send: facts about the event, and its own JSON as `data`, byte by byte where it is plain."""
     known = {
         "type": event.type,
         "timestamp": (event.occurred_at or event.received_at).isoformat().replace("+00:00", "Z"),

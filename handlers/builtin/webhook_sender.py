@@ -24,7 +24,7 @@ _LATER = frozenset({408, 425, 429})
 
 
 class SendError(Exception):
-    """The target did not take what was sent; the reason quotes nothing of the URL or the answer."""
+    """The target did not take the message; the reason quotes nothing of the URL or the answer."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -32,14 +32,14 @@ class SendError(Exception):
 
 
 class Refused(SendError):
-    """It will not take this later either: a redirect, or a 4xx."""
+    """The target will not take this message later either: a redirect, or a 4xx."""
 
 
 class Away(SendError):
-    """It may take this later: it cannot be reached, is too slow, or answers 408, 425, 429 or 5xx.
+    """The target may take this message later: it cannot be reached, is too slow, or answers 408, 425, 429 or 5xx.
 
     Attributes:
-        after_s: the pause that it asks for, at most a day; None when it names none.
+        after_s: the pause that the target asks for, at most a day; None when it names none.
     """
 
     def __init__(self, reason: str, after_s: float | None = None) -> None:
@@ -87,7 +87,7 @@ class WebhookSender:
         """Send JSON; return when the target has answered 2xx.
 
         Raises:
-            Refused, Away: see there. It is unknown whether a target that is `Away` has taken it.
+            Refused, Away: see there. Whether a target that is `Away` has taken the message is unknown.
         """
         url = self._url()
         if (fault := fault_of(url, plain_http=self._plain_http)) is not None:

@@ -1,4 +1,4 @@
-"""What handlers that send to a URL have in common: the settings of their target, and what its answers mean."""
+"""The settings of a target that handlers send to, and the outcomes that its answers mean."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ class TargetSettings(BaseSettings, env_ignore_empty=True):
 
     @asynccontextmanager
     async def sender(self) -> AsyncIterator[WebhookSender]:
-        """Open what sends to the target, and close it at the end of the block."""
+        """Open the sender of the target, and close it at the end of the block."""
         async with opened(WebhookSender(self.target, plain_http=self.plain_http)) as sender:
             yield sender
 
 
 @contextmanager
 def as_outcomes(dependency: str) -> Iterator[None]:
-    """Raise what the target answers in the block as the outcome of an attempt.
+    """Turn errors of the sender in the block into outcomes of an attempt.
 
     Args:
         dependency: name of the target while it is away.

@@ -1,4 +1,4 @@
-"""Answers that a test prepares: which operation gets which one, and how often."""
+"""Answers that a test prepares: for which operation, and how often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The conformance suite: one line in a test file makes a test for each thing that handlers have to live with."""
+"""The conformance suite: one line in a test file makes a test for each situation that handlers must survive."""
 
 from __future__ import annotations
 

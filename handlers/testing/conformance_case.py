@@ -1,4 +1,4 @@
-"""What the conformance suite runs a handler on: its events, and the surroundings that its author gives it."""
+"""One case of the conformance suite: a handler, its events, and the surroundings that its author gives it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Case:
 
     @property
     def samples_of_ampeco(self) -> list[Event[Any]]:
-        """Those without timers: AMPECO may change the body of an event, and only the handler what is in a timer."""
+        """The events without timers, whose bodies only the handler makes."""
         return [event for event in self.own_samples if not is_timer(event.type)]
 
     def own_variants(self) -> Iterator[tuple[str, Event[Any]]]:

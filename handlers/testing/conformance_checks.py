@@ -1,4 +1,4 @@
-"""What every handler has to live with, check by check. Each check delivers events and raises AssertionError."""
+"""The checks of the conformance suite. Each delivers events and raises AssertionError."""
 
 from __future__ import annotations
 

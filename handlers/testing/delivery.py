@@ -85,16 +85,16 @@ async def deliver_until_settled(
     """
     memory = memory or Memory()
     began_s = memory.clock.now_s()
-    attempts = 0
+    attempts, reason = 0, ""
     while attempts < _MOST_ATTEMPTS or memory.clock.now_s() - began_s >= attempts:
         outcome = await deliver(handler, event, memory=memory, **how)
         if outcome.kind != "retry":
             return outcome
         memory.clock.move(outcome.after_s or 0.0)
-        attempts += 1
+        attempts, reason = attempts + 1, outcome.reason
     raise RuntimeError(
         f"{handler.name} is not settled after {attempts:,} attempts with less than a second between them; "
-        f"the last one ended as {outcome.reason!r}"
+        f"the last one ended as {reason!r}"
     )
 
 

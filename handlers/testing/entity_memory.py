@@ -1,4 +1,4 @@
-"""What the log would keep of entities between two deliveries: timers and states, without Redis."""
+"""Keeps timers and states of entities between two deliveries, in place of the log."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class EntityMemory:
         return generation in self._fallen_due and (kept is None or kept.timer.generation != generation)
 
     def settle(self, handler: Handler, event: Event[Any], key: str | None, notes: EntityNotes | None) -> None:
-        """Take in the end of an event, and what its last attempt noted; None where that does not count."""
+        """Record the end of an event, and the notes of its last attempt; None where they do not count."""
         owner, now = (handler.name, key or ""), self._clock().now()
         timers = self._timers.setdefault(owner, {})
         if is_timer(event.type):

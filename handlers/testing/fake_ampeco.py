@@ -95,7 +95,7 @@ class FakeAmpeco:
     # -- what a test says
 
     def seed(self, resource: str, id: str | int, **fields: Any) -> Document:
-        """Let an object exist, or change some of its fields.
+        """Create an object, or change some of its fields.
 
         Args:
             resource: as in the API, `users`, `sessions`, `charge-points`; below others `users/7/notes`.
@@ -124,7 +124,7 @@ class FakeAmpeco:
         retry_after_s: float | None = None,
         times: int | None = None,
     ) -> None:
-        """Let an operation fail.
+        """Make an operation fail.
 
         Args:
             error: a status, or a class of `ampeco.errors`: `NotSent` (no connection), `NoAnswer` or `Unreachable`

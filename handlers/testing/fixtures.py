@@ -1,4 +1,4 @@
-"""What the fixtures of the kit give; `pytest_ampeco` names them to pytest."""
+"""The fixtures of the kit as context managers; `pytest_ampeco` registers them with pytest."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from handlers.testing.real_worker import RealWorker
 
 @contextlib.contextmanager
 def embedded_log(folder: Path) -> Iterator[str]:
-    """An embedded Valkey as long as the block lasts; its URL."""
+    """Run an embedded Valkey during the block; yield its URL."""
     with EmbeddedServer(folder) as server:
         yield server.url
 
 
 @contextlib.contextmanager
 def working(redis_url: str) -> Iterator[RealWorker]:
-    """A worker on a log of its own, as long as the block lasts."""
+    """Run a worker on a log of its own during the block."""
     worker = RealWorker(redis_url)
     try:
         yield worker
@@ -30,6 +30,6 @@ def working(redis_url: str) -> Iterator[RealWorker]:
 
 @contextlib.contextmanager
 def tenant() -> Iterator[Box]:
-    """A pretend tenant that serves on a port."""
+    """Run a pretend tenant that serves on a port."""
     with tenant_in_a_box() as box:
         yield box

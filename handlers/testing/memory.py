@@ -1,4 +1,4 @@
-"""What the log would remember between two deliveries: attempts, once-only steps, and the time."""
+"""Remembers attempts, once-only steps and the time between two deliveries, in place of the log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workers.drain.attempts import HOLD_MARGIN_S
 
 @dataclass
 class Tried:
-    """What is known of one event at one handler.
+    """The record of one event at one handler.
 
     Attributes:
         attempts: attempts that counted.
@@ -40,7 +40,7 @@ class Tried:
 
 @dataclass
 class Memory:
-    """Give the same one to several deliveries, and each knows what those before it did.
+    """The memory of several deliveries: with the same one, each knows what those before it did.
 
     Attributes:
         clock: move it to let time pass between two deliveries.

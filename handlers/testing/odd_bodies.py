@@ -1,4 +1,4 @@
-"""Bodies that a handler has to live with: unknown fields, and fields of another kind than the contract says."""
+"""Bodies that a handler must survive: unknown fields, and fields of another kind than the contract says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of a delivery, in the words of a handler's author."""
+"""The outcome of a delivery, in the words of a handler's author."""
 
 from __future__ import annotations
 

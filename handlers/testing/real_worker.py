@@ -1,6 +1,6 @@
 """A real log and a real worker for tests: an embedded Valkey, and drains in a thread with an event loop of its own.
 
-Here order, retries, leases and the ledger in Redis are real, and so is the time: an event takes milliseconds, a retry
+Here order, retries, leases and the ledger in Redis are real, and so is the time. An event takes milliseconds, a retry
 as long as it waits. Use `deliver` for all that one attempt shows.
 """
 

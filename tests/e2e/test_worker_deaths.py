@@ -206,8 +206,8 @@ def test_a_worker_waits_for_redis_and_goes_on_by_itself_after_a_restart(
             assert running.stop() == 0
 
 
-def test_a_lost_wake_up_is_made_good_by_the_ticker(scene: Scene):
-    """No RQ job is ever made for these events; the worker's own ticker finds them."""
+def test_a_lost_wake_up_is_made_good_by_housekeeping(scene: Scene):
+    """No RQ job is ever made for these events; the worker's own housekeeping finds them."""
     with scene.worker() as running:
         soon(finished(scene))
 

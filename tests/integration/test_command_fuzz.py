@@ -24,7 +24,6 @@ from tests.harness import declaration, drained, event, opened
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "6"))
 SEED = int(os.environ.get("FUZZ_SEED", "0")) or int(time.time())
-INTERRUPT_S = 1.0
 
 HANDLER = """
 from handlers import Context, Event, Raw, handler

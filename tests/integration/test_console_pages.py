@@ -23,7 +23,6 @@ from commands.console_parts import wording
 from commands.console_resends import resends_of
 from console.application import alone, application
 from console.resends import Resends
-from eventlog.acts import Act, remember
 from eventlog.clock import now_ms, rfc3339
 from eventlog.connection.connect import connect
 from eventlog.gap_records import Gaps
@@ -33,6 +32,7 @@ from eventlog.inspection.event_search import LOOKS
 from eventlog.inspection.gaps import changed, recorded_gaps
 from eventlog.log import EventLog
 from eventlog.minute_history import ACCEPTED, HANDLED
+from eventlog.recent_calls import RecentCall, remember
 from eventlog.rotation import Rotation, write_rotation
 from eventlog.shapes import put_shape
 from eventlog.subscription import SubscriptionStore
@@ -131,7 +131,7 @@ def test_why_a_session_was_not_invoiced_is_four_clicks_away_at_most(valkey, pref
 def test_an_entity_shows_what_became_of_each_event_and_what_handlers_keep(valkey, prefix) -> None:
     async def check(log: EventLog) -> None:
         await handled(log, "session:4", "session:5", "session:6", "session:6", "session:7")
-        act = Act(0, "users.update", "acme.invoice", "1-1-0")
+        act = RecentCall(0, "users.update", "acme.invoice", "1-1-0")
         await remember(log, act, ["session:6"], nonce="a", depth=5, echo_at_ms=None, lift=False)
         await remember(log, act, ["session:6"], nonce="b", depth=5, echo_at_ms=now_ms() - 1_000, lift=False)
         await log.redis.hset(log.key("ledger", "acme.invoice", "throttle|session:6"), "1-1-0", "1 a kept")

@@ -17,10 +17,10 @@ from ampeco.client import AsyncClient, Client, RetryPolicy
 from ampeco.notifications import HardwareStatus
 from ampeco.operations import OPERATIONS
 from ampeco.wire import build
-from eventlog.acts import ECHO_MS, KEPT, LOOP_MS, Act, forget, read_acts, remember
 from eventlog.clock import now_ms
 from eventlog.log import EventLog, NewEvent
 from eventlog.operation.hurry import hurry
+from eventlog.recent_calls import ECHO_MS, KEPT, LOOP_MS, RecentCall, forget, read_calls, remember
 from eventlog.record import OpenRecord, StoredEvent, decode_event, decode_open, encode_open
 from handlers import Context, Event, Raw, Retry, Skip, SyncContext, handler
 from handlers.declaration import Handler
@@ -34,7 +34,7 @@ from workers.drain.dispatcher import Dispatcher
 from workers.once.step import DeliveryRevoked
 
 CHANGE = "charge-point.change-availability"
-ACT = Act(0, "x.y", "h", "0-1-0")
+ACT = RecentCall(0, "x.y", "h", "0-1-0")
 Calls = list[tuple[int, str]]
 
 
@@ -263,11 +263,17 @@ def test_actions_of_every_kind_that_did_nothing_make_no_chain_longer(on_each_ser
     request = build(OPERATIONS["charge-point.clear-cache"], {"chargePoint": 1}, {})
 
     async def check(log: EventLog) -> None:
-        act = Act(now_ms() - 1_000, CHANGE, "off", "0-1-0", "Inoperative")
+        act = RecentCall(now_ms() - 1_000, CHANGE, "off", "0-1-0", "Inoperative")
         for number in range(6):
             body = status("unavailable").body
             echo = StoredEvent(
-                0, f"{number}-0", "HardwareStatusNotification", "charge-point:1", body, now_ms(), acts=(act,)
+                0,
+                f"{number}-0",
+                "HardwareStatusNotification",
+                "charge-point:1",
+                body,
+                now_ms(),
+                recent_calls=(act,),
             )
             guard = LoopGuard(log, "h", echo, depth=3, lifted=False, alive=lambda: True)
             await guard.admit(request)
@@ -309,7 +315,7 @@ def test_handlers_that_call_nothing_leave_nothing_in_redis(on_each_server):
 def test_what_is_remembered_is_bounded_and_goes(on_each_server):
     async def check(log: EventLog) -> None:
         for number in range(3 * KEPT):
-            act = Act(0, "x.y", "h", f"0-{number}-0", "w|;,ö")
+            act = RecentCall(0, "x.y", "h", f"0-{number}-0", "w|;,ö")
             await _remember(log, act, str(number), depth=KEPT + 2, echo_at_ms=now_ms() - 1)
         assert (await log.redis.get(log.key("acted", "charge-point:1"))).count(b"|") == KEPT - 1
         assert await log.redis.zcard(log.key("chain", "charge-point:1")) == KEPT + 2
@@ -373,16 +379,16 @@ def test_a_record_that_cannot_be_read_is_no_echo(on_each_server, text: bytes):
 @pytest.mark.parametrize("before_ms", [-1, 0, ECHO_MS, ECHO_MS + 1])
 def test_an_echo_comes_within_minutes_after_its_call(before_ms: int):
     text = f"{5_000_000 - before_ms};{CHANGE};h;0-1-0;Inoperative;n".encode()
-    assert bool(read_acts(text, 5_000_000)) is (0 <= before_ms <= ECHO_MS)
+    assert bool(read_calls(text, 5_000_000)) is (0 <= before_ms <= ECHO_MS)
 
 
 def test_an_open_record_keeps_what_its_event_may_echo():
-    act = Act(1, CHANGE, "h", "0-1-0", "Inoperative")
-    event = StoredEvent(0, "5-0", "t", "charge-point:1", b"{}", 5, acts=(act,))
-    assert decode_open(0, b"5-0", encode_open(OpenRecord(event, "retry", 7))).event.acts == (act,)
-    plain = encode_open(OpenRecord(event._replace(acts=()), "retry", 7))
+    act = RecentCall(1, CHANGE, "h", "0-1-0", "Inoperative")
+    event = StoredEvent(0, "5-0", "t", "charge-point:1", b"{}", 5, recent_calls=(act,))
+    assert decode_open(0, b"5-0", encode_open(OpenRecord(event, "retry", 7))).event.recent_calls == (act,)
+    plain = encode_open(OpenRecord(event._replace(recent_calls=()), "retry", 7))
     assert b"acts" not in plain
-    assert decode_open(0, b"5-0", plain).event.acts == ()
+    assert decode_open(0, b"5-0", plain).event.recent_calls == ()
 
 
 def test_a_guarded_delivery_is_bounded_by_its_age():
@@ -451,7 +457,7 @@ def test_a_raw_handler_sees_echoes_too(on_each_server):
 
 async def _remember(
     log: EventLog,
-    act: Act = ACT,
+    act: RecentCall = ACT,
     nonce: str = "n",
     *,
     depth: int = 100,

@@ -29,7 +29,7 @@ def _defined(body: list[ast.stmt], within: str = "") -> list[str]:
                 found.append(within + name)
             case ast.ClassDef(name=name):
                 found += [name, *_defined(node.body, f"{name}.")]
-            case ast.Assign(targets=[ast.Name(id=name)]):
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
                 found.append(within + name)
     return found
 

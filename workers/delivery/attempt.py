@@ -55,8 +55,8 @@ class Runtime:
         threads: where plain `def` handlers run.
         tracing: follows its attempts; None where traces are off.
         lines: bounds the log lines about its attempts.
-        lanes_in_threads: lanes with an event in such a thread. A thread outlives the lease it was started under,
-            and until it returns no drain of this process may take that lane of this handler again.
+        lanes_in_threads: lanes with an event in such a thread. The thread may outlive its lease. Until it
+            returns, no drain of this process may take that lane of this handler again.
     """
 
     handler: Handler
@@ -78,23 +78,23 @@ class Runtime:
 
 
 class _Rare:
-    """What few attempts have: attributes of the class until one is set, so that the others pay nothing.
+    """Attributes that few attempts set. Their defaults belong to the class, so that other attempts pay nothing.
 
     Attributes:
         earlier: the last attempts before it, oldest first.
         began_ms: when it began, Unix time in milliseconds; known where there are earlier ones.
         dry_run: what the handler calls is noted and not done.
-        failed: the service on which the attempt failed last, and that did not answer it since.
-        refused: AMPECO was not called, since it is away.
-        answered: AMPECO answered it.
-        cut: a call of it was cancelled on the way.
-        unkeyed: the end that the delivery has since `key=` met a field that does not fit.
-        throttling: takes a slot of `throttle=` for it; None where there is no limit.
-        entity: takes down timers and the state of the entity.
-        calls: counts of its calls to AMPECO; None without any.
+        failed: the service on which the attempt last failed, unless that has answered since.
+        refused: whether AMPECO was not called, because it is away.
+        answered: whether AMPECO answered the attempt.
+        cut: whether a call of the attempt was cancelled on the way.
+        unkeyed: the end of the delivery if `key=` read a field that does not fit.
+        throttling: takes a slot of `throttle=` for the attempt; None where there is no limit.
+        entity: notes timers and the state of the entity.
+        calls: counts of the attempt's calls to AMPECO; None without any.
         reads: the last calls that change nothing, as `actions` has the others.
-        more_actions: how many are left out of `actions`.
-        trace: follows it, if anything does.
+        more_actions: how many calls are left out of `actions`.
+        trace: follows the attempt; None where traces are off.
     """
 
     earlier: Sequence[AttemptNote] = ()
@@ -121,14 +121,14 @@ class Attempt(_Rare):
         number: 1 for the first attempt.
         age_s: seconds since the first attempt began.
         allowed: whether the lease still lives; asked before every call to AMPECO.
-        overdue: called once when a handler outlives its time for good: nothing can end a thread, nor a task that
-            does not let itself be cancelled.
-        steps: makes what stands between the handler and what it does: its once-only steps, or a dry run.
-        replayed: an operator asked for this delivery again.
-        echo_of: what the event is the echo of, where a test says so; else it is found out.
+        overdue: called once when a handler exceeds its time and cannot be ended: it is a thread, or a task that
+            ignores its cancellation.
+        steps: makes the once-only steps of the attempt, or those of a dry run.
+        replayed: whether an operator asked for this delivery again.
+        echo_of: the call that the event echoes, where a test states it; else it is looked up.
         watch: follows the services that the handler needs; None in a run by hand.
         actions: filled with what is called at AMPECO and changes something, each a line of `eventlog.called`.
-        misfits: filled with the fields of the payload that do not fit.
+        misfits: filled with the fields of the payload that do not fit the model.
     """
 
     event: StoredEvent
@@ -144,7 +144,7 @@ class Attempt(_Rare):
     misfits: tuple[str, ...] = ()
 
     def called(self, *, reads: bool) -> list[str]:
-        """Return its calls to AMPECO for the log, each a line; those that change nothing only with `reads`."""
+        """Return the attempt's calls for the log, one line each; calls that change nothing only with `reads`."""
         lines = [*self.actions, *((more(self.more_actions),) if self.more_actions else ())]
         return [*lines, *self.reads] if reads else lines
 
@@ -225,7 +225,7 @@ async def traced(tracing: Tracing, runtime: Runtime, attempt: Attempt) -> Outcom
 
 
 def _is_wanted(answer: object) -> bool:
-    """Read the answer of a `where=`: whatever counts as true, but no coroutine, which always does."""
+    """Return whether the answer of a `where=` is true. A coroutine, which always counts as true, is not."""
     if answer is True or answer is False:
         return answer
     if inspect.isawaitable(answer):

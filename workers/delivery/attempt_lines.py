@@ -1,7 +1,7 @@
 """Log lines about attempts: at most twenty a second from one process, with samples and counts.
 
-Handlers that fail for everything would else write a line for each attempt and each action. `explain` says what became
-of an event.
+Without this bound, a handler that fails for everything writes a line for each attempt and each action. `explain`
+shows what became of an event.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ class HandlerLines:
         """Write a line now or within a second; may be called in any thread.
 
         Args:
-            level: of the line; one that the log leaves out takes no room.
+            level: level of the line; a line that the log leaves out takes no room.
             write: writes a line with these fields.
             cause: what makes lines alike: kind of line first, then reason and place in the code.
-            counted: the field that says how many lines this one stands for, where it is more than one.
-            each: write each line while there is room, not one a second for the cause.
+            counted: name of the field with the number of lines that this one stands for, if more than one.
+            each: write each line while there is room, instead of one line a second for the cause.
         """
         if self._process is None or self._process.logs(logging.DEBUG):
             write(**fields)
@@ -115,20 +115,20 @@ class HandlerLines:
         return left_out
 
     def end(self) -> None:
-        """Let all that is counted be due."""
+        """Make all counted lines due."""
         for cause in self._causes.values():
             cause.written_s = float("-inf")
 
 
 EACH = HandlerLines("", None)
-"""Writes each line: for attempts outside of a worker."""
+"""Writes each line. For attempts outside of a worker."""
 
 
 class AttemptLines:
     """The lines about attempts of one process.
 
-    The first failure of a handler is written at once. Those of the next second are counted. When it is over, each
-    handler has a line of its oldest cause in turn, until twenty are written, with how many attempts it stands for.
+    The first failure of a handler is written at once. Those of the next second are counted. At its end, each handler
+    has a line of its oldest cause in turn, until twenty are written. The line says how many attempts it stands for.
     What has no line then is counted in one line, by handler. Make it in the loop in which lines are written.
     """
 

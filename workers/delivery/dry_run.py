@@ -1,6 +1,6 @@
-"""A dry run of one attempt: what its handler would call at AMPECO and do once is noted, and not done.
+"""A dry run of one attempt: the actions and once-only steps of its handler are noted, and not carried out.
 
-It stops what goes through `ctx.ampeco` and `ctx.once`. What a handler does by itself it cannot stop.
+It stops what goes through `ctx.ampeco` and `ctx.once`. It cannot stop what a handler does by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from workers.once.step import Step
 from workers.once.steps import Recorded, Steps
 
 Lookup = Callable[[Scope, str], Awaitable[Standing | None]]
-"""Finds what the ledger knows of a step, and changes nothing."""
+"""Looks up a step in the ledger, and changes nothing."""
 
 
 class DryAction(NamedTuple):
@@ -36,10 +36,10 @@ async def nothing_recorded(scope: Scope, step: str) -> Standing | None:
 
 
 class DrySteps(Steps):
-    """Stands where the once-only steps of an attempt would, and writes nothing.
+    """Replaces the once-only steps of an attempt, and writes nothing.
 
-    A recorded step gives its recorded result. Of another one the result is not known: the run goes on with what
-    `dry=` says, or ends there. Reads of AMPECO are made.
+    A recorded step returns its recorded result. The result of another step is not known: the run goes on with the
+    value of `dry=`, or ends there. Reads of AMPECO are made.
 
     Attributes:
         actions, steps: the noted requests, and the names of the noted once-only steps, in order.

@@ -9,32 +9,32 @@ from typing import Any
 from ampeco.errors import PayloadError
 from ampeco.notifications import read
 from ampeco.reflections import reflects
-from eventlog.acts import Act
+from eventlog.recent_calls import RecentCall
 from eventlog.record import StoredEvent
 from handlers.event import Echo
 
 
-def act_behind(stored: StoredEvent, data: Mapping[str, Any] | None = None) -> Act | None:
-    """Return the last call that the event seems to show; None where it shows none.
+def call_behind(stored: StoredEvent, data: Mapping[str, Any] | None = None) -> RecentCall | None:
+    """Return the last call whose effect the event seems to show; None where there is none.
 
     Args:
         data: its decoded payload; None to read it here.
     """
-    if not stored.acts:
+    if not stored.recent_calls:
         return None
     if data is None:
         try:
             data = read(stored.body, stored.encoding)
         except PayloadError:
             return None
-    shown = (act for act in stored.acts if reflects(act.operation, act.word, stored.type, data))
+    shown = (call for call in stored.recent_calls if reflects(call.operation, call.word, stored.type, data))
     return next(shown, None)
 
 
 def echo_of(stored: StoredEvent, data: Mapping[str, Any]) -> Echo | None:
-    """Return what the event's handler learns about it."""
-    act = act_behind(stored, data)
-    if act is None:
+    """Return the call as the event's handler gets it."""
+    call = call_behind(stored, data)
+    if call is None:
         return None
-    called_at = datetime.fromtimestamp(act.at_ms / 1000, UTC)
-    return Echo(act.operation, act.handler, act.event_id, called_at)
+    called_at = datetime.fromtimestamp(call.at_ms / 1000, UTC)
+    return Echo(call.operation, call.handler, call.event_id, called_at)

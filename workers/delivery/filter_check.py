@@ -10,7 +10,7 @@ from eventlog.record import StoredEvent
 from handlers.declaration import EVERYTHING, Handler
 from workers.delivery.attempt import Attempt
 from workers.delivery.outcomes import PayloadMismatch
-from workers.delivery.said import name_of, where
+from workers.delivery.raised import name_of, where
 from workers.delivery.typed_event import typed_event
 
 _RECEIVED_AT_MS = 1_800_000_000_000

@@ -1,4 +1,4 @@
-"""What stands between a handler and AMPECO: the check of `calls`, the lease, the steps, and the record of actions."""
+"""The gate between a handler and AMPECO: it checks `calls` and the lease, makes the steps, and records actions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def bound_log(handler: Handler, attempt: Attempt) -> Any:
 def gated(
     client: Any, handler: Handler, attempt: Attempt, through: Callable[..., Any], lines: HandlerLines
 ) -> Any:
-    """Return the client with the gate before its calls; give up if no API token is configured."""
+    """Return the client with the gate before its calls; raise GiveUp if no API token is configured."""
     if client is None:
         raise GiveUp("no API token is configured, so AMPECO cannot be called (AWR_API_TOKEN)")
     return client.gated(_Gate(handler, attempt, lines), through=through)
@@ -100,7 +100,7 @@ class LazySteps:
 
 
 class _Gate:
-    """Stands before every call a handler makes to AMPECO, and writes down every action."""
+    """Checks every call that a handler makes to AMPECO, and records every action."""
 
     def __init__(self, handler: Handler, attempt: Attempt, lines: HandlerLines) -> None:
         self._handler = handler
@@ -154,7 +154,7 @@ class _Gate:
         )
 
     def _tell(self, watch: Watch, outcome: str, status: int | None) -> None:
-        """Tell how AMPECO did."""
+        """Report to `watch` whether AMPECO answered."""
         attempt = self._attempt
         if outcome == CANCELLED:
             attempt.cut = True

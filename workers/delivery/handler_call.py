@@ -32,7 +32,7 @@ def in_loop(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: LazySt
 
 
 async def in_thread(runtime: Runtime, event: Event[Any], attempt: Attempt, steps: LazySteps) -> object:
-    """Call a `def` handler in a thread; what it raises is returned.
+    """Call a `def` handler in a thread; return what it returned or raised.
 
     Raises:
         DeliveryRevoked: the lease was lost on the way.
@@ -72,7 +72,7 @@ def _in_context(context: contextvars.Context) -> Callable[..., object]:
 
 
 def _caught(function: Callable[..., Any], *arguments: Any) -> object:
-    """Call it and return what it returned or raised: a StopIteration, for one, cannot be set on a future."""
+    """Call a function and return what it returned or raised: a StopIteration, for one, cannot be set on a future."""
     try:
         return function(*arguments)
     except BaseException as error:  # noqa: BLE001 - outcomes.py knows what it means
@@ -80,7 +80,7 @@ def _caught(function: Callable[..., Any], *arguments: Any) -> object:
 
 
 def _shared(runtime: Runtime, attempt: Attempt) -> dict[str, Any]:
-    """Return what both contexts of a handler have in common."""
+    """Return the arguments that both kinds of context share."""
     return {
         "settings": runtime.settings,
         "state": runtime.state,

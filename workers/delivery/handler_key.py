@@ -1,6 +1,6 @@
 """The key of an event at one handler: its entity, or what `key=` of the handler makes of it.
 
-An author's function may raise or return anything. It ends here, since the events that lie behind must not suffer.
+An author's function may raise or return anything. The error ends here, so that later events are not affected.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from eventlog.record import StoredEvent
 from handlers.declaration import Handler
 from handlers.event import Echo
 from workers.delivery.outcomes import PAYLOAD_MISMATCH, Outcome, PayloadMismatch
-from workers.delivery.said import first_behind, name_of, text_in, where
+from workers.delivery.raised import first_behind, name_of, text_in, where
 from workers.delivery.typed_event import typed_event
 
 KEY_MAX_BYTES = 200
@@ -29,12 +29,12 @@ _log = structlog.get_logger()
 
 
 class HandlerKey(NamedTuple):
-    """What one handler calls the subject of an event.
+    """The key of an event at one handler.
 
     Attributes:
         key: the entity, or `<entity>/<what key= returned>`; None for an event without an entity.
         dead: `key=` read a required field that does not fit: the end of the delivery.
-        failed: what else `key=` raised and where, or what it returned that is no key: the entity stands in.
+        failed: what else `key=` raised and where, or what it returned that is no key. Then the entity is the key.
     """
 
     key: str | None
@@ -68,7 +68,7 @@ class HandlerKeys:
         try:
             said = handler.key(typed_event(_Reading(stored), model, strict=handler.strict))
         except PayloadMismatch:
-            return HandlerKey(entity)  # the attempt meets it again, and ends there
+            return HandlerKey(entity)  # the attempt reads the field again, and ends there
         except BaseException as error:  # noqa: BLE001 - the author's code
             misfit = first_behind(error, FieldMisfit)
             if misfit is not None:
@@ -83,7 +83,7 @@ class HandlerKeys:
         return HandlerKey(f"{entity}/{part}" if part else entity)
 
     def _failed(self, entity: str, failed: str) -> HandlerKey:
-        """Let the entity stand in, and write one line for each cause."""
+        """Use the entity as key, and write one line for each cause."""
         if self._tells and failed not in self._told and len(self._told) < _MOST_CAUSES:
             self._told.add(failed)
             _log.warning("handler.key_failed", handler=self._handler.name, error=failed)

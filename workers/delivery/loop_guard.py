@@ -13,12 +13,12 @@ from redis.exceptions import RedisError
 
 from ampeco.reflections import entities_of, rule_of, word_of
 from ampeco.wire import WireRequest
-from eventlog.acts import LOOP_MS, Act, Held, forget, remember
 from eventlog.log import EventLog
+from eventlog.recent_calls import LOOP_MS, Held, RecentCall, forget, remember
 from eventlog.record import StoredEvent
 from handlers.outcomes import LoopGuarded
 from workers.delivery.attempt_lines import EACH, HandlerLines
-from workers.delivery.echoes import act_behind
+from workers.delivery.echoes import call_behind
 from workers.once.step import DeliveryRevoked
 
 _PAUSE_S = 0.1
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class LoopGuard:
-    """Stands before each action of one attempt. Made when the first one is called: most attempts call none.
+    """Checks each action of one attempt. Made when the first action is called: most attempts call none.
 
     Args:
         depth: most actions of a chain, for each entity, within ten minutes.
@@ -67,7 +67,7 @@ class LoopGuard:
         entities, behind = self._concerned(request)
         if not entities:
             return
-        act = Act(0, request.operation.name, self._handler, self._stored.event_id, word_of(request))
+        act = RecentCall(0, request.operation.name, self._handler, self._stored.event_id, word_of(request))
         held = await self._asked(
             lambda: remember(
                 self._eventlog,
@@ -89,9 +89,9 @@ class LoopGuard:
         if entities:
             await self._asked(lambda: forget(self._eventlog, entities, nonce=self._nonce(request)))
 
-    def _concerned(self, request: WireRequest) -> tuple[Sequence[str], Act | None]:
+    def _concerned(self, request: WireRequest) -> tuple[Sequence[str], RecentCall | None]:
         """Return for which entities an action is remembered, and the action of which the event is the echo."""
-        behind = act_behind(self._stored)
+        behind = call_behind(self._stored)
         if behind is None and rule_of(request.operation.name) is None:
             return (), None  # nothing could show it, and it continues nothing
         return entities_of(request.operation, request.path), behind

@@ -1,4 +1,4 @@
-"""How long a coroutine of an author's holds the event loop, of which the handlers at work get nothing meanwhile."""
+"""Measures how long an author's coroutine holds the event loop, during which no other handler runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class LoopHolding:
-    """How long a coroutine held the event loop at a time.
+    """The times for which a coroutine held the event loop without a break.
 
     Attributes:
         longest_s: the longest time without a turn for others.
@@ -21,12 +21,12 @@ class LoopHolding:
         self.longest_s = 0.0
 
     def ended(self, began_s: float) -> None:
-        """Take in a turn that began at this time of `time.monotonic`."""
+        """Record a turn that began at this time of `time.monotonic`."""
         self.longest_s = max(self.longest_s, time.monotonic() - began_s)
 
     @types.coroutine
     def during(self, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-        """Do what `await work` does, and measure each of its turns."""
+        """Await `work`, and measure each of its turns."""
         thrown: BaseException | None = None
         while True:
             began_s = time.monotonic()

@@ -1,7 +1,7 @@
 """One handler run by hand, outside the log: dry, or for real. It records nothing and settles nothing.
 
 It makes a handler ready as a worker would (settings, lifespan, clients). It asks no throttle and takes no lease. So
-for a run that really calls something, the operator makes sure that no worker is at the same event.
+before a run that really calls something, the operator must make sure that no worker runs the same event.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def nothing_kept(key: str, lane: int) -> tuple[dict[str, str], str]:
 
 
 class RealSteps:
-    """Stands where the once-only steps of an attempt would, makes each call, and writes nothing to the log."""
+    """Replaces the once-only steps of an attempt: makes each call, and writes nothing to the log."""
 
     def __init__(self) -> None:
         self.ends: dict[str, StepEnd] = {}
@@ -69,13 +69,13 @@ class RealSteps:
 
 @dataclass(frozen=True)
 class Trial:
-    """What one run came to.
+    """The result of one run.
 
     Attributes:
         actions: requests that would have been sent; empty after a real run.
         steps: once-only steps that would have been called.
-        called: what was called at AMPECO and changes something, each a line of `eventlog.called`.
-        timers: what the handler asked for: name -> timer to set, or None to cancel it. Nothing of it was done.
+        called: the calls to AMPECO that change something, each a line of `eventlog.called`.
+        timers: name -> timer to set, or None to cancel it, as the handler asked. None of it was done.
         state: the state of the entity that would be kept, as JSON text (empty for none); None when it did not change.
     """
 
@@ -89,7 +89,7 @@ class Trial:
 
 @contextlib.asynccontextmanager
 async def ready(found: Found, tenant_url: str | None, token: str | None) -> AsyncIterator[Runtime]:
-    """A handler with all it needs.
+    """Make a handler ready to run, for as long as the block lasts.
 
     Args:
         tenant_url, token: None where there is no tenant: then calls to AMPECO fail as not reachable.
@@ -117,11 +117,11 @@ async def try_out(
     """Run a handler on one event, as the first attempt.
 
     Args:
-        for_real: call what the handler calls; else write down what it would have called.
+        for_real: make the handler's calls; otherwise only note them.
         replayed, echo_of: what the event says of itself.
         lookup: finds what is recorded of once-only steps, for a dry run.
         kept: finds the pending timers and the state of the entity. Neither is changed.
-        entity: takes down timers and the state, in place of what `kept` finds.
+        entity: notes timers and the state, in place of what `kept` finds.
     """
     own = None if runtime.key_of is None else runtime.key_of(event)
     key = event.key if own is None else own.key

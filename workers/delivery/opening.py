@@ -1,4 +1,4 @@
-"""Opens what one handler needs, its settings and its lifespan, and closes it again in the same task.
+"""Opens the settings and the lifespan of one handler, and closes the lifespan in the same task.
 
 A lifespan that fails is opened again, with growing pauses. It knows nothing of other handlers, clients or drains.
 """
@@ -29,7 +29,7 @@ from workers.delivery.opening_faults import (
     line_of,
     reason_of,
 )
-from workers.delivery.said import name_of
+from workers.delivery.raised import name_of
 
 LIFESPAN_S = 30.0  # for the lifespan of one handler to begin
 
@@ -41,17 +41,17 @@ _log = structlog.get_logger()
 
 
 class Opening:
-    """One handler on its way to be ready, until it is closed.
+    """The opening of one handler, from its first try until it is closed.
 
     Attributes:
-        fault: why it is not ready; None while it is, and before the first try ever came to an end.
-        tried: set when the first try came to its end.
+        fault: why the handler is not ready; None while it is ready, and before the first try has ended.
+        tried: set when the first try has ended.
 
     Args:
-        ready: called each time that the handler is ready, with what runs it.
+        ready: called with the runtime each time that the handler is ready.
         faulty: called with each fault that is not like the one before it.
         again: whether a failed lifespan is opened again.
-        before: the fault that an earlier process had with it.
+        before: the fault that an earlier process found in this handler.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Opening:
         return pause_s * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
 
     def _hangs(self) -> None:
-        """The lifespan is over its time, and does not let itself be cancelled."""
+        """Report a lifespan that exceeds its time and ignores its cancellation."""
         self._fail("lifespan-hangs", LifespanHangs(_hangs()), None)
         self.tried.set()
 

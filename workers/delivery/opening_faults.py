@@ -1,4 +1,4 @@
-"""What keeps a handler from being ready, without values: a reason, a text, and the line of its code."""
+"""Describes why a handler is not ready, without values: a reason, a text, and a line of its code."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from handlers.declaration import Handler
 from handlers.discovery import missing_settings
-from workers.delivery.said import first_behind, is_a, where
+from workers.delivery.raised import first_behind, is_a, where
 
 
 class LifespanHangs(Exception):
-    """A lifespan that does not begin."""
+    """A lifespan does not begin in time."""
 
 
 class SettingsFailed(Exception):
@@ -22,7 +22,7 @@ class SettingsFailed(Exception):
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the slug of what keeps a handler from being ready."""
+    """Return the slug of why a handler is not ready."""
     if is_a(error, SettingsFailed):
         cause = error.__cause__
         if not isinstance(cause, ValidationError):
@@ -33,7 +33,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def error_text(error: BaseException) -> str:
-    """Say what is wrong, without values: the settings that are missing, or the class of the error."""
+    """Describe the fault without values: the settings that are missing, or the class of the error."""
     if is_a(error, LifespanHangs):
         return str(error)
     if is_a(error, SettingsFailed) and error.__cause__ is not None:
@@ -59,7 +59,7 @@ def line_of(error: BaseException, handler: Handler) -> str:
 
 
 def are_settings_wrong(error: BaseException) -> bool:
-    """Return whether the environment lacks something: it does not change while a process runs."""
+    """Return whether the environment lacks a setting; waiting does not help, since it does not change."""
     return is_a(error, SettingsFailed) and isinstance(error.__cause__, ValidationError)
 
 

@@ -1,4 +1,4 @@
-"""The one table: how an attempt ended -> done, skipped, again in n seconds, or dead.
+"""The one table: how an attempt ended -> done, skipped, retry in n seconds, or dead. `patience.py` computes n.
 
 It also holds the ends without an attempt: not wanted, or superseded by a newer event.
 """
@@ -26,7 +26,7 @@ from workers.delivery.patience import (
     failing_s,
     within,
 )
-from workers.delivery.said import (
+from workers.delivery.raised import (
     cause_of,
     errors_in,
     first_behind,
@@ -65,7 +65,7 @@ class DryRunEnded(BaseException):
 
 
 class HandlerEnded(Exception):
-    """The handler let something through that would end our task or process instead of its attempt."""
+    """The handler raised what would end our task or process instead of its attempt."""
 
 
 class AttemptTimedOut(Exception):
@@ -84,8 +84,8 @@ class Outcome:
         counts: whether an attempt was spent.
         trace: where it failed, without values.
         dependency: what the handler called unavailable.
-        asked_s: the pause that somebody else asked for.
-        held: nothing more of the handler starts now, so what waits behind it stays where it is.
+        asked_s: the pause that a service asked for.
+        held: whether the handler starts nothing more now; what waits behind the event stays in its lane.
     """
 
     kind: Literal["done", "skipped", "superseded", "retry", "dead", "ended"]
@@ -99,7 +99,7 @@ class Outcome:
     held: bool = False
 
     def note(self, began_ms: int, actions: Sequence[str]) -> AttemptNote:
-        """What is remembered of the attempt."""
+        """Return the note of the attempt."""
         return AttemptNote(began_ms, self.reason or self.kind, self.detail, tuple(actions))
 
 
@@ -119,7 +119,7 @@ _NEVER_AWAITED = (CoroutineType, GeneratorType, AsyncGeneratorType)
 
 @dataclass(frozen=True, slots=True)
 class _Delivery:
-    """What the end of an attempt is judged by, apart from what was said."""
+    """The facts by which the end of an attempt is judged, apart from what the handler raised or returned."""
 
     handler: Handler
     attempt: int
@@ -139,7 +139,7 @@ def outcome_of(
     earlier: Sequence[AttemptNote] = (),
     began_ms: int = 0,
 ) -> Outcome:
-    """Decide what becomes of a delivery after what the handler raised or returned; an error counts as raised.
+    """Decide what becomes of a delivery, from what the handler raised or returned; a returned error counts as raised.
 
     It raises nothing, whatever that object is.
 
@@ -155,7 +155,7 @@ def outcome_of(
         return _returned(said)
     try:
         return _raised(said, _Delivery(handler, attempt, age_s, uniform, earlier, began_ms))  # type: ignore[arg-type]
-    except BaseException as error:  # noqa: BLE001 - a case that said.py does not know must not end the drain
+    except BaseException as error:  # noqa: BLE001 - a case that raised.py does not know must not end the drain
         return Outcome("dead", "unreadable-outcome", name_of(type(error)))
 
 
@@ -213,7 +213,7 @@ def _retried(error: BaseException, delivery: _Delivery) -> Outcome:
 
 
 def _held_up(error: BaseException, reason: str, detail: str, delivery: _Delivery) -> Outcome:
-    """Return the outcome of an attempt that somebody else refused: none is spent, and the patience is bounded."""
+    """Return the outcome of an attempt that a service or our budget refused: none is spent, for a bounded time."""
     handler, age_s, trace = delivery.handler, delivery.age_s, where(error)
     if age_s > handler.not_yet_for_s:
         return Outcome("dead", f"{reason}-for-too-long", detail, trace=trace)

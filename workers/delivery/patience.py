@@ -1,4 +1,4 @@
-"""How long a delivery goes on: the pause before the next attempt, and when there is none. Pure."""
+"""The pause before the next attempt, and when there is no further one. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from handlers.declaration import Backoff, Handler
 from handlers.outcomes import LONGEST_WAIT_S
 
 CODE_ERRORS = (TypeError, AttributeError, KeyError, NameError, AssertionError)
-"""Errors that are surely those of the handler's code. To try again for a day would only hide them."""
+"""Errors that are certainly faults of the handler's code. Retries for a day would only hide them."""
 
 CODE_ERROR = "code-error"  # the reason of such an attempt, and of the dead letter
 CODE_ERRORS_FOR_S = 600.0
@@ -36,11 +36,11 @@ def within(wait_s: float, limit_s: float, age_s: float, backoff: Backoff) -> flo
 def asked_pause_s(
     asked_s: float | None, reason: str, handler: Handler, earlier: Sequence[AttemptNote], uniform: Uniform
 ) -> float:
-    """Return the pause before an attempt that somebody else holds up, and that spends none.
+    """Return the pause before the next attempt, where a service or our budget refused this one and none is spent.
 
     Args:
-        asked_s: the pause that was asked for. What failed together does not come back together: some is added.
-            None for no such pause: then it grows with each attempt in a row that ended for this reason.
+        asked_s: the pause that was asked for; a random part is added, so that attempts spread. None for no such
+            pause: then it grows with each attempt in a row that ended for this reason.
         earlier: the last attempts, oldest first.
     """
     if asked_s is None:

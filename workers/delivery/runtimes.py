@@ -1,4 +1,4 @@
-"""Handlers made ready to run in a process: their settings, their lifespans, and the clients they call AMPECO with."""
+"""Makes handlers ready to run in a process: opens their settings and lifespans, and gives them clients of AMPECO."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Runtimes:
         again: whether a lifespan that failed is opened again.
 
     Attributes:
-        by_name: those that are ready.
+        by_name: the runtimes of handlers that are ready.
         elsewhere: faults of handlers that other processes run, and of plugins; the caller may add some.
         news: faults that are new, for the caller to announce.
     """
@@ -64,7 +64,7 @@ class Runtimes:
         within_s: float | None = None,
         known: Mapping[str, Fault] = MappingProxyType({}),
     ) -> None:
-        """Open all at once, and take up those that are ready in time. `next_ready` returns the others.
+        """Open all handlers at once, and keep those that are ready in time. `next_ready` returns the others later.
 
         Args:
             strict: refuse a handler that cannot be made ready at the first try.
@@ -93,13 +93,13 @@ class Runtimes:
         self.take_up_token()
 
     async def next_ready(self) -> Runtime:
-        """Wait for the next handler that is ready after all, and return it with its clients."""
+        """Wait until a further handler is ready, and return its runtime."""
         runtime = await self._ready.get()
         self._take_up(runtime)
         return runtime
 
     def configured(self, found: Sequence[Found], *, strict: bool) -> list[Found]:
-        """Return those that have all their settings, of handlers that another process runs.
+        """Check handlers that another process runs; return those that have all their settings.
 
         Raises:
             HandlerError: settings are missing, if `strict`.
@@ -116,21 +116,21 @@ class Runtimes:
         return complete
 
     def has_settings(self, item: Found) -> bool:
-        """Return whether no settings of this handler are missing, as far as is known."""
+        """Return whether this handler has all its settings, as far as is known."""
         return not any(fault.is_of_settings and fault.name == item.handler.name for fault in self.faults())
 
     def faults(self) -> list[Fault]:
-        """Return what cannot run in this process now."""
+        """Return the faults of handlers that cannot run in this process now."""
         return [*self.elsewhere, *(each.fault for each in self._openings if each.fault is not None)]
 
     async def follow_token(self) -> None:
-        """Look for another token now and then."""
+        """Check every few seconds for another token."""
         while True:
             await asyncio.sleep(_TOKEN_LOOK_S)
             self.take_up_token()
 
     def take_up_token(self) -> None:
-        """Handlers call AMPECO with the token that holds now; calls under way finish with the old one."""
+        """Give handlers clients with the current token; calls under way finish with the old one."""
         token = self._config.api_token()
         if token == self._token or token is None or self._config.tenant_url is None:
             return
@@ -176,11 +176,11 @@ class Runtimes:
 
 
 def log_fault(fault: Fault) -> None:
-    """Write a line about what this process cannot run."""
+    """Log a fault of a handler that this process cannot run."""
     said = f"{fault.error} at {fault.where}" if fault.where else fault.error
     next_try_s = None if fault.next_ms is None else round(max(0, fault.next_ms - now_ms()) / 1000, 1)
     _log.error("handler.faulty", source=fault.name, reason=fault.reason, error=said, next_try_s=next_try_s)
 
 
 def _ignore(fault: Fault) -> None:
-    """Write nothing: the start is refused with one line."""
+    """Log nothing: the start is refused with one line."""

@@ -1,6 +1,6 @@
-"""What attempts say about the services that their handler needs: AMPECO, and what authors name with `Unavailable`.
+"""What attempts report about the services that their handler needs: AMPECO, and those named with `Unavailable`.
 
-It decides what counts as a failure of AMPECO. What failures mean for other events is decided behind `Watch`.
+It decides what counts as a failure of AMPECO. Implementations of `Watch` decide what failures mean for other events.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ class Watch(Protocol):
     """Follows the services of one handler. `answered` and `failed` may be called in any thread.
 
     Attributes:
-        alert: failures of something that this handler needs are counted now.
+        alert: whether failures of a service that this handler needs are being counted.
     """
 
     alert: bool
 
     def service_of(self, dependency: str) -> str:
-        """Return the service that is meant by what an author calls unavailable. Their number is bounded."""
+        """Return the service for a name that an author gave to `Unavailable`. The number of services is bounded."""
 
     def refusal(self) -> str | None:
-        """Say why AMPECO is not called now; None when it is."""
+        """Return why AMPECO is not called now; None when it is."""
 
     def answered(self) -> None:
-        """AMPECO did what was asked of it, or refused it."""
+        """Note that AMPECO answered, even with a refusal."""
 
     def went_well(self) -> None:
-        """An event was handled, so what its author calls unavailable is not."""
+        """Note that an event was handled, so the services that its author names are available."""
 
     def failed(self, service: str, key: str, why: str, asked_s: float | None = None) -> None:
-        """A service did not do what was asked of it."""
+        """Note a failure of a service."""
 
     async def judged(self, service: str, outcome: Outcome, *, refused: bool) -> Outcome:
         """Return what becomes of an attempt that failed on a service, once all reports of it have arrived.
 
         Args:
-            refused: by `refusal`.
+            refused: whether `refusal` stopped a call of the attempt.
         """
 
 
 def failure_of(outcome: str, status: int | None) -> str | None:
-    """Say how AMPECO failed; None when it answered.
+    """Return how AMPECO failed; None when it answered.
 
     Args:
         outcome: as a gate gets it: `ok`, or the reason of an error.
@@ -62,7 +62,7 @@ def failure_of(outcome: str, status: int | None) -> str | None:
 
 
 async def judged(watch: Watch, attempt: Attempt, outcome: Outcome) -> Outcome:
-    """Return what becomes of an attempt, if it failed on a service. Notes which one in the attempt."""
+    """Return the outcome of an attempt, changed if it failed on a service; note that service in the attempt."""
     event = attempt.event
     if outcome.dependency:
         attempt.failed = watch.service_of(outcome.dependency)

@@ -1,4 +1,4 @@
-"""An event that several handlers of this process are given, and what they share of it."""
+"""A stored event that several handlers of this process share, with the events that were built from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eventlog.record import StoredEvent
 
 
 class SharedEvent(StoredEvent):
-    """A stored event that carries what was made of it: a tuple like any other, equal to the plain one.
+    """A stored event that carries the events built from it: a tuple that equals the plain stored event.
 
     Attributes:
         made: `Event` by the class of its payload. Events and payloads are read-only to the bottom.
@@ -18,7 +18,7 @@ class SharedEvent(StoredEvent):
 
     @classmethod
     def of(cls, event: StoredEvent) -> SharedEvent:
-        """The same event, to be shared."""
+        """Make a shared event of a stored one."""
         shared = cls._make(event)
         shared.made = {}
         return shared

@@ -1,4 +1,4 @@
-"""Where the code of a handler stands now: in a frame that runs, in a task that waits, or in a thread.
+"""Finds the line at which a handler's code stands: in a running frame, a waiting task, or a thread.
 
 File names, lines and names of functions only; never values, which may be personal.
 """
@@ -46,7 +46,7 @@ def inwards(waiting: Any) -> Iterator[FrameType]:
         if frame is None:
             return
         yield frame
-        if frame.f_code is _LIMITED:  # it passes on to the handler by hand
+        if frame.f_code is _LIMITED:  # it steps the handler's coroutine itself
             waiting = frame.f_locals.get("handling")
             continue
         waiting = next(

@@ -1,4 +1,4 @@
-"""The throttle of one attempt: takes a slot before the handler is called, and gives it back unless that is done."""
+"""The throttle of one attempt: takes a slot before the call, and gives it back unless the event is done."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _MARGIN_S = 0.05  # so that a wait does not end a moment before the slot is free
 
 
 class SlotStore(Protocol):
-    """Where slots are, as `eventlog.throttle.ThrottleSlots` keeps them in Redis."""
+    """Stores slots; `eventlog.throttle.ThrottleSlots` does so in Redis."""
 
     async def reserve(self, key: str, limit: Limit, event_id: str, nonce: str) -> Slot: ...
     async def give_back(self, key: str, event_id: str, nonce: str) -> None: ...
 
 
 class ThrottleWithoutKey(GiveUp):
-    """An event without an entity at a handler with a throttle."""
+    """A handler with a throttle got an event without an entity."""
 
     slug = "throttle-without-key"
 
 
 class Throttling:
-    """Stands before one attempt.
+    """The throttle of one attempt.
 
     Args:
         key: the handler's key of the event.

@@ -16,13 +16,13 @@ _CANCEL_S = 3.0  # for a handler that is over its time to let itself be cancelle
 
 
 class Ringing(Protocol):
-    """Called when its time is over."""
+    """An alarm of `Timeouts`: `ring` is called when its time is over."""
 
     def ring(self) -> None: ...
 
 
 class Timeouts:
-    """Rings everything that was set the same time ago and not dropped since.
+    """Rings each alarm a fixed time after it was set, unless it was dropped.
 
     Args:
         after_s: seconds from `set` to `ring`, the same for all; so they ring in the order in which they were set.
@@ -35,7 +35,7 @@ class Timeouts:
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, alarm: Ringing, loop: asyncio.AbstractEventLoop) -> None:
-        """Ring it later, in this (the running) loop."""
+        """Set an alarm, to ring in the running loop."""
         if self._loop is not loop:  # another one, as when a command runs several after each other
             self._loop, self._timer, self._at_s = loop, None, {}
         at_s = loop.time() + self._after_s
@@ -44,7 +44,7 @@ class Timeouts:
             self._timer = loop.call_at(at_s, self._look, loop)
 
     def drop(self, alarm: Ringing) -> None:
-        """Do not ring it any more; nothing happens when it has rung."""
+        """Drop an alarm. One that has rung is ignored."""
         self._at_s.pop(alarm, None)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -62,10 +62,10 @@ class Timeouts:
 def time_limited(
     handling: Coroutine[Any, Any, object], alarms: Timeouts, overdue: Callable[[], None]
 ) -> Generator[Any, Any, object]:
-    """Return what a handler returns, within its time limit, which begins to count when it waits for the first time.
+    """Await a handler within its time limit, and return its result. The limit begins when the handler first waits.
 
     Until then nothing else can run in this loop, so no limit could end it; and most events never get that far.
-    For the rest of its way this does what `await` does, and what asyncio.timeout does at many times the price.
+    From then on this does what `await` and asyncio.timeout do, at a fraction of the cost.
     """
     try:
         awaited = handling.send(None)

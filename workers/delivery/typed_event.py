@@ -24,7 +24,7 @@ _log = structlog.get_logger()
 
 
 class Reading(Protocol):
-    """What an event is made from, and what is found out about it: an attempt, for one.
+    """The source of an event, such as an attempt, and what reading it finds.
 
     Attributes:
         misfits: filled with the fields of the payload that do not fit.
@@ -41,7 +41,7 @@ class Reading(Protocol):
 
 
 def typed_event(attempt: Reading, model: type[Payload] | type[Raw], *, strict: bool) -> Event[Any]:
-    """Return the event as its handler sees it, and note in the attempt the fields that do not fit.
+    """Return the event as its handler sees it, and note the fields that do not fit.
 
     Raises:
         PayloadMismatch: the body is no notification, its identity does not fit, or a field does not and the handler
@@ -98,7 +98,7 @@ def _made(attempt: Reading, model: type[Payload] | type[Raw], *, strict: bool) -
         replayed=attempt.replayed,
         reconstructed=RECONSTRUCTED in stored.marks,
         misfits=misfits,
-        echo_of=attempt.echo_of or (echo_of(stored, data) if stored.acts else None),
+        echo_of=attempt.echo_of or (echo_of(stored, data) if stored.recent_calls else None),
         encoding=encoding,
     )
 
@@ -106,7 +106,7 @@ def _made(attempt: Reading, model: type[Payload] | type[Raw], *, strict: bool) -
 def _read_in_part(
     stored: StoredEvent, model: type[Payload], data: dict[str, Any]
 ) -> tuple[Payload, tuple[str, ...]]:
-    """A payload of which some fields do not fit, and their names. A key that was found says what it is about."""
+    """Return a payload of which some fields do not fit, and the names of these."""
     try:
         payload, misfits = read_payload(model, data)
     except ValidationError as error:  # no field alone is at fault

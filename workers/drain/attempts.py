@@ -1,6 +1,6 @@
 """The attempts of one drain, each from the event to what is written down of its outcome.
 
-When an attempt may start, the runner decides (`runner.py`). One run of the handler is `workers/delivery/attempt.py`.
+`runner.py` decides when an attempt may start. `workers/delivery/attempt.py` is one run of the handler.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Attempts:
     """Makes attempts under the lease of one drain.
 
     Attributes:
-        stopping: no attempt begins, and those at work may be cancelled.
-        tries: one event at a time runs, until one says that what the handler needs is back.
-        outlived: events whose attempt is over its time and cannot be ended.
+        stopping: whether no attempt begins and those at work may be cancelled.
+        tries: whether one event at a time runs, until one shows that the service that the handler needs is back.
+        outlived: events whose attempt exceeds its time and cannot be ended.
     """
 
     def __init__(self, parts: DrainParts) -> None:
@@ -72,17 +72,17 @@ class Attempts:
 
     @property
     def ends_with_process(self) -> bool:
-        """Whether an attempt that cannot be ended runs in a process of its own, in which there is nothing else."""
+        """Whether an attempt that cannot be ended is alone in a process of its own."""
         return bool(self.outlived) and self._runtime.handler.isolation is not None
 
     async def run(self, entry: Entry, began_s: float) -> float:
-        """Run the handler, and take in what came of it.
+        """Run the handler, and pass its outcome to window and settlement.
 
         Args:
-            began_s: when it begins, in the clock of leases.
+            began_s: when the attempt begins, in the clock of leases.
 
         Returns:
-            When it ended.
+            When the attempt ended.
         """
         began_ms = now_ms()
         if self._shared.pace.bounds:
@@ -181,7 +181,7 @@ class Attempts:
                 self._log.debug("timer.set", timer=name, after_s=round(timer.delay_s, 3), **fields)
 
     async def _conclude_trial(self, attempt: Attempt, outcome: Outcome) -> None:
-        """After an event that tried: go on with all others, or with one more if this one did not say enough."""
+        """After a trial: let all events run, or one more if this one showed nothing."""
         if attempt.failed:
             return  # its report holds the handler for longer
         watch = self._shared.watch

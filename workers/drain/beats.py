@@ -1,4 +1,4 @@
-"""The beats of one process: it says what it works on, sees what the others do, and gives back what exceeds its share.
+"""The beats of one process: report what it works on, read what others report, give back pairs over its share.
 
 With Redis away, beats fail quietly and limit nothing; leases decide as ever.
 """
@@ -37,13 +37,13 @@ _log = structlog.get_logger()
 
 
 class Beats:
-    """What one process says, and its share.
+    """The beats and the fair share of one process.
 
     Args:
         runtimes: the handlers that it serves, by name.
         max_drains: how many pairs it can work on at the same time.
         pid: shown to people.
-        faults: returns what it cannot run now.
+        faults: returns the faults of what the process cannot run now.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Beats:
 
     @property
     def hungry(self) -> bool:
-        """Whether other processes hold, or leave alone, what this one should have."""
+        """Whether this process has fewer pairs than its share."""
         return self._share.hungry
 
     async def beat(self, drains: Mapping[Pair, Drain]) -> None:
-        """Say what is at work here, and give back what exceeds the share."""
+        """Report what is at work here, and give back pairs over the share."""
         async with self._beating:
             if self._left:
                 return
@@ -113,7 +113,7 @@ class Beats:
                 drains[handler, lane].give()
 
     def serve(self, runtime: Runtime) -> None:
-        """Say from the next beat on that this process serves a further handler."""
+        """Report from the next beat on that this process serves a further handler."""
         self._versions[runtime.handler.name] = runtime.version
 
     async def leave(self) -> None:
@@ -133,7 +133,7 @@ class Beats:
         return max(1, self._serving[handler])
 
     def ended(self, handler: str, drain: Drain) -> None:
-        """Take in what a drain did."""
+        """Record how a drain ended."""
         self._settled[handler] += drain.settled
         self._leases_lost += drain.lost
         if drain.outdated:

@@ -1,6 +1,6 @@
-"""How far one drain has come: its cursor, what lies behind it, and what Redis does not know yet. Pure.
+"""The cursor of one drain: how far it is, which events lie beyond it, and what Redis does not know yet. Pure.
 
-The cursor passes an event that is settled, or that is in `open`. Which event may start, the window decides.
+The cursor passes an event that is settled, or that is in `open`. The window decides which event may start.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Cursor:
         return len(self._entries)
 
     def add(self, entry: Entry) -> None:
-        """An event that was read after the others."""
+        """Add an event that was read after the others."""
         entry.beyond = True
         self._entries.append(entry)
         self._passable += _is_passable(entry)
 
     def found_open(self, entry: Entry, state: OpenState) -> None:
-        """An event that Redis holds in `open`, in this state."""
+        """Add an event that Redis holds in `open`, in this state."""
         entry.in_open = True
         self._park(entry, state == "parked")
         if len(self._opened) > 2 * self.open_count + _MOST_SETTLED:
@@ -66,7 +66,7 @@ class Cursor:
         self._puts[entry.event.stream_id] = entry.record(state)
 
     def close(self, entry: Entry) -> None:
-        """An event is settled."""
+        """Note that an event is settled."""
         entry.state = "settled"
         self._closed.append(entry)
         self._passable += entry.beyond and not entry.in_open
@@ -93,7 +93,7 @@ class Cursor:
         """Open what is unfinished before the last that is settled or open, so that the cursor can pass it.
 
         Args:
-            state_of: says what `open` then holds of an event.
+            state_of: returns the state that `open` then holds of an event.
         """
         left = self._passable
         for entry in self._entries:

@@ -1,6 +1,6 @@
 """The drains of one process: takes due pairs of its queue, as many as it has room for.
 
-An RQ job is only a reason to check what is due (`work`). A drain goes on whether or not a job is running.
+An RQ job only triggers a check of what is due (`work`). A drain goes on whether or not a job is running.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from workers.drain.drain import Drain
 from workers.drain.lane_steps import UNREADABLE_S
 from workers.drain.lease_watch import LeaseWatch
 from workers.drain.pace import Pace
-from workers.drain.rotation import MAX_DRAINS, Rotation
+from workers.drain.place_rotation import MAX_DRAINS, PlaceRotation
 from workers.drain.service_watch import ServiceWatch
 from workers.drain.shared import LOOP_DEPTH, Shared, Slots
 from workers.drain.shared_reads import SharedReads
@@ -67,7 +67,7 @@ class Dispatcher:
         note_blocked: stores what the watchdog knows of an event that blocked the loop.
 
     Attributes:
-        services: follows what the handlers need.
+        services: follows the services that the handlers need.
         stopping: no further drain starts.
         recycling: set when an attempt outlived its time and only the end of the process ends it.
     """
@@ -90,7 +90,7 @@ class Dispatcher:
         self._queue = queue
         self._runtimes = runtimes
         self._lease_watch = LeaseWatch(Watchdog(self._handlers, note_blocked) if watchdog else None)
-        self._rotation = Rotation(1 if alone else MAX_DRAINS)
+        self._rotation = PlaceRotation(1 if alone else MAX_DRAINS)
         self._alone = alone
         self._rules = rules
         self._loop_depth = loop_depth
@@ -123,7 +123,7 @@ class Dispatcher:
         return any(drain.at_work for drain, _ in list(self._drains.values()))
 
     def serve(self, runtime: Runtime) -> None:
-        """Work for a further handler from now on."""
+        """Serve a further handler from now on."""
         name = runtime.handler.name
         self._shared[name] = self._shared_of(runtime)
         self._runtimes[name] = runtime
@@ -163,7 +163,7 @@ class Dispatcher:
         return bool(self._drains) and not self.stopping
 
     async def look_forever(self) -> None:
-        """Beat and check once a second even without a wake-up, which may have gone to a worker that died."""
+        """Beat and check once a second even without a wake-up: a worker that died may have taken it."""
         beat_at_s = 0.0
         while True:
             if not self.stopping and clock_s() >= beat_at_s:
@@ -188,7 +188,7 @@ class Dispatcher:
         self.stopping = True
 
     async def stop(self) -> None:
-        """Start nothing new, let what runs finish within the grace time, hand back the rest."""
+        """Start nothing new, let running attempts finish within the grace time, and hand back the rest."""
         self.stopping = True
         leaving = asyncio.create_task(self._beats.leave())
         for drain, _ in list(self._drains.values()):
@@ -229,7 +229,7 @@ class Dispatcher:
                     drain.stop()
 
     def _hold(self, handler: str) -> None:
-        """Stop the drains of a handler of which nothing starts before a time."""
+        """Stop the drains of a handler that is held."""
         for (name, _), (drain, _) in list(self._drains.items()):
             if name == handler:
                 drain.hold()

@@ -1,12 +1,12 @@
 """One lane of one handler: takes its lease, works until nothing is left to do, and hands it back.
 
-What Redis knows of an event decides what a crash means for it, so two rules run through drain, runner and window.
+What Redis knows of an event decides what a crash means for it. So drain, runner and window keep two rules.
 An attempt starts only when Redis already knows that the event may be at work: it lies in (cur, runto], or in `open`
 as running. The cursor passes an unfinished event only in the same step that writes it into `open`.
 
-Per entity key, events run in log order and one at a time. The next one starts only when Redis has the outcome of
-the one before: else a crash in between would run the earlier one once more after the later one. An event that waits
-for a retry holds back the later events of its key, which are parked in `open` so that the cursor can go on.
+Events of one key run in log order, one at a time. The next event starts only when Redis has the outcome of the one
+before. Otherwise a crash in between would run the earlier event again after the later one. An event that waits for a
+retry holds back the later events of its key. These are parked in `open`, so that the cursor can go on.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Drain:
 
     @property
     def settled(self) -> int:
-        """Deliveries that came to their end so far."""
+        """Number of deliveries that have ended so far."""
         return self._pending.settled
 
     def stop(self) -> None:
@@ -96,7 +96,7 @@ class Drain:
         self._runner.stop()
 
     def hold(self) -> None:
-        """Stop: the log lets nothing of this handler start before a time."""
+        """Stop, since the log holds this handler."""
         self._steps.handler_held = True
         self._runner.stop()
 
@@ -144,7 +144,7 @@ class Drain:
             self._log.debug("lane.drained", settled=settled, seconds=round(clock_s() - self.started_s, 3))
 
     async def _begin(self, taken: Taken) -> None:
-        """Take up what was handed out before, and what is known of the services that the handler needs."""
+        """Read what was handed out before, and what is known of the services that the handler needs."""
         self._steps.begin(taken.cur)
         now_s = clock_s()
         back_s = None if taken.back_s is None else now_s - taken.back_s
@@ -161,7 +161,7 @@ class Drain:
     # The loop
 
     async def _work(self) -> bool:
-        """True when the lease was given back because nothing is left to do."""
+        """Return True when the lease was given back because nothing is left to do."""
         runner, window, reader = self._runner, self._window, self._reader
         while not runner.stopping:
             if runner.fault is not None:
@@ -214,7 +214,7 @@ class Drain:
         return False
 
     def _hold_pair(self, seconds: float, why: str) -> None:
-        """Give the pair back until it can go on, and hold it: what arrives meanwhile must not wake it."""
+        """Give the pair back and hold it until it can go on: what arrives meanwhile must not wake it."""
         self._steps.pair_hold = (min(max(seconds, _LEAST_HOLD_S), _LONGEST_HOLD_S), why)
         self._runner.stop()
 

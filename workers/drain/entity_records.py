@@ -1,4 +1,4 @@
-"""What one handler keeps of entities in one lane, as its drain knows it: pending timers, and states.
+"""The pending timers and states that one handler keeps of entities in one lane, as its drain knows them.
 
 The drain holds the lease, so nothing else changes them, apart from the mark that a timer has fallen due. What is read
 once therefore stays right, with the changes of this drain on top. A change goes to Redis with the settlement of its
@@ -82,7 +82,7 @@ class EntityRecords:
         return EntityNotes(key, timers=timers, model=self._model, document=known.state)
 
     def release(self, entry: Entry) -> None:
-        """An attempt that asked for notes came to its end."""
+        """Release the key of an attempt that has ended."""
         if entry.key is not None:
             self._in_use[entry.key] -= 1
 
@@ -98,7 +98,7 @@ class EntityRecords:
         return mark is not None and known is not None and known.timers.get(mark.name) != mark.generation
 
     def end(self, entry: Entry) -> None:
-        """Note that an event came to its end: the record of a timer goes."""
+        """Note that an event has ended. The record of a timer is removed."""
         if is_timer(entry.event.type) and (mark := _mark_of(entry.event)) is not None:
             known = self._known.get(mark.key)
             if known is not None and known.timers.get(mark.name) == mark.generation:
@@ -108,7 +108,7 @@ class EntityRecords:
             self._note(DropTimer(mark.key, mark.name, mark.generation))
 
     def keep(self, entry: Entry, notes: EntityNotes) -> None:
-        """Note what an attempt changed whose event is done or skipped."""
+        """Keep the changes of an attempt whose event is done or skipped."""
         key = entry.key
         known = self._known.get(key) if key is not None else None
         if key is None or known is None:
@@ -129,7 +129,7 @@ class EntityRecords:
         self._bytes += known.bytes - before
 
     def changes(self) -> Sequence[Change]:
-        """All changes since the last step. The caller must write them to Redis: they are forgotten here."""
+        """Return all changes since the last step. The caller must write them to Redis: they are forgotten here."""
         if not self._changes:
             return ()
         changes, self._changes = self._changes, []
@@ -138,7 +138,7 @@ class EntityRecords:
         return changes
 
     def confirm(self) -> None:
-        """Redis has what `changes` returned."""
+        """Note that Redis has what `changes` returned."""
         self._sent.clear()
 
     async def _read(self, keys: Sequence[str]) -> None:
@@ -157,7 +157,7 @@ class EntityRecords:
         self._bytes += known.bytes
 
     def _forget(self) -> None:
-        """Forget what Redis has as well, and no attempt uses."""
+        """Forget records that Redis has too and that no attempt uses."""
         self._in_use += Counter()  # it removes those that are not in use
         kept = self._changed | self._sent | self._in_use.keys()
         self._known = {key: known for key, known in self._known.items() if key in kept}
@@ -169,7 +169,7 @@ class EntityRecords:
 
 
 def records_for(lease: Lease, handler: Handler) -> EntityRecords | None:
-    """Return the records of a drain; None for a handler that keeps nothing, which so pays nothing."""
+    """Return the records of a drain; None for a handler that keeps nothing."""
     keeps = handler.timers is not None or handler.entity_state is not None
     return EntityRecords(lease, handler) if keeps else None
 

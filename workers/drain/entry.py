@@ -1,4 +1,4 @@
-"""One event on its way through a drain, what ties it to other events, and which of two is the newer. Pure."""
+"""One event on its way through a drain, its tie to other events, and which of two events is newer. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from ampeco.entity_keys import TYPES_OF_PARTS, occurred_at, part_of
+from ampeco.entity_keys import occurred_at
+from ampeco.entity_parts import PARTS, part_of
 from ampeco.errors import PayloadError
 from ampeco.notifications import read
 from eventlog.entity_records import is_timer
@@ -24,18 +25,18 @@ class Entry:
     """One event on its way through a drain. Only the drain's Window, with its Cursor and Retries, writes the state.
 
     Attributes:
-        tie: what ties it to other events, or None.
+        tie: events with the same tie run one at a time; None for an event that is tied to nothing.
         attempts, crashes, first_ms, last_error, replayed, log: as in its OpenRecord.
         due_ms: when a retry is due, Unix time in milliseconds.
         wait_ms: how long it was to wait, which bounds `due_ms` when a clock changes.
-        ahead: settled in Redis although the cursor is not there yet.
-        beyond: the cursor is not there yet.
-        in_open: in `open`, or on its way there with the next step.
-        parked: `open` holds it as parked, or will with the next step.
-        suspect: may have been at work when a worker died.
+        ahead: whether Redis has it as settled although the cursor is not there yet.
+        beyond: whether the cursor is not there yet.
+        in_open: whether it is in `open`, or will be with the next step.
+        parked: whether `open` holds it as parked, or will with the next step.
+        suspect: whether it may have been at work when a worker died.
         was: state in `open` when the drain began.
-        own: what `key=` of the handler made of it; None without `key=`, and until its attempt after a death. The
-            runner sets it then.
+        own: the result of the handler's `key=`; None without `key=`. After a death it is None until the attempt,
+            and the runner sets it then.
     """
 
     event: StoredEvent
@@ -60,12 +61,12 @@ class Entry:
 
     @property
     def key(self) -> str | None:
-        """The handler's key of this event: that of its entity, unless the handler has finer ones."""
+        """The handler's key of this event: the entity, unless the handler has finer keys."""
         return self.event.key if self.own is None else self.own.key
 
     @property
     def order(self) -> tuple[int, int]:
-        """Place in the log, parsed when it is asked for: few events need it."""
+        """Place in the log, parsed at each use: few events need it."""
         return self.event.order
 
     @property
@@ -76,34 +77,34 @@ class Entry:
         return self._own_ms
 
     def take_up(self, record: OpenRecord) -> None:
-        """Go on where another drain put it into `open`."""
+        """Take over the record that another drain put into `open`."""
         self.attempts, self.crashes = record.attempts, record.crashes
         self.first_ms, self.last_error = record.first_ms, record.last_error
         self.replayed, self.log = record.replayed, record.log
         self.was, self.due_ms, self.wait_ms = record.state, record.due_ms, record.wait_ms
 
     def note(self, note: AttemptNote) -> None:
-        """Remember an attempt, among the last of them."""
+        """Add an attempt to the kept ones, of which the oldest goes."""
         self.log = (*self.log[1 - KEPT_ATTEMPTS :], note)
 
     def count_crash(self, note: AttemptNote) -> None:
-        """A worker died of it, perhaps; the next mark says so in Redis."""
+        """Count a possible crash; the next mark writes it to Redis."""
         self.crashes += 1
         self.note(note)
 
     def uncount_crash(self, log: tuple[AttemptNote, ...]) -> None:
-        """It was counted, but did not start after all. `log` is what it was before."""
+        """Take a counted crash back, since the event did not start. `log` is its log from before."""
         self.crashes -= 1
         self.log = log
 
     def conclude(self, error: str, *, spent: bool) -> None:
-        """An attempt came to an end; then the window retries or settles it."""
+        """Note that an attempt has ended; the window retries or settles the event next."""
         self.last_error = error
         self.suspect = False
         self.attempts += spent
 
     def record(self, state: OpenState) -> OpenRecord:
-        """What `open` holds of it in this state."""
+        """Return the record for `open` in this state."""
         due_ms = self.due_ms if state == "retry" else None
         counted = (self.attempts, self.crashes, self.first_ms, self.last_error, self.replayed, self.log)
         wait_ms = self.wait_ms if state == "retry" else None
@@ -112,10 +113,10 @@ class Entry:
 
 
 def tie_of(order: Order, event: StoredEvent, own: HandlerKey | None = None) -> str | None:
-    """Events with the same tie run one at a time; None for one that is tied to nothing.
+    """Return the tie of an event, None for none: events with the same tie run one at a time.
 
     `entity` ties all events of a key, `latest` those of one type of a key. With `latest` and no keys of the handler's
-    own, the status of a part is tied to that part: one EVSE's status does not replace another's.
+    own, what is about a part is tied to that part: one EVSE's status does not replace another's.
     """
     key = event.key if own is None else own.key
     if order == "none" or key is None:
@@ -126,7 +127,7 @@ def tie_of(order: Order, event: StoredEvent, own: HandlerKey | None = None) -> s
         return None  # each timer has a name of its own, so none replaces another
     # A type may be any text; its length tells where it ends.
     tie = f"{len(event.type)} {event.type} {key}"
-    if own is None and event.type in TYPES_OF_PARTS and (part := _part_of(event)) is not None:
+    if own is None and event.type in PARTS and (part := _part_of(event)) is not None:
         return f"{tie} {part}"
     return tie
 
@@ -141,8 +142,8 @@ def _part_of(event: StoredEvent) -> str | None:
 def newest_of(entries: Collection[Entry]) -> Entry:
     """Find the newest of some events.
 
-    Two own times say which of their events is newer. An own time and an arrival are times of two clocks, so an
-    event without an own time is compared with others by its place in the log.
+    Two own times say which of their events is newer. An own time and an arrival are times of two clocks. So an event
+    without an own time is compared with others by its place in the log.
     """
     dated = [entry for entry in entries if entry.own_ms is not None]
     last = max(
@@ -156,9 +157,9 @@ def newest_of(entries: Collection[Entry]) -> Entry:
 
 
 def own_ms_of(event: StoredEvent) -> int | None:
-    """The time of change that the payload itself states, Unix time in milliseconds; None when it states none.
+    """Return the time of change that the payload states, Unix time in milliseconds; None when it states none.
 
-    Nothing changes after it is announced: by a clock that is ahead, every later event would be the older one.
+    A time well after the arrival is ignored: by a clock that is ahead, every later event would seem older.
     """
     if event.occurred_at_us is not None:
         at = event.occurred_at

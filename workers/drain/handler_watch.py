@@ -1,6 +1,6 @@
-"""What one handler's attempts see of the services that it needs: which are away, and what that means for an attempt.
+"""The services that one handler needs, as its attempts see them: which are away, and what that means for an attempt.
 
-What the process knows of these services, `service_watch.py` keeps.
+`service_watch.py` keeps what the process knows of these services.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class HandlerWatch:
         self._failed: set[str] = set()  # here; the log may not have said so yet
 
     def seen(self, until_ms: int, service: str) -> None:
-        """Take in until when the handler is held, by the clock of Redis, and by what; 0 when it is not."""
+        """Record until when the handler is held (by the clock of Redis; 0 when it is not), and by which service."""
         is_new = until_ms > max(self._until_ms, self._process.now_ms)
         self._until_ms, self._service = until_ms, service
         self.alert = self._process.counts_failures or until_ms > 0
@@ -48,7 +48,7 @@ class HandlerWatch:
 
     @property
     def is_by_authors(self) -> bool:
-        """Whether the handler is held by what an author called unavailable."""
+        """Whether the handler is held because of a service that an author called unavailable."""
         return self._service.startswith(OTHERS)
 
     @property
@@ -57,7 +57,7 @@ class HandlerWatch:
         return [each for each in self._process.known.outages.values() if self._handler in each.handlers]
 
     def lost_s(self, first_ms: int, began_ms: int) -> float:
-        """Return for how much of a time something that the handler needs was away.
+        """Return for how long a service that the handler needs was away during a span of time.
 
         Args:
             first_ms, began_ms: from the first attempt to this one.
@@ -74,15 +74,16 @@ class HandlerWatch:
         return min(lost_ms / 1000, LONGEST_LOST_S)
 
     def service_of(self, dependency: str) -> str:
-        """Return the service that is meant by what an author calls unavailable.
+        """Return the service for a name that an author called unavailable.
 
-        A handler that names ever new ones, as with an id of the event, has one service for all but the first of them.
+        A handler that names ever new ones, for instance with an event's id, has one service for all names beyond a
+        limit.
         """
         service = service_of(dependency)
         return service if service in self._failed or len(self._failed) < MOST_NAMES else REST
 
     def refusal(self) -> str | None:
-        """Say why AMPECO is not called now; None when it is, also where no probe came in time."""
+        """Return why AMPECO is not called now; None when it is, and also when no probe came in time."""
         process = self._process
         if not process.is_away(AMPECO):
             return None
@@ -92,17 +93,17 @@ class HandlerWatch:
         return "AMPECO is away, so nothing is sent"
 
     def answered(self) -> None:
-        """AMPECO did what was asked of it, or refused it."""
+        """Note that AMPECO answered, even with a refusal."""
         self._process.answered(AMPECO)
 
     def went_well(self) -> None:
-        """An event was handled, so what its author calls unavailable is not."""
+        """Note that an event was handled, so the services that its author names are available."""
         for service in self._failed | {outage.service for outage in self.outages}:
             if service.startswith(OTHERS):
                 self._process.answered(service)
 
     def failed(self, service: str, key: str, why: str, asked_s: float | None = None) -> None:
-        """A service did not do what was asked of it."""
+        """Note a failure of a service."""
         self._failed.add(service)
         self._process.failed(service, self._handler, key, why, asked_s)
 
@@ -122,11 +123,11 @@ class HandlerWatch:
             pass
 
     async def passed(self) -> None:
-        """The event that tried went well."""
+        """Report that the event of a trial went well."""
         await self._process.passed(self._service, self._handler)
 
     async def judged(self, service: str, outcome: Outcome, *, refused: bool) -> Outcome:
-        """Return what becomes of an attempt that failed on a service: while it is away, none is spent."""
+        """Return the outcome of an attempt that failed on a service: while that is away, no attempt is spent."""
         process = self._process
         await process.until_noted()
         if refused and self._held_s <= 0:

@@ -29,12 +29,12 @@ class LaneSteps:
     """Makes the steps of one drain.
 
     Attributes:
-        reads: its part in what is read of the lane, from `join` on.
-        handler_held: nothing of the handler starts before a time, as the log says.
+        reads: the drain's part in the shared reads of the lane, from `join` on.
+        handler_held: whether the log holds the handler.
         pair_hold: how long this pair alone is held, in seconds, and why; None while it is not.
 
     Args:
-        join: begins to take part in what is read of the lane.
+        join: begins to take part in the shared reads of the lane.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class LaneSteps:
         self._warned_full = False
 
     def join(self) -> None:
-        """Take part in what is read of the lane, until `reads.leave`."""
+        """Take part in the shared reads of the lane, until `reads.leave`."""
         self.reads = self._join()
         self._reader.batch = self.reads.first_batch or self._reader.batch
 

@@ -32,7 +32,7 @@ class LeaseWatch:
         self._watchdog = watchdog
 
     def begin(self) -> None:
-        """A first drain begins, which may be at work before the next check."""
+        """Arm the watchdog for the first drain, which may be at work before the next check."""
         self._arm(TTL_S - MARGIN_S)
 
     async def watch(self, drains: Mapping[tuple[str, int], tuple[Drain, asyncio.Task[None]]]) -> None:

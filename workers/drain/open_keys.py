@@ -1,6 +1,6 @@
-"""Keys of open events when a drain begins. The author's code that makes one may kill the process.
+"""Finds the keys of open events when a drain begins. The author's code that makes a key may kill the process.
 
-What was handed out is known to Redis before its key is asked for, so a death of it is counted like one of an attempt.
+Redis knows what was handed out before its key is asked for, so a death there counts like one of an attempt.
 Open events were handed out long ago, perhaps to other code. A drain notes in Redis that it asks for their keys. Where
 that note is still there, the next drain asks for one key at a time, each counted in its record before.
 """

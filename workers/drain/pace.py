@@ -36,17 +36,17 @@ class Pace:
         self._last_old_s = 0.0
 
     def recover(self, back_s: float, now_s: float) -> None:
-        """An outage of what the handler needs is over.
+        """Begin the bound for the time after an outage.
 
         Args:
-            back_s: when that was, in the clock of `now_s`.
+            back_s: when the outage ended, in the clock of `now_s`.
         """
         if back_s > self._back_s + _SAME_S and now_s - back_s < RECOVERS_S:
             self._back_s, self._last_old_s = back_s, now_s
             self.bounds = True
 
     def divide(self, processes: int) -> None:
-        """Take part with so many processes."""
+        """Share the bound with so many processes."""
         self._per_s = self._all_per_s / max(1, processes)
 
     def wait_s(self, age_ms: int, now_s: float) -> float:

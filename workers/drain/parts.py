@@ -1,4 +1,4 @@
-"""What the parts of one drain work on together."""
+"""What the parts of one drain share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workers.drain.window import Window
 
 @dataclass(frozen=True)
 class DrainParts:
-    """One lease of a lane, and what lies before it.
+    """The lease of a lane, and the state of the drain that holds it.
 
     Attributes:
         shared: with other drains of the process.

@@ -22,13 +22,13 @@ Rest = Literal["linger", "stay", "sleep"]
 
 
 class Reader:
-    """Decides when to read and how much, by how fast the handler was so far.
+    """Decides when to read and how much, from the handler's speed so far.
 
     Attributes:
         batch: events to ask for at a time.
         next_s: when to read again at the latest, in the drain's clock.
-        full: `open` holds as many records as it may; nothing is read.
-        outdated: the next event is for newer code, and only that may go on.
+        full: whether `open` holds as many records as it may, so that nothing is read.
+        outdated: whether the next event is for newer code, and only that may go on.
 
     Args:
         version: of the code of this process.
@@ -53,10 +53,10 @@ class Reader:
         self.full = open_count >= OPEN_QUOTA * _READS_AGAIN
 
     def appetite(self, *, suspects: bool) -> int:
-        """How many events there is room for; none where half a batch is still ready.
+        """Return for how many events there is room; 0 where half a batch is still ready.
 
         Args:
-            suspects: an event must run alone first, since it may have killed a worker.
+            suspects: whether an event must run alone first, since it may have killed a worker.
         """
         window = self._window
         if self.outdated or suspects:
@@ -67,7 +67,7 @@ class Reader:
         return self.batch
 
     def due(self, now_s: float, *, suspects: bool) -> int:
-        """How many events to read now, while others are at work: more are known to be there, or it is time."""
+        """Return how many events to read now, while others are at work; 0 unless more are there, or it is time."""
         self.idle_no_more()
         count = 0
         if self._more or now_s >= self.next_s:
@@ -77,12 +77,12 @@ class Reader:
         return count
 
     def got(self, events: int, exhausted: bool, worked_s: float, now_s: float) -> None:
-        """Take in the answer to a read.
+        """Adapt to the answer to a read.
 
         Large batches where events are quick; small ones where they are slow, since a crash suspects them all.
 
         Args:
-            exhausted: the log holds nothing after them.
+            exhausted: whether the log holds nothing after them.
             worked_s: how long attempts have run when the read was sent. A batch took the time from one full read to
                 the next, without the turns of other handlers.
         """
@@ -97,7 +97,7 @@ class Reader:
         self.next_s = now_s + POLL_S
 
     def rest(self, now_s: float) -> Rest:
-        """What a drain with nothing to do does next.
+        """Return what a drain with nothing to do does next.
 
         Returns:
             `linger`: wait a moment, then ask again, for what arrives now costs no new lease.
@@ -113,12 +113,12 @@ class Reader:
         return "stay" if now_s - self._idle_since_s < stays_s else "sleep"
 
     def idle_no_more(self) -> None:
-        """There is something to do again."""
+        """Note that there is something to do again."""
         self._lingered = False
         self._idle_since_s = None
 
     def ours(self, read: Read, before: str) -> tuple[Sequence[StoredEvent], str]:
-        """What this code may settle of a read, and the id up to which that is all of it.
+        """Return the events of a read that this code may settle, and the id up to which they are complete.
 
         Where newer code is declared, an event that this code does not want may be one that the newer code wants.
 

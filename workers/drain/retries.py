@@ -22,7 +22,7 @@ class Retries:
         self._now_ms: float = float("inf")
 
     def wait(self, entry: Entry, due_ms: int) -> None:
-        """An event waits until then, from now on."""
+        """Add an event that waits until a time."""
         entry.state, entry.due_ms = "retry", due_ms
         heapq.heappush(self._heap, (due_ms, entry.order, entry))
         if len(self._heap) > self._sorted_out_at:
@@ -31,19 +31,19 @@ class Retries:
             self._sorted_out_at = max(_LEAST_SORTED_OUT, 2 * len(self._heap))
 
     def next_due_ms(self) -> int | None:
-        """When the next one is due."""
+        """Return when the next event is due."""
         return self._heap[0][0] if self._heap else None
 
     def hurry(self, stream_ids: Collection[str]) -> None:
-        """The waits of these were ended from outside, where they still wait."""
+        """End the waits of these events, where they still wait."""
         for entry in self._waiting():
             if entry.event.stream_id in stream_ids:
                 self.wait(entry, 0)
 
     def shortened(self, now_ms: int) -> list[Entry]:
-        """Take in the time; return those whose wait was cut, since the clock went back.
+        """Record the time; return the events whose wait was cut, since the clock went back.
 
-        No clock that changed, and none of another machine, makes a wait longer than it was to be.
+        So no change of a clock, and no other machine's clock, makes a wait longer than intended.
         """
         cut = []
         if now_ms < self._now_ms:
@@ -56,7 +56,7 @@ class Retries:
         return cut
 
     def due(self, now_ms: int) -> Iterator[Entry]:
-        """Take out those whose time has come. They still have the state `retry`."""
+        """Remove and return the events whose time has come. They still have the state `retry`."""
         while self._heap and self._heap[0][0] <= now_ms:
             due_ms, _, entry = heapq.heappop(self._heap)
             if _is_current(entry, due_ms):

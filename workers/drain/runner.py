@@ -22,9 +22,9 @@ _ABANDON_S = 3.0  # for attempts that were cancelled to come to an end, while th
 class Runner:
     """The attempts of one drain.
 
-    Its tasks are no asyncio.TaskGroup. A group's exit waits without limit for a task that does not let itself be
-    cancelled, and cancels each only once, which Python 3.11 can swallow. When a task fails, a group also cancels the
-    drain's own task, which the dispatcher's watch would take for its own cancel and undo.
+    It does not use asyncio.TaskGroup. A group's exit waits without limit for a task that ignores its cancellation. It
+    cancels each task only once, which Python 3.11 can swallow. When a task fails, a group also cancels the drain's
+    own task. The dispatcher's watch would take that for its own cancel and undo it.
 
     Attributes:
         starting: tasks that have not had their first turn.
@@ -54,7 +54,7 @@ class Runner:
 
     @property
     def fault(self) -> BaseException | None:
-        """Return what ended a task and is no handler's fault."""
+        """Return the error that ended a task and is not a handler's fault."""
         return self._fault or self.suspects.fault
 
     @property
@@ -63,7 +63,7 @@ class Runner:
         return self.attempts.stopping
 
     def start(self, at_once: int = 1) -> None:
-        """Start what is ready: with one task, which works off events that never wait; with more while they do."""
+        """Start what is ready: one task for events that never wait, more tasks while events wait."""
         if self.suspects.are_left:
             self.suspects.start()
             return
@@ -96,7 +96,7 @@ class Runner:
             self.attempts.report_overdue(next(iter(self._window.running), None))
 
     def _start_more(self, at_once: int) -> None:
-        """The tasks started last have had their turn; what is still ready waits for others that wait."""
+        """Start more tasks, since the last ones have had their turn and events are still ready."""
         if self._window.ready and not self.stopping:
             self.start(at_once)
 
@@ -142,7 +142,7 @@ class Runner:
         self._loop.call_soon(self._start_more, len(self._tasks) + 1)
 
     def _is_paced(self, now_s: float) -> bool:
-        """Whether the next event is an old one that the bound holds back; then the drain is woken in time."""
+        """Return whether the bound holds back the next event, an old one. Then the drain is woken in time."""
         pace = self._shared.pace
         if not self._window.ready:
             return False

@@ -1,4 +1,4 @@
-"""What this process knows of the services that its handlers need, and what it says of them to the log.
+"""What this process knows of the services that its handlers need, and its reports of them to the log.
 
 The log decides for all workers (`eventlog/outages.py`). A failure is reported at once. A success is reported only
 while failures are counted, here or in another process: usually none are, and then it costs nothing.
@@ -45,11 +45,11 @@ class ServiceWatch:
 
     Args:
         outages: reports to the log.
-        hold: called with the name of a handler that is held from now on.
+        hold: called with the name of each handler that is held from now on.
 
     Attributes:
-        known: what the log said last.
-        looked_s: when it was asked for that, in the clock of leases.
+        known: the last answer of the log.
+        looked_s: when the log was last asked, in the clock of leases.
         outages: reports to the log, by the rules of this process.
     """
 
@@ -70,7 +70,7 @@ class ServiceWatch:
         self._away: set[str] = set()
 
     def of(self, handler: str, backoff: Backoff) -> HandlerWatch:
-        """Return the part that one handler's attempts see."""
+        """Return the watch for one handler's attempts."""
         watch = self._handlers[handler] = HandlerWatch(self, handler, backoff)
         return watch
 
@@ -107,7 +107,7 @@ class ServiceWatch:
             watch.seen(hold.until_ms if hold else 0, hold.service if hold else "")
 
     def answered(self, service: str) -> None:
-        """Note that a service did what was asked of it, or refused it."""
+        """Note that a service answered, even with a refusal."""
         self._answered_s[service] = clock_s()
         if service in self._restless:
             self._in_loop(self._queue_answer, service)

@@ -1,6 +1,6 @@
-"""What came of attempts, until the next step writes it to Redis: counts, dead letters, history, and how soon.
+"""The outcomes of attempts until the next step writes them to Redis: counts, dead letters, history, and how soon.
 
-It knows how an outcome is written down. What the outcome means for the order of events, the window knows.
+It knows how an outcome is written. The window knows what an outcome means for the order of events.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PendingOutcomes:
     """Outcomes on their way to Redis.
 
     Attributes:
-        settled: deliveries that came to their end so far.
+        settled: number of deliveries that have ended so far.
         due_s: when the next step must be made at the latest, or None.
 
     Args:
@@ -89,7 +89,7 @@ class PendingOutcomes:
         self._history: list[Settled] = []
 
     def finish(self, entry: Entry, outcome: Outcome) -> None:
-        """Write down what an attempt came to: the event runs again later, or came to its end."""
+        """Record the outcome of an attempt: the event runs again later, or has ended."""
         number, window = entry.attempts + 1, self._window
         retried = outcome.kind == "retry"
         spent = outcome.counts if retried else outcome.kind == "dead"
@@ -123,18 +123,18 @@ class PendingOutcomes:
         self._stats.update(counts)
 
     def settle_superseded(self) -> None:
-        """Settle what gave way to a newer event."""
+        """Settle an event that a newer one superseded."""
         for entry in self._window.superseded:
             self._end(entry, SUPERSEDED, entry.attempts + 1)
             self._settle_within(SETTLE_S)
         self._window.superseded.clear()
 
     def misread(self, entry: Entry) -> None:
-        """Count an event that comes to its end and whose payload has fields that do not fit."""
+        """Count an event that has ended and whose payload has fields that do not fit."""
         self._stats[MISFIT + entry.event.type] += 1
 
     def settlement(self) -> Settlement:
-        """All of it, and what changed in the window. The caller must write it to Redis: it is forgotten here."""
+        """Return all outcomes and the changes of the window, and forget them: the caller must write them to Redis."""
         settlement = self._window.cursor.changes()
         if self._ran_s:
             self._stats[RAN_US] = round(self._ran_s * 1_000_000)
@@ -176,7 +176,7 @@ class PendingOutcomes:
             self._report(entry, outcome, number)
 
     def _report(self, entry: Entry, outcome: Outcome, number: int) -> None:
-        """Write a line about an outcome; one about a failure may be counted with others of the same cause."""
+        """Log an outcome; a failure may be counted together with others of the same cause."""
         event, kind = entry.event, outcome.kind
         fields: dict[str, Any] = {
             "event_id": event.event_id,
@@ -211,7 +211,7 @@ def _write(log: Any, kind: str, **fields: object) -> None:
 
 
 def _settled(entry: Entry, outcome: Outcome) -> Settled:
-    """For the history; words only where something happened."""
+    """Return the entry of the history; with texts only where something went wrong."""
     is_named = outcome.kind == "skipped" and outcome.reason in OUTCOMES
     name = outcome.reason if is_named else outcome.kind
     has_slug = outcome.kind == "dead" or (outcome.kind == "skipped" and not is_named)

@@ -1,6 +1,6 @@
 """The fair share of one process: how many pairs of each handler it may keep, and how many it gives back. Pure.
 
-Every process computes the same from what all of them said, so they need not agree on anything. The share limits
+Every process computes the same from the beats of all, so they need not agree on anything. The share limits
 keeping, never taking: a process may take any pair that waits, except for a second one that another just gave back.
 """
 
@@ -32,7 +32,7 @@ class Seat:
 def quotas(active: int, seats: Sequence[Seat]) -> dict[str, int]:
     """Divide the active pairs of a handler among processes as evenly as their room allows.
 
-    Where it does not come out even, those that hold most keep one more, so that nothing moves without need.
+    Processes that hold most keep one of the remainder each, so that nothing moves without need.
     """
     quota = {seat.process: 0 for seat in seats}
     open_, left = list(seats), active
@@ -65,7 +65,7 @@ class Share:
         self._excess: dict[str, int] = {}
 
     def see(self, view: View, lasting: Mapping[str, int]) -> dict[str, int]:
-        """Take in a view.
+        """Compute the share from a view.
 
         Args:
             lasting: how many pairs of each handler it has held for a while; no others are given back. A pair that
@@ -91,7 +91,7 @@ class Share:
         return {handler: max(0, quota - held.get(handler, 0)) for handler, quota in self._quota.items()}
 
     def forget(self) -> None:
-        """No view is recent enough: nothing is limited."""
+        """Limit nothing, since no view is recent enough."""
         self._quota, self._excess, self.hungry = {}, {}, False
 
 
@@ -116,7 +116,8 @@ def _shares(view: View, process: str) -> Iterator[tuple[str, int, int]]:
 def _holders(view: View, handler: str, process: str) -> dict[int, str | None]:
     """Return which process keeps each lane that has something to do; None where it waits for one.
 
-    Of two that said so, the last one has it. No process keeps a due lane, except what this process just asked for.
+    Of two processes that report a lane, the last one has it. No process keeps a due lane, except one that this
+    process just asked for.
     """
     holders: dict[int, str | None] = {}
     for each in sorted(view.processes, key=lambda each: -each.age_ms):

@@ -23,7 +23,7 @@ class Slots:
         self._waiting: deque[asyncio.Event] = deque()
 
     def try_take(self, waiter: asyncio.Event) -> bool:
-        """Take one; else `waiter` is set when one is free."""
+        """Take a slot; otherwise set `waiter` when one is free."""
         if self._free:
             self._free -= 1
             return True
@@ -32,14 +32,14 @@ class Slots:
         return False
 
     def give_back(self) -> None:
-        """Free one, and wake the drain that has waited longest."""
+        """Free a slot, and wake the drain that has waited longest."""
         self._free += 1
         if self._waiting:
             self._waiting.popleft().set()
 
     @property
     def wanted(self) -> bool:
-        """Whether another lane waits for one."""
+        """Whether another lane waits for a slot."""
         return bool(self._waiting)
 
 

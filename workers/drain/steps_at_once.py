@@ -1,8 +1,8 @@
-"""How many steps of one handler may be under way at a time while other handlers are at work in the process.
+"""Bounds the steps of one handler that are under way at a time, while other handlers are at work in the process.
 
 All steps share one connection, so their answers come in one burst, and the loop takes them all in before it does
-anything else. With a backlog on many lanes that is one long burst after the other, and an event of another handler
-needs several to get through.
+anything else. With a backlog on many lanes, one long burst follows another, and an event of another handler needs
+several bursts.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Suspects:
 
     Attributes:
         task: runs them; None while none runs or is about to.
-        fault: what ended the task and is no handler's fault.
+        fault: the error that ended the task and is not a handler's fault.
     """
 
     def __init__(self, parts: DrainParts, attempts: Attempts) -> None:
@@ -51,17 +51,17 @@ class Suspects:
         return bool(self._window.suspects or self.task)
 
     def start(self) -> None:
-        """Run those that wait, unless one runs."""
+        """Run the suspects that wait, unless one runs."""
         if self.task is None:
             self.task = asyncio.create_task(self._run())
 
     def marked(self, entries: Iterable[Entry]) -> None:
-        """Redis holds these as running."""
+        """Note that Redis holds these events as running."""
         if any(entry.suspect for entry in entries):
             self._marked.set()
 
     def release(self) -> None:
-        """After a stop: the one that waits for its mark does not run."""
+        """Stop: the suspect that waits for its mark does not run."""
         self._marked.set()
 
     async def _run(self) -> None:
@@ -110,7 +110,7 @@ class Suspects:
         await self._attempts.run(entry, clock_s())
 
     async def _blocked_by(self, entry: Entry) -> BlockedNote | None:
-        """Return what the process that died knew of an event that blocked its loop."""
+        """Return the note of the process that died about an event that blocked its loop."""
         with contextlib.suppress(RedisError, OSError):  # then the reason is less exact, and nothing else
             return await take_note(self._lease.log, self._lease.handler, entry.event.event_id)
         return None

@@ -1,6 +1,6 @@
-"""What a drain finds when it takes a lane: what the drains before it left open or handed out.
+"""What a drain finds when it takes a lane: events that the drains before it left open or handed out.
 
-All of it is read before anything starts, so that each event has one Entry and each key its order.
+All of them are read before anything starts, so that each event has one Entry and each key its order.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from workers.drain.window import Window
 
 
 class Takeover:
-    """Puts together what was handed out before: what is open, and what lies in (cur, runto].
+    """Joins the events that were handed out before: the open ones, and those in (cur, runto].
 
     Attributes:
-        is_partial: part of it was not read, since only newer code may judge it. All of it stays as it is.
+        is_partial: whether a part was not read, since only newer code may judge it. Then all of it stays as it is.
 
     Args:
         key_of: makes the handler's own key of an event; None where it has none.
@@ -84,14 +84,14 @@ class Takeover:
         window.arrange(handed_out)
 
     async def _end_asking(self, taken: Taken, *, asked: bool) -> None:
-        """Note that asking for the keys of open events killed nothing, if they were asked for, or never were."""
+        """Remove the note that keys of open events are asked for, since the process survived or asked for none."""
         if self._key_of and taken.open and (asked or not taken.asked_before):
             await self._lease.asked()
 
     def frees_keys(self, *, suspects: bool) -> bool:
-        """Whether the lane is to be taken again, since its events may be asked for their keys now.
+        """Return whether to take the lane again, since its events may be asked for their keys now.
 
-        That is so when what a worker that died may have left at work came to its end, or waits in `open`.
+        That is so when each event that a dead worker may have left at work has ended, or waits in `open`.
 
         Args:
             suspects: some run, or wait to run.

@@ -15,8 +15,8 @@ class Turns:
     """Divides the event loop of one process among its handlers.
 
     A turn ends with its time, at the latest with the loop's next round. While none runs out of time, nothing waits.
-    Then each handler that waits has one turn, for as many of its tasks as fit into its time: twice as many as in its
-    last turn, or half as many when that ran out of time.
+    Then each handler that waits has one turn, for as many of its tasks as fit into its time. They are twice as many
+    as in its last turn, or half as many when that ran out of time.
     """
 
     def __init__(self) -> None:

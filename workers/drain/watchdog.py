@@ -1,8 +1,8 @@
 """Ends a process whose event loop is stuck past a lease, since another process may run the same events by then.
 
-A thread of its own says first where the loop stands: in one log line, and in a note for the process that suspects the
-event next. A handler that keeps the interpreter's lock (a regular expression, an extension) stops that thread, too.
-Then faulthandler, which needs no lock, prints all stacks and ends the process half a second later.
+First a thread of its own reports where the loop stands, in one log line and in a note for the process that next
+suspects the event. A handler that keeps the interpreter's lock (in a regular expression or an extension) stops that
+thread too. Then faulthandler, which needs no lock, prints all stacks and ends the process half a second later.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Blocked:
 
     @property
     def note(self) -> BlockedNote:
-        """Return what the next process is to know, with the innermost line last, as in other traces."""
+        """Return the note for the next process, with the innermost line last, as in other traces."""
         return BlockedNote(self.where, "\n".join([LOOP_BLOCKED, *reversed(self.lines)]))
 
 
@@ -78,9 +78,9 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def arm(self, seconds: float | None) -> None:
-        """End the process after this time, unless it is armed again before; None: do not end it.
+        """End the process after this time, unless the watchdog is armed again before; None: do not end it.
 
-        It is called in the event loop that it watches.
+        Call it in the event loop that is watched.
         """
         if seconds is None:
             self._at_s = None

@@ -1,8 +1,8 @@
-"""What lies before one drain: which event may start, and which waits for which.
+"""The events of one drain: which may start, and which waits for which.
 
-Pure: it neither reads nor writes Redis, and is given the time. With its cursor and its retries, it is the one writer
-of an entry's state. The drain admits events, the runner starts what is `ready`, and the next step writes what
-changed at the cursor.
+Pure: it neither reads nor writes Redis, and is given the time. The window, with its cursor and its retries, is the
+only writer of an entry's state. The drain admits events, the runner starts what is `ready`, and the next step writes
+what changed at the cursor.
 
 An event is *ready* when it may start at once. One that Redis holds in `open` is first *marked* there as running,
 since a crash must find it suspect. One that may have been at work when a worker died is a *suspect* and runs alone.
@@ -59,13 +59,13 @@ class Window:
     # Taking up what another drain left
 
     def tie_entities(self) -> None:
-        """Tie all events of an entity in order, and ask for no key: one of them may kill the process that asks."""
+        """Tie all events of an entity in order, and ask for no key: asking may kill the process."""
         self._key_of = None
         if self._order == "latest":
             self._order = "entity"  # one of another key must not be superseded
 
     def recall(self, record: OpenRecord, own: HandlerKey | None = None) -> None:
-        """An event that is open.
+        """Add an event that is open.
 
         Args:
             own: its key, where that must not be asked for any more; the event is due then.
@@ -78,7 +78,7 @@ class Window:
         self._recalled[record.event.stream_id] = entry
 
     def reread(self, event: StoredEvent, *, settled: bool) -> None:
-        """An event after the cursor that was handed out before; it may be open, too."""
+        """Add an event after the cursor that was handed out before; it may be open too."""
         entry = self._recalled.get(event.stream_id)
         if entry is None:
             entry = self._recalled[event.stream_id] = self._entry(event)
@@ -89,7 +89,7 @@ class Window:
         self.cursor.add(entry)
 
     def arrange(self, handed_out: tuple[int, int]) -> None:
-        """Put all of them into their order, once each is known.
+        """Put the added events into their order, once all are known.
 
         Args:
             handed_out: up to here events may have been at work when a worker died.
@@ -119,7 +119,7 @@ class Window:
     # On the way
 
     def admit(self, event: StoredEvent) -> Entry:
-        """A new event."""
+        """Add a new event."""
         entry = self._entry(event)
         self.cursor.add(entry)
         self._enqueue(entry)
@@ -130,13 +130,13 @@ class Window:
         return entry
 
     def hurry(self, stream_ids: Collection[str]) -> None:
-        """The waits of these were ended from outside, where they still wait."""
+        """End the waits of these events, where they still wait."""
         self.retries.hurry(stream_ids)
         for stream_id in self._recalled.keys() & stream_ids:
             self._recalled[stream_id].due_ms = 0
 
     def start_due(self, now_ms: int) -> None:
-        """Retries whose time has come are ready."""
+        """Make retries ready whose time has come."""
         for entry in self.retries.shortened(now_ms):
             self.cursor.put(entry, "retry")
         for entry in self.retries.due(now_ms):
@@ -145,7 +145,7 @@ class Window:
                 self._make_ready(entry)
 
     def is_first(self, entry: Entry) -> bool:
-        """Whether nothing that it is tied to comes before it."""
+        """Return whether no event with the same tie comes before it."""
         return entry.tie is None or self._queues[entry.tie][0] is entry
 
     def mark(self) -> list[Entry]:
@@ -156,17 +156,17 @@ class Window:
         return marks
 
     def marked(self, entries: Iterable[Entry]) -> None:
-        """Redis holds them as running. The runner starts a suspect itself."""
+        """Make entries ready that Redis holds as running. The runner starts suspects itself."""
         self.ready.extend(entry for entry in entries if not entry.suspect)
 
     def begin(self, entry: Entry, now_ms: int) -> None:
-        """An attempt of it begins."""
+        """Note that an attempt of the entry begins."""
         entry.state = "running"
         entry.first_ms = min(entry.first_ms or now_ms, now_ms)  # in the future only if a clock went back
         self.running.add(entry)
 
     def retry(self, entry: Entry, due_ms: int, wait_ms: int | None = None, *, parks: bool = True) -> None:
-        """It runs again later, and what is tied to it waits.
+        """Let the entry run again later; events with the same tie wait.
 
         Args:
             wait_ms: how long that is from now.
@@ -187,7 +187,7 @@ class Window:
                 self.park(later)
 
     def settle(self, entry: Entry) -> bool:
-        """Close it for good; True when another event waits until Redis knows."""
+        """Close the entry for good; return True when another event waits until Redis has its outcome."""
         self.cursor.close(entry)
         if entry.tie is None:
             return False
@@ -195,7 +195,7 @@ class Window:
         return len(self._queues[entry.tie]) > 1
 
     def confirm(self, entries: Iterable[Entry]) -> None:
-        """Redis has the outcomes of these; the next of their queues may start."""
+        """Note that Redis has the outcomes of these; the next of their queues may start."""
         for entry in entries:
             assert entry.tie is not None  # noqa: S101
             queue = self._queues[entry.tie]
@@ -206,23 +206,23 @@ class Window:
                 self._make_ready(queue[0])
 
     def blocks_none(self) -> bool:
-        """Whether no outcome that Redis does not know yet holds back another event."""
+        """Return whether no event waits for an outcome that Redis does not have yet."""
         return all(len(self._queues[entry.tie or ""]) == 1 for entry in self.unconfirmed)
 
     # Leaving
 
     def park(self, entry: Entry) -> None:
-        """It waits in `open`. Nothing of it has started, so it is no suspect any more either."""
+        """Leave the entry in `open` to wait. It has not started, so it is no longer a suspect."""
         entry.suspect = False
         self.cursor.put(entry, "parked")
 
     def hand_back(self, entry: Entry) -> None:
-        """It was stopped politely: it waits in `open`, and this start does not count as a crash."""
+        """Leave an entry that was stopped in `open` to wait; its start does not count as a crash."""
         entry.crashes -= entry.suspect
         self.park(entry)
 
     def keep_suspects(self) -> None:
-        """Suspects that did not run wait in `open`, and the next drain must suspect them too."""
+        """Leave suspects that did not run in `open`, so that the next drain suspects them too."""
         for entry in self.suspects:
             if entry.suspect:
                 self.cursor.put(entry, "running")
@@ -264,7 +264,7 @@ class Window:
             self.ready.append(entry)
 
     def _keep_newest(self, queue: deque[Entry]) -> None:
-        """What has not started and is not the newest is superseded; if it waited for a retry, the newest does now."""
+        """Supersede all entries that have not started, apart from the newest; it takes over the wait for a retry."""
         if len(queue) == 1:
             return
         newest = newest_of(queue)

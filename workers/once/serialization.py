@@ -1,4 +1,4 @@
-"""What a once-only step returned, as JSON text in the ledger and back again. No pickle, and no class by its name."""
+"""Converts the result of a once-only step to JSON text and back: no pickle, and no class by its name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FAULTS = {
 
 
 def pack(result: Any, returns: Any) -> tuple[str, str]:
-    """A result as JSON text, and what is wrong with it (empty when nothing is)."""
+    """Return a result as JSON text, and what is wrong with it (empty when nothing is)."""
     try:
         if returns is not None:
             text, fault = _adapter(returns).dump_json(result, by_alias=True, warnings="error").decode(), ""
@@ -47,7 +47,7 @@ def unpack(step: str, text: str, fault: str, returns: Any) -> Any:
 
 
 def check_returns(step: str, returns: Any) -> None:
-    """Refuse a `returns=` that no result could be read as, before anything is called."""
+    """Refuse an unusable `returns=` before anything is called."""
     if returns is not None:
         try:
             _adapter(returns)

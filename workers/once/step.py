@@ -1,4 +1,4 @@
-"""One once-only step under its call: who is in it, what it did, and what an error says about that."""
+"""One once-only step during its call: which code is inside it, what it did, and what an error shows about that."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Step:
         automatic: an action that goes through the ledger by itself.
         open: its call is under way.
         sent: a request of it left, or was about to.
-        happened: something that must not happen twice did, or may have.
+        happened: whether something that must not happen twice did, or may have.
     """
 
     name: str
@@ -77,14 +77,14 @@ class Step:
     happened: bool = False
 
     def may_have_happened(self, error: BaseException) -> bool:
-        """What an error that ended the call says about its effect."""
+        """Return what an error that ended the call shows about its effect."""
         if self.automatic and not self.sent:
             return False
         return self.happened or not _says_nothing_happened(error)
 
 
 class Stepping(Protocol):
-    """Who stands between a handler and what it does, for `async def` handlers and for `def` handlers in threads.
+    """Carries out the steps of a handler, for `async def` handlers and for `def` handlers in threads.
 
     Attributes:
         ends: how each named step that returned came to its result.
@@ -110,7 +110,7 @@ class Stepping(Protocol):
         """As `ampeco.client.Through`."""
 
     async def settled(self) -> None:
-        """The event is done with; nothing of it will be called again."""
+        """Note that the event is settled, and nothing of it will be called again."""
 
 
 _current: ContextVar[Step | None] = ContextVar("step", default=None)
@@ -124,7 +124,7 @@ def current_step() -> Step | None:
 
 @contextlib.contextmanager
 def within(step: Step) -> Iterator[None]:
-    """Around the call of a step."""
+    """Mark the code in this block as the call of a step."""
     token = _current.set(step)
     step.open = True
     try:
@@ -136,7 +136,7 @@ def within(step: Step) -> Iterator[None]:
 
 @contextlib.contextmanager
 def noted() -> Iterator[None]:
-    """A request within the call of a step: once one was carried out, no later error can say that nothing was."""
+    """Follow a request in the call of a step: once one was carried out, no later error can mean that nothing was."""
     step = current_step()
     if step is None:
         yield

@@ -1,4 +1,4 @@
-"""Which once-only step a call of a handler is: its name and scope, and whether it may be used."""
+"""Finds the once-only step that a call of a handler is: its name and scope, and whether it may be used."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class StepNames:
         return Step(name, scope, on_uncertain, returns, automatic=False)
 
     def action(self, request: WireRequest) -> Step | None:
-        """Return a step for a request that must not be sent twice; None where nothing of the kind is needed.
+        """Return a step for a request that must not be sent twice; None for any other request.
 
         Raises:
             StepRefused: an equal request was made before.

@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 
 class Ledger(Protocol):
-    """Where steps are recorded, as `eventlog.step_ledger.StepLedger` does in Redis."""
+    """Records steps; `eventlog.step_ledger.StepLedger` does so in Redis."""
 
     @property
     def alive(self) -> bool: ...

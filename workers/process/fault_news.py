@@ -1,4 +1,4 @@
-"""Announces what a worker process cannot run to the handlers that want to know.
+"""Announces the faults of a worker process to the handlers that want them.
 
 The log appends one event for a handler or plugin within an hour, so many workers with one fault announce it once.
 """

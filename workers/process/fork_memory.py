@@ -1,4 +1,4 @@
-"""What the forks of one process find out about handlers, for the forks that follow.
+"""Keeps the faults that the forks of one process find, for the forks that follow.
 
 Forks share one piece of memory with their parent and come one after the other, so nothing has to be locked.
 """

@@ -166,7 +166,7 @@ class IsolatedProcess:
             await redis.aclose()
 
     async def _open(self, runtimes: Runtimes) -> None:
-        """Open what is not known to be faulty, or is to be tried again by now."""
+        """Open the handlers that are not known to be faulty, or are to be tried again by now."""
         known, at_ms = {fault.name: fault for fault in self._memory.faults()}, now_ms()
         waiting = [fault for fault in known.values() if fault.next_ms is None or fault.next_ms > at_ms]
         runtimes.elsewhere += waiting

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, and calls into it from the main thread, which gets the signals."""
+"""An event loop in a thread of its own, and calls into it from the main thread, which receives the signals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LoopThread:
         os.register_at_fork(after_in_child=self._forked)
 
     def call(self, work: Awaitable[R]) -> R:
-        """Run something on the loop and wait for it, in this (the main) thread.
+        """Run work on the loop, and wait for it in the main thread.
 
         Raises:
             StopRequested: the work raised it. One that a signal raises meanwhile is dropped: what is under way
@@ -68,8 +68,9 @@ class LoopThread:
     def _run(self) -> None:
         """Run the loop until it is stopped.
 
-        A SystemExit or KeyboardInterrupt of any task ends `run_forever`, too, such as one that a handler started.
-        That task has it as its error, and all others go on. So does a handler that stops the loop.
+        A SystemExit or KeyboardInterrupt of any task also ends `run_forever`, for instance of a task that a handler
+        started. Only that task ends, and all others go on. So they do after a
+        handler stopped the loop.
         """
         while not self._stopped:
             try:

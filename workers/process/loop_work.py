@@ -1,4 +1,4 @@
-"""What a worker process does in its event loop: it opens its handlers, declares them, and works on what is due."""
+"""The work of a worker process in its event loop: it opens its handlers, declares them, and runs due events."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ class LoopWork:
 
     Args:
         stopping: set when the process stops.
-        on_ready: called in the loop once it works, and when that changes, with whether it has a handler to run.
+        on_ready: called in the loop with whether the process has a handler to run: once at the start, then at
+            each change.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Asks AMPECO whether it is back, while it is away: one cheap read of our own, by one elected worker with a token.
+"""Probes AMPECO while it is away: one elected worker with a token makes one cheap read of our own.
 
-No handler's action is used for this: it might be carried out, and nobody would know.
+No handler's action is used for this: AMPECO might carry it out without our knowing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eventlog.log import EventLog
 from eventlog.outages import AMPECO
 from eventlog.schedule import elect_sooner, elected
 from workers.config import WorkerConfig
-from workers.delivery.said import where
+from workers.delivery.raised import where
 from workers.delivery.service import failure_of
 from workers.drain.service_watch import ServiceWatch
 
@@ -32,7 +32,7 @@ _log = structlog.get_logger()
 
 
 class Answer(NamedTuple):
-    """What a probe came to.
+    """The result of a probe.
 
     Attributes:
         why: how AMPECO failed; None when it answered, also with a refusal.
@@ -44,7 +44,10 @@ class Answer(NamedTuple):
 
 
 def asker(config: WorkerConfig, budget: AsyncBudget | None) -> Callable[[], Awaitable[Answer | None]]:
-    """Return what makes one probe; its answer is None without a tenant, a token, or room in the rate budget."""
+    """Return a function that makes one probe.
+
+    It returns None without a tenant, a token, or room in the rate budget.
+    """
 
     async def ask() -> Answer | None:
         token = config.api_token()
@@ -76,7 +79,7 @@ async def asked(client: AsyncClient) -> Answer | None:
 async def probe_forever(
     log: EventLog, services: ServiceWatch, ask: Callable[[], Awaitable[Answer | None]]
 ) -> None:
-    """Probe AMPECO whenever that is due, if this process is elected. A fault is logged, and it goes on."""
+    """Probe AMPECO whenever that is due and this process is elected. Logs faults, and goes on."""
     pause_s = services.outages.rules.probe_s
     while True:
         await asyncio.sleep(LOOK_S)

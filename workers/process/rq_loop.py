@@ -88,7 +88,7 @@ class Serving:
 
 
 async def until_reached(ask: Callable[[], Awaitable[object]], stopping: threading.Event) -> None:
-    """Ask until Redis answers, and say once per back-off step that it does not.
+    """Ask until Redis answers, and log once per back-off step that it does not.
 
     Raises:
         StopRequested: the process stops.

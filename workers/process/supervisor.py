@@ -1,10 +1,10 @@
 """The supervisor of child processes: it restarts them, and none outlives its parent.
 
-A child's standard input is a pipe that only the parent holds open, so the child notices even a SIGKILL of the
-parent. A second pipe carries the child's signal that it is ready, or that it has nothing to do, then a beat each
-second while it does not hang; a child that closes the pipe after that signal is not watched. Each child has its own
-session: a terminal's Ctrl-C reaches only the parent, which stops its children in the order it chooses. The supervisor
-does not know what a child does.
+A child's standard input is a pipe that only the parent holds open, so the child notices even a SIGKILL of the parent.
+A second pipe carries the child's signal that it is ready, or that it has nothing to do. Then it carries a beat each
+second while the child does not hang. A child that closes the pipe after that signal is not watched. Each child has
+its own session: a terminal's Ctrl-C reaches only the parent, which stops its children in the order it chooses. The
+supervisor does not know what a child does.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ class WorkerProcess:
     """Discovers handlers, declares them, and works until SIGTERM.
 
     Args:
-        on_ready: called in the loop once it works, and when that changes, with whether it has a handler to run.
+        on_ready: called in the loop with whether the process has a handler to run: once at the start, then at
+            each change.
     """
 
     def __init__(self, config: WorkerConfig, *, on_ready: Callable[[bool], None] = lambda _: None) -> None:
@@ -112,7 +113,7 @@ class WorkerProcess:
         return faults
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
-        """Polite stop. A second signal changes nothing: the grace time bounds it, SIGKILL ends it."""
+        """Stop politely. A second signal changes nothing: the grace time bounds the stop, SIGKILL ends it."""
         self._serving.stopping.set()
         self.deadline.start()
         self._work.stop_soon()

@@ -1,4 +1,4 @@
-"""Answers calls of actions: checks them, lets the fleet feel the ones that are cheap to act out, records them all.
+"""Answers calls of actions: checks them, carries out the simple ones in the fleet, records them all.
 
 Answers have the documented status and shape. The error codes of refused starts are documented; when AMPECO gives
 which is a guess.

@@ -1,6 +1,6 @@
 """The pretend tenant's API over HTTP: finds the operation, asks who calls and how often, answers, records the call.
 
-It holds no rule of any operation; failing proxies and rate limits stand here, because they stand before them all.
+It holds no rule of any operation. Failing proxies and rate limits are here, since they come before every operation.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Delivers what the tenant put into its outbox: signed, in order per charge point, with retries.
 
 It knows nothing of scenarios or of the API. At most one attempt per charge point and notification subscription
-is under way, so order holds as long as the receiver accepts. A refused delivery waits for its retry aside, and
-later ones overtake it, which AMPECO does not rule out either.
+is under way, so order holds as long as the receiver accepts. A refused delivery waits for its retry on the side.
+Later ones overtake it, which AMPECO does not rule out either.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class Sender:
         self._next_slot_s = 0.0
 
     async def run(self) -> None:
-        """Deliver for ever."""
+        """Deliver until cancelled."""
         self._tenant.listen(self._collect)
         self._collect()
         try:

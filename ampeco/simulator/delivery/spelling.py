@@ -1,4 +1,4 @@
-"""Rewrites a notification into another spelling that AMPECO might use; knows nothing of who gets it."""
+"""Rewrites a notification into another spelling that AMPECO might use; knows nothing of its receivers."""
 
 import gzip
 import json

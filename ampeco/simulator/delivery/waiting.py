@@ -1,4 +1,4 @@
-"""What stands between a new delivery and its first attempt: held back, in bursts, delayed, or late behind the next.
+"""Delays a new delivery before its first attempt: holds it back, sends it in a burst, or behind the next one.
 
 The sender asks only when a habit wants it, so that none of this costs anything while it is off.
 """
@@ -34,7 +34,7 @@ class WaitingRoom:
         self._late: dict[Lane, Delivery] = {}
 
     def enter(self, delivery: Delivery) -> None:
-        """A delivery comes from the outbox."""
+        """Take a delivery from the outbox."""
         habits = self._tenant.habits
         if habits.hold_deliveries or habits.burst_every_s:
             self._held.append(delivery)
@@ -45,13 +45,13 @@ class WaitingRoom:
             self._delay(delivery)
 
     def look_again(self) -> None:
-        """The habits may have changed."""
+        """Apply habits that may have changed."""
         habits = self._tenant.habits
         if self._held and not habits.hold_deliveries and not habits.burst_every_s:
             self._release()
 
     def close(self) -> None:
-        """No bursts any more."""
+        """Release bursts, since there are none any more."""
         if self._burst is not None:
             self._burst.cancel()
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.serving import serving
+
 WAIT_S = 20.0
 
 
@@ -68,15 +70,12 @@ class _Handler(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def listening() -> Iterator[Listener]:
     """A server that listens until the end of the block."""
-    with Listener() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    server = Listener()
+    with serving(server):
         try:
             yield server
         finally:
             server.released.set()
-            server.shutdown()
-            thread.join(WAIT_S)
 
 
 def closed_port() -> int:

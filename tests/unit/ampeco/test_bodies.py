@@ -132,6 +132,14 @@ def test_no_body_of_the_contract_is_left_out() -> None:
     assert untyped == []
 
 
+def test_an_object_of_several_alternatives_requires_only_what_each_of_them_does() -> None:
+    kind = bodies.ChargePointPersonalSmartChargingPreferencePreferences
+    hints = get_type_hints(kind, include_extras=True)
+    assert {"startTime", "solarStableTime", "postCode"} <= hints.keys()  # of three modes
+    assert not kind.__total__
+    assert Required not in map(get_origin, hints.values())
+
+
 def test_types_of_bodies_cost_a_running_client_nothing() -> None:
     used = """
 import sys

@@ -132,6 +132,15 @@ def test_without_a_version_one_that_the_contract_has_is_called(
     assert VERSIONS[name, version] is operation
 
 
+def test_the_first_call_for_a_payment_method_gives_what_the_second_needs(through: Caller) -> None:
+    """One answer is a step and the other the payment method, so none of them is typed."""
+    step = {"transactionId": 12, "redirectUrl": "https://pay.example/1"}
+    method = {"id": "34", "type": "tokenized"}
+    tenant = Tenant([ok(step), ok({"data": method}, 201)])
+    made = [through(tenant, lambda c: c.resources.users.payment_methods.create(7, {})) for _ in range(2)]
+    assert made == [step, method]
+
+
 def test_an_unknown_version_is_refused_with_those_that_exist(through: Caller) -> None:
     tenant = Tenant([])
     with pytest.raises(ValueError, match=r"resources\.users\.read exists in version 1\.0, 1\.1, not 9\.9"):

@@ -16,8 +16,8 @@ from eventlog.internal import InternalEvent
 from eventlog.log import Answer
 from receiver.endpoint_log import REFUSALS_PER_S, EndpointLog
 from receiver.errors import SettingsError
-from receiver.gaps import HOLE_AFTER_MS, Heartbeat
 from receiver.health import Health
+from receiver.heartbeat import HOLE_AFTER_MS, Heartbeat
 from receiver.metrics import Metrics
 from receiver.secret_files import SecretFiles
 from receiver.settings import Settings, load

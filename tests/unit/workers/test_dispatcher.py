@@ -21,7 +21,7 @@ from handlers.declaration import Handler
 from workers.delivery.attempt import Runtime
 from workers.delivery.attempt_lines import AttemptLines
 from workers.drain.dispatcher import Dispatcher
-from workers.drain.rotation import MAX_DRAINS, SLICE_S
+from workers.drain.place_rotation import MAX_DRAINS, SLICE_S
 
 VERSION = "v1"
 Pair = tuple[str, int]

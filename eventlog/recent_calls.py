@@ -1,6 +1,7 @@
-"""Calls of handlers that are remembered for some minutes, so that an event is known as their echo.
+"""Remember calls of handlers for some minutes, so that an event that one of them caused is known as its echo.
 
-A drain gets them with the events that it reads (step.lua). A loop of calls and echoes is bounded per entity. This
+A drain gets these calls with the events that it reads (step.lua). A loop of calls and echoes is bounded per entity.
+This
 module does not know what a call does: callers name the entities that it is about.
 """
 
@@ -24,7 +25,7 @@ _MOST_ENTITIES = 4
 _WORD_CHARS = 60
 
 
-class Act(NamedTuple):
+class RecentCall(NamedTuple):
     """One call of a handler that changes something.
 
     Attributes:
@@ -46,9 +47,9 @@ class Held(NamedTuple):
     """A call that would be one too many.
 
     Attributes:
-        entity: whose chain is too long.
-        calls: of that chain within `LOOP_MS`.
-        wait_s: until one of them is older than that.
+        entity: the entity whose chain is too long.
+        calls: number of calls of that chain within `LOOP_MS`.
+        wait_s: seconds until one of them is older than that.
     """
 
     entity: str
@@ -58,7 +59,7 @@ class Held(NamedTuple):
 
 async def remember(
     log: EventLog,
-    act: Act,
+    call: RecentCall,
     entities: Sequence[str],
     *,
     nonce: str,
@@ -69,7 +70,7 @@ async def remember(
     """Remember a call that is about to leave, unless its chain is too long.
 
     Args:
-        act: its time is ignored; the clock of Redis counts.
+        call: its time is ignored; the clock of Redis counts.
         entities: what the call is about.
         nonce: names this call among those of its event; a repeated attempt of the event is the same call.
         depth: most calls of one chain within `LOOP_MS`, for each entity.
@@ -82,7 +83,9 @@ async def remember(
     Raises:
         redis.RedisError, OSError: the outcome is unknown; repeating the call is harmless.
     """
-    text = ";".join((act.operation, act.handler, act.event_id, quote(act.word[:_WORD_CHARS], safe=""), nonce))
+    text = ";".join(
+        (call.operation, call.handler, call.event_id, quote(call.word[:_WORD_CHARS], safe=""), nonce)
+    )
     reply = await log.channel.call(
         log.scripts.act,
         [
@@ -99,8 +102,8 @@ async def forget(log: EventLog, entities: Sequence[str], *, nonce: str) -> None:
     await log.channel.call(log.scripts.act, arguments)
 
 
-def read_acts(text: bytes, at_ms: int) -> tuple[Act, ...]:
-    """Read what the step script answers for one event. What cannot be read is left out.
+def read_calls(text: bytes, at_ms: int) -> tuple[RecentCall, ...]:
+    """Read the calls that the step script returns with one event. Leaves out what cannot be read.
 
     Returns:
         The calls that an event of this time may be the echo of, the newest first.
@@ -109,14 +112,14 @@ def read_acts(text: bytes, at_ms: int) -> tuple[Act, ...]:
     for entry in text.decode("utf-8", "replace").split("|"):
         parts = entry.split(";")
         if len(parts) == 6 and parts[0].isdecimal() and 0 <= at_ms - int(parts[0]) <= ECHO_MS:
-            found.append(Act(int(parts[0]), parts[1], parts[2], parts[3], unquote(parts[4])))
+            found.append(RecentCall(int(parts[0]), parts[1], parts[2], parts[3], unquote(parts[4])))
     return tuple(found)
 
 
-def acts_of(rows: Iterable[Sequence[object]]) -> tuple[Act, ...]:
-    """Return what an open record stores of them.
+def calls_of(rows: Iterable[Sequence[object]]) -> tuple[RecentCall, ...]:
+    """Read the calls that an open record stores.
 
     Raises:
-        TypeError, ValueError: it has another shape.
+        TypeError, ValueError: the rows have another shape.
     """
-    return tuple(Act(int(str(at)), *map(str, rest)) for at, *rest in rows)
+    return tuple(RecentCall(int(str(at)), *map(str, rest)) for at, *rest in rows)

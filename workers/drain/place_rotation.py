@@ -1,4 +1,4 @@
-"""Which due pairs get a place in a process, and which drains make way for those that wait. It knows no Redis."""
+"""Decides which due pairs get a place in a process, and which drains make way for others. It knows no Redis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STARTS = 8  # drains that begin between two checks
 _CROWDED_STARTS = 64  # while most places are taken
 
 
-class Rotation:
+class PlaceRotation:
     """The places of one process, and the pairs that take turns in them.
 
     Attributes:
@@ -60,7 +60,7 @@ class Rotation:
         return order[: min(free, starts)]
 
     def begun(self, pair: Pair, at_s: float) -> None:
-        """A pair got a place."""
+        """Note that a pair got a place."""
         self._started_s[pair[0]] = at_s
 
     def makes_way(self, age_s: float, settled: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.drain.rotation import MAX_DRAINS, SLICE_S, Pair, Rotation
+from workers.drain.place_rotation import MAX_DRAINS, SLICE_S, Pair, PlaceRotation
 
 
 def due(handlers: int, lanes: int) -> list[Pair]:
@@ -12,8 +12,8 @@ def due(handlers: int, lanes: int) -> list[Pair]:
     return [(f"h{handler}", lane) for lane in range(lanes) for handler in range(handlers)]
 
 
-def crowded(places: int, waiting: int) -> Rotation:
-    made = Rotation(places)
+def crowded(places: int, waiting: int) -> PlaceRotation:
+    made = PlaceRotation(places)
     pairs = due(waiting, 1)
     made.next(pairs, pairs, taken=places)
     return made
@@ -21,14 +21,14 @@ def crowded(places: int, waiting: int) -> Rotation:
 
 def test_the_lane_that_has_waited_longest_goes_first_with_all_its_handlers():
     pairs = due(handlers=4, lanes=10)
-    begin = Rotation(MAX_DRAINS).next(pairs, pairs, taken=0)
+    begin = PlaceRotation(MAX_DRAINS).next(pairs, pairs, taken=0)
     assert [lane for _, lane in begin] == [0] * 4 + [1] * 4
     assert {name for name, lane in begin if lane == 0} == {"h0", "h1", "h2", "h3"}
 
 
 def test_with_one_place_the_handler_goes_first_that_began_longest_ago():
     pairs = due(handlers=3, lanes=4)
-    rotation = Rotation(1)
+    rotation = PlaceRotation(1)
     begun = []
     for at_s in range(1, 7):
         [pair] = rotation.next(pairs, pairs, taken=0)
@@ -40,7 +40,7 @@ def test_with_one_place_the_handler_goes_first_that_began_longest_ago():
 
 def test_no_more_begin_than_there_are_free_places():
     pairs = due(handlers=5, lanes=1)
-    rotation = Rotation(4)
+    rotation = PlaceRotation(4)
     assert len(rotation.next(pairs, pairs, taken=1)) == 3
     assert rotation.crowded
     assert set(rotation.next(pairs[:2], pairs, taken=2)) == set(pairs[:2])
@@ -49,7 +49,7 @@ def test_no_more_begin_than_there_are_free_places():
 
 def test_more_begin_at_once_while_most_places_are_taken():
     pairs = due(handlers=MAX_DRAINS, lanes=1)
-    rotation = Rotation(MAX_DRAINS)
+    rotation = PlaceRotation(MAX_DRAINS)
     assert len(rotation.next(pairs, pairs, taken=100)) == 8
     assert len(rotation.next(pairs, pairs, taken=MAX_DRAINS - 60)) == 60
 

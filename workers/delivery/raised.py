@@ -1,8 +1,8 @@
-"""Reads what a handler raised or returned into plain values, and believes none of it.
+"""Reads what a handler raised or returned into plain values, and trusts none of it.
 
-An exception is an object of its author's class. What it says may be missing, or of any type and size, and reading it
-may run code that raises. So its class comes from `type()`, since `isinstance` also asks the object. What Python keeps
-in it is read past what a subclass defines over that. All else is read under a catch, and checked.
+An exception is an object of its author's class. Its attributes may be missing, or of any type and size, and reading
+one may run code that raises. So its class comes from `type()`, since `isinstance` also asks the object. Python's own
+slots are read directly, past any override. Everything else is read under a catch, and checked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _grouped: Callable[[BaseException], tuple[BaseException, ...]] = BaseExceptionGr
 
 
 def is_a(said: object, kind: type | tuple[type, ...]) -> bool:
-    """Return whether something is an instance of a class, without asking it."""
+    """Return whether an object is an instance of a class, without asking the object."""
     return issubclass(type(said), kind)
 
 
@@ -50,7 +50,7 @@ def read(said: object, name: str) -> Any:
 
 
 def text_in(said: object, name: str) -> str:
-    """Return an attribute as text; the name of the class where it says nothing that can be read."""
+    """Return an attribute as text; the name of the class where it is empty or cannot be read."""
     value = read(said, name)
     try:
         if is_a(value, (bytes, bytearray)):
@@ -117,9 +117,9 @@ def errors_in(error: BaseException) -> list[BaseException]:
 
 
 def first_behind(error: BaseException, kind: type[BaseException]) -> BaseException | None:
-    """Return the first of a class that an error is, holds in a group, or was raised from.
+    """Return the first error of a class: the error itself, one in its group, or one that it was raised from.
 
-    What was raised while another error was handled (`__context__`) is an error of its own: it may well go away.
+    `__context__` is ignored: an error that was raised while another one was handled is an error of its own.
     """
     seen: set[int] = set()  # causes may form a ring
     waiting: list[BaseException] = [error]
@@ -138,12 +138,12 @@ def first_behind(error: BaseException, kind: type[BaseException]) -> BaseExcepti
 
 
 def cause_of(error: BaseException) -> BaseException | None:
-    """Return what an error was raised from; None where nothing is."""
+    """Return the cause of an error; None without one."""
     return _cause(error)
 
 
 def where(error: BaseException, *, behind: bool = False) -> str:
-    """Class of the error and the lines it passed, innermost last. No messages, no values: both may be personal.
+    """Return the class of an error and the lines it passed, innermost last; no messages and no values.
 
     Of many lines the outermost and the innermost are kept: the handler's own is among the first.
 
