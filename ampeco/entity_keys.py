@@ -19,6 +19,7 @@ from ampeco.catalogue import FALLBACK, KNOWN_TYPES, UNCONFIRMED_TYPES
 from ampeco.known_type import Entity, KnownType, time_paths
 from ampeco.models.fields import read_id, read_time
 from ampeco.paths import Steps, at, snake, steps_of
+from ampeco.regular_file import read_regular
 
 KEY_MAX_BYTES = 200
 _UTF8_MAX_BYTES = 4
@@ -68,8 +69,10 @@ class EntityKeyRules:
             ValueError: the file cannot be read or says something else; one line that names the place.
         """
         try:
-            document = from_json(path.read_bytes())
-        except (OSError, ValueError) as error:
+            document = from_json(read_regular(path))
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror or type(error).__name__}") from error
+        except ValueError as error:
             raise ValueError(f"{path}: no readable JSON file ({type(error).__name__})") from error
         if not isinstance(document, dict):
             raise ValueError(f"{path}: must be a JSON object of notification types")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from commands.delivery_text import unreadable_text
 from commands.explain_text import gap_words
 from commands.fault_words import fault_words
 from commands.forecast_words import forecast_words
@@ -97,6 +98,8 @@ def _of_the_registration(found: Overview) -> Iterator[str]:
 
 
 def _of_handlers(found: Overview) -> Iterator[str]:
+    for (name, lane), record in sorted(found.stopped.items()):
+        yield f"{name}, lane {lane}: {unreadable_text(record)}"
     if found.handlers and not found.processes:
         yield "no worker is alive, so nothing is handled: start one"
         return

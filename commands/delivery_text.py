@@ -57,7 +57,7 @@ def with_lag(found: Explanation, fate: Fate) -> str:
     text, behind = said(fate), found.behind.get(fate.handler)
     if (
         fate.state != "waiting"
-        or fate.why in ("paused", "away", "open-full", "faulty", "no-worker")
+        or fate.why in ("paused", "away", "unreadable", "open-full", "faulty", "no-worker")
         or not behind
     ):
         return text
@@ -89,6 +89,14 @@ def call_words(line: str) -> str:
     return f"{call.operation}{path} → {came_of}{took}"
 
 
+def unreadable_text(record: str) -> str:
+    """Say why a lane stops at a record, and what to do."""
+    return (
+        f"the lane stops at a record that this release cannot read ({record}): run the release that wrote it, "
+        "or remove it (deploy/README.md, Records that cannot be read)"
+    )
+
+
 def _by(fate: Fate) -> str:
     return f", lane held by {fate.holder}" if fate.holder else ", no worker holds the lane now"
 
@@ -99,6 +107,8 @@ def _reason(fate: Fate, at: str) -> str:
             return f"the handler is paused since {at}{f': {fate.words}' if fate.words else ''}"
         case "away" if fate.away is not None:
             return away_words(fate.away)
+        case "unreadable":
+            return unreadable_text(fate.words)
         case "open-full":
             return (
                 "too many earlier events of this lane are open (retried or parked), so nothing more is read"

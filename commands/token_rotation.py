@@ -201,6 +201,9 @@ async def _left(parts: Parts, state: Rotation | None, rotating: TokenRotation) -
     return {"rotation": None, "next": words}
 
 
+_MOST_BYTES = 64 << 10  # of a file with a token
+
+
 def _with_next(settings: Settings, file: Path | None) -> Settings:
     """Return the settings with the next token from a file."""
     if file is None:
@@ -210,7 +213,8 @@ def _with_next(settings: Settings, file: Path | None) -> Settings:
     from ampeco import key_text
     from receiver.errors import SettingsError
 
-    token = file.read_text("utf-8").rstrip("\r\n")
+    with file.open("rb") as opened:
+        token = opened.read(_MOST_BYTES).decode(errors="replace").rstrip("\r\n")
     if (fault := key_text.fault_of(token)) is not None:
         raise SettingsError("--token-file", fault, "write the token alone into it")
     return settings.model_copy(update={"api_token_next": SecretStr(token)})

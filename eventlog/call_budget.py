@@ -6,6 +6,7 @@ Callers pass on what the API's answers state about its limit; the script decides
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import secrets
 import socket
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.exceptions import RedisError
 
 from eventlog.clock import now_ms, rfc3339
+from eventlog.reading import readable
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -148,7 +150,11 @@ class BudgetStanding(NamedTuple):
 async def budget_standing(log: EventLog) -> BudgetStanding:
     """Return the budget now; raise RedisError without Redis."""
     raw = await log.redis.hgetall(log.key("budget"))
-    found = {name.decode(): float(value) for name, value in raw.items()}
+    found = {
+        name.decode("utf-8", "replace"): number
+        for name, value in raw.items()
+        if (number := readable(float, value)) is not None and math.isfinite(number)
+    }
 
     def whole(name: str) -> int | None:
         return int(found[name]) if name in found else None

@@ -7,9 +7,10 @@ timer has fallen due.
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from eventlog.reading import object_of, readable
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -127,17 +128,24 @@ def is_timer(type: str) -> bool:
 
 def timer_mark(body: bytes, entity: str | None) -> TimerMark:
     """Read from the body of an event which timer it was."""
-    found: Mapping[str, Any] = json.loads(body)
-    return TimerMark(found["name"], found["generation"], found.get("key") or entity or "")
+    found = object_of(body)
+    name, generation, key = (str(found.get(each) or "") for each in ("name", "generation", "key"))
+    return TimerMark(name, generation, key or entity or "")
 
 
 def read_timers(raw: bytes) -> tuple[PendingTimer, ...]:
     """Return the timers of a record, the first to fall due first."""
     if not raw:
         return ()
-    found = json.loads(raw)["t"]
-    timers = [PendingTimer(name, int(due_ms), *rest[:4]) for name, (due_ms, *rest) in found.items()]
+    found = object_of(raw).get("t")
+    read = (readable(_timer, *item) for item in found.items()) if isinstance(found, dict) else ()
+    timers = [timer for timer in read if timer is not None]
     return tuple(sorted(timers, key=lambda timer: (timer.due_ms, timer.name)))
+
+
+def _timer(name: str, record: Sequence[Any]) -> PendingTimer:
+    due_ms, *rest = record
+    return PendingTimer(name, int(due_ms), *rest[:4])
 
 
 async def fire(log: EventLog) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from eventlog.clock import rfc3339
 from eventlog.gap_records import NO_RECEIVER, record_gap
 from eventlog.internal import DOOR, GAP_OPENED, internal_event
+from eventlog.reading import whole
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -74,4 +75,8 @@ async def receivers(log: EventLog, now_ms: int, *, within_ms: int = ALIVE_MS) ->
         now_ms: by the clock of Redis.
     """
     beats = await log.redis.hgetall(log.key("door"))
-    return sorted(name.decode() for name, at_ms in beats.items() if abs(now_ms - int(at_ms)) <= within_ms)
+    return sorted(
+        name.decode("utf-8", "replace")
+        for name, at_ms in beats.items()
+        if abs(now_ms - (whole(at_ms) or 0)) <= within_ms
+    )

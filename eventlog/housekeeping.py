@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from eventlog.audit import unlogged
 from eventlog.behind import announce_behind
+from eventlog.chores import Chores
 from eventlog.entity_records import fire
 from eventlog.heartbeat import open_gap
 from eventlog.lag import count_waiting
@@ -55,35 +56,36 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
     recomputed_on = ""
     checked_at_s = loop.time()
     rollbacks = RollbackWatch(log)
+    chores = Chores()
+    do = chores.run
     while not stop.is_set():
         try:
             if await elected(log, TICK_S * 0.9, "ticker"):
-                current = await rollbacks.look()
+                current = await do("rollback", rollbacks.look()) or recomputed_on
                 if current != recomputed_on or loop.time() - recomputed_at_s >= RECOMPUTE_S:
                     # A Redis that came back may have lost the last hints.
-                    await recompute(log)
+                    await do("recompute", recompute(log))
                     recomputed_at_s, recomputed_on = loop.time(), current
-                await fire(log)
-                if queues := await sweep(log):
-                    waker.wake(queues)
-                waker.wake(await open_gap(log))
-                await _tell_acts(log)
-                names = await handler_names(log)
-                await count_waiting(log, _turn(names))
+                await do("timers", fire(log))
+                waker.wake(await do("sweep", sweep(log)) or [])
+                waker.wake(await do("gap", open_gap(log)) or [])
+                await do("audit", _tell_acts(log))
+                names = await do("handlers", handler_names(log)) or []
+                await do("lag", count_waiting(log, _turn(names)))
                 if loop.time() - checked_at_s >= BEHIND_S:
                     checked_at_s = loop.time()
-                    waker.wake(await announce_behind(log, names))
+                    waker.wake(await do("behind", announce_behind(log, names)) or [])
                 if loop.time() - noted_at_s >= NOTE_S:
-                    await note_totals(log)
+                    await do("totals", note_totals(log))
                     noted_at_s = loop.time()
             else:
-                await spread(log)  # the elected process and all workers may run older code
+                await do("spread", spread(log))  # the elected process and all workers may run older code
                 if rollbacks.waits:
-                    await rollbacks.look()
+                    await do("rollback", rollbacks.look())
             if await elected(log, KEEP_S, "keeper"):
-                await _keep(log, rules)
+                await do("retention", _keep(log, rules))
             if await elected(log, LOOK_S, "listener"):
-                await _listen(log)
+                await do("silence", _listen(log))
         except (RedisError, OSError) as error:
             _log.debug("ticker.paused", error=type(error).__name__)
         try:

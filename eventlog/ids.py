@@ -11,6 +11,9 @@ EVENT_ID: Final = re.compile(r"([0-9]{1,4})-([0-9]{1,13}-[0-9]{1,7})")
 """The lane, and the stream id in it. No event has a later time than 13 digits (2286). The history packs an id into 64
 bits, and a text that does not fit must not reach it."""
 
+LONGEST_MS: Final = 13  # digits of the time in an event's stream id
+USUAL_ID: Final = 15  # characters of a stream id; no shorter one can have a longer time
+
 HANDLER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 """The same pattern as in `handlers.declaration`, which imports nothing of this room."""
 

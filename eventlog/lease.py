@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import RedisError
 
+from eventlog.chores import is_about_data
 from eventlog.connection.pipeline import ANSWER_S
+from eventlog.connection.reasons import said_by_redis
 from eventlog.entity_records import EntityRecord, read_timers
-from eventlog.errors import LeaseLost
+from eventlog.errors import LeaseLost, UnknownRecord
 from eventlog.internal import is_wanted, key_of_handler
 from eventlog.lease_messages import Claim, Mode, Read, Settlement, Taken
 from eventlog.log import EventLog
 from eventlog.record import StoredEvent, decode_open, id_order
 from eventlog.schedule import LEASE_MS
 from eventlog.stored_event import decode_step
+from eventlog.text import bounded
 
 if TYPE_CHECKING:
     from redis.commands.core import AsyncScript
@@ -49,6 +52,7 @@ TTL_S = LEASE_MS / 1000
 MARGIN_S = 1.0
 _RETRY_PAUSE_S = 0.05
 _FRESH_S = 0.5  # after a renewal, a step leaves the lease as it is: a third of what a small step costs Redis
+_ID_CHARS = 100
 _PAUSED, _HELD = 1, 2  # why nothing may start, in the answer of a step
 _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -115,6 +119,7 @@ class Lease:
 
         Raises:
             LeaseLost: Redis did not answer in time.
+            UnknownRecord: what lies there cannot be read.
         """
         sent = clock_s()
         self._extend(sent)
@@ -127,13 +132,19 @@ class Lease:
             return None
         _, cur, runto, newest, raw_open, ahead, wants, tries, back_ms, asked_before = reply
         self.wants = wants.decode()
-        records = [
-            decode_open(self.lane, raw_open[at], raw_open[at + 1]) for at in range(0, len(raw_open), 2)
-        ]
-        records.sort(key=lambda record: record.event.order)
-        cur_id, runto_id = cur.decode(), runto.decode()
-        if id_order(runto_id) < id_order(cur_id):
-            runto_id = cur_id
+        records = []
+        for at in range(0, len(raw_open), 2):
+            try:
+                records.append(decode_open(self.lane, raw_open[at], raw_open[at + 1]))
+            except UnknownRecord as error:
+                raise self._unreadable(raw_open[at], str(error)) from error
+        cur_id, runto_id = cur.decode("utf-8", "replace"), runto.decode("utf-8", "replace")
+        try:
+            records.sort(key=lambda record: record.event.order)
+            if id_order(runto_id) < id_order(cur_id):
+                runto_id = cur_id
+        except ValueError as error:
+            raise self._unreadable(b"position", "it is no id of an event") from error
         settled = frozenset(i.decode() for i in ahead)
         back_s = None if back_ms < 0 else back_ms / 1000
         return Taken(
@@ -205,9 +216,13 @@ class Lease:
         _, scanned, exhausted, entries, newest, paused, changed, wants, hurried = reply
         if claimed := entries is None:
             assert claim is not None  # noqa: S101
+            unreadable = ""
             found, exhausted = claim.events, claim.exhausted
         else:
-            found = [decode_step(self.lane, entry) for entry in entries]
+            found, unreadable = self._events_of(entries)
+            if unreadable:
+                # What lies before it is handled. The next read begins with it.
+                scanned, exhausted = found[-1].stream_id.encode() if found else after.encode(), 0
         if wants:
             self.wants = wants.decode()
         types = wanted_types(self.wants)
@@ -222,7 +237,32 @@ class Lease:
             held=paused == _HELD,
             changed=bool(changed),
             hurried=hurried.decode().split() if hurried else (),
+            unreadable=unreadable,
         )
+
+    async def stop_at(self, what: str, seconds: float) -> None:
+        """Give the lease back, and let nobody take the lane for a time. What was handed out stays handed out.
+
+        Args:
+            what: why, for people.
+
+        Raises:
+            LeaseLost: another process has the lane, or Redis does not answer.
+        """
+        await self.step(Settlement(wakes_in_ms=round(seconds * 1000), held_by=what), mode="stop")
+
+    def _events_of(self, entries: Sequence[Any]) -> tuple[list[StoredEvent], str]:
+        """Return the events up to the first record that cannot be read, and what that is ('' = there is none)."""
+        found: list[StoredEvent] = []
+        try:
+            found.extend(decode_step(self.lane, entry) for entry in entries)
+        except UnknownRecord as error:
+            return found, str(self._unreadable(entries[len(found)][0], str(error)))
+        return found, ""
+
+    def _unreadable(self, raw_id: bytes, why: str) -> UnknownRecord:
+        name = bounded(raw_id.decode("utf-8", "backslashreplace"), _ID_CHARS)
+        return UnknownRecord(f"{self.lane}-{name}: {why}")
 
     async def kept(self, keys: Sequence[str], *, timers: bool, states: bool) -> dict[str, EntityRecord]:
         """Return what the handler keeps of some keys, as Redis has it.
@@ -251,6 +291,8 @@ class Lease:
                 left_s = max(0.0, self.deadline_s - clock_s())
                 return await self.log.channel.call(script, arguments, within_s=min(left_s, ANSWER_S))
             except (RedisError, OSError) as error:  # a time-out is an OSError
+                if is_about_data(error):  # no repetition helps
+                    raise UnknownRecord(said_by_redis(error)) from error
                 self.interrupted += 1
                 if not self.alive:
                     self.deadline_s = 0.0

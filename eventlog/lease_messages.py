@@ -12,7 +12,7 @@ from eventlog.history import encode as encode_history
 from eventlog.record import TRACE_CHARS, DeadLetter, OpenRecord, StoredEvent, encode_open
 from eventlog.text import bounded
 
-Mode = Literal["work", "sleep", "release", "give", "leave", "hold"]
+Mode = Literal["work", "sleep", "release", "give", "leave", "hold", "stop"]
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,7 @@ class Read:
         changed: another process changed `open` or the wanted types since the lease was taken, so the taken records
             are incomplete.
         hurried: stream ids of retries whose wait an operator ended.
+        unreadable: the record after `scanned` that cannot be read, and why; empty when there is none.
     """
 
     events: Sequence[StoredEvent] = ()
@@ -156,3 +157,4 @@ class Read:
     held: bool = False
     changed: bool = False
     hurried: Sequence[str] = ()
+    unreadable: str = ""

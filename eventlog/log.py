@@ -16,6 +16,7 @@ from eventlog import heartbeat, internal, ownership, readiness, registry, schedu
 from eventlog.connection.pipeline import Channel
 from eventlog.duplicates import hash_of_entity
 from eventlog.scripts import ROUTE, Scripts
+from eventlog.text import bounded
 
 MAX_BATCH = 256
 
@@ -91,10 +92,16 @@ class Answer(NamedTuple):
 
 
 class AppendReply(NamedTuple):
-    """One answer per element, in order, and the queues whose workers to wake."""
+    """One answer per element, in order.
+
+    Attributes:
+        wake: queues whose workers to wake.
+        fault: what Redis said of a key beside the events that it cannot use; empty when nothing is wrong.
+    """
 
     answers: list[Answer]
     wake: list[str]
+    fault: str = ""
 
 
 class EventLog:
@@ -188,9 +195,10 @@ class EventLog:
                 event.key_id, event.mark, digest, event.duplicates, last, event.nonce,
                 hash_of_entity(event.type, event.key),
             )  # fmt: skip
-        raw, wake = await self.channel.call(self.scripts.append, arguments, replicas=self.replicas)
+        raw, wake, *faults = await self.channel.call(self.scripts.append, arguments, replicas=self.replicas)
         answers = [_answer(*each) for each in zip(elements, lanes, raw, strict=True)]
-        return AppendReply(answers, [queue.decode() for queue in wake])
+        said = bounded(b" ".join(faults).decode("utf-8", "replace"))
+        return AppendReply(answers, [queue.decode() for queue in wake], said)
 
 
 def digest_of(text: bytes) -> bytes:

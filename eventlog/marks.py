@@ -50,7 +50,8 @@ def read_marks(written: Sequence[str]) -> tuple[tuple[str, ...], int | None]:
         if mark.startswith(OCCURRED):
             try:
                 at_us = int(mark[len(OCCURRED) :])
-            except ValueError:
+                time_of(at_us)
+            except (OverflowError, ValueError):
                 raise UnknownRecord(f"event record with the time {mark!r}") from None
         else:
             marks.append(mark)

@@ -14,12 +14,30 @@ from typing import Any, NamedTuple
 
 from eventlog.clock import redis_ms
 from eventlog.log import EventLog
+from eventlog.reading import readable
 from eventlog.text import bounded
 
 AMPECO = "ampeco"
 OTHERS = "dependency:"  # begins the name of every other service
 REST = OTHERS + "(other)"  # counts what has no name of its own, since there are too many names
 OPEN_FULL = "open-full"  # why a pair is held that has too much open
+_UNREADABLE = "unreadable "  # the same for a record that cannot be read, which is named then
+_WHAT_CHARS = 200
+
+
+def unreadable_words(what: str) -> str:
+    """Return why a pair is held that stops at a record.
+
+    Args:
+        what: its id, and what is wrong with it.
+    """
+    return _UNREADABLE + bounded(what, _WHAT_CHARS)
+
+
+def unreadable_record(why: str) -> str | None:
+    """Return the record at which a pair stops; None when it is held for another reason."""
+    return why.removeprefix(_UNREADABLE) if why.startswith(_UNREADABLE) else None
+
 
 MOST_NAMES = 50  # that one handler uses in one process; `outage.lua` keeps as many services
 
@@ -133,6 +151,15 @@ class Known(NamedTuple):
                     )
         return found
 
+    @property
+    def stopped(self) -> dict[tuple[str, int], str]:
+        """Return by handler and lane the record that cannot be read, at which it stops."""
+        return {
+            (hold.handler, hold.lane): record
+            for hold in self.holds
+            if hold.lane is not None and (record := unreadable_record(hold.why)) is not None
+        }
+
     def lanes_held(self, handler: str) -> int:
         """Return how many lanes of a handler are held for themselves."""
         return sum(
@@ -220,14 +247,17 @@ async def known_outages(log: EventLog) -> Known:
         asked.hgetall(log.key("away"))
         asked.hgetall(log.key("held"))
         at, away, held = await asked.execute()
-    outages = {name.decode(): _outage(name.decode(), json.loads(raw)) for name, raw in away.items()}
-    holds = [hold for name, raw in held.items() if (hold := _hold(name.decode(), raw.decode())) is not None]
+    outages = {
+        outage.service: outage for item in away.items() if (outage := readable(_outage, *item)) is not None
+    }
+    holds = [hold for item in held.items() if (hold := readable(_hold, *item)) is not None]
     return Known(redis_ms(at), outages, holds)
 
 
-def _outage(service: str, record: Mapping[str, Any]) -> Outage:
+def _outage(name: bytes, raw: bytes) -> Outage:
+    record = json.loads(raw)
     return Outage(
-        service=service,
+        service=name.decode(),
         failures=int(record["n"]),
         first_ms=int(record["first"]),
         away_ms=_whole(record.get("away")),
@@ -239,12 +269,12 @@ def _outage(service: str, record: Mapping[str, Any]) -> Outage:
     )
 
 
-def _hold(name: str, raw: str) -> Hold | None:
-    until, _, words = raw.partition(" ")
+def _hold(name: bytes, raw: bytes) -> Hold | None:
+    until, _, words = raw.decode().partition(" ")
     record = json.loads(words)
     if "back" in record:
         return None  # it was held
-    handler, _, lane = name.partition("|")
+    handler, _, lane = name.decode().partition("|")
     return Hold(
         handler,
         int(lane) if lane else None,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from eventlog.clock import redis_ms
 from eventlog.handler_faults import Fault, packed, unpacked
+from eventlog.reading import readable
 from eventlog.text import bounded
 
 if TYPE_CHECKING:
@@ -133,10 +134,10 @@ async def beat(
     there, raw_due, outdated = await log.scripts.present(args=asked)
     due = defaultdict(set)
     for pair in raw_due:
-        name, _, lane = pair.decode().rpartition("|")
+        name, _, lane = pair.decode("utf-8", "replace").rpartition("|")
         due[name].add(int(lane))
     return View(
-        [_process(queue, raw_name.decode(), age_ms, raw) for raw_name, age_ms, raw in there],
+        _readable((queue, *said) for said in there),
         {name: frozenset(lanes) for name, lanes in due.items()},
         frozenset(name.decode() for name in outdated),
     )
@@ -155,8 +156,8 @@ async def present(log: EventLog) -> list[Process]:
     )
     said = await log.redis.hmget(log.key("workers"), [member for member, _ in beats]) if beats else []
     return sorted(
-        (
-            _process(*_names_of(member), now_ms - int(at_ms), raw)
+        _readable(
+            (*_names_of(member), now_ms - int(at_ms), raw)
             for (member, at_ms), raw in zip(beats, said, strict=True)
             if raw is not None
         ),
@@ -191,12 +192,17 @@ def _packed(part: Part) -> list[object]:
     return [sorted(part.held), sorted(part.ending), int(part.outdated), round(part.per_s, 1)]
 
 
-def _names_of(member: bytes) -> tuple[str, str]:
-    queue, _, name = member.decode().rpartition("|")
-    return queue, name
+def _names_of(member: bytes) -> tuple[str, bytes]:
+    queue, _, name = member.rpartition(b"|")
+    return queue.decode("utf-8", "replace"), name
 
 
-def _process(queue: str, name: str, age_ms: int, raw: bytes) -> Process:
+def _readable(beats: Iterable[tuple[str, bytes, int, bytes]]) -> list[Process]:
+    """Return what beats say; one that no worker wrote says nothing."""
+    return [process for beat in beats if (process := readable(_process, *beat)) is not None]
+
+
+def _process(queue: str, name: bytes, age_ms: int, raw: bytes) -> Process:
     said = json.loads(raw)
     parts = {
         # What a later release adds to a part is ignored.
@@ -206,7 +212,7 @@ def _process(queue: str, name: str, age_ms: int, raw: bytes) -> Process:
     release, faults = bounded(str(said.get("release", ""))), unpacked(said.get("faults"))
     how = said.get("how")
     condition = None if how is None else Condition(float(how[0]), int(how[1]), int(how[2]))
-    return Process(name, age_ms, said["free"], parts, queue, release, faults, condition)
+    return Process(name.decode(), age_ms, said["free"], parts, queue, release, faults, condition)
 
 
 @cache

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eventlog.clock import redis_ms
+from eventlog.reading import readable, whole
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -50,8 +51,8 @@ async def samples(log: EventLog) -> list[Sample]:
         asked.hmget(log.key("counts"), _TOTALS)
         asked.time()
         rows, totals, at = await asked.execute()
-    now = Sample(redis_ms(at), *(int(total or 0) for total in totals))
-    noted = sorted(Sample(*map(int, row.split())) for row in rows)
+    now = Sample(redis_ms(at), *(whole(total) or 0 for total in totals))
+    noted = sorted(one for row in rows if (one := readable(_sample, row)) is not None)
     return [*(one for one in noted if one.at_ms < now.at_ms), now]
 
 
@@ -59,10 +60,18 @@ async def recent_attempts(log: EventLog) -> dict[str, Attempts]:
     """Return the attempts of each handler in the last minutes, as far as they are noted."""
     found = {}
     for name, text in (await log.redis.hgetall(log.key("attempted"))).items():
-        rows = [row.split("/") for row in text.decode().split()]
-        totals = (sum(int(total) for total, _ in rows), sum(int(failed) for _, failed in rows))
-        found[name.decode()] = Attempts(len(rows), *totals)
+        if (attempts := readable(_attempts, text)) is not None:
+            found[name.decode("utf-8", "replace")] = attempts
     return found
+
+
+def _sample(row: bytes) -> Sample:
+    return Sample(*map(int, row.split()))
+
+
+def _attempts(text: bytes) -> Attempts:
+    rows = [row.split("/") for row in text.decode().split()]
+    return Attempts(len(rows), sum(int(total) for total, _ in rows), sum(int(failed) for _, failed in rows))
 
 
 def per_minute(found: Sequence[Sample], minutes: int, total: str = "accepted") -> float | None:

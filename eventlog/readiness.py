@@ -61,7 +61,7 @@ async def try_append(log: EventLog) -> None:
     # The arguments of one event: see append.lua.
     event: list[Any] = ["e", 0, "tried", "", b"{}", now_ms(), "", "", nonce, "mark", "", nonce, "tried"]
     await log.redis.hset(f"{prefix}routes", "tried", "tried\ttried")
-    answers, _ = await log.channel.call(log.scripts.append, [prefix, _HOURS, 1, *event])
+    answers, *_ = await log.channel.call(log.scripts.append, [prefix, _HOURS, 1, *event])
     refused = answers[0][1:].decode() if answers[0].startswith(b"!") else ""
     kept = [
         f"{prefix}{name}" for name in ("events:0", "added", "counts", "routes", "due:tried", "wake:tried")

@@ -7,10 +7,12 @@ is an error, never a guess. The parts of a record are in `stored_event.py`, `mar
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from eventlog.attempt_notes import KEPT_ATTEMPTS, AttemptNote, kept_note, kept_text, notes_of
+from eventlog.clock import LAST_MS
 from eventlog.errors import UnknownRecord
 from eventlog.ids import id_order
 from eventlog.marks import (
@@ -50,6 +52,10 @@ VERSION = 2
 TRACE_CHARS = 5_000
 OPEN_QUOTA = 10_000  # records that `open` of one (handler, lane) may hold
 HURRIED_MS = 0  # as `due_ms`: an operator ended the wait
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "type": str, "key": (str, type(None)), "received": int, "due": (int, type(None)), "attempts": int,
+    "crashes": int, "first": int, "key_id": str, "marks": list, "traceparent": str,
+}  # fmt: skip
 OpenState = Literal["running", "retry", "parked", "replay"]
 
 
@@ -138,6 +144,7 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
         head = json.loads(line)
         if not separator or head["v"] not in (1, VERSION):
             raise UnknownRecord("open record of another version")
+        _check(head)
         marks, occurred_at_us = read_marks(head["marks"])
         event = StoredEvent(
             lane=lane,
@@ -165,8 +172,20 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
             wait_ms=head.get("wait"),
             own_key=_text_or_none(head.get("own_key")),
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except UnknownRecord:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise UnknownRecord(f"open record of {stream_id!r} cannot be read") from error
+
+
+def _check(head: Mapping[str, Any]) -> None:
+    """Raise UnknownRecord for a value of a kind that no code of ours writes."""
+    for name, kinds in _KINDS.items():
+        if not isinstance(head[name], kinds):
+            raise UnknownRecord(f"open record whose {name} is of another kind")
+    times = (head["received"], head["first"], head["due"] or 0)
+    if head["state"] not in get_args(OpenState) or not all(0 <= at < LAST_MS for at in times):
+        raise UnknownRecord("open record with a state or a time that it cannot have")
 
 
 def _text_or_none(value: object) -> str | None:

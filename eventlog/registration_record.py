@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from eventlog.gap_records import Reason
+from eventlog.reading import object_of, readable, whole
 
 
 @dataclass(frozen=True)
@@ -82,20 +83,24 @@ def packed(missing: Mapping[Reason, Missing]) -> str:
 
 
 def texts(found: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in found.items()}
+    return {
+        name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in found.items()
+    }
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text else None
+    return whole(text)
 
 
 def _object(text: str) -> dict[str, Any]:
-    found = json.loads(text) if text else {}
-    return found if isinstance(found, dict) else {}
+    return object_of(text)
 
 
 def _missing(text: str) -> dict[Reason, Missing]:
-    return {
-        cast("Reason", reason): Missing(since_ms, frozenset(types))
-        for reason, (since_ms, types) in _object(text).items()
-    }
+    found = {cast("Reason", reason): readable(_one_missing, said) for reason, said in _object(text).items()}
+    return {reason: one for reason, one in found.items() if one is not None}
+
+
+def _one_missing(said: Any) -> Missing:
+    since_ms, types = said
+    return Missing(int(since_ms), frozenset(map(str, types)))

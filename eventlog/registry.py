@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from eventlog.lag import NO_LAG, lags_of
+from eventlog.reading import object_of, whole
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -160,6 +161,19 @@ async def declared(
     )
 
 
+def read_registered(raw: bytes) -> dict[str, Any] | None:
+    """Return the record of a declared version; None for what no worker wrote (`read_declaration` in lib.lua)."""
+    record = object_of(raw)
+    declaration = record.get("declaration")
+    if not isinstance(declaration, dict) or not isinstance(declaration.get("queue"), str):
+        return None
+    if not isinstance(declaration.get("types"), (list, dict)):  # Lua writes an empty list as an empty object
+        return None
+    if not all(isinstance(record.get(name), (int, float)) for name in ("first_seen", "last_seen")):
+        return None
+    return record
+
+
 def served_ms(record: Mapping[str, Any]) -> int:
     """Return when a worker that runs a handler declared it last. Earlier releases recorded one time only."""
     return int(record.get("served", record.get("last_seen", 0)))
@@ -184,7 +198,7 @@ async def wants_by_handler(log: EventLog) -> dict[str, frozenset[str]]:
 
 async def handler_names(log: EventLog) -> list[str]:
     """Return the names of the registered handlers, sorted."""
-    return sorted(name.decode() for name in await log.redis.hkeys(log.key("newest")))
+    return sorted(name.decode("utf-8", "replace") for name in await log.redis.hkeys(log.key("newest")))
 
 
 async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPosition]:
@@ -194,7 +208,8 @@ async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPositi
         measure: also find the lag. Otherwise it is 0.
     """
     newest = await log.redis.hgetall(log.key("newest"))
-    registry = {k.decode(): json.loads(v) for k, v in (await log.redis.hgetall(log.key("handlers"))).items()}
+    raw = await log.redis.hgetall(log.key("handlers"))
+    registry = {k.decode("utf-8", "replace"): read_registered(v) or {} for k, v in raw.items()}
     names = sorted(name.decode() for name in newest)
     async with log.redis.pipeline(transaction=False) as asked:
         for name in names:
@@ -227,7 +242,7 @@ async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPositi
                 waiting_age_s=lag.waiting_age_s,
                 dead=dead,
                 versions=tuple(sorted(of for n, _, of in (f.partition("|") for f in registry) if n == name)),
-                stats={k.decode(): int(v) for k, v in stats.items()},
+                stats={k.decode("utf-8", "replace"): whole(v) or 0 for k, v in stats.items()},
                 isolation=declaration.get("isolation"),
                 key=declaration.get("key"),
             )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eventlog.clock import redis_ms
+from eventlog.reading import readable, whole
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -118,8 +119,11 @@ async def replicas(log: EventLog) -> list[Replica]:
     alive = []
     for name, text in found.items():
         at_ms, _, says = text.partition("|")
-        if abs(now_ms - int(at_ms)) <= LIVE_MS:
-            alive.append(_replica(name, json.loads(says)))
+        if (
+            abs(now_ms - (whole(at_ms) or 0)) <= LIVE_MS
+            and (one := readable(_replica, name, says)) is not None
+        ):
+            alive.append(one)
     return sorted(alive, key=lambda one: one.name)
 
 
@@ -128,7 +132,9 @@ async def silent_receivers(log: EventLog, alive: Iterable[Replica]) -> list[str]
     now_ms, beats = await _with_time(log, "door")
     known = {one.name for one in alive}
     return sorted(
-        name for name, at_ms in beats.items() if abs(now_ms - int(at_ms)) <= _BEATS_MS and name not in known
+        name
+        for name, at_ms in beats.items()
+        if abs(now_ms - (whole(at_ms) or 0)) <= _BEATS_MS and name not in known
     )
 
 
@@ -139,7 +145,7 @@ async def heard(log: EventLog) -> Heard:
     subscriptions: dict[str, dict[str, int]] = {}
     by_key: dict[str, int] = {}
     for name, text in found.items():
-        if entry := _ENTRY.fullmatch(name):
+        if (entry := _ENTRY.fullmatch(name)) and whole(text) is not None:
             key_id, mark, rest = entry.groups()
             if mark == _SUBSCRIPTION:
                 subscriptions.setdefault(rest, {})[key_id] = int(text)
@@ -150,7 +156,8 @@ async def heard(log: EventLog) -> Heard:
     return Heard(now_ms, types, subscriptions, by_key)
 
 
-def _replica(name: str, says: Mapping[str, Any]) -> Replica:
+def _replica(name: str, text: str) -> Replica:
+    says = json.loads(text)
     return Replica(name, frozenset(says.get("keys", ())), says.get("api_key", ""), says.get("url", ""))
 
 
@@ -159,4 +166,6 @@ async def _with_time(log: EventLog, name: str) -> tuple[int, dict[str, str]]:
         asked.hgetall(log.key(name))
         asked.time()
         found, at = await asked.execute()
-    return redis_ms(at), {k.decode(): v.decode() for k, v in found.items()}
+    return redis_ms(at), {
+        k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in found.items()
+    }

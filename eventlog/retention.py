@@ -150,7 +150,7 @@ async def _trim_history(log: EventLog, handlers: Sequence[str], before_ms: int) 
         for name in handlers:
             for lane in range(log.lanes):
                 changes.xtrim(log.key("history", name, lane), minid=max(0, before_ms), approximate=False)
-        await changes.execute()
+        await changes.execute(raise_on_error=False)  # a spoiled key must not keep the others
 
 
 async def _shorten_history(log: EventLog, handlers: Sequence[str], share: float) -> None:

@@ -17,6 +17,7 @@ from eventlog.data_loss import Remembered, remembered
 from eventlog.gap_records import ROLLED_BACK
 from eventlog.internal import is_internal
 from eventlog.log import EventLog
+from eventlog.reading import readable, whole
 from eventlog.record import id_order
 
 REASON = ROLLED_BACK
@@ -76,9 +77,9 @@ class RollbackWatch:
         cursors = await self._events.redis.hgetall(self._events.key("cur"))
         ahead: list[tuple[int, int]] = []
         for pair, cursor in cursors.items():
-            lane = int(pair.rpartition(b"|")[2])
-            if lane < len(now.last_ids):
-                last, at = id_order(now.last_ids[lane]), id_order(cursor.decode())
+            lane, at = whole(pair.rpartition(b"|")[2]), readable(id_order, cursor.decode("utf-8", "replace"))
+            if lane is not None and at is not None and lane < len(now.last_ids):
+                last = id_order(now.last_ids[lane])
                 if at > last:
                     ahead.append((last[0], at[0]))
         if ahead:

@@ -9,6 +9,8 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from eventlog.reading import readable
+
 if TYPE_CHECKING:
     from eventlog.log import EventLog
 
@@ -52,6 +54,10 @@ async def rotation(log: EventLog) -> Rotation | None:
     raw = await log.redis.hget(log.key("rotation"), "state")
     if raw is None:
         return None
+    return readable(_rotation, raw)
+
+
+def _rotation(raw: bytes) -> Rotation:
     found = json.loads(raw)
     known = {name: value for name, value in found.items() if name in Rotation.__dataclass_fields__}
     return Rotation(**{**known, "before": tuple(known.get("before", ()))})

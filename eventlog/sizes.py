@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from eventlog.duplicates import own_keys
 from eventlog.log import EventLog
+from eventlog.reading import whole
 
 _SAMPLES = 20  # for tables whose fields all have about one size
 _LEDGER_PAGE = 2_000  # keys of Redis that one count looks at
@@ -139,7 +140,7 @@ async def count_ledgers(log: EventLog) -> Ledgers:
     log, since another process may count next.
     """
     stored = await log.redis.hmget(log.key("standing"), *Ledgers(0, 0, 0, 0, 0).fields)
-    known, cursor, found, known_states, states = (int(value or 0) for value in stored)
+    known, cursor, found, known_states, states = (max(0, whole(value) or 0) for value in stored)
     head, state_head = log.key("ledger", "").encode(), log.key("state", "").encode()
     cursor, keys = await log.redis.scan(cursor, match=log.key("[ls]*"), count=_LEDGER_PAGE)
     keys = [key for key in keys if key.startswith((head, state_head))]

@@ -7,7 +7,6 @@ lease and stores a nonce. The holder of the nonce may report the end even after 
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any, Literal, NamedTuple, Protocol
 
 from redis.exceptions import RedisError
@@ -15,6 +14,7 @@ from redis.exceptions import RedisError
 from eventlog.errors import LeaseLost
 from eventlog.lease import clock_s
 from eventlog.log import EventLog
+from eventlog.reading import object_of
 
 GRACE_MS = 2_000
 """How long a step whose holder lost the lease waits for its report, since Redis may have been unreachable."""
@@ -162,7 +162,7 @@ class StepLedger:
 async def recorded(log: EventLog, handler: str, scope: Scope, step: str) -> Standing | None:
     """Return what the ledger knows of a step whose call came to an end; it changes nothing."""
     found = await log.redis.hget(log.key("ledger", handler, scope.name), step)
-    record = json.loads(found) if found else {}
+    record = object_of(found)
     match record.get("state"):
         case "done":
             return Standing("done", record.get("result", ""), record.get("fault", ""))

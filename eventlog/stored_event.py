@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from eventlog.errors import UnknownRecord
-from eventlog.ids import id_order
+from eventlog.ids import LONGEST_MS, USUAL_ID, id_order
 from eventlog.marks import OCCURRED, encoding_among, read_marks, time_of
 from eventlog.recent_calls import RecentCall, read_calls
 
@@ -18,8 +18,10 @@ EVENT_VERSION = b"1"
 _AS_WRITTEN = [b"v", b"t", b"k", b"b", b"r", b"s", b"m"]  # fields of an event without a traceparent
 _ENTRY = 2  # values of an entry of a stream
 _VALUES = 7  # of an answer of the step script that leaves the names of these fields out
+_MOST_DIGITS = 15  # of a time; a `datetime` ends before that
 _TIME = OCCURRED.encode()
 _TIME_BYTES = len(_TIME)
+_MOST_MARK = _TIME_BYTES + 18  # of microseconds; a `datetime` ends before that
 
 
 class StoredEvent(NamedTuple):
@@ -124,19 +126,26 @@ def _stored(
 ) -> StoredEvent:
     kept: tuple[str, ...] = ()
     occurred_at_us: int | None = None
-    if marks[:_TIME_BYTES] == _TIME and marks[_TIME_BYTES:].isdigit():
-        occurred_at_us = int(marks[_TIME_BYTES:])  # the usual case: the time alone
-    elif marks:
-        kept, occurred_at_us = read_marks(marks.decode().split(","))
-    return StoredEvent(
-        lane,
-        stream_id.decode(),
-        kind.decode(),
-        key.decode() or None,
-        body,
-        int(received),
-        key_id.decode(),
-        kept,
-        traceparent.decode(),
-        occurred_at_us,
-    )
+    if len(received) > _MOST_DIGITS or (
+        len(stream_id) > USUAL_ID and len(stream_id.partition(b"-")[0]) > LONGEST_MS
+    ):
+        raise UnknownRecord("event record with a time that no clock has")
+    try:
+        if marks[:_TIME_BYTES] == _TIME and marks[_TIME_BYTES:].isdigit() and len(marks) < _MOST_MARK:
+            occurred_at_us = int(marks[_TIME_BYTES:])  # the usual case: the time alone
+        elif marks:
+            kept, occurred_at_us = read_marks(marks.decode().split(","))
+        return StoredEvent(
+            lane,
+            stream_id.decode(),
+            kind.decode(),
+            key.decode() or None,
+            body,
+            int(received),
+            key_id.decode(),
+            kept,
+            traceparent.decode(),
+            occurred_at_us,
+        )
+    except (OverflowError, ValueError) as error:
+        raise UnknownRecord(f"event record that cannot be read ({type(error).__name__})") from error

@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from eventlog.reading import whole
+
 if TYPE_CHECKING:
     from eventlog.log import EventLog
 
@@ -78,10 +80,13 @@ async def refused_slots(log: EventLog, from_ms: int, to_ms: int) -> dict[int, di
     found: dict[int, dict[str, int]] = {}
     for hour, table in zip(hours, tables, strict=True):
         for field, count in table.items():
-            slot, _, reason = field.decode().partition("|")
-            begins_ms = hour * HOUR_MS + int(slot) * SLOT_MS
+            slot, _, reason = field.decode("utf-8", "replace").partition("|")
+            number, counted = whole(slot), whole(count)
+            if number is None or counted is None:
+                continue
+            begins_ms = hour * HOUR_MS + number * SLOT_MS
             if begins_ms + SLOT_MS > from_ms and begins_ms <= to_ms:
-                found.setdefault(begins_ms, {})[reason] = int(count)
+                found.setdefault(begins_ms, {})[reason] = counted
     return dict(sorted(found.items()))
 
 

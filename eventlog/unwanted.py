@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eventlog.internal import is_internal, is_wanted
+from eventlog.reading import object_of, readable
 from eventlog.record import UnknownRecord, decode_open, id_order
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class Unwanted:
 async def unwanted(log: EventLog) -> dict[str, Unwanted]:
     """Return the types that the newest versions no longer want, by handler."""
     found = await log.redis.hgetall(log.key("unwanted"))
-    return {name.decode(): _read(json.loads(said)) for name, said in found.items()}
+    read = {name.decode("utf-8", "replace"): readable(_read, object_of(said)) for name, said in found.items()}
+    return {name: one for name, one in read.items() if one is not None}
 
 
 async def count_unwanted(log: EventLog, name: str) -> Unwanted | None:
@@ -65,7 +67,9 @@ async def count_unwanted(log: EventLog, name: str) -> Unwanted | None:
     said = await log.redis.hget(log.key("unwanted"), name)
     if said is None:
         return None
-    record = json.loads(said)
+    record = object_of(said)
+    if readable(_read, record) is None:
+        return None
     types = frozenset(record["types"])
     wants = frozenset((await log.redis.hget(log.key("wants"), name) or b"").decode().split("\n"))
     counts: Counter[str] = Counter()

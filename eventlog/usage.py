@@ -12,9 +12,11 @@ from typing import Any
 from eventlog.clock import rfc3339
 from eventlog.internal import LOG, LOG_FULL, internal_event
 from eventlog.log import EventLog
+from eventlog.reading import whole
 
 ROOM_FOR_DRAINING = 0.8  # share of Redis's own limit that may be taken; settling needs the rest
 _FULL_FOR_MS = 60_000
+_NEEDED = frozenset(("at_ms", "max_bytes", "oldest_ms", "events", "open", "dead", "quarantine"))
 _LATER = ("duplicates", "history", "steps", "states", "timers", "tables")  # earlier versions lack some
 
 
@@ -72,12 +74,14 @@ async def standing(log: EventLog) -> Standing | None:
         raw, full = await asked.execute()
     if not raw:
         return None
-    fields = {name.decode(): int(value) for name, value in raw.items()}
+    fields = {name.decode("utf-8", "replace"): whole(value) or 0 for name, value in raw.items()}
+    if not fields.keys() >= _NEEDED:
+        return None  # no count of ours; the next one replaces it
     return Standing(
         at_ms=fields["at_ms"],
         max_bytes=fields["max_bytes"],
         oldest_ms=fields["oldest_ms"] if fields["oldest_ms"] >= 0 else None,
-        full=full.decode() if full else "",
+        full=full.decode("utf-8", "replace") if full else "",
         events=fields["events"],
         open=fields["open"],
         dead=fields["dead"],

@@ -72,6 +72,7 @@ class EventLogSettings(Section):
     log_max_bytes: int = Field(
         1 << 30,
         ge=1 << 20,
+        le=1 << 50,
         description="bytes that the log may use in Redis: events, open deliveries, dead letters, the quarantine, the "
         "duplicate window, the history, once-only steps, timers, states and counters",
     )

@@ -40,6 +40,7 @@ class HandlerSettings(Section):
     catch_up_per_s: float | None = Field(
         None,
         gt=0,
+        le=1_000_000,
         description="most deliveries per second, for each handler, of events older than 60 s (unset: no bound)",
     )
     api_calls_per_s: float | None = Field(

@@ -11,6 +11,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from eventlog.chores import Chores
 from eventlog.connection.reasons import reason_of
 from eventlog.server import Server
 from eventlog.usage import Standing, describe
@@ -68,6 +69,7 @@ class Health:
         self._ask_standing = standing
         self._ask_server = server
         self._may_evict = may_evict
+        self._chores = Chores()
         self._clock = clock
         self._log = log if log is not None else get_logger(__name__)
         self._silent_until = 0.0
@@ -93,7 +95,7 @@ class Health:
             if not self.claimed:
                 await self._claim()
                 self.claimed = True
-            self._stand(await self._ask_standing())
+            self._stand(await self._chores.run("standing", self._ask_standing()))
             self._watch_eviction(await self._ask_server())
         except (RedisError, OSError) as error:
             self._away(error)

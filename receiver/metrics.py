@@ -23,6 +23,7 @@ from prometheus_client import (
 from redis.exceptions import RedisError
 
 from eventlog.call_budget import budget_standing
+from eventlog.chores import Chores
 from eventlog.inspection.gaps import recorded_gaps
 from eventlog.log import EventLog
 from eventlog.outages import known_outages
@@ -183,22 +184,30 @@ class ConnectionMetrics:
         )
 
 
+_chores = Chores()
+
+
 async def exposition(log: EventLog, *, size: bool = True) -> bytes:
     """Return the log's metrics in Prometheus's text format; raise RedisError without Redis.
 
     Args:
         size: with the size of the log, which a receiver has among its own metrics.
     """
-    registry = CollectorRegistry()
-    positions = await log.handlers()
+    registry, do = CollectorRegistry(), _chores.run
+    positions = await do("metrics of handlers", log.handlers()) or []
     registry.register(PositionMetrics(positions))
-    if size and (found := await standing(log)) is not None:
+    if size and (found := await do("metrics of the size", standing(log))) is not None:
         registry.register(SizeMetrics(found))
-    registry.register(await log_state(log, positions))
-    registry.register(PairMetrics(await pairs_by_process(log)))
-    registry.register(OutageMetrics(await known_outages(log)))
-    registry.register(BudgetMetrics(await budget_standing(log)))
-    registry.register(GapMetrics(await recorded_gaps(log), await quiet(log)))
+    if (state := await do("metrics of the log", log_state(log, positions))) is not None:
+        registry.register(state)
+    if (pairs := await do("metrics of workers", pairs_by_process(log))) is not None:
+        registry.register(PairMetrics(pairs))
+    if (outages := await do("metrics of outages", known_outages(log))) is not None:
+        registry.register(OutageMetrics(outages))
+    if (budget := await do("metrics of the budget", budget_standing(log))) is not None:
+        registry.register(BudgetMetrics(budget))
+    if (gaps := await do("metrics of gaps", recorded_gaps(log))) is not None:
+        registry.register(GapMetrics(gaps, await do("metrics of silence", quiet(log))))
     return generate_latest(registry)
 
 

@@ -235,7 +235,7 @@ class Registrar:
             status = error.status if isinstance(error, ApiError) else None
             if queues := await self._store.announce_failure(reason, status, self.detail):
                 self._wake(queues)
-        except (RedisError, OSError):
+        except (RedisError, OSError, KeyError, TypeError, ValueError):  # also records that cannot be read
             return
 
     async def _trust_what_was(self) -> None:

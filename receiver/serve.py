@@ -17,6 +17,7 @@ from typing import Any
 from redis.exceptions import RedisError
 from starlette.types import ASGIApp
 
+from eventlog.chores import Chores
 from eventlog.clock import now_ms
 from eventlog.connection.connect import connect, end_tasks
 from eventlog.durability import replicas_of
@@ -92,6 +93,7 @@ class Receiver:
         self._durability = DurabilityCheck(self._log, settings.durability)
         self._rules_version = rules.version
         self._waker = Waker(redis_url)
+        self._chores = Chores()
         self._metrics = Metrics()
         self._of_log = LogExposition(self._log, size=False)
         self._loop_lag = LoopLag()
@@ -230,6 +232,8 @@ class Receiver:
         """Append a batch, remember what was accepted, and note what was dropped."""
         reply = await self._recollection.append(elements)
         self._endpoint_log.notes.dropped(elements, reply.answers)
+        if reply.fault:
+            self._chores.report("append", said=reply.fault)
         return reply
 
     async def _report(self) -> dict[str, Any]:
@@ -242,17 +246,18 @@ class Receiver:
     async def _pulse(self) -> None:
         """Check Redis, write the heartbeat, and write the counted log lines, once a second."""
         self._loop_lag.start()
+        do = self._chores.run
         while True:
             if await self._health.check():
                 with contextlib.suppress(RedisError, OSError):  # the next health check logs it
-                    if await self._recollection.check():
-                        await self._durability.run()
-                    await self._heartbeat.beat()
-                    await self._shapes.look()
+                    if await do("recollection", self._recollection.check()):
+                        await do("durability", self._durability.run())
+                    await do("heartbeat", self._heartbeat.beat())
+                    await do("shapes", self._shapes.look())
             if self._health.redis == "ok":  # a full log, too
                 with contextlib.suppress(RedisError, OSError):
-                    await self._announcement.check()
-                    await self._endpoint_log.notes.write(self._log)
+                    await do("announcement", self._announcement.check())
+                    await do("notes", self._endpoint_log.notes.write(self._log))
             self._endpoint_log.flush()
             # For the shared counts of several processes.
             self._metrics.waiting_bytes.set(self._commit.waiting_bytes)
@@ -262,7 +267,9 @@ class Receiver:
     async def _claim(self) -> None:
         await self._log.claim(self._settings.tenant_url or "", self._rules_version)
         await try_append(self._log)
-        await self._recollection.check()  # before the first event is accepted
+        await self._chores.run(
+            "recollection", self._recollection.check()
+        )  # before the first event is accepted
         await self._durability.run()
 
     def _secrets_changed(self, fresh: Settings) -> None:

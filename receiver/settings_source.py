@@ -6,6 +6,7 @@ It does not check values: `settings.py` does.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from ampeco.key_text import unseen_character
 from ampeco.nearest import nearest
+from ampeco.regular_file import read_regular
 from receiver.errors import SettingsError
 from receiver.settings_checks import expanded, home_of
 
@@ -97,12 +99,25 @@ def _is_setting(name: str, text: str, known: Collection[str]) -> bool:
     raise SettingsError(name, "unknown setting", "unset it" if near is None else f"did you mean {near}?")
 
 
+def _read_secret(path: Path) -> str:
+    try:
+        return read_regular(path).decode(errors="surrogateescape")
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EISDIR, errno.EFBIG, errno.ENXIO):
+            raise
+        raise SettingsError(
+            path.name,
+            f"cannot be read from {SECRETS_DIR} ({error.strerror})",
+            "put a small text file there",
+        ) from None
+
+
 def _read_files(folder: Path, known: Collection[str], without: Collection[str]) -> dict[str, str]:
     texts: dict[str, str] = {}
     try:
         for path in sorted(folder.iterdir()):
-            if path.name.startswith(PREFIX) and path.name not in without and path.is_file():
-                texts[path.name] = path.read_bytes().decode(errors="surrogateescape")
+            if path.name.startswith(PREFIX) and path.name not in without:
+                texts[path.name] = _read_secret(path)
     except OSError as error:
         raise SettingsError(
             SECRETS_DIR, f"cannot be read ({error.strerror})", "make it a folder of readable text files"

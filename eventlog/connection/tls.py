@@ -7,7 +7,9 @@ processor time that stops a worker for longer than its watchdog allows.
 from __future__ import annotations
 
 import contextlib
+import errno
 import ssl
+import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,12 +59,19 @@ def context(options: Mapping[str, Any]) -> ssl.SSLContext:
         OSError: a file cannot be read, or holds no certificate.
     """
     wanted = tuple(options.get(name) for name in OPTIONS)
-    files = tuple(Path(options[name]).stat().st_mtime_ns for name in _FILES if options.get(name))
+    files = tuple(_changed_ns(Path(options[name])) for name in _FILES if options.get(name))
     with _lock:
         known = _made.get(wanted)
         if known is None or known[0] != files:
             known = _made[wanted] = (files, _make(*wanted))
     return known[1]
+
+
+def _changed_ns(path: Path) -> int:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # opening a pipe blocks
+        raise OSError(errno.EINVAL, "no regular file")
+    return found.st_mtime_ns
 
 
 def _make(ca: Any, cert: Any, key: Any, verify: Any, check_hostname: Any, min_version: Any) -> ssl.SSLContext:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from eventlog.inspection.search import Where, find
 from eventlog.log import EventLog
+from eventlog.reading import whole
 from eventlog.record import UnknownRecord, read_marks
 
 MOST_ENTITIES = 200_000
@@ -34,8 +35,8 @@ async def arrivals(log: EventLog, type: str, since_ms: int) -> Mapping[str, int]
     for lane in range(log.lanes):
         stream, is_type = log.key("events", lane), [Where("t", "is", type)]
         async for found in find(log, stream, is_type, ["k", "m", "r"], since=str(max(0, since_ms))):
-            key, marks, received = (field.decode() for field in found.fields)
-            at_us = _own_time(marks) or int(received) * 1000
+            key, marks, received = (field.decode(errors="replace") for field in found.fields)
+            at_us = _own_time(marks) or (whole(received) or 0) * 1000
             if key and at_us > newest.get(key, -1):
                 newest[key] = at_us
                 if len(newest) > MOST_ENTITIES:

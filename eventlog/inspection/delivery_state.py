@@ -5,8 +5,8 @@ The results are slugs and values; the command line makes sentences of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from eventlog.handler_faults import Fault
@@ -68,6 +68,7 @@ class HandlerFacts:
         fault: why the workers that serve its queue cannot run it, if none can.
         unwanted: the types that its newest version no longer wants.
         has_keys: whether it has keys of its own within an entity (`key=`).
+        stopped: by lane, the record that cannot be read, at which the handler stops there.
     """
 
     name: str
@@ -80,6 +81,7 @@ class HandlerFacts:
     fault: Fault | None = None
     unwanted: Unwanted | None = None
     has_keys: bool = False
+    stopped: Mapping[int, str] = field(default_factory=dict)
 
     def wants(self, type: str | None) -> bool:
         """Return whether the handler gets events of this type; True if the type is unknown."""
@@ -109,8 +111,9 @@ class Fate:
 
     Attributes:
         why: for a settled event, the author's words or the slug of its dead letter. For a waiting one, `paused`,
-            `away`, `open-full`, `handed-out`, `held`, `faulty`, `no-worker` or `nobody-yet`. For a retried one, its
-            last error. For one that is not wanted, `no-longer-wanted` if an earlier version wanted it.
+            `away`, `unreadable`, `open-full`, `handed-out`, `held`, `faulty`, `no-worker` or `nobody-yet`. For a
+            retried one, its last error. For one that is not wanted, `no-longer-wanted` if an earlier version wanted
+            it.
         at_ms: when it was settled, when its retry (or that of the event before it) is due, or when a pause or the
             absence of workers began.
         words: the reason given with the pause; with `no-worker`, the queue that none serves; with `faulty`, what is
@@ -229,6 +232,8 @@ def _of_waiting(event: EventFacts, handler: HandlerFacts, pair: PairFacts, now_m
         )
     if handler.away is not None:
         return Fate(name, "waiting", "away", handler.away.since_ms, pair.holder, away=handler.away)
+    if (record := handler.stopped.get(event.lane)) is not None:
+        return Fate(name, "waiting", "unreadable", holder=pair.holder, words=record)
     if pair.open_count >= OPEN_QUOTA:
         return Fate(name, "waiting", "open-full", holder=pair.holder)
     if pair.holder:

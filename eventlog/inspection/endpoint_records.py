@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from eventlog.inspection.search import LOOKS, Where, find
 from eventlog.log import EventLog
+from eventlog.reading import whole
 from eventlog.turned_away import Copy
 
 _MOST = 20
@@ -57,8 +58,10 @@ async def _copies(log: EventLog, where: Where, most: int = LOOKS) -> list[Copy]:
     found: list[Copy] = []
     give = ("t", "k", "w", "r", "s", "f")
     async for entry in find(log, log.key("dropped"), [where], give, most=min(most, LOOKS)):
-        type_, key, reason, received, key_id, body = (value.decode() for value in entry.fields)
-        found.append(Copy(type_, key or None, reason, int(received), key_id, body))
+        type_, key, reason, received, key_id, body = (
+            value.decode(errors="replace") for value in entry.fields
+        )
+        found.append(Copy(type_, key or None, reason, whole(received) or 0, key_id, body))
         if len(found) == most:
             break
     return found

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from eventlog.ids import EVENT_ID
+from eventlog.clock import LAST_MS
+from eventlog.errors import UnknownRecord
+from eventlog.ids import EVENT_ID, id_order
 from eventlog.log import EventLog
+from eventlog.reading import whole
 from eventlog.record import StoredEvent, decode_event
 
+UNREADABLE = "(cannot be read)"  # stands for the type of a record that this release cannot read
 _PAGE = 200
 
 
@@ -32,7 +36,8 @@ class LogCounts:
 
 async def read_counts(log: EventLog) -> LogCounts:
     """Return the totals since the log was made."""
-    raw = {k.decode(): int(v) for k, v in (await log.redis.hgetall(log.key("counts"))).items()}
+    found = await log.redis.hgetall(log.key("counts"))
+    raw = {name.decode("utf-8", "replace"): whole(value) or 0 for name, value in found.items()}
     return LogCounts(
         accepted=raw.get("accepted", 0),
         duplicates=raw.get("duplicates", 0),
@@ -58,6 +63,15 @@ def stored_event(lane: int, raw_id: bytes, fields: Mapping[bytes, bytes]) -> Sto
     return decode_event(lane, raw_id, [part for pair in fields.items() for part in pair])
 
 
+def listed_event(lane: int, raw_id: bytes, fields: Mapping[bytes, bytes]) -> StoredEvent:
+    """Decode an entry of a lane for a list. One that cannot be read hides no other: its id stands there alone."""
+    try:
+        return stored_event(lane, raw_id, fields)
+    except UnknownRecord:
+        stream_id = raw_id.decode()
+        return StoredEvent(lane, stream_id, UNREADABLE, None, b"", min(id_order(stream_id)[0], LAST_MS))
+
+
 async def list_events(
     log: EventLog, *, limit: int = 50, type: str | None = None, key: str | None = None
 ) -> list[StoredEvent]:
@@ -69,7 +83,7 @@ async def list_events(
         while kept < limit:
             page = await log.redis.xrevrange(log.key("events", lane), max=before, count=_PAGE)
             for raw_id, fields in page:
-                event = stored_event(lane, raw_id, fields)
+                event = listed_event(lane, raw_id, fields)
                 if (type is None or event.type == type) and (key is None or event.key == key):
                     found.append(event)
                     kept += 1

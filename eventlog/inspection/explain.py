@@ -6,7 +6,6 @@ It reads in pages and changes nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,8 +25,9 @@ from eventlog.operation.handlers import pauses, unknown_handler
 from eventlog.operation.quarantine import Quarantined
 from eventlog.outages import known_outages
 from eventlog.presence import present, served_names, settled_per_s
+from eventlog.reading import whole
 from eventlog.record import id_order
-from eventlog.registry import served_ms
+from eventlog.registry import read_registered, served_ms
 from eventlog.subscription import SubscriptionStore, left_types
 from eventlog.turned_away import HOUR_MS, KEEP_HOURS, SLOT_MS, Copy, refused_between
 from eventlog.unwanted import unwanted
@@ -216,18 +216,21 @@ async def registered(log: EventLog) -> list[HandlerFacts]:
     """Return the registered handlers, sorted by name."""
     hashes = await at_once(log, *(("HGETALL", name) for name in ("newest", "wants", "handlers", "since")))
     newest, wants, registry, since = (dict(zip(found[::2], found[1::2], strict=True)) for found in hashes)
-    paused, away = await pauses(log), (await known_outages(log)).away
+    paused, outages = await pauses(log), await known_outages(log)
+    away, stopped = outages.away, outages.stopped
     alive = await present(log)
     faulty, dropped = faulty_by_name(alive), await unwanted(log)
     served = served_names(alive)
     found = []
     for name, version in sorted(newest.items()):
-        record = json.loads(registry[name + b"|" + version])
+        record = read_registered(registry.get(name + b"|" + version, b""))
+        if record is None:
+            continue
         found.append(
             HandlerFacts(
                 name.decode(),
-                frozenset(wants[name].decode().split("\n")),
-                int(since.get(name, record["first_seen"])),
+                frozenset(wants.get(name, b"").decode().split("\n")),
+                whole(since.get(name)) or record["first_seen"],
                 served_ms(record),
                 paused.get(name.decode()),
                 record["declaration"]["queue"],
@@ -235,6 +238,7 @@ async def registered(log: EventLog) -> list[HandlerFacts]:
                 None if (one := faulty.get(name.decode())) is None or name.decode() in served else one.fault,
                 dropped.get(name.decode()),
                 record["declaration"].get("key") is not None,
+                {lane: said for (of, lane), said in stopped.items() if of == name.decode()},
             )
         )
     return found

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from eventlog.log import EventLog
+from eventlog.registry import read_registered
 
 _DECLARED_MS = 180_000  # workers declare their handlers once a minute
 
@@ -29,8 +29,9 @@ async def versions_now(log: EventLog, now_ms: int) -> dict[str, tuple[str, ...]]
     """Return, by handler, the code versions that workers declared within the last three minutes."""
     found: dict[str, list[str]] = {}
     for field, raw in (await log.redis.hgetall(log.key("handlers"))).items():
-        name, _, version = field.decode().partition("|")
-        if json.loads(raw)["last_seen"] >= now_ms - _DECLARED_MS:
+        name, _, version = field.decode("utf-8", "replace").partition("|")
+        record = read_registered(raw)
+        if record is not None and record["last_seen"] >= now_ms - _DECLARED_MS:
             found.setdefault(name, []).append(version)
     return {name: tuple(sorted(versions)) for name, versions in sorted(found.items())}
 

@@ -44,6 +44,7 @@ class Overview:
         retrying: by handler, how many events wait for their next attempt.
         away: by handler that is held, what it needs and is away.
         attempts: by handler, those of the last minutes.
+        stopped: by handler and lane, the record that cannot be read, at which it stops.
         gaps: those that were to be read, the oldest first.
         refused_slots: requests that the endpoint refused within a day, by the beginning of ten minutes (Unix ms) and
             by reason.
@@ -72,6 +73,7 @@ class Overview:
     standing: Standing | None
     forecast: Forecast | None = None
     attempts: Mapping[str, Attempts] = field(default_factory=dict)
+    stopped: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
     @property
     def refused(self) -> Mapping[str, int]:
@@ -110,7 +112,7 @@ async def overview(log: EventLog, keep: Keep | None = None, *, most_gap_bytes: i
     now_ms = counted[-1].at_ms
     handlers = await log.handlers()
     store = SubscriptionStore(log)
-    stands = await standing(log)
+    stands, outages = await standing(log), await known_outages(log)
     alive = await receivers(log, now_ms)
     if stands is not None and stands.full:
         alive = [one.name for one in await store.replicas()]
@@ -128,7 +130,8 @@ async def overview(log: EventLog, keep: Keep | None = None, *, most_gap_bytes: i
         handlers=handlers,
         retrying=await _retrying(log, [one.name for one in handlers]),
         paused=await pauses(log),
-        away=(await known_outages(log)).away,
+        away=outages.away,
+        stopped=outages.stopped,
         gaps=await recorded_gaps(log)
         if most_gap_bytes is None
         else (await newest_gaps(log, most_bytes=most_gap_bytes)).gaps,

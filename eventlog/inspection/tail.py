@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from eventlog.inspection.events import stored_event
+from eventlog.inspection.events import listed_event
 from eventlog.log import EventLog
 from eventlog.record import StoredEvent, id_order
 
@@ -29,7 +29,7 @@ async def arriving(log: EventLog, after: dict[int, str]) -> AsyncIterator[list[S
         reply = await log.redis.xread(places, count=_PAGE, block=_BLOCK_MS)
         some: list[StoredEvent] = []
         for key, page in reply or ():
-            some += [stored_event(lanes[key], raw_id, fields) for raw_id, fields in page]
+            some += [listed_event(lanes[key], raw_id, fields) for raw_id, fields in page]
             places[key] = page[-1][0].decode()
         if some:
             yield sorted(some, key=lambda event: id_order(event.stream_id))

@@ -16,6 +16,7 @@ from eventlog.inspection.event_traces import ALL, EventLetter, EventReader, Limi
 from eventlog.inspection.moment import at_once
 from eventlog.inspection.search import End, Found, Where, ends_of_entity, find, find_open
 from eventlog.log import EventLog
+from eventlog.reading import readable, whole
 from eventlog.record import OpenRecord, UnknownRecord, id_order, read_marks
 from eventlog.stored_event import EVENT_VERSION
 from eventlog.text import bounded
@@ -147,12 +148,14 @@ async def _kept(log: EventLog, lane: int, stream_id: str) -> EventFacts | None:
 
 
 def _facts(lane: int, found: Found) -> EventFacts:
-    type_name, key, received, key_id, written, body = (field.decode() for field in found.fields)
-    marks, occurred_at_us = read_marks(written.split(",")) if written else ((), None)
+    texts = (field.decode(errors="replace") for field in found.fields)
+    type_name, key, received, key_id, written, body = texts
+    read = readable(read_marks, written.split(",")) if written else None
+    marks, occurred_at_us = read or ((), None)
     return EventFacts(
         lane,
         found.stream_id,
-        int(received),
+        whole(received) or id_order(found.stream_id)[0],
         type_name,
         key or None,
         found.size,

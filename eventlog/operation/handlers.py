@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 from eventlog.errors import ChangeRefused, LogError, UnknownName
 from eventlog.internal import HANDLER_PAUSED, InternalEvent, internal_event, key_of_handler
 from eventlog.log import EventLog
+from eventlog.reading import readable
 from eventlog.registry import HandlerPosition, handler_names
 from eventlog.text import bounded
 
@@ -45,11 +46,15 @@ class Pause:
 async def pauses(log: EventLog) -> dict[str, Pause]:
     """Return the paused handlers by name."""
     found = await log.redis.hgetall(log.key("paused"))
-    records = {name.decode(): json.loads(value) for name, value in found.items()}
     return {
-        name: Pause(record["since_ms"], bounded(record.get("reason") or ""), record.get("ends_in", ""))
-        for name, record in records.items()
+        name.decode("utf-8", "replace"): readable(_pause, value) or Pause(0, "")
+        for name, value in found.items()
     }
+
+
+def _pause(value: bytes) -> Pause:
+    record = json.loads(value)
+    return Pause(int(record["since_ms"]), bounded(record.get("reason") or ""), str(record.get("ends_in", "")))
 
 
 async def pause(log: EventLog, name: str, *, reason: str, now_ms: int) -> None:

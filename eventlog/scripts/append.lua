@@ -9,7 +9,27 @@
 --   it has no entity)
 -- Answers: id = accepted, q<id> = quarantined, =<reason> = duplicate, gone = not in the quarantine any more, !<error> =
 --   refused. What is read back leaves the quarantine once it is accepted or a duplicate.
+-- Returns: the answers, queues to wake, and what Redis said of a key that it cannot use ('' = nothing).
 prefix = take()
+-- Events must not be refused, and not be appended twice, because another client spoiled a key that only counts or
+-- remembers them. Such a key reads as if it was not there.
+local fault, LISTS = '', {XRANGE = 1, SMEMBERS = 1, SMISMEMBER = 1, HGETALL = 1, HKEYS = 1, HMGET = 1}
+local SPOILED = {'^WRONGTYPE', 'is not an integer', 'is not a float', 'would overflow'}
+function call(command, ...)
+  local reply = redis.pcall(command, ...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  for _, words in ipairs(SPOILED) do
+    if string.find(reply.err, words) then
+      fault = command .. ' ' .. tostring(...) .. ': ' .. reply.err
+      return LISTS[command] and {} or command ~= 'HGET' and 0
+    end
+  end
+  local said = reply.err
+  if string.find(said, "can't", 1, true) then -- Redis 7.0 names no command
+    said = said .. ", permission to run the '" .. string.lower(command) .. "' command"
+  end
+  error({err = said})
+end
 local window_hours, throttle_ms = take_number(), take_number()
 -- The elements are read twice and in the hot path, so by position and not by take().
 local ARGV, first, stride = ARGV, taken + 1, 13
@@ -39,7 +59,8 @@ for at = first, #ARGV, stride do
 end
 local seen, own = {}, {}
 local function look(key, members, found)
-  local hits = call('SMISMEMBER', key, unpack(members))
+  local hits = redis.pcall('SMISMEMBER', key, unpack(members)) -- not by call(): it copies the many arguments
+  if hits.err then hits = call('SMISMEMBER', key, unpack(members)) end
   for i = 1, #hits do
     if hits[i] == 1 then found[members[i]] = true end
   end
@@ -75,7 +96,8 @@ local copies, counted = {}, {}
 local function copies_of(digest)
   if not copies[digest] then
     local packed = seen[digest] and newest(copies_name, digest)
-    copies[digest] = packed and cmsgpack.unpack(packed) or {}
+    local is_packed, known = pcall(cmsgpack.unpack, packed or '')
+    copies[digest] = packed and is_packed and type(known) == 'table' and known or {}
   end
   return copies[digest]
 end
@@ -115,6 +137,37 @@ local function judge(digest, mode, nonce, entity, key_id)
   if mode == 'mark' then return nil, 'no-own-time' end
   if entity == '' or last_of(entity) == digest then return 'equal-body' end
   return nil, 'not-last'
+end
+
+-- Redis gives no id below the last one. So one entry that another client put into the far future (more than 13 digits)
+-- takes all later ones there, and no reader of ours follows. All of them come back to the present, the given one last.
+local LONGEST_MS = 13
+local function is_far(id) return string.byte(id, LONGEST_MS + 1) ~= 45 and string.find(id, '^%d+-', LONGEST_MS + 1) ~= nil end
+local function brought_back(stream, lane, id)
+  fault = 'XADD ' .. stream .. ': an entry of the far future'
+  local old, far, last, from = prefix .. 'far:' .. lane, {}, '0-1', '-'
+  call('RENAME', stream, old) -- XSETID goes below no id that was deleted
+  repeat
+    local page = call('XRANGE', old, from, '+', 'COUNT', 1000)
+    for _, entry in ipairs(page) do
+      if is_far(entry[1]) then
+        far[#far + 1] = entry[2]
+      else
+        last = call('XADD', stream, entry[1], unpack(entry[2]))
+      end
+      from = '(' .. entry[1]
+    end
+  until #page < 1000
+  for _, fields in ipairs(far) do id = call('XADD', stream, '*', unpack(fields)) end
+  call('DEL', old)
+  for _, name in ipairs(call('HKEYS', prefix .. 'newest')) do
+    local pair = name .. '|' .. lane
+    if is_far(call('HGET', prefix .. 'cur', pair) or '') then
+      call('HSET', prefix .. 'cur', pair, last)
+      call('HSET', prefix .. 'runto', pair, last)
+    end
+  end
+  return id
 end
 
 local answers, counts, touched, streams = {}, {}, {}, {}
@@ -167,6 +220,7 @@ for at = first, #ARGV, stride do
       if type(id) == 'table' then
         answer = '!' .. (id.err or 'refused')
       else
+        if is_far(id) then id = brought_back(stream, lane, id) end
         answer = id
         if nonce ~= '' then
           own[nonce] = true
@@ -200,7 +254,8 @@ end
 local window_s = (window_hours + bucket_hours) * 3600
 local function remember(command, key, values, ttl_s)
   if #values > 0 then
-    call(command, key, unpack(values))
+    local reply = redis.pcall(command, key, unpack(values))
+    if type(reply) == 'table' and reply.err then call(command, key, unpack(values)) end
     call('EXPIRE', key, ttl_s)
   end
 end
@@ -287,8 +342,8 @@ end
 if #fields > 0 then
   local values = {}
   for i, before in ipairs(call('HMGET', prefix .. 'added', unpack(fields))) do
-    values[2 * i - 1], values[2 * i] = fields[i], (before or 0) + by_field[fields[i]]
+    values[2 * i - 1], values[2 * i] = fields[i], (tonumber(before or 0) or 0) + by_field[fields[i]]
   end
-  call('HSET', prefix .. 'added', unpack(values))
+  if #values > 0 then call('HSET', prefix .. 'added', unpack(values)) end
 end
-return {answers, wake}
+return {answers, wake, fault}

@@ -19,7 +19,8 @@ local ignored = {}
 local function is_ignored(name)
   local note = call('HGET', prefix .. 'retired', name)
   if not note then return false end
-  local renamed_to = cjson.decode(note).renamed_to
+  local is_json, said = pcall(cjson.decode, note)
+  local renamed_to = is_json and type(said) == 'table' and said.renamed_to
   if again or (renamed_to and call('HEXISTS', prefix .. 'newest', renamed_to) == 1) then return true end
   call('HDEL', prefix .. 'retired', name)
   return false
@@ -30,11 +31,11 @@ local dropped = {}
 local function note_dropped(name, version, types)
   call('HDEL', prefix .. 'unwanted', name)
   local before = call('HGET', prefix .. 'newest', name)
-  local record = before and call('HGET', registry, name .. '|' .. before)
+  local record = before and read_declaration(call('HGET', registry, name .. '|' .. before))
   if not record then return end
   local wanted, gone = {}, {}
   for _, type_name in ipairs(types) do wanted[type_name] = true end
-  for _, type_name in ipairs(cjson.decode(record).declaration.types) do
+  for _, type_name in ipairs(record.declaration.types) do
     local covered = wanted['*'] and not is_internal(type_name)
       or is_timer(type_name) and wanted[TIMER .. name] -- of an earlier name (add_earlier)
     if not wanted[type_name] and not covered then gone[#gone + 1] = type_name end
@@ -47,8 +48,7 @@ end
 local elsewhere = {}
 local function register(name, version, declaration, start, serves)
   local field = name .. '|' .. version
-  local known = call('HGET', registry, field)
-  known = known and cjson.decode(known)
+  local known = read_declaration(call('HGET', registry, field))
   declaration = cjson.decode(declaration)
   if not known then note_dropped(name, version, declaration.types) end
   if known and known.declaration.queue ~= declaration.queue then
@@ -87,7 +87,8 @@ local newest, records = {}, {}
 local all = call('HGETALL', registry)
 for i = 1, #all, 2 do
   local name, version = string.match(all[i], '^(.-)|(.*)$')
-  local record = cjson.decode(all[i + 1])
+  local record = name and read_declaration(all[i + 1])
+  if record then
   -- Times from the future are from before the clock of Redis went back. Such a version would stay the newest.
   if record.last_seen > now or record.first_seen > now then
     record.last_seen, record.first_seen = math.min(record.last_seen, now), math.min(record.first_seen, now - 1)
@@ -100,6 +101,7 @@ for i = 1, #all, 2 do
   if not best or (live and not best.live) or (live == best.live and (record.first_seen > best.record.first_seen
       or (record.first_seen == best.record.first_seen and version > best.version))) then
     newest[name] = {version = version, record = record, live = live}
+  end
   end
 end
 local wants, versions = {}, {}

@@ -15,8 +15,9 @@ local held, later_due = holds(now), {} -- older code may have made a held pair d
 repeat
   local page = call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now, 'WITHSCORES', 'LIMIT', first, limit)
   for i = 1, #page, 2 do
-    local name, lane = string.match(page[i], '^(.*)|(%d+)$')
-    local score, room, until_ms = tonumber(page[i + 1]), ours[name], held_in(held, name, lane)
+    local name, lane = pair_parts(page[i])
+    local score, room = tonumber(page[i + 1]), name and ours[name]
+    local until_ms = name and held_in(held, name, lane)
     if until_ms then
       later_due[#later_due + 1], later_due[#later_due + 2] = until_ms, page[i]
       room = nil

@@ -13,7 +13,7 @@ local function bound_waits(pair)
   local name = string.gsub(pair, '|(%d+)$', ':%1')
   local records, due_at = prefix .. 'timers:' .. name, prefix .. 'timersdue:' .. name
   for _, key in ipairs(call('ZRANGEBYSCORE', due_at, '(' .. now, '+inf')) do
-    local record, next_ms, changed = cjson.decode(call('HGET', records, key) or '{"t":{}}'), nil, false
+    local record, next_ms, changed = read_timers(call('HGET', records, key)), nil, false
     for _, timer in pairs(record.t) do
       if timer[3] == '' then
         if timer[1] > now + timer[6] then timer[1], changed = now + timer[6], true end
@@ -56,14 +56,18 @@ end
 
 for _, pair in ipairs(call('ZRANGEBYSCORE', prefix .. 'timers', '-inf', now, 'LIMIT', 0, most)) do
   if moved >= most then break end
-  local handler, lane = string.match(pair, '^(.*)|(%d+)$')
+  local handler, lane = pair_parts(pair)
+  if not handler then
+    call('ZREM', prefix .. 'timers', pair) -- no pair: another client wrote it
+    handler, lane = '', ''
+  end
   local records = prefix .. 'timers:' .. handler .. ':' .. lane
   local due_at = prefix .. 'timersdue:' .. handler .. ':' .. lane
   local type_name = TIMER .. handler
   local route = call('HGET', prefix .. 'routes', type_name)
   if route then
     for _, key in ipairs(call('ZRANGEBYSCORE', due_at, '-inf', now, 'LIMIT', 0, most - moved)) do
-      local record = cjson.decode(call('HGET', records, key) or '{"t":{}}')
+      local record = read_timers(call('HGET', records, key))
       local due, next_ms = due_of(record)
       for _, found in ipairs(due) do
         local timer = found.timer

@@ -15,7 +15,8 @@ local function waiting_of(lane, cur, wants, record)
   local state = states[lane]
   if is_at_end(state, cur) then return 0, true end
   local n, stored_cur, beyond, uncounted, pos = unpack(record, 1, 5)
-  if not n or not uncounted or pos or not wants then return state.length, false end
+  n, beyond, uncounted = tonumber(n or nil), tonumber(beyond or nil), tonumber(uncounted or nil)
+  if not n or not beyond or not uncounted or pos or not wants then return state.length, false end
   local waiting = wanted_sum(wants, lane) - n
   local new = state.uncounted - uncounted
   if stored_cur == cur and new == 0 then
@@ -61,7 +62,7 @@ local function lag_of(handler)
   local waiting, is_exact, open, age, is_age_exact, to_count, retrying, waits_ms, parked = 0, 1, 0, -1, 1, {}, 0, -1, 0
   for lane = 0, lanes - 1 do
     local cur = call('HGET', prefix .. 'cur', handler .. '|' .. lane)
-    if cur then
+    if cur and string.match(cur, '^%d+%-%d+$') then
       local record = call('HMGET', passed_key(handler, lane), 'n', 'cur', 'beyond', 'uncounted', 'pos', 'oldest', 'parked')
       local here, exact = waiting_of(lane, cur, wants, record)
       local opened = call('HLEN', prefix .. 'open:' .. handler .. ':' .. lane)

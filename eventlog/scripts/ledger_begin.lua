@@ -14,7 +14,8 @@ local now = now_ms()
 
 local found = call('HGET', ledger, step)
 if found then
-  local record = cjson.decode(found)
+  local is_json, record = pcall(cjson.decode, found)
+  if not is_json or type(record) ~= 'table' then record = {v = 1, state = 'uncertain'} end -- another client wrote it
   if record.v ~= 1 then return redis.error_reply('ERR ledger record of version ' .. tostring(record.v)) end
   call('PEXPIRE', ledger, ttl_ms)
   if record.state == 'done' then return {'done', record.result, record.fault} end
@@ -37,7 +38,9 @@ elseif step_ttl_ms > 0 then
   -- An entity is never settled, so its old steps go one by one: each new step checks a few.
   local some = call('HRANDFIELD', ledger, 4, 'WITHVALUES')
   for i = 1, #some, 2 do
-    if cjson.decode(some[i + 1]).at_ms < now - step_ttl_ms then call('HDEL', ledger, some[i]) end
+    local is_json, other = pcall(cjson.decode, some[i + 1])
+    local at_ms = is_json and type(other) == 'table' and tonumber(other.at_ms)
+    if at_ms and at_ms < now - step_ttl_ms then call('HDEL', ledger, some[i]) end
   end
 end
 call('HSET', ledger, step, cjson.encode({

@@ -23,11 +23,13 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Stream ids are <ms>-<number>.
+-- Stream ids are <ms>-<number>. What is no id counts as the first one: nothing before it is settled.
 local function parts(id)
   local ms, number = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(ms), tonumber(number)
+  return tonumber(ms) or 0, tonumber(number) or 0
 end
+-- Handler and lane of a pair; nil for what is none, since another client may write into our keys.
+local function pair_parts(pair) return string.match(pair, '^(.*)|(%d+)$') end
 local function later(a, b)
   local a_ms, a_number = parts(a)
   local b_ms, b_number = parts(b)
@@ -50,19 +52,42 @@ end
 -- Internal events: what this service announces about itself. Their types begin with `receiver.`, and `*` does not stand
 -- for them.
 local INTERNAL = 'receiver.'
-local function is_internal(type_name) return string.sub(type_name, 1, #INTERNAL) == INTERNAL end
+local function is_internal(type_name) return string.sub(type_name or '', 1, #INTERNAL) == INTERNAL end
 -- Timers of handlers that fell due; the handler's name follows.
 local TIMER = INTERNAL .. 'timer:'
 local function is_timer(type_name) return string.sub(type_name, 1, #TIMER) == TIMER end
 local function is_wanted(set, type_name)
-  return set[type_name] or (set['*'] and not is_internal(type_name)) or false
+  return set[type_name or ''] or (set['*'] and not is_internal(type_name)) or false
 end
 
 -- Queue and name of each handler in one entry of the `routes` hash.
 local function each_route(route) return string.gmatch(route or '', '([^\t\n]+)\t([^\t\n]+)') end
 
+-- A declaration as a worker wrote it; nil for what is none.
+local function read_declaration(text)
+  local is_json, record = pcall(cjson.decode, text or '')
+  local said = is_json and type(record) == 'table' and record.declaration
+  if type(said) ~= 'table' or type(said.queue) ~= 'string' or type(said.types) ~= 'table' then return nil end
+  for _, name in pairs(said.types) do if type(name) ~= 'string' then return nil end end
+  if type(record.first_seen) ~= 'number' or type(record.last_seen) ~= 'number' then return nil end
+  return record
+end
 local function queue_of(handler, version)
-  return cjson.decode(call('HGET', prefix .. 'handlers', handler .. '|' .. version)).declaration.queue
+  local record = read_declaration(call('HGET', prefix .. 'handlers', handler .. '|' .. version))
+  return record and record.declaration.queue
+end
+
+-- The record of an entity's timers, without what is no timer.
+local function read_timers(text)
+  local is_json, record = pcall(cjson.decode, text or '')
+  if not is_json or type(record) ~= 'table' or type(record.t) ~= 'table' then return {v = 1, t = {}} end
+  local KINDS = {'number', 'string', 'string', 'string', 'string', 'number'}
+  for name, timer in pairs(record.t) do
+    for at, kind in ipairs(KINDS) do
+      if type(timer) ~= 'table' or type(timer[at]) ~= kind then record.t[name] = nil end
+    end
+  end
+  return record
 end
 
 local function paused_handlers()
@@ -124,6 +149,9 @@ local function wanted_set(text)
   return set, table.concat(list, '\n')
 end
 
+-- A stored count; 0 for what is none.
+local function count_of(text) return type(text) == 'string' and tonumber(text) or 0 end
+
 -- How many wanted events were ever added to a lane. The entry without a type counts all of them, the entry `receiver.`
 -- all internal ones.
 local function wanted_sum(set, lane)
@@ -132,18 +160,18 @@ local function wanted_sum(set, lane)
     if not set['*'] or is_internal(name) then fields[#fields + 1] = lane .. '|' .. name end
   end
   if set['*'] then
-    local all, internal = unpack(call('HMGET', prefix .. 'added', lane .. '|', lane .. '|' .. INTERNAL), 1, 2)
-    sum = (all or 0) - (internal or 0)
+    local all, internal = unpack(redis.pcall('HMGET', prefix .. 'added', lane .. '|', lane .. '|' .. INTERNAL), 1, 2)
+    sum = count_of(all) - count_of(internal)
   end
   if #fields == 0 then return sum end
-  for _, by in ipairs(call('HMGET', prefix .. 'added', unpack(fields))) do sum = sum + (by or 0) end
+  for _, by in ipairs(redis.pcall('HMGET', prefix .. 'added', unpack(fields))) do sum = sum + count_of(by) end
   return sum
 end
 
 -- A lane's length, last id ('' = empty), and how many events were added without being counted.
 local function lane_state(lane)
   local stream, state, ever = prefix .. 'events:' .. lane, {length = 0, last = ''}, 0
-  if call('EXISTS', stream) == 1 then
+  if call('TYPE', stream).ok == 'stream' then
     local info = call('XINFO', 'STREAM', stream)
     for i = 1, #info, 2 do
       if info[i] == 'length' then state.length = info[i + 1]
@@ -151,7 +179,7 @@ local function lane_state(lane)
       elseif info[i] == 'last-entry' and info[i + 1] then state.last = info[i + 1][1] end
     end
   end
-  state.uncounted = ever - (call('HGET', prefix .. 'added', lane .. '|') or 0)
+  state.uncounted = ever - count_of(redis.pcall('HGET', prefix .. 'added', lane .. '|'))
   return state
 end
 local function is_at_end(state, cur) return state.last == '' or not later(state.last, cur) end
@@ -162,7 +190,12 @@ local function is_at_end(state, cur) return state.last == '' or not later(state.
 -- two times.
 local SPREAD_PER_MS, SPREAD_PAUSE_MS = 200, 20
 local function spread_fresh()
-  if call('EXISTS', prefix .. 'fresh') == 0 then return end
+  local kind = call('TYPE', prefix .. 'fresh').ok
+  if kind == 'none' then return end
+  if kind ~= 'set' then -- another client wrote it; recompute.lua finds what was marked
+    call('DEL', prefix .. 'fresh')
+    return
+  end
   local pauses_ms = call('PTTL', prefix .. 'spread') -- for longer only if the clock of Redis went back meanwhile
   if pauses_ms >= 0 and pauses_ms <= SPREAD_PAUSE_MS then return end
   local marks = call('SMEMBERS', prefix .. 'fresh')
@@ -190,8 +223,8 @@ local function spread_fresh()
   local done = {}
   for _, mark in ipairs(marks) do
     local lane, name = string.match(mark, '^(%d+)|(.*)$')
-    add(name, lane, done)
-    if not is_internal(name) then add('*', lane, done) end
+    if lane then add(name, lane, done) end
+    if lane and not is_internal(name) then add('*', lane, done) end
   end
   for queue, found in pairs(by_queue) do
     local due = prefix .. 'due:' .. queue
@@ -201,7 +234,7 @@ local function spread_fresh()
       for i = first, last do
         local at = scores[i - first + 1]
         -- A pair with a drain has a time in the future; so may one that sleeps until a retry.
-        if not at or (tonumber(at) > now and not is_leased(string.match(found[i], '^(.*)|(%d+)$'))) then
+        if not at or (tonumber(at) > now and not is_leased(pair_parts(found[i]))) then
           put[#put + 1] = now
           put[#put + 1] = found[i]
         end
@@ -217,8 +250,9 @@ end
 local function put_internal(lane, type_name, key, body, at_ms)
   local id = call('XADD', prefix .. 'events:' .. lane, '*', 'v', '1', 't', type_name, 'k', key, 'b', body,
     'r', string.format('%d', now_ms()), 's', '', 'm', 'at=' .. string.format('%d', at_ms * 1000))
-  for _, name in ipairs({type_name, INTERNAL, ''}) do call('HINCRBY', prefix .. 'added', lane .. '|' .. name, 1) end
-  call('HINCRBY', prefix .. 'counts', 'internal:' .. type_name, 1)
+  -- A spoiled counter must not end a script that has put an event into the log.
+  for _, name in ipairs({type_name, INTERNAL, ''}) do redis.pcall('HINCRBY', prefix .. 'added', lane .. '|' .. name, 1) end
+  redis.pcall('HINCRBY', prefix .. 'counts', 'internal:' .. type_name, 1)
   return id
 end
 
@@ -246,6 +280,7 @@ local function append_internal(lane, type_name, key, body)
   -- The key keeps its name: releases that run at the same time must share these pauses.
   local now, announced, pause_ms = now_ms(), prefix .. 'told:' .. type_name .. '|' .. key, PAUSES_MS[type_name] or 0
   local at, held = unpack(call('HMGET', announced, 'at', 'held'), 1, 2)
+  at, held = tonumber(at or nil), tonumber(held or nil)
   local since_ms = now - (at or -pause_ms) -- below 0 when the clock of Redis went back
   local is_held = since_ms >= 0 and since_ms < pause_ms
   if not is_held and type_name ~= 'receiver.gap.closed' then
@@ -258,7 +293,7 @@ local function append_internal(lane, type_name, key, body)
     call('PEXPIRE', announced, DAY_MS)
     return
   end
-  if held and held ~= '0' then body = string.sub(body, 1, -2) .. ',"held":' .. held .. '}' end
+  if held and held > 0 then body = string.sub(body, 1, -2) .. ',"held":' .. string.format('%d', held) .. '}' end
   call('HSET', announced, 'at', string.format('%d', now), 'held', '0')
   call('PEXPIRE', announced, DAY_MS)
   local id = put_internal(lane, type_name, key, body, now)

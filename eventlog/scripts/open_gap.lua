@@ -6,7 +6,7 @@ prefix = take()
 local after_ms, known = take_number(), take()
 local now, last = now_ms(), 0
 for _, beat in ipairs(call('HVALS', prefix .. 'door')) do
-  local at = tonumber(beat)
+  local at = tonumber(beat) or 0
   if at <= now + after_ms then last = math.max(last, at) end -- a later one is from before the clock went back
 end
 local begun, tenant = string.format('%d', last), prefix .. 'tenant'

@@ -19,21 +19,31 @@ local function text(number) return string.format('%d', number) end
 -- always has room, and keeps it.
 local OTHERS = 'dependency:'
 local function is_named_by_authors(name) return string.sub(name, 1, #OTHERS) == OTHERS end
+-- What is no outage counts as none: another client may have written it.
+local function read_outage(text)
+  local is_json, record = pcall(cjson.decode, text or '')
+  if not is_json or type(record) ~= 'table' or type(record.n) ~= 'number' or type(record.last) ~= 'number' then return nil end
+  for _, list in ipairs({'who', 'handlers', 'past'}) do
+    if type(record[list]) ~= 'table' then return nil end
+  end
+  return record
+end
 local function make_room()
   if not is_named_by_authors(service) then return end
   if call('HEXISTS', away_key, service) == 1 or call('HLEN', away_key) < MOST_SERVICES then return end
   local all, oldest, at = call('HGETALL', away_key), nil, nil
   for i = 1, #all, 2 do
-    local record = cjson.decode(all[i + 1])
-    local may_go = is_named_by_authors(all[i]) and not record.away
-    if may_go and (not at or record.last < at) then oldest, at = all[i], record.last end
+    local record = read_outage(all[i + 1])
+    local may_go = is_named_by_authors(all[i]) and not (record and record.away)
+    local last = record and record.last or 0
+    if may_go and (not at or last < at) then oldest, at = all[i], last end
   end
   if oldest then call('HDEL', away_key, oldest) else service = OTHERS .. '(other)' end
 end
 if verb == 'failed' then make_room() end
 
 local found = call('HGET', away_key, service)
-local record = found and cjson.decode(found)
+local record = read_outage(found or nil)
   or {v = 1, n = 0, first = now, last = now, who = {}, handlers = {}, past = {}}
 for _, field in ipairs({'first', 'last', 'away', 'next'}) do -- in the future only if the clock of Redis went back
   if record[field] and record[field] > now + longest_ms then record[field] = now end
@@ -49,8 +59,8 @@ local function hold_of(handler)
   local entry = call('HGET', held_key, handler)
   if not entry then return nil, 0 end
   local until_ms, words = string.match(entry, '^(%d+) (.*)$')
-  local hold = cjson.decode(words)
-  if hold.back then return nil, 0 end
+  local is_json, hold = pcall(cjson.decode, words or '')
+  if not is_json or type(hold) ~= 'table' or hold.back then return nil, 0 end
   return hold, tonumber(until_ms)
 end
 -- The handler's lanes become due when it may start again: what arrives meanwhile does not make them due.
@@ -58,7 +68,9 @@ local function put_hold(handler, until_ms, hold)
   call('HSET', held_key, handler, text(until_ms) .. ' ' .. cjson.encode(hold))
   local version = call('HGET', prefix .. 'newest', handler)
   if not version then return end
-  local due = prefix .. 'due:' .. queue_of(handler, version)
+  local queue = queue_of(handler, version)
+  if not queue then return end
+  local due = prefix .. 'due:' .. queue
   for lane = 0, lanes - 1 do
     if not is_leased(handler, lane) then call('ZADD', due, math.max(until_ms, now), handler .. '|' .. lane) end
   end

@@ -40,7 +40,7 @@ for name in pairs(paused_handlers()) do served[name] = nil end
 spread_fresh()
 local due, held = {}, holds(now)
 for _, pair in ipairs(call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now)) do
-  local name, lane = string.match(pair, '^(.*)|(%d+)$')
-  if served[name] and not held_in(held, name, lane) then due[#due + 1] = pair end
+  local name, lane = pair_parts(pair)
+  if name and served[name] and not held_in(held, name, lane) then due[#due + 1] = pair end
 end
 return {there, due, outdated}

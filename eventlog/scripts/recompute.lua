@@ -7,14 +7,14 @@ prefix = take()
 local lanes, now, paused, last = take_number(), now_ms(), paused_handlers(), {}
 local held = holds(now)
 for lane = 0, lanes - 1 do
-  local entry = call('XREVRANGE', prefix .. 'events:' .. lane, '+', '-', 'COUNT', 1)
-  last[lane] = entry[1] and entry[1][1] or '0-0'
+  last[lane] = lane_state(lane).last
+  if last[lane] == '' then last[lane] = '0-0' end
 end
 local found = 0
 local newest = call('HGETALL', prefix .. 'newest')
 for i = 1, #newest, 2 do
   local name, queue = newest[i], queue_of(newest[i], newest[i + 1])
-  for lane = 0, (paused[name] and 0 or lanes) - 1 do
+  for lane = 0, ((paused[name] or not queue) and 0 or lanes) - 1 do
     local pair = name .. '|' .. lane
     local cur = call('HGET', prefix .. 'cur', pair)
     if cur and not is_leased(name, lane) then

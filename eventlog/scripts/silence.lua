@@ -17,7 +17,7 @@ for i, value in ipairs(call('HMGET', usual, unpack(names))) do known[names[i]] =
 local function text(number) return string.format('%.3f', number) end
 local function is_open()
   for _, at in ipairs(call('HVALS', prefix .. 'door')) do
-    if math.abs(now - tonumber(at)) <= beat_ms then return true end
+    if math.abs(now - (tonumber(at) or 0)) <= beat_ms then return true end
   end
   return false
 end
@@ -35,7 +35,7 @@ local function usual_of(hour)
 end
 
 local counts = call('HMGET', prefix .. 'counts', 'accepted', 'reconstructed')
-local count = tonumber(counts[1] or 0) - tonumber(counts[2] or 0)
+local count = (tonumber(counts[1] or 0) or 0) - (tonumber(counts[2] or 0) or 0)
 local hour = math.floor(now / HOUR_MS)
 local elapsed = known.at and now - known.at
 local got, watched, since, expected, silent = known.got or 0, known.watched or 0, known.since or now, known.expected or 0,

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- One step of a drain: settle, renew the lease, read on, or fall asleep. A seq is applied once; a repeated call with
 -- the same seq changes nothing and reads again.
--- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms; 0 = the lease need not be renewed yet), mode (work, sleep, release, give, leave, hold), new cur ('' = unchanged),
+-- ARGV: prefix, handler, lane, queue, token, seq, ttl (ms; 0 = the lease need not be renewed yet), mode (work, sleep, release, give, leave, hold, stop), new cur ('' = unchanged),
 --   read after, count, max bytes, claim (last id of a range to hand out instead of reading, '' = read), wants (as the
 --   drain knows them; the claimed range was chosen by them), types to read for other handlers (one a line),
 --   lane of internal events about this handler, then six lists, each after its length:
@@ -38,8 +38,7 @@ local function keep_records(handler, lane, pair)
   local records = prefix .. 'timers:' .. handler .. ':' .. lane
   local due_at = prefix .. 'timersdue:' .. handler .. ':' .. lane
   local function change_timers(key, change)
-    local text = call('HGET', records, key)
-    local record, next_ms = text and cjson.decode(text) or {v = 1, t = {}}, nil
+    local record, next_ms = read_timers(call('HGET', records, key)), nil
     change(record.t)
     for _, timer in pairs(record.t) do
       if timer[3] == '' and (not next_ms or timer[1] < next_ms) then next_ms = timer[1] end
@@ -79,7 +78,8 @@ local told = holder[5] or '' -- a repeated call gets the same answer again
 if holder[2] ~= seq then
   if tonumber(holder[2]) + 1 ~= tonumber(seq) then return {'lost'} end
   local old_cur = call('HGET', prefix .. 'cur', pair)
-  if new_cur ~= '' then call('HSET', prefix .. 'cur', pair, new_cur) end
+  -- A key that another client spoiled ends the script here, and nothing is rolled back. So what must not be lost is
+  -- written before what it replaces is removed, and the cursor moves last.
   for _ = 1, take_number() do
     local id, due_ms, record = take(), take(), take()
     call('HSET', open, id, record)
@@ -91,11 +91,8 @@ if holder[2] ~= seq then
       call('ZADD', open_due, string.format('%d', due_ms), id)
     end
   end
-  for _ = 1, take_number() do
-    local id = take()
-    call('HDEL', open, id)
-    call('ZREM', open_due, id)
-  end
+  local gone = {} -- may be too many for unpack
+  for i = 1, take_number() do gone[i] = take() end
   for _ = 1, take_number() do
     local event_id, type_name, key, reason = lane .. '-' .. take(), take(), take(), take()
     call('XADD', prefix .. 'dead:' .. handler, '*', 'v', '1', 'event', event_id,
@@ -107,11 +104,16 @@ if holder[2] ~= seq then
       }))
     end
   end
-  for _ = 1, take_number() do call('HINCRBY', prefix .. 'stats:' .. handler, take(), take()) end
+  for _, id in ipairs(gone) do
+    call('HDEL', open, id)
+    call('ZREM', open_due, id)
+  end
+  for _ = 1, take_number() do redis.pcall('HINCRBY', prefix .. 'stats:' .. handler, take(), take()) end
   for _ = 1, take_number() do call('SADD', ahead, take()) end
   for _ = 1, take_number() do call('SREM', ahead, take()) end
   local passes, beyond, oldest, parked = take_number(), take_number(), take(), take_number()
   if new_cur ~= '' then
+    call('HSET', prefix .. 'cur', pair, new_cur)
     local known, set = call('HMGET', passed, 'n', 'cur'), {}
     if known[1] and known[2] == old_cur then
       set = {'n', known[1] + passes, 'cur', new_cur, 'beyond', beyond}
@@ -140,21 +142,22 @@ end
 local paused = call('HEXISTS', prefix .. 'paused', handler)
 local held_ms = held_until(handler, lane)
 if held_ms and paused == 0 then paused = 2 end
-if mode == 'release' or mode == 'give' or mode == 'leave' or mode == 'hold' then
+if mode == 'release' or mode == 'give' or mode == 'leave' or mode == 'hold' or mode == 'stop' then
   -- After a clean release nothing in (cur, runto] runs, so none of it is suspect. A drain that leaves has not read all
   -- of it: events that were running when a worker died stay suspect, and settled ones stay settled.
-  if mode ~= 'leave' then
+  if mode ~= 'leave' and mode ~= 'stop' then
     call('HSET', prefix .. 'runto', pair, call('HGET', prefix .. 'cur', pair))
   else
     call('HDEL', passed, 'n')  -- it did not see all that is settled after the cursor
   end
   -- The half marks a pair that was given back for a fair share (see due.lua).
   local at_ms = mode == 'give' and now_ms() - 0.5 or now_ms()
-  if mode == 'hold' then
+  if mode == 'hold' or mode == 'stop' then
     local hold_ms, why = string.match(ARGV[#ARGV], '^(%d+) (.*)$')
     local head = call('ZRANGE', open_due, 0, 0, 'WITHSCORES')
-    held_ms = math.max(held_ms or 0, math.min(now_ms() + hold_ms, tonumber(head[2]) or math.huge))
-    call('HSET', prefix .. 'held', pair, string.format('%d ', held_ms) .. cjson.encode({v = 1, why = why, since = now_ms()}))
+    local ends_ms = why == 'open-full' and tonumber(head[2]) or math.huge -- a retry makes room
+    held_ms = math.max(held_ms or 0, math.min(now_ms() + hold_ms, ends_ms))
+    redis.pcall('HSET', prefix .. 'held', pair, string.format('%d ', held_ms) .. cjson.encode({v = 1, why = why, since = now_ms()}))
   end
   at_ms = held_ms or at_ms
   if paused == 1 then call('ZREM', due, pair) else call('ZADD', due, at_ms, pair) end
@@ -222,7 +225,7 @@ elseif count > 0 then
       if is_wanted(wanted, type_name) then
         entries[#entries + 1] = is_plain(fields) and values_of(entry[1], fields) or entry
         if others == '' or is_wanted(ours, type_name) then own = own + 1 end
-        bytes = bytes + #body
+        bytes = bytes + #(body or '')
         if bytes >= max_bytes then full = true break end
       end
     end
@@ -242,6 +245,10 @@ end
 
 if mode == 'sleep' and exhausted == 1 and own == 0 and paused + changed == 0 then
   local head = call('ZRANGE', open_due, 0, 0, 'WITHSCORES')
+  while head[1] and call('HEXISTS', open, head[1]) == 0 do -- of no record: another client wrote it
+    call('ZREM', open_due, head[1])
+    head = call('ZRANGE', open_due, 0, 0, 'WITHSCORES')
+  end
   if not head[1] or tonumber(head[2]) > now_ms() then
     call('HSET', prefix .. 'cur', pair, scanned)
     call('HSET', prefix .. 'runto', pair, scanned)

@@ -20,7 +20,8 @@ if swept_ms > now + 1000 then
   for _, queue in ipairs(call('SMEMBERS', prefix .. 'queues')) do
     local due = prefix .. 'due:' .. queue
     for _, pair in ipairs(call('ZRANGEBYSCORE', due, '(' .. now, '+inf')) do
-      call('ZADD', due, is_leased(string.match(pair, '^(.*)|(%d+)$')) and now + lease_ms or now, pair)
+      local name, lane = pair_parts(pair)
+      call('ZADD', due, name and is_leased(name, lane) and now + lease_ms or now, pair)
     end
     call('DEL', prefix .. 'wake:' .. queue)
   end
@@ -30,8 +31,10 @@ spread_fresh()
 local held = holds(now)
 for _, queue in ipairs(call('SMEMBERS', prefix .. 'queues')) do
   for _, pair in ipairs(call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now)) do
-    local name, lane = string.match(pair, '^(.*)|(%d+)$')
-    if not paused[name] and not held_in(held, name, lane) and not is_leased(name, lane) then
+    local name, lane = pair_parts(pair)
+    if not name then
+      call('ZREM', prefix .. 'due:' .. queue, pair) -- no pair: another client wrote it
+    elseif not paused[name] and not held_in(held, name, lane) and not is_leased(name, lane) then
       if call('SET', prefix .. 'wake:' .. queue, '1', 'NX', 'PX', throttle_ms) then wake[#wake + 1] = queue end
       break
     end

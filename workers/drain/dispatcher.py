@@ -13,6 +13,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 import structlog
 from redis.exceptions import RedisError
 
+from eventlog.chores import Chores
 from eventlog.connection.reasons import reason_of
 from eventlog.handler_faults import Fault
 from eventlog.lease import Lease, clock_s
@@ -24,6 +25,7 @@ from workers.delivery.attempt import Runtime
 from workers.delivery.attempt_lines import AttemptLines
 from workers.drain.beats import Beats
 from workers.drain.drain import Drain
+from workers.drain.lane_steps import UNREADABLE_S
 from workers.drain.lease_watch import LeaseWatch
 from workers.drain.pace import Pace
 from workers.drain.place_rotation import MAX_DRAINS, PlaceRotation
@@ -106,6 +108,7 @@ class Dispatcher:
         self._grace_s = max((r.handler.timeout_s for r in runtimes.values()), default=0.0) + _GRACE_S
         self._quiet_until_s = 0.0
         self._late = False
+        self._chores = Chores()
         self.stopping = False
         self.recycling = asyncio.Event()
 
@@ -139,7 +142,7 @@ class Dispatcher:
             await self._eventlog.awake(self._queue)
         while not self.stopping and not self.recycling.is_set() and clock_s() < end_s:
             try:
-                await self._start_due()
+                await self._chores.run("due", self._start_due())
             except (RedisError, OSError) as error:
                 if clock_s() >= self._quiet_until_s:
                     fields = reason_of(error).fields(error)
@@ -165,14 +168,15 @@ class Dispatcher:
         while True:
             if not self.stopping and clock_s() >= beat_at_s:
                 beat_at_s = clock_s() + BEAT_S
-                await self._beats.beat({pair: drain for pair, (drain, _) in self._drains.items()})
+                beating = self._beats.beat({pair: drain for pair, (drain, _) in self._drains.items()})
+                await self._chores.run("beat", beating)
                 for name, shared in self._shared.items():
                     shared.pace.divide(self._beats.serving(name))
                 with contextlib.suppress(RedisError, OSError):
-                    await self.services.look()
+                    await self._chores.run("services", self.services.look())
             if not self.stopping:
                 with contextlib.suppress(RedisError, OSError):
-                    await self._start_due()
+                    await self._chores.run("due", self._start_due())
             await asyncio.sleep(_HUNGRY_S if self._beats.hungry else max(0.0, beat_at_s - clock_s()))
 
     async def watch(self) -> None:
@@ -248,8 +252,8 @@ class Dispatcher:
     def _ended(self, pair: tuple[str, int], drain: Drain) -> None:
         self._drains.pop(pair, None)
         self._beats.ended(pair[0], drain)
-        if drain.outdated:
-            self._avoid[pair] = clock_s() + _AVOID_S
+        if drain.outdated or drain.unreadable:
+            self._avoid[pair] = clock_s() + (_AVOID_S if drain.outdated else UNREADABLE_S)
 
     def _attempt_is_overdue(self, handler: str, event_id: str, where: str) -> None:
         """End the process soon: nothing else ends a thread that never returns, or a task that refuses its cancel."""

@@ -12,18 +12,19 @@ retry holds back the later events of its key. These are parked in `open`, so tha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from functools import partial
 
 import structlog
 
 from eventlog.clock import now_ms
-from eventlog.errors import LeaseLost
+from eventlog.errors import LeaseLost, UnknownRecord
 from eventlog.lease import Lease, Mode, Taken, clock_s
-from eventlog.outages import OPEN_FULL
+from eventlog.outages import OPEN_FULL, unreadable_words
 from workers.delivery.attempt import Runtime
 from workers.drain.entity_records import records_for
-from workers.drain.lane_steps import LaneSteps
+from workers.drain.lane_steps import UNREADABLE_S, LaneSteps
 from workers.drain.parts import DrainParts
 from workers.drain.reader import POLL_S, Reader
 from workers.drain.runner import Runner
@@ -49,6 +50,7 @@ class Drain:
         self.lease = lease
         self.started_s = clock_s()
         self.lost = False  # whether another process may have the lease
+        self.unreadable = False  # whether something in the lane cannot be read
         self._shared = shared
         self._lines = runtime.lines
         self._log = log = _log.bind(handler=handler.name, lane=lease.lane)
@@ -125,8 +127,14 @@ class Drain:
                 error=str(error),
                 in_flight=len(self._window.running),
             )
+        except UnknownRecord as error:
+            self.unreadable = True
+            self._steps.reads.drop()
+            self._log.error("lane.unreadable", record=str(error), again_in_s=UNREADABLE_S)
+            with contextlib.suppress(LeaseLost, UnknownRecord):
+                await self.lease.stop_at(unreadable_words(str(error)), UNREADABLE_S)
         except Exception:  # noqa: BLE001
-            # A record we cannot read or a fault of ours: settle nothing, let the lease run out, say so.
+            # A fault of ours: settle nothing, let the lease run out, say so.
             self._log.exception("drain.failed")
         finally:
             self._steps.reads.leave(self._reader.batch)
@@ -249,4 +257,6 @@ class Drain:
                 window.hand_back(entry)
         window.keep_suspects()
         mode: Mode = "hold" if self._steps.pair_hold is not None else "give" if self._giving else "release"
-        await self._steps.step("leave" if self._takeover.is_partial else mode, 0)
+        if self._takeover.is_partial:
+            mode = "leave" if self._steps.pair_hold is None else "stop"
+        await self._steps.step(mode, 0)

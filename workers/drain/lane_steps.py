@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from eventlog.clock import now_ms
 from eventlog.lease import Mode, Read, Settlement, clock_s
+from eventlog.outages import unreadable_words
 from workers.drain.parts import DrainParts
 from workers.drain.reader import MAX_BATCH, MAX_WINDOW, Reader
 from workers.drain.runner import Runner
@@ -20,6 +21,7 @@ from workers.drain.shared_reads import DrainReads
 
 KEYS_AT_ONCE = 32  # that are made of events in one turn of the event loop
 
+UNREADABLE_S = 60.0  # between two looks at a record that cannot be read
 _PASS_S = 0.5  # how long one slow event may hold the cursor
 
 
@@ -92,7 +94,7 @@ class LaneSteps:
             mode = "work"  # asleep, the cursor stands at the end of what was read
         if mode == "sleep" and (due_ms := window.retries.next_due_ms()) is not None:
             settlement.wakes_in_ms = max(0, due_ms - now_ms())
-        if mode == "hold" and self.pair_hold is not None:
+        if mode in ("hold", "stop") and self.pair_hold is not None:
             settlement.wakes_in_ms, settlement.held_by = round(self.pair_hold[0] * 1000), self.pair_hold[1]
         read = await self._read_on(settlement, mode, count)
         if self._records is not None:
@@ -130,6 +132,8 @@ class LaneSteps:
             # What runs may finish. Paused, nothing goes on here; changed, the next take sees all of it.
             self._log.info("lane.released", reason="paused" if read.paused else "changed")
             self._runner.stop()
+        if read.unreadable and not read.events and count:
+            self.stop_at(read.unreadable)
         if read.hurried:
             self._window.hurry(frozenset(read.hurried))
         if not read.scanned:
@@ -158,6 +162,13 @@ class LaneSteps:
             self._interrupted = lease.interrupted
             reads.drop()  # this may be another Redis, which may have gone back
         return read
+
+    def stop_at(self, what: str) -> None:
+        """Stop at a record that cannot be read: what runs may finish, and the pair is held for a minute."""
+        if self.pair_hold is None:
+            self._log.error("lane.unreadable", record=what, again_in_s=UNREADABLE_S)
+        self.pair_hold = (UNREADABLE_S, unreadable_words(what))
+        self._runner.stop()
 
     def _settlement(self, now_s: float) -> Settlement:
         cursor, stopping = self._cursor, self._runner.stopping

@@ -75,6 +75,9 @@ class Takeover:
             read = await read_on()
             for event in read.events:
                 window.reread(event, settled=event.stream_id in taken.ahead)
+            if read.unreadable and not read.events:
+                self.is_partial = True
+                return
             if read.exhausted:
                 break
         self.is_partial = self._reader.outdated

@@ -10,6 +10,7 @@ from dataclasses import replace
 import structlog
 from redis.exceptions import RedisError
 
+from eventlog.chores import Chores
 from eventlog.log import EventLog
 from eventlog.registry import Declaration, declared
 from eventlog.unwanted import count_unwanted
@@ -68,11 +69,13 @@ class Declarations:
 
     async def renew_forever(self, log: EventLog) -> None:
         """Declare all of them again now and then: what is not declared any more is forgotten."""
+        chores = Chores()
         while True:
             await asyncio.sleep(_RENEW_S)
             with contextlib.suppress(RedisError, OSError):
-                found = await declared(log, list(self._by_name.values()), again=True)
-                self._report_queues(found.elsewhere)
+                again = declared(log, list(self._by_name.values()), again=True)
+                if (found := await chores.run("declarations", again)) is not None:
+                    self._report_queues(found.elsewhere)
 
     async def report_dropped(self, log: EventLog) -> None:
         """Say once of each new version which waiting events it does not want any more."""

@@ -17,6 +17,7 @@ from rq.exceptions import StopRequested
 from ampeco.shared_budget import SharedBudget
 from eventlog.blocked_notes import NOTE_S, note_writer
 from eventlog.call_budget import CallBudget
+from eventlog.chores import Chores
 from eventlog.connection.connect import connect, end_tasks
 from eventlog.handler_faults import Fault
 from eventlog.housekeeping import tick_forever
@@ -64,6 +65,7 @@ class LoopWork:
         self._dispatcher: Dispatcher | None = None
         self._opening: asyncio.Task[Dispatcher] | None = None
         self._closing_handlers = False
+        self._closes = False
 
     @property
     def is_busy(self) -> bool:
@@ -106,6 +108,7 @@ class LoopWork:
 
     async def close(self) -> None:
         """Close the handlers and the connection."""
+        self._closes = True
         await end_tasks(self._background, within_s=_END_TASKS_S)
         self._closing_handlers = True  # the exits close the lifespans before the connection
         await self._exits.aclose()
@@ -130,8 +133,10 @@ class LoopWork:
         for item in elsewhere:
             self._declarations.add(item, serves=is_forked(self._config, item))
         await self._until_reached(lambda: self._declarations.declare(log))
-        await self._until_reached(lambda: self._declarations.report_dropped(log))
-        await self._until_reached(lambda: recompute(log))
+        chores = Chores()
+        dropped = self._declarations.report_dropped
+        await self._until_reached(lambda: chores.run("dropped types", dropped(log)))
+        await self._until_reached(lambda: chores.run("recompute", recompute(log)))
         for fault in faults:
             runtimes.news.put_nowait(fault)
         waker = Waker(self._config.redis_url)
@@ -161,6 +166,8 @@ class LoopWork:
             asyncio.create_task(self._announce_forever(log, runtimes)),
             asyncio.create_task(self._serve_late(log, runtimes, dispatcher, waker)),
         ]
+        for task in self._background:
+            task.add_done_callback(self._background_ended)
         waker.wake([self._config.queue])
         self._say_whether_it_serves()
         if not self._serves:
@@ -168,6 +175,21 @@ class LoopWork:
             _log.error("worker.no_handlers", queue=self._config.queue, queues=known)
         _log.info("worker.started", queue=self._config.queue, handlers=sorted(runtimes.by_name))
         return dispatcher
+
+    def _background_ended(self, task: asyncio.Task[Any]) -> None:
+        """End the process when a handler cancelled our own tasks, or one of them failed: half its work would stop."""
+        recycling = self._dispatcher.recycling if self._dispatcher is not None else None
+        if self._closes or recycling is None or recycling.is_set():
+            return
+        error = None if task.cancelled() else task.exception()
+        _log.error(
+            "worker.recycling",
+            reason="a background task ended",
+            where=getattr(task.get_coro(), "__qualname__", ""),
+            error=type(error).__name__ if error else "cancelled",
+        )
+        recycling.set()
+        os.kill(os.getpid(), signal.SIGTERM)
 
     async def _wait_for(self, log: EventLog) -> None:
         await self._until_reached(lambda: self._check(log))

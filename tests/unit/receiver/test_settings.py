@@ -1,9 +1,11 @@
 """Settings: a name that is unknown, empty, set twice or set by Kubernetes is refused with one line."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from receiver.claim import rules_of
 from receiver.errors import SettingsError
 from receiver.settings import FIELDS, Settings, is_secret, load, markdown_table, resolved, serving_needs
 
@@ -102,6 +104,8 @@ def test_something_like_a_service_link_by_hand_is_still_unknown() -> None:
         ("AWR_LANES", "0", "greater"),
         ("AWR_DURABILITY", "never", "always, everysec, or replicated:n"),
         ("AWR_PLUGINS_STRICT", "perhaps", "boolean"),
+        ("AWR_LOG_MAX_BYTES", "9" * 400, "less than or equal"),
+        ("AWR_CATCH_UP_PER_S", "inf", "less than or equal"),
     ],
 )
 def test_impossible_value_is_refused(name: str, value: str, fault: str) -> None:
@@ -218,6 +222,34 @@ def test_two_line_ends_are_one_too_many(tmp_path: Path) -> None:
 def test_faulty_secret_file_is_refused(tmp_path: Path, name: str, content: bytes, fault: str) -> None:
     (tmp_path / name).write_bytes(content)
     assert fault in _refused({"AWR_SECRETS_DIR": str(tmp_path), "AWR_PORT": "1"})
+
+
+def test_what_is_no_small_file_is_refused_at_once(tmp_path: Path) -> None:
+    place, environ = tmp_path / "AWR_API_TOKEN", {"AWR_SECRETS_DIR": str(tmp_path)}
+    os.mkfifo(place)
+    assert "AWR_API_TOKEN: cannot be read from AWR_SECRETS_DIR (no regular file)" in _refused(environ)
+    place.unlink()
+    place.mkdir()
+    assert "AWR_API_TOKEN: cannot be read from AWR_SECRETS_DIR" in _refused(environ)
+    place.rmdir()
+    place.symlink_to("/dev/zero")
+    assert "no regular file" in _refused(environ)
+    place.unlink()
+    with place.open("wb") as file:
+        file.truncate(1 << 34)
+    assert "larger than 1048576 bytes" in _refused(environ)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "/dev/zero"])
+def test_a_pipe_or_device_blocks_no_start(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    file = str(path) if kind == "pipe" else kind
+    with pytest.raises(SettingsError, match=r"AWR_ENTITY_KEYS_FILE.*no regular file"):
+        rules_of(load({"AWR_ENTITY_KEYS_FILE": file}))
+    refused = _refused({"AWR_REDIS_URL": f"rediss://x?ssl_ca_certs={file}"})
+    assert "AWR_REDIS_URL" in refused
+    assert "no regular file" in refused
 
 
 def test_secrets_folder_must_exist(tmp_path: Path) -> None:
