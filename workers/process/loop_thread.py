@@ -69,8 +69,7 @@ class LoopThread:
         """Run the loop until it is stopped.
 
         A SystemExit or KeyboardInterrupt of any task also ends `run_forever`, for instance of a task that a handler
-        started. Only that task ends, and all others go on. So they do after a
-        handler stopped the loop.
+        started. Only that task ends, and all others go on, also after a handler stopped the loop.
         """
         while not self._stopped:
             try:
