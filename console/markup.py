@@ -13,7 +13,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from eventlog.clock import rfc3339
+from eventlog.clock import LAST_MS, rfc3339
 from eventlog.text import CUT, printable
 
 _COMMAND = re.compile(r"`([^`]+)`")
@@ -108,10 +108,9 @@ def time_element(ms: float | None) -> Markup:
     """Return a moment in UTC, which the script shows in local time."""
     if ms is None:
         return Markup("")
-    try:
-        exact, shown = rfc3339(int(ms)), rfc3339(int(ms), timespec="seconds")
-    except (OverflowError, ValueError):
+    if not 0 <= ms <= LAST_MS:
         return Markup("<span>{}</span>").format(f"{ms} ms")
+    exact, shown = rfc3339(int(ms)), rfc3339(int(ms), timespec="seconds")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
         exact, exact, shown.replace("T", " ").replace("Z", " UTC")
     )
