@@ -86,7 +86,7 @@ class Slows(Protocol):
     """The part of a budget that is informed of sends and answers."""
 
     def give_back(self, operation: Operation, /) -> None:
-        """The gate refused a call whose turn it was."""
+        """The gate refused a call whose turn it was, or the call never left."""
 
     def slow_down(self, retry_after_s: float | None, /) -> None:
         """AMPECO answered 429."""
@@ -196,6 +196,8 @@ class Passage:
     ) -> None:
         if self._budget is not None and isinstance(error, RateLimited):
             self._budget.slow_down(error.retry_after_s)
+        if self._budget is not None and isinstance(error, NotSent):
+            self._budget.give_back(self._request.operation)
         if self._gate is None:
             return
         outcome = "ok" if error is None else error.reason if isinstance(error, ApiError) else CANCELLED

@@ -387,6 +387,14 @@ def test_the_budget_is_asked_before_each_send_and_told_of_each_429(through: Call
     assert budget.seen == ["notifications.read", "notifications.read", 2.0, "notifications.read"]
 
 
+def test_a_call_that_never_left_leaves_its_turn_to_another(through: Caller) -> None:
+    budget = Ledger()
+    tenant = Tenant([httpx2.ConnectError("refused"), httpx2.ReadError("reset"), ok(OK)])
+    through(tenant, lambda c: c.notifications.read("7"), budget=budget)
+    asked = "notifications.read"
+    assert budget.seen == [asked, "back", asked, asked]
+
+
 def test_the_budget_is_told_what_each_answer_says_about_the_limit(through: Caller) -> None:
     budget = Ledger()
     limit = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "59"}
