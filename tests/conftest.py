@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -20,6 +21,11 @@ from tests.target import Target, target
 
 # RQ reads its prefix when it is imported, and tests enqueue in this process too.
 os.environ.setdefault("RQ_KEY_PREFIX", "awr:rq")
+
+# A shell starts what runs in its background with SIGINT ignored, and processes hand that on: Ctrl-C in a test of our
+# own processes would then do nothing.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # On a busy machine an example may take seconds, and that is no fault of what is tested.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
