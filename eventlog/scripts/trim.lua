@@ -21,7 +21,7 @@ local function aged_by_arrival(from_ms)
     local page = call('XRANGE', stream, from, '+', 'COUNT', PAGE)
     for _, entry in ipairs(page) do
       for i = 1, #entry[2], 2 do
-        if entry[2][i] == 'r' and tonumber(entry[2][i + 1]) >= from_ms then return entry[1], false end
+        if entry[2][i] == 'r' and count_of(entry[2][i + 1]) >= from_ms then return entry[1], false end
       end
       local ms, number = parts(entry[1])
       bound = string.format('%d-%d', ms, number + 1)
@@ -61,7 +61,6 @@ if removed > 0 then
   local first = call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   local gone_ms = parts(bound)
   if first then gone_ms = math.min(gone_ms, (parts(first[1]))) end
-  local before = tonumber(call('HGET', prefix .. 'tenant', 'trimmed') or 0)
-  if gone_ms > before then call('HSET', prefix .. 'tenant', 'trimmed', string.format('%d', gone_ms)) end
+  if gone_ms > count_of(call('HGET', prefix .. 'tenant', 'trimmed')) then call('HSET', prefix .. 'tenant', 'trimmed', string.format('%d', gone_ms)) end
 end
 return answer(removed, more)
