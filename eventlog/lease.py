@@ -181,6 +181,7 @@ class Lease:
 
         Raises:
             LeaseLost: none or all of this settlement was applied; the caller must stop.
+            UnknownRecord: a key of the lane holds what no release wrote; only `stop_at` may follow.
         """
         self._seq += 1
         sent = clock_s()
@@ -203,7 +204,11 @@ class Lease:
             settlement.ending(),
         ]
 
-        reply = await self._ask(self.log.scripts.step, arguments)
+        try:
+            reply = await self._ask(self.log.scripts.step, arguments)
+        except UnknownRecord:
+            self._seq -= 1  # the script ended before it noted it, or the next step settles nothing
+            raise
         status = reply[0]
         if status == b"lost":
             self.deadline_s = 0.0

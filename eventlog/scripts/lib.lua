@@ -147,6 +147,14 @@ local function is_leased(handler, lane)
   return call('EXISTS', prefix .. 'lease:' .. handler .. ':' .. lane) == 1
 end
 
+-- The key of the pairs that are due. What another client put in its place goes: recompute.lua finds what was due.
+local function due_key(queue)
+  local due = prefix .. 'due:' .. queue
+  local kind = call('TYPE', due).ok
+  if kind ~= 'zset' and kind ~= 'none' then call('DEL', due) end
+  return due
+end
+
 -- Make a pair due, a held one when its hold ends. A pair with a drain needs nothing: its next step reads on, or checks
 -- again before it sleeps.
 local function mark_due(queue, handler, lane, at_ms)
@@ -247,7 +255,7 @@ local function spread_fresh()
     if lane and not is_internal(name) then add('*', lane, done) end
   end
   for queue, found in pairs(by_queue) do
-    local due = prefix .. 'due:' .. queue
+    local due = due_key(queue)
     for first = 1, #found, 1000 do
       local last, put = math.min(first + 999, #found), {}
       local scores = call('ZMSCORE', due, unpack(found, first, last))

@@ -30,9 +30,7 @@ end
 spread_fresh()
 local held = holds(now)
 for _, queue in ipairs(call('SMEMBERS', prefix .. 'queues')) do
-  local pairs_due = redis.pcall('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now)
-  if pairs_due.err then call('DEL', prefix .. 'due:' .. queue) end -- no set of pairs; recompute.lua finds what was due
-  for _, pair in ipairs(pairs_due) do
+  for _, pair in ipairs(call('ZRANGEBYSCORE', due_key(queue), '-inf', now)) do
     local name, lane = pair_parts(pair)
     if not name then
       call('ZREM', prefix .. 'due:' .. queue, pair) -- no pair: another client wrote it

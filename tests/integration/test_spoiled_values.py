@@ -1,0 +1,244 @@
+"""Single values that no release wrote: a gap is closed, retention trims, a lane is whole, and no event runs twice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from redis.exceptions import ResponseError
+from structlog.testing import capture_logs
+
+from ampeco.notifications import SessionUpdate
+from eventlog.clock import now_ms
+from eventlog.gap_records import Gaps
+from eventlog.heartbeat import Hole, receivers
+from eventlog.inspection.gaps import recorded_gaps
+from eventlog.inspection.steps import steps_of
+from eventlog.lease import Lease, Settlement
+from eventlog.log import EventLog
+from eventlog.rates import note_totals
+from eventlog.retention import Keep, keep
+from eventlog.schedule import recompute, sweep
+from handlers import Context, Event, GiveUp, Raw, Timer, handler
+from tests.harness import declaration, drained, event, position
+
+HOUR_MS = 3_600_000
+FAR_MS = 1_000 * 1_764_000_000_000  # milliseconds that were multiplied once too often: the year 57869
+handled: list[Any] = []
+
+
+@handler("acme.notes", on=["*"], start="oldest")
+async def notes(event: Event[Raw], ctx: Context) -> None:
+    handled.append(event.payload.data["n"])
+
+
+@handler("acme.later", start="oldest")
+async def later(event: Event[SessionUpdate | Timer], ctx: Context) -> None:
+    ctx.later("check", 3_600)
+
+
+@handler("acme.dead", on=["*"], start="oldest")
+async def dead(event: Event[Raw], ctx: Context) -> None:
+    raise GiveUp("no")
+
+
+async def instead(log: EventLog, *key: object) -> None:
+    """Put a list in the place of a key."""
+    await log.redis.delete(log.key(*key))
+    await log.redis.rpush(log.key(*key), "x")
+
+
+@pytest.mark.parametrize("beat", ["x", "", str(FAR_MS), "nan", "1e999"])
+def test_a_beat_that_is_no_time_leaves_no_gap_open(with_log, beat: str) -> None:
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(notes, types=("receiver.gap.closed",))])
+        before = now_ms() - 60_000
+        await log.redis.hset(log.key("door"), mapping={"r1": before, "alien": beat})
+        hole = await log.beat("r2", hole_after_ms=3_000)
+        assert hole == Hole(before, hole.to_ms)
+        assert await log.close_gap("r2", hole, ["x"], None)
+        assert [gap.from_ms for gap in await recorded_gaps(log)] == [before]
+        assert await log.beat("r2", hole_after_ms=3_000) is None
+        assert await receivers(log, now_ms()) == ["r2"]
+
+    with_log(check)
+
+
+@pytest.mark.parametrize("junk", ["x", "9" * 30, str(FAR_MS)])
+def test_retention_works_beside_a_beat_a_gap_and_a_lane_that_are_none(with_log, junk: str) -> None:
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(notes)])
+        for n in range(8):
+            await log.append([event(key=f"session:{n}", n=n)])
+        await drained(log, notes)
+        spoiled = log.lane_of("session:0", b"")
+        await instead(log, "events", spoiled)
+        await instead(log, "history", "acme.notes", 1)
+        await instead(log, "quarantine")
+        await Gaps(log).note_comparer(now_ms())
+        await log.redis.set(log.key("comparer"), junk)
+        await log.redis.hset(log.key("door"), mapping={"r1": now_ms() - 30_000, "alien": junk})
+        await log.redis.hset(log.key("gaps"), mapping=dict.fromkeys([junk, *range(1, 1_002)], "{"))
+        await log.redis.hset(log.key("tenant"), "trimmed", junk)
+        before_ms = now_ms()
+        since_ms = await Gaps(log).compared_since_ms(before_ms)
+        assert since_ms is not None
+        assert before_ms - 600_000 < since_ms < before_ms
+        await log.redis.delete(log.key("comparer"))
+        await asyncio.sleep(0.05)
+        with capture_logs() as lines:
+            assert (await keep(log, Keep(hours=0))).events > 0
+        assert {line["step"] for line in lines} >= {f"trim lane {spoiled}", "trim quarantine"}
+        left = [await log.redis.xlen(log.key("events", lane)) for lane in range(4) if lane != spoiled]
+        assert left == [0, 0, 0]
+        assert await log.redis.hlen(log.key("gaps")) == 1_000
+
+    with_log(check)
+
+
+def test_a_lane_of_the_far_future_that_cannot_be_copied_keeps_all_it_has(on_each_server) -> None:
+    """An entry has more values than Lua passes to a command."""
+
+    async def check(log: EventLog) -> None:
+        handled.clear()
+        await log.declare([declaration(notes)])
+        await log.append([event(n=0), event(n=1)])
+        stream = log.key("events", log.lane_of("session:1", b""))
+        huge = {f"f{n}": "x" for n in range(5_000)}
+        entry = await log.redis.xadd(stream, huge, id="99999999999999999-0")
+        for n in (2, 3):
+            reply = await log.append([event(n=n)])
+            assert [answer.outcome for answer in reply.answers] == ["accepted"]
+            assert "cannot be copied" in reply.fault
+        assert await log.redis.xlen(stream) == 5
+        assert not await log.redis.exists(log.key("far", log.lane_of("session:1", b"")))
+        await log.redis.xdel(stream, entry)
+        reply = await log.append([event(n=4)])
+        assert int((reply.answers[0].event_id or "").split("-")[1]) <= now_ms() + 1_000
+        await drained(log, notes)
+        assert handled == [0, 1, 2, 3, 4]
+
+    on_each_server(check)
+
+
+def test_a_lane_that_has_no_id_left_takes_events_again(on_each_server) -> None:
+    async def check(log: EventLog) -> None:
+        handled.clear()
+        await log.declare([declaration(notes)])
+        await log.append([event(n=0)])
+        stream = log.key("events", log.lane_of("session:1", b""))
+        entry = await log.redis.xadd(stream, {"x": "y"}, id="18446744073709551615-18446744073709551615")
+        reply = await log.append([event(n=1)])
+        assert [answer.outcome for answer in reply.answers] == ["accepted"]
+        assert "far future" in reply.fault
+        for entry, fields in await log.redis.xrange(stream):
+            if b"x" in fields:
+                await log.redis.xdel(stream, entry)
+        await drained(log, notes)
+        assert handled == [0, 1]
+
+    on_each_server(check)
+
+
+def test_what_a_drain_was_handed_of_the_far_future_makes_no_suspect_of_later_events(with_log) -> None:
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(notes)])
+        await log.append([event(n=0)])
+        lane = log.lane_of("session:1", b"")
+        await log.redis.xadd(log.key("events", lane), {"x": "y"}, id="99999999999999999-0")
+        await log.redis.hset(log.key("runto"), f"acme.notes|{lane}", "99999999999999999-0")
+        reply = await log.append([event(n=1)])
+        taken = await Lease(log, "acme.notes", lane, "default").take()
+        assert taken is not None
+        assert taken.runto < (reply.answers[0].event_id or "").partition("-")[2]
+
+    with_log(check)
+
+
+def test_a_timer_that_cannot_be_written_keeps_its_event(with_log) -> None:
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(later)])
+        lane = log.lane_of("session:1", b"")
+        await instead(log, "timers")
+        await log.append([event(n=0)])
+        with capture_logs() as lines:
+            await drained(log, later)
+        assert [line["event"] for line in lines if line["log_level"] == "error"] == ["lane.unreadable"]
+        await log.redis.delete(log.key("timers"), log.key("held"))
+        await recompute(log)
+        await drained(log, later)
+        assert await log.redis.zscore(log.key("timers"), f"acme.later|{lane}") > now_ms()
+
+    with_log(check)
+
+
+def test_a_key_that_only_counts_or_remembers_ends_no_settlement(with_log) -> None:
+    async def check(log: EventLog) -> None:
+        handled.clear()
+        await log.declare([declaration(notes), declaration(dead)])
+        lane = log.lane_of("session:1", b"")
+        for name in ("acme.notes", "acme.dead"):
+            await instead(log, "passed", name, lane)
+            await instead(log, "history", name, lane)
+            await instead(log, "stats", name)
+        await log.append([event(n=0), event(n=1)])
+        with capture_logs() as lines:
+            await drained(log, notes, dead)
+        assert {line["event"] for line in lines if line["log_level"] == "error"} <= {"delivery.dead"}
+        assert handled == [0, 1]
+        assert await log.redis.xlen(log.key("dead", "acme.dead")) == 2
+
+    with_log(check)
+
+
+def test_a_spoiled_key_of_one_handler_hides_nothing_of_another(with_log) -> None:
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(notes), declaration(dead)])
+        lane = log.lane_of("session:1", b"")
+        await log.append([event(n=0)])
+        await instead(log, "open", "acme.dead", lane)
+        await instead(log, "stats", "acme.dead")
+        await instead(log, "due", "default")
+        assert (await position(log, "acme.notes")).waiting == 1
+        other = await position(log, "acme.dead")
+        assert (other.waiting, other.waiting_is_exact) == (1, False)
+        await sweep(log)
+        assert await recompute(log) == 2
+        await log.redis.hset(log.key("minutes"), "alien", "x")
+        await note_totals(log)
+        assert not await log.redis.hexists(log.key("minutes"), "alien")
+        assert await log.redis.hexists(log.key("attempted"), "acme.notes") is not None
+        await drained(log, notes)
+
+    with_log(check)
+
+
+@pytest.mark.parametrize(
+    "record",
+    ["{", "[]", "7", '{"v":1,"state":[],"at_ms":"x"}', '{"v":1,"state":"done","at_ms":1764000000000000}'],
+)
+def test_a_step_that_no_release_wrote_hides_no_other(with_log, record: str) -> None:
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(notes)])
+        (answer,) = (await log.append([event(n=0)])).answers
+        ledger = log.key("ledger", "acme.notes", answer.event_id)
+        good = '{"v":1,"state":"done","at_ms":5,"result":"1"}'
+        await log.redis.hset(ledger, mapping={"a": record, "b": good})
+        (found,) = await steps_of(log, answer.event_id or "", ["acme.notes"])
+        assert found.notes[1] == ("b", "done", 5)
+        assert found.notes[0].at_ms in (0, 1_764_000_000_000_000)
+
+    with_log(check)
+
+
+def test_a_refused_step_of_a_lane_says_what_redis_said(with_log) -> None:
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(notes)])
+        lease = Lease(log, "acme.notes", 0, "default")
+        assert await lease.take() is not None
+        await instead(log, "events", 0)
+        with pytest.raises((ValueError, ResponseError), match="WRONGTYPE"):
+            await lease.step(Settlement(), after="0-0", count=10)
+
+    with_log(check)
