@@ -6,17 +6,20 @@ import asyncio
 from typing import Any
 
 import pytest
-from redis.exceptions import ResponseError
 from structlog.testing import capture_logs
 
 from ampeco.notifications import SessionUpdate
 from eventlog.clock import now_ms
+from eventlog.errors import UnknownRecord
 from eventlog.gap_records import Gaps
 from eventlog.heartbeat import Hole, receivers
+from eventlog.inspection.arrivals import reaches_back_to
+from eventlog.inspection.explain import explain
 from eventlog.inspection.gaps import recorded_gaps
 from eventlog.inspection.steps import steps_of
 from eventlog.lease import Lease, Settlement
 from eventlog.log import EventLog
+from eventlog.operation.replay import unfinished
 from eventlog.rates import note_totals
 from eventlog.retention import Keep, keep
 from eventlog.schedule import recompute, sweep
@@ -232,13 +235,37 @@ def test_a_step_that_no_release_wrote_hides_no_other(with_log, record: str) -> N
     with_log(check)
 
 
+def test_what_another_client_wrote_beside_an_entity_hides_nothing_of_it(with_log) -> None:
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(dead)])
+        (answer,) = (await log.append([event(n=0)])).answers
+        await drained(log, dead)
+        for id_ in ("x", f"0-{FAR_MS}-0", b"\xff"):
+            await log.redis.xadd(log.key("dead", "acme.dead"), {"event": id_, "k": "session:1", "t": b"\xff"})
+        await log.redis.hset(log.key("left"), "x", "y")
+        await log.redis.hset(log.key("replays"), "acme.dead", "{")
+        await log.redis.hset(log.key("gaps"), "1", '{"from":"x","to":7,"types":[]}')
+        await log.redis.hset(log.key("tenant"), "trimmed", "x")
+        found = await explain(log, "session:1", handler=None, now_ms=now_ms())
+        assert [(story.event.event_id, story.fates[0].state) for story in found.stories] == [
+            (answer.event_id, "dead")
+        ]
+        assert await unfinished(log, "acme.dead") is None
+        assert await reaches_back_to(log) == 0
+
+    with_log(check)
+
+
 def test_a_refused_step_of_a_lane_says_what_redis_said(with_log) -> None:
     async def check(log: EventLog) -> None:
         await log.declare([declaration(notes)])
         lease = Lease(log, "acme.notes", 0, "default")
         assert await lease.take() is not None
         await instead(log, "events", 0)
-        with pytest.raises((ValueError, ResponseError), match="WRONGTYPE"):
+        with pytest.raises(UnknownRecord, match="refused a script of this lane: WRONGTYPE"):
             await lease.step(Settlement(), after="0-0", count=10)
+        await lease.stop_at("why", 60)
+        (stopped,) = (await log.redis.hgetall(log.key("held"))).values()
+        assert b"why" in stopped
 
     with_log(check)
