@@ -179,12 +179,6 @@ def served_ms(record: Mapping[str, Any]) -> int:
     return int(record.get("served", record.get("last_seen", 0)))
 
 
-def _stats(found: Any) -> dict[str, int]:
-    """Return the counters of a handler; none where another client put something else in their place."""
-    pairs = found.items() if isinstance(found, dict) else ()
-    return {name.decode("utf-8", "replace"): whole(value) or 0 for name, value in pairs}
-
-
 async def wanted_types(log: EventLog) -> frozenset[str]:
     """Return the union of the types that registered handlers want; `*` when one wants everything."""
     return frozenset(name.decode() for name in await log.redis.hkeys(log.key("routes")))
@@ -192,8 +186,7 @@ async def wanted_types(log: EventLog) -> frozenset[str]:
 
 async def wants(log: EventLog) -> list[frozenset[str]]:
     """Return the types that each registered handler wants; `*` for everything."""
-    found = await log.redis.hvals(log.key("wants"))
-    return [frozenset(types.decode().split("\n")) for types in found]
+    return list((await wants_by_handler(log)).values())
 
 
 async def wants_by_handler(log: EventLog) -> dict[str, frozenset[str]]:
@@ -225,6 +218,7 @@ async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPositi
     lags = await lags_of(log, names) if measure else {}
     found = []
     for name, stats, dead in zip(names, answers[::2], answers[1::2], strict=True):
+        stats = stats if isinstance(stats, dict) else {}  # an error, where another client spoiled the key
         version = newest.get(name.encode(), b"").decode("utf-8", "replace")
         record = registry.get(f"{name}|{version}", {})
         declaration = record.get("declaration", {})
@@ -248,7 +242,7 @@ async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPositi
                 waiting_age_s=lag.waiting_age_s,
                 dead=dead if isinstance(dead, int) else 0,
                 versions=tuple(sorted(of for n, _, of in (f.partition("|") for f in registry) if n == name)),
-                stats=_stats(stats),
+                stats={k.decode("utf-8", "replace"): whole(v) or 0 for k, v in stats.items()},
                 isolation=declaration.get("isolation"),
                 key=declaration.get("key"),
             )
