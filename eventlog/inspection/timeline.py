@@ -17,7 +17,7 @@ from eventlog.inspection.event_traces import ALL, EventLetter, EventReader, Limi
 from eventlog.inspection.moment import at_once
 from eventlog.inspection.search import End, Found, Where, ends_of_entity, find, find_open
 from eventlog.log import EventLog
-from eventlog.reading import readable, whole
+from eventlog.reading import arrived_ms, readable
 from eventlog.record import OpenRecord, UnknownRecord, id_order, read_marks
 from eventlog.stored_event import EVENT_VERSION
 from eventlog.text import bounded
@@ -156,7 +156,7 @@ def _facts(lane: int, found: Found) -> EventFacts:
     return EventFacts(
         lane,
         found.stream_id,
-        whole(received) or id_order(found.stream_id)[0],
+        arrived_ms(received, found.stream_id),
         type_name,
         key or None,
         found.size,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from eventlog.clock import now_ms
 from eventlog.lease import Lease
 from eventlog.log import EventLog
+from eventlog.retention import Keep, keep
 from handlers import Context, Event, Raw, handler
 from tests.harness import declaration, drained, event
 
@@ -16,6 +18,10 @@ handled: list[Any] = []
 @handler("acme.notes", on=["*"], start="oldest")
 async def notes(event: Event[Raw], ctx: Context) -> None:
     handled.append(event.payload.data["n"])
+
+
+@handler("acme.a", on=["A"], start="oldest")
+async def only_a(event: Event[Raw], ctx: Context) -> None: ...
 
 
 def test_a_lane_of_the_far_future_that_cannot_be_copied_keeps_all_it_has(on_each_server) -> None:
@@ -75,3 +81,23 @@ def test_what_a_drain_was_handed_of_the_far_future_makes_no_suspect_of_later_eve
         assert taken.runto < (reply.answers[0].event_id or "").partition("-")[2]
 
     with_log(check)
+
+
+def test_the_last_number_of_a_millisecond_is_trimmed_with_those_before_it(on_each_server) -> None:
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(only_a)])
+        lane = log.lane_of("session:1", b"")
+        await log.append([event("A", n=0)])
+        await asyncio.sleep(0.01)
+        odd = f"{now_ms()}-18446744073709551615"
+        await log.redis.xadd(log.key("events", lane), {"x": "y"}, id=odd)
+        await log.append([event("A", n=1)])
+        await log.redis.hset(log.key("cur"), f"acme.a|{lane}", odd)
+        await asyncio.sleep(0.01)
+        await keep(log, Keep(hours=0))
+        assert await log.redis.xlen(log.key("events", lane)) <= 2
+        await drained(log, only_a)
+        await keep(log, Keep(hours=0))
+        assert await log.redis.xlen(log.key("events", lane)) == 0
+
+    on_each_server(check)

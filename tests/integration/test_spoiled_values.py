@@ -183,6 +183,8 @@ def test_what_another_client_wrote_beside_an_entity_hides_nothing_of_it(with_log
         await drained(log, dead)
         for id_ in ("x", f"0-{FAR_MS}-0", b"\xff"):
             await log.redis.xadd(log.key("dead", "acme.dead"), {"event": id_, "k": "session:1", "t": b"\xff"})
+        for received in ("x", "\u00b2", "9" * 30, str(FAR_MS)):
+            await log.redis.xadd(log.key("quarantine"), {"b": b"1", "reason": "no-json", "r": received})
         await log.redis.hset(log.key("left"), "x", "y")
         await log.redis.hset(log.key("replays"), "acme.dead", "{")
         await log.redis.hset(log.key("gaps"), "1", '{"from":"x","to":7,"types":[]}')
@@ -191,6 +193,8 @@ def test_what_another_client_wrote_beside_an_entity_hides_nothing_of_it(with_log
         assert [(story.event.event_id, story.fates[0].state) for story in found.stories] == [
             (answer.event_id, "dead")
         ]
+        assert len(found.mentions) == 4
+        assert all(abs(now_ms() - mention.received_at_ms) < HOUR_MS for mention in found.mentions)
         assert await unfinished(log, "acme.dead") is None
         assert await reaches_back_to(log) == 0
 
