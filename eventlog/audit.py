@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from eventlog.ids import STREAM_ID, end_before
+from eventlog.reading import whole
 from eventlog.record import id_order
 from eventlog.text import bounded
 
@@ -81,7 +82,7 @@ async def write(log: EventLog, act: Act, *, is_counted: bool = False) -> str:
 
 async def take_back(log: EventLog, id: str) -> None:
     """Remove an act that was refused, unless a part of it was carried out."""
-    if not int(await log.redis.hget(log.key("audit:done"), id) or 0):
+    if not whole(await log.redis.hget(log.key("audit:done"), id)):
         await log.redis.xdel(log.key("audit"), id)
 
 
@@ -133,7 +134,7 @@ async def _counted(log: EventLog, acts: list[Act]) -> list[Act]:
     if not acts:
         return []
     done = await log.redis.hmget(log.key("audit:done"), [act.id for act in acts])
-    return [replace(act, done=None if n is None else int(n)) for act, n in zip(acts, done, strict=True)]
+    return [replace(act, done=whole(n)) for act, n in zip(acts, done, strict=True)]
 
 
 def _read(id: str, text: bytes) -> Act:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from eventlog.clock import rfc3339
 from eventlog.internal import DOOR, GAP_CLOSED, internal_event
+from eventlog.reading import object_of, whole
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -90,34 +91,31 @@ class Gaps:
 
     async def comparer_ms(self) -> int | None:
         """Return when such a process was last alive, in Unix ms; None if none was within a week."""
-        at_ms = await self._log.redis.get(self._log.key("comparer"))
-        return None if at_ms is None else int(at_ms)
+        return whole(await self._log.redis.get(self._log.key("comparer")))
 
     async def compared_since_ms(self, at_ms: int) -> int | None:
         """Return since when events are needed to compare gaps with AMPECO's listings, in Unix ms; None if none are.
 
         An outage that still lasts is a gap, too: workers may start before the receiver that records it.
         """
-        if await self.comparer_ms() is None:
+        if not await self._log.redis.exists(self._log.key("comparer")):
             return None
         _, _, *found = await self._log.scripts.newest_gaps(args=[self._log.prefix, "", _NEWEST_BYTES])
-        records = zip(found[::2], found[1::2], strict=True)
-        began = [int(name) for name, text in records if name.isdigit() and _is_open(text)]
-        if beats := await self._log.redis.hvals(self._log.key("door")):
-            began.append(max(map(int, beats)))
+        open_gaps = (
+            name
+            for name, text in zip(found[::2], found[1::2], strict=True)
+            if object_of(text).get("state") == "open"
+        )
+        began = [ms for ms in map(whole, open_gaps) if ms is not None]
+        beats = map(whole, await self._log.redis.hvals(self._log.key("door")))
+        # A beat from the future is one from before the clock of Redis went back.
+        began += sorted(ms for ms in beats if ms is not None and ms <= at_ms + MARGIN_MS)[-1:]
         # One margin more than is compared: the clock goes on until the script removes what is older.
         return max(min(began) - 2 * MARGIN_MS, at_ms - _COMPARER_LIFE_MS) if began else None
 
     async def unlock(self, token: str) -> None:
         """Release the lock, unless another process holds it by now."""
         await self._log.scripts.unlock(args=[self._log.key("lock", "gaps"), token])
-
-
-def _is_open(text: bytes) -> bool:
-    try:
-        return bool(json.loads(text).get("state") == "open")
-    except (AttributeError, ValueError):  # no record of ours
-        return False
 
 
 async def record_gap(

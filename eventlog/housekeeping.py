@@ -83,7 +83,7 @@ async def tick_forever(log: EventLog, waker: Wakes, stop: asyncio.Event, rules: 
                 if rollbacks.waits:
                     await do("rollback", rollbacks.look())
             if await elected(log, KEEP_S, "keeper"):
-                await do("retention", _keep(log, rules))
+                await do("retention", _keep(log, rules, chores))
             if await elected(log, LOOK_S, "listener"):
                 await do("silence", _listen(log))
         except (RedisError, OSError) as error:
@@ -124,8 +124,8 @@ async def _listen(log: EventLog) -> None:
         _log.info("notifications.resumed")
 
 
-async def _keep(log: EventLog, rules: Keep) -> None:
-    found = await keep(log, rules)
+async def _keep(log: EventLog, rules: Keep, chores: Chores) -> None:
+    found = await keep(log, rules, chores)
     if found.given_up:
         _log.warning("log.trimmed_early", events=found.given_up, bytes=found.bytes, max_bytes=found.max_bytes)
     if found.forgotten:

@@ -181,6 +181,7 @@ class Lease:
 
         Raises:
             LeaseLost: none or all of this settlement was applied; the caller must stop.
+            UnknownRecord: a key of the lane holds what no release wrote; only `stop_at` may follow.
         """
         self._seq += 1
         sent = clock_s()
@@ -203,7 +204,11 @@ class Lease:
             settlement.ending(),
         ]
 
-        reply = await self._ask(self.log.scripts.step, arguments)
+        try:
+            reply = await self._ask(self.log.scripts.step, arguments)
+        except UnknownRecord:
+            self._seq -= 1  # the script ended before it noted it, or the next step settles nothing
+            raise
         status = reply[0]
         if status == b"lost":
             self.deadline_s = 0.0
@@ -289,10 +294,14 @@ class Lease:
         while True:
             try:
                 left_s = max(0.0, self.deadline_s - clock_s())
-                return await self.log.channel.call(script, arguments, within_s=min(left_s, ANSWER_S))
+                # A cancelled call leaves the connection to the other lanes; one that reaches its limit does not.
+                async with asyncio.timeout(left_s if left_s < ANSWER_S else None):
+                    return await self.log.channel.call(script, arguments)
             except (RedisError, OSError) as error:  # a time-out is an OSError
                 if is_about_data(error):  # no repetition helps
-                    raise UnknownRecord(said_by_redis(error)) from error
+                    raise UnknownRecord(
+                        f"Redis refused a script of this lane: {said_by_redis(error)}"
+                    ) from error
                 self.interrupted += 1
                 if not self.alive:
                     self.deadline_s = 0.0

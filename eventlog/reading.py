@@ -6,8 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from eventlog.ids import LONGEST_MS, id_order
+
 _T = TypeVar("_T")
 _MOST_DIGITS = 18  # beyond them Redis has no integers
+_LATEST_MS = 10**LONGEST_MS - 1
 
 
 def whole(raw: bytes | str | None) -> int | None:
@@ -18,6 +21,12 @@ def whole(raw: bytes | str | None) -> int | None:
         return int(raw)
     except ValueError:
         return None
+
+
+def arrived_ms(received: bytes | str, stream_id: str) -> int:
+    """Return when an entry of a stream arrived, in Unix ms: as it says, or by its id where it says no time."""
+    at_ms = whole(received) or 0
+    return at_ms if 0 < at_ms <= _LATEST_MS else min(id_order(stream_id)[0], _LATEST_MS)
 
 
 def object_of(raw: bytes | str | None) -> dict[str, Any]:

@@ -186,8 +186,7 @@ async def wanted_types(log: EventLog) -> frozenset[str]:
 
 async def wants(log: EventLog) -> list[frozenset[str]]:
     """Return the types that each registered handler wants; `*` for everything."""
-    found = await log.redis.hvals(log.key("wants"))
-    return [frozenset(types.decode().split("\n")) for types in found]
+    return list((await wants_by_handler(log)).values())
 
 
 async def wants_by_handler(log: EventLog) -> dict[str, frozenset[str]]:
@@ -210,16 +209,17 @@ async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPositi
     newest = await log.redis.hgetall(log.key("newest"))
     raw = await log.redis.hgetall(log.key("handlers"))
     registry = {k.decode("utf-8", "replace"): read_registered(v) or {} for k, v in raw.items()}
-    names = sorted(name.decode() for name in newest)
+    names = sorted(name.decode("utf-8", "replace") for name in newest)
     async with log.redis.pipeline(transaction=False) as asked:
         for name in names:
             asked.hgetall(log.key("stats", name))
             asked.xlen(log.key("dead", name))
-        answers = await asked.execute() if names else []
+        answers = await asked.execute(raise_on_error=False) if names else []
     lags = await lags_of(log, names) if measure else {}
     found = []
     for name, stats, dead in zip(names, answers[::2], answers[1::2], strict=True):
-        version = newest[name.encode()].decode()
+        stats = stats if isinstance(stats, dict) else {}  # an error, where another client spoiled the key
+        version = newest.get(name.encode(), b"").decode("utf-8", "replace")
         record = registry.get(f"{name}|{version}", {})
         declaration = record.get("declaration", {})
         lag = lags.get(name, NO_LAG)
@@ -240,7 +240,7 @@ async def handlers(log: EventLog, *, measure: bool = True) -> list[HandlerPositi
                 oldest_age_s=lag.oldest_age_s,
                 oldest_is_exact=lag.oldest_is_exact,
                 waiting_age_s=lag.waiting_age_s,
-                dead=dead,
+                dead=dead if isinstance(dead, int) else 0,
                 versions=tuple(sorted(of for n, _, of in (f.partition("|") for f in registry) if n == name)),
                 stats={k.decode("utf-8", "replace"): whole(v) or 0 for k, v in stats.items()},
                 isolation=declaration.get("isolation"),

@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
+from eventlog.chores import Chores
 from eventlog.clock import redis_ms
 from eventlog.duplicates import TWO_SINCE, window_parts
 from eventlog.gap_records import Gaps
+from eventlog.ids import id_order
 from eventlog.lag import lags_of
 from eventlog.log import EventLog
-from eventlog.record import id_order
+from eventlog.reading import whole
 from eventlog.registry import handler_names
 from eventlog.sizes import Sizes, bytes_of_parts, count_ledgers, measure
 from eventlog.usage import ROOM_FOR_DRAINING, Standing, write_down
@@ -66,27 +69,34 @@ class _Lap(NamedTuple):
     length: int
 
 
-async def keep(log: EventLog, rules: Keep) -> Standing:
-    """Remove what has expired and measure the room that is left. One process at a time does this."""
+async def keep(log: EventLog, rules: Keep, chores: Chores | None = None) -> Standing:
+    """Remove what has expired and measure the room that is left. One process at a time does this.
+
+    Args:
+        chores: run the steps. One that meets data that it cannot read keeps no other from its work.
+    """
+    do = (chores or Chores()).run
     at_ms = await _now_ms(log)
     handlers = await handler_names(log)
-    compared_ms = await Gaps(log).compared_since_ms(at_ms)
+    compared_ms = await do("gaps to compare", Gaps(log).compared_since_ms(at_ms))
     keep_ms = max(rules.hours * _HOUR_MS, at_ms - (at_ms if compared_ms is None else compared_ms))
-    laps = [await _age(log, lane, keep_ms) for lane in range(log.lanes)]
+    found = [await do(f"trim lane {lane}", _age(log, lane, keep_ms)) for lane in range(log.lanes)]
+    laps = [lap for lap in found if lap is not None]
     await _trim_history(log, handlers, at_ms - rules.history_days * 24 * _HOUR_MS)
     await _bound_undatable(log, handlers, at_ms)
-    await _trim_quarantine(log, rules, at_ms)
-    await _trim_gaps(log)
-    two_since = await log.redis.hget(log.key("subscription"), TWO_SINCE)
+    await do("trim quarantine", _trim_quarantine(log, rules, at_ms))
+    await do("trim gaps", _trim_gaps(log))
+    two_since = await do("two subscriptions", log.redis.hget(log.key("subscription"), TWO_SINCE))
     window = window_parts(rules.duplicate_hours, two_since.decode() if two_since else None, at_ms)
     forgotten = await _forget_duplicates(log, rules, window)
     ledgers = await count_ledgers(log)
-    sizes = await measure(log, handlers, window, steps=ledgers.bytes, states=ledgers.state_bytes, at_ms=at_ms)
+    measured = partial(
+        measure, log, handlers, window, steps=ledgers.bytes, states=ledgers.state_bytes, at_ms=at_ms
+    )
+    sizes = await measured()
     if sizes.history > (history_bytes := rules.history_share * rules.max_bytes):
         await _shorten_history(log, handlers, history_bytes / sizes.history)
-        sizes = await measure(
-            log, handlers, window, steps=ledgers.bytes, states=ledgers.state_bytes, at_ms=at_ms
-        )
+        sizes = await measured()
     given_up, least = 0, 1
     while (excess := _excess(sizes, rules)) > 0 and sizes.events and least <= _NODE:
         share = min(1.0, excess / sizes.events)
@@ -94,9 +104,7 @@ async def keep(log: EventLog, rules: Keep) -> Standing:
         laps = [await _give_up(log, lap.lane, count) for lap, count in zip(laps, most, strict=True)]
         if removed := sum(lap.removed for lap in laps):
             given_up += removed
-            sizes = await measure(
-                log, handlers, window, steps=ledgers.bytes, states=ledgers.state_bytes, at_ms=at_ms
-            )
+            sizes = await measured()
         else:
             least *= _NODE
     oldest = [id_order(lap.oldest)[0] for lap in laps if lap.oldest]
@@ -159,11 +167,12 @@ async def _shorten_history(log: EventLog, handlers: Sequence[str], share: float)
     async with log.redis.pipeline(transaction=False) as asked:
         for stream in streams:
             asked.xlen(stream)
-        lengths = await asked.execute()
+        lengths = await asked.execute(raise_on_error=False)
     async with log.redis.pipeline(transaction=False) as changes:
         for stream, length in zip(streams, lengths, strict=True):
-            changes.xtrim(stream, maxlen=int(_GIVE_UP_TO * share * length), approximate=False)
-        await changes.execute()
+            if isinstance(length, int):
+                changes.xtrim(stream, maxlen=int(_GIVE_UP_TO * share * length), approximate=False)
+        await changes.execute(raise_on_error=False)
 
 
 async def _forget_duplicates(log: EventLog, rules: Keep, window: Sequence[Sequence[str]]) -> int:
@@ -185,7 +194,8 @@ async def _trim_gaps(log: EventLog) -> None:
     """Remove the oldest gaps beyond a number."""
     gaps = log.key("gaps")
     if await log.redis.hlen(gaps) > _GAPS:
-        oldest = sorted(map(int, await log.redis.hkeys(gaps)))[:-_GAPS]
+        names = await log.redis.hkeys(gaps)
+        oldest = sorted(names, key=lambda name: whole(name) or 0)[:-_GAPS]  # what is no time goes first
         await log.redis.hdel(gaps, *oldest)
 
 
@@ -194,11 +204,13 @@ async def _bound_undatable(log: EventLog, handlers: Sequence[str], at_ms: int) -
     async with log.redis.pipeline(transaction=False) as asked:
         for lane in range(log.lanes):
             asked.xrevrange(log.key("events", lane), count=1)
-        newest = await asked.execute()
-    for lane, found in enumerate(newest):
-        if found and id_order(found[0][0].decode())[0] > at_ms + _AHEAD_MS:
-            for name in handlers:
-                await log.redis.xtrim(log.key("history", name, lane), maxlen=_HISTORY_STEPS)
+        newest = await asked.execute(raise_on_error=False)
+    async with log.redis.pipeline(transaction=False) as changes:
+        for lane, found in enumerate(newest):
+            if isinstance(found, list) and found and id_order(found[0][0].decode())[0] > at_ms + _AHEAD_MS:
+                for name in handlers:
+                    changes.xtrim(log.key("history", name, lane), maxlen=_HISTORY_STEPS)
+        await changes.execute(raise_on_error=False)
 
 
 async def _trim_quarantine(log: EventLog, rules: Keep, at_ms: int) -> None:

@@ -86,7 +86,7 @@ class StepLedger:
         return self._hold.alive
 
     async def begin(self, scope: Scope, step: str, nonce: str, *, again: bool) -> Standing:
-        """Begin a step, or return what became of it.
+        """Begin a step, or return what became of it. One whose answer nothing waits for is taken back.
 
         Args:
             nonce: identifies this call of the step.
@@ -102,7 +102,11 @@ class StepLedger:
             log.prefix, hold.handler, hold.lane, hold.token, scope.name, step, nonce,
             self._ttl_ms(scope), step_ttl_ms, self._hold_ms, GRACE_MS, int(again),
         ]  # fmt: skip
-        reply = await self._ask_under_lease(log.scripts.ledger_begin, arguments)
+        try:
+            reply = await self._ask_under_lease(log.scripts.ledger_begin, arguments)
+        except BaseException:  # cancelled, for example: it may be begun, and nothing will call it
+            _report(log, log.scripts.ledger_clear, self._names(scope, step, nonce))
+            raise
         match reply[0]:
             case b"lost":
                 raise LeaseLost(f"{hold.handler}, lane {hold.lane}: a step was not begun")
@@ -123,16 +127,17 @@ class StepLedger:
             redis.RedisError: it could not be recorded within half a minute.
         """
         arguments = [*self._names(scope, step, nonce), self._ttl_ms(scope), "done", result, fault]
-        return await _report(self._log, self._log.scripts.ledger_finish, arguments)
+        return await asyncio.shield(_report(self._log, self._log.scripts.ledger_finish, arguments))
 
     async def doubt(self, scope: Scope, step: str, nonce: str) -> bool:
         """Record that the end of a step is unknown; otherwise like `finish`."""
         arguments = [*self._names(scope, step, nonce), self._ttl_ms(scope), "uncertain", "", ""]
-        return await _report(self._log, self._log.scripts.ledger_finish, arguments)
+        return await asyncio.shield(_report(self._log, self._log.scripts.ledger_finish, arguments))
 
     async def clear(self, scope: Scope, step: str, nonce: str) -> bool:
         """Remove a step that certainly had no effect; otherwise like `finish`."""
-        return await _report(self._log, self._log.scripts.ledger_clear, self._names(scope, step, nonce))
+        names = self._names(scope, step, nonce)
+        return await asyncio.shield(_report(self._log, self._log.scripts.ledger_clear, names))
 
     async def keep(self, event_id: str) -> None:
         """Start the time to live of a ledger, because its event is settled."""
@@ -171,11 +176,12 @@ async def recorded(log: EventLog, handler: str, scope: Scope, step: str) -> Stan
     return None
 
 
-async def _report(log: EventLog, script: Any, arguments: list[Any]) -> bool:
+def _report(log: EventLog, script: Any, arguments: list[Any]) -> asyncio.Task[bool]:
+    """Report in the background."""
     task = asyncio.create_task(_ask(log, script, arguments))
     _reports.add(task)
     task.add_done_callback(_reported)
-    return await asyncio.shield(task)
+    return task
 
 
 def _reported(task: asyncio.Task[bool]) -> None:

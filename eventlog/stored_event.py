@@ -18,7 +18,6 @@ EVENT_VERSION = b"1"
 _AS_WRITTEN = [b"v", b"t", b"k", b"b", b"r", b"s", b"m"]  # fields of an event without a traceparent
 _ENTRY = 2  # values of an entry of a stream
 _VALUES = 7  # of an answer of the step script that leaves the names of these fields out
-_MOST_DIGITS = 15  # of a time; a `datetime` ends before that
 _TIME = OCCURRED.encode()
 _TIME_BYTES = len(_TIME)
 _MOST_MARK = _TIME_BYTES + 18  # of microseconds; a `datetime` ends before that
@@ -126,7 +125,7 @@ def _stored(
 ) -> StoredEvent:
     kept: tuple[str, ...] = ()
     occurred_at_us: int | None = None
-    if len(received) > _MOST_DIGITS or (
+    if len(received) > LONGEST_MS or (
         len(stream_id) > USUAL_ID and len(stream_id.partition(b"-")[0]) > LONGEST_MS
     ):
         raise UnknownRecord("event record with a time that no clock has")

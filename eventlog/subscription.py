@@ -22,6 +22,7 @@ from eventlog.internal import (
     internal_event,
 )
 from eventlog.log import EventLog
+from eventlog.reading import whole
 from eventlog.registration_record import Missing, Registration, packed, registration_of, texts
 from eventlog.replicas import Heard, Replica, heard, replicas, silent_receivers
 from eventlog.rotation import Rotation, rotation
@@ -256,8 +257,7 @@ class SubscriptionStore:
 
     async def two_since(self) -> int | None:
         """Return since when two subscriptions of ours exist, in Unix ms; None if there are not two."""
-        found = await self._redis.hget(self._key, TWO_SINCE)
-        return int(found) if found else None
+        return whole(await self._redis.hget(self._key, TWO_SINCE))
 
     async def lock(self, token: str, ttl_ms: int) -> bool:
         """Take the lock around changes of the subscription, for at most `ttl_ms`; False when it is held."""
@@ -279,7 +279,7 @@ class SubscriptionStore:
 async def left_types(log: EventLog) -> dict[str, int]:
     """Return the types that were subscribed and are no longer, and since when (Unix ms)."""
     found = await log.redis.hgetall(log.key("left"))
-    return {name.decode(): int(since) for name, since in found.items()}
+    return {name.decode("utf-8", "replace"): whole(since) or 0 for name, since in found.items()}
 
 
 def _types(fields: Mapping[str, str]) -> frozenset[str]:

@@ -46,7 +46,7 @@ async def arrivals(log: EventLog, type: str, since_ms: int) -> Mapping[str, int]
 
 async def reaches_back_to(log: EventLog) -> int:
     """Return since when (Unix ms) no event was removed from the log; 0 when none ever was."""
-    return int(await log.redis.hget(log.key("tenant"), "trimmed") or 0)
+    return whole(await log.redis.hget(log.key("tenant"), "trimmed")) or 0
 
 
 def _own_time(marks: str) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from eventlog.inspection.search import LOOKS, Where, find
 from eventlog.log import EventLog
-from eventlog.reading import whole
+from eventlog.reading import arrived_ms, whole
 from eventlog.turned_away import Copy
 
 _MOST = 20
@@ -48,7 +48,7 @@ async def mentions(log: EventLog, key: str) -> list[Mention]:
         page = await log.redis.xrange(stream, min=entry.stream_id, max=entry.stream_id)
         if page and word.search(page[0][1].get(b"b", b"")):
             reason, received = (value.decode(errors="replace") for value in entry.fields)
-            found.append(Mention(entry.stream_id, reason, int(received)))
+            found.append(Mention(entry.stream_id, reason, arrived_ms(received, entry.stream_id)))
         if len(found) == _MOST:
             break
     return found[::-1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from eventlog.history import decode, key_bytes
+from eventlog.ids import EVENT_ID
 from eventlog.inspection.delivery_state import EventFacts, Fate, HandlerFacts, PairFacts, State, fate_of
 from eventlog.inspection.search import End
 from eventlog.log import EventLog
@@ -98,8 +99,8 @@ async def read_letters(log: EventLog, at: Traces, key: str) -> None:
     _, _, *rest = await log.scripts.newest_letters(args=[log.prefix, name, "k", key, "+", *limits])
     for raw in zip(*(rest[at::5] for at in range(5)), strict=True):
         letter_id, event_id, type_, _, reason = (value.decode(errors="replace") for value in raw)
-        one = event_id.partition("-")[2]
-        at.letters[one] = _Letter(f"{name}/{letter_id}", type_, reason)
+        if EVENT_ID.fullmatch(event_id):  # another client may have written the letter
+            at.letters[event_id.partition("-")[2]] = _Letter(f"{name}/{letter_id}", type_, reason)
 
 
 async def read_ends(

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from eventlog.ids import end_before
 from eventlog.inspection.delivery_state import HandlerFacts
 from eventlog.log import EventLog
+from eventlog.reading import arrived_ms
 from eventlog.record import UnknownRecord, id_order, read_marks
 
 LOOKS: Final = 2_000  # entries that one page may read
@@ -187,7 +188,7 @@ def _row(lane: int, found: Sequence[bytes]) -> Row:
         place,
         type_.decode(errors="replace"),
         key.decode(errors="replace") or None,
-        int(received) if received.isdigit() else place.ms,
+        arrived_ms(received, stream_id.decode()),
         int(size),
         _marks(marks.decode(errors="replace")),
         key_id.decode(errors="replace"),

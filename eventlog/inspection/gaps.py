@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from eventlog.gap_records import NEVER_SENT, NO_RECEIVER
 from eventlog.log import EventLog
+from eventlog.reading import readable
 
 State = Literal["open", "closed", "unproven"]
 _STATES: Mapping[str, State] = {"open": "open", "closed": "closed", "unproven": "unproven"}
@@ -108,40 +109,36 @@ async def newest_gaps(log: EventLog, *, before: str = "", most_bytes: int) -> Ne
 
 
 def _readable(records: Iterable[tuple[bytes, bytes]]) -> list[Gap]:
-    gaps = (_read(name.decode(errors="replace"), text.decode(errors="replace")) for name, text in records)
+    texts = ((name.decode(errors="replace"), text.decode(errors="replace")) for name, text in records)
+    gaps = (readable(_read, *each) for each in texts)
     return sorted((gap for gap in gaps if gap is not None), key=lambda gap: (gap.from_ms, gap.id))
 
 
-def _read(name: str, text: str) -> Gap | None:
-    try:
-        record = json.loads(text)
-        return Gap(
-            _ms(record["from"]),
-            _ms(record["to"]),
-            tuple(map(str, record["types"])),
-            record.get("reason") or NO_RECEIVER,  # older code gave outages none
-            record.get("events"),
-            id=name,
-            event_id=record.get("event"),
-            state=_STATES.get(record.get("state"), "open"),
-            waits=record.get("waits") or "",
-            resend=record.get("resend") or "",
-            ready_ms=record.get("ready"),
-            checks={of: Check(*numbers) for of, numbers in (record.get("checks") or {}).items()},
-            unproven=dict(record.get("unproven") or {}),
-            done_ms=record.get("done"),
-            text=text,
-        )
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return None
+def _read(name: str, text: str) -> Gap:
+    record = json.loads(text)
+    return Gap(
+        _ms(record["from"]),
+        _ms(record["to"]),
+        tuple(map(str, record["types"])),
+        record.get("reason") or NO_RECEIVER,  # older code gave outages none
+        record.get("events"),
+        id=name,
+        event_id=record.get("event"),
+        state=_STATES.get(record.get("state"), "open"),
+        waits=record.get("waits") or "",
+        resend=record.get("resend") or "",
+        ready_ms=record.get("ready"),
+        checks={of: Check(*numbers) for of, numbers in (record.get("checks") or {}).items()},
+        unproven=dict(record.get("unproven") or {}),
+        done_ms=record.get("done"),
+        text=text,
+    )
 
 
 def changed(gap: Gap, changes: Mapping[str, Any]) -> Gap:
     """Return a gap with some members of its record replaced, by the names that they have there."""
     text = json.dumps({**json.loads(gap.text), **changes}, separators=(",", ":"))
-    found = _read(gap.id, text)
-    assert found is not None  # noqa: S101 - the record was read before
-    return found
+    return _read(gap.id, text)
 
 
 def _ms(moment: str) -> int:

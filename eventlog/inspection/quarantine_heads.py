@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from eventlog.log import EventLog
 from eventlog.operation.quarantine import Quarantined
-from eventlog.record import id_order
+from eventlog.reading import arrived_ms
 
 LOOKS: Final = 2_000  # entries that one call may read
 
@@ -69,11 +69,10 @@ async def ids(log: EventLog, *, reason: str, first: str, last: str, most: int) -
 def _head(found: Any) -> Quarantined:
     raw_id, reason, received, key_id, marks, encoding, size = found
     stream_id = raw_id.decode()
-    is_time = received.isdigit() and len(received) < 16
     return Quarantined(
         stream_id,
         _slug(reason),
-        int(received) if is_time else id_order(stream_id)[0],
+        arrived_ms(received, stream_id),
         _slug(key_id),
         b"",
         tuple(mark for mark in _slug(marks).split(",") if mark),

@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eventlog.duplicates import MARK
+from eventlog.ids import EVENT_ID
 from eventlog.inspection.delivery_state import EventFacts, Fate, HandlerFacts, PairFacts, fate_of
 from eventlog.inspection.endpoint_records import copies_of_body
 from eventlog.inspection.event_traces import ALL, EventLetter, EventReader, Limits, equal_before
 from eventlog.inspection.moment import at_once
 from eventlog.inspection.search import End, Found, Where, ends_of_entity, find, find_open
 from eventlog.log import EventLog
-from eventlog.reading import readable, whole
+from eventlog.reading import arrived_ms, readable
 from eventlog.record import OpenRecord, UnknownRecord, id_order, read_marks
 from eventlog.stored_event import EVENT_VERSION
 from eventlog.text import bounded
@@ -155,7 +156,7 @@ def _facts(lane: int, found: Found) -> EventFacts:
     return EventFacts(
         lane,
         found.stream_id,
-        whole(received) or id_order(found.stream_id)[0],
+        arrived_ms(received, found.stream_id),
         type_name,
         key or None,
         found.size,
@@ -174,17 +175,15 @@ def _with_reason(fate: Fate, letter: EventLetter | None) -> Fate:
 
 async def _letters(log: EventLog, handler: str, where: Where) -> Mapping[str, EventLetter]:
     """Return dead letters by the stream id of their events."""
-    return {
-        event.decode().partition("-")[2]: EventLetter(
-            f"{handler}/{stream_id}",
-            type_name.decode(),
-            key.decode(),
-            bounded(reason.decode(errors="replace")),
-        )
-        async for stream_id, _, (event, type_name, key, reason) in find(
-            log, log.key("dead", handler), [where], ["event", "t", "k", "reason"]
-        )
-    }
+    found = {}
+    async for stream_id, _, fields in find(
+        log, log.key("dead", handler), [where], ["event", "t", "k", "reason"]
+    ):
+        event, type_name, key, reason = (value.decode(errors="replace") for value in fields)
+        if EVENT_ID.fullmatch(event):  # another client may have written the letter
+            id_ = event.partition("-")[2]
+            found[id_] = EventLetter(f"{handler}/{stream_id}", type_name, key, bounded(reason))
+    return found
 
 
 async def pair_facts(

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from eventlog.errors import UnknownName
-from eventlog.ids import STREAM_ID, end_before
+from eventlog.ids import STREAM_ID, end_before, id_order
 from eventlog.log import EventLog, Readmitted
-from eventlog.record import id_order
+from eventlog.reading import arrived_ms
 from eventlog.text import bounded
 
 MARK: Final = "quarantined"
@@ -161,7 +161,7 @@ def _entry(raw_id: bytes, fields: Mapping[bytes, bytes]) -> Quarantined:
     return Quarantined(
         stream_id,
         text(b"reason"),
-        int(received) if received.isdigit() and len(received) < 16 else id_order(stream_id)[0],
+        arrived_ms(received, stream_id),
         text(b"s"),
         body,
         tuple(mark for mark in text(b"m").split(",") if mark),

@@ -18,6 +18,7 @@ from eventlog.log import EventLog
 from eventlog.operation.handlers import unknown_handler
 from eventlog.operation.reopen import Again, LettersUnread, Progress, reopen
 from eventlog.operation.selection import Selection, page_after
+from eventlog.reading import readable
 from eventlog.record import OPEN_QUOTA, OpenRecord, StoredEvent
 
 ROOM = OPEN_QUOTA // 2  # the other half stays free for failures
@@ -50,7 +51,7 @@ class Replay:
 async def unfinished(log: EventLog, handler: str) -> Replay | None:
     """Return the unfinished replay of a handler, if any."""
     raw = await log.redis.hget(log.key("replays"), handler)
-    return _replay(raw, handler) if raw else None
+    return readable(_replay, raw, handler) if raw else None
 
 
 async def begin(log: EventLog, selection: Selection, *, now_ms: int) -> Replay:
@@ -131,7 +132,7 @@ class _Letters:
         while page := await self._log.redis.xrange(self._stream, min=f"({self.read}", count=_LETTERS):
             for raw_id, fields in page:
                 self.read = raw_id.decode()
-                self._of[fields[b"event"].decode()] = self.read
+                self._of[fields.get(b"event", b"").decode("utf-8", "replace")] = self.read
 
     def of(self, event: StoredEvent) -> str:
         """Return the id of the letter of an event; empty when it has none."""

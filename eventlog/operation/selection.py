@@ -98,7 +98,7 @@ async def survey(log: EventLog, selection: Selection, *, looks: int | None = Non
                 at_ms = int(raw_id.partition(b"-")[0])
                 first = at_ms if first is None else min(first, at_ms)
                 last = at_ms if last is None else max(last, at_ms)
-                counts[type_name.decode()] += 1
+                counts[type_name.decode("utf-8", "replace")] += 1
             if looks is not None and not done:
                 is_complete = False
                 break

@@ -141,12 +141,11 @@ end
 
 -- Redis gives no id below the last one. So one entry that another client put into the far future (more than 13 digits)
 -- takes all later ones there, and no reader of ours follows. All of them come back to the present, the given one last.
+-- Where one cannot be copied, the lane stays as it was, and the next append tries again.
 local LONGEST_MS = 13
 local function is_far(id) return string.byte(id, LONGEST_MS + 1) ~= 45 and string.find(id, '^%d+-', LONGEST_MS + 1) ~= nil end
-local function brought_back(stream, lane, id)
-  fault = 'XADD ' .. stream .. ': an entry of the far future'
-  local old, far, last, from = prefix .. 'far:' .. lane, {}, '0-1', '-'
-  call('RENAME', stream, old) -- XSETID goes below no id that was deleted
+local function copy_back(old, stream, lane, id)
+  local far, last, from = {}, '0-1', '-'
   repeat
     local page = call('XRANGE', old, from, '+', 'COUNT', 1000)
     for _, entry in ipairs(page) do
@@ -159,15 +158,39 @@ local function brought_back(stream, lane, id)
     end
   until #page < 1000
   for _, fields in ipairs(far) do id = call('XADD', stream, '*', unpack(fields)) end
-  call('DEL', old)
   for _, name in ipairs(call('HKEYS', prefix .. 'newest')) do
     local pair = name .. '|' .. lane
-    if is_far(call('HGET', prefix .. 'cur', pair) or '') then
-      call('HSET', prefix .. 'cur', pair, last)
-      call('HSET', prefix .. 'runto', pair, last)
+    for _, place in ipairs({prefix .. 'cur', prefix .. 'runto'}) do
+      if is_far(call('HGET', place, pair) or '') then call('HSET', place, pair, last) end
     end
   end
   return id
+end
+local function brought_back(stream, lane, id)
+  local old = prefix .. 'far:' .. lane
+  fault = 'XADD ' .. stream .. ': an entry of the far future'
+  if call('EXISTS', old) == 1 then -- an earlier release failed half-way
+    fault = fault .. '; ' .. old .. ' has events of the lane'
+    return id
+  end
+  call('RENAME', stream, old) -- XSETID goes below no id that was deleted
+  local is_done, found = pcall(copy_back, old, stream, lane, id)
+  if is_done then
+    call('DEL', old)
+    return found
+  end
+  call('RENAME', old, stream)
+  fault = fault .. ', and the lane cannot be copied: ' .. (type(found) == 'table' and found.err or tostring(found))
+  return id
+end
+-- Returns the event's id, or an error of Redis.
+local function add(stream, lane, ...)
+  local id = redis.pcall('XADD', stream, '*', ...)
+  if type(id) == 'table' and string.find(id.err or '', 'exhausted', 1, true) then -- no id follows the last one
+    brought_back(stream, lane)
+    id = redis.pcall('XADD', stream, '*', ...)
+  end
+  return type(id) ~= 'table' and is_far(id) and brought_back(stream, lane, id) or id
 end
 
 local answers, counts, touched, streams = {}, {}, {}, {}
@@ -211,16 +234,14 @@ for at = first, #ARGV, stride do
         streams[lane] = stream
       end
       if traceparent == '' then
-        id = redis.pcall('XADD', stream, '*',
-          'v', '1', 't', name, 'k', key, 'b', body, 'r', received, 's', key_id, 'm', mark)
+        id = add(stream, lane, 'v', '1', 't', name, 'k', key, 'b', body, 'r', received, 's', key_id, 'm', mark)
       else
-        id = redis.pcall('XADD', stream, '*',
+        id = add(stream, lane,
           'v', '1', 't', name, 'k', key, 'b', body, 'r', received, 's', key_id, 'm', mark, 'tp', traceparent)
       end
       if type(id) == 'table' then
         answer = '!' .. (id.err or 'refused')
       else
-        if is_far(id) then id = brought_back(stream, lane, id) end
         answer = id
         if nonce ~= '' then
           own[nonce] = true

@@ -19,8 +19,8 @@ local ignored = {}
 local function is_ignored(name)
   local note = call('HGET', prefix .. 'retired', name)
   if not note then return false end
-  local is_json, said = pcall(cjson.decode, note)
-  local renamed_to = is_json and type(said) == 'table' and said.renamed_to
+  local said = read_record(note)
+  local renamed_to = said and said.renamed_to
   if again or (renamed_to and call('HEXISTS', prefix .. 'newest', renamed_to) == 1) then return true end
   call('HDEL', prefix .. 'retired', name)
   return false

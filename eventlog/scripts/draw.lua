@@ -26,7 +26,7 @@ local USER_LIFE_MS, BEAT_LIFE_MS, SAID_LIFE_MS = 10000, 4000, 600000
 
 local now, key, state = now_ms(), prefix .. 'budget', {}
 local stored = call('HGETALL', key)
-for i = 1, #stored, 2 do state[stored[i]] = tonumber(stored[i + 1]) end
+for i = 1, #stored, 2 do state[stored[i]] = number_of(stored[i + 1]) end
 -- A past moment in the future is one from before the clock of Redis went back, and no pause is longer than this.
 for _, name in ipairs({'at', 'seen', 'refused_at', 'raised', 'made_since'}) do
   if state[name] and state[name] > now then state[name] = now end
@@ -68,7 +68,8 @@ end
 
 -- What was called, without what a draw counted whose answer did not arrive.
 local said = prefix .. 'budget:said:' .. process
-local before = cjson.decode(call('GET', said) or '[-1,0,0,0]')
+local before = read_record(call('GET', said)) or {}
+for n = 1, 4 do if type(before[n]) ~= 'number' then before[5] = nil end end
 if before[5] ~= instance then before = {-1, 0, 0, 0, instance} end -- forks follow one another under one name
 if before[1] > answered then -- a draw that took longer than a later one
   used_reserved, used, refused = 0, 0, 0

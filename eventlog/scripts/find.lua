@@ -19,23 +19,26 @@ local function fits(fields)
   return true
 end
 
+local function size_of(fields) return #(fields.b or fields.record or '') end
+
 local function field_of(fields, name)
   if name == 'sha1(b)' then return redis.sha1hex(fields.b or '') end
   if name == 'head(record)' then return string.match(fields.record or '', '^[^\n]*\n') end
   return fields[name]
 end
 
-local found, scanned, looked, all = {}, '', 0, 0
-while looked < looks and #found < most do
-  local size = math.min(100, looks - looked)
+local MOST_BYTES = 16 * 1024 * 1024
+local found, scanned, looked, all, bytes = {}, '', 0, 0, 0
+while looked < looks and #found < most and bytes < MOST_BYTES do
+  local size = math.min(20, looks - looked) -- few at once: each may have a body of some MiB
   if #conditions == 0 then size = math.min(size, most - #found) end -- each has a body
   local page = call('XRANGE', stream, from, '+', 'COUNT', size)
   for _, entry in ipairs(page) do
     local fields = {}
     for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
-    scanned, looked = entry[1], looked + 1
+    scanned, looked, bytes = entry[1], looked + 1, bytes + size_of(fields)
     if fits(fields) then
-      local given = {entry[1], #(fields.b or fields.record or '')}
+      local given = {entry[1], size_of(fields)}
       for _, name in ipairs(returned) do given[#given + 1] = field_of(fields, name) or '' end
       found[#found + 1] = given
       if #found == most then break end

@@ -10,8 +10,8 @@ local page, found = call('HSCAN', open, cursor, 'COUNT', reads), {}
 for i = 1, #page[2], 2 do
   local record = page[2][i + 1]
   local head = string.match(record, '^[^\n]*\n') or ''
-  local read, fields = pcall(cjson.decode, head)
-  if read and fields.key == key then found[#found + 1] = {page[2][i], head, #record - #head} end
+  local fields = read_record(head)
+  if fields and fields.key == key then found[#found + 1] = {page[2][i], head, #record - #head} end
 end
 table.sort(found, function(a, b) return later(b[1], a[1]) end)
 local answer = {page[1]}

@@ -28,7 +28,7 @@ local function bound_waits(pair)
   local head = call('ZRANGE', due_at, 0, 0, 'WITHSCORES')
   if head[1] then call('ZADD', prefix .. 'timers', head[2], pair) end
 end
-local swept_ms = tonumber(call('HGET', prefix .. 'tenant', 'swept') or 0)
+local swept_ms = count_of(call('HGET', prefix .. 'tenant', 'swept'))
 if is_first and swept_ms > now + 1000 then
   for _, pair in ipairs(call('ZRANGE', prefix .. 'timers', 0, -1)) do call('SADD', prefix .. 'timersback', pair) end
 end

@@ -89,6 +89,15 @@ local function lag_of(handler)
   return {waiting, is_exact, open, age, is_age_exact, to_count, retrying, waits_ms, parked}
 end
 
+-- Of a handler with a spoiled key only this is certain: no more waits than the lanes hold.
+local function lag_at_most()
+  local length = 0
+  for lane = 0, lanes - 1 do length = length + states[lane].length end
+  return {length, 0, 0, -1, 0, {}, 0, -1, 0}
+end
 local answers = {}
-while has_more() do answers[#answers + 1] = lag_of(take()) end
+while has_more() do
+  local is_known, lag = pcall(lag_of, take())
+  answers[#answers + 1] = is_known and lag or lag_at_most()
+end
 return answers

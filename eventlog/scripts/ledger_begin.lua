@@ -14,13 +14,14 @@ local now = now_ms()
 
 local found = call('HGET', ledger, step)
 if found then
-  local is_json, record = pcall(cjson.decode, found)
-  if not is_json or type(record) ~= 'table' then record = {v = 1, state = 'uncertain'} end -- another client wrote it
+  local record = read_record(found) or {v = 1, state = 'uncertain'} -- another client wrote it
   if record.v ~= 1 then return redis.error_reply('ERR ledger record of version ' .. tostring(record.v)) end
   call('PEXPIRE', ledger, ttl_ms)
-  if record.state == 'done' then return {'done', record.result, record.fault} end
+  if record.state == 'done' and type(record.result) == 'string' then
+    return {'done', record.result, type(record.fault) == 'string' and record.fault or ''}
+  end
   if record.nonce == nonce then return {'begun'} end
-  if record.state == 'begun' then
+  if record.state == 'begun' and type(record.until_ms) == 'number' then
     if record.token ~= token and not record.left then
       record.left, record.until_ms = true, math.min(record.until_ms, now + grace_ms)
       call('HSET', ledger, step, cjson.encode(record))
@@ -38,8 +39,8 @@ elseif step_ttl_ms > 0 then
   -- An entity is never settled, so its old steps go one by one: each new step checks a few.
   local some = call('HRANDFIELD', ledger, 4, 'WITHVALUES')
   for i = 1, #some, 2 do
-    local is_json, other = pcall(cjson.decode, some[i + 1])
-    local at_ms = is_json and type(other) == 'table' and tonumber(other.at_ms)
+    local other = read_record(some[i + 1])
+    local at_ms = other and number_of(other.at_ms)
     if at_ms and at_ms < now - step_ttl_ms then call('HDEL', ledger, some[i]) end
   end
 end

@@ -3,8 +3,6 @@
 -- ARGV: prefix, handler, scope, step, nonce
 prefix = take()
 local ledger, step, nonce = prefix .. 'ledger:' .. take() .. ':' .. take(), take(), take()
-local found = call('HGET', ledger, step)
-if not found then return 0 end
-local record = cjson.decode(found)
-if record.nonce ~= nonce or record.state == 'done' then return 0 end
+local record = read_record(call('HGET', ledger, step))
+if not record or record.nonce ~= nonce or record.state == 'done' then return 0 end
 return call('HDEL', ledger, step)

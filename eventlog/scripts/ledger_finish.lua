@@ -5,10 +5,8 @@
 prefix = take()
 local ledger, step, nonce = prefix .. 'ledger:' .. take() .. ':' .. take(), take(), take()
 local ttl_ms, state, result, fault = take(), take(), take(), take()
-local found = call('HGET', ledger, step)
-if not found then return 0 end
-local record = cjson.decode(found)
-if record.nonce ~= nonce then return 0 end
+local record = read_record(call('HGET', ledger, step))
+if not record or record.nonce ~= nonce then return 0 end
 if record.state == 'done' then return 1 end
 record.at_ms, record.state = now_ms(), state
 -- The result stays text inside the record: Lua would change its numbers and empty lists.

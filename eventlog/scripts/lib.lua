@@ -23,6 +23,18 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Another client may write into our keys. A record of JSON; nil for what is none.
+local function read_record(text)
+  local is_json, record = pcall(cjson.decode, text or '')
+  return is_json and type(record) == 'table' and record or nil
+end
+-- A stored number; nil for what is none, and for what has no end. A stored count; 0 for what is none.
+local function number_of(value)
+  local number = tonumber(value or nil)
+  return number and number - number == 0 and number or nil
+end
+local function count_of(value) return number_of(value) or 0 end
+
 -- Stream ids are <ms>-<number>. What is no id counts as the first one: nothing before it is settled.
 local function parts(id)
   local ms, number = string.match(id, '^(%d+)-(%d+)$')
@@ -65,8 +77,8 @@ local function each_route(route) return string.gmatch(route or '', '([^\t\n]+)\t
 
 -- A declaration as a worker wrote it; nil for what is none.
 local function read_declaration(text)
-  local is_json, record = pcall(cjson.decode, text or '')
-  local said = is_json and type(record) == 'table' and record.declaration
+  local record = read_record(text)
+  local said = record and record.declaration
   if type(said) ~= 'table' or type(said.queue) ~= 'string' or type(said.types) ~= 'table' then return nil end
   for _, name in pairs(said.types) do if type(name) ~= 'string' then return nil end end
   if type(record.first_seen) ~= 'number' or type(record.last_seen) ~= 'number' then return nil end
@@ -79,8 +91,8 @@ end
 
 -- The record of an entity's timers, without what is no timer.
 local function read_timers(text)
-  local is_json, record = pcall(cjson.decode, text or '')
-  if not is_json or type(record) ~= 'table' or type(record.t) ~= 'table' then return {v = 1, t = {}} end
+  local record = read_record(text)
+  if not record or type(record.t) ~= 'table' then return {v = 1, t = {}} end
   local KINDS = {'number', 'string', 'string', 'string', 'string', 'number'}
   for name, timer in pairs(record.t) do
     for at, kind in ipairs(KINDS) do
@@ -120,14 +132,33 @@ local function held_until(handler, lane)
   return held_in({[handler] = hold_end(found[1], now), [pair] = hold_end(found[2], now)}, handler, lane)
 end
 
+-- When a receiver was last open and able to write (ms, 0 = never). A beat after `latest_ms` is one from before the clock
+-- of Redis went back: it would hide every hole until then.
+local function last_beat(latest_ms)
+  local last = 0
+  for _, beat in ipairs(call('HVALS', prefix .. 'door')) do
+    local at = count_of(beat)
+    if at <= latest_ms then last = math.max(last, at) end
+  end
+  return last
+end
+
 local function is_leased(handler, lane)
   return call('EXISTS', prefix .. 'lease:' .. handler .. ':' .. lane) == 1
+end
+
+-- The key of the pairs that are due. What another client put in its place goes: recompute.lua finds what was due.
+local function due_key(queue)
+  local due = prefix .. 'due:' .. queue
+  local kind = call('TYPE', due).ok
+  if kind ~= 'zset' and kind ~= 'none' then call('DEL', due) end
+  return due
 end
 
 -- Make a pair due, a held one when its hold ends. A pair with a drain needs nothing: its next step reads on, or checks
 -- again before it sleeps.
 local function mark_due(queue, handler, lane, at_ms)
-  if is_leased(handler, lane) then return false end
+  if not queue or is_leased(handler, lane) then return false end -- without a declaration that can be read, no queue
   local until_ms = held_until(handler, lane)
   call('ZADD', prefix .. 'due:' .. queue, 'LT', until_ms or at_ms, handler .. '|' .. lane)
   return not until_ms
@@ -148,9 +179,6 @@ local function wanted_set(text)
   if set['*'] then list[#list + 1] = '-' .. INTERNAL end
   return set, table.concat(list, '\n')
 end
-
--- A stored count; 0 for what is none.
-local function count_of(text) return type(text) == 'string' and tonumber(text) or 0 end
 
 -- How many wanted events were ever added to a lane. The entry without a type counts all of them, the entry `receiver.`
 -- all internal ones.
@@ -227,7 +255,7 @@ local function spread_fresh()
     if lane and not is_internal(name) then add('*', lane, done) end
   end
   for queue, found in pairs(by_queue) do
-    local due = prefix .. 'due:' .. queue
+    local due = due_key(queue)
     for first = 1, #found, 1000 do
       local last, put = math.min(first + 999, #found), {}
       local scores = call('ZMSCORE', due, unpack(found, first, last))
@@ -280,7 +308,7 @@ local function append_internal(lane, type_name, key, body)
   -- The key keeps its name: releases that run at the same time must share these pauses.
   local now, announced, pause_ms = now_ms(), prefix .. 'told:' .. type_name .. '|' .. key, PAUSES_MS[type_name] or 0
   local at, held = unpack(call('HMGET', announced, 'at', 'held'), 1, 2)
-  at, held = tonumber(at or nil), tonumber(held or nil)
+  at, held = number_of(at), number_of(held)
   local since_ms = now - (at or -pause_ms) -- below 0 when the clock of Redis went back
   local is_held = since_ms >= 0 and since_ms < pause_ms
   if not is_held and type_name ~= 'receiver.gap.closed' then

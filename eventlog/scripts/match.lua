@@ -20,10 +20,10 @@ while looked < looks and #found < gives and (max_bytes == 0 or bytes < max_bytes
     scanned, looked = entry[1], looked + 1
     if is_wanted(wanted, fields.t) and (key == '' or key == fields.k) then
       if max_bytes == 0 then
-        found[#found + 1] = {entry[1], fields.t}
+        found[#found + 1] = {entry[1], fields.t or ''}
       else
         found[#found + 1] = entry
-        bytes = bytes + #fields.b
+        bytes = bytes + #(fields.b or '')
       end
     end
   end

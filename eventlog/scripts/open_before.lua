@@ -11,8 +11,8 @@ local first_ms, first_number = parts(event) -- the oldest so far
 for i = 1, #page[2], 2 do
   local ms, number = parts(page[2][i])
   if ms < first_ms or (ms == first_ms and number < first_number) then
-    local read, fields = pcall(cjson.decode, string.match(page[2][i + 1], '^[^\n]*\n') or '')
-    if read and fields.key == key and (fields.own_key or '') == own_key then
+    local fields = read_record(string.match(page[2][i + 1], '^[^\n]*\n'))
+    if fields and fields.key == key and (fields.own_key or '') == own_key then
       oldest, first_ms, first_number = page[2][i], ms, number
       due = type(fields.due) == 'number' and string.format('%d', fields.due) or ''
     end

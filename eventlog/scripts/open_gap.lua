@@ -4,11 +4,8 @@
 -- Returns: the last beat (ms) if that is to be announced, or the queues to wake once it is; false if nothing is.
 prefix = take()
 local after_ms, known = take_number(), take()
-local now, last = now_ms(), 0
-for _, beat in ipairs(call('HVALS', prefix .. 'door')) do
-  local at = tonumber(beat) or 0
-  if at <= now + after_ms then last = math.max(last, at) end -- a later one is from before the clock went back
-end
+local now = now_ms()
+local last = last_beat(now + after_ms)
 local begun, tenant = string.format('%d', last), prefix .. 'tenant'
 if last == 0 or now - last <= after_ms or call('HGET', tenant, 'gap_opened') == begun then return false end
 if known ~= begun then return begun end

@@ -21,8 +21,11 @@ local OTHERS = 'dependency:'
 local function is_named_by_authors(name) return string.sub(name, 1, #OTHERS) == OTHERS end
 -- What is no outage counts as none: another client may have written it.
 local function read_outage(text)
-  local is_json, record = pcall(cjson.decode, text or '')
-  if not is_json or type(record) ~= 'table' or type(record.n) ~= 'number' or type(record.last) ~= 'number' then return nil end
+  local record = read_record(text)
+  if not record or type(record.n) ~= 'number' or type(record.last) ~= 'number' then return nil end
+  for _, field in ipairs({'first', 'away', 'next', 'since', 'pause'}) do
+    if record[field] ~= nil and type(record[field]) ~= 'number' then return nil end
+  end
   for _, list in ipairs({'who', 'handlers', 'past'}) do
     if type(record[list]) ~= 'table' then return nil end
   end
@@ -59,8 +62,8 @@ local function hold_of(handler)
   local entry = call('HGET', held_key, handler)
   if not entry then return nil, 0 end
   local until_ms, words = string.match(entry, '^(%d+) (.*)$')
-  local is_json, hold = pcall(cjson.decode, words or '')
-  if not is_json or type(hold) ~= 'table' or hold.back then return nil, 0 end
+  local hold = read_record(words)
+  if not hold or hold.back or type(hold.pause) ~= 'number' then return nil, 0 end
   return hold, tonumber(until_ms)
 end
 -- The handler's lanes become due when it may start again: what arrives meanwhile does not make them due.
@@ -116,7 +119,7 @@ if verb == 'failed' then
   if hold and until_ms <= now then -- its trial failed
     pause_ms = math.min(2 * hold.pause, longest_ms)
   elseif record.away and (not hold or hold.service ~= service) then
-    pause_ms = record.pause
+    pause_ms = record.pause or first_ms
   end
   if pause_ms then
     until_ms = now + math.max(pause_ms, math.min(asked_ms, longest_ms))
@@ -131,7 +134,7 @@ elseif verb == 'answered' then
   if found and (record.n > 0 or record.away) then
     if record.away and (tried ~= '' or at > record.away) then
       is_back(tried)
-    elseif not record.away and at >= record.first then
+    elseif not record.away and at >= (record.first or 0) then
       record.n, record.who = 0, {}
     end
     save()
@@ -141,7 +144,7 @@ elseif verb == 'probed' and record.away then
   if is_there then
     is_back('')
   else
-    record.why, record.pause = why, math.min(2 * record.pause, longest_ms)
+    record.why, record.pause = why, math.min(2 * (record.pause or first_ms), longest_ms)
     record.next = now + math.max(record.pause, math.min(asked_ms, longest_ms))
     for _, handler in ipairs(record.handlers) do
       local hold = hold_of(handler)

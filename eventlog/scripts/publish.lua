@@ -9,7 +9,7 @@ local replica, life_ms, says, most, keep_ms = take(), take_number(), take(), tak
 local replicas, heard, now = prefix .. 'replicas', prefix .. 'heard', now_ms()
 local known = call('HGETALL', replicas)
 for i = 1, #known, 2 do
-  local at = tonumber(string.match(known[i + 1], '^(%d+)|')) or 0
+  local at = count_of(string.match(known[i + 1], '^(%d+)|'))
   if math.abs(now - at) > life_ms then call('HDEL', replicas, known[i]) end
 end
 if says == '' then
@@ -20,14 +20,14 @@ end
 if call('HLEN', heard) >= most then
   local entries = call('HGETALL', heard)
   for i = 2, #entries, 2 do
-    if tonumber(entries[i]) < now - keep_ms then call('HDEL', heard, entries[i - 1]) end
+    if count_of(entries[i]) < now - keep_ms then call('HDEL', heard, entries[i - 1]) end
   end
 end
 while has_more() do
   local name, at = take(), math.min(take_number(), now)
   local before = call('HGET', heard, name)
   local has_room = before or string.sub(name, -1) == '|' or call('HLEN', heard) < most
-  if has_room and tonumber(before or 0) < at then
+  if has_room and count_of(before) < at then
     call('HSET', heard, name, string.format('%d', at))
   end
 end

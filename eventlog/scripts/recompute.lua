@@ -20,7 +20,7 @@ for i = 1, #newest, 2 do
     if cur and not is_leased(name, lane) then
       local score = call('ZSCORE', prefix .. 'due:' .. queue, pair)
       if later(last[lane], cur)
-          or (not score and call('HLEN', prefix .. 'open:' .. name .. ':' .. lane) > 0) then
+          or (not score and redis.pcall('HLEN', prefix .. 'open:' .. name .. ':' .. lane) ~= 0) then -- or spoiled
         call('ZADD', prefix .. 'due:' .. queue, 'LT', held_in(held, name, lane) or now, pair)
         found = found + 1
       end

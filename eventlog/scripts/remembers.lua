@@ -16,8 +16,8 @@ for lane = 0, lanes - 1 do
   last_ids[#last_ids + 1] = last
 end
 return {string.match(call('INFO', 'server'), 'run_id:(%x+)'), last_ids, {
-  tonumber(call('HGET', prefix .. 'counts', 'accepted') or 0),
-  tonumber(call('HGET', prefix .. 'counts', 'again') or 0),
-  tonumber(call('HGET', prefix .. 'tenant', 'pulse') or 0),
+  count_of(redis.pcall('HGET', prefix .. 'counts', 'accepted')),
+  count_of(redis.pcall('HGET', prefix .. 'counts', 'again')),
+  count_of(call('HGET', prefix .. 'tenant', 'pulse')),
   now_ms(),
 }}

@@ -13,7 +13,8 @@ end
 if call('HSETNX', minutes, string.format('%d', minute), table.concat(row, ' ')) == 0 then return end
 for _, field in ipairs(call('HKEYS', minutes)) do
   -- A minute from the future is one from before the clock of Redis went back.
-  if math.abs(minute - tonumber(field)) > kept then call('HDEL', minutes, field) end
+  local noted = number_of(field)
+  if not noted or math.abs(minute - noted) > kept then call('HDEL', minutes, field) end
 end
 
 -- The history. `minuted` has the totals of the last note, and `minutes:<six hours>` three bytes per minute for each
@@ -22,7 +23,7 @@ end
 local CHUNK, SLOT, LIFE_S, MOST_NAMES, HANDLERS, LEAST_MS, RECENT = 360, 5, 30 * 3600, 128, 50, 15000, 5
 local UNKNOWN = '\255\255\255'
 local last, all = {}, call('HGETALL', prefix .. 'minuted')
-for i = 1, #all, 2 do last[all[i]] = tonumber(all[i + 1]) end
+for i = 1, #all, 2 do last[all[i]] = number_of(all[i + 1]) end
 local took = last['@'] and now - last['@']
 if took and took >= 0 and took < LEAST_MS then return end -- too short for a rate; the next minute has it
 
@@ -56,7 +57,7 @@ local function write(name, count, minutes_each)
   call('HSET', chunk, name, before .. string.rep(UNKNOWN, (place - #before) / 3) .. at_place)
 end
 
-write('+', per_minute(grown('+', tonumber(call('HGET', prefix .. 'counts', 'accepted') or 0))), 1)
+write('+', per_minute(grown('+', count_of(call('HGET', prefix .. 'counts', 'accepted')))), 1)
 local handlers, handled = call('HKEYS', prefix .. 'newest'), nil
 local earlier, attempted, rows_before = {}, {}, call('HGETALL', prefix .. 'attempted')
 for i = 1, #rows_before, 2 do earlier[rows_before[i]] = rows_before[i + 1] end
@@ -73,11 +74,11 @@ end
 table.sort(handlers)
 for i, handler in ipairs(handlers) do
   local total = 0
-  local counts = call('HMGET', prefix .. 'stats:' .. handler,
+  local counts = redis.pcall('HMGET', prefix .. 'stats:' .. handler,
     'done', 'skipped', 'filtered', 'superseded', 'dead', 'retried')
-  for n = 1, 5 do total = total + (counts[n] or 0) end
-  local retried = tonumber(counts[6] or 0)
-  local failed_by = grown(handler .. '!', (counts[5] or 0) + retried)
+  for n = 1, 5 do total = total + count_of(counts[n]) end
+  local retried = count_of(counts[6])
+  local failed_by = grown(handler .. '!', count_of(counts[5]) + retried)
   note_attempts(handler, grown('*' .. handler, total + retried), failed_by)
   local by = grown(handler, total)
   if by then handled = (handled or 0) + by end

@@ -12,35 +12,36 @@ local HOUR_MS, WHOLE_HOUR, NEWEST_SHARE = 3600000, 0.8, 0.3
 local usual, now = prefix .. 'usual', now_ms()
 local names = {'at', 'count', 'hour', 'got', 'watched', 'since', 'expected', 'silent'}
 local known = {}
-for i, value in ipairs(call('HMGET', usual, unpack(names))) do known[names[i]] = tonumber(value or nil) end
+for i, value in ipairs(call('HMGET', usual, unpack(names))) do known[names[i]] = number_of(value) end
 
 local function text(number) return string.format('%.3f', number) end
 local function is_open()
   for _, at in ipairs(call('HVALS', prefix .. 'door')) do
-    if math.abs(now - (tonumber(at) or 0)) <= beat_ms then return true end
+    if math.abs(now - count_of(at)) <= beat_ms then return true end
   end
   return false
 end
 local function fields_of(hour) return 'w' .. hour % 168, 'd' .. hour % 24 end
 local function learn(hour, events)
   for _, field in ipairs({fields_of(hour)}) do
-    local before = tonumber(call('HGET', usual, field) or nil)
+    local before = number_of(call('HGET', usual, field))
     local learned = before and before * (1 - NEWEST_SHARE) + events * NEWEST_SHARE or events
     call('HSET', usual, field, text(learned))
   end
 end
 local function usual_of(hour)
   local of_week, of_day = unpack(call('HMGET', usual, fields_of(hour)))
-  return tonumber(of_week or of_day or 0)
+  return number_of(of_week) or count_of(of_day)
 end
 
 local counts = call('HMGET', prefix .. 'counts', 'accepted', 'reconstructed')
-local count = (tonumber(counts[1] or 0) or 0) - (tonumber(counts[2] or 0) or 0)
+local count = count_of(counts[1]) - count_of(counts[2])
 local hour = math.floor(now / HOUR_MS)
 local elapsed = known.at and now - known.at
 local got, watched, since, expected, silent = known.got or 0, known.watched or 0, known.since or now, known.expected or 0,
   known.silent or 0
-if not elapsed or elapsed < 0 or elapsed > longest_ms or count < known.count or not is_open() then
+if not (elapsed and known.count and known.hour) or elapsed < 0 or elapsed > longest_ms or count < known.count
+    or not is_open() then
   got, watched, since, expected = 0, 0, now, 0 -- no receiver was open, so no event could arrive
 else
   if hour ~= known.hour then

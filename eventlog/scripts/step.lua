@@ -79,7 +79,7 @@ if holder[2] ~= seq then
   if tonumber(holder[2]) + 1 ~= tonumber(seq) then return {'lost'} end
   local old_cur = call('HGET', prefix .. 'cur', pair)
   -- A key that another client spoiled ends the script here, and nothing is rolled back. So what must not be lost is
-  -- written before what it replaces is removed, and the cursor moves last.
+  -- written before what it replaces is removed, and the cursor moves last. What only counts or remembers ends nothing.
   for _ = 1, take_number() do
     local id, due_ms, record = take(), take(), take()
     call('HSET', open, id, record)
@@ -91,6 +91,14 @@ if holder[2] ~= seq then
       call('ZADD', open_due, string.format('%d', due_ms), id)
     end
   end
+  local lists = taken
+  for _, values in ipairs({1, 6, 2, 1, 1}) do
+    local number = take_number()
+    taken = taken + number * values
+  end
+  taken = taken + 5 -- the lag and the history
+  if taken < #ARGV - 1 then keep_records(handler, lane, pair) end
+  taken = lists
   local gone = {} -- may be too many for unpack
   for i = 1, take_number() do gone[i] = take() end
   for _ = 1, take_number() do
@@ -98,39 +106,38 @@ if holder[2] ~= seq then
     call('XADD', prefix .. 'dead:' .. handler, '*', 'v', '1', 'event', event_id,
       't', type_name, 'k', key, 'reason', reason, 'trace', take(), 'record', take())
     if not is_internal(type_name) or is_timer(type_name) then
-      append_internal(announced_in, 'receiver.delivery.dead', 'handler:' .. handler, cjson.encode({
+      pcall(append_internal, announced_in, 'receiver.delivery.dead', 'handler:' .. handler, cjson.encode({
         notification = 'receiver.delivery.dead', handler = handler, eventId = event_id, eventType = type_name,
         entity = key ~= '' and key or nil, reason = reason,
       }))
     end
   end
+  for _ = 1, take_number() do redis.pcall('HINCRBY', prefix .. 'stats:' .. handler, take(), take()) end
+  for _ = 1, take_number() do call('SADD', ahead, take()) end
   for _, id in ipairs(gone) do
     call('HDEL', open, id)
     call('ZREM', open_due, id)
   end
-  for _ = 1, take_number() do redis.pcall('HINCRBY', prefix .. 'stats:' .. handler, take(), take()) end
-  for _ = 1, take_number() do call('SADD', ahead, take()) end
   for _ = 1, take_number() do call('SREM', ahead, take()) end
   local passes, beyond, oldest, parked = take_number(), take_number(), take(), take_number()
   if new_cur ~= '' then
     call('HSET', prefix .. 'cur', pair, new_cur)
-    local known, set = call('HMGET', passed, 'n', 'cur'), {}
-    if known[1] and known[2] == old_cur then
+    local known, set = redis.pcall('HMGET', passed, 'n', 'cur'), {}
+    if number_of(known[1]) and known[2] == old_cur then
       set = {'n', known[1] + passes, 'cur', new_cur, 'beyond', beyond}
     end
     -- An older event may be open that this drain does not know: a change from outside, or what newer code opened.
     local function know(name, value, is_known)
-      if not is_known then call('HDEL', passed, name) return end
+      if not is_known then redis.pcall('HDEL', passed, name) return end
       set[#set + 1] = name
       set[#set + 1] = value
     end
     know('oldest', oldest, mode ~= 'leave' and changed == 0)
     know('parked', parked, mode ~= 'leave') -- only drains park
-    if #set > 0 then call('HSET', passed, unpack(set)) end
+    if #set > 0 then redis.pcall('HSET', passed, unpack(set)) end
   end
   local history = take()
-  if history ~= '' then call('XADD', prefix .. 'history:' .. handler .. ':' .. lane, '*', 'd', history) end
-  if taken < #ARGV - 1 then keep_records(handler, lane, pair) end
+  if history ~= '' then redis.pcall('XADD', prefix .. 'history:' .. handler .. ':' .. lane, '*', 'd', history) end
   call('HSET', lease, 'seq', seq)
   if holder[4] or holder[5] then
     told = holder[4] or ''
@@ -148,7 +155,7 @@ if mode == 'release' or mode == 'give' or mode == 'leave' or mode == 'hold' or m
   if mode ~= 'leave' and mode ~= 'stop' then
     call('HSET', prefix .. 'runto', pair, call('HGET', prefix .. 'cur', pair))
   else
-    call('HDEL', passed, 'n')  -- it did not see all that is settled after the cursor
+    redis.pcall('HDEL', passed, 'n') -- it did not see all that is settled after the cursor
   end
   -- The half marks a pair that was given back for a fair share (see due.lua).
   local at_ms = mode == 'give' and now_ms() - 0.5 or now_ms()
@@ -253,8 +260,8 @@ if mode == 'sleep' and exhausted == 1 and own == 0 and paused + changed == 0 the
     call('HSET', prefix .. 'cur', pair, scanned)
     call('HSET', prefix .. 'runto', pair, scanned)
     -- Nothing waits, so the count is known, even if older code left events out.
-    call('HSET', passed, 'n', wanted_sum((wanted_set(wants)), lane), 'cur', scanned, 'beyond', 0)
-    call('HDEL', passed, 'pos', 'counted')
+    redis.pcall('HSET', passed, 'n', wanted_sum((wanted_set(wants)), lane), 'cur', scanned, 'beyond', 0)
+    redis.pcall('HDEL', passed, 'pos', 'counted')
     if head[1] then
       call('ZADD', due, math.min(tonumber(head[2]), now_ms() + (tonumber(ARGV[#ARGV]) or math.huge)), pair)
     else

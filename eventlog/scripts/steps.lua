@@ -12,10 +12,10 @@ while has_more() do
   local shown = math.min(#names, most, left)
   left = left - shown
   for i = 1, shown do
-    local record = cjson.decode(call('HGET', ledger, names[i]))
+    local record = read_record(call('HGET', ledger, names[i])) or {}
     found[#found + 1] = names[i]
-    found[#found + 1] = record.v == 1 and record.state or 'unknown'
-    found[#found + 1] = string.format('%d', record.at_ms or 0)
+    found[#found + 1] = record.v == 1 and type(record.state) == 'string' and record.state or 'unknown'
+    found[#found + 1] = string.format('%d', math.max(0, math.min(count_of(record.at_ms), 2 ^ 53)))
   end
   answer[#answer + 1] = found
 end

@@ -7,7 +7,7 @@ local now, paused, wake = now_ms(), paused_handlers(), {}
 
 -- The clock of Redis went back: leases of dead workers would last for as long as it did, and times that pairs are due
 -- at mean nothing. A pair that is due too early wakes a drain, which waits for as long as its events have to.
-local swept_ms = tonumber(call('HGET', prefix .. 'tenant', 'swept') or 0)
+local swept_ms = count_of(call('HGET', prefix .. 'tenant', 'swept'))
 call('HSET', prefix .. 'tenant', 'swept', string.format('%d', now))
 if swept_ms > now + 1000 then
   for _, name in ipairs(call('HKEYS', prefix .. 'newest')) do
@@ -30,7 +30,7 @@ end
 spread_fresh()
 local held = holds(now)
 for _, queue in ipairs(call('SMEMBERS', prefix .. 'queues')) do
-  for _, pair in ipairs(call('ZRANGEBYSCORE', prefix .. 'due:' .. queue, '-inf', now)) do
+  for _, pair in ipairs(call('ZRANGEBYSCORE', due_key(queue), '-inf', now)) do
     local name, lane = pair_parts(pair)
     if not name then
       call('ZREM', prefix .. 'due:' .. queue, pair) -- no pair: another client wrote it

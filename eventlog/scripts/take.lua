@@ -28,13 +28,13 @@ local until_ms = held_in({[handler] = hold_end(held[1], now), [pair] = hold_end(
 if held[2] and not until_ms then call('HDEL', prefix .. 'held', pair) end
 if held[1] and not until_ms then
   local ended, words = string.match(held[1], '^(%d+) (.*)$')
-  local is_json, hold = pcall(cjson.decode, words or '')
-  if not is_json or type(hold) ~= 'table' then
+  local hold = read_record(words)
+  if not hold then
     call('HDEL', prefix .. 'held', handler) -- no hold: another client wrote it
   elseif hold.back then
-    back_ms = math.max(0, now - hold.back)
+    back_ms = math.max(0, now - count_of(hold.back))
     if back_ms > 86400000 then call('HDEL', prefix .. 'held', handler) end
-  elseif hold.trial and hold.trial ~= token
+  elseif hold.trial and hold.trial ~= token and type(hold.lane) == 'string'
       and call('HGET', prefix .. 'lease:' .. handler .. ':' .. hold.lane, 'token') == hold.trial then
     until_ms = now + 1000
   else

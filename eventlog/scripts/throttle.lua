@@ -27,7 +27,7 @@ if call('HGET', prefix .. 'lease:' .. handler .. ':' .. lane, 'token') ~= token 
 local now, others, own = now_ms(), {}, nil
 local all = call('HGETALL', slots)
 for i = 1, #all, 2 do
-  local at = read(all[i + 1])
+  local at = read(all[i + 1]) or 0 -- what is no slot is as old as that
   if at > now then -- the clock of Redis went back: the slot is taken for one window from now at most
     at = now
     all[i + 1] = string.gsub(all[i + 1], '^%d+', string.format('%d', now))

@@ -13,6 +13,12 @@ local function answer(removed, more)
   return {removed, more and 1 or 0, id, call('XLEN', stream)}
 end
 
+-- The first id after one. Lua cannot count beyond 2^53, so after such a number it is the first one of that time.
+local function id_after(id)
+  local ms, number = parts(id)
+  return string.format('%d-%d', ms, number < 2 ^ 53 and number + 1 or 0)
+end
+
 -- The clock went back, so ids are ahead of it and say nothing about age: read when each event arrived.
 local PAGE, MOST_PAGES = 100, 20
 local function aged_by_arrival(from_ms)
@@ -21,10 +27,9 @@ local function aged_by_arrival(from_ms)
     local page = call('XRANGE', stream, from, '+', 'COUNT', PAGE)
     for _, entry in ipairs(page) do
       for i = 1, #entry[2], 2 do
-        if entry[2][i] == 'r' and tonumber(entry[2][i + 1]) >= from_ms then return entry[1], false end
+        if entry[2][i] == 'r' and count_of(entry[2][i + 1]) >= from_ms then return entry[1], false end
       end
-      local ms, number = parts(entry[1])
-      bound = string.format('%d-%d', ms, number + 1)
+      bound = id_after(entry[1])
     end
     if #page < PAGE then return bound, false end
     from = bound
@@ -38,11 +43,7 @@ for _, name in ipairs(call('HKEYS', prefix .. 'newest')) do
   if not cur then return answer(0, false) end
   if not low or later(low, cur) then low = cur end
 end
-local bound
-if low then
-  local ms, seq = parts(low)
-  bound = string.format('%d-%d', ms, seq + 1)
-end
+local bound = low and id_after(low)
 if keep_ms ~= '' then
   local from_ms = math.max(0, now_ms() - tonumber(keep_ms))
   local aged = string.format('%d-0', from_ms)
@@ -61,7 +62,6 @@ if removed > 0 then
   local first = call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
   local gone_ms = parts(bound)
   if first then gone_ms = math.min(gone_ms, (parts(first[1]))) end
-  local before = tonumber(call('HGET', prefix .. 'tenant', 'trimmed') or 0)
-  if gone_ms > before then call('HSET', prefix .. 'tenant', 'trimmed', string.format('%d', gone_ms)) end
+  if gone_ms > count_of(call('HGET', prefix .. 'tenant', 'trimmed')) then call('HSET', prefix .. 'tenant', 'trimmed', string.format('%d', gone_ms)) end
 end
 return answer(removed, more)

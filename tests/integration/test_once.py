@@ -350,6 +350,22 @@ def test_nothing_begins_without_a_live_lease_and_the_nonce_finishes_without_one(
     on_each_log(check)
 
 
+def test_a_step_whose_beginning_was_cancelled_before_the_answer_was_never_begun(on_each_log):
+    """A time limit ends the attempt while Redis is slow: nothing was called, so nothing is uncertain."""
+
+    async def check(log: EventLog) -> None:
+        steps, scope = StepLedger(log, await taken(log), hold_s=60), Scope("0-1-0")
+        await steps.begin(scope, "first", "n0", again=False)
+        await log.redis.execute_command("CLIENT", "PAUSE", 10_000, "WRITE")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await steps.begin(scope, "step", "n1", again=False)
+        await log.redis.execute_command("CLIENT", "UNPAUSE")
+        assert (await steps.begin(scope, "step", "n2", again=False)).state == "begun"
+
+    on_each_log(check)
+
+
 @pytest.mark.parametrize("on_uncertain", ["dead", "retry"])
 def test_a_step_begun_by_a_holder_who_is_gone_is_uncertain_after_a_grace(
     with_lane, monkeypatch, on_uncertain

@@ -15,7 +15,9 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError, ResponseError
 
 from eventlog.connection.pipeline import Channel
-from eventlog.lease import Lease, Settlement
+from eventlog.errors import LeaseLost
+from eventlog.lease import Lease, Settlement, clock_s
+from eventlog.log import EventLog
 from eventlog.registry import Declaration
 from tests.faulty_proxy import FaultyProxy, proxied
 from tests.harness import opened
@@ -261,6 +263,24 @@ def test_steps_of_many_lanes_whose_replies_are_lost_are_each_applied_once(valkey
     with proxied(valkey.url.removeprefix("unix://"), seed=11, one_in=4) as proxy:
         proxy.faulty = False
         asyncio.run(check(f"redis://127.0.0.1:{proxy.port}", proxy))
+
+
+def test_a_lease_at_its_end_leaves_the_connection_to_the_other_lanes(with_log):
+    async def check(log: EventLog) -> None:
+        await log.declare([Declaration("h", "v1", ("A",), "default", "entity", "oldest")])
+        ending, other = (Lease(log, "h", lane, "default") for lane in range(2))
+        for lease in (ending, other):
+            assert await lease.take() is not None
+        await held(log.redis)
+        ending.deadline_s = clock_s() + 0.05
+        waiting = asyncio.create_task(other.step(Settlement()))
+        with pytest.raises(LeaseLost):
+            await ending.step(Settlement())
+        await let_go(log.redis)
+        await waiting
+        assert (ending.interrupted, other.interrupted) == (1, 0)
+
+    with_log(check)
 
 
 def test_a_proxy_that_ends_while_connections_arrive_leaves_none_open(valkey):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from eventlog.chores import Chores
 from eventlog.clock import now_ms
 from eventlog.gap_records import MARGIN_MS, Gaps
 from eventlog.heartbeat import Hole
@@ -338,7 +339,7 @@ def test_handlers_that_want_nothing_make_room_in_a_full_log_at_once(on_each_serv
         await log.append([event(n=n, text="x" * 100_000) for n in range(20)])
         await drained(log, settles)
         rules = Keep(max_bytes=MIB)
-        await _keep(log, rules)
+        await _keep(log, rules, Chores())
         assert (await standing(log)).full
         await drained(log, idle)
         assert (await keep(log, rules)).full == ""
