@@ -47,13 +47,14 @@ class SecretFiles:
         """
         Args:
             reload: reads all settings again; raises SettingsError.
-            changed: called with the settings after a change. The first check calls it too, since a file may have
-                changed after the process read its settings.
+            changed: called with the settings after a change. The second check calls it in any case, since a file
+                may have changed after the process read its settings.
         """
         self._folder = folder
         self._reload = reload
         self._changed = changed
         self._seen: Fingerprint | None = None
+        self._before: Fingerprint | None = None
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -62,9 +63,13 @@ class SecretFiles:
             self.check()
 
     def check(self) -> None:
-        """Read the settings again if a file changed since the last check."""
-        now = fingerprint(self._folder)
-        if now == self._seen:
+        """Read the settings again if a file changed, and not since the last check.
+
+        A file may be half written. Half a key would be accepted, and the whole one refused.
+        """
+        before, now = self._before, fingerprint(self._folder)
+        self._before = now
+        if now != before or now == self._seen:
             return
         first, self._seen = self._seen is None, now
         try:
