@@ -208,6 +208,31 @@ def test_it_waits_for_receivers_says_which_and_can_be_abandoned(valkey, prefix, 
     asyncio.run(scenario())
 
 
+def test_of_two_commands_at_once_one_is_refused_and_one_subscription_is_made(
+    valkey, prefix, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with deployment(valkey.url, prefix, tmp_path, OLD) as where:
+            where.tenant.add_token(NEW)
+            file = tmp_path / "next-token"
+            file.write_text(NEW)
+            options = ("--token-file", str(file), "--delivered")
+            assert (await rotate(where, *options, "--wait", "0.1")).code == 1
+            calls = len(where.tenant.calls)
+            both = [asyncio.create_task(rotate(where, "--continue", *options)) for _ in range(2)]
+            await asyncio.sleep(4)  # both wait for the receiver
+            where.secret("AWR_API_TOKEN_NEXT", NEW)
+            done, refused = sorted(await asyncio.gather(*both), key=lambda ended: ended.code)
+            assert (done.code, refused.code) == (0, 1), (done, refused)
+            assert "another command has changed this rotation" in refused.err
+            made = [call for call in [*where.tenant.calls][calls:] if call.method == "POST"]
+            assert len(made) == 1, made
+            (left,) = where.tenant.subscriptions.values()
+            assert left.key.key_id == NEW_KEY
+
+    asyncio.run(scenario())
+
+
 def test_the_operator_may_say_that_it_delivers(valkey, prefix, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with deployment(valkey.url, prefix, tmp_path, OLD) as where:
