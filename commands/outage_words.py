@@ -26,6 +26,7 @@ class HandlerState(NamedTuple):
 
     Attributes:
         lanes_held: those that have too much in `open`.
+        lanes_stopped: those that stop at what cannot be read.
         gone: a note that no worker serves it, and since when; else empty.
         faulty: why a worker cannot run it, if one cannot.
         unwanted: the types that its newest version no longer wants; None if it wants all that the one before wanted.
@@ -34,6 +35,7 @@ class HandlerState(NamedTuple):
     paused: Pause | None
     away: Away | None
     lanes_held: int
+    lanes_stopped: int
     gone: str = ""
     faulty: Faulty | None = None
     unwanted: Unwanted | None = None
@@ -64,7 +66,9 @@ class HandlerState(NamedTuple):
             return self.gone
         if self.away is not None:
             return f"held: {away_words(self.away)}"
-        return f"running, {self.lanes_held} lanes have too much open" if self.lanes_held else "running"
+        full = f"lanes that have too much open: {self.lanes_held}" if self.lanes_held else ""
+        stopped = f"lanes that stop at what cannot be read: {self.lanes_stopped}" if self.lanes_stopped else ""
+        return "; ".join(part for part in ("running", full, stopped) if part)
 
 
 def away_words(away: Away) -> str:
