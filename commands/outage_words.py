@@ -66,9 +66,8 @@ class HandlerState(NamedTuple):
             return self.gone
         if self.away is not None:
             return f"held: {away_words(self.away)}"
-        full = f"lanes that have too much open: {self.lanes_held}" if self.lanes_held else ""
-        stopped = f"lanes that stop at what cannot be read: {self.lanes_stopped}" if self.lanes_stopped else ""
-        return "; ".join(part for part in ("running", full, stopped) if part)
+        lanes = {"have too much open": self.lanes_held, "stop at what cannot be read": self.lanes_stopped}
+        return "; ".join(["running", *(f"lanes that {words}: {n}" for words, n in lanes.items() if n)])
 
 
 def away_words(away: Away) -> str:
