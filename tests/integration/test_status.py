@@ -178,7 +178,9 @@ def test_keys_of_a_wrong_type_are_named_and_lead_to_their_page(valkey, prefix, c
             return [line for line in cli.json("status")["needs_attention"] if line.endswith(f"({page})")]
 
         soon(lambda: bool(needed()), every_s=0.2)
-        assert needed()[0].startswith("Redis did not take 1 event in ten minutes: `log.unreadable` names the key")
+        assert needed()[0].startswith(
+            "Redis did not take 1 event in ten minutes: `log.unreadable` names the key"
+        )
         client.delete(*(f"{prefix}events:{lane}" for lane in range(4)))
         assert front.post(b'{"notification": "x.changed"}').status == 202
         client.set(f"{prefix}newest", "x")
