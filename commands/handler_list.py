@@ -16,7 +16,6 @@ from commands.spans import at_most, span
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
-    from eventlog.handler_faults import Faulty
     from eventlog.log import EventLog
     from eventlog.registry import HandlerPosition
 
@@ -86,7 +85,9 @@ async def _read(
     faulty = faulty_by_name(await present(log))
     dropped = await unwanted(log)
     registered = {each.name for each in found}
-    found += [_unregistered(one) for name, one in faulty.items() if name not in registered]
+    found += [
+        unregistered(one.fault.name, one.queue) for name, one in faulty.items() if name not in registered
+    ]
     states = {
         each.name: HandlerState(
             paused.get(each.name),
@@ -102,15 +103,15 @@ async def _read(
     return found, states, pairs
 
 
-def _unregistered(found: Faulty) -> HandlerPosition:
-    """Return a row for a handler, or a plugin, that no worker could declare yet."""
+def unregistered(name: str, queue: str = "") -> HandlerPosition:
+    """Return a row for a handler, or a plugin, that the log does not know."""
     from eventlog.registry import HandlerPosition
 
     return HandlerPosition(
-        name=found.fault.name,
+        name=name,
         version="",
         types=(),
-        queue=found.queue,
+        queue=queue,
         order="",
         last_seen_ms=0,
         waiting=0,
