@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ampeco.key_text import SHORT_CHARS
+from ampeco.regular_file import read_regular
 from eventlog.connection import credentials
 from receiver.errors import SettingsError
 from receiver.logging import get_logger
@@ -20,22 +21,18 @@ from receiver.settings_source import PREFIX
 
 POLL_S = 2.0
 
-Fingerprint: TypeAlias = tuple[tuple[str, int, int, int], ...]
+Fingerprint: TypeAlias = tuple[tuple[str, int], ...]
 _warned: set[int] = set()
 _log = get_logger(__name__)
 
 
 def fingerprint(folder: Path) -> Fingerprint:
-    """Return a value that changes when a file in the folder does; empty when the folder cannot be read."""
-    found = []
+    """Return a value that changes when the text of a file does; empty when one of them cannot be read."""
     try:
-        for path in sorted(folder.iterdir()):
-            if path.name.startswith(PREFIX):
-                stat = path.stat()
-                found.append((path.name, stat.st_mtime_ns, stat.st_ino, stat.st_size))
+        paths = [path for path in sorted(folder.iterdir()) if path.name.startswith(PREFIX)]
+        return tuple((path.name, hash(read_regular(path))) for path in paths)
     except OSError:
         return ()
-    return tuple(found)
 
 
 class SecretFiles:

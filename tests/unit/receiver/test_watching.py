@@ -308,6 +308,17 @@ def test_half_a_file_is_never_read(tmp_path: Path) -> None:
     assert lines == []
 
 
+def test_a_file_that_is_written_again_and_again_counts(tmp_path: Path) -> None:
+    path = tmp_path / "AWR_API_TOKEN"
+    seen: list[Settings] = []
+    files = SecretFiles(tmp_path, lambda: load({"AWR_SECRETS_DIR": str(tmp_path)}), seen.append)
+    for at in range(6):
+        path.write_text("one" if at < 3 else "two")
+        os.utime(path, (at, at))
+        files.check()
+    assert len(seen) == 2
+
+
 def test_a_change_that_cannot_be_read_changes_nothing_until_it_can(tmp_path: Path) -> None:
     path = tmp_path / "AWR_API_TOKEN"
     path.write_text("one")
