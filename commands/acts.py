@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from commands.output import print_line
 
 if TYPE_CHECKING:
     from eventlog.log import EventLog
@@ -41,6 +43,20 @@ async def acting(
         yield written
     except LogError:
         await take_back(log, written)
+        raise
+
+
+@contextlib.contextmanager
+def resumable(how: str) -> Iterator[None]:
+    """Say how to go on, where Ctrl-C or a failure ends this block. What the log refuses says it in its own words."""
+    from eventlog.errors import LogError
+
+    try:
+        yield
+    except LogError:
+        raise
+    except BaseException:  # also of a task that is cancelled
+        print_line(f"not finished; {how} goes on", err=True)
         raise
 
 

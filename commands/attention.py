@@ -59,6 +59,11 @@ def _of_the_endpoint(found: Overview) -> Iterator[str]:
             f"{refused:,} requests with a wrong signature in ten minutes, and no event: the key that signs is not "
             "accepted; `registration show` names the keys"
         )
+    if refused := _refused_now(found, "log-refused"):
+        yield (
+            f"Redis did not take {counted(refused, 'event')} in ten minutes: `log.unreadable` names the key "
+            "(deploy/README.md, Keys of a wrong type)"
+        )
     for gap in found.gaps:
         age_ms = found.at_ms - gap.to_ms
         if gap.is_final and gap.state != "closed" and age_ms < _DAY_MS:
@@ -72,11 +77,15 @@ def _of_the_endpoint(found: Overview) -> Iterator[str]:
 
 def _only_refused(found: Overview) -> int:
     """Return how many signatures were refused lately; 0 if there are few, or if an accepted key verified an event."""
-    begun_ms, reasons = max(found.refused_slots.items(), default=(0, {}))
-    refused = reasons.get("signature-mismatch", 0)
-    is_now = found.at_ms - begun_ms < 2 * SLOT_MS
+    refused = _refused_now(found, "signature-mismatch")
     is_silent = found.at_ms - max(found.keys.values(), default=0) > _QUIET_MS
-    return refused if is_now and is_silent and refused >= _MANY_REFUSED else 0
+    return refused if is_silent and refused >= _MANY_REFUSED else 0
+
+
+def _refused_now(found: Overview, reason: str) -> int:
+    """Return how many requests were refused for this reason in the newest ten minutes that have any."""
+    begun_ms, reasons = max(found.refused_slots.items(), default=(0, {}))
+    return reasons.get(reason, 0) if found.at_ms - begun_ms < 2 * SLOT_MS else 0
 
 
 def _of_the_registration(found: Overview) -> Iterator[str]:

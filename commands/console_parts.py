@@ -31,21 +31,14 @@ async def console_of(settings: Settings, redis_url: str, stop: asyncio.Event) ->
     """
     from commands.console_bodies import ConsoleBodies
     from commands.console_resends import resends_of
+    from commands.options import log_of
     from console.application import application
     from eventlog.connection.connect import connect
-    from eventlog.log import EventLog
 
     redis = connect(redis_url, timeout_s=_REDIS_S, max_connections=_CONNECTIONS)
-    log = EventLog(
-        redis,
-        prefix=settings.key_prefix,
-        lanes=settings.lanes,
-        duplicate_hours=settings.duplicate_hours,
-        ledger_days=settings.ledger_days,
-    )
     try:
         yield application(
-            log,
+            log_of(settings, redis),
             wording=wording(),
             tokens=_Tokens(settings),
             stop=stop,

@@ -147,7 +147,10 @@ def _known(error: Exception) -> tuple[int, str] | None:
     if isinstance(error, UnknownRecord):
         return 1, f"{error}; a newer version of this program may have written it: use that one"
     if isinstance(error, ResponseError) and "WRONGTYPE" in str(error):
-        return 2, "AWR_KEY_PREFIX: other data than a log lies under this prefix; set it to that of the log"
+        return 2, (
+            "AWR_KEY_PREFIX: other data than a log lies under this prefix; set it to that of the log, or see "
+            "deploy/README.md, Keys of a wrong type"
+        )
     if isinstance(error, RedisError):
         return 3, f"{reason_of(error).slug}: {error}"
     return None

@@ -16,7 +16,6 @@ from commands.spans import at_most, span
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
-    from eventlog.handler_faults import Faulty
     from eventlog.log import EventLog
     from eventlog.registry import HandlerPosition
 
@@ -86,12 +85,15 @@ async def _read(
     faulty = faulty_by_name(await present(log))
     dropped = await unwanted(log)
     registered = {each.name for each in found}
-    found += [_unregistered(one) for name, one in faulty.items() if name not in registered]
+    found += [
+        unregistered(one.fault.name, one.queue) for name, one in faulty.items() if name not in registered
+    ]
     states = {
         each.name: HandlerState(
             paused.get(each.name),
             away.get(each.name),
             known.lanes_held(each.name),
+            known.lanes_stopped(each.name),
             _gone(each, pairs, queues),
             faulty.get(each.name),
             dropped.get(each.name),
@@ -101,15 +103,15 @@ async def _read(
     return found, states, pairs
 
 
-def _unregistered(found: Faulty) -> HandlerPosition:
-    """Return a row for a handler, or a plugin, that no worker could declare yet."""
+def unregistered(name: str, queue: str = "") -> HandlerPosition:
+    """Return a row for a handler, or a plugin, that the log does not know."""
     from eventlog.registry import HandlerPosition
 
     return HandlerPosition(
-        name=found.fault.name,
+        name=name,
         version="",
         types=(),
-        queue=found.queue,
+        queue=queue,
         order="",
         last_seen_ms=0,
         waiting=0,
@@ -145,6 +147,7 @@ def _row(handler: HandlerPosition, state: HandlerState) -> dict[str, object]:
         "paused": None if paused is None else {"since": rfc3339(paused.since_ms), "reason": paused.reason},
         "held": away_document(state.away),
         "lanes_held": state.lanes_held,
+        "lanes_stopped": state.lanes_stopped,
         "faulty": None if state.faulty is None else fault_document(state.faulty),
         "no_longer_wanted": unwanted_document(state.unwanted),
         **standing(handler),

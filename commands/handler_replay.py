@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from commands import options, prepare
-from commands.acts import acting
+from commands.acts import acting, resumable
 from commands.handler_code import (
     kept_in,
     lookup_in,
@@ -201,8 +201,9 @@ async def _feed(log: EventLog, begun: Replay, act: str) -> dict[str, int]:
     from eventlog.operation.replay import feed
 
     last = begun
-    async for fed in feed(log, begun, patience_s=_PATIENCE_S, act=act):
-        last = fed
+    with resumable(f"`handlers replay {begun.selection.handler} --continue`"):
+        async for fed in feed(log, begun, patience_s=_PATIENCE_S, act=act):
+            last = fed
     return {"put": last.put, "open": last.open, "waiting": last.waiting}
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from commands import options, prepare
-from commands.acts import acting
+from commands.acts import acting, resumable
 from commands.handler_check import check
 from commands.handler_code import run
-from commands.handler_list import amounts, list_, standing
+from commands.handler_list import amounts, list_, standing, unregistered
 from commands.handler_replay import replay
 from commands.handler_state import export_state
 from commands.new_handler import new
@@ -96,7 +96,8 @@ def retire(name: str, yes: bool, as_json: bool) -> None:
     asked = {"handler": name}
     found = _planned("retire", asked, yes, lambda log: positions.retire(log, name, now_ms=now_ms()))
     if as_json:
-        plan = {"handler": name, **standing(found), "last_seen_at": rfc3339(found.last_seen_ms)}
+        seen = rfc3339(found.last_seen_ms) if found.last_seen_ms else None
+        plan = {"handler": name, **standing(found), "last_seen_at": seen}
         print_json({"plan": plan, "done": yes})
         return
     print_line(
@@ -104,9 +105,9 @@ def retire(name: str, yes: bool, as_json: bool) -> None:
         "its timers and its states"
     )
     click.echo("types that no other handler wants leave the notification subscription")
-    click.echo(
-        f"a worker last declared it at {rfc3339(found.last_seen_ms)}; the next one that does registers it as new"
-    )
+    if found.last_seen_ms:
+        print_line(f"a worker last declared it at {rfc3339(found.last_seen_ms)}")
+    print_line("the next worker that declares it registers it as new")
     _conclude(yes, "retired")
 
 
@@ -118,15 +119,22 @@ def _planned(
     verb: str, asked: Mapping[str, str], yes: bool, change: Callable[[EventLog], Awaitable[None]]
 ) -> HandlerPosition:
     """Return the position of a handler as it is before the change, and make the change if `yes`."""
-    from eventlog.operation.handlers import position_of
+    from eventlog.errors import UnknownName
+    from eventlog.operation.handlers import is_retired, position_of
 
     name = asked["handler"]
 
     async def plan(log: EventLog) -> HandlerPosition:
-        found = await position_of(log, name)
+        try:
+            found = await position_of(log, name)
+        except UnknownName:
+            if not (yes and verb == "retire" and await is_retired(log, name)):
+                raise
+            found = unregistered(name)  # an earlier command was cut off
         if yes:
             async with acting(log, f"handlers {verb}", asked, found.waiting + found.open + found.dead):
-                await change(log)
+                with resumable(f"`handlers {verb} {' '.join(asked.values())} --yes`"):
+                    await change(log)
         return found
 
     return on_log(prepare(logs=False), plan)

@@ -17,6 +17,8 @@ from eventlog.clock import now_ms
 from eventlog.ids import HANDLER_NAME
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
     from eventlog.log import EventLog
     from receiver.settings import Settings
 
@@ -125,21 +127,27 @@ class HandlerName(click.ParamType[str]):
         return str(value)
 
 
+def log_of(settings: Settings, redis: Redis) -> EventLog:
+    """Return the log of these settings, to inspect and operate it."""
+    from eventlog.log import EventLog
+
+    return EventLog(
+        redis,
+        prefix=settings.key_prefix,
+        lanes=settings.lanes,
+        duplicate_hours=settings.duplicate_hours,
+        ledger_days=settings.ledger_days,
+    )
+
+
 @contextlib.asynccontextmanager
 async def stored_log(settings: Settings) -> AsyncIterator[EventLog]:
     """Open the log with the number of lanes it was created with, which wins over AWR_LANES."""
     from eventlog.connection.connect import connect
-    from eventlog.log import EventLog
     from eventlog.ownership import lanes_kept
 
     async with connect(store_url(settings)) as redis:
-        log = EventLog(
-            redis,
-            prefix=settings.key_prefix,
-            lanes=settings.lanes,
-            duplicate_hours=settings.duplicate_hours,
-            ledger_days=settings.ledger_days,
-        )
+        log = log_of(settings, redis)
         log.lanes = await lanes_kept(log) or settings.lanes
         yield log
 

@@ -26,6 +26,7 @@ class HandlerState(NamedTuple):
 
     Attributes:
         lanes_held: those that have too much in `open`.
+        lanes_stopped: those that stop at what cannot be read.
         gone: a note that no worker serves it, and since when; else empty.
         faulty: why a worker cannot run it, if one cannot.
         unwanted: the types that its newest version no longer wants; None if it wants all that the one before wanted.
@@ -34,6 +35,7 @@ class HandlerState(NamedTuple):
     paused: Pause | None
     away: Away | None
     lanes_held: int
+    lanes_stopped: int
     gone: str = ""
     faulty: Faulty | None = None
     unwanted: Unwanted | None = None
@@ -64,7 +66,8 @@ class HandlerState(NamedTuple):
             return self.gone
         if self.away is not None:
             return f"held: {away_words(self.away)}"
-        return f"running, {self.lanes_held} lanes have too much open" if self.lanes_held else "running"
+        lanes = {"have too much open": self.lanes_held, "stop at what cannot be read": self.lanes_stopped}
+        return "; ".join(["running", *(f"lanes that {words}: {n}" for words, n in lanes.items() if n)])
 
 
 def away_words(away: Away) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from commands.attention import needs
 from commands.fault_words import fault_document
 from commands.forecast_words import forecast_document
+from commands.handler_list import standing
 from commands.outage_words import away_document
 from eventlog.clock import rfc3339
 
@@ -79,15 +80,10 @@ def _handler_document(found: Overview, handler: HandlerPosition) -> dict[str, An
     pause, lately = found.paused.get(handler.name), found.attempts.get(handler.name)
     return {
         "name": handler.name,
-        "waiting": handler.waiting,
-        "waiting_is_exact": handler.waiting_is_exact,
-        "oldest_age_s": handler.oldest_age_s,
-        "oldest_is_exact": handler.oldest_is_exact,
-        "open": handler.open,
+        **standing(handler),
         "retrying": found.retrying.get(handler.name, 0),
         "failed_attempts": handler.stats.get("retried", 0),
         "attempts_lately": None if lately is None else asdict(lately),
-        "dead": handler.dead,
         "per_s": round(found.per_s(handler.name), 1),
         "is_served": found.is_served(handler),
         "served_by": found.served_by(handler.name),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands import options
-from commands.acts import acting
+from commands.acts import acting, resumable
 from commands.output import print_json, print_line
 from commands.registration_parts import Parts, on_registration
 
@@ -126,7 +126,8 @@ def rotate(
         # What is written down stays when a later step has to wait.
         async with acting(parts.log, "registration rotate-token", chosen):
             state = state or await rotating.begin()
-        left = await rotating.go_on(state, delivered=delivered)
+        with resumable("`registration rotate-token --continue`"):
+            left = await rotating.go_on(state, delivered=delivered)
         return await _left(parts, left, rotating)
 
     return on_registration(work, change=lambda settings: _with_next(settings, token_file))

@@ -161,11 +161,15 @@ class Known(NamedTuple):
         }
 
     def lanes_held(self, handler: str) -> int:
-        """Return how many lanes of a handler are held for themselves."""
+        """Return how many lanes of a handler are held since they have too much open."""
         return sum(
-            hold.handler == handler and hold.lane is not None and hold.until_ms > self.at_ms
+            hold.handler == handler and hold.why == OPEN_FULL and hold.until_ms > self.at_ms
             for hold in self.holds
         )
+
+    def lanes_stopped(self, handler: str) -> int:
+        """Return how many lanes of a handler stop at what cannot be read."""
+        return sum(name == handler for name, _ in self.stopped)
 
 
 class Verdict(NamedTuple):

@@ -75,22 +75,25 @@ class WebhookEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        try:
-            signature = self.gate(scope["method"].encode(), scope["headers"])
-            body = await self._bodies.read(receive)
-        except Refused as refused:
-            await self._refuse_unread(refused.reason, receive, send)
-            return
-        except SenderGone:
-            return
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
         def reply(what: Reply) -> None:
             if not answered.done():
                 answered.set_result(what)
 
-        self.take(body, signature, scope["headers"], reply)
-        await send(_start(await answered))
+        try:
+            signature = self.gate(scope["method"].encode(), scope["headers"])
+            body = await self._bodies.read(receive)
+            self.take(body, signature, scope["headers"], reply)
+            said = await answered
+        except Refused as refused:
+            await self._refuse_unread(refused.reason, receive, send)
+            return
+        except SenderGone:
+            return
+        except asyncio.CancelledError:  # the process stops, and its time for open requests is over
+            said = self._refused("receiver-stops", close=True)
+        await send(_start(said))
         await send(_END)
 
     def gate(self, method: bytes, headers: Headers) -> bytes | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ampeco.key_text import SHORT_CHARS
+from ampeco.regular_file import read_regular
 from eventlog.connection import credentials
 from receiver.errors import SettingsError
 from receiver.logging import get_logger
@@ -20,22 +21,18 @@ from receiver.settings_source import PREFIX
 
 POLL_S = 2.0
 
-Fingerprint: TypeAlias = tuple[tuple[str, int, int, int], ...]
+Fingerprint: TypeAlias = tuple[tuple[str, int], ...]
 _warned: set[int] = set()
 _log = get_logger(__name__)
 
 
 def fingerprint(folder: Path) -> Fingerprint:
-    """Return a value that changes when a file in the folder does; empty when the folder cannot be read."""
-    found = []
+    """Return a value that changes when the text of a file does; empty when one of them cannot be read."""
     try:
-        for path in sorted(folder.iterdir()):
-            if path.name.startswith(PREFIX):
-                stat = path.stat()
-                found.append((path.name, stat.st_mtime_ns, stat.st_ino, stat.st_size))
+        paths = [path for path in sorted(folder.iterdir()) if path.name.startswith(PREFIX)]
+        return tuple((path.name, hash(read_regular(path))) for path in paths)
     except OSError:
         return ()
-    return tuple(found)
 
 
 class SecretFiles:
@@ -47,13 +44,14 @@ class SecretFiles:
         """
         Args:
             reload: reads all settings again; raises SettingsError.
-            changed: called with the settings after a change. The first check calls it too, since a file may have
-                changed after the process read its settings.
+            changed: called with the settings after a change. The second check calls it in any case, since a file
+                may have changed after the process read its settings.
         """
         self._folder = folder
         self._reload = reload
         self._changed = changed
         self._seen: Fingerprint | None = None
+        self._before: Fingerprint | None = None
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -62,9 +60,13 @@ class SecretFiles:
             self.check()
 
     def check(self) -> None:
-        """Read the settings again if a file changed since the last check."""
-        now = fingerprint(self._folder)
-        if now == self._seen:
+        """Read the settings again if a file changed, and not since the last check.
+
+        A file may be half written. Half a key would be accepted, and the whole one refused.
+        """
+        before, now = self._before, fingerprint(self._folder)
+        self._before = now
+        if now != before or now == self._seen:
             return
         first, self._seen = self._seen is None, now
         try:

@@ -267,9 +267,8 @@ class Receiver:
     async def _claim(self) -> None:
         await self._log.claim(self._settings.tenant_url or "", self._rules_version)
         await try_append(self._log)
-        await self._chores.run(
-            "recollection", self._recollection.check()
-        )  # before the first event is accepted
+        # Before the first event is accepted.
+        await self._chores.run("recollection", self._recollection.check())
         await self._durability.run()
 
     def _secrets_changed(self, fresh: Settings) -> None:

@@ -8,15 +8,16 @@ is signed with the new key has been verified. Keys are never stored.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from eventlog.errors import ChangeRefused
 from eventlog.log import EventLog
 from eventlog.replicas import Replica
-from eventlog.rotation import Rotation, end_rotation, write_rotation
+from eventlog.rotation import Rotation, end_rotation, rotation, write_rotation
 from eventlog.subscription import SubscriptionStore
 from receiver.notification_api import NotificationApi
 from receiver.reconciler import Reconciler
@@ -86,7 +87,7 @@ class TokenRotation:
         Raises:
             ChangeRefused: the subscription was removed on request, or another process is changing it.
         """
-        async with held(self._store):
+        async with self._held(None):
             found = await self._store.registration()
             if found.removed_ms is not None:
                 raise ChangeRefused(
@@ -115,6 +116,20 @@ class TokenRotation:
             state = await self._wait_for_event(state, delivered)
         return await self._remove_old(state)
 
+    @contextlib.asynccontextmanager
+    async def _held(self, state: Rotation | None) -> AsyncIterator[None]:
+        """Hold the lock inside the block, in which the rotation is where this process knows it.
+
+        Raises:
+            ChangeRefused: another command took it further. Both would make a subscription.
+        """
+        async with held(self._store):
+            if await rotation(self._log) != state:
+                raise ChangeRefused(
+                    "another command has changed this rotation meanwhile; `registration show` says where it is"
+                )
+            yield
+
     async def _reach(self, state: Rotation) -> Rotation:
         await write_rotation(self._log, state)
         self._say(
@@ -141,7 +156,7 @@ class TokenRotation:
         return [one.name for one in alive if key_id not in one.accepted] + silent
 
     async def _subscribe(self, state: Rotation) -> Rotation:
-        async with held(self._store):
+        async with self._held(state):
             ours = await self._ours()
             if state.step == "begun":
                 await self._store.set_two((await self._store.registration()).now_ms)
@@ -171,11 +186,12 @@ class TokenRotation:
                     "rotate-token --continue`, or add --delivered if you know that it delivers"
                 )
             await asyncio.sleep(POLL_S)
-        return await self._reach(state.at("delivering", seen_by=seen_by))
+        async with self._held(state):
+            return await self._reach(state.at("delivering", seen_by=seen_by))
 
     async def _remove_old(self, state: Rotation) -> Rotation:
         await asyncio.sleep(max(0.0, await self._overlap_left_ms(state)) / 1000)
-        async with held(self._store):
+        async with self._held(state):
             ours = await self._ours()
             new = next((one for one in ours if one.id == state.new_id), None)
             if new is None:
@@ -233,7 +249,7 @@ class TokenRotation:
                     "give it to them as AWR_API_TOKEN, then `registration rotate-token --continue`"
                 )
             await asyncio.sleep(POLL_S)
-        async with held(self._store):
+        async with self._held(state):
             await self._store.drop_key(state.old_key)
             self._say(
                 "dropped", f"receivers stop accepting the key {state.old_key}, unless their settings name it"
@@ -254,7 +270,7 @@ class TokenRotation:
             raise ChangeRefused(
                 "the old subscription is removed already, so the rotation can only be finished"
             )
-        async with held(self._store):
+        async with self._held(state):
             ours = await self._ours()
             made = state.new_id or next((one.id for one in ours if one.id not in state.before), "")
             if made and state.step != "begun":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.responses import Response
 
 from console.acts import noted, refused
@@ -34,15 +36,7 @@ async def log_in(page: Page) -> Response:
         return page.show("session.html", 403, fault="This is no token of the console.", next=next_)
     await noted(page, session, _LOG_IN, {"rights": sorted(session.rights)})
     answer = Response(status_code=303, headers={"location": next_})
-    answer.set_cookie(
-        COOKIE,
-        page.console.sessions.cookie(session),
-        max_age=LASTS_S,
-        path=str(page.request.scope.get("root_path", "")) or "/",
-        secure=_is_secure(page),
-        httponly=True,
-        samesite="strict",
-    )
+    answer.set_cookie(COOKIE, page.console.sessions.cookie(session), max_age=LASTS_S, **_cookie_of(page))
     return answer
 
 
@@ -53,14 +47,14 @@ async def log_out(page: Page) -> Response:
     if session is not None and not sessions.is_form_token(session, form.get("form_token", "")):
         raise Problem(403, "form-token", "This form is of another log-in: open its page again.")
     answer = page.go_to("")
-    answer.delete_cookie(
-        COOKIE,
-        path=str(page.request.scope.get("root_path", "")) or "/",
-        secure=_is_secure(page),
-        httponly=True,
-        samesite="strict",
-    )
+    answer.delete_cookie(COOKIE, **_cookie_of(page))
     return answer
+
+
+def _cookie_of(page: Page) -> dict[str, Any]:
+    """Return where the cookie counts, and who may read it. A browser deletes it only where it was set."""
+    path = str(page.request.scope.get("root_path", "")) or "/"
+    return {"path": path, "secure": _is_secure(page), "httponly": True, "samesite": "strict"}
 
 
 def _next(page: Page, given: str) -> str:

@@ -113,16 +113,26 @@ async def rename(log: EventLog, old: str, new: str, *, now_ms: int, give_back_s:
 async def retire(log: EventLog, name: str, *, now_ms: int, give_back_s: float = GIVE_BACK_S) -> None:
     """Remove a handler: position, open records, dead letters, history, ledger, timers and states.
 
+    After an interruption, call it again.
+
     Raises:
         UnknownName: no such handler is registered.
         ChangeRefused: a worker does not give back a lane in time.
     """
-    await _hold(log, name, "retire", now_ms, give_back_s)
-    answer = await log.scripts.retire(args=[log.prefix, name, log.lanes, _note(now_ms)])
-    await _finished(log, name, answer)
+    if not await is_retired(log, name):
+        await _hold(log, name, "retire", now_ms, give_back_s)
+        answer = await log.scripts.retire(args=[log.prefix, name, log.lanes, _note(now_ms)])
+        await _finished(log, name, answer)
     for kind in _BY_KEY:
         async for key in _keys_of(log, kind, name):
             await log.redis.unlink(key)
+
+
+async def is_retired(log: EventLog, name: str) -> bool:
+    """Return whether a handler was retired, and no worker has declared it since. Keys of it may be left."""
+    note = await log.redis.hget(log.key("retired"), name)
+    is_back = await log.redis.hexists(log.key("newest"), name)
+    return note is not None and b"renamed_to" not in note and not is_back
 
 
 async def released_types(log: EventLog) -> frozenset[str]:

@@ -198,6 +198,12 @@ local accepted, by_name = 0, {}
 local new_seen, new_own, new_last = {}, {}, {}
 local internal_wake = {} -- queues to wake for internal events
 local function count(name) counts[name] = (counts[name] or 0) + 1 end
+-- The answer to an element that Redis did not take.
+local function refused(stream, reply)
+  local said = reply.err or 'refused'
+  if string.find(said, '^WRONGTYPE') then fault = 'XADD ' .. stream .. ': ' .. said end
+  return '!' .. said
+end
 
 for at = first, #ARGV, stride do
   local kind, lane, name = ARGV[at], ARGV[at + 1], ARGV[at + 2]
@@ -207,7 +213,7 @@ for at = first, #ARGV, stride do
     local id = redis.pcall('XADD', prefix .. 'quarantine', '*',
       'v', '1', 'reason', name, 'b', body, 'r', received, 's', key_id, 'm', ARGV[at + 7], 'e', ARGV[at + 3])
     if type(id) == 'table' then
-      answer = '!' .. (id.err or 'refused')
+      answer = refused(prefix .. 'quarantine', id)
     else
       answer = 'q' .. id
       count('quarantined')
@@ -240,7 +246,7 @@ for at = first, #ARGV, stride do
           'v', '1', 't', name, 'k', key, 'b', body, 'r', received, 's', key_id, 'm', mark, 'tp', traceparent)
       end
       if type(id) == 'table' then
-        answer = '!' .. (id.err or 'refused')
+        answer = refused(stream, id)
       else
         answer = id
         if nonce ~= '' then

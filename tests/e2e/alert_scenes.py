@@ -75,12 +75,12 @@ class Scene:
 
     # -- what senders, operators and the world do
 
-    def post(self, fate: str, count: int = NUMBER, key: str = TOKEN) -> None:
-        """Send events, each of a session of its own."""
+    def post(self, fate: str, count: int = NUMBER, key: str = TOKEN, status: int = 202) -> None:
+        """Send events, each of a session of its own, which are answered with this status."""
         for _ in range(count):
             name = uuid.uuid4().hex
             body = {"notification": TYPE, "session": {"id": name, "status": "active"}, "fate": fate}
-            assert self.front.post(json.dumps(body).encode(), key=key).status == 202
+            assert self.front.post(json.dumps(body).encode(), key=key).status == status
 
     def declare(self) -> None:
         """A worker was here once, and has declared its handler."""

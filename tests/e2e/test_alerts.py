@@ -35,6 +35,7 @@ FAULTS = {  # alert -> the fault that has to raise it
     "AwrRedisEvicts": "evicting",
     "AwrNotRegistered": "subscription lost",
     "AwrTokenRefused": "token refused",
+    "AwrSignaturesRefused": "signatures refused",
     "AwrSilent": "silence",
     "AwrLogFull": "log full",
     "AwrDeadLettersRising": "dead letters rising",
@@ -98,6 +99,12 @@ def provoked(scene: Scene, idle: State) -> list[Fault]:
         Fault("AwrHandlerNotServed", healthy, idle, healthy),
         Fault("AwrHandlerBehind", healthy, idle, healthy),
     ]
+
+    scene.post("fine", key="token-that-no-receiver-knows", status=401)
+    unknown = {"awr_events_refused_total__signature-mismatch": float(NUMBER)}
+    faults.append(
+        Fault("AwrSignaturesRefused", healthy, State(healthy.second, scene.when(**unknown)), healthy)
+    )
 
     scene.lose_subscription()  # and read later: the registration is checked every five seconds
     scene.post("fails")

@@ -208,6 +208,8 @@ def test_a_record_that_cannot_be_read_stops_its_lane_with_a_reason_and_nothing_e
         assert f"{lane}-{bad}" in shown[1]
         assert "cannot read" in shown[1]
         assert f"{lane}-{bad}" in (await asyncio.to_thread(cli, "status"))[1]
+        listed = await asyncio.to_thread(cli.json, "handlers", "list")
+        assert [(row["lanes_held"], row["lanes_stopped"]) for row in listed] == [(0, 1)] * 2
         await log.redis.xadd(log.key("events", lane), {**fields, "v": "1", "t": b"\xff", "r": "x"})
         await log.redis.xadd(log.key("events", lane), {"x": "y"})
         for words in (("events", "list"), ("explain", "session:1")):

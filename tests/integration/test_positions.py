@@ -267,6 +267,29 @@ def test_retired_nothing_of_it_is_left_but_a_note(on_each_server):
     on_each_server(check)
 
 
+def test_a_retirement_that_was_cut_off_goes_on(with_log, cli, monkeypatch):
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(Recorder("gone").handler)])
+        for n in range(3):
+            await log.redis.hset(log.key("state", "gone", f"session:{n}"), "s", "{}")
+
+        async def away(*_: object) -> None:
+            raise ConnectionError("Redis is away")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(log.redis, "unlink", away)
+            with pytest.raises(ConnectionError):
+                await retire(log, "gone", now_ms=1)
+        assert len(await _everything_of(log, "gone")) > 1
+        for words in (("retire", "gone"), ("rename", "gone", "new", "--yes")):
+            assert (await asyncio.to_thread(cli, "handlers", *words))[0] == 2
+        code, out, _ = await asyncio.to_thread(cli, "handlers", "retire", "gone", "--yes")
+        assert (code, out.endswith("registers it as new\nretired\n")) == (0, True)
+        assert set(await _everything_of(log, "gone")) == {f"{log.prefix}retired ?"}
+
+    with_log(check)
+
+
 def test_types_that_are_added_and_removed_count_from_now_on(on_each_server):
     async def check(log: EventLog) -> None:
         first, second = Recorder(on=[A]), Recorder(on=[B])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 import uuid
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from ampeco.signature import SigningKey
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.registry import Declaration
-from tests.door import TOKEN, awr, door
+from tests.door import TOKEN, awr, door, read_reply, signed_head
 from tests.harness import event, opened, soon
 
 NOWHERE = "redis://:secret-word@127.0.0.1:1/0"
@@ -87,6 +88,26 @@ def test_a_log_of_another_tenant_or_layout_is_refused(
     assert done.code == 2
     (line,) = done.err.splitlines()
     assert line.startswith(f"ampeco-receiver: {setting}: ")
+
+
+def test_a_stop_waits_for_bodies_that_arrive_and_refuses_those_that_do_not_end(
+    valkey: EmbeddedServer, prefix: str
+) -> None:
+    bodies = [json.dumps({"notification": "x", "n": n}).encode() for n in range(2)]
+    with door(valkey.url, prefix) as front, front.connect() as soon_whole, front.connect() as never_whole:
+        for connection, body in zip((soon_whole, never_whole), bodies, strict=True):
+            connection.sendall(signed_head(body) + body[:10])
+        time.sleep(0.5)
+        front.process.terminate()
+        time.sleep(0.5)
+        soon_whole.sendall(bodies[0][10:])
+        assert read_reply(soon_whole).status == 202
+        refused = read_reply(never_whole)
+        assert (refused.status, refused.body) == (503, b"")
+        assert int(refused.headers["retry-after"]) > 0
+        assert front.ends() == 0
+        front.line("event.rejected", reason="receiver-stops")
+        assert not [line for line in front.lines if "exception" in line]
 
 
 def test_sigterm_ends_it_politely(valkey: EmbeddedServer, prefix: str) -> None:

@@ -162,6 +162,32 @@ def test_a_key_that_signs_and_is_not_accepted_needs_a_person(valkey, prefix, cli
         soon(lambda: not refused(), every_s=0.2)
 
 
+def test_keys_of_a_wrong_type_are_named_and_lead_to_their_page(valkey, prefix, cli) -> None:
+    page = "deploy/README.md, Keys of a wrong type"
+    assert "\n### Keys of a wrong type\n" in (ROOT / "deploy" / "README.md").read_text()
+    with door(valkey.url, prefix) as front, redis.Redis.from_url(valkey.url) as client:
+        for lane in range(4):
+            client.set(f"{prefix}events:{lane}", "x")
+        answer = front.post(b'{"notification": "x.changed"}')
+        assert (answer.status, bool(answer.headers["retry-after"])) == (503, True)
+        said = front.line("log.unreadable", step="append")["said"]
+        assert said.startswith(f"XADD {prefix}events:")
+        assert "WRONGTYPE" in said
+
+        def needed() -> list[str]:
+            return [line for line in cli.json("status")["needs_attention"] if line.endswith(f"({page})")]
+
+        soon(lambda: bool(needed()), every_s=0.2)
+        assert needed()[0].startswith(
+            "Redis did not take 1 event in ten minutes: `log.unreadable` names the key"
+        )
+        client.delete(*(f"{prefix}events:{lane}" for lane in range(4)))
+        assert front.post(b'{"notification": "x.changed"}').status == 202
+        client.set(f"{prefix}newest", "x")
+        code, _, err = cli("handlers", "list")
+        assert (code, err.endswith(f"or see {page}\n")) == (2, True), err
+
+
 def test_receivers_that_refuse_since_the_log_is_full_are_alive(valkey, prefix, cli) -> None:
     """They beat only while they can write."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -37,18 +38,27 @@ rotate(Patience(60, 60, 1.0), say=say, go_on=sys.argv[2] == "continue")
 """
 
 
-async def process(where: Deployment, *arguments: str) -> Outcome:
-    """Run Python with the settings of a deployment."""
+async def started(where: Deployment, *arguments: str) -> asyncio.subprocess.Process:
+    """Start Python with the settings of a deployment."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("AWR_", "RQ_"))}
-    running = await asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
         env={**clean, **where.environ},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def outcome(running: asyncio.subprocess.Process) -> Outcome:
+    """Wait for its end."""
     out, err = await asyncio.wait_for(running.communicate(), 180)
     return Outcome(running.returncode or 0, out.decode(), err.decode())
+
+
+async def process(where: Deployment, *arguments: str) -> Outcome:
+    """Run Python with the settings of a deployment."""
+    return await outcome(await started(where, *arguments))
 
 
 async def rotate(where: Deployment, *options: str) -> Outcome:
@@ -204,6 +214,59 @@ def test_it_waits_for_receivers_says_which_and_can_be_abandoned(valkey, prefix, 
             assert left.key.key_id == OLD_KEY
             nothing = await rotate(where, "--continue")
             assert (nothing.code, "no rotation is open" in nothing.err) == (1, True)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_stopped_while_it_waits_leaves_nothing_locked(
+    valkey, prefix, tmp_path: Path, number: int
+) -> None:
+    async def scenario() -> None:
+        async with deployment(valkey.url, prefix, tmp_path, OLD) as where:
+            where.tenant.add_token(NEW)
+            where.secret("AWR_API_TOKEN_NEXT", NEW)
+            words = ("-m", "commands", "registration", "rotate-token", "--overlap", "1")
+            waiting = await started(where, *words)
+            await eventually(lambda: _has(where, 2))
+            await asyncio.sleep(0.5)
+            waiting.send_signal(number)
+            ended = await outcome(waiting)
+            if number == signal.SIGINT:
+                assert ended.code == 130
+                assert (
+                    ended.err.split("\n")[0] == "not finished; `registration rotate-token --continue` goes on"
+                )
+            else:
+                assert ended.code == -number
+            assert (await rotate(where, "--continue", "--delivered")).code == 0
+            (left,) = where.tenant.subscriptions.values()
+            assert left.key.key_id == NEW_KEY
+
+    asyncio.run(scenario())
+
+
+def test_of_two_commands_at_once_one_is_refused_and_one_subscription_is_made(
+    valkey, prefix, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with deployment(valkey.url, prefix, tmp_path, OLD) as where:
+            where.tenant.add_token(NEW)
+            file = tmp_path / "next-token"
+            file.write_text(NEW)
+            options = ("--token-file", str(file), "--delivered")
+            assert (await rotate(where, *options, "--wait", "0.1")).code == 1
+            calls = len(where.tenant.calls)
+            both = [asyncio.create_task(rotate(where, "--continue", *options)) for _ in range(2)]
+            await asyncio.sleep(4)  # both wait for the receiver
+            where.secret("AWR_API_TOKEN_NEXT", NEW)
+            done, refused = sorted(await asyncio.gather(*both), key=lambda ended: ended.code)
+            assert (done.code, refused.code) == (0, 1), (done, refused)
+            assert "another command has changed this rotation" in refused.err
+            made = [call for call in [*where.tenant.calls][calls:] if call.method == "POST"]
+            assert len(made) == 1, made
+            (left,) = where.tenant.subscriptions.values()
+            assert left.key.key_id == NEW_KEY
 
     asyncio.run(scenario())
 

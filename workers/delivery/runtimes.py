@@ -50,6 +50,7 @@ class Runtimes:
         self._again = again
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="handler")
         self._token: str | None = None
+        self._token_before: str | None = None
         self._tracing = None if config.tracing is None else config.tracing()
         self._clients: tuple[AsyncClient, Client] | None = None
         self._openings: list[Opening] = []
@@ -131,10 +132,13 @@ class Runtimes:
 
     def take_up_token(self) -> None:
         """Give handlers clients with the current token; calls under way finish with the old one."""
-        token = self._config.api_token()
+        token, before = self._config.api_token(), self._token_before
+        self._token_before = token
         if token == self._token or token is None or self._config.tenant_url is None:
             return
         if self._token is not None:
+            if token != before:
+                return  # its file may be half written
             _log.info("api_token.changed")
         self._token = token
         client = AsyncClient(self._config.tenant_url, token, budget=self.budget)

@@ -21,10 +21,10 @@ import structlog
 from eventlog.clock import now_ms
 from eventlog.errors import LeaseLost, UnknownRecord
 from eventlog.lease import Lease, Mode, Taken, clock_s
-from eventlog.outages import OPEN_FULL, unreadable_words
+from eventlog.outages import OPEN_FULL
 from workers.delivery.attempt import Runtime
 from workers.drain.entity_records import records_for
-from workers.drain.lane_steps import UNREADABLE_S, LaneSteps
+from workers.drain.lane_steps import LaneSteps
 from workers.drain.parts import DrainParts
 from workers.drain.reader import POLL_S, Reader
 from workers.drain.runner import Runner
@@ -130,9 +130,9 @@ class Drain:
         except UnknownRecord as error:
             self.unreadable = True
             self._steps.reads.drop()
-            self._log.error("lane.unreadable", record=str(error), again_in_s=UNREADABLE_S)
+            seconds, why = self._steps.stop_at(str(error))
             with contextlib.suppress(LeaseLost, UnknownRecord):
-                await self.lease.stop_at(unreadable_words(str(error)), UNREADABLE_S)
+                await self.lease.stop_at(why, seconds)
         except Exception:  # noqa: BLE001
             # A fault of ours: settle nothing, let the lease run out, say so.
             self._log.exception("drain.failed")

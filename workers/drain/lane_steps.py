@@ -163,12 +163,14 @@ class LaneSteps:
             reads.drop()  # this may be another Redis, which may have gone back
         return read
 
-    def stop_at(self, what: str) -> None:
-        """Stop at a record that cannot be read: what runs may finish, and the pair is held for a minute."""
-        if self.pair_hold is None:
+    def stop_at(self, what: str) -> tuple[float, str]:
+        """Stop at what cannot be read: what runs may finish. Return how long the pair is held, and why."""
+        hold = (UNREADABLE_S, unreadable_words(what))
+        if hold != self.pair_hold:
             self._log.error("lane.unreadable", record=what, again_in_s=UNREADABLE_S)
-        self.pair_hold = (UNREADABLE_S, unreadable_words(what))
+        self.pair_hold = hold
         self._runner.stop()
+        return hold
 
     def _settlement(self, now_s: float) -> Settlement:
         cursor, stopping = self._cursor, self._runner.stopping

@@ -65,7 +65,7 @@ class LoopWork:
         self._dispatcher: Dispatcher | None = None
         self._opening: asyncio.Task[Dispatcher] | None = None
         self._closing_handlers = False
-        self._closes = False
+        self._ends = False
 
     @property
     def is_busy(self) -> bool:
@@ -108,7 +108,7 @@ class LoopWork:
 
     async def close(self) -> None:
         """Close the handlers and the connection."""
-        self._closes = True
+        self._ends = True
         await end_tasks(self._background, within_s=_END_TASKS_S)
         self._closing_handlers = True  # the exits close the lifespans before the connection
         await self._exits.aclose()
@@ -162,7 +162,7 @@ class LoopWork:
             asyncio.create_task(
                 probe_forever(log, dispatcher.services, asker(self._config, runtimes.budget))
             ),
-            asyncio.create_task(_recycle_when_asked(dispatcher)),
+            asyncio.create_task(dispatcher.recycling.wait()),
             asyncio.create_task(self._announce_forever(log, runtimes)),
             asyncio.create_task(self._serve_late(log, runtimes, dispatcher, waker)),
         ]
@@ -177,18 +177,22 @@ class LoopWork:
         return dispatcher
 
     def _background_ended(self, task: asyncio.Task[Any]) -> None:
-        """End the process when a handler cancelled our own tasks, or one of them failed: half its work would stop."""
-        recycling = self._dispatcher.recycling if self._dispatcher is not None else None
-        if self._closes or recycling is None or recycling.is_set():
+        """End the process when it is to be recycled.
+
+        Also when a handler cancelled our own tasks, or one of them failed: half of the work would stop.
+        """
+        if self._ends or self._dispatcher is None:
             return
-        error = None if task.cancelled() else task.exception()
-        _log.error(
-            "worker.recycling",
-            reason="a background task ended",
-            where=getattr(task.get_coro(), "__qualname__", ""),
-            error=type(error).__name__ if error else "cancelled",
-        )
-        recycling.set()
+        self._ends = True
+        if not self._dispatcher.recycling.is_set():
+            error = None if task.cancelled() else task.exception()
+            _log.error(
+                "worker.recycling",
+                reason="a background task ended",
+                where=getattr(task.get_coro(), "__qualname__", ""),
+                error=type(error).__name__ if error else "cancelled",
+            )
+            self._dispatcher.recycling.set()
         os.kill(os.getpid(), signal.SIGTERM)
 
     async def _wait_for(self, log: EventLog) -> None:
@@ -230,11 +234,6 @@ class LoopWork:
         with contextlib.suppress(StopRequested):
             while True:
                 await self._until_reached(partial(announce, log, await runtimes.news.get()))
-
-
-async def _recycle_when_asked(dispatcher: Dispatcher) -> None:
-    await dispatcher.recycling.wait()
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def is_forked(config: WorkerConfig, item: Found) -> bool:

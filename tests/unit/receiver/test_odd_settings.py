@@ -176,9 +176,10 @@ def test_a_bad_key_after_a_rotation_is_named_and_the_old_ones_stay(tmp_path: Pat
     taken: list[Settings] = []
     files = SecretFiles(tmp_path, lambda: load({"AWR_SECRETS_DIR": str(tmp_path)}), taken.append)
     with structlog.testing.capture_logs() as lines:
-        files.check()
-        path.write_text(f"\ufeff{KEY}-new")
-        files.check()
+        for text in (KEY, f"\ufeff{KEY}-new"):
+            path.write_text(text)
+            files.check()
+            files.check()
     (line,) = lines
     assert (line["event"], line["setting"]) == ("settings.change_refused", "AWR_SIGNING_KEYS")
     assert "U+FEFF" in line["fault"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis.exceptions
+from structlog.testing import capture_logs
 
 from eventlog.errors import LogMismatch
 from eventlog.heartbeat import Hole
@@ -275,11 +276,47 @@ def test_a_switched_mount_is_noticed_and_nothing_is_read_twice(tmp_path: Path) -
         seen.append(settings.api_token.get_secret_value())
 
     files = SecretFiles(tmp_path, lambda: load({"AWR_SECRETS_DIR": str(tmp_path)}), changed)
-    files.check()
+    _checked(files)
     _mounted(tmp_path, "2", "two")
-    files.check()
-    files.check()
+    _checked(files)
+    _checked(files)
     assert seen == ["one", "two"]
+
+
+def _checked(files: SecretFiles) -> None:
+    """A change counts at the second check after it."""
+    files.check()
+    files.check()
+
+
+def test_half_a_file_is_never_read(tmp_path: Path) -> None:
+    path = tmp_path / "AWR_SIGNING_KEYS"
+    path.write_text("a-key-of-last-year")
+    seen: list[list[str]] = []
+    files = SecretFiles(
+        tmp_path,
+        lambda: load({"AWR_SECRETS_DIR": str(tmp_path)}),
+        lambda settings: seen.append([key.get_secret_value() for key in settings.signing_keys or ()]),
+    )
+    _checked(files)
+    with capture_logs() as lines:
+        for written in ("", "a-key", "a-key-of-this-year,a-", "a-key-of-this-year,a-key-of-last-year"):
+            path.write_text(written)  # as a program writes that is slow, or a person with `cat >`
+            files.check()
+    files.check()
+    assert seen == [["a-key-of-last-year"], ["a-key-of-this-year", "a-key-of-last-year"]]
+    assert lines == []
+
+
+def test_a_file_that_is_written_again_and_again_counts(tmp_path: Path) -> None:
+    path = tmp_path / "AWR_API_TOKEN"
+    seen: list[Settings] = []
+    files = SecretFiles(tmp_path, lambda: load({"AWR_SECRETS_DIR": str(tmp_path)}), seen.append)
+    for at in range(6):
+        path.write_text("one" if at < 3 else "two")
+        os.utime(path, (at, at))
+        files.check()
+    assert len(seen) == 2
 
 
 def test_a_change_that_cannot_be_read_changes_nothing_until_it_can(tmp_path: Path) -> None:
@@ -288,12 +325,11 @@ def test_a_change_that_cannot_be_read_changes_nothing_until_it_can(tmp_path: Pat
     seen: list[Settings] = []
     files = SecretFiles(tmp_path, lambda: load({"AWR_SECRETS_DIR": str(tmp_path)}), seen.append)
     path.write_text("")
-    files.check()
-    files.check()
+    _checked(files)
     assert seen == []
     path.write_text("three")
     os.utime(path, ns=(1, 1))
-    files.check()
+    _checked(files)
     assert len(seen) == 1
 
 
@@ -303,4 +339,4 @@ def test_a_reload_that_fails_is_not_fatal(tmp_path: Path) -> None:
 
     files = SecretFiles(tmp_path, refuse, lambda settings: None)
     (tmp_path / "AWR_PORT").write_text("x")
-    files.check()
+    _checked(files)

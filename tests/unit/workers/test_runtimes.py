@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,3 +118,21 @@ def test_a_strict_start_is_refused_with_the_fault_and_without_a_line():
     ):
         asyncio.run(open_all())
     assert logs == []
+
+
+def test_half_a_token_is_never_used():
+    given = ["one", "one", "", "tw", "two", "two", "two"]
+
+    async def open_all() -> list[int]:
+        config = replace(CONFIG, tenant_url="https://t.example", api_token=lambda: given.pop(0) or None)
+        runtimes = Runtimes(config, threads=1)
+        await runtimes.open([], strict=False)
+        changes = []
+        while given:
+            with capture_logs() as lines:
+                runtimes.take_up_token()
+            changes.append([line["event"] for line in lines].count("api_token.changed"))
+        await runtimes.close()
+        return changes
+
+    assert asyncio.run(open_all()) == [0, 0, 0, 0, 1, 0]
