@@ -147,7 +147,9 @@ def _request(
     body: Mapping[str, Any] | Sequence[Any] | None,
 ) -> WireRequest:
     if max(len(path), len(urlencode(query))) > MOST_URL_CHARS:
-        raise ValueError(f"{operation.name}: the path or the query is longer than {MOST_URL_CHARS} characters")
+        raise ValueError(
+            f"{operation.name}: the path or the query is longer than {MOST_URL_CHARS} characters"
+        )
     return WireRequest(operation, path, tuple(query), _json(body))
 
 
