@@ -19,7 +19,7 @@ from ampeco.answer_body import AnswerBody
 from ampeco.async_endpoints import AsyncNotifications, AsyncNotificationsV1
 from ampeco.budget import AsyncBudget
 from ampeco.calls import Call
-from ampeco.connection import AsyncThrough, Gate, Passage, Tenant, late, unreachable
+from ampeco.connection import AsyncThrough, Gate, Passage, Tenant, late
 from ampeco.errors import ApiError
 from ampeco.listing import Listing
 from ampeco.operations import Method
@@ -224,6 +224,6 @@ class AsyncClient:
             except TimeoutError:
                 raise late(request, self._line.answer_s) from None
             except httpx2.HTTPError as error:
-                raise unreachable(request, error) from error
+                raise self._line.tenant.unreachable(request, error) from error
             passage.answered(response)
             return self._line.tenant.decipher(request, response, body)

@@ -151,9 +151,22 @@ class Tenant:
         }
         return decipher(request, status, headers, self._without_token(content), body.fault)
 
+    def unreachable(self, request: WireRequest, error: httpx2.HTTPError) -> Unreachable:
+        """Our error for one of the transport: was the request certainly not sent, or is its outcome unknown?
+
+        The transport quotes a line of an answer that is no HTTP, and that line may echo the token.
+        """
+        kind = NotSent if isinstance(error, _NOT_SENT) else NoAnswer
+        said = one_line(self._without_token(str(error).encode(errors="replace")).decode())
+        if "@" in said:  # it may quote a URL with a password, as that of a proxy
+            said = ""
+        name = type(error).__name__
+        return kind(request.operation.name, None, f"{name}: {said}" if said else name)
+
     def _without_token(self, said: bytes) -> bytes:
-        for spelling in (self.token, self.token.replace("/", r"\/")):
-            said = said.replace(spelling.encode(), b"[token]")
+        token = self.token.encode()
+        for spelling in (token, token.replace(b"/", rb"\/"), repr(token)[2:-1].encode()):
+            said = said.replace(spelling, b"[token]")
         return said
 
 
@@ -205,17 +218,6 @@ class Passage:
         if self._trace is not None:
             self._trace.ended(outcome, self._status)
         self._gate.called(self._request.operation, self._request.path, outcome, self._status, seconds)
-
-
-def unreachable(request: WireRequest, error: httpx2.HTTPError) -> Unreachable:
-    """Our error for one of the transport: was the request certainly not sent, or is its outcome unknown?"""
-    kind = NotSent if isinstance(error, _NOT_SENT) else NoAnswer
-    said = one_line(str(error))
-    if "@" in said:  # it may quote a URL with a password, as that of a proxy
-        said = ""
-    return kind(
-        request.operation.name, None, f"{type(error).__name__}: {said}" if said else type(error).__name__
-    )
 
 
 def late(request: WireRequest, answer_s: float) -> NoAnswer:

@@ -14,17 +14,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Generic, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ampeco.errors import ServerFault
 from ampeco.operations import Operation, Paging
-from ampeco.wire import WireRequest, build, content
+from ampeco.wire import MOST_URL_CHARS, WireRequest, build, content
 
 T = TypeVar("T")
 Query = tuple[tuple[str, str], ...]
 
 PER_PAGE = 100  # default and documented maximum
 MAX_PAGES = 10_000
+MAX_ENTRIES = 10_000
+"""Of one page, which is asked for with `PER_PAGE`. Reading an entry takes up to 0.1 ms."""
+_MOST_QUERY_CHARS = MOST_URL_CHARS // 2  # the rest is for filters of the caller
 _FIRST: Mapping[Paging, Query] = {"empty-cursor": (("cursor", ""),), "page": (("page", "1"),)}
 _INDEX = re.compile(r"\[\d*\]$")
 
@@ -85,7 +88,7 @@ class Listing(Generic[T]):
         """Results of one answer, and the request of the next page.
 
         Raises:
-            ServerFault: the answer is no list, or it leads back to a page of this walk, or the list does not end.
+            ServerFault: as of `page`, or the answer leads back to a page of this walk, or the list does not end.
         """
         part = page(self._operation, document)
         items = [self._item(entry) for entry in part.items]
@@ -129,12 +132,20 @@ def page(operation: Operation, document: Any) -> Page:
     """Read one page of a list: `{data, meta, links}`, `{data}` or a bare list.
 
     Raises:
-        ServerFault: the document is no list; an empty answer is none either.
+        ServerFault: the document is no list (an empty answer is none either), it is too long, or its link to the next
+            page cannot be followed.
     """
     items = content(document)
     if not isinstance(items, list):
         raise ServerFault(operation.name, None, "the answer is not a list", json.dumps(document))
-    return Page(items, _following(document) if isinstance(document, dict) else None)
+    if len(items) > MAX_ENTRIES:
+        raise ServerFault(operation.name, None, f"a page of the list has more than {MAX_ENTRIES} entries")
+    following = _following(document) if isinstance(document, dict) else None
+    if following is not None and len(urlencode(following)) > _MOST_QUERY_CHARS:
+        raise ServerFault(operation.name, None, "the address of the next page is too long")
+    if following is None and _names_more(document):
+        raise ServerFault(operation.name, None, "the next page has no address that can be used")
+    return Page(items, following)
 
 
 def _pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -173,6 +184,14 @@ def _following(document: Mapping[str, Any]) -> Query | None:
             text = str(cursor) if type(cursor) in (int, str) else ""
             return (("cursor", text),) if text else _numbered(given)
     return _numbered(given)
+
+
+def _names_more(document: Any) -> bool:
+    """Whether a link names a next page and nothing else says that the list has ended."""
+    meta, links = (document.get(name) if isinstance(document, dict) else None for name in ("meta", "links"))
+    link = links.get("next") if isinstance(links, dict) else None
+    is_counted = isinstance(meta, dict) and bool(meta.keys() & {"next_cursor", "cursor", "current_page"})
+    return isinstance(link, str) and bool(link) and not is_counted
 
 
 def _query_of(link: str) -> Query:

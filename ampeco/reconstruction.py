@@ -9,6 +9,7 @@ Source: published contract v3.110.0: the filters `lastUpdatedAfter`, `lastUpdate
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,8 @@ from ampeco.models.fields import read_id, read_time
 from ampeco.operations import VERSIONS, Operation
 
 Document = Mapping[str, Any]
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,18}")  # Python refuses to read thousands of digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def _id_as(name: str) -> Callable[[Document, str], dict[str, Any] | None]:
         found = read_id(document.get("id"))
         if found is None:
             return None
-        id_ = int(found) if found.isascii() and found.isdecimal() else found
+        id_ = int(found) if _NUMBER.fullmatch(found) else found
         return {name: id_, "action": action, **_changed(document.get("lastUpdatedAt"))}
 
     return fields

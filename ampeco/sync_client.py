@@ -16,7 +16,7 @@ from ampeco import calls
 from ampeco.answer_body import AnswerBody
 from ampeco.budget import Budget
 from ampeco.calls import Call
-from ampeco.connection import Gate, Passage, Tenant, Through, late, unreachable
+from ampeco.connection import Gate, Passage, Tenant, Through, late
 from ampeco.endpoints import Notifications, NotificationsV1
 from ampeco.errors import ApiError
 from ampeco.listing import Listing
@@ -222,6 +222,6 @@ class Client:
             except TimeoutError:
                 raise late(request, self._line.answer_s) from None
             except httpx2.HTTPError as error:
-                raise unreachable(request, error) from error
+                raise self._line.tenant.unreachable(request, error) from error
             passage.answered(response)
             return self._line.tenant.decipher(request, response, body)

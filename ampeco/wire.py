@@ -6,10 +6,12 @@ and start actions `success: false`. So any 2xx counts.
 """
 
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic_core import from_json
 
@@ -18,6 +20,11 @@ from ampeco.operations import Method, Operation, normal_path, operation_at
 from ampeco.rate_limits import retry_after_s
 
 MESSAGE_CHARS = 200
+MOST_URL_CHARS = 32_768  # of the path, and of the query; servers refuse less, and the transport 65,536
+MOST_VALUES = 1_000_000
+"""Members and elements of an answer; 16 MiB of empty arrays would be 700 MiB in memory."""
+
+_MOST_FIELDS, _MOST_TEXTS = 1_000, 20  # of the field errors of a 422: each one costs time
 _REQUEST_ID_CHARS = 100
 _MEANINGS: Mapping[int, str] = {
     406: "the charge point refused or is not connected; a later try may work",
@@ -64,7 +71,8 @@ def build(
         query: query pairs.
 
     Raises:
-        ValueError: a parameter is missing, unknown or no single path segment; or a number is not finite.
+        ValueError: a parameter is missing, unknown or no single path segment; a number is not finite; or the path or
+            the query is too long.
     """
     given = dict(parameters or {})
     if given.keys() != set(operation.parameters):
@@ -72,7 +80,7 @@ def build(
             f"{operation.name} takes {operation.parameters or 'no parameters'}, not {tuple(given)}"
         )
     segments = {name: _segment(operation, name, value) for name, value in given.items()}
-    return WireRequest(operation, operation.path.format_map(segments), tuple(query), _json(body))
+    return _request(operation, operation.path.format_map(segments), query, body)
 
 
 def build_at(
@@ -84,9 +92,9 @@ def build_at(
     """Build a request to a path, ids included; arguments otherwise as those of `build`.
 
     Raises:
-        ValueError: the method or the path is none of AMPECO's API, or a number is not finite.
+        ValueError: the method or the path is none of AMPECO's API, or as those of `build`.
     """
-    return WireRequest(operation_at(method, path), normal_path(path), tuple(query), _json(body))
+    return _request(operation_at(method, path), normal_path(path), query, body)
 
 
 def decipher(
@@ -103,16 +111,16 @@ def decipher(
     operation = request.operation
     if not 200 <= status < 300:
         raise _failure(operation.name, status, headers, body)
+    document = None
+    if fault is None and body.strip():
+        try:
+            document = _document(body)
+        except ValueError as error:
+            fault = str(error)
+        if _is_error(document):
+            fault = f"the answer is an error: {_said(document) or 'it names none'}"
     if fault is not None:
-        raise ServerFault(operation.name, status, fault, request_id=_request_id(headers))
-    if not body.strip():
-        return None
-    try:
-        document = from_json(body)
-    except ValueError:
-        raise ServerFault(
-            operation.name, status, "the answer is not JSON", _text(body), request_id=_request_id(headers)
-        ) from None
+        raise ServerFault(operation.name, status, fault, _text(body), request_id=_request_id(headers))
     outcome = content(document)
     if operation.kind != "read" and isinstance(outcome, dict) and outcome.get("success") is False:
         code = outcome.get("errorCode")
@@ -121,7 +129,7 @@ def decipher(
             status,
             _said(outcome) or "the action did not succeed",
             _text(body),
-            error_code=None if code is None else one_line(str(code)) or None,
+            error_code=None if code is None else one_line(code) or None,
             request_id=_request_id(headers),
         )
     return document
@@ -130,6 +138,19 @@ def decipher(
 def content(document: Any) -> Any:
     """What is inside the `data` envelope; the document itself when there is no envelope."""
     return document["data"] if isinstance(document, dict) and "data" in document else document
+
+
+def _request(
+    operation: Operation,
+    path: str,
+    query: Sequence[tuple[str, str]],
+    body: Mapping[str, Any] | Sequence[Any] | None,
+) -> WireRequest:
+    if max(len(path), len(urlencode(query))) > MOST_URL_CHARS:
+        raise ValueError(
+            f"{operation.name}: the path or the query is longer than {MOST_URL_CHARS} characters"
+        )
+    return WireRequest(operation, path, tuple(query), _json(body))
 
 
 def _json(body: Mapping[str, Any] | Sequence[Any] | None) -> bytes:
@@ -145,7 +166,7 @@ def _segment(operation: Operation, name: str, value: str | int) -> str:
 
 def _failure(operation: str, status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
     try:
-        document = from_json(body)
+        document = _document(body)
     except ValueError:
         document = None
     said = "redirected; is the tenant URL right?" if 300 <= status < 400 else _said(document)
@@ -159,13 +180,31 @@ def _failure(operation: str, status: int, headers: Mapping[str, str], body: byte
     return kind(operation, status, said, text, request_id=request_id, retry_after_s=pause_s)
 
 
+def _document(body: bytes) -> Any:
+    """Decode an answer; a ValueError says why it cannot be."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise ValueError(f"the answer holds more than {MOST_VALUES} values")
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise ValueError("the answer is not JSON") from None
+
+
+def _is_error(document: object) -> bool:
+    """Whether a document states an error, in the shape of a refusal. No answer of the contract has such members."""
+    if not isinstance(document, dict) or "data" in document or document.get("success") is not None:
+        return False
+    return bool(document.get("errors") or document.get("error"))
+
+
 def _said(document: object) -> str:
     message = document.get("message") if isinstance(document, dict) else None
     return one_line(message) if isinstance(message, str) else ""
 
 
-def one_line(text: str) -> str:
-    """Cut foreign text to what fits into a message."""
+def one_line(said: object) -> str:
+    """Cut foreign text, or a foreign value, to what fits into a message."""
+    text = said if isinstance(said, str) else reprlib.repr(said)
     return " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * MESSAGE_CHARS]).split())[
         :MESSAGE_CHARS
     ]
@@ -180,8 +219,8 @@ def _field_errors(document: object) -> dict[str, list[str]]:
     if not isinstance(errors, dict):
         return {}
     return {
-        one_line(field): [one_line(str(text)) for text in (texts if isinstance(texts, list) else [texts])]
-        for field, texts in errors.items()
+        one_line(field): [*map(one_line, texts[:_MOST_TEXTS] if isinstance(texts, list) else [texts])]
+        for field, texts in islice(errors.items(), _MOST_FIELDS)
     }
 
 

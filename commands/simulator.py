@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import re
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +22,7 @@ from commands.options import Finite
 from commands.output import print_json, print_line
 from commands.processes import child_option, end_with_parent, say_ready, stop_on_signals
 from commands.sample_bodies import PathError, change, charge_point_of
+from commands.token_file import read_token
 from commands.type_names import misspelled
 
 if TYPE_CHECKING:
@@ -139,11 +138,10 @@ def _token(file: str | None) -> str:
     else:
         hint = "--token-file"
         try:
-            read = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+            token = read_token(file)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "no name of a file"
             raise click.BadParameter(f"cannot be read ({why})", param_hint=hint) from None
-        token = re.sub(r"\r?\n\Z", "", read.decode(errors="surrogateescape"))
     if (fault := key_text.fault_of(token)) is not None:
         raise click.BadParameter(f"the token {fault}", param_hint=hint)
     return token

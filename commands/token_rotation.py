@@ -11,6 +11,7 @@ from commands import options
 from commands.acts import acting, resumable
 from commands.output import print_json, print_line
 from commands.registration_parts import Parts, on_registration
+from commands.token_file import read_token
 
 if TYPE_CHECKING:
     from eventlog.rotation import Rotation
@@ -202,9 +203,6 @@ async def _left(parts: Parts, state: Rotation | None, rotating: TokenRotation) -
     return {"rotation": None, "next": words}
 
 
-_MOST_BYTES = 64 << 10  # of a file with a token
-
-
 def _with_next(settings: Settings, file: Path | None) -> Settings:
     """Return the settings with the next token from a file."""
     if file is None:
@@ -214,8 +212,6 @@ def _with_next(settings: Settings, file: Path | None) -> Settings:
     from ampeco import key_text
     from receiver.errors import SettingsError
 
-    with file.open("rb") as opened:
-        token = opened.read(_MOST_BYTES).decode(errors="replace").rstrip("\r\n")
-    if (fault := key_text.fault_of(token)) is not None:
+    if (fault := key_text.fault_of(token := read_token(file))) is not None:
         raise SettingsError("--token-file", fault, "write the token alone into it")
     return settings.model_copy(update={"api_token_next": SecretStr(token)})

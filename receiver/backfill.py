@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from ampeco.budget import AsyncBudget, TokenBucket
 from ampeco.errors import PayloadError
-from ampeco.listing import PER_PAGE, page
+from ampeco.listing import PER_PAGE, Query, page
 from ampeco.notifications import DEFAULT_RULES, EntityKeyRules, recognize
 from ampeco.operations import Operation
 from ampeco.rate_limits import RateLimit
@@ -150,6 +150,8 @@ class Backfill:
                 change = self._change(type, document, window)
                 if change is None:
                     raise NotComparable("an entry of the listing names no entity")
+                if _is_older(source.changed_at(document), window):
+                    raise NotComparable("the listing shows what did not change in that time")
                 if change.key in changed:
                     continue
                 changed.add(change.key)
@@ -166,6 +168,7 @@ class Backfill:
         """Yield the entries of each page."""
         kept = {"per_page": str(PER_PAGE), **dict(source.window(window.since, window.until))}
         leading = {"cursor": ""} if source.listing.paging == "empty-cursor" else {}
+        asked: set[Query] = set()
         for _ in range(MOST_PAGES):
             await between()
             document = await self._api().call("GET", source.listing.path, query={**kept, **leading})
@@ -173,6 +176,9 @@ class Backfill:
             yield found.items
             if found.following is None:
                 return
+            if found.following in asked:
+                raise NotComparable("the listing leads back to an earlier page")
+            asked.add(found.following)
             leading = dict(found.following)
         raise NotComparable(f"more than {MOST_PAGES * PER_PAGE:,} resources changed")
 
@@ -212,6 +218,11 @@ def _event(type: str, change: _Change) -> NewEvent:
         mark=written_mark(RECONSTRUCTED, change.occurred_at),
         nonce=hashlib.sha256(change.body).digest()[:12],
     )
+
+
+def _is_older(changed_at: datetime | None, window: Window) -> bool:
+    """Return whether an entry is outside of the filter, to the second: a tenant that ignores it lists everything."""
+    return changed_at is not None and int(changed_at.timestamp()) < window.since_ms // 1000
 
 
 def _is_among(

@@ -28,11 +28,13 @@ class Answer(VendorObject):
         if cls.enveloped and isinstance(document, dict) and isinstance(document.get("data"), dict):
             document = document["data"]
         given = document if isinstance(document, dict) else {}
-        try:
-            return cls.model_validate(given)
-        except ValidationError as error:
-            misfits = {problem["loc"][0] for problem in error.errors(include_input=False, include_url=False)}
-        return cls.model_validate({name: value for name, value in given.items() if name not in misfits})
+        while True:
+            try:
+                return cls.model_validate(given)
+            except ValidationError as error:
+                odd = {problem["loc"][0] for problem in error.errors(include_input=False, include_url=False)}
+            # Without the one spelling of a field, the other one is read: it may be odd as well.
+            given = {name: value for name, value in given.items() if name not in odd}
 
 
 class Done(Answer):

@@ -7,6 +7,8 @@ attribute holds what AMPECO sent, and only code that uses the field notices. No 
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
+from itertools import chain
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,12 +26,15 @@ def an_object(operation: Operation, document: Any) -> Any:
     """Return what a read answers: an object of its class, or as AMPECO sent it where no class is known.
 
     Raises:
-        ServerFault: no object where one is due; `body` is what came instead.
+        ServerFault: no object where one is due, or without envelope and without any field of its class, such as
+            `{message}`; `body` is what came instead.
     """
     data = content(document)
     due = dict if operation.answer else dict | int | float  # the consumption of one phase is a number
     if not isinstance(data, due) and (operation.answer or operation.path.endswith("}")):
         raise ServerFault(operation.name, None, "the answer is not an object", json.dumps(document))
+    if operation.answer and data is document and not _spellings(OBJECTS[operation.answer]) & data.keys():
+        raise ServerFault(operation.name, None, "the answer is another object", json.dumps(document))
     return an_entry(operation, data)
 
 
@@ -60,6 +65,12 @@ def fitted(model: type[VendorObject], data: dict[str, Any]) -> VendorObject:
         for spelled in odd & {name, field.alias} & data.keys():
             read.__dict__[name] = data[spelled]
     return read
+
+
+@cache
+def _spellings(model: type[VendorObject]) -> frozenset[str]:
+    names = ((name, field.alias or name) for name, field in model.model_fields.items())
+    return frozenset(chain.from_iterable(names))
 
 
 def plain(body: Any) -> Any:

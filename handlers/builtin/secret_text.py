@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from ampeco.regular_file import read_regular
 from handlers.builtin.webhook_sender import Away
 
 
@@ -25,6 +26,6 @@ def read(name: str, given: SecretStr | None, file: Path | None) -> str:
     if file is None:
         return ""
     try:
-        return file.read_text("utf-8").strip()
+        return read_regular(file).decode().strip()
     except (OSError, ValueError) as error:
         raise Away(f"{name}_FILE cannot be read: {type(error).__name__}") from None

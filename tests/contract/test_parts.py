@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ampeco.entity_keys import DEFAULT_RULES
-from ampeco.entity_parts import PARTS
+from ampeco.entity_keys import DEFAULT_RULES, KEY_MAX_BYTES
+from ampeco.entity_parts import PARTS, part_of
 from eventlog.record import StoredEvent
 from tests.contract.bodies import CALLBACKS, fields_of, full, payload_schema
 from workers.drain.entry import tie_of
@@ -89,3 +89,11 @@ def test_an_undocumented_type_is_told_apart_like_a_documented_one() -> None:
     other = {**one, "paymentMethod": {"id": "b", "userId": 1}}
     assert tie(one, "entity") == tie(other, "entity") == "user:1"
     assert tie(one) != tie(other)
+
+
+def test_a_part_is_named_once_and_its_name_is_bounded() -> None:
+    data = {"subscription": {"planId": 7}, "planId": 7}
+    assert part_of("user.subscription.changed", data) == "plan:7"
+    long = part_of("HardwareStatusNotification", {"evseId": "x" * 100_000})
+    assert long is not None
+    assert len(long) <= KEY_MAX_BYTES

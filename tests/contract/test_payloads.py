@@ -6,12 +6,9 @@ which field is its own time, is written down below from the contract's field nam
 
 from __future__ import annotations
 
-import asyncio
 import json
-import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,11 +17,9 @@ from pydantic import BaseModel
 
 from ampeco.notifications import MODELS
 from eventlog.connection.embedded import EmbeddedServer
-from eventlog.inspection.events import read_counts
 from handlers import Context, Event, handler
+from tests.contract.arrival import arrived
 from tests.contract.bodies import CALLBACKS, bodies, fields_of, items_of, merged, payload_schema, validator
-from tests.door import door, read_reply, signed_head
-from tests.harness import declaration, drained, opened
 
 SEED = 20261128
 EACH = 200
@@ -110,29 +105,12 @@ def test_every_body_of_the_contract_reaches_its_typed_handler_whole(
 
     judges = [_typed_handler(model, judge) for model in set(MODELS.values())]
 
-    async def declare() -> None:
-        async with opened(valkey.url, prefix) as log:
-            await log.declare([declaration(one) for one in judges])
+    def settled(found: Any) -> None:
+        # The contract requires no partner id of the older spelling, the model of the newer one does.
+        dead = nameless if found.name == "judge.partnerchanged" else 0
+        assert (found.open, found.dead) == (0, dead), found.name
 
-    async def handle() -> None:
-        async with opened(valkey.url, prefix) as log:
-            await drained(log, *judges)
-            assert (await read_counts(log)).accepted == len(sent)
-            for found in await log.handlers():
-                # The contract requires no partner id of the older spelling, the model of the newer one does.
-                dead = nameless if found.name == "judge.partnerchanged" else 0
-                assert (found.open, found.dead) == (0, dead), found.name
-
-    asyncio.run(declare())
-    with door(valkey.url, prefix) as front, ThreadPoolExecutor(4) as senders:
-        statuses = Counter(
-            status
-            for answered in senders.map(lambda part: _post(front.port, part), _parts(list(sent), 4))
-            for status in answered
-        )
-        assert front.metric("awr_events_quarantined_total") == 0
-    assert statuses == {202: len(sent)}
-    asyncio.run(handle())
+    arrived(valkey.url, prefix, judges, sent, settled)
     assert faults == {}
     assert seen == Counter(body["notification"] for body in sent.values())
 
@@ -216,20 +194,6 @@ def _at(body: Any, path: str) -> Any:
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _post(port: int, parts: list[str]) -> list[int]:
-    statuses = []
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-        for text in parts:
-            body = text.encode()
-            connection.sendall(signed_head(body) + body)
-            statuses.append(read_reply(connection).status)
-    return statuses
-
-
-def _parts(whole: list[str], count: int) -> list[list[str]]:
-    return [whole[start::count] for start in range(count)]
 
 
 @pytest.mark.parametrize("name", sorted(CALLBACKS))

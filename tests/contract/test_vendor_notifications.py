@@ -5,12 +5,10 @@ A real endpoint takes them, and the code of a worker hands them to a lenient and
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import islice
 from random import Random
@@ -22,14 +20,12 @@ from ampeco.catalogue import KNOWN_TYPES
 from ampeco.models.fields import read_time
 from ampeco.notifications import MODELS
 from eventlog.connection.embedded import EmbeddedServer
-from eventlog.inspection.events import read_counts
 from handlers import Context, Event, handler
-from tests.contract.test_payloads import ENTITIES, OWN_TIMES, _at, _parts, _post
+from tests.contract.arrival import arrived
+from tests.contract.test_payloads import ENTITIES, OWN_TIMES, _at
 from tests.contract.vendor_bodies import LAX, How, made, spoiled, variants
 from tests.contract.vendor_document import document, examples, needs_the_document, payloads, validator
 from tests.contract.vendor_reading import moment_of, unlike
-from tests.door import door
-from tests.harness import declaration, drained, opened
 
 pytestmark = needs_the_document
 
@@ -92,22 +88,7 @@ def handled(valkey: EmbeddedServer) -> Handled:
     events: dict[tuple[str, bool], Event[Any]] = {}
     models = {MODELS[name] for name in payloads()}
     handlers = [_handler(model, strict, events) for model in models for strict in (False, True)]
-
-    async def declare() -> None:
-        async with opened(valkey.url, prefix) as log:
-            await log.declare([declaration(one) for one in handlers])
-
-    async def handle() -> None:
-        async with opened(valkey.url, prefix) as log:
-            await drained(log, *handlers)
-            assert (await read_counts(log)).accepted == len(bodies)
-
-    asyncio.run(declare())
-    with door(valkey.url, prefix) as front, ThreadPoolExecutor(4) as senders:
-        answered = senders.map(lambda part: _post(front.port, part), _parts(bodies, 4))
-        assert Counter(status for each in answered for status in each) == {202: len(bodies)}
-        assert front.metric("awr_events_quarantined_total") == 0
-    asyncio.run(handle())
+    arrived(valkey.url, prefix, handlers, bodies)
     return Handled(sound, wrong, events)
 
 

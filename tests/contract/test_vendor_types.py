@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Iterator
-from typing import (
-    Any,
-    Literal,
-    NotRequired,
-    Required,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from typing import Any, Literal, get_args, get_origin, is_typeddict
 
 from ampeco.operations import Field
 from tests.contract.vendor_bodies import flat, kind_of
 from tests.contract.vendor_document import GROUPS, Node, needs_the_document, operations
 from tests.contract.vendor_stand_in import table
-from tests.unit.ampeco.test_bodies import type_of_body
+from tests.unit.ampeco.typed_surface import alternatives, hints, required, type_of_body
 
 pytestmark = needs_the_document
 
@@ -60,7 +49,7 @@ def fields(node: Node) -> dict[str, Described]:
     return {name: each for name, each in described.items() if not each.read_only}
 
 
-def required(node: Node) -> set[str]:
+def always_due(node: Node) -> set[str]:
     """Fields that every alternative requires."""
     return set.intersection(
         *(set(flat(node, turn).get("required", ())) for turn in range(_alternatives(node)))
@@ -87,7 +76,7 @@ def _unlike_fields(where: str, node: Node, given: tuple[Field, ...]) -> Iterator
         if field is None:
             yield f"{place}: not there"
             continue
-        if field.required != (name in required(node)):
+        if field.required != (name in always_due(node)):
             yield f"{place}: required {field.required}"
         if field.nullable != said.nullable:
             yield f"{place}: nullable {field.nullable}"
@@ -118,13 +107,12 @@ def _unlike_type(where: str, node: Node, kind: Any) -> Iterator[str]:
     if not is_typeddict(kind):
         yield f"{where}: no type of its own"
         return
-    hints, theirs = get_type_hints(kind, include_extras=True), fields(node)
-    if hints.keys() != theirs.keys():
-        yield f"{where}: fields {hints.keys() ^ theirs.keys()}"
-    for name in hints.keys() & theirs.keys():
-        said, parts = theirs[name], list(_parts(hints[name]))
-        marked = get_origin(hints[name])
-        if (marked is Required or (kind.__total__ and marked is not NotRequired)) > (name in required(node)):
+    ours, theirs = hints(kind), fields(node)
+    if ours.keys() != theirs.keys():
+        yield f"{where}: fields {ours.keys() ^ theirs.keys()}"
+    for name in ours.keys() & theirs.keys():
+        said, parts = theirs[name], list(alternatives(ours[name]))
+        if (name in required(kind)) > (name in always_due(node)):
             yield f"{where}.{name}: required"
         literals = {value for part in parts if get_origin(part) is Literal for value in get_args(part)}
         if (type(None) in parts) < said.nullable and Any not in parts:
@@ -136,20 +124,15 @@ def _unlike_type(where: str, node: Node, kind: Any) -> Iterator[str]:
             yield f"{where}.{name}: {parts} for {said.kinds}"
         objects = [part for part in parts if is_typeddict(part)]
         objects += [
-            one for part in parts for each in get_args(part) for one in _parts(each) if is_typeddict(one)
+            one
+            for part in parts
+            for each in get_args(part)
+            for one in alternatives(each)
+            if is_typeddict(one)
         ]
         inner = said.items if "array" in said.kinds else said.node
         if fields(inner):
             yield from _unlike_type(f"{where}.{name}", inner, objects[0] if objects else None)
-
-
-def _parts(kind: Any) -> Iterator[Any]:
-    """The alternatives of a type."""
-    if get_origin(kind) in (Required, NotRequired, Union, types.UnionType):
-        for part in get_args(kind):
-            yield from _parts(part)
-    else:
-        yield kind
 
 
 def _alternatives(node: Node) -> int:

@@ -187,6 +187,30 @@ def test_a_list_that_does_not_end_and_entries_without_identity_prove_nothing(on_
     on_each_server(scenario)
 
 
+def test_a_listing_that_leads_back_to_a_page_ends_at_once_and_keeps_what_it_showed(on_each_server) -> None:
+    class Circle(Api):
+        async def call(self, method: str, path: str, *, query: Mapping[str, Any]) -> Any:
+            document = await super().call(method, path, query=query)
+            return {**document, "links": {"next": f"{path}?cursor={'ab'[len(self.asked) % 2]}"}}
+
+    async def scenario(log: EventLog) -> None:
+        api = Circle(*[[session(n + 1, ago(60))] for n in range(9)])
+        with pytest.raises(NotComparable, match="leads back to an earlier page"):
+            await check(log, api)
+        assert len(api.asked) == len(await list_events(log)) == 3
+
+    on_each_server(scenario)
+
+
+def test_a_listing_that_ignores_the_filter_makes_no_events_of_what_did_not_change(on_each_server) -> None:
+    async def scenario(log: EventLog) -> None:
+        with pytest.raises(NotComparable, match="did not change in that time"):
+            await check(log, Api([session(1, ago(60)), session(2, ago(700))]))
+        assert await list_events(log) == []
+
+    on_each_server(scenario)
+
+
 def test_too_many_arrivals_are_not_compared(on_each_server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eventlog.inspection.arrivals.MOST_ENTITIES", 3)
 

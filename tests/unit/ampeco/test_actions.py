@@ -325,12 +325,27 @@ def test_the_answer_of_a_data_transfer_is_not_taken_for_an_envelope() -> None:
     assert (answer.status, answer.data) == ("Accepted", "text of the charge point")
 
 
-@pytest.mark.parametrize("odd", [[], "text", 7, {"success": {"no": "boolean"}, "reservationId": 9}])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [],
+        "text",
+        7,
+        {"success": {"no": "boolean"}, "reservationId": 9},
+        {"success": [], "reservationId": [], "reservation_id": 9},
+    ],
+)
 def test_an_answer_that_does_not_fit_is_no_error(odd: Any) -> None:
     """The action was carried out: an error would invite a repetition."""
     (answer, _) = called(Recorder(odd), lambda a: a.charge_point.reserve(1, 2, user_id=3))
     assert answer.success is None
     assert answer.reservation_id == ("9" if isinstance(odd, dict) else None)
+
+
+def test_an_answer_with_two_odd_spellings_of_a_field_is_no_error() -> None:
+    odd = {"reservationId": {"no": "id"}, "reservation_id": ["none"], "success": True}
+    (answer, _) = called(Recorder(odd), lambda a: a.charge_point.reserve(1, 2, user_id=3))
+    assert (answer.success, answer.reservation_id) == (True, None)
 
 
 def test_booking_slots_are_typed_to_the_bottom() -> None:

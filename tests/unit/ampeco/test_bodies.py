@@ -3,22 +3,10 @@
 import json
 import subprocess
 import sys
-import types
 from collections.abc import Iterator
 from datetime import datetime
-from functools import reduce
 from pathlib import Path
-from typing import (
-    Any,
-    Literal,
-    NotRequired,
-    Required,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from typing import Any, Literal, get_args, get_origin, is_typeddict
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -26,8 +14,8 @@ from jsonschema import Draft202012Validator
 from ampeco.facts.shapes import Shape, field_name, schema_of
 from ampeco.newer import Newer, NewerNumber
 from ampeco.operations import VERSIONS, Operation
-from ampeco.resources import bodies, synchronous
-from tests.unit.ampeco.typed_surface import methods
+from ampeco.resources import bodies
+from tests.unit.ampeco.typed_surface import alternatives, hints, required, type_of_body
 
 CONTRACT = json.loads((Path(__file__).parents[3] / "ampeco" / "facts" / "contract.json").read_text())
 SHARED = CONTRACT["shared"]
@@ -46,16 +34,6 @@ by_body = pytest.mark.parametrize(
     WITH_BODY,
     ids=[f"{operation.name} {operation.version}" for operation, _ in WITH_BODY],
 )
-
-
-def type_of_body(operation: Operation) -> Any:
-    """The TypedDict that the method takes in that version."""
-    *noun, verb = operation.name.replace("-", "_").split(".")[1:]
-    found = reduce(getattr, noun, synchronous.Resources(None, None))  # type: ignore[arg-type]
-    mixed = methods(type(found)).get(verb)
-    if mixed is None:  # a method of its own
-        return getattr(bodies, getattr(type(found), verb).__annotations__["body"].split(".")[1].split(" ")[0])
-    return getattr(bodies, mixed.bodies[operation.version])
 
 
 def resolved(shape: Shape) -> Any:
@@ -79,19 +57,13 @@ def is_one_object(shape: Shape) -> bool:
 
 def sample(kind: Any, *, full: bool) -> Any:
     """A value of a type: the first of several, and for an object all its members or only the required ones."""
+    kind = next(each for each in alternatives(kind) if each not in (Newer, NewerNumber, datetime))
     origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Required, NotRequired):
-        return sample(arguments[0], full=full)
-    if origin in (Union, types.UnionType):
-        kept = [each for each in arguments if each not in (Newer, NewerNumber, datetime)]
-        return sample(kept[0], full=full)
     if origin is Literal:
         return arguments[0]
     if is_typeddict(kind):
-        hints = get_type_hints(kind, include_extras=True)
-        marked = {name: get_origin(hint) for name, hint in hints.items()}
-        needed = [n for n, m in marked.items() if m is Required or (kind.__total__ and m is not NotRequired)]
-        return {name: sample(hints[name], full=full) for name in (hints if full else needed)}
+        members = hints(kind)
+        return {name: sample(members[name], full=full) for name in (members if full else required(kind))}
     if origin is not None:  # Sequence, Mapping
         return {} if len(arguments) == 2 else [sample(arguments[0], full=full)]
     return {str: "2026-11-24T10:00:00Z", int: 1, float: 1.5, bool: True}.get(kind, "anything")
@@ -134,10 +106,8 @@ def test_no_body_of_the_contract_is_left_out() -> None:
 
 def test_an_object_of_several_alternatives_requires_only_what_each_of_them_does() -> None:
     kind = bodies.ChargePointPersonalSmartChargingPreferencePreferences
-    hints = get_type_hints(kind, include_extras=True)
-    assert {"startTime", "solarStableTime", "postCode"} <= hints.keys()  # of three modes
-    assert not kind.__total__
-    assert Required not in map(get_origin, hints.values())
+    assert {"startTime", "solarStableTime", "postCode"} <= hints(kind).keys()  # of three modes
+    assert required(kind) == set()
 
 
 def test_types_of_bodies_cost_a_running_client_nothing() -> None:

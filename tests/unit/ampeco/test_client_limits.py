@@ -240,3 +240,18 @@ def test_the_body_of_an_answer_may_reach_the_limit_and_no_more() -> None:
         body = AnswerBody("gzip", limit_bytes=1 << 20)
         body.add(gzip.compress(bytes((1 << 20) + extra)))
         assert (len(body.whole()), body.fault) == ((0 if fault else 1 << 20), fault)
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [b"%b\r\n\r\n", OK + b"Authorization %b\r\n\r\n", OK + b"Transfer-Encoding: chunked\r\n\r\n%b\r\n"],
+    ids=["status line", "header", "chunk"],
+)
+@pytest.mark.parametrize("before", [b"Bearer ", b"x" * 140])
+def test_an_answer_that_is_no_http_and_echoes_the_token_does_not_show_it(
+    ask: Callable[..., Any], echo: bytes, before: bytes
+) -> None:
+    with speaking(lambda: [echo % (before + TOKEN.encode())]) as tenant, pytest.raises(NoAnswer) as caught:
+        ask(tenant.url)
+    assert TOKEN[:6] not in str(caught.value)
+    assert "illegal" in str(caught.value)

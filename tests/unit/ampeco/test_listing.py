@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ampeco import facts
 from ampeco.errors import ServerFault
-from ampeco.listing import Listing, narrowing
+from ampeco.listing import MAX_ENTRIES, Listing, narrowing
 from ampeco.operations import OPERATIONS, VERSIONS, Operation
 from tests.unit.ampeco.scripted import Caller, Tenant, ok
 
@@ -187,6 +187,29 @@ def test_what_is_no_list_is_a_fault_that_keeps_the_answer(document: Any) -> None
     assert caught.value.operation == "resources.sessions.list"
     if isinstance(document, dict) and document.get("data"):
         assert caught.value.body == '{"data": {"id": 1}}'
+
+
+def test_a_page_of_many_times_what_was_asked_for_is_a_fault() -> None:
+    """Reading so many entries would hold up everything else in the process."""
+    assert len(walked(scripted({"data": [1] * MAX_ENTRIES}))[0]) == MAX_ENTRIES
+    with pytest.raises(ServerFault, match="more than 10000 entries"):
+        walked(scripted({"data": [1] * (MAX_ENTRIES + 1)}))
+
+
+@pytest.mark.parametrize(
+    "more", [{"links": {"next": "/x?cursor=" + "\u20ac" * 4_000}}, {"meta": {"next_cursor": "x" * 70_000}}]
+)
+def test_a_next_page_with_too_long_an_address_is_a_fault(more: dict[str, Any]) -> None:
+    with pytest.raises(ServerFault, match="address of the next page is too long"):
+        walked(scripted({"data": [1], **more}))
+
+
+@pytest.mark.parametrize("link", ["https://tenant.example/x/page/2", "?", "?cursor=", "http://[::1?cursor=b"])
+def test_a_next_page_that_cannot_be_asked_for_is_a_fault_and_no_end(link: str) -> None:
+    with pytest.raises(ServerFault, match="no address that can be used"):
+        walked(scripted({"data": [1], "links": {"next": link}}))
+    for end in ({"next_cursor": None}, {"current_page": 2, "last_page": 2}):
+        assert walked(scripted({"data": [1], "links": {"next": link}, "meta": end}))[0] == [1]
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,12 @@ def test_an_optional_field_that_does_not_fit_is_none(name: str, value: Any, misf
     assert (payload.session.id, payload.session.status, payload.session.energy) == ("4711", "active", 1.5)
 
 
+def test_a_misfit_after_a_nested_object_has_the_name_that_its_own_object_spelled() -> None:
+    """The nested object is in camelCase, what is around it is not."""
+    _, misfits = read(totalAmount={"withTax": ""}, tags=["a"], charging_periods=[{"id": None}, 6], user_id={})
+    assert misfits == ("session.user_id", "session.totalAmount.withTax", "session.charging_periods")
+
+
 @pytest.mark.parametrize("value", ["", "12,5", "NaN", "1_0", True, None, [], {}, float("inf")])
 def test_reading_a_required_field_that_does_not_fit_raises(value: Any) -> None:
     payload, misfits = read(energy=value)

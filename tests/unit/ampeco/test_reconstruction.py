@@ -122,3 +122,10 @@ def test_what_was_created_since_counts_as_created() -> None:
 @pytest.mark.parametrize("document", [None, [], "x", {}, {"id": 0, "roamingId": ""}, {"id": [1]}])
 def test_an_entry_without_identity_makes_nothing(name: str, document: object) -> None:
     assert reconstructed(name, document, SINCE) is None
+
+
+def test_an_id_of_thousands_of_digits_or_with_leading_zeros_stays_text() -> None:
+    for odd in ("9" * 5_000, "007"):
+        made = reconstructed("evse.changed", {"id": odd}, SINCE)
+        assert made is not None
+        assert json.loads(made)["evseId"] == odd

@@ -271,6 +271,13 @@ def test_a_read_that_answers_no_object_is_a_fault_that_keeps_the_answer(
         assert caught.value.body == json.dumps(document)
 
 
+@pytest.mark.parametrize("document", [{}, {"message": "Unauthenticated."}, {"success": False, "code": 7}])
+def test_a_read_that_answers_a_message_is_no_object_without_fields(through: Caller, document: Any) -> None:
+    with pytest.raises(ServerFault, match=r"resources\.users\.read: the answer is another object") as caught:
+        through(Tenant([ok(document)]), lambda c: c.resources.users.read(7))
+    assert caught.value.body == json.dumps(document)
+
+
 def test_what_may_be_a_list_is_given_as_it_is(through: Caller) -> None:
     tenant = Tenant([ok({"data": [{"phase": "L1"}]}), ok({"data": {"phase": "L1"}})])
     assert through(tenant, lambda c: c.resources.circuits.consumption.read(7)) == [{"phase": "L1"}]

@@ -2,15 +2,16 @@
 
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ampeco.errors import ActionRefused, ApiError, ServerFault
+from ampeco.errors import ActionRefused, ApiError, Invalid, ServerFault
 from ampeco.operations import OPERATIONS
-from ampeco.wire import WireRequest, build, content, decipher
+from ampeco.wire import MOST_VALUES, WireRequest, build, build_at, content, decipher
 
 RESET = build(OPERATIONS["charge-point.reset"], {"chargePoint": "12", "type": "soft"})
 LIST = build(OPERATIONS["notifications.list"])
@@ -123,3 +124,60 @@ def test_bodies_are_json_and_absent_when_there_is_none() -> None:
 def test_a_number_that_json_lacks_is_refused(number: float) -> None:
     with pytest.raises(ValueError):
         build(OPERATIONS["notifications.subscribe"], body={"amount": number})
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"message": "Busy", "errors": {"evse": ["is in use"]}}, "the answer is an error: Busy"),
+        ({"error": "\x1b[31mno"}, "the answer is an error: it names none"),
+        ({"errors": ["no"], "message": None}, "the answer is an error: it names none"),
+    ],
+)
+def test_a_2xx_with_the_body_of_a_refusal_is_no_success(body: Any, said: str) -> None:
+    for request in (RESET, LIST):
+        error = fault(request, 200, {}, json.dumps(body).encode())
+        assert isinstance(error, ServerFault)
+        assert error.message == said
+
+
+@pytest.mark.parametrize(
+    "body", [{"errors": [], "error": None}, {"success": True, "error": "none"}, {"data": {"errors": ["x"]}}]
+)
+def test_a_2xx_that_names_no_error_is_a_success(body: Any) -> None:
+    assert decipher(RESET, 200, {}, json.dumps(body).encode()) == body
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"-Infinity"])
+def test_what_strict_readers_refuse_is_no_json(number: bytes) -> None:
+    assert failure(200, b'{"data":{"energy":%b}}' % number).message == "the answer is not JSON"
+
+
+@pytest.mark.parametrize("status", [200, 422])
+@pytest.mark.parametrize("part", [b"[],", b'{"a":1},', b"1,"])
+def test_millions_of_values_are_refused_before_they_fill_the_memory(part: bytes, status: int) -> None:
+    body = b'{"data":[' + part * (MOST_VALUES + 1) + b"1]}"
+    tracemalloc.start()
+    try:
+        error = failure(status, body)
+        assert tracemalloc.get_traced_memory()[1] < len(body)
+    finally:
+        tracemalloc.stop()
+    assert status == 422 or error.message == f"the answer holds more than {MOST_VALUES} values"
+
+
+def test_a_refusal_names_a_bounded_number_of_fields() -> None:
+    """Each one takes time, in which the event loop of a worker does nothing else."""
+    said = {"errors": {f"field.{n}": ["x" * 999] * 99 for n in range(5_000)}}
+    error = failure(422, json.dumps(said).encode())
+    assert isinstance(error, Invalid)
+    assert len(error.errors) == 1_000
+    assert {len(texts) for texts in error.errors.values()} == {20}
+    assert {len(text) for texts in error.errors.values() for text in texts} == {200}
+
+
+def test_a_request_with_too_long_an_address_is_refused_before_it_is_sent() -> None:
+    with pytest.raises(ValueError, match=r"notifications\.read: the path or the query is longer"):
+        build(OPERATIONS["notifications.read"], {"notification": "x" * 70_000})
+    with pytest.raises(ValueError, match="longer than"):
+        build_at("GET", "/public-api/resources/users/v1.0", query=[("cursor", "é" * 20_000)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -106,6 +107,14 @@ def test_the_target_comes_from_a_file_that_may_change(tmp_path: Path):
     for url in (URL, URL + "2"):
         path.write_text(url + "\n")
         assert settings.target() == url
+
+
+@pytest.mark.parametrize("kind", ["pipe", "/dev/zero"])
+def test_a_pipe_or_device_in_the_place_of_a_file_blocks_no_worker(tmp_path: Path, kind: str):
+    path = tmp_path / "url"
+    os.mkfifo(path)
+    with pytest.raises(Away, match="RECEIVER_NOTIFY_URL_FILE cannot be read: OSError"):
+        NotifySettings(url_file=path if kind == "pipe" else Path(kind)).target()
 
 
 def test_each_event_has_a_template_of_its_own_fields():
