@@ -61,10 +61,10 @@ def _annotated_models(function: Callable[..., Any]) -> list[Any]:
         raise ValueError(f"its annotations cannot be read: {error}; {fix}") from error
     annotation = hints.get(parameters[0])
     if typing.get_origin(annotation) is not Event:
-        wanted = "Event[...] of what it handles, such as Event[SessionUpdate]"
+        right = "Event[...] of what it handles, such as Event[SessionUpdate]"
         if isinstance(annotation, type) and issubclass(annotation, Payload):
-            wanted = f"Event[{annotation.__name__}]"
-        raise ValueError(f"annotate its first parameter as {wanted}")
+            right = f"Event[{annotation.__name__}]"
+        raise ValueError(f"annotate its first parameter as {right}")
     context = hints.get(parameters[1])
     wanted = Context if inspect.iscoroutinefunction(function) else SyncContext
     if context is not None and (typing.get_origin(context) or context) is not wanted:

@@ -160,7 +160,8 @@ def handler(
     """
 
     if callable(name):
-        return _misused(name, TypeError('@handler needs a name: @handler("acme.mail")'))
+        plain: Callable[[Any], Handler] = _misused(name)
+        return plain
     unexpected = [_unexpected(keyword) for keyword in sorted(options.keys() - Options.__annotations__.keys())]
     if unexpected and _collected.get() is None:
         raise TypeError(f"handler({name!r}) got an {unexpected[0]}")
@@ -183,11 +184,12 @@ def handler(
     return declare
 
 
-def _misused(function: Any, error: TypeError) -> Any:
-    """Raise the error, or note it where a check collects what is refused."""
+def _misused(function: Any) -> Any:
+    """Refuse `@handler` without a name, which gets the function itself."""
+    fix = '@handler needs a name: @handler("acme.mail")'
     if _collected.get() is None:
-        raise error
-    return _refused(getattr(function, "__name__", shown(function)), [str(error)], function)
+        raise TypeError(fix)
+    return _refused(getattr(function, "__name__", shown(function)), [fix], function)
 
 
 def _unexpected(keyword: str) -> str:
