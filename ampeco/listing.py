@@ -85,7 +85,7 @@ class Listing(Generic[T]):
         """Results of one answer, and the request of the next page.
 
         Raises:
-            ServerFault: the answer is no list, or it leads back to a page of this walk, or the list does not end.
+            ServerFault: the answer is not a list, or it leads back to a page of this walk, or the list does not end.
         """
         part = page(self._operation, document)
         items = [self._item(entry) for entry in part.items]
@@ -129,7 +129,7 @@ def page(operation: Operation, document: Any) -> Page:
     """Read one page of a list: `{data, meta, links}`, `{data}` or a bare list.
 
     Raises:
-        ServerFault: the document is no list; an empty answer is none either.
+        ServerFault: the document is not a list; an empty answer is none either.
     """
     items = content(document)
     if not isinstance(items, list):

@@ -23,7 +23,7 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Stream ids are <ms>-<number>. What is no id counts as the first one: nothing before it is settled.
+-- Stream ids are <ms>-<number>. What is not an id counts as the first one: nothing before it is settled.
 local function parts(id)
   local ms, number = string.match(id, '^(%d+)-(%d+)$')
   return tonumber(ms) or 0, tonumber(number) or 0
@@ -77,7 +77,7 @@ local function queue_of(handler, version)
   return record and record.declaration.queue
 end
 
--- The record of an entity's timers, without what is no timer.
+-- The record of an entity's timers, without what is not a timer.
 local function read_timers(text)
   local is_json, record = pcall(cjson.decode, text or '')
   if not is_json or type(record) ~= 'table' or type(record.t) ~= 'table' then return {v = 1, t = {}} end
