@@ -32,7 +32,7 @@ def fault_of(url: str) -> str | None:
     except ValueError:
         port = 0
     if port == 0 or parts.netloc.endswith(":"):
-        return "has a port that is no number from 1 to 65535"
+        return "has a port that is not a number from 1 to 65535"
     return None
 
 

@@ -112,7 +112,7 @@ class Tenant:
         try:
             httpx2.URL(url)
         except httpx2.InvalidURL:
-            raise ValueError("the tenant URL is no URL") from None
+            raise ValueError("the tenant URL is not a URL") from None
         return cls(url.rstrip("/").removesuffix("/public-api"), token)
 
     def http_options(self, timeout_s: float) -> dict[str, Any]:

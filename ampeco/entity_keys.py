@@ -95,7 +95,7 @@ def occurred_at(
 ) -> datetime | None:
     """The time of change that a payload itself states, as aware UTC; None when it states none.
 
-    A placeholder is no time, and the next place is tried: anything before 2000, and more than 48 h after arrival.
+    A placeholder is not a time, and the next place is tried: anything before 2000, and more than 48 h after arrival.
 
     Args:
         received_at: when the notification arrived, aware; None where that is not known.
@@ -111,7 +111,7 @@ def occurred_at(
 
 
 def _moment(value: object, latest: datetime | None) -> datetime | None:
-    """A moment that is no placeholder."""
+    """A moment that is not a placeholder."""
     found = read_time(value)
     if found is None or found < _EARLIEST or (latest is not None and found > latest):
         return None

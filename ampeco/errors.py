@@ -56,7 +56,7 @@ class PayloadError(AmpecoError):
     """Bytes that are no notification.
 
     Args:
-        reason: `not-json`, `not-an-object` or `lone-surrogate`; of a body that is no plain UTF-8 also
+        reason: `not-json`, `not-an-object` or `lone-surrogate`; of a body that is not plain UTF-8 also
             `gzip-damaged`, `unpacked-too-large` or `encoding-unknown`.
         detail: what the parser said; never a piece of the body.
     """
@@ -277,5 +277,5 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 
 
 def error_class(status: int) -> type[ApiError]:
-    """Class of the error for an HTTP status that is no success."""
+    """Class of the error for an HTTP status that is not a success."""
     return _BY_STATUS.get(status, RequestRefused if 400 <= status < 500 else ServerFault)

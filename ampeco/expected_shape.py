@@ -107,7 +107,7 @@ def _fits(kind: str, kinds: frozenset[str]) -> bool:
 
 
 def _usual(seen: Iterable[str]) -> frozenset[str]:
-    """Return the kinds that are no news where these were seen: null, and a number of the other kind."""
+    """Return the kinds that are not news where these were seen: null, and a number of the other kind."""
     kinds = frozenset(seen) | {"null"}
     return kinds | {"number"} if "integer" in kinds else kinds
 

@@ -22,11 +22,11 @@ def fault_of(key: str, *, sendable: bool = True) -> str | None:
     if not key:
         return "is empty"
     if _SCHEME.match(key):
-        return "begins with words such as 'Bearer', which are no part of it"
+        return "begins with words such as 'Bearer', which are not part of it"
     if (unseen := unseen_character(key)) is not None:
         return unseen
     if key[0] in _QUOTES or key[-1] in _QUOTES:
-        return "is in quotes, which are no part of it"
+        return "is in quotes, which are not part of it"
     if any(c.isspace() for c in key) or (sendable and not key.isascii()):
         return "contains a blank, a line end or a character that an HTTP header cannot carry"
     if "," in key:

@@ -99,7 +99,7 @@ def parse(
         body: the bytes as received.
         encoding: as in `read`.
         rules: where to find the entity key of each type.
-        received_at: when it arrived, aware; a time more than 48 h later is no own time.
+        received_at: when it arrived, aware; a time more than 48 h later is not an own time.
 
     Raises:
         PayloadError: the only error, for any bytes.

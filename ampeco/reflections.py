@@ -2,8 +2,7 @@
 
 No notification names its cause. So a notification *reflects* a call under three conditions. It is about an entity in
 the call's path, its type announces what the operation does, and where both name the same fact, they agree. Another
-cause may have had
-the same effect at that moment. Knows no time: callers decide for how long a call can be reflected.
+cause may have had the same effect at that moment. Knows no time: callers decide for how long a call can be reflected.
 
 Source: published contract v3.110.0 (callbacks, bodies and paths of the operations), but for two readings of our own:
 an inoperative charge point reports `unavailable`, and a reset or new firmware ends in a boot.

@@ -1,4 +1,4 @@
-"""Reads files that a setting names. What is no file must not block the process, and no file may fill its memory."""
+"""Reads files that a setting names. A pipe or device must not block the process, and no file may fill its memory."""
 
 from __future__ import annotations
 

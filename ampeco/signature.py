@@ -90,7 +90,7 @@ def timestamp_of(headers: Headers) -> bytes:
     another body under the same signature.
 
     Raises:
-        SignatureError: `timestamp-missing`, or `timestamp-malformed` when it is no ISO 8601 date and time.
+        SignatureError: `timestamp-missing`, or `timestamp-malformed` when it is not an ISO 8601 date and time.
     """
     text = headers.get(_TIMESTAMP)
     if not text:

@@ -2,7 +2,7 @@
 """Words for states: what AMPECO sends in `status`, `hardware_status`, `network_status` and `reason`.
 
 A member equals the text that AMPECO sends (`payload.hardware_status == Hardware.FAULTED`). AMPECO may add words, so
-the fields of payloads are text, and a new word is no error.
+the fields of payloads are text, and a new word is not an error.
 
 Source: published contract v3.110.0 (enums of its callbacks and answers).
 """

@@ -53,7 +53,7 @@ def _timed_us(work: Callable[[], None]) -> float:
 
 
 def main() -> None:
-    """Measure and print; like every benchmark it is no gate."""
+    """Measure and print; like every benchmark it is not a gate."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     ours, theirs, ratio = measure()

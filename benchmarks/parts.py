@@ -93,7 +93,7 @@ def slow(redis_url: str, rounds: int, many: int) -> Part:
         [series, beside, alone],
         [
             Ratio("events/s of the handler that takes 1 s", series.per_s, [1.0] * rounds, 25),
-            # The log counts in coarse steps, so one of them is no difference.
+            # The log counts in coarse steps, so one of them is not a difference.
             Ratio("p99 of another handler, alone / beside it", alone.p99_ms, beside.p99_ms, 0.5),
         ],
         [],

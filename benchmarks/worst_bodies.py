@@ -76,7 +76,7 @@ _READING = b'{"timestamp":"%b"}'
 _TIMES = {
     "times": b"20%02d%02d%02dT%02d%02d",
     "times with an offset": b"20%02d-%02d-%02dT%02d:%02d:00+01:00",
-    "texts that are no times": b"%02dx%02dx%02dx%02dx%02d",
+    "texts that are not times": b"%02dx%02dx%02dx%02dx%02d",
 }
 
 
@@ -142,7 +142,7 @@ def worst(rounds: int = ROUNDS) -> list[tuple[float, str, bytes]]:
 
 
 def main() -> None:
-    """Measure and print; like every benchmark it is no gate."""
+    """Measure and print; like every benchmark it is not a gate."""
     for ms, title, body in worst():
         verdict = "PASS" if ms <= EXPECTED_MS else "MISS"
         print(f"{title:<55}{len(body):>10,} bytes{ms:>8.1f} ms  <= {EXPECTED_MS:g}  {verdict}")

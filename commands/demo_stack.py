@@ -37,8 +37,8 @@ WEBHOOK_PATH = str(Settings.model_fields["webhook_path"].default)
 GRACE_S = 15.0
 START_S = 60.0  # on a machine that has other things to do
 _LOOK_EVERY_S = 0.1
-# Below what Linux and macOS give to outgoing connections. A shut port among those would now and then be
-# connected to itself by the very client that knocks on it.
+# Below what Linux and macOS give to outgoing connections. A client that tries a closed port among those
+# may get that same port for its own end, and connect to itself.
 _PORTS = range(15_000, 30_000)
 
 

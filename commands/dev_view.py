@@ -29,6 +29,7 @@ _COLOURS = {
     "retry": "yellow",
     "dead": "red",
     "faulty": "red",
+    "blocked": "red",
     "action": "cyan",
     "timer": "cyan",
     "ready": "green",
@@ -70,11 +71,10 @@ class DevView:
         if event in _OUTCOMES:
             word, rest = _OUTCOMES[event]
             return word, rest(facts)
+        level = str(facts.get("level"))
         if "event_id" in facts and "handler" in facts:
-            return "log", f"{_who(facts)}  {event} {_others(facts)}"
-        if facts.get("level") in _LOUD:
-            return str(facts["level"]), f"{event} {_others(facts)}"
-        return None
+            return level if level in _LOUD else "log", f"{_who(facts)}  {event} {_others(facts)}"
+        return (level, f"{event} {_others(facts)}") if level in _LOUD else None
 
     def _print(self, word: str, text: str) -> None:
         stamp = datetime.now().astimezone().strftime("%H:%M:%S")
@@ -100,6 +100,12 @@ def _places(facts: Mapping[str, Any]) -> list[str]:
     lines = str(facts.get("where") or "").splitlines()[1:]
     theirs = [line for line in lines if not line.startswith(_OUR_WAY)]
     return theirs if len(theirs) <= _TRACE_LINES else [theirs[0], *theirs[1 - _TRACE_LINES :]]
+
+
+def _blocked(facts: Mapping[str, Any]) -> str:
+    at = f" at {facts['where']}" if facts.get("where") else ""
+    fix = "use `await` there, or a `def` handler, which may block"
+    return f"{facts.get('handler') or 'a handler'} held the event loop{at}, so the worker starts again; {fix}"
 
 
 def _others(facts: Mapping[str, Any]) -> str:
@@ -129,6 +135,7 @@ _OUTCOMES: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
         lambda facts: f"{_who(facts)}  {facts.get('timer')!r} falls due in {facts.get('after_s')} s",
     ),
     "timer.cancelled": ("timer", lambda facts: f"{_who(facts)}  {facts.get('timer')!r} is cancelled"),
+    "worker.loop_blocked": ("blocked", _blocked),
     "handler.faulty": ("faulty", lambda facts: f"{facts.get('source')}: {facts.get('error')}"),
     "worker.started": (
         "ready",

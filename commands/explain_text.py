@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ampeco.catalogue import spellings
 from commands.delivery_text import call_words, with_authors_words, with_lag
 from commands.events import REPEAT_WORDS
+from commands.spans import counted
 from eventlog.clock import now_ms, rfc3339
 from eventlog.duplicates import repeat_reason
 from eventlog.internal import is_internal
@@ -97,7 +99,8 @@ def _event(found: Explanation, story: Story, misfits: tuple[str, ...]) -> Iterat
 def _entity(found: Explanation) -> Iterator[str]:
     kept = sum(story.event.kept for story in found.stories)
     gone = len(found.stories) - kept
-    yield f"{found.asked}: {kept} kept events in lane {found.lane}, {gone} that are no longer kept"
+    older = f", {gone:,} that {'is' if gone == 1 else 'are'} no longer kept" if gone else ""
+    yield f"{found.asked}: {counted(kept, 'kept event')} in lane {found.lane}{older}"
     for story in found.stories:
         event = story.event
         lost = "" if event.kept else "  (not kept)"
@@ -199,8 +202,9 @@ def gap_words(gap: Gap) -> str:
     if gap.reason == "not-subscribed":
         types = ", ".join(gap.types) or "nothing"
         return f"{types} was not subscribed from {from_at} to {to_at}, so AMPECO sent none of it"
-    count = "an unknown number of" if gap.events is None else f"at least {gap.events:,}"
-    return f"the log went back, noticed {to_at}: {count} events since {from_at} are missing ({gap.reason})"
+    lost = "an unknown number of events" if gap.events is None else f"at least {counted(gap.events, 'event')}"
+    verb = "is" if gap.events == 1 else "are"
+    return f"the log went back, noticed {to_at}: {lost} since {from_at} {verb} missing ({gap.reason})"
 
 
 def _subscribed(found: Explanation, type: str) -> str:
@@ -213,9 +217,15 @@ def _subscribed(found: Explanation, type: str) -> str:
 
 
 def _not_subscribed(found: Explanation) -> Iterator[str]:
-    """Name the types that a handler wants and that are not subscribed: no event of them comes."""
-    wanted = {name for handler in found.handlers for name in handler.types if name != "*"}
-    for name in sorted(wanted - (found.subscribed or frozenset())):
+    """Name the types that a handler wants and that are not subscribed, in no spelling that it takes."""
+    subscribed = found.subscribed or frozenset()
+    wanted = {
+        name
+        for handler in found.handlers
+        for name in handler.types
+        if name != "*" and not subscribed.intersection(spellings(name), handler.types)
+    }
+    for name in sorted(wanted - subscribed):
         if is_internal(name) or (found.subscribed is None and name not in found.left):
             continue
         since = found.left.get(name)

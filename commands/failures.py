@@ -39,7 +39,8 @@ def failed(error: Exception) -> int:
         return 2
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx else "ampeco-receiver"
-        return fail(2, f"{error.format_message()} See {where} --help.")
+        said = error.format_message()
+        return fail(2, f"{said}{'' if said.endswith(('.', '?')) else '.'} See {where} --help.")
     if isinstance(error, click.ClickException):
         return fail(error.exit_code, error.format_message())
     if isinstance(error, OSError) and (found := _of_the_system(error)) is not None:

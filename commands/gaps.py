@@ -12,6 +12,7 @@ from commands.acts import acting
 from commands.options import Moment, on_log
 from commands.output import print_json, print_line, print_unchanged
 from commands.resend_request import ask_for_resend, client_of, failure, plan_resend
+from commands.spans import counted
 from commands.type_names import misspelled
 from eventlog.clock import now_ms, rfc3339
 
@@ -114,7 +115,7 @@ def _lines(gap: Gap, resend: Resend | None) -> Iterator[str]:
     seconds = (gap.to_ms - gap.from_ms) / 1000
     yield f"{rfc3339(gap.from_ms)} to {rfc3339(gap.to_ms)} ({seconds:.0f} s)  {gap.reason}  {gap.state}"
     if gap.events is not None:
-        yield f"    at least {gap.events:,} events are missing"
+        yield f"    missing: at least {counted(gap.events, 'event')}"
     if resend is not None:
         yield f"    resend: {resend.words}"
     if gap.state == "open" and gap.waits:

@@ -63,7 +63,8 @@ def check(files: Sequence[str], time_limit_s: float, as_json: bool) -> None:
         )
     else:
         heads = ("name", "source", "version", "order", "start", "queue", "calls", "types")
-        print_table(heads, [[_cell(row[head]) for head in heads] for row in found.handlers])
+        if found.handlers:
+            print_table(heads, [[_cell(row[head]) for head in heads] for row in found.handlers])
         if found.off:
             print_line(f"off, until they are configured: {', '.join(found.off)}", err=True)
         for source, uses in found.deprecated.items():

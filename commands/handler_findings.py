@@ -30,7 +30,7 @@ def _settings(handler: Handler) -> list[str]:
     """Read the settings as a worker does when it starts."""
     from pydantic import ValidationError
 
-    from handlers.discovery import described
+    from handlers.load_faults import described
     from handlers.settings_faults import settings_faults
 
     if handler.settings is None:

@@ -21,6 +21,7 @@ from commands.handler_code import (
 )
 from commands.options import Moment, stored_log
 from commands.output import print_json, print_line, print_unchanged
+from commands.spans import counted
 from commands.type_names import never_seen
 from eventlog.clock import now_ms, rfc3339
 
@@ -130,7 +131,9 @@ async def _replay(
     if as_json:
         print_json({"plan": plan, "done": result is not None, "result": result})
         return
-    print_line(f"{found.total} events of {selection.handler} between {plan['from']} and {plan['to']}")
+    print_line(
+        f"{counted(found.total, 'event')} of {selection.handler} between {plan['from']} and {plan['to']}"
+    )
     for type_name, count in found.by_type.items():
         print_line(f"  {count} {type_name}")
     if found.total:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from commands.fault_words import fault_words
+from commands.spans import counted
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ def unwanted_words(found: Unwanted) -> str:
     """Describe how many waiting events a new version of a handler does not want."""
     least = "" if found.is_exact else "at least "
     at = _at(found.since_ms)
-    return f"version {found.version} does not want {least}{found.events:,} events that waited at {at}"
+    return (
+        f"version {found.version} does not want {least}{counted(found.events, 'event')} that waited at {at}"
+    )
 
 
 def unwanted_document(found: Unwanted | None) -> dict[str, object] | None:

@@ -154,7 +154,7 @@ def _load(
         _leave_standard_files()
         say("checked", _found(files, describe, findings, skip, lambda source: say("loading", source)))
     except BaseException as error:  # noqa: BLE001 - the child must not go on as a second parent
-        from handlers.discovery import described
+        from handlers.load_faults import described
 
         with contextlib.suppress(BaseException):
             say("raised", described(error))

@@ -12,6 +12,7 @@ from commands import options, prepare
 from commands.acts import acting
 from commands.output import print_json, print_line, print_unchanged
 from commands.registration_parts import NEEDS, Parts, on_registration
+from commands.spans import counted
 from commands.token_rotation import rotate_token
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def remove_(yes: bool, as_json: bool) -> None:
         print_json({"plan": {"remove": found}, "done": yes})
         return
     for one in found:
-        print_line(f"remove {one['id']}: {one['types']} types to {one['callback_url']}")
+        print_line(f"remove {one['id']}: {counted(one['types'], 'type')} to {one['callback_url']}")
     if not found:
         print_line("AMPECO shows no notification subscription for our URL")
     print_line("receivers make no new one until `registration apply --yes`")

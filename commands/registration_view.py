@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from commands.output import print_fields, print_line, print_table
+from commands.spans import counted
 from commands.type_names import misspelled
 from eventlog.clock import rfc3339
 
@@ -130,14 +131,14 @@ def print_plan(look: Look) -> None:
     if not plan.types:
         print_line("no handler wants a notification, so nothing changes")
         return
-    wanted = wanted_by(look.wanted, plan.types)
+    wanted, types = wanted_by(look.wanted, plan.types), counted(len(plan.types), "type")
     match plan.action:
         case "create":
-            print_line(f"make a notification subscription for {len(plan.types)} types")
+            print_line(f"make a notification subscription for {types}")
         case "update":
-            print_line(f"change {plan.keep}, which then has {len(plan.types)} types")
+            print_line(f"change {plan.keep}, which then has {types}")
         case _:
-            print_line(f"keep {plan.keep} with {len(plan.types)} types")
+            print_line(f"keep {plan.keep} with {types}")
     if plan.moved_from:
         print_line(f"  deliver to our URL instead of {plan.moved_from}")
     for name in plan.adds:

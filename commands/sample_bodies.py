@@ -29,7 +29,7 @@ def change(body: dict[str, Any], changes: Iterable[str]) -> None:
     """Apply `path=value` to a body. A path is names and list positions with dots; a value is JSON, else a text.
 
     Raises:
-        PathError: the text is no path=value, or the path leads through something that has no fields.
+        PathError: the text is not a path=value, or the path leads through something that has no fields.
     """
     for text in changes:
         path, equals, value = text.partition("=")

@@ -97,7 +97,7 @@ def function_name(name: str, kind: Kind = SESSIONS) -> str:
 
 
 def package_name(name: str) -> str:
-    """Return a name for the package of a distribution that is no package of Python's, of ours or of pytest's."""
+    """Return a name for the package of a distribution that is not a package of Python's, of ours or of pytest's."""
     package = re.sub(r"[.-]+", "_", name).strip("_")[:_LONGEST_NAME].rstrip("_")
     taken = {*keyword.kwlist, *keyword.softkwlist, *sys.stdlib_module_names, *_OURS, "pytest", "pydantic"}
     if not package[0].isalpha() or package in taken or package.startswith("test"):

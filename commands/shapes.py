@@ -9,6 +9,7 @@ import click
 from commands import options, prepare
 from commands.options import on_log
 from commands.output import print_json, print_line, print_table
+from commands.spans import counted
 from eventlog.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _print(name: str, shape: Shape) -> None:
     document = _document(name, shape)
     first, last = document["first_seen_at"], document["last_seen_at"]
     more = "" if document["complete"] else "; there was more than is kept"
-    print_line(f"{name}: {shape.samples} samples, {first} to {last}{more}")
+    print_line(f"{name}: {counted(shape.samples, 'sample')}, {first} to {last}{more}")
     if not document["in_contract"]:
         print_line("  the contract does not describe this type")
     print_table(_HEADS, [_cells(each) for each in document["fields"]])

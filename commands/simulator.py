@@ -126,7 +126,7 @@ def simulator(
         asyncio.run(_serve(Tenant([known], habits=habits), host, port, hosts, ready))
     except (OSError, UnicodeError) as error:
         if isinstance(error, UnicodeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-            raise click.BadParameter("is no address of this machine", param_hint="--host") from None
+            raise click.BadParameter("is not an address of this machine", param_hint="--host") from None
         fault = f"{host}:{port} cannot be opened ({error.strerror}); free it or choose another"
         raise click.BadParameter(fault, param_hint="--port") from None
 

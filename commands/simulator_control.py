@@ -25,7 +25,7 @@ class SimulatorControl:
     def __init__(self, url: str) -> None:
         """
         Raises:
-            click.BadParameter: it is no URL of a simulator; it may hold a password and is not repeated.
+            click.BadParameter: it is not a URL of a simulator; it may hold a password and is not repeated.
         """
         if (fault := base_url.fault_of(url)) is not None:
             raise click.BadParameter(fault, param_hint="--url")

@@ -16,4 +16,4 @@ def place_before(page: Page) -> Place | None:
     try:
         return Place.of(text) if text else None
     except ValueError:
-        raise Problem(400, "no-event-id", "before is no event id.") from None
+        raise Problem(400, "no-event-id", "before is not an event id.") from None

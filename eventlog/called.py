@@ -39,7 +39,7 @@ class Call(NamedTuple):
 
 
 def read_call(line: str) -> Call | None:
-    """Read a line; None when it is no call, such as the line that counts calls that were left out."""
+    """Read a line; None when it is not a call, such as the line that counts calls that were left out."""
     found = _LINE.fullmatch(line)
     if found is None:
         return None

@@ -69,7 +69,7 @@ def packed(faults: Iterable[Fault]) -> list[list[Any]]:
 
 
 def unpacked(said: object) -> tuple[Fault, ...]:
-    """Return the faults of a beat. What is no fault, or has another shape, is left out."""
+    """Return the faults of a beat. What is not a fault, or has another shape, is left out."""
     found = []
     for item in said[:MOST] if isinstance(said, list) else ():
         if not isinstance(item, list) or len(item) < _VALUES:

@@ -144,7 +144,7 @@ class Lease:
             if id_order(runto_id) < id_order(cur_id):
                 runto_id = cur_id
         except ValueError as error:
-            raise self._unreadable(b"position", "it is no id of an event") from error
+            raise self._unreadable(b"position", "it is not an id of an event") from error
         settled = frozenset(i.decode() for i in ahead)
         back_s = None if back_ms < 0 else back_ms / 1000
         return Taken(

@@ -43,7 +43,7 @@ def read_marks(written: Sequence[str]) -> tuple[tuple[str, ...], int | None]:
     """Part the marks as they are stored from the time among them; the inverse of `written_mark`.
 
     Raises:
-        UnknownRecord: the time is no number.
+        UnknownRecord: the time is not a number.
     """
     marks, at_us = [], None
     for mark in written:

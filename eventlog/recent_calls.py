@@ -1,8 +1,7 @@
 """Remember calls of handlers for some minutes, so that an event that one of them caused is known as its echo.
 
 A drain gets these calls with the events that it reads (step.lua). A loop of calls and echoes is bounded per entity.
-This
-module does not know what a call does: callers name the entities that it is about.
+This module does not know what a call does: callers name the entities that it is about.
 """
 
 from __future__ import annotations

@@ -32,7 +32,10 @@ def payload_models(
     typed: dict[str, type[Payload] | type[Raw]] = {}
     for model in models:
         if not (isinstance(model, type) and issubclass(model, Payload)):
-            raise ValueError("Event[...] takes payload models, or Raw alone")
+            named = getattr(model, "__name__", model)
+            raise ValueError(
+                f"Event[...] takes classes of ampeco.notifications, or Raw alone; {named} is neither"
+            )
         if not model.notification_types:
             raise ValueError(f"{model.__name__} names no notification types")
         if twice := [typed[name] for name in model.notification_types if name in typed]:
@@ -58,10 +61,10 @@ def _annotated_models(function: Callable[..., Any]) -> list[Any]:
         raise ValueError(f"its annotations cannot be read: {error}; {fix}") from error
     annotation = hints.get(parameters[0])
     if typing.get_origin(annotation) is not Event:
-        named = "..."
+        right = "Event[...] of what it handles, such as Event[SessionUpdate]"
         if isinstance(annotation, type) and issubclass(annotation, Payload):
-            named = annotation.__name__
-        raise ValueError(f"annotate its first parameter as Event[{named}]")
+            right = f"Event[{annotation.__name__}]"
+        raise ValueError(f"annotate its first parameter as {right}")
     context = hints.get(parameters[1])
     wanted = Context if inspect.iscoroutinefunction(function) else SyncContext
     if context is not None and (typing.get_origin(context) or context) is not wanted:

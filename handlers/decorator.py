@@ -160,26 +160,41 @@ def handler(
     """
 
     if callable(name):
-        raise TypeError('@handler needs a name: @handler("acme.mail")')
-    if unknown := sorted(options.keys() - Options.__annotations__.keys()):
-        meant = did_you_mean(unknown[0], (*Options.__annotations__, "settings", "lifespan", "where", "key"))
-        raise TypeError(f"handler({name!r}) got an unexpected keyword: {', '.join(unknown)}{meant}")
+        plain: Callable[[Any], Handler] = _misused(name)
+        return plain
+    unexpected = [_unexpected(keyword) for keyword in sorted(options.keys() - Options.__annotations__.keys())]
+    if unexpected and _collected.get() is None:
+        raise TypeError(f"handler({name!r}) got an {unexpected[0]}")
+    known: Any = {keyword: value for keyword, value in options.items() if keyword in Options.__annotations__}
 
     def declare(function: Any) -> Any:
         if not isinstance(name, str) or not NAME.fullmatch(name):
             fault = "a name is lower case letters, digits, dots and dashes, at most 64"
-            return _refused(shown(name), [fault], function)
+            return _refused(shown(name), [fault, *unexpected], function)
         try:
-            made, faults = _made(name, function, settings, lifespan, where, key, options)
+            made, faults = _made(name, function, settings, lifespan, where, key, known)
         except Exception as error:  # noqa: BLE001 - an argument of which no check knows
-            return _refused(repr(name), [" ".join(str(error).split())], function, error)
-        if faults:
-            return _refused(repr(name), faults, function)
+            return _refused(repr(name), [*unexpected, " ".join(str(error).split())], function, error)
+        if faults or unexpected:
+            return _refused(repr(name), [*unexpected, *faults], function)
         if (noted := _declared.get()) is not None:
             noted.append(made)
         return made
 
     return declare
+
+
+def _misused(function: Any) -> Any:
+    """Refuse `@handler` without a name, which gets the function itself."""
+    fix = '@handler needs a name: @handler("acme.mail")'
+    if _collected.get() is None:
+        raise TypeError(fix)
+    return _refused(getattr(function, "__name__", shown(function)), [fix], function)
+
+
+def _unexpected(keyword: str) -> str:
+    known = (*Options.__annotations__, "settings", "lifespan", "where", "key")
+    return f"unexpected keyword: {keyword}{did_you_mean(keyword, known)}"
 
 
 def _refused(name: str, faults: Sequence[str], function: Any, cause: Exception | None = None) -> Any:

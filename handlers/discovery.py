@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,14 +19,11 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings
-
 from handlers.code_places import place_of_error
 from handlers.declaration import Handler, HandlerError
 from handlers.decorator import collecting, noting
+from handlers.load_faults import described
 from handlers.promise import collected
-from handlers.settings_faults import settings_faults
 
 GROUP = "ampeco_receiver.handlers"
 _MOST = 1_000  # characters of a fault
@@ -182,11 +180,21 @@ def _from_name(name: str) -> list[Found]:
             raise HandlerError(f"no such file: {name}")
         version = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         module = _plugin_in(name) or _imported_file(path)
+    elif os.sep in name or Path(name).is_dir():
+        raise HandlerError(
+            f"{name} is neither a module nor a .py file; name its files, such as {_example(name)}"
+        )
     else:
         module = importlib.import_module(name)
         origin = module.__spec__.origin if module.__spec__ else None
         version = hashlib.sha256(Path(origin).read_bytes()).hexdigest()[:12] if origin else "0"
     return [Found(item, name, version) for item in handlers_in(module, name)]
+
+
+def _example(name: str) -> str:
+    path = Path(name)
+    files = sorted(path.glob("*.py")) if path.is_dir() else []
+    return str(files[0] if files else path.with_suffix(".py"))
 
 
 def _plugin_in(name: str) -> ModuleType | None:
@@ -230,7 +238,7 @@ def handlers_in(loaded: object, where: str) -> list[Handler]:
         found = list(dict.fromkeys(item for item in vars(loaded).values() if issubclass(type(item), Handler)))
         if found:
             return found
-    raise NoHandlers(f"{where} is not a handler and has none in it; decorate a function with @handler")
+    raise NoHandlers(f"{where} has no handler in it; decorate a function with @handler")
 
 
 class NoHandlers(HandlerError):
@@ -261,24 +269,9 @@ def _is_builtin(item: Handler) -> bool:
     return str(getattr(item.function, "__module__", "")).startswith(_BUILTIN)
 
 
-def missing_settings(error: ValidationError, settings: type[BaseSettings] | None = None) -> str:
-    """Describe the faults of a plugin's settings, without their values; arguments as for `settings_faults`."""
-    return f"{error.title}: {'; '.join(settings_faults(error, settings)[:5])}"
-
-
 def _fault_of(source: str, error: BaseException) -> Fault:
     if isinstance(error, SystemExit):
         said = f"{described(error)}; a module must not end the process: remove the call of sys.exit"
         return Fault(source, said, place_of_error(error), error="SystemExit")
     place = getattr(error, "place", "") or place_of_error(error)
     return Fault(source, described(error), place, error=type(error).__name__)
-
-
-def described(error: BaseException) -> str:
-    """Describe what a plugin raised at import in one bounded line; its `__str__` may itself be faulty."""
-    try:
-        text = missing_settings(error) if isinstance(error, ValidationError) else str(error)
-    except Exception:  # noqa: BLE001 - plugin code too
-        text = "(it cannot be described)"
-    named = text if isinstance(error, ValidationError) else f"{type(error).__name__}: {text}"
-    return " ".join(named.split())[:_MOST].rstrip(": ")

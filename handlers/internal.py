@@ -234,7 +234,7 @@ def unknown_internal(names: object) -> str | None:
         if isinstance(name, str) and name.startswith(INTERNAL) and name not in {*PAYLOADS, TIMER}:
             known = sorted(PAYLOADS)
             return (
-                f"on has {name!r}, which is no internal event; there are: {', '.join(known)}"
+                f"on has {name!r}, which is not an internal event; there are: {', '.join(known)}"
                 f"{did_you_mean(name, known)}"
             )
     return None

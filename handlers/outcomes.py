@@ -23,8 +23,8 @@ class Retry(Exception):
 
     Args:
         reason: a few words, no personal data.
-        after_s: seconds to wait, at most `LONGEST_WAIT_S`; None leaves it to the retry policy. What is no number of
-            seconds does so too, and the outcome says why.
+        after_s: seconds to wait, at most `LONGEST_WAIT_S`; None leaves it to the retry policy. So does anything
+            but a number, and the outcome says why.
         counts: False when nothing failed and it is only too early: no attempt is spent.
     """
 

@@ -96,7 +96,7 @@ def checked_name(name: object) -> str:
     """Check the name of a timer.
 
     Raises:
-        TimerRefused: it is no name.
+        TimerRefused: it is not a name.
     """
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_CHARS or not str(name).isprintable():
         raise TimerRefused(

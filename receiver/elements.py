@@ -92,7 +92,7 @@ class ElementReader:
         )
 
     def _decoded(self, delivery: Verified, fault: PayloadError) -> tuple[bytes, str]:
-        """Return text and encoding of a body that is no plain JSON; raise `fault` if it is not encoded either."""
+        """Return text and encoding of a body that is not plain JSON; raise `fault` if it is not encoded either."""
         text, encoding = decoded(delivery.body, most_bytes=self._most_bytes)
         if encoding:
             return text, encoding
@@ -103,7 +103,7 @@ class ElementReader:
 
 
 def said_encoding(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """Return what the headers say about the encoding of a body, in lower case; `other` where that is no plain name.
+    """Return what the headers say about the encoding of a body, in lower case; `other` for anything but a plain name.
 
     No signature covers the header, so it is only shown to people.
 

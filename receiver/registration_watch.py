@@ -67,7 +67,7 @@ class RegistrationWatch:
         self._store = SubscriptionStore(self._log)
         self._waker = Waker(redis_url)
         self._metrics = Metrics()
-        # This is no endpoint. The alert for "no receiver is ready" takes the highest value of all pods.
+        # This is not an endpoint. The alert for "no receiver is ready" takes the highest value of all pods.
         self._metrics.of_no_endpoint()
         self._of_log = LogExposition(self._log)
         self._health = Health(self._log.ready, self._check_tenant, self._metrics)

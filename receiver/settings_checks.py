@@ -66,7 +66,7 @@ def refuse_odd_proxy(settings: Settings, environ: Mapping[str, str]) -> None:
         if found is None or not 0 < int(found["port"] or 1) < 65536:
             raise SettingsError(
                 name,
-                "is no URL of a proxy",
+                "is not a URL of a proxy",
                 "write http://host:port, and percent-encode special characters in a password",
             )
         if (found["scheme"] or "").startswith("socks") and find_spec("socksio") is None:

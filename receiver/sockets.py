@@ -82,7 +82,7 @@ def _refusal(host: str, port: int, setting: str, error: OSError | UnicodeError) 
     if isinstance(error, UnicodeError) or unresolved or error.errno in _NO_ADDRESS:
         return SettingsError(
             setting.replace("_PORT", "_HOST"),
-            f"{host} is no address of this machine",
+            f"{host} is not an address of this machine",
             "use 127.0.0.1, 0.0.0.0 for all, or one that this machine has",
         )
     fix = "choose one above 1023" if error.errno == errno.EACCES else "free it or choose another"

@@ -27,7 +27,7 @@ os.environ.setdefault("RQ_KEY_PREFIX", "awr:rq")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# On a busy machine an example may take seconds, and that is no fault of what is tested.
+# On a busy machine an example may take seconds, and that is not a fault of what is tested.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 

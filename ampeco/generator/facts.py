@@ -1,8 +1,10 @@
 """Where facts and judgements are, and how generated code is laid out; knows nothing of what they say."""
 
 import json
+import re
 import subprocess
 import sys
+import textwrap
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,3 +35,23 @@ def formatted(path: Path, source: str) -> str:
             ruff, input=source, capture_output=True, text=True, check=True, cwd=ROOT
         ).stdout
     return source
+
+
+def wrapped(page: str) -> str:
+    """Wrap the paragraphs and list items of a Markdown page at 100 columns; tables and headings stay as they are."""
+    blocks = re.split(r"\n(?=\n|- |#|\||<!--)", page)
+    return "\n".join(_block(block) for block in blocks)
+
+
+def _block(block: str) -> str:
+    text = block.lstrip("\n")
+    if not text or text.startswith(("#", "|", "<!--")):
+        return block
+    lines = textwrap.wrap(
+        " ".join(text.split()),
+        100,
+        subsequent_indent="  " if text.startswith("- ") else "",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return block[: len(block) - len(text)] + "\n".join(lines) + ("\n" if block.endswith("\n") else "")

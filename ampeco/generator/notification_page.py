@@ -7,7 +7,7 @@ from typing import Any
 from ampeco.catalogue import KNOWN_TYPES, UNCONFIRMED_TYPES, spellings
 from ampeco.entity_parts import PARTS
 from ampeco.generator.classes import plain, snake
-from ampeco.generator.facts import GENERATED, PACKAGE
+from ampeco.generator.facts import GENERATED, PACKAGE, wrapped
 from ampeco.generator.objects import CARRIED, callback
 from ampeco.generator.payload_words import PAYLOADS
 from ampeco.known_type import Entity, KnownType, time_paths
@@ -57,7 +57,7 @@ def outputs() -> dict[Path, str]:
     pieces += [*_table(others), "", _SHAPES]
     for name in sorted(contract, key=str.lower):
         pieces += ["", *_shape(name, contract[name])]
-    return {PAGE: "\n".join([*pieces, ""])}
+    return {PAGE: wrapped("\n".join([*pieces, ""]))}
 
 
 def _table(types: Mapping[str, KnownType]) -> Iterator[str]:

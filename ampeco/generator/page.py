@@ -6,27 +6,28 @@ from pathlib import Path
 from typing import Any
 
 from ampeco.generator import contract_rows
-from ampeco.generator.facts import GENERATED, PACKAGE
+from ampeco.generator.facts import GENERATED, PACKAGE, wrapped
 from ampeco.generator.operations import rows
 
 PAGE = PACKAGE / "OPERATIONS.md"
 
 Row = dict[str, Any]
 
+_INTRODUCTION = """Every endpoint of AMPECO's API that is publicly known. With `_` for `-` a name is the Python path
+below `client.actions` (actions) or below `client` (everything else). *Body*: are its members publicly documented?
+*Repeat*: does a second equal call change nothing more, even a late one? *Since*: the first index that lists it."""
+
 
 def outputs() -> dict[Path, str]:
     """The page."""
-    return {PAGE: "\n".join(_lines()) + "\n"}
+    return {PAGE: wrapped("\n".join(_lines()) + "\n")}
 
 
 def _lines() -> Iterator[str]:
     yield f"<!-- {GENERATED} -->"
     yield "# Operations"
     yield ""
-    yield "Every endpoint of AMPECO's API that is publicly known. With `_` for `-` a name is the Python path"
-    yield "below `client.actions` (actions) or below `client` (everything else). *Body*: are its members publicly"
-    yield "documented? *Repeat*: does a second equal call change nothing more, even a late one? *Since*: the first"
-    yield "index that lists it."
+    yield _INTRODUCTION
     groups = groupby(sorted(rows(), key=_place), key=lambda row: row["group"])
     for group, found in groups:
         yield ""

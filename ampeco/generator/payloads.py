@@ -36,7 +36,7 @@ def _module(module: str, names: list[str]) -> str:
     types = ", ".join(f"`{name}`" for name in names)
     docstring = "\n".join(
         [
-            f"Payloads of notifications about a {module.replace('_', ' ')}.",
+            f"Payloads of {module.replace('_', ' ')} notifications.",
             "",
             *textwrap.wrap(
                 f"Source: published contract v3.110.0, callbacks {types}.", WIDTH, break_on_hyphens=False

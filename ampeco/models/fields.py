@@ -2,7 +2,7 @@
 
 AMPECO writes the same id as a number in one object and as text in another, and promises only "ISO 8601 by convention"
 for times. So both are read liberally here, and nowhere else. What could be misread is refused: `true` is
-not 1.0, `"1_0"` is not 10.0, `"12,5"` and `""` are no numbers. A value that is refused is a misfit of its field.
+not 1.0, `"1_0"` is not 10.0, `"12,5"` and `""` are not numbers. A value that is refused is a misfit of its field.
 
 Source: published contract v3.110.0 (mixed id types, number formats); "ISO 8601" is its convention for times.
 """
@@ -46,7 +46,7 @@ _DECIMAL_TEXT = pattern(_DECIMAL[:-1] + r"\Z")
 
 
 def read_id(value: object) -> str | None:
-    """An id as text: non-empty text, an integer, or a float that is exactly one. Anything else is no id.
+    """An id as text: non-empty text, an integer, or a float that is exactly one. Anything else is not an id.
 
     0, negative numbers and 2^63-1 mean "none", as numbers and as text.
     """

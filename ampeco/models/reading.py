@@ -41,7 +41,7 @@ def read_payload(model: type[P], data: object) -> tuple[P, tuple[str, ...]]:
         `session.chargingPeriods[].id`.
 
     Raises:
-        ValidationError: the data is no object, or the model has validators of its own that refuse all of it.
+        ValidationError: the data is not an object, or the model has validators of its own that refuse all of it.
     """
     try:
         return model.__pydantic_validator__.validate_python(data), ()

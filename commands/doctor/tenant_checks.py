@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ampeco.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
 from commands.doctor.finding import Finding, NotChecked, fault, ok, unknown, warn
+from commands.spans import counted
 
 if TYPE_CHECKING:
     from commands.doctor.deployment import Deployment
@@ -163,7 +164,7 @@ async def registration(about: Deployment) -> Finding:
         )
     if plan.change:
         return warn(
-            f"subscription {plan.keep} is not as handlers want it: {len(plan.types)} types are wanted",
+            f"subscription {plan.keep} is not as handlers want it: with {counted(len(plan.types), 'type')}",
             "a running receiver changes it within minutes; its log says why it cannot",
         )
     if further := (*plan.extras, *plan.left):
@@ -171,7 +172,9 @@ async def registration(about: Deployment) -> Finding:
             f"{len(further)} further subscriptions have our callback URL: every event comes several times",
             "remove them with `registration apply --remove ID`, unless a rotation of keys is under way",
         )
-    return await _old_keys(about, key_id) or ok(f"subscription {plan.keep} has {len(plan.types)} types")
+    return await _old_keys(about, key_id) or ok(
+        f"subscription {plan.keep} has {counted(len(plan.types), 'type')}"
+    )
 
 
 async def _accepted(about: Deployment) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """Makes spans with OpenTelemetry: of requests at the endpoint, of attempts, and of their calls to AMPECO.
 
-It is what `receiver/tracing.py` and `workers.tracing.py` ask for. Spans hold ids of events, names and slugs.
+It is what `receiver/tracing.py` and `workers/tracing.py` ask for. Spans hold ids of events, names and slugs.
 They hold no body, no entity key, no path, and no text of an error.
 """
 

@@ -20,7 +20,7 @@ async def show(page: Page) -> Response:
     """Show a page of acts. The query has `before`."""
     before = page.asked("before")
     if before and not STREAM_ID.fullmatch(before):
-        raise Problem(400, "no-act-id", "before is no id of an act.")
+        raise Problem(400, "no-act-id", "before is not an id of an act.")
     found = await newest(page.log, limit=_ROWS + 1, before=before or None)
     shown = found[:_ROWS]
     return page.show(

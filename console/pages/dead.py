@@ -89,7 +89,7 @@ def _selected(query: Mapping[str, str], handler: str) -> Selected:
 def _before(page: Page) -> str:
     before = page.asked("before")
     if before and not STREAM_ID.fullmatch(before):
-        raise Problem(400, "no-letter-id", "before is no id of a dead letter.")
+        raise Problem(400, "no-letter-id", "before is not an id of a dead letter.")
     return before
 
 

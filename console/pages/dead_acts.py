@@ -133,7 +133,7 @@ async def _work(
 async def _checked(log: EventLog, asked: Mapping[str, str]) -> Selected:
     for name in ("first", "last"):
         if asked[name] and not STREAM_ID.fullmatch(asked[name]):
-            raise Problem(400, "no-letter-id", f"{name} is no id of a dead letter.")
+            raise Problem(400, "no-letter-id", f"{name} is not an id of a dead letter.")
     if asked["handler"] not in await handler_names(log):
         raise await unknown_handler(log, asked["handler"])
     return Selected(**asked)

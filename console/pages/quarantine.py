@@ -185,7 +185,7 @@ async def _samples(log: EventLog, bodies: BodyReader, fields: Mapping[str, str])
 def _check(**asked: str) -> None:
     for name in ("first", "last", "before"):
         if asked.get(name) and not STREAM_ID.fullmatch(asked[name]):
-            raise Problem(400, "no-body-id", f"{name} is no id of a quarantined body.")
+            raise Problem(400, "no-body-id", f"{name} is not an id of a quarantined body.")
 
 
 ROUTES = (

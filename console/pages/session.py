@@ -33,7 +33,7 @@ async def log_in(page: Page) -> Response:
     if session is None:
         throttle.failed(page.address)
         await refused(page, _LOG_IN, "wrong-token")
-        return page.show("session.html", 403, fault="This is no token of the console.", next=next_)
+        return page.show("session.html", 403, fault="This is not a token of the console.", next=next_)
     await noted(page, session, _LOG_IN, {"rights": sorted(session.rights)})
     answer = Response(status_code=303, headers={"location": next_})
     answer.set_cookie(COOKIE, page.console.sessions.cookie(session), max_age=LASTS_S, **_cookie_of(page))

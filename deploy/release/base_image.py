@@ -34,7 +34,7 @@ def pinned(containerfile: str, digest: str) -> str:
     base = _base(containerfile)
     line = f"ARG BASE={base['name']}@{digest}"
     if _BASE.fullmatch(line) is None:
-        raise ValueError(f"{digest} is no digest: sha256: and 64 hexadecimal digits")
+        raise ValueError(f"{digest} is not a digest: sha256: and 64 hexadecimal digits")
     return containerfile[: base.start()] + line + containerfile[base.end() :]
 
 

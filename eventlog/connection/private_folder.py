@@ -15,7 +15,7 @@ def make_private(folder: Path) -> None:
     """Create a folder for this user alone, or close one of ours to others.
 
     Raises:
-        NotPrivate: it belongs to another user, or is no folder.
+        NotPrivate: it belongs to another user, or is not a folder.
         OSError: it cannot be created or changed.
     """
     try:
@@ -40,6 +40,6 @@ def check_private(folder: Path) -> None:
 
 def _check_owner(folder: Path, found: os.stat_result) -> None:
     if not stat.S_ISDIR(found.st_mode):
-        raise NotPrivate(f"{folder} is no folder")
+        raise NotPrivate(f"{folder} is not a folder")
     if found.st_uid != os.geteuid():
         raise NotPrivate(f"{folder} belongs to another user")

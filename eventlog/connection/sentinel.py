@@ -110,7 +110,7 @@ def left(refused: ResponseError) -> ConnectionLost | None:
     if str(refused).startswith("NOREPLICAS"):
         return TooFewReplicas("the master has too few replicas")
     if refused.status_code in _NO_MASTER or str(refused).startswith(_NO_MASTER):
-        return ConnectionLost("the server is no master any more")
+        return ConnectionLost("the server is no longer the master")
     return None
 
 

@@ -51,7 +51,7 @@ def _check_place(place: str) -> None:
     if not _HOST.fullmatch(host):
         raise ValueError(f"must name one host, IPv6 in brackets; {_ENCODE}")
     if colon and not (_DATABASE.fullmatch(port) and 0 < int(port) < 65536):
-        raise ValueError(f"has a port that is no number from 1 to 65535; {_ENCODE}")
+        raise ValueError(f"has a port that is not a number from 1 to 65535; {_ENCODE}")
 
 
 def _options(mark: str, query: str, known: tuple[str, ...]) -> dict[str, object]:

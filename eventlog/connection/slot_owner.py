@@ -72,7 +72,7 @@ def _no_slots(refused: ResponseError) -> Exception:
     if any(text in str(refused).lower() for text in _NO_CLUSTER):
         return LogMismatch(
             "AWR_REDIS_URL",
-            "names a server that is no Redis Cluster, or a proxy that hides its slots",
+            "names a server that is not a Redis Cluster, or a proxy that hides its slots",
             "write redis:// or rediss:// for a single server",
         )
     return ConnectionLost(f"the node names no owners of slots: {refused}")
@@ -89,7 +89,7 @@ class AsyncOwner(_Owner):
         """Return the owner's address.
 
         Raises:
-            LogMismatch: this is no cluster.
+            LogMismatch: this is not a cluster.
             redis.RedisError, OSError: no node could say it.
         """
         async with self._asking:

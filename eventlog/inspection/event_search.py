@@ -42,7 +42,7 @@ class Place(NamedTuple):
         """Return the place of an event's id; ValueError if it is none."""
         found = _PLACE.fullmatch(event_id)
         if found is None:
-            raise ValueError("is no event id")
+            raise ValueError("is not an event id")
         return cls(int(found[2]), int(found[3]), int(found[1]))
 
     @property

@@ -23,19 +23,19 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Another client may write into our keys. A record of JSON; nil for what is none.
+-- Another client may write into our keys. A record of JSON; nil for what is not one.
 local function read_record(text)
   local is_json, record = pcall(cjson.decode, text or '')
   return is_json and type(record) == 'table' and record or nil
 end
--- A stored number; nil for what is none, and for what has no end. A stored count; 0 for what is none.
+-- A stored number; nil for what is not one, and for infinity. A stored count; 0 for what is not a number.
 local function number_of(value)
   local number = tonumber(value or nil)
   return number and number - number == 0 and number or nil
 end
 local function count_of(value) return number_of(value) or 0 end
 
--- Stream ids are <ms>-<number>. What is no id counts as the first one: nothing before it is settled.
+-- Stream ids are <ms>-<number>. What is not an id counts as the first one: nothing before it is settled.
 local function parts(id)
   local ms, number = string.match(id, '^(%d+)-(%d+)$')
   return tonumber(ms) or 0, tonumber(number) or 0
@@ -89,7 +89,7 @@ local function queue_of(handler, version)
   return record and record.declaration.queue
 end
 
--- The record of an entity's timers, without what is no timer.
+-- The record of an entity's timers, without what is not a timer.
 local function read_timers(text)
   local record = read_record(text)
   if not record or type(record.t) ~= 'table' then return {v = 1, t = {}} end

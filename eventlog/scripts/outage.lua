@@ -19,7 +19,7 @@ local function text(number) return string.format('%d', number) end
 -- always has room, and keeps it.
 local OTHERS = 'dependency:'
 local function is_named_by_authors(name) return string.sub(name, 1, #OTHERS) == OTHERS end
--- What is no outage counts as none: another client may have written it.
+-- What is not an outage counts as none: another client may have written it.
 local function read_outage(text)
   local record = read_record(text)
   if not record or type(record.n) ~= 'number' or type(record.last) ~= 'number' then return nil end

@@ -37,7 +37,7 @@ _ITEMS = 5
 def fault_of(type: str, template: str) -> str | None:
     """Return what is wrong with an operator's template; None if nothing is."""
     if type not in PAYLOADS:
-        return f"{type!r} is no internal event"
+        return f"{type!r} is not an internal event"
     known = ALWAYS | PAYLOADS[type].model_fields.keys() - {"notification"}
     unknown = sorted(set(_PLACE.findall(template)) - known)
     if unknown:

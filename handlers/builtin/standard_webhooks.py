@@ -26,7 +26,7 @@ def keys_of(secrets: str) -> tuple[bytes, ...]:
         try:
             key = base64.b64decode(text.removeprefix(PREFIX).encode(), validate=True)
         except (binascii.Error, ValueError):
-            raise ValueError(f"secret {number} is no base64; write {PREFIX} and base64 after it") from None
+            raise ValueError(f"secret {number} is not base64; write {PREFIX} and base64 after it") from None
         if not LEAST_BYTES <= len(key) <= MOST_BYTES:
             raise ValueError(f"secret {number} has {len(key)} bytes; it needs {LEAST_BYTES} to {MOST_BYTES}")
         found.append(key)

@@ -60,7 +60,7 @@ def fault_of(url: str, *, plain_http: bool = False) -> str | None:
     try:
         httpx2.URL(url)
     except httpx2.InvalidURL:
-        return "is no URL"
+        return "is not a URL"
     if base_url.in_clear(url) and not plain_http:
         return "is http beyond this machine; use https, or set AWR_ALLOW_PLAIN_HTTP=1"
     return None

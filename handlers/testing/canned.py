@@ -49,7 +49,7 @@ class Canned:
 
     Attributes:
         times: how often it is still given; None for always.
-        error: what was asked for, where it is no status.
+        error: what was asked for, where it is not a status.
     """
 
     status: int

@@ -108,8 +108,8 @@ def event_from(
         model: of the payload; the known one of the type unless given.
 
     Raises:
-        PayloadError: the body is no JSON object.
-        ValidationError: it is no payload of the type at all.
+        PayloadError: the body is not a JSON object.
+        ValidationError: it is not a payload of the type at all.
     """
     data = read(body)
     name = str(data.get("notification", type or "untyped"))

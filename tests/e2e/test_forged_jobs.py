@@ -50,7 +50,7 @@ class Forger:
         return name
 
     def everything(self, queue: str) -> None:
-        """Forge jobs, entries of the queue and registries, and the switches that are no jobs."""
+        """Forge jobs, entries of the queue and registries, and the switches that are not jobs."""
         ours, canary = "workers.jobs.drain", "forged_canary.run"
         jobs = [
             self.job(queue),
@@ -90,7 +90,7 @@ class Forger:
         self._client.sadd(self.key("group", "g"), name)
 
     def unusable(self) -> None:
-        """Replace every key of RQ that is no job by a text."""
+        """Replace every key of RQ that is not a job by a text."""
         for key in list(self._client.scan_iter(f"{self._rq}:*")):
             if b":job:" not in key:
                 self._client.set(key, "unusable")

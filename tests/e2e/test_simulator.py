@@ -110,8 +110,8 @@ def test_a_token_that_was_copied_badly_is_refused(tmp: Path, token: bytes, fault
         (("--token", "S3CRET"), "--token-file"),
         (("--token-file", "/no/such/file"), "No such file"),
         (("--token-file", "/"), "Is a directory"),
-        (("--host", "203.0.113.7"), "--host: is no address of this machine"),
-        (("--host", "a..b"), "--host: is no address of this machine"),
+        (("--host", "203.0.113.7"), "--host: is not an address of this machine"),
+        (("--host", "a..b"), "--host: is not an address of this machine"),
     ],
 )
 def test_what_it_cannot_serve_with_is_one_line(tmp: Path, options: tuple[str, ...], fault: str) -> None:
@@ -191,4 +191,4 @@ def test_a_shipped_scenario_is_played_by_name_and_its_habits_give_way_to_options
         assert (habits["retry_pauses_s"], habits["resend_every_s"]) == ([0.5, 1.0], 7)
     unknown = ran("simulator", "--scenario", "rush", tmp=tmp)
     assert unknown.process.returncode == 2
-    assert "rush: is no scenario; there are bad-day, " in unknown.stderr
+    assert "rush: is not a scenario; there are bad-day, " in unknown.stderr

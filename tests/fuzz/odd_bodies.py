@@ -41,7 +41,7 @@ def odd_body(seed: int, number: int) -> bytes:
 
 
 def _encoded(body: bytes, dice: Random) -> bytes:
-    """Encode a body that is no plain UTF-8 then: with a mark, as UTF-16, in gzip."""
+    """Encode a body that is not plain UTF-8 then: with a mark, as UTF-16, in gzip."""
     encoding = dice.choice(("utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-8"))
     with contextlib.suppress(UnicodeDecodeError):
         body = body.decode().encode(encoding)

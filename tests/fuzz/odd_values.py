@@ -1,4 +1,4 @@
-"""The values and names that the payload fuzzer puts into a body: odd ones, and some that are no JSON."""
+"""The values and names that the payload fuzzer puts into a body: odd ones, and some that are not JSON."""
 
 LONG, VERY_LONG = "x" * 1_500, "a" * 70_000
 TEXTS = (

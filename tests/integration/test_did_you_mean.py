@@ -58,7 +58,7 @@ def cli(capsys, monkeypatch, valkey, prefix) -> Cli:
         ("events hurry session:7 --handler acme.mial", 2, "did you mean 'acme.mail'?"),
         ("handlers run resend-faild --event x", 2, "did you mean 'resend-failed'?"),
         ("handlers new acme.new --type SessionUpdate", 2, f"did you mean '{SEEN}'?"),
-        ("simulator --scenario storm-of-fault", 2, "is no scenario"),
+        ("simulator --scenario storm-of-fault", 2, "is not a scenario"),
     ],
 )
 def test_a_misspelled_name_gets_the_one_that_it_may_mean(cli: Cli, words: str, code: int, says: str):

@@ -475,7 +475,7 @@ def test_a_tenant_with_version_1_alone_is_checked_with_it(url: str, client: redi
         environ = on(url, AWR_TENANT_URL=tenant, AWR_API_TOKEN=BOX_TOKEN, AWR_PUBLIC_URL="https://us.example")
         seen = looked(environ, "token", "token-rights", "registration")
         assert {name: one.status for name, one in seen.items()} == dict.fromkeys(seen, "ok"), seen
-        assert "has 1 types" in seen["registration"].what
+        assert "has 1 type" in seen["registration"].what
         assert found({**environ, "AWR_API_TOKEN": "another-token-entirely"}, "token").status == "fault"
 
 

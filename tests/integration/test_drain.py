@@ -411,7 +411,7 @@ def test_after_a_death_the_event_that_may_have_caused_it_runs_alone_and_is_count
         await lose_lease(one_lane, "survivor", 0)
         await one_lane.append([event(key=f"session:{n}", n=n) for n in range(5, 10)])
         await drained(one_lane, survivor)
-        assert ran == [(n, 1) for n in range(10)], "a crash is no attempt"
+        assert ran == [(n, 1) for n in range(10)], "a crash is not an attempt"
         found = await position(one_lane, "survivor")
         assert (found.stats["done"], found.open, found.waiting) == (10, 0, 0)
 

@@ -129,7 +129,7 @@ def test_a_link_in_place_of_the_socket_folder_is_not_followed(far_away: Path, tm
     (elsewhere / "valkey.sock").touch()
     Path(server.url.removeprefix("unix://")).parent.symlink_to(elsewhere)
     for attempt in (server.start, lambda: server.runs):
-        with pytest.raises(EmbeddedServerError, match="is no folder"):
+        with pytest.raises(EmbeddedServerError, match="is not a folder"):
             attempt()
 
 

@@ -127,6 +127,26 @@ def test_a_body_in_quarantine_is_found_by_the_entity_it_names(valkey, prefix, cl
     assert cli("explain", "session:5")[0] == 1
 
 
+def test_a_fact_that_comes_in_another_spelling_is_not_reported_as_missing(valkey, prefix, cli) -> None:
+    newer, older = "session.start.stop.notification", "SessionStartStopNotification"
+
+    async def fill(log: EventLog) -> None:
+        await SubscriptionStore(log).remember({"id": "1", "types": newer})
+        await log.declare([Declaration("both", "v1", (newer, older), "default", "none", "now")])
+        await log.append([event()])
+
+    async def old_only(log: EventLog) -> None:
+        await log.declare([Declaration("old", "v1", (older,), "default", "none", "now")])
+
+    on_log(valkey.url, prefix, fill)
+    out = cli("explain", "session:1")[1]
+    assert out.startswith("session:1: 1 kept event in lane ")
+    assert "no longer kept" not in out
+    assert "not subscribed" not in out + cli("explain", "session:99")[1]
+    on_log(valkey.url, prefix, old_only)
+    assert f"not subscribed to {older}" in cli("explain", "session:99")[1]
+
+
 def test_a_type_that_is_not_subscribed_any_more_says_since_when(valkey, prefix, cli) -> None:
     async def fill(log: EventLog) -> None:
         store = SubscriptionStore(log)

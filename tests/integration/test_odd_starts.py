@@ -38,7 +38,7 @@ def test_a_wrong_address_is_not_blamed_on_the_port(
     done = awr("serve", environ={**OFF, **places, setting: host})
     assert done.code == 2
     line = done.err.splitlines()[-1]
-    assert line.startswith(f"ampeco-receiver: {setting}: {host} is no address of this machine")
+    assert line.startswith(f"ampeco-receiver: {setting}: {host} is not an address of this machine")
     assert "Traceback" not in done.err
 
 

@@ -83,10 +83,45 @@ def test_what_cannot_work_is_found_with_its_line(check: Check, options: str, of:
 
 @pytest.mark.parametrize(("keyword", "meant"), [("timeout", "timeout_s"), ("keys", "key"), ("wher", "where")])
 def test_a_misspelled_keyword_is_found_with_its_line(check: Check, keyword: str, meant: str):
-    code, lines, _ = check(mine=one(f"{keyword}=5"))
+    code, lines, _ = check(mine=one(f"{keyword}=5, queue=''") + one("concurrency=0", function="later"))
     assert code == 1
-    said = f"handler('acme.h') got an unexpected keyword: {keyword}; did you mean {meant!r}?"
-    assert lines == [f"mine.py:{LINES + 1}: TypeError: {said}"]
+    said = f"handler 'acme.h': unexpected keyword: {keyword}; did you mean {meant!r}?"
+    assert lines[0] == f"mine.py:{LINES + 1}: {said}"
+    assert "queue is empty" in lines[1]
+    assert lines[2].startswith(f"mine.py:{LINES + 3}: handler 'acme.later': concurrency must be positive")
+
+
+def test_a_decorator_without_a_name_hides_no_other_fault(check: Check):
+    code, lines, _ = check(mine="@handler" + BODY.format(function="h", of="SessionUpdate") + one("queue=''"))
+    assert code == 1
+    assert lines[0] == f'mine.py:{LINES + 1}: handler h: @handler needs a name: @handler("acme.mail")'
+    assert "queue is empty" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("from ampeco.notifications import SesionUpdate", "SessionUpdate"),
+        ("from ampeco.errors import RateLimitted", "RateLimited"),
+        ("from handlers import Giveup", "GiveUp"),
+    ],
+)
+def test_a_misspelled_import_of_ours_names_the_nearest(check: Check, line: str, meant: str):
+    code, lines, table = check(mine=f"{line}\n")
+    assert (code, table) == (1, "")
+    module, name = line.split()[1::2]
+    said = f"ImportError: {module} has no {name!r}; did you mean {meant!r}?"
+    assert lines == [f"mine.py:{LINES + 1}: {said}"]
+
+
+@pytest.mark.parametrize("name", ["mine", "mine/", "mine/one"])
+def test_a_folder_is_refused_with_the_name_of_a_file(check: Check, name: str, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "one.py").write_text(HEAD + one("strict=True"))
+    code, (line,), _ = check(name)
+    assert code == 1
+    assert line == f"{name}: {name} is neither a module nor a .py file; name its files, such as mine/one.py"
+    assert check("mine.one")[:2] == (0, [])
 
 
 def test_all_faults_of_all_handlers_of_all_plugins_are_shown(check: Check):

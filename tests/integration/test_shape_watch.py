@@ -79,7 +79,7 @@ def test_what_is_seen_is_stored_without_values(on_each_server):
         record = await stored_shape(log, SESSION)
         assert SECRET.encode() not in record
         shape = decode_shape(record)
-        assert shape.samples == 1, "the second one is no news"
+        assert shape.samples == 1, "the second one is not news"
         assert shape.paths["session.id"].kinds == {"string": 1}
 
     on_each_server(check)

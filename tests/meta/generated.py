@@ -176,12 +176,7 @@ FILES: Mapping[Path, Callable[[], str]] = {
 
 def documents() -> list[Path]:
     """Every document for people: at the top of the repository and in its rooms."""
-    found = [
-        *ROOT.glob("*.md"),
-        *ROOT.glob("deploy/*.md"),
-        *ROOT.glob("handlers/PROMISE.md"),
-        *ROOT.glob("[a-z]*/**/README.md"),
-    ]
+    found = [*ROOT.glob("*.md"), *ROOT.glob("[a-z]*/**/*.md")]
     return sorted({path for path in found if path.relative_to(ROOT).parts[0] not in ("build", "dist")})
 
 

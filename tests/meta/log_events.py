@@ -35,7 +35,7 @@ def written() -> dict[str, Written]:
     """Find every event that the rooms write.
 
     Raises:
-        ValueError: an event whose name is no constant `noun.verb`, so that no catalogue could name it.
+        ValueError: an event whose name is not a constant `noun.verb`, so that no catalogue could name it.
     """
     lines = [line for path in MODULES for line in lines_in(path.read_text(), path.relative_to(ROOT))]
     return {
@@ -74,7 +74,7 @@ def _names(event: ast.expr, place: str) -> list[str]:
             return [name]
         case ast.JoinedStr(values=[ast.Constant(value="event."), ast.FormattedValue()]):
             return ["event.accepted", "event.duplicate", "event.quarantined"]
-    raise ValueError(f"{place}: {ast.unparse(event)} is no constant noun.verb")
+    raise ValueError(f"{place}: {ast.unparse(event)} is not a constant noun.verb")
 
 
 def catalogued() -> list[tuple[str, Written]]:

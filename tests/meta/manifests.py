@@ -306,7 +306,7 @@ def reference_faults(documents: list[Document], *, elsewhere: frozenset[str] = f
         for container in spec["template"]["spec"]["containers"]:
             for mount in container.get("volumeMounts", []):
                 if mount["name"] not in volumes:
-                    yield f"{name_of(document)}: mounts {mount['name']}, which is no volume of it"
+                    yield f"{name_of(document)}: mounts {mount['name']}, which is not a volume of it"
 
 
 CHECKS: tuple[Check, ...] = (

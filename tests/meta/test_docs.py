@@ -41,6 +41,13 @@ def test_links_lead_to_files(path: Path) -> None:
     assert [target for target in files if not (path.parent / target).exists()] == []
 
 
+@pytest.mark.parametrize("path", EVERY)
+def test_prose_is_wrapped_at_100_columns(path: Path) -> None:
+    prose = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    lines = [line for line in prose.splitlines() if not re.match(r"[|#!<]|    ", line)]
+    assert [line for line in lines if len(line) > 100 and " " in line.strip()] == []
+
+
 def test_pictures_are_described_shown_and_small() -> None:
     shown = re.findall(r"!\[[^\]]+\]\((console/pictures/[^)]+)\)", (ROOT / "README.md").read_text())
     pictures = list((ROOT / "console" / "pictures").iterdir())

@@ -401,7 +401,7 @@ def test_schemas_of_three_versions_are_asked() -> None:
         ),
         pytest.param(
             manifests.reference_faults,
-            "mounts tmp, which is no volume",
+            "mounts tmp, which is not a volume",
             lambda d: _pod(d)["volumes"].pop(),
             id="mount of no volume",
         ),

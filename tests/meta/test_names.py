@@ -1,11 +1,15 @@
 """Every module says what it is for, has a name that says something, and packages are light to import."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.meta.repository import MODULES, ROOT
+
+ROOMS_WITH_FILES = ("commands", "eventlog", "handlers", "receiver", "workers")
+"""Rooms whose README has a line for each file; the others have one for each folder."""
 
 SAYS_NOTHING = {"base", "common", "helper", "helpers", "manager", "misc", "tools", "util", "utils"}
 
@@ -24,6 +28,21 @@ def test_module_says_what_it_is_for(path: Path) -> None:
 def test_no_module_is_named_after_nothing() -> None:
     named = {_name(path): set(path.relative_to(ROOT).with_suffix("").parts) for path in MODULES}
     assert [path for path, parts in named.items() if parts & SAYS_NOTHING] == []
+
+
+@pytest.mark.parametrize("room", ROOMS_WITH_FILES)
+def test_the_readme_of_a_room_names_each_module(room: str) -> None:
+    """A newcomer looks there for the file to open."""
+    files = [path.relative_to(ROOT / room) for path in MODULES if path.is_relative_to(ROOT / room)]
+    files = [path for path in files if not path.name.startswith("__")]
+    lost = []
+    for path in files:
+        folder = next((up for up in path.parents if (ROOT / room / up / "README.md").exists()), Path())
+        text = (ROOT / room / folder / "README.md").read_text()
+        named = [one.removeprefix(f"{room}/") for one in re.findall(r"`([\w*/]+\.py)`", text)]
+        if not any(path.relative_to(folder).match(one) for one in named):
+            lost.append(str(path))
+    assert lost == []
 
 
 def _heavy(source: str) -> list[str]:

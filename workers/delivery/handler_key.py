@@ -34,7 +34,7 @@ class HandlerKey(NamedTuple):
     Attributes:
         key: the entity, or `<entity>/<what key= returned>`; None for an event without an entity.
         dead: `key=` read a required field that does not fit: the end of the delivery.
-        failed: what else `key=` raised and where, or what it returned that is no key. Then the entity is the key.
+        failed: what else `key=` raised and where, or what it returned that is not a key. Then the entity is the key.
     """
 
     key: str | None
@@ -109,7 +109,7 @@ class _Reading:
 
 
 def _text_of(said: object) -> str | None:
-    """Return a key as text of at most 200 bytes: empty for the entity itself, None for what is no key."""
+    """Return a key as text of at most 200 bytes: empty for the entity itself, None for what is not a key."""
     if said is None:
         return ""
     kind = type(said)

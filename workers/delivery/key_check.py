@@ -13,9 +13,9 @@ _RECEIVED_AT_MS = 1_800_000_000_000
 
 
 def key_fault(handler: Handler) -> str | None:
-    """Return what is wrong with `key=` in one line, or None: it raises or returns what is no key.
+    """Return what is wrong with `key=` in one line, or None: it raises or returns what is not a key.
 
-    A required field that does not fit is no fault of the function: such a delivery is dead.
+    A required field that does not fit is not a fault of the function: such a delivery is dead.
     """
     if handler.key is None:
         return None

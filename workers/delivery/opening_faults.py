@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from handlers.declaration import Handler
-from handlers.discovery import missing_settings
+from handlers.load_faults import missing_settings
 from workers.delivery.raised import first_behind, is_a, where
 
 

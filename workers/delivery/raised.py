@@ -81,13 +81,13 @@ def slug_in(said: object, name: str, otherwise: str) -> str:
 def seconds_in(said: object, name: str) -> tuple[float | None, str]:
     """Return an attribute that is a wait, from 0 to `LONGEST_WAIT_S`, and what was wrong with it.
 
-    None as a wait leaves it to the retry policy, as does what is no number of seconds.
+    None as a wait leaves it to the retry policy, as does what is not a number of seconds.
     """
     value = read(said, name)
     if value is None:
         return None, ""
     if is_a(value, bool) or not is_a(value, (int, float)):
-        return None, f"{name} is no number of seconds but of the type {name_of(type(value))}"
+        return None, f"{name} is not a number of seconds but of the type {name_of(type(value))}"
     number: float = int.__int__(value) if is_a(value, int) else float.__float__(value)
     if number > LONGEST_WAIT_S:
         return LONGEST_WAIT_S, f"{name} is more than {LONGEST_WAIT_S / 86_400:.0f} days, so it is cut to that"

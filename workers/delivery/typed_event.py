@@ -44,8 +44,8 @@ def typed_event(attempt: Reading, model: type[Payload] | type[Raw], *, strict: b
     """Return the event as its handler sees it, and note the fields that do not fit.
 
     Raises:
-        PayloadMismatch: the body is no notification, its identity does not fit, or a field does not and the handler
-            is strict.
+        PayloadMismatch: the body is not a notification, its identity does not fit, or another field does not and
+            the handler is strict.
     """
     stored = attempt.event
     if type(stored) is not SharedEvent or attempt.replayed:

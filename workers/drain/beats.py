@@ -1,6 +1,6 @@
 """The beats of one process: report what it works on, read what others report, give back pairs over its share.
 
-With Redis away, beats fail quietly and limit nothing; leases decide as ever.
+With Redis away, beats fail quietly and limit nothing; leases decide as usual.
 """
 
 from __future__ import annotations

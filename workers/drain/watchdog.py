@@ -33,7 +33,7 @@ NoteWriter = Callable[[str, str, BlockedNote], None]
 
 _LOOK_BEFORE_S = 0.6  # for the note to reach Redis
 _SLICE_S = 0.25
-_PAUSED_S = 1.0  # a slice that is this late was no slice of a process that ran
+_PAUSED_S = 1.0  # a slice that is this late was not a slice of a process that ran
 _STDERR = 2
 
 _log = structlog.get_logger()

@@ -54,7 +54,7 @@ def check_returns(step: str, returns: Any) -> None:
         except Exception:  # noqa: BLE001 - pydantic asks classes of the author's
             raise StepRefused(
                 "step-result",
-                f"step {step!r} was not called: its returns=... is no type that pydantic can read",
+                f"step {step!r} was not called: its returns=... is not a type that pydantic can read",
             ) from None
 
 

@@ -33,7 +33,7 @@ class StepNames:
         """Return a step that a handler named.
 
         Raises:
-            StepRefused: the name cannot be used, or not with these options, or its call is no function.
+            StepRefused: the name cannot be used, or not with these options, or its call is not a function.
         """
         if not issubclass(type(name), str) or not 0 < len(name) <= MAX_NAME_CHARS or not _is_text(name):
             raise StepRefused("step-name", f"the name of a step is text of 1 to {MAX_NAME_CHARS} characters")

@@ -40,7 +40,7 @@ def load(name: str) -> dict[str, Any]:
     """
     if name not in names():
         raise ScenarioError(
-            name, f"is no scenario; there are {', '.join(names())}{did_you_mean(name, names())}"
+            name, f"is not a scenario; there are {', '.join(names())}{did_you_mean(name, names())}"
         )
     return load_file(_FOLDER / f"{name}.toml")
 
@@ -63,7 +63,7 @@ def load_file(path: Path) -> dict[str, Any]:
         raise ScenarioError(str(path), str(error.strerror)) from None
     except ValueError as error:
         language = "JSON" if path.suffix == ".json" else "TOML"
-        raise ScenarioError(str(path), f"is no {language}: {error}") from None
+        raise ScenarioError(str(path), f"is not {language}: {error}") from None
     except Refused as error:
         faults = [fault for found in error.errors.values() for fault in found]
         raise ScenarioError(str(path), "; ".join(faults) or error.message) from None

@@ -1,4 +1,4 @@
-"""Every answer that is no success becomes an error of the tree, and says what a caller needs to act."""
+"""Every answer that is not a success becomes an error of the tree, and says what a caller needs to act."""
 
 import json
 from typing import Any

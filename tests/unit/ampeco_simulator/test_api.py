@@ -218,7 +218,7 @@ def test_a_shipped_scenario_can_be_played(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("rate = ", "is no TOML"),
+        ("rate = ", "is not TOML"),
         ("speed = 3", "speed is unknown; there are about, charge_points"),
         ("[behaviour]\nfault_share = 3", "behaviour.fault_share"),
         ("[habits]\nlate_shar = 1", "habits.late_shar is unknown"),

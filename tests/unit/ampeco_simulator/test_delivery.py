@@ -205,7 +205,7 @@ def test_the_signature_can_be_spelt_otherwise(encoding: Encoding) -> None:
 
 
 def test_anything_can_be_sent_by_hand() -> None:
-    """A body that is no JSON, or an unknown type, signed as usual."""
+    """A body that is not JSON, or an unknown type, signed as usual."""
 
     async def story(s: Scene) -> None:
         await subscribe(s.client, s.receiver.url, "BootNotification")
@@ -319,7 +319,7 @@ def test_a_receiver_that_is_gone_or_slow_is_told_apart() -> None:
 
 
 def test_a_receiver_that_restarts_is_found_again() -> None:
-    """Its kept-alive connections died with it; that is no failed attempt."""
+    """Its kept-alive connections died with it; that is not a failed attempt."""
 
     async def story(s: Scene) -> None:
         async with listening(Receiver()) as first:

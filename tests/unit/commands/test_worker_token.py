@@ -1,4 +1,4 @@
-"""A worker goes on with the token it has while a secret file holds something that is no token."""
+"""A worker goes on with the token it has while a secret file holds something that is not a token."""
 
 from pathlib import Path
 

@@ -50,7 +50,7 @@ def test_the_allow_list_keeps_everything_else_out():
     ("text", "says"),
     [
         ("import nowhere_to_be_found", "ModuleNotFoundError"),
-        ("x = 1", "has none in it"),
+        ("x = 1", "has no handler in it"),
         ("def (", "SyntaxError"),
     ],
 )

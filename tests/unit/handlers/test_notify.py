@@ -87,7 +87,7 @@ def test_the_url_does_not_show():
         ({"events": "receiver.log.ful"}, "receiver.log.ful"),
         ({"events": " , "}, "empty"),
         ({"events": "*"}, "internal events are"),
-        ({"templates": {"receiver.x": "a"}}, "no internal event"),
+        ({"templates": {"receiver.x": "a"}}, "not an internal event"),
         ({"templates": {"receiver.log.full": "{why}"}}, "there are"),
         ({"every_s": 0}, "greater than"),
         ({"url": URL, "url_file": "/x"}, "not both"),
@@ -152,7 +152,7 @@ def test_hostile_texts_stay_one_line_of_bounded_length():
     line = line_of(dead, DEFAULT_TEMPLATES)
     assert len(line) <= 1_000
     assert line.isprintable()
-    assert "{handler}" in line, "values are no templates"
+    assert "{handler}" in line, "values are not templates"
 
 
 def test_a_payload_of_another_version_still_makes_a_line():

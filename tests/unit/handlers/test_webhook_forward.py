@@ -57,7 +57,12 @@ def test_each_secret_makes_a_signature():
 
 @pytest.mark.parametrize(
     ("secrets", "says"),
-    [("", "no secret"), ("whsec_secret!", "no base64"), ("c2VjcmV0", "6 bytes"), (f"{SECRET},x", "secret 2")],
+    [
+        ("", "no secret"),
+        ("whsec_secret!", "not base64"),
+        ("c2VjcmV0", "6 bytes"),
+        (f"{SECRET},x", "secret 2"),
+    ],
 )
 def test_a_secret_of_another_form_is_refused_and_not_quoted(secrets, says):
     with pytest.raises(ValueError, match=says) as error:

@@ -109,7 +109,7 @@ def test_an_odd_url_is_refused_without_repeating_it(name: str, url: str, fault: 
 )
 def test_a_proxy_that_no_client_can_use_is_refused(url: str) -> None:
     assert _refused({"AWR_TENANT_URL": TENANT, "HTTPS_PROXY": url}).startswith(
-        "HTTPS_PROXY: is no URL of a proxy"
+        "HTTPS_PROXY: is not a URL of a proxy"
     )
     load({"AWR_TENANT_URL": "http://127.0.0.1:8090", "HTTPS_PROXY": url})
     load({"HTTPS_PROXY": url})

@@ -192,7 +192,7 @@ def test_a_pause_of_others_that_cannot_be_read_is_left_to_the_policy(base):
         (10**400, LONGEST_WAIT_S, "more than 30 days"),
         (-3.5, 0.0, "after_s is negative, so it is 0"),
         (math.nan, 1.0, "after_s is NaN"),
-        ("60", 1.0, "after_s is no number of seconds but of the type str"),
+        ("60", 1.0, "after_s is not a number of seconds but of the type str"),
         (True, 1.0, "of the type bool"),
         (60, 60.0, ""),
         (None, 1.0, ""),
