@@ -23,8 +23,16 @@ from commands.failures import failed
             "AWR_REDIS_URL: redis-unreachable; check address",
             "(Timeout reading from 127.0.0.1:1)",
         ),
-        (NotSent("notifications.list", None, "ConnectError"), "AWR_TENANT_URL: AMPECO cannot be reached", "ConnectError"),
-        (NoAnswer("notifications.list", None, "ReadTimeout"), "AWR_TENANT_URL: AMPECO cannot be reached", "ReadTimeout"),
+        (
+            NotSent("notifications.list", None, "ConnectError"),
+            "AWR_TENANT_URL: AMPECO cannot be reached",
+            "ConnectError",
+        ),
+        (
+            NoAnswer("notifications.list", None, "ReadTimeout"),
+            "AWR_TENANT_URL: AMPECO cannot be reached",
+            "ReadTimeout",
+        ),
     ],
 )
 def test_what_is_away_is_named_with_its_setting(capsys, error: Exception, begins: str, holds: str):
