@@ -1,4 +1,7 @@
-"""After the deadline of its lease a drain starts nothing and calls nothing: another process may be at work."""
+"""After the deadline of its lease a drain starts nothing and calls nothing: another process may be at work.
+
+And what may have killed a worker stays suspect, whatever ends the drains after it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import httpx2
 from ampeco.async_client import AsyncClient
 from eventlog.lease import Lease, Settlement
 from eventlog.log import EventLog
+from eventlog.record import decode_open
 from handlers import Context, Event, Raw, handler
 from tests.harness import VERSION, at_work, declaration, event, eventually
 from workers.delivery.attempt import Runtime
@@ -26,6 +30,16 @@ async def worked(dispatcher: Dispatcher) -> None:
     while await dispatcher.work():
         pass
     await dispatcher.stop()
+
+
+async def died_at_work(log: EventLog, count: int) -> None:
+    """A drain took the lane and events of it, and is no more."""
+    dead = Lease(log, "h", 0, "default")
+    start = await dead.take()
+    assert start is not None
+    await dead.step(Settlement(), after=start.cur, count=count)
+    await log.redis.delete(log.key("lease", "h", 0))
+    await log.redis.zadd(log.key("due", "default"), {"h|0": 0})
 
 
 def test_no_attempt_starts_after_the_deadline(with_lane):
@@ -104,15 +118,34 @@ def test_a_suspect_does_not_run_after_the_deadline_and_is_not_counted(with_lane,
     async def check(log: EventLog) -> None:
         await log.declare([declaration(h)])
         await log.append([event()])
-        dead = Lease(log, "h", 0, "default")
-        start = await dead.take()
-        assert start is not None
-        await dead.step(Settlement(), after=start.cur, count=1)
-        await log.redis.delete(log.key("lease", "h", 0))
-        await log.redis.zadd(log.key("due", "default"), {"h|0": 0})
+        await died_at_work(log, 1)
         await worked(Dispatcher(log, "default", {"h": Runtime(h, VERSION)}))
         assert late == 1
         assert ran == []
+
+    with_lane(check)
+
+
+def test_the_log_has_counted_a_suspect_before_it_runs(with_lane):
+    """Else the death that it causes again would never be the third one."""
+    crashes: list[tuple[str, int]] = []
+
+    @handler("h", on=["*"], start="oldest")
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        (raw,) = (await open_log.redis.hgetall(open_log.key("open", "h", 0))).items()
+        record = decode_open(0, *raw)
+        crashes.append((record.state, record.crashes))
+
+    open_log: EventLog
+
+    async def check(log: EventLog) -> None:
+        nonlocal open_log
+        open_log = log
+        await log.declare([declaration(h)])
+        await log.append([event()])
+        await died_at_work(log, 1)
+        await worked(Dispatcher(log, "default", {"h": Runtime(h, VERSION)}))
+        assert crashes == [("running", 1)]
 
     with_lane(check)
 
@@ -129,12 +162,7 @@ def test_a_suspect_that_a_polite_stop_kept_from_running_stays_one(with_lane):
     async def check(log: EventLog) -> None:
         await log.declare([declaration(h)])
         await log.append([event(key=f"session:{n}", n=n) for n in range(3)])
-        dead = Lease(log, "h", 0, "default")
-        start = await dead.take()
-        assert start is not None
-        await dead.step(Settlement(), after=start.cur, count=3)
-        await log.redis.delete(log.key("lease", "h", 0))
-        await log.redis.zadd(log.key("due", "default"), {"h|0": 0})
+        await died_at_work(log, 3)
 
         async def first_runs() -> bool:
             return bool(ran)
