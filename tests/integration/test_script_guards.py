@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from eventlog.errors import LeaseLost, UnknownRecord
+from eventlog.inspection.events import list_events
 from eventlog.lease import MARGIN_S, TTL_S, Lease, Settlement, clock_s
 from eventlog.lease_messages import Taken
 from eventlog.log import EventLog
@@ -190,5 +191,37 @@ def test_a_letter_that_two_operators_retry_runs_once(with_lane):
         assert await reopen(log, "h", 0, again) == ["gone"]
         await drained(log, gives_up)
         assert ran == [1, 1]
+
+    with_lane(check)
+
+
+# I5: what can run does not stand still
+
+
+def test_a_drain_does_not_fall_asleep_over_what_was_put_into_open_meanwhile(with_lane):
+    """What is put there from outside has no time of its own, so nothing else would wake the pair."""
+
+    async def check(log: EventLog) -> None:
+        await with_events(log, 1)
+        await drained(log, h)
+        lease, start = await taken(log)
+        (first,) = await list_events(log)
+        assert await reopen(log, "h", 0, [Again(OpenRecord(first, "replay", replayed=True))]) == ["put"]
+        read = await lease.step(Settlement(), mode="sleep", after=start.cur, count=10)
+        assert (read.asleep, read.changed) == (False, True)
+        await lease.step(Settlement(), mode="release", after=start.cur)
+        assert await log.due("default", ["h"], limit=10) == [("h", 0)]
+
+    with_lane(check)
+
+
+def test_a_drain_does_not_fall_asleep_over_a_retry_that_is_due(with_lane):
+    async def check(log: EventLog) -> None:
+        await with_events(log, 1)
+        lease, start = await taken(log)
+        read = await lease.step(Settlement(), after=start.cur, count=10)
+        put = OpenRecord(read.events[0], "retry", due_ms=1, attempts=1)
+        settled = Settlement(cur=read.scanned, puts=[put])
+        assert not (await lease.step(settled, mode="sleep", after=read.scanned, count=10)).asleep
 
     with_lane(check)
