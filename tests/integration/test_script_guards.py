@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from eventlog.clock import now_ms
 from eventlog.errors import LeaseLost, UnknownRecord
 from eventlog.inspection.events import list_events
 from eventlog.lease import MARGIN_S, TTL_S, Lease, Settlement, clock_s
@@ -195,7 +196,39 @@ def test_a_letter_that_two_operators_retry_runs_once(with_lane):
     with_lane(check)
 
 
+def test_what_died_ahead_of_the_cursor_can_be_retried_and_is_settled_no_more(with_lane):
+    """An earlier event still runs, so the cursor has not passed the dead one."""
+
+    async def check(log: EventLog) -> None:
+        await with_events(log, 2)
+        lease, start = await taken(log)
+        _, ahead = (await lease.step(Settlement(), after=start.cur, count=2)).events
+        letter = DeadLetter(OpenRecord(ahead, "running"), "gave-up")
+        await lease.step(Settlement(dead=[letter], ahead=[ahead.stream_id]))
+        (entry,) = await dead_letters.newest(log, DeadFilter(), limit=1)
+        again = Again(OpenRecord(ahead, "replay", replayed=True), entry.stream_id)
+        assert await reopen(log, "h", 0, [again]) == ["put"]
+        await lease_ends(log)
+        _, found = await taken(log)
+        assert [one.event.stream_id for one in found.open] == [ahead.stream_id]
+        assert not found.ahead
+
+    with_lane(check)
+
+
 # I5: what can run does not stand still
+
+
+def test_a_pair_at_work_is_offered_to_nobody_until_its_lease_could_be_over(with_lane):
+    async def check(log: EventLog) -> None:
+        await with_events(log, 1)
+        assert await log.due("default", ["h"], limit=10) == [("h", 0)]
+        await taken(log)
+        assert await log.due("default", ["h"], limit=10) == []
+        due_ms = await log.redis.zscore(log.key("due", "default"), "h|0")
+        assert abs(due_ms - now_ms() - TTL_S * 1000) < 1000
+
+    with_lane(check)
 
 
 def test_a_drain_does_not_fall_asleep_over_what_was_put_into_open_meanwhile(with_lane):
