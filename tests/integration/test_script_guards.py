@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from eventlog.clock import now_ms
 from eventlog.errors import LeaseLost, UnknownRecord
-from eventlog.inspection.events import list_events
 from eventlog.lease import MARGIN_S, TTL_S, Lease, Settlement, clock_s
 from eventlog.lease_messages import Taken
 from eventlog.log import EventLog
@@ -212,49 +210,5 @@ def test_what_died_ahead_of_the_cursor_can_be_retried_and_is_settled_no_more(wit
         _, found = await taken(log)
         assert [one.event.stream_id for one in found.open] == [ahead.stream_id]
         assert not found.ahead
-
-    with_lane(check)
-
-
-# I5: what can run does not stand still
-
-
-def test_a_pair_at_work_is_offered_to_nobody_until_its_lease_could_be_over(with_lane):
-    async def check(log: EventLog) -> None:
-        await with_events(log, 1)
-        assert await log.due("default", ["h"], limit=10) == [("h", 0)]
-        await taken(log)
-        assert await log.due("default", ["h"], limit=10) == []
-        due_ms = await log.redis.zscore(log.key("due", "default"), "h|0")
-        assert abs(due_ms - now_ms() - TTL_S * 1000) < 1000
-
-    with_lane(check)
-
-
-def test_a_drain_does_not_fall_asleep_over_what_was_put_into_open_meanwhile(with_lane):
-    """What is put there from outside has no time of its own, so nothing else would wake the pair."""
-
-    async def check(log: EventLog) -> None:
-        await with_events(log, 1)
-        await drained(log, h)
-        lease, start = await taken(log)
-        (first,) = await list_events(log)
-        assert await reopen(log, "h", 0, [Again(OpenRecord(first, "replay", replayed=True))]) == ["put"]
-        read = await lease.step(Settlement(), mode="sleep", after=start.cur, count=10)
-        assert (read.asleep, read.changed) == (False, True)
-        await lease.step(Settlement(), mode="release", after=start.cur)
-        assert await log.due("default", ["h"], limit=10) == [("h", 0)]
-
-    with_lane(check)
-
-
-def test_a_drain_does_not_fall_asleep_over_a_retry_that_is_due(with_lane):
-    async def check(log: EventLog) -> None:
-        await with_events(log, 1)
-        lease, start = await taken(log)
-        read = await lease.step(Settlement(), after=start.cur, count=10)
-        put = OpenRecord(read.events[0], "retry", due_ms=1, attempts=1)
-        settled = Settlement(cur=read.scanned, puts=[put])
-        assert not (await lease.step(settled, mode="sleep", after=read.scanned, count=10)).asleep
 
     with_lane(check)
