@@ -132,8 +132,8 @@ def page(operation: Operation, document: Any) -> Page:
     """Read one page of a list: `{data, meta, links}`, `{data}` or a bare list.
 
     Raises:
-        ServerFault: the document is not a list (an empty answer is none either), it is too long, or its link to the next
-            page cannot be followed.
+        ServerFault: the document is not a list (an empty answer is none either), it is too long, or its link to the
+            next page cannot be followed.
     """
     items = content(document)
     if not isinstance(items, list):

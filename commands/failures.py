@@ -137,8 +137,13 @@ def _known(error: Exception) -> tuple[int, str] | None:
         return 2, str(error)
     if isinstance(error, ChangeRefused):
         return 1, str(error)
-    if isinstance(error, (Unreachable, ConnectionError, TimeoutError, ampeco.errors.Unreachable)):
+    if isinstance(error, Unreachable):
         return 3, str(error)
+    if isinstance(error, ampeco.errors.Unreachable):
+        return 3, f"AWR_TENANT_URL: AMPECO cannot be reached; check address and network ({error})"
+    if isinstance(error, (ConnectionError, TimeoutError)):  # of Redis
+        reason = reason_of(error)
+        return 3, f"AWR_REDIS_URL: {reason.slug}; {reason.hint} ({error})"
     if isinstance(error, ampeco.errors.ApiError):
         who = "AWR_API_TOKEN" if isinstance(error, ampeco.errors.KeyRefused) else "AMPECO"
         fields = ", ".join(error.errors) if isinstance(error, ampeco.errors.Invalid) else ""

@@ -142,7 +142,8 @@ def print_plan(look: Look) -> None:
     if plan.moved_from:
         print_line(f"  deliver to our URL instead of {plan.moved_from}")
     for name in plan.adds:
-        print_line(f"  + {name} ({', '.join(wanted[name])}){misspelled(name, surely=True)}")
+        who = ", ".join(wanted[name]) or "AWR_NOTIFICATIONS"
+        print_line(f"  + {name} ({who}){misspelled(name, surely=True)}")
     for name in plan.drops:
         print_line(f"  - {name}")
     for one in plan.extras:

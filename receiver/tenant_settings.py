@@ -13,6 +13,7 @@ from ampeco.listed_types import LISTED_TYPES
 from ampeco.names import fault_of_type
 from ampeco.nearest import did_you_mean
 from ampeco.signature import SigningKey
+from eventlog.internal import is_internal
 from receiver.setting_types import Names, Section, Token, some, split
 from receiver.verification import CHOICES
 
@@ -23,6 +24,8 @@ def _types(values: tuple[str, ...]) -> tuple[str, ...]:
     for number, name in enumerate(values, 1):
         if fault := fault_of_type(name):
             raise ValueError(f"type {number} {fault}")
+        if is_internal(name):
+            raise ValueError(f"type {number} is one of our own, which AMPECO never sends: {name[:80]!r}")
     return values
 
 
@@ -50,7 +53,8 @@ def _tenant_url(value: str) -> str:
 
 
 def _path(value: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value) or value.startswith("/health/"):
+    # Clients leave out `.` and `..` before they send, so such a path would never be asked for.
+    if not re.fullmatch(r"(/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+", value) or value.startswith("/health/"):
         raise ValueError("must be a plain path such as /webhooks/ampeco, outside /health")
     return value
 

@@ -356,6 +356,17 @@ def test_a_lost_hint_of_who_is_due_is_found_again(with_log):
     with_log(check)
 
 
+def test_an_event_whose_wake_up_was_lost_is_swept(with_log):
+    async def check(log: EventLog) -> None:
+        await log.declare([wants("A")])
+        assert (await log.append([event("A")])).wake == ["default"]
+        assert await sweep(log) == [], "it was woken just now"
+        await log.redis.delete(log.key("wake", "default"))  # five seconds later
+        assert await sweep(log) == ["default"]
+
+    with_log(check)
+
+
 def test_a_pair_at_work_is_not_swept(with_log):
     async def check(log: EventLog) -> None:
         await log.declare([wants("A")])

@@ -80,6 +80,14 @@ def test_a_plan_changes_nothing_and_apply_makes_it_so(world: World) -> None:
     assert world.cli("registration", "plan", "--exit-code")[0] == 0
 
 
+def test_a_plan_says_that_a_type_is_pinned(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.wants(B)
+    monkeypatch.setenv("AWR_NOTIFICATIONS", f"{A},{B}")
+    out = world.cli("registration", "plan")[1]
+    assert f"+ {A} (AWR_NOTIFICATIONS)\n" in out
+    assert f"+ {B} (invoices)\n" in out
+
+
 def test_show_names_who_wants_what_and_what_ampeco_confirmed(world: World) -> None:
     world.wants(A, B)
     world.wants(B, "receiver.gap.closed", name="mails")

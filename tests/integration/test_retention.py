@@ -139,6 +139,18 @@ def test_it_is_known_up_to_when_events_may_be_gone(on_each_server):
     on_each_server(check)
 
 
+def test_the_first_unsettled_event_stays_also_within_a_millisecond(on_each_server):
+    async def check(log: EventLog) -> None:
+        await log.declare([declared("a")])
+        ms = now_ms() - 2 * DAY_MS
+        put_ = [await put(log, 0, ms, n) for n in range(5)]
+        await move(log, "a", 0, put_[1])
+        await keep(log, Keep())
+        assert await ids(log, 0) == put_[2:]
+
+    on_each_server(check)
+
+
 def test_a_missing_position_keeps_everything(on_each_server):
     async def check(log: EventLog) -> None:
         await log.declare([declared("a"), declared("b")])

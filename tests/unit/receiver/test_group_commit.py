@@ -8,6 +8,7 @@ import pytest
 import redis.exceptions
 
 from eventlog.log import MAX_BATCH, Answer, AppendReply, Element, Unreadable
+from receiver import group_commit
 from receiver.group_commit import MAX_BATCH_BYTES, WORTH_A_CALL, GroupCommit
 
 
@@ -305,5 +306,17 @@ def test_each_is_told_once_even_if_what_comes_after_the_append_breaks() -> None:
         with pytest.raises(RuntimeError):
             await asyncio.gather(*commit._pumps)
         assert told == [Answer("accepted", "a")]
+
+    run(scenario)
+
+
+def test_an_append_that_hangs_is_refused_in_time(monkeypatch: pytest.MonkeyPatch):
+    """The client of Redis has a time-out of its own; this one covers all the rest."""
+    monkeypatch.setattr(group_commit, "APPEND_TIMEOUT_S", 0.02)
+
+    async def scenario(log: Log, commit: GroupCommit) -> None:
+        log.gate.clear()
+        answer = await append(commit, element())
+        assert (answer.outcome, answer.reason) == ("refused", "log-unavailable")
 
     run(scenario)

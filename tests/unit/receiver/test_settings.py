@@ -70,6 +70,11 @@ def test_something_like_a_service_link_by_hand_is_still_unknown() -> None:
     assert "unknown setting" in _refused({"AWR_REDIS_PORT": "6379"})
 
 
+@pytest.mark.parametrize("path", ["/..hook", "/a.b/...", "/.well-known/ampeco", "/health"])
+def test_dots_in_a_path_are_fine_where_they_are_no_step(path: str):
+    assert load({"AWR_WEBHOOK_PATH": path}).webhook_path == path
+
+
 @pytest.mark.parametrize(
     ("name", "value", "fault"),
     [
@@ -82,6 +87,9 @@ def test_something_like_a_service_link_by_hand_is_still_unknown() -> None:
         ("AWR_WEBHOOK_PATH", "webhooks", "plain path"),
         ("AWR_WEBHOOK_PATH", "/health/live", "outside /health"),
         ("AWR_WEBHOOK_PATH", "/{x}", "plain path"),
+        ("AWR_WEBHOOK_PATH", "/..", "plain path"),
+        ("AWR_WEBHOOK_PATH", "/./hook", "plain path"),
+        ("AWR_NOTIFICATIONS", "cdr.received,receiver.started", "type 2 is one of our own"),
         ("AWR_NOTIFICATIONS", "cdr.received,a|b", "type 2 has '|' (U+007C) at place 2"),
         ("AWR_NOTIFICATIONS", "a\tb", "type 1 has '\\t' (U+0009) at place 2"),
         (

@@ -139,6 +139,14 @@ def test_a_replayed_event_runs_before_a_later_retry_of_its_entity():
     assert numbers(w.to_mark) == [2]
 
 
+def test_what_is_open_and_what_was_handed_out_come_in_the_order_of_the_log():
+    """The open one was put there when the handler had no order, or another key."""
+    w = taken_up("entity", [opened(3, "retry", due_ms=5)], [stored(1), stored(2)], runto=0)
+    assert numbers(w.ready) == [1]
+    w.start_due(10)
+    assert (numbers(w.ready), numbers(w.to_mark)) == ([1], [])
+
+
 def test_latest_keeps_only_the_newest_of_those_that_wait():
     w = window("latest", *(stored(n) for n in range(1, 6)))
     at_work = start(w)

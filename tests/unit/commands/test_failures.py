@@ -1,0 +1,49 @@
+"""The one line that says why a command failed names what the reader has to check."""
+
+from __future__ import annotations
+
+import click
+import pytest
+import redis.exceptions
+
+from ampeco.errors import NoAnswer, NotSent
+from commands.failures import failed
+
+
+@pytest.mark.parametrize(
+    ("error", "begins", "holds"),
+    [
+        (
+            redis.exceptions.ConnectionError("Error 111 connecting to 127.0.0.1:1."),
+            "AWR_REDIS_URL: redis-unreachable; check address",
+            "(Error 111 connecting to 127.0.0.1:1.)",
+        ),
+        (
+            redis.exceptions.TimeoutError("Timeout reading from 127.0.0.1:1"),
+            "AWR_REDIS_URL: redis-unreachable; check address",
+            "(Timeout reading from 127.0.0.1:1)",
+        ),
+        (
+            NotSent("notifications.list", None, "ConnectError"),
+            "AWR_TENANT_URL: AMPECO cannot be reached",
+            "ConnectError",
+        ),
+        (
+            NoAnswer("notifications.list", None, "ReadTimeout"),
+            "AWR_TENANT_URL: AMPECO cannot be reached",
+            "ReadTimeout",
+        ),
+    ],
+)
+def test_what_is_away_is_named_with_its_setting(capsys, error: Exception, begins: str, holds: str):
+    assert failed(error) == 3
+    line = capsys.readouterr().err
+    assert line.startswith(f"ampeco-receiver: {begins}")
+    assert holds in line
+    assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize("message", ["is empty", "is empty."])
+def test_a_wrong_argument_is_one_sentence_and_where_to_read_on_another(capsys, message: str):
+    assert failed(click.UsageError(message)) == 2
+    assert capsys.readouterr().err == "ampeco-receiver: is empty. See ampeco-receiver --help.\n"
