@@ -315,3 +315,44 @@ def test_a_receiver_brings_back_what_its_redis_forgot(
         assert front.line("events.appended_again")["events"] == 29
         assert sorted(asyncio.run(in_log())) == sorted({kept, *accepted})
         assert front.metric("awr_events_appended_again_total") == 29
+
+
+def test_what_could_not_be_appended_again_at_once_is_not_forgotten_over_newer_events(
+    server: EmbeddedServer, prefix: str
+) -> None:
+    """The newer event moves the lane beyond the id that it had before."""
+
+    async def scenario(scene: Scene) -> None:
+        redis_ = scene.log.redis
+        await scene.accept(timed(1))
+        await scene.recollection.check()
+        await redis_.flushdb()
+        await redis_.set(scene.log.key("full"), "1")
+        await scene.recollection.check()
+        await redis_.delete(scene.log.key("full"))
+        await scene.accept(timed(2)._replace(key="session:1"))
+        await scene.recollection.check()
+        assert [(one.body, one.marks) for one in await scene.stored()] == [
+            (timed(1).body, AGAIN),
+            (timed(2).body, ()),
+        ]
+
+    play(server, prefix, scenario)
+
+
+def test_what_was_appended_again_is_remembered_as_long_as_what_is_new(
+    server: EmbeddedServer, prefix: str
+) -> None:
+    """Redis may lose it a second time."""
+
+    async def scenario(scene: Scene) -> None:
+        await scene.accept(timed(1))
+        await scene.recollection.check()
+        for _ in range(3):
+            scene.now_s += KEEP_S - 1
+            await scene.log.redis.flushdb()
+            await scene.recollection.check()
+            assert bodies(await scene.stored()) == [timed(1).body]
+            await scene.recollection.check()  # a second later
+
+    play(server, prefix, scenario)

@@ -13,6 +13,7 @@ from ampeco.async_client import AsyncClient
 from eventlog.lease import Lease, Settlement
 from eventlog.log import EventLog
 from eventlog.record import decode_open
+from eventlog.step_ledger import StepLedger
 from handlers import Context, Event, Raw, handler
 from tests.harness import VERSION, at_work, declaration, event, eventually
 from workers.delivery.attempt import Runtime
@@ -92,6 +93,36 @@ def test_no_call_leaves_after_the_deadline(with_lane):
             await worked(dispatcher)
         assert [path.rpartition("/")[2] for path in sent] == ["7"]
         assert not swallowed
+
+    with_lane(check)
+
+
+def test_a_step_is_not_called_when_its_beginning_took_longer_than_the_lease(with_lane, monkeypatch):
+    """Then it is as if it had not begun, so that the worker that has the lease now may call it."""
+    called: list[int] = []
+    begin = StepLedger.begin
+
+    async def slow(*arguments, **options):
+        standing = await begin(*arguments, **options)
+        lease_over(dispatcher)
+        return standing
+
+    monkeypatch.setattr(StepLedger, "begin", slow)
+
+    @handler("h", on=["*"], start="oldest")
+    async def h(event: Event[Raw], ctx: Context) -> None:
+        await ctx.once("pay", lambda: called.append(1))
+
+    dispatcher: Dispatcher
+
+    async def check(log: EventLog) -> None:
+        nonlocal dispatcher
+        await log.declare([declaration(h)])
+        await log.append([event()])
+        dispatcher = Dispatcher(log, "default", {"h": Runtime(h, VERSION)})
+        await worked(dispatcher)
+        assert called == []
+        assert [key async for key in log.redis.scan_iter(match=log.key("ledger", "*"))] == []
 
     with_lane(check)
 

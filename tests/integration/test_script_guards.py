@@ -15,6 +15,7 @@ from eventlog.operation import dead_letters
 from eventlog.operation.dead_letters import DeadFilter
 from eventlog.operation.reopen import Again, reopen
 from eventlog.record import DeadLetter, OpenRecord
+from eventlog.step_ledger import Scope, StepLedger
 from handlers import Context, Event, GiveUp, Raw, handler
 from tests.harness import declaration, drained, event, position
 
@@ -210,5 +211,30 @@ def test_what_died_ahead_of_the_cursor_can_be_retried_and_is_settled_no_more(wit
         _, found = await taken(log)
         assert [one.event.stream_id for one in found.open] == [ahead.stream_id]
         assert not found.ahead
+
+    with_lane(check)
+
+
+# I7: a recorded step is known for as long as it was promised, counted from its last use
+
+
+def test_a_ledger_lives_on_with_each_use(with_lane):
+    async def check(log: EventLog) -> None:
+        await with_events(log, 1)
+        lease, _ = await taken(log)
+        steps, scope = StepLedger(log, lease, hold_s=5), Scope("session:1", lasting=True)
+        key = log.key("ledger", "h", "session:1")
+
+        async def is_kept_for_long() -> bool:
+            left_ms = await log.redis.pttl(key)
+            await log.redis.pexpire(key, 60_000)  # time passes
+            return bool(left_ms > 86_400_000)
+
+        assert (await steps.begin(scope, "mail", "n1", again=False)).state == "begun"
+        assert await is_kept_for_long()
+        assert await steps.finish(scope, "mail", "n1", "1", "")
+        assert await is_kept_for_long()
+        assert (await steps.begin(scope, "mail", "n2", again=False)).state == "done"
+        assert await is_kept_for_long()
 
     with_lane(check)
