@@ -27,9 +27,8 @@ $(VENV)/.demo: requirements-demo.lock pyproject.toml
 demo: $(VENV)/.demo
 	@$(BIN)/ampeco-receiver demo $(ARGS)
 # Three at a time even on two cores: most tests wait for leases, restarts and conditions, not for a processor.
-# In the order of the folders: the slow files of few tests come first, and the short unit tests fill the end.
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

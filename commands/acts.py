@@ -48,12 +48,14 @@ async def acting(
 
 @contextlib.contextmanager
 def resumable(how: str) -> Iterator[None]:
-    """Say how to go on, where Ctrl-C or a failure ends this block. What the log refuses says it in its own words."""
+    """Say how to go on, where Ctrl-C or a failure ends this block. What the log or Redis refuses needs no hint."""
+    from redis.exceptions import ResponseError
+
     from eventlog.errors import LogError
 
     try:
         yield
-    except LogError:
+    except (LogError, ResponseError):
         raise
     except BaseException:  # also of a task that is cancelled
         print_line(f"not finished; {how} goes on", err=True)

@@ -11,9 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from eventlog.chores import Chores
 from eventlog.clock import redis_ms
 from eventlog.duplicates import TWO_SINCE, window_parts
 from eventlog.gap_records import Gaps
@@ -24,6 +23,9 @@ from eventlog.reading import whole
 from eventlog.registry import handler_names
 from eventlog.sizes import Sizes, bytes_of_parts, count_ledgers, measure
 from eventlog.usage import ROOM_FOR_DRAINING, Standing, write_down
+
+if TYPE_CHECKING:
+    from eventlog.chores import Chores
 
 _QUARANTINE_TIMES = 7  # as long as events
 _QUARANTINE_SHARE = 0.1  # of the budget
@@ -75,7 +77,11 @@ async def keep(log: EventLog, rules: Keep, chores: Chores | None = None) -> Stan
     Args:
         chores: run the steps. One that meets data that it cannot read keeps no other from its work.
     """
-    do = (chores or Chores()).run
+    if chores is None:
+        from eventlog.chores import Chores  # it logs, and short commands that import this module do not
+
+        chores = Chores()
+    do = chores.run
     at_ms = await _now_ms(log)
     handlers = await handler_names(log)
     compared_ms = await do("gaps to compare", Gaps(log).compared_since_ms(at_ms))

@@ -76,7 +76,7 @@ class FakeLog:
 
     take, step = "take", "step"
 
-    async def call(self, script: str, arguments: Sequence[Any], *, within_s: float) -> list[Any]:
+    async def call(self, script: str, arguments: Sequence[Any]) -> list[Any]:
         if script == self.take:
             return await self._take(arguments)
         if self.lost:
