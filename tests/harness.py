@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from eventlog.clock import now_ms
 from eventlog.connection.connect import connect
+from eventlog.lease import Lease
+from eventlog.lease_messages import Taken
 from eventlog.log import EventLog, NewEvent
 from eventlog.registry import Declaration, HandlerPosition
 from handlers.declaration import Handler
@@ -96,6 +98,14 @@ async def at_work(log: EventLog, *handlers: Handler) -> AsyncIterator[Dispatcher
     finally:
         await dispatcher.stop()
         await working
+
+
+async def taken(log: EventLog, handler: str = "h", lane: int = 0) -> tuple[Lease, Taken]:
+    """Take the lease of a pair, as a drain does."""
+    lease = Lease(log, handler, lane, "default")
+    start = await lease.take()
+    assert start is not None
+    return lease, start
 
 
 async def position(log: EventLog, name: str) -> HandlerPosition:

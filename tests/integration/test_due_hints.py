@@ -8,7 +8,6 @@ from eventlog.clock import now_ms
 from eventlog.housekeeping import tick_forever
 from eventlog.inspection.events import list_events
 from eventlog.lease import TTL_S, Lease, Settlement
-from eventlog.lease_messages import Taken
 from eventlog.log import EventLog
 from eventlog.operation.reopen import Again, reopen
 from eventlog.record import OpenRecord
@@ -16,18 +15,11 @@ from eventlog.retention import Keep
 from eventlog.rollback import RollbackWatch
 from eventlog.schedule import recompute
 from handlers import Context, Event, Raw, handler
-from tests.harness import declaration, drained, event, eventually
+from tests.harness import declaration, drained, event, eventually, taken
 
 
 @handler("h", on=["*"], start="oldest")
 async def h(event: Event[Raw], ctx: Context) -> None: ...
-
-
-async def taken(log: EventLog) -> tuple[Lease, Taken]:
-    lease = Lease(log, "h", 0, "default")
-    start = await lease.take()
-    assert start is not None
-    return lease, start
 
 
 async def with_event(log: EventLog) -> None:
@@ -35,7 +27,7 @@ async def with_event(log: EventLog) -> None:
     await log.append([event(n=1)])
 
 
-def test_a_pair_at_work_is_offered_to_nobody_until_its_lease_could_be_over(with_lane):
+def test_a_pair_at_work_is_offered_to_no_drain_until_its_lease_could_be_over(with_lane):
     async def check(log: EventLog) -> None:
         await with_event(log)
         assert await log.due("default", ["h"], limit=10) == [("h", 0)]

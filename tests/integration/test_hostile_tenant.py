@@ -1,4 +1,4 @@
-"""A tenant, or a proxy in front of it, that answers what nobody asked for: each answer ends in a named state.
+"""A tenant, or a proxy in front of it, whose answers fit no request: each ends in a named state.
 
 Bytes that are no HTTP, endless and dripping answers are in `tests/unit/ampeco/test_client_limits.py`.
 """

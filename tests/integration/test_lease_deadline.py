@@ -1,6 +1,6 @@
 """After the deadline of its lease a drain starts nothing and calls nothing: another process may be at work.
 
-And what may have killed a worker stays suspect, whatever ends the drains after it.
+And what may have killed a worker stays suspect, however the drains after it end.
 """
 
 from __future__ import annotations

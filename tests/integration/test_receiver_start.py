@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import time
 import uuid
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from ampeco.signature import SigningKey
 from eventlog.connection.embedded import EmbeddedServer
 from eventlog.registry import Declaration
-from tests.door import TOKEN, awr, door, read_reply, signed_head
+from tests.door import TOKEN, Door, awr, door, read_reply, signed_head
 from tests.harness import event, opened, soon
 
 NOWHERE = "redis://:secret-word@127.0.0.1:1/0"
@@ -90,6 +89,15 @@ def test_a_log_of_another_tenant_or_layout_is_refused(
     assert line.startswith(f"ampeco-receiver: {setting}: ")
 
 
+def is_closed(front: Door) -> bool:
+    """Whether the stop has begun: it takes no connection any more."""
+    try:
+        front.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def test_a_stop_waits_for_bodies_that_arrive_and_refuses_those_that_do_not_end(
     valkey: EmbeddedServer, prefix: str
 ) -> None:
@@ -97,9 +105,9 @@ def test_a_stop_waits_for_bodies_that_arrive_and_refuses_those_that_do_not_end(
     with door(valkey.url, prefix) as front, front.connect() as soon_whole, front.connect() as never_whole:
         for connection, body in zip((soon_whole, never_whole), bodies, strict=True):
             connection.sendall(signed_head(body) + body[:10])
-        time.sleep(0.5)
+        assert front.post(b"{}").status == 202  # so the heads before it have been read
         front.process.terminate()
-        time.sleep(0.5)
+        soon(lambda: is_closed(front))
         soon_whole.sendall(bodies[0][10:])
         assert read_reply(soon_whole).status == 202
         refused = read_reply(never_whole)

@@ -9,7 +9,6 @@ import pytest
 
 from eventlog.errors import LeaseLost, UnknownRecord
 from eventlog.lease import MARGIN_S, TTL_S, Lease, Settlement, clock_s
-from eventlog.lease_messages import Taken
 from eventlog.log import EventLog
 from eventlog.operation import dead_letters
 from eventlog.operation.dead_letters import DeadFilter
@@ -17,18 +16,11 @@ from eventlog.operation.reopen import Again, reopen
 from eventlog.record import DeadLetter, OpenRecord
 from eventlog.step_ledger import Scope, StepLedger
 from handlers import Context, Event, GiveUp, Raw, handler
-from tests.harness import declaration, drained, event, position
+from tests.harness import declaration, drained, event, position, taken
 
 
 @handler("h", on=["*"], start="oldest")
 async def h(event: Event[Raw], ctx: Context) -> None: ...
-
-
-async def taken(log: EventLog) -> tuple[Lease, Taken]:
-    lease = Lease(log, "h", 0, "default")
-    start = await lease.take()
-    assert start is not None
-    return lease, start
 
 
 async def with_events(log: EventLog, count: int) -> None:
@@ -47,7 +39,7 @@ async def lease_ends(log: EventLog) -> None:
 # I3: one drain settles, and the one that lost its lease does not
 
 
-def test_a_step_of_a_lost_lease_is_refused_whatever_its_number(with_lane):
+def test_a_step_of_a_lost_lease_is_refused_also_under_the_next_number(with_lane):
     """Each drain counts its steps from 1, so the number of a late one may be the next of the drain that took over."""
 
     async def check(log: EventLog) -> None:
@@ -129,7 +121,7 @@ def test_nothing_runs_under_a_lease_that_another_process_may_have(with_lane, mon
     with_lane(check)
 
 
-# I2: one state, whatever happens half-way
+# I2: one state, also where a script fails half-way
 
 
 def test_an_event_that_cannot_be_written_as_dead_stays_open(with_lane):

@@ -37,6 +37,22 @@ def say(point, text):
 rotate(Patience(60, 60, 1.0), say=say, go_on=sys.argv[2] == "continue")
 """
 
+# The command line, which says when a rotation begins to wait for receivers.
+WAITS = """
+import sys
+from commands import main
+from receiver.token_rotation import TokenRotation
+
+waits = TokenRotation._wait_for_receivers
+
+async def saying(rotating):
+    print("waits", file=sys.stderr, flush=True)
+    await waits(rotating)
+
+TokenRotation._wait_for_receivers = saying
+main()
+"""
+
 
 async def started(where: Deployment, *arguments: str) -> asyncio.subprocess.Process:
     """Start Python with the settings of a deployment."""
@@ -228,8 +244,7 @@ def test_a_command_that_is_stopped_while_it_waits_leaves_nothing_locked(
             where.secret("AWR_API_TOKEN_NEXT", NEW)
             words = ("-m", "commands", "registration", "rotate-token", "--overlap", "1")
             waiting = await started(where, *words)
-            await eventually(lambda: _has(where, 2))
-            await asyncio.sleep(0.5)
+            await eventually(lambda: _is_at(where, "subscribed"))
             waiting.send_signal(number)
             ended = await outcome(waiting)
             if number == signal.SIGINT:
@@ -257,10 +272,14 @@ def test_of_two_commands_at_once_one_is_refused_and_one_subscription_is_made(
             options = ("--token-file", str(file), "--delivered")
             assert (await rotate(where, *options, "--wait", "0.1")).code == 1
             calls = len(where.tenant.calls)
-            both = [asyncio.create_task(rotate(where, "--continue", *options)) for _ in range(2)]
-            await asyncio.sleep(4)  # both wait for the receiver
+            words = ("registration", "rotate-token", "--overlap", "1", "--wait", "60", "--continue")
+            both = [await started(where, "-c", WAITS, *words, *options) for _ in range(2)]
+            for each in both:
+                assert each.stderr is not None
+                assert await asyncio.wait_for(each.stderr.readline(), 60) == b"waits\n"
             where.secret("AWR_API_TOKEN_NEXT", NEW)
-            done, refused = sorted(await asyncio.gather(*both), key=lambda ended: ended.code)
+            ends = await asyncio.gather(*map(outcome, both))
+            done, refused = sorted(ends, key=lambda ended: ended.code)
             assert (done.code, refused.code) == (0, 1), (done, refused)
             assert "another command has changed this rotation" in refused.err
             made = [call for call in [*where.tenant.calls][calls:] if call.method == "POST"]
@@ -335,6 +354,12 @@ def test_a_rotation_by_hand_in_either_order_loses_nothing(valkey, prefix, tmp_pa
             assert lost <= (traffic.dropped() if first == "removed" else set())
 
     asyncio.run(scenario())
+
+
+async def _is_at(where: Deployment, step: str) -> bool:
+    async with opened(where.environ["AWR_REDIS_URL"], where.environ["AWR_KEY_PREFIX"]) as log:
+        state = await rotation(log)
+    return state is not None and state.step == step
 
 
 async def _has(where: Deployment, subscriptions: int) -> bool:
