@@ -38,6 +38,17 @@ def kept_note(note: AttemptNote) -> AttemptNote:
     return AttemptNote(note.at_ms, kept_text(note.outcome), kept_text(note.detail), actions)
 
 
+def with_note(log: tuple[AttemptNote, ...], note: AttemptNote) -> tuple[AttemptNote, ...]:
+    """Add a note to the kept ones, oldest first. When they are too many, the oldest goes.
+
+    Where the two oldest ended alike, the second goes: the first of a row tells for how long it has lasted.
+    """
+    if len(log) < KEPT_ATTEMPTS:
+        return (*log, note)
+    at = int(log[0].outcome == log[1].outcome)
+    return (*log[:at], *log[at + 1 :], note)
+
+
 def kept_text(value: object) -> str:
     """Return what the log keeps of a text. Older code also stored other JSON values, where an author gave one."""
     if isinstance(value, str):

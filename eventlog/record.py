@@ -71,7 +71,7 @@ class OpenRecord:
         crashes: times a worker died while this was running.
         first_ms: when it was first tried, for the age limit of attempts that do not count.
         replayed: the handler sees that an operator asked for it again; stays when the state moves on.
-        log: the last attempts, oldest first, at most `KEPT_ATTEMPTS`.
+        log: the last attempts, oldest first, as `with_note` keeps them.
         own_key: the handler's own key of the event, if any. It is for people; drains compute it again, since
             newer code may have other keys.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from eventlog.record import KEPT_ATTEMPTS, AttemptNote
+from eventlog.attempt_notes import AttemptNote, with_note
 from handlers.declaration import Handler
 from handlers.event import Event
 from handlers.testing.clock import Clock
@@ -34,7 +34,7 @@ class Tried:
 
     def note(self, note: AttemptNote, *, spent: bool) -> None:
         """Remember an attempt that is to be followed by another one."""
-        self.log = (*self.log[1 - KEPT_ATTEMPTS :], note)
+        self.log = with_note(self.log, note)
         self.attempts += spent
 
 

@@ -10,8 +10,9 @@ from ampeco.entity_keys import occurred_at
 from ampeco.entity_parts import PARTS, part_of
 from ampeco.errors import PayloadError
 from ampeco.notifications import read
+from eventlog.attempt_notes import with_note
 from eventlog.entity_records import is_timer
-from eventlog.record import KEPT_ATTEMPTS, AttemptNote, OpenRecord, OpenState, StoredEvent
+from eventlog.record import AttemptNote, OpenRecord, OpenState, StoredEvent
 from handlers.declaration import Order
 from workers.delivery.handler_key import HandlerKey
 
@@ -84,8 +85,8 @@ class Entry:
         self.was, self.due_ms, self.wait_ms = record.state, record.due_ms, record.wait_ms
 
     def note(self, note: AttemptNote) -> None:
-        """Add an attempt to the kept ones, of which the oldest goes."""
-        self.log = (*self.log[1 - KEPT_ATTEMPTS :], note)
+        """Add an attempt to the kept ones."""
+        self.log = with_note(self.log, note)
 
     def count_crash(self, note: AttemptNote) -> None:
         """Count a possible crash; the next mark writes it to Redis."""

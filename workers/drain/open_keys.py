@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from eventlog.attempt_notes import with_note
 from eventlog.clock import now_ms
 from eventlog.lease import Lease, Settlement
-from eventlog.record import KEPT_ATTEMPTS, AttemptNote, OpenRecord, StoredEvent
+from eventlog.record import AttemptNote, OpenRecord, StoredEvent
 from workers.delivery.handler_key import HandlerKey
 from workers.delivery.outcomes import Outcome
 from workers.drain.suspects import MAX_CRASHES, WORKER_DIED
@@ -34,7 +35,7 @@ async def ask_one_by_one(
             continue
         crashes = record.crashes + 1
         note = AttemptNote(now_ms(), WORKER_DIED, f"{_WHAT} ({crashes} of {MAX_CRASHES})")
-        log = (*record.log[1 - KEPT_ATTEMPTS :], note)
+        log = with_note(record.log, note)
         await lease.step(Settlement(puts=[*survived, replace(record, crashes=crashes, log=log)]))
         key_of(record.event)
         survived = [record]

@@ -396,6 +396,19 @@ def test_errors_of_the_code_are_dead_after_ten_minutes_and_others_after_a_day():
         assert least_s <= memory.clock.now_s() - began <= most_s
 
 
+@pytest.mark.parametrize("most_s", [5.0, 20.0, 60.0, 1_800.0])
+def test_how_long_the_code_fails_is_known_after_more_attempts_than_are_kept(most_s):
+    async def fails(event, ctx):
+        raise TypeError
+
+    failing = handler_that(fails, backoff=Backoff(base_s=1.0, cap_s=most_s))
+    for _ in range(20):  # pauses are random
+        memory = Memory()
+        began = memory.clock.now_s()
+        assert asyncio.run(deliver_until_settled(failing, EVENT, memory=memory)).slug == "code-error"
+        assert 599 <= memory.clock.now_s() - began <= 605
+
+
 def test_a_delivery_takes_milliseconds():
     async def many():
         ampeco, made = FakeAmpeco(), handler_that(reset, calls=["charge-point.reset"])
