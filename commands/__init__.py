@@ -86,6 +86,7 @@ class LazyGroup(click.Group):
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Be the program: the same as `main`, and the process ends after it."""
+        interruption.end_where_it_would_be_lost()
         try:
             self.main(*args, **kwargs)
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 
 TYPE_CHECKING = False  # importing `typing` takes a moment in which Ctrl-C still prints a traceback
 if TYPE_CHECKING:
@@ -17,6 +18,19 @@ def end_at_once() -> None:
 def raise_again() -> None:
     """Let SIGINT raise KeyboardInterrupt, after `end_at_once`."""
     _exchange(signal.SIG_DFL, signal.default_int_handler)
+
+
+def end_where_it_would_be_lost() -> None:
+    """Let SIGINT end the process where Python drops a KeyboardInterrupt, as in a callback of the import system."""
+    before = sys.unraisablehook
+
+    def hook(dropped: Any) -> None:
+        if dropped.exc_type is KeyboardInterrupt:
+            end_at_once()
+            signal.raise_signal(signal.SIGINT)
+        before(dropped)
+
+    sys.unraisablehook = hook
 
 
 def _exchange(old: Any, new: Any) -> None:

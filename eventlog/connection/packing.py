@@ -1,7 +1,8 @@
-"""Packs Redis commands in C, for connections of the event loop."""
+"""Packs Redis commands in C, and sends them without losing a cancel, for connections of the event loop."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,7 +25,13 @@ class Packed(SaysWhy):
         if self._writer is not None and self._writer.is_closing():
             await self.disconnect(nowait=True)
             raise ConnectionLost("the connection was lost")
+        task = asyncio.current_task()
+        cancels = task.cancelling() if task else 0
         await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        # Python 3.11's wait_for, with which redis-py sends, swallows a cancel that arrives as the command leaves.
+        if task and task.cancelling() > cancels:
+            await self.disconnect(nowait=True)  # nobody reads the reply
+            raise asyncio.CancelledError
 
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
         return [packed for command in commands for packed in self.pack_command(*command)]

@@ -129,3 +129,25 @@ def test_an_interrupt_during_the_fork_that_loads_plugins_is_not_lost(tmp_path):
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], timeout=120, capture_output=True, text=True)
     assert (done.returncode, "Traceback" in done.stderr) == (130, False), done.stderr
+
+
+def test_an_interrupt_that_python_drops_ends_the_program(tmp_path):
+    (tmp_path / "lasting.py").write_text(
+        "import click, os, signal, time, weakref\n"
+        "class Module: pass\n"
+        "@click.command()\n"
+        "def lasting():\n"
+        "    module = Module()\n"
+        "    noted = weakref.ref(module, lambda _: os.kill(os.getpid(), signal.SIGINT))\n"
+        "    del module\n"
+        "    time.sleep(60)\n"
+    )
+    program = (
+        "import sys, commands\n"
+        f"sys.path.append({str(tmp_path)!r})\n"
+        "commands.COMMANDS['lasting'] = ('lasting:lasting', '')\n"
+        "sys.argv[1:] = ['lasting']\n"
+        "commands.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", program], timeout=50, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
