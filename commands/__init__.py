@@ -86,9 +86,11 @@ class LazyGroup(click.Group):
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Be the program: the same as `main`, and the process ends after it."""
-        interruption.end_where_it_would_be_lost()
         try:
+            interruption.end_where_it_would_be_lost()
             self.main(*args, **kwargs)
+        except KeyboardInterrupt:  # just before the work began, or just after it
+            sys.exit(failures.INTERRUPTED)
         finally:
             interruption.end_at_once()
 

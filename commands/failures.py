@@ -34,6 +34,8 @@ def fail(code: int, message: str) -> int:
 
 def failed(error: Exception) -> int:
     """Print the one line that a user reads of an error, and return the exit code."""
+    if _is_interrupt(error):
+        return INTERRUPTED
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message())
         return 2
@@ -96,6 +98,17 @@ def _discard(stream: TextIO) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Tell whether an error stands for Ctrl-C: what makes a class may wrap it, pydantic's core as text alone."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        if type(error).__module__.startswith("pydantic_core") and "KeyboardInterrupt" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _of_the_system(error: OSError) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 import redis.exceptions
+from pydantic_core import SchemaSerializer, core_schema
 
 from ampeco.errors import NoAnswer, NotSent
 from commands.failures import failed
@@ -47,3 +48,29 @@ def test_what_is_away_is_named_with_its_setting(capsys, error: Exception, begins
 def test_a_wrong_argument_is_one_sentence_and_where_to_read_on_another(capsys, message: str):
     assert failed(click.UsageError(message)) == 2
     assert capsys.readouterr().err == "ampeco-receiver: is empty. See ampeco-receiver --help.\n"
+
+
+class _Interrupted:
+    """Something of a class that is being made, while Ctrl-C arrives."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        raise KeyboardInterrupt
+
+    def __repr__(self) -> str:
+        raise KeyboardInterrupt
+
+
+def _make_class() -> None:
+    type("Made", (), {"it": _Interrupted()})
+
+
+def _make_schema() -> None:
+    SchemaSerializer(core_schema.literal_schema([_Interrupted()]))
+
+
+@pytest.mark.parametrize("make", [_make_class, _make_schema])
+def test_an_interrupt_that_a_library_wraps_is_no_error(capsys, make):
+    with pytest.raises(BaseException) as raised:  # Python 3.11 and pydantic's core wrap it
+        make()
+    assert failed(raised.value) == 130
+    assert capsys.readouterr().err == ""
