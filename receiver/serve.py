@@ -221,7 +221,8 @@ class Receiver:
             await end_tasks([stopping, *background], within_s=_END_TASKS_S)
             await self._upkeep.leave()  # AMPECO may still deliver; the endpoint answers until this is done
             with contextlib.suppress(RedisError, OSError, TimeoutError):
-                await asyncio.wait_for(self._announcement.leave(), _END_TASKS_S)
+                async with asyncio.timeout(_END_TASKS_S):
+                    await self._announcement.leave()
             for server in servers:
                 server.should_exit = True
             await asyncio.gather(*serving, return_exceptions=True)

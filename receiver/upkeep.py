@@ -104,7 +104,8 @@ class Upkeep:
         """On clean shutdown, remove an ephemeral notification subscription. AMPECO may deliver until then."""
         if self._registrar is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._registrar.close(), _UNREGISTER_S)
+                async with asyncio.timeout(_UNREGISTER_S):
+                    await self._registrar.close()
 
     async def aclose(self) -> None:
         """Close all connections to AMPECO."""

@@ -96,7 +96,7 @@ def connect(
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[Any]], *, within_s: float = float("inf")) -> bool:
-    """Cancel tasks until all have ended. One cancel can get lost in Python 3.11's wait_for, which redis-py uses.
+    """Cancel tasks until all have ended, since a library or a plugin may swallow one cancel.
 
     Returns:
         True when some still run after `within_s`.

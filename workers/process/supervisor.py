@@ -94,7 +94,8 @@ class Child:
             pause_s = 0.1 if time.monotonic() - started_s > _QUICK_S else min(_MAX_PAUSE_S, pause_s * 2)
             _log.warning("process.ended", process=self.name, exit_code=code, again_in_s=pause_s)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await stop.wait()
         return 0
 
     async def _run_once(self, stop: asyncio.Event) -> int:
