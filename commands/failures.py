@@ -100,15 +100,12 @@ def _discard(stream: TextIO) -> None:
         os.close(nowhere)
 
 
-def _is_interrupt(error: BaseException | None) -> bool:
+def _is_interrupt(error: Exception) -> bool:
     """Tell whether an error stands for Ctrl-C: what makes a class may wrap it, pydantic's core as text alone."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt):
-            return True
-        if type(error).__module__.startswith("pydantic_core") and "KeyboardInterrupt" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    of_pydantic = type(error).__module__.startswith("pydantic_core")
+    return isinstance(error.__cause__, KeyboardInterrupt) or (
+        of_pydantic and "KeyboardInterrupt" in str(error)
+    )
 
 
 def _of_the_system(error: OSError) -> str | None:
