@@ -41,8 +41,10 @@ def kept_note(note: AttemptNote) -> AttemptNote:
 def with_note(log: tuple[AttemptNote, ...], note: AttemptNote) -> tuple[AttemptNote, ...]:
     """Add a note to the kept ones, oldest first. When they are too many, the oldest goes.
 
-    Where the two oldest ended alike, the second goes: the first of a row tells for how long it has lasted.
+    Where the two oldest ended alike, the second goes: the first of a row tells for how long it has lasted. No time is
+    after that of the new note: it would be of a clock that was ahead.
     """
+    log = tuple(each._replace(at_ms=note.at_ms) if each.at_ms > note.at_ms else each for each in log)
     if len(log) < KEPT_ATTEMPTS:
         return (*log, note)
     at = int(log[0].outcome == log[1].outcome)

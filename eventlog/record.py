@@ -74,6 +74,7 @@ class OpenRecord:
         log: the last attempts, oldest first, as `with_note` keeps them.
         own_key: the handler's own key of the event, if any. It is for people; drains compute it again, since
             newer code may have other keys.
+        failed_ms: when the first attempt that counted began; 0 if none did, and in records of older code.
     """
 
     event: StoredEvent
@@ -87,6 +88,7 @@ class OpenRecord:
     log: tuple[AttemptNote, ...] = ()
     wait_ms: int | None = None
     own_key: str | None = None
+    failed_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ def encode_open(record: OpenRecord) -> bytes:
         head["wait"] = record.wait_ms  # older code reads records with names that it does not know
     if record.own_key is not None:
         head["own_key"] = record.own_key
+    if record.failed_ms:
+        head["failed"] = record.failed_ms
     if event.recent_calls:
         head["acts"] = event.recent_calls
     return json.dumps(head, separators=(",", ":")).encode() + b"\n" + event.body
@@ -171,6 +175,7 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
             log=notes_of(head.get("log", ())),
             wait_ms=head.get("wait"),
             own_key=_text_or_none(head.get("own_key")),
+            failed_ms=_time_or_none(head.get("failed")),
         )
     except UnknownRecord:
         raise
@@ -190,3 +195,7 @@ def _check(head: Mapping[str, Any]) -> None:
 
 def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _time_or_none(value: object) -> int:
+    return value if type(value) is int and 0 <= value < LAST_MS else 0

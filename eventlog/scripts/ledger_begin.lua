@@ -17,6 +17,10 @@ if found then
   local record = read_record(found) or {v = 1, state = 'uncertain'} -- another client wrote it
   if record.v ~= 1 then return redis.error_reply('ERR ledger record of version ' .. tostring(record.v)) end
   call('PEXPIRE', ledger, ttl_ms)
+  if step_ttl_ms > 0 then
+    record.used_ms = now
+    call('HSET', ledger, step, cjson.encode(record))
+  end
   if record.state == 'done' and type(record.result) == 'string' then
     return {'done', record.result, type(record.fault) == 'string' and record.fault or ''}
   end
@@ -40,8 +44,8 @@ elseif step_ttl_ms > 0 then
   local some = call('HRANDFIELD', ledger, 4, 'WITHVALUES')
   for i = 1, #some, 2 do
     local other = read_record(some[i + 1])
-    local at_ms = other and number_of(other.at_ms)
-    if at_ms and at_ms < now - step_ttl_ms then call('HDEL', ledger, some[i]) end
+    local used_ms = other and number_of(other.used_ms or other.at_ms)
+    if used_ms and used_ms < now - step_ttl_ms then call('HDEL', ledger, some[i]) end
   end
 end
 call('HSET', ledger, step, cjson.encode({

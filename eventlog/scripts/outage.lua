@@ -29,6 +29,9 @@ local function read_outage(text)
   for _, list in ipairs({'who', 'handlers', 'past'}) do
     if type(record[list]) ~= 'table' then return nil end
   end
+  for _, span in ipairs(record.past) do
+    if type(span) ~= 'table' or type(span[1]) ~= 'number' or type(span[2]) ~= 'number' then return nil end
+  end
   return record
 end
 local function make_room()
@@ -39,6 +42,7 @@ local function make_room()
     local record = read_outage(all[i + 1])
     local may_go = is_named_by_authors(all[i]) and not (record and record.away)
     local last = record and record.last or 0
+    if record and #record.past > 0 then last = now + last end -- events may still need to know how long it was away
     if may_go and (not at or last < at) then oldest, at = all[i], last end
   end
   if oldest then call('HDEL', away_key, oldest) else service = OTHERS .. '(other)' end
@@ -80,11 +84,22 @@ local function put_hold(handler, until_ms, hold)
 end
 local function release(handler) put_hold(handler, 0, {v = 1, back = now}) end
 
+-- Join the two outages with the least time between them. How long both lasted stays true, and when the later one ended.
+local function join_two(past)
+  local best, least = 1, nil
+  for i = 1, #past - 1 do
+    local between = past[i + 1][1] - past[i][2]
+    if not least or between < least then best, least = i, between end
+  end
+  local first, second = past[best], table.remove(past, best + 1)
+  past[best] = {second[1] - (first[2] - first[1]), second[2]}
+end
+
 -- The service answers again: one event of each of its handlers tries, the given one has done so.
 local function is_back(tried)
   if record.away then
     table.insert(record.past, {record.away, now})
-    while #record.past > KEPT_TIMES do table.remove(record.past, 1) end
+    while #record.past > KEPT_TIMES do join_two(record.past) end
   end
   record.away, record.next, record.pause = nil, nil, nil
   record.n, record.who, record.back = 0, {}, now

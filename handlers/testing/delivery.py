@@ -179,6 +179,7 @@ class Delivering:
         number = tried.attempts + 1 if attempt is None else attempt
         before = len(self._fake.calls) if self._fake else 0
         began_ms = memory.clock.now_ms()
+        tried.begin(began_ms)
         made = Attempt(
             event=stored,
             number=number,
@@ -190,6 +191,8 @@ class Delivering:
             echo_of=echo,
         )
         made.earlier, made.began_ms = tried.log, began_ms
+        if tried.attempts:
+            made.failing_s = (began_ms - tried.failed_ms) / 1000
         made.unkeyed = None if own is None else own.dead
         if handler.throttle is not None:
             made.throttling = Throttling(memory.slots(handler), handler.throttle, key, event.id)

@@ -25,10 +25,12 @@ class Tried:
     Attributes:
         attempts: attempts that counted.
         first_ms: when the first attempt began.
+        failed_ms: when the first one that counted began; 0 if none did.
         log: the last attempts, oldest first.
     """
 
     first_ms: int
+    failed_ms: int = 0
     attempts: int = 0
     log: tuple[AttemptNote, ...] = ()
 
@@ -36,6 +38,12 @@ class Tried:
         """Remember an attempt that is to be followed by another one."""
         self.log = with_note(self.log, note)
         self.attempts += spent
+        if spent and not self.failed_ms:
+            self.failed_ms = note.at_ms
+
+    def begin(self, now_ms: int) -> None:
+        """Note that an attempt begins: no time is after it, unless the clock went back."""
+        self.first_ms, self.failed_ms = min(self.first_ms, now_ms), min(self.failed_ms, now_ms)
 
 
 @dataclass

@@ -306,6 +306,19 @@ def test_old_steps_of_an_entity_make_room_for_new_ones(on_each_log):
     on_each_log(check)
 
 
+def test_a_step_of_an_entity_that_is_used_stays_known_however_long_ago_it_was_called(on_each_log):
+    async def check(log: EventLog) -> None:
+        scope = Scope("session:1", lasting=True)
+        steps = StepLedger(log, await taken(log), hold_s=5)
+        old = {"v": 1, "state": "done", "nonce": "n", "at_ms": 1, "result": "1", "fault": ""}
+        await log.redis.hset(log.key("ledger", "h", "session:1"), "receipt", json.dumps(old))
+        for n in range(5):
+            assert (await steps.begin(scope, "receipt", f"again-{n}", again=False)).state == "done"
+            assert (await steps.begin(scope, f"new-{n}", "nonce", again=False)).state == "begun"
+
+    on_each_log(check)
+
+
 # Two holders
 
 

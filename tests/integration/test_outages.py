@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -179,6 +180,35 @@ def test_a_successful_probe_ends_the_outage_and_its_time_is_kept(on_each_server)
         assert len(await due(log)) == log.lanes
 
     on_each_server(check)
+
+
+def test_the_time_of_old_outages_is_kept_however_many_come_after_them(on_each_server):
+    async def check(log: EventLog) -> None:
+        outages, hour_ms = await held(log), 3_600_000
+        for n in range(30):
+            if n:
+                await outages.failed(AMPECO, "h", "503", list("abcab"))
+            away = json.loads(await log.redis.hget(log.key("away"), AMPECO))
+            began_ms = away["away"] - (20 * hour_ms if n == 0 else 0)
+            await log.redis.hset(log.key("away"), AMPECO, json.dumps({**away, "away": began_ms}))
+            await outages.probed(AMPECO, None)
+        past = (await known_outages(log)).outages[AMPECO].past
+        assert len(past) == 20
+        assert list(past) == sorted(past)
+        assert 20 * hour_ms <= sum(end - begin for begin, end in past) < 20.1 * hour_ms
+
+    on_each_server(check)
+
+
+def test_a_service_whose_outage_is_over_keeps_its_time_where_others_can_make_room(with_lane):
+    async def check(log: EventLog) -> None:
+        outages = await held(log, service=f"{OTHERS}crm")
+        await outages.answered(f"{OTHERS}crm", -1.0, tried="h")
+        for n in range(60):
+            await outages.failed(f"{OTHERS}{n}", "other", "unavailable", ["a"])
+        assert len((await known_outages(log)).outages[f"{OTHERS}crm"].past) == 1
+
+    with_lane(check)
 
 
 @pytest.mark.parametrize("change", ["rename", "retire"])

@@ -83,6 +83,7 @@ class _Rare:
     Attributes:
         earlier: the last attempts before it, oldest first.
         began_ms: when it began, Unix time in milliseconds; known where there are earlier ones.
+        failing_s: seconds since the first attempt that counted; 0 if this may be the first.
         dry_run: what the handler calls is noted and not done.
         failed: the service on which the attempt last failed, unless that has answered since.
         refused: whether AMPECO was not called, because it is away.
@@ -99,6 +100,7 @@ class _Rare:
 
     earlier: Sequence[AttemptNote] = ()
     began_ms = 0
+    failing_s = 0.0
     dry_run = False
     failed = ""
     refused = False
@@ -210,6 +212,7 @@ def _judged(said: object, handler: Handler, attempt: Attempt) -> Outcome:
         handler,
         attempt=attempt.number,
         age_s=attempt.age_s,
+        failing_s=attempt.failing_s,
         uniform=random.uniform,
         earlier=attempt.earlier,
         began_ms=attempt.began_ms,

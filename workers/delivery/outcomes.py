@@ -23,7 +23,7 @@ from workers.delivery.patience import (
     Uniform,
     asked_pause_s,
     delay_s,
-    failing_s,
+    row_of_s,
     within,
 )
 from workers.delivery.raised import (
@@ -124,6 +124,7 @@ class _Delivery:
     handler: Handler
     attempt: int
     age_s: float
+    failing_s: float
     uniform: Uniform
     earlier: Sequence[AttemptNote]
     began_ms: int
@@ -135,6 +136,7 @@ def outcome_of(
     *,
     attempt: int,
     age_s: float,
+    failing_s: float = 0.0,
     uniform: Uniform,
     earlier: Sequence[AttemptNote] = (),
     began_ms: int = 0,
@@ -146,6 +148,7 @@ def outcome_of(
     Args:
         attempt: number of this attempt, 1 for the first.
         age_s: seconds since the first attempt.
+        failing_s: seconds since the first attempt that counted; 0 if this may be the first.
         earlier: the last attempts before it, oldest first.
         began_ms: when this one began, Unix time in milliseconds.
     """
@@ -154,7 +157,7 @@ def outcome_of(
     if not is_a(said, BaseException):
         return _returned(said)
     try:
-        return _raised(said, _Delivery(handler, attempt, age_s, uniform, earlier, began_ms))  # type: ignore[arg-type]
+        return _raised(said, _Delivery(handler, attempt, age_s, failing_s, uniform, earlier, began_ms))  # type: ignore[arg-type]
     except BaseException as error:  # noqa: BLE001 - a case that raised.py does not know must not end the drain
         return Outcome("dead", "unreadable-outcome", name_of(type(error)))
 
@@ -206,9 +209,10 @@ def _retried(error: BaseException, delivery: _Delivery) -> Outcome:
     handler, age_s = delivery.handler, delivery.age_s
     if age_s > handler.not_yet_for_s:
         return Outcome("dead", "too-early-for-too-long", detail)
-    wait_s = delay_s(1, handler.backoff, delivery.uniform) if after_s is None else after_s
-    wait_s = within(wait_s, handler.not_yet_for_s, age_s, handler.backoff)
     reason = next((kind.slug for kind in (LoopGuarded, Throttled) if is_a(error, kind)), "not-yet")
+    if after_s is None:
+        after_s = asked_pause_s(None, reason, handler, delivery.earlier, delivery.uniform)
+    wait_s = within(after_s, handler.not_yet_for_s, age_s, handler.backoff)
     return Outcome("retry", reason, detail, wait_s, counts=False)
 
 
@@ -235,13 +239,13 @@ def _failed(
     handler, trace = delivery.handler, where(error)
     if handler.max_attempts is not None and delivery.attempt >= handler.max_attempts:
         return Outcome("dead", "attempts-exhausted", detail or reason, trace=trace)
-    if delivery.age_s >= handler.give_up_after_s:
+    if delivery.failing_s >= handler.give_up_after_s:
         return Outcome("dead", "retried-too-long", detail or reason, trace=trace)
     if after_s is not None:
         return Outcome("retry", reason, detail, after_s, trace=trace)
     wait_s = delay_s(delivery.attempt, handler.backoff, delivery.uniform)
     if reason == CODE_ERROR:
-        row_s = failing_s(CODE_ERROR, delivery.earlier, delivery.began_ms)
+        row_s = min(row_of_s(CODE_ERROR, delivery.earlier, delivery.began_ms), delivery.failing_s)
         if row_s >= CODE_ERRORS_FOR_S:
             return Outcome("dead", CODE_ERROR, detail, trace=trace)
         wait_s = within(wait_s, CODE_ERRORS_FOR_S, row_s, handler.backoff)
@@ -249,7 +253,7 @@ def _failed(
         "retry",
         reason,
         detail,
-        within(wait_s, handler.give_up_after_s, delivery.age_s, handler.backoff),
+        within(wait_s, handler.give_up_after_s, delivery.failing_s, handler.backoff),
         trace=trace,
     )
 

@@ -123,22 +123,20 @@ class Attempts:
         self._shared.overdue(self._runtime.handler.name, event_id, where)
 
     def _prepared(self, entry: Entry, began_ms: int) -> Attempt:
-        watch = self._shared.watch
-        age_s = (began_ms - entry.first_ms) / 1000
-        if age_s:
-            age_s -= watch.lost_s(entry.first_ms, began_ms)
         attempt = Attempt(
             event=entry.event,
             number=entry.attempts + 1,
-            age_s=age_s,
+            age_s=self._since(entry.first_ms, began_ms),
             allowed=lambda: self._lease.alive,
             overdue=lambda: self._outlives(entry),
             steps=lambda: self._steps(entry),
             replayed=entry.replayed,
-            watch=watch,
+            watch=self._shared.watch,
         )
         if entry.log:
             attempt.earlier, attempt.began_ms = entry.log, began_ms
+        if entry.attempts:
+            attempt.failing_s = self._since(entry.failed_ms or entry.first_ms, began_ms)
         if entry.own is None and self._runtime.key_of is not None:
             entry.own = self._runtime.key_of(entry.event)  # after a death its key may not be asked for sooner
         if entry.own is not None and entry.own.dead is not None:
@@ -146,6 +144,12 @@ class Attempts:
         if self._throttle is not None:
             attempt.throttling = Throttling(self._slots, self._throttle, entry.key, entry.event.event_id)
         return attempt
+
+    def _since(self, since_ms: int, until_ms: int) -> float:
+        """Return the seconds of a span of time, without those in which a service that the handler needs was away."""
+        if since_ms == until_ms:
+            return 0.0
+        return (until_ms - since_ms) / 1000 - self._shared.watch.lost_s(since_ms, until_ms)
 
     async def _run_with(self, records: EntityRecords, entry: Entry, attempt: Attempt) -> Outcome:
         """Run the handler with its notes, unless the event is a timer that was cancelled or set again."""
@@ -192,9 +196,17 @@ class Attempts:
             self._shared.pace.recover(clock_s(), clock_s())
 
     def _cut_short(self, entry: Entry, error: Exception) -> None:
-        handler, number = self._runtime.handler, entry.attempts + 1
-        outcome = outcome_of(error, handler, attempt=number, age_s=0.0, uniform=random.uniform)
-        entry.note(outcome.note(now_ms(), ()))
+        ended_ms = now_ms()
+        attempt = self._prepared(entry, ended_ms)
+        outcome = outcome_of(
+            error,
+            self._runtime.handler,
+            attempt=attempt.number,
+            age_s=attempt.age_s,
+            failing_s=attempt.failing_s,
+            uniform=random.uniform,
+        )
+        entry.note(outcome.note(ended_ms, ()))
         self._pending.finish(entry, outcome)
 
     def _outlives(self, entry: Entry) -> None:

@@ -27,7 +27,7 @@ class Entry:
 
     Attributes:
         tie: events with the same tie run one at a time; None for an event that is tied to nothing.
-        attempts, crashes, first_ms, last_error, replayed, log: as in its OpenRecord.
+        attempts, crashes, first_ms, failed_ms, last_error, replayed, log: as in its OpenRecord.
         due_ms: when a retry is due, Unix time in milliseconds.
         wait_ms: how long it was to wait, which bounds `due_ms` when a clock changes.
         ahead: whether Redis has it as settled although the cursor is not there yet.
@@ -46,6 +46,7 @@ class Entry:
     attempts: int = 0
     crashes: int = 0
     first_ms: int = 0
+    failed_ms: int = 0
     last_error: str = ""
     replayed: bool = False
     log: tuple[AttemptNote, ...] = ()
@@ -80,7 +81,8 @@ class Entry:
     def take_up(self, record: OpenRecord) -> None:
         """Take over the record that another drain put into `open`."""
         self.attempts, self.crashes = record.attempts, record.crashes
-        self.first_ms, self.last_error = record.first_ms, record.last_error
+        self.first_ms, self.failed_ms = record.first_ms, record.failed_ms
+        self.last_error = record.last_error
         self.replayed, self.log = record.replayed, record.log
         self.was, self.due_ms, self.wait_ms = record.state, record.due_ms, record.wait_ms
 
@@ -103,6 +105,8 @@ class Entry:
         self.last_error = error
         self.suspect = False
         self.attempts += spent
+        if spent and not self.failed_ms and self.log:
+            self.failed_ms = self.log[-1].at_ms
 
     def record(self, state: OpenState) -> OpenRecord:
         """Return the record for `open` in this state."""
@@ -110,7 +114,7 @@ class Entry:
         counted = (self.attempts, self.crashes, self.first_ms, self.last_error, self.replayed, self.log)
         wait_ms = self.wait_ms if state == "retry" else None
         own_key = None if self.own is None else self.own.key
-        return OpenRecord(self.event, state, due_ms, *counted, wait_ms, own_key)
+        return OpenRecord(self.event, state, due_ms, *counted, wait_ms, own_key, self.failed_ms)
 
 
 def tie_of(order: Order, event: StoredEvent, own: HandlerKey | None = None) -> str | None:

@@ -409,6 +409,40 @@ def test_how_long_the_code_fails_is_known_after_more_attempts_than_are_kept(most
         assert 599 <= memory.clock.now_s() - began <= 605
 
 
+@pytest.mark.parametrize(("error", "slug"), [(KeyError, "code-error"), (OSError, "retried-too-long")])
+def test_a_clock_that_was_ahead_does_not_lengthen_how_long_failures_go_on(error, slug):
+    async def fails(event, ctx):
+        raise error
+
+    async def tried():
+        memory, failing = Memory(), handler_that(fails)
+        memory.clock.move(30 * 86_400)
+        await deliver(failing, EVENT, memory=memory)
+        memory.clock.move(-30 * 86_400)
+        began_s = memory.clock.now_s()
+        outcome = await deliver_until_settled(failing, EVENT, memory=memory)
+        return outcome.slug, memory.clock.now_s() - began_s
+
+    ended, lasted_s = asyncio.run(tried())
+    assert ended == slug
+    assert lasted_s < (700 if error is KeyError else 88_500)
+
+
+def test_a_failure_after_a_long_wait_begins_its_own_time():
+    async def waits(event, ctx):
+        if clock.now_s() - began_s < 90_000:
+            raise Retry("not yet", after_s=3_600, counts=False)
+        tried.append(ctx.attempt)
+        if len(tried) < 3:
+            raise OSError
+
+    memory, tried = Memory(), []
+    clock = memory.clock
+    began_s = clock.now_s()
+    assert asyncio.run(deliver_until_settled(handler_that(waits), EVENT, memory=memory)).kind == "done"
+    assert tried == [1, 2, 3]
+
+
 def test_a_delivery_takes_milliseconds():
     async def many():
         ampeco, made = FakeAmpeco(), handler_that(reset, calls=["charge-point.reset"])

@@ -108,7 +108,9 @@ def odd_values() -> st.SearchStrategy[Callable[[], Any]]:
 
 
 def decide(said: object, attempt: int = 1, age_s: float = 0.0) -> Outcome:
-    return outcome_of(said, HANDLER, attempt=attempt, age_s=age_s, uniform=lambda _, high: high)
+    return outcome_of(
+        said, HANDLER, attempt=attempt, age_s=age_s, failing_s=age_s, uniform=lambda _, high: high
+    )
 
 
 def kept(outcome: Outcome) -> None:

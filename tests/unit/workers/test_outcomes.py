@@ -28,7 +28,7 @@ def decide(
     error: BaseException | None, *, attempt: int = 1, max_attempts: int | None = 3, age_s: float = 0.0
 ):
     handler = Handler("h", print, {}, max_attempts=max_attempts)
-    return outcome_of(error, handler, attempt=attempt, age_s=age_s, uniform=longest)
+    return outcome_of(error, handler, attempt=attempt, age_s=age_s, failing_s=age_s, uniform=longest)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,9 @@ def test_what_others_hold_up_ends_with_the_patience_of_the_handler(error, reason
     assert decide(error, age_s=NOT_YET_FOR_S + 1).reason == reason
 
 
-@pytest.mark.parametrize("error", [RateLimited("op", 429, ""), Unavailable("billing")])
+@pytest.mark.parametrize(
+    "error", [RateLimited("op", 429, ""), Unavailable("billing"), Retry("too early", counts=False)]
+)
 def test_pauses_that_nobody_named_grow_although_no_attempt_is_spent(error):
     reason = decide(error).reason
     earlier = [AttemptNote(1, "error"), *[AttemptNote(n, reason) for n in (2, 3, 4)]]
@@ -158,9 +160,8 @@ def test_an_error_that_is_surely_the_authors_is_dead_after_ten_minutes(error):
         earlier = [AttemptNote(0, "error"), *[AttemptNote(1_000 * n, "code-error") for n in (1_000, 1_300)]]
         began_ms = round(1_000_000 + seconds * 1_000)
         handler = Handler("h", print, {})
-        return outcome_of(
-            error, handler, attempt=9, age_s=5_000.0, uniform=longest, earlier=earlier, began_ms=began_ms
-        )
+        known = {"attempt": 9, "age_s": 5_000.0, "failing_s": 5_000.0, "earlier": earlier}
+        return outcome_of(error, handler, **known, uniform=longest, began_ms=began_ms)
 
     assert (after(300.0).kind, after(300.0).delay_s) == ("retry", 256.0)
     assert after(590.0).delay_s == 10.0
@@ -179,11 +180,22 @@ def test_a_code_error_after_other_failures_begins_its_ten_minutes():
         Handler("h", print, {}),
         attempt=9,
         age_s=80_000.0,
+        failing_s=80_000.0,
         uniform=longest,
         earlier=earlier,
         began_ms=10**10,
     )
     assert said.kind == "retry"
+
+
+def test_attempts_that_do_not_count_take_nothing_of_the_time_in_which_failures_go_on():
+    def after(failing_s: float, attempt: int):
+        known = {"attempt": attempt, "age_s": 200_000.0, "failing_s": failing_s, "uniform": longest}
+        return outcome_of(OSError(), Handler("h", print, {}), **known)
+
+    assert after(0.0, 1).kind == "retry"
+    assert after(86_399.0, 30).kind == "retry"
+    assert after(86_400.0, 30).reason == "retried-too-long"
 
 
 def test_the_last_not_yet_comes_when_the_handler_gives_up():
