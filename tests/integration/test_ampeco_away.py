@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from ampeco.errors import AmpecoError
 from eventlog.log import EventLog
 from eventlog.outages import AMPECO, known_outages
-from handlers import Backoff, Context, Event, Handler, Raw, handler
+from handlers import Backoff, Context, Event, Handler, Raw, Retry, handler
 from tests.harness import declaration, event, eventually, position
 from tests.outage import FAST, Ampeco, living
 
@@ -234,6 +237,32 @@ def test_the_time_of_an_outage_does_not_count_to_the_age(with_log):
             ampeco.sick = frozenset()
             await eventually(lambda: _is(seen.count == 60), within_s=60)
         assert (await position(log, "reads")).dead == 0
+
+    with_log(check)
+
+
+def test_a_pause_that_a_handler_asks_for_is_kept_although_ampeco_is_back_sooner(with_log):
+    began: dict[str, list[float]] = defaultdict(list)
+    ampeco, ended = Ampeco(), []
+
+    @handler("reads", on=["*"], start="oldest", backoff=SOON)
+    async def one(event: Event[Raw], ctx: Context) -> None:
+        began[str(event.key)].append(time.monotonic())
+        try:
+            await ctx.ampeco.call("GET", "/public-api/resources/sessions/v1.0/1")
+        except AmpecoError as error:
+            raise Retry("AMPECO does not answer", after_s=3) from error
+        ended.append(event.key)
+
+    async def check(log: EventLog) -> None:
+        await log.declare([declaration(one)])
+        ampeco.mode = "503"
+        await finish(log, 0, 8, sessions=8)
+        async with living(log, ampeco, [one]):
+            await eventually(lambda: _away(log))
+            ampeco.mode = "ok"
+            await eventually(lambda: _is(len(ended) == 8), within_s=60)
+        assert min(b - a for times in began.values() for a, b in pairwise(times)) >= 2.99
 
     with_log(check)
 

@@ -84,7 +84,7 @@ class Outcome:
         counts: whether an attempt was spent.
         trace: where it failed, without values.
         dependency: what the handler called unavailable.
-        asked_s: the pause that a service asked for.
+        asked_s: the pause that a service or the handler asked for.
         held: whether the handler starts nothing more now; what waits behind the event stays in its lane.
     """
 
@@ -210,10 +210,11 @@ def _retried(error: BaseException, delivery: _Delivery) -> Outcome:
     if age_s > handler.not_yet_for_s:
         return Outcome("dead", "too-early-for-too-long", detail)
     reason = next((kind.slug for kind in (LoopGuarded, Throttled) if is_a(error, kind)), "not-yet")
-    if after_s is None:
-        after_s = asked_pause_s(None, reason, handler, delivery.earlier, delivery.uniform)
-    wait_s = within(after_s, handler.not_yet_for_s, age_s, handler.backoff)
-    return Outcome("retry", reason, detail, wait_s, counts=False)
+    wait_s = after_s
+    if wait_s is None:
+        wait_s = asked_pause_s(None, reason, handler, delivery.earlier, delivery.uniform)
+    wait_s = within(wait_s, handler.not_yet_for_s, age_s, handler.backoff)
+    return Outcome("retry", reason, detail, wait_s, counts=False, asked_s=after_s)
 
 
 def _held_up(error: BaseException, reason: str, detail: str, delivery: _Delivery) -> Outcome:
@@ -242,7 +243,7 @@ def _failed(
     if delivery.failing_s >= handler.give_up_after_s:
         return Outcome("dead", "retried-too-long", detail or reason, trace=trace)
     if after_s is not None:
-        return Outcome("retry", reason, detail, after_s, trace=trace)
+        return Outcome("retry", reason, detail, after_s, trace=trace, asked_s=after_s)
     wait_s = delay_s(delivery.attempt, handler.backoff, delivery.uniform)
     if reason == CODE_ERROR:
         row_s = min(row_of_s(CODE_ERROR, delivery.earlier, delivery.began_ms), delivery.failing_s)
