@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Iterator
 
 import pytest
+import redis
 
+from eventlog.connection import credentials
 from eventlog.connection.connect import connect
+
+
+@pytest.fixture
+def user(valkey, prefix) -> Iterator[str]:
+    """A user of the server, who logs in with the password "word"."""
+    name = prefix.rstrip(":")
+    with redis.Redis.from_url(valkey.url) as client:
+        client.execute_command("ACL", "SETUSER", name, "on", ">word", "~*", "&*", "+@all")
+        yield name
+        client.execute_command("ACL", "DELUSER", name)
 
 
 @pytest.mark.parametrize("steps", range(1, 16))
@@ -23,3 +37,31 @@ def test_a_command_that_is_cancelled_ends_and_leaves_no_reply_behind(valkey, pre
             return reading.cancelled()
 
     assert asyncio.run(cancelled())
+
+
+def test_a_cancel_during_the_login_leaves_no_connection_without_user_and_database(valkey, user):
+    asked, answers = threading.Event(), threading.Event()
+
+    def login() -> tuple[str, str]:
+        asked.set()
+        answers.wait(60)
+        return user, "word"
+
+    async def check() -> None:
+        async with connect(f"{valkey.url}?db=1", max_connections=1) as client:
+            first = asyncio.create_task(client.ping())
+            await asyncio.to_thread(asked.wait, 60)
+            first.cancel()
+            await asyncio.wait({first})
+            answers.set()
+            assert first.cancelled()
+            for _ in range(2):
+                assert await client.execute_command("ACL", "WHOAMI") == user.encode()
+                assert b" db=1 " in await client.execute_command("CLIENT", "INFO")
+
+    credentials.use(login)
+    try:
+        asyncio.run(check())
+    finally:
+        answers.set()
+        credentials.use(None)
