@@ -27,11 +27,18 @@ class Packed(SaysWhy):
             raise ConnectionLost("the connection was lost")
         task = asyncio.current_task()
         cancels = task.cancelling() if task else 0
-        await super().send_packed_command(command, check_health)  # type: ignore[misc]
-        # Python 3.11's wait_for, with which redis-py sends, swallows a cancel that arrives as the command leaves.
+        # Python 3.11's wait_for, with which redis-py sends, swallows a cancel that arrives as the command leaves, or
+        # as that fails.
+        lost: Exception | None = None
+        try:
+            await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        except Exception as error:  # noqa: BLE001 - raised below
+            lost = error
         if task and task.cancelling() > cancels:
             await self.disconnect(nowait=True)  # nobody reads the reply
             raise asyncio.CancelledError
+        if lost is not None:
+            raise lost
 
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
         return [packed for command in commands for packed in self.pack_command(*command)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import Iterator
 
@@ -37,6 +38,28 @@ def test_a_command_that_is_cancelled_ends_and_leaves_no_reply_behind(valkey, pre
             return reading.cancelled()
 
     assert asyncio.run(cancelled())
+
+
+@pytest.mark.parametrize("steps", range(1, 8))
+def test_a_command_that_is_cancelled_as_it_fails_to_leave_ends_as_cancelled(valkey, steps):
+    async def broken() -> None:
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+    async def check() -> None:
+        async with connect(valkey.url, max_connections=1) as client:
+            await client.ping()
+            (connection,) = client.connection_pool._available_connections
+            connection._writer.drain = broken
+            sending = asyncio.create_task(client.ping())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            expected = redis.ConnectionError if sending.done() else asyncio.CancelledError
+            sending.cancel()
+            (ended,) = await asyncio.gather(sending, return_exceptions=True)
+            assert type(ended) is expected
+            assert await client.echo("next") == b"next"
+
+    asyncio.run(check())
 
 
 def test_a_cancel_during_the_login_leaves_no_connection_without_user_and_database(valkey, user):
