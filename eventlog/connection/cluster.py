@@ -31,6 +31,7 @@ from redis.retry import Retry
 
 from eventlog.connection import credentials, sentinel, tls
 from eventlog.connection.packing import Packed
+from eventlog.connection.pool import Pool
 from eventlog.connection.slot_owner import Address, AsyncOwner, BlockingOwner
 from eventlog.connection.url_parts import address, login_of, parse_options
 
@@ -178,7 +179,7 @@ def master(found: Clustered, *, timeout_s: float, max_connections: int) -> redis
     asks: Any = tls.AsyncTLS if found.tls else redis.asyncio.Connection
     asking = {**found.arguments, **_common(min(timeout_s, _ANSWER_S), retry)}
     credentials.install(asking)
-    pool = redis.asyncio.BlockingConnectionPool(
+    pool = Pool(
         max_connections=max_connections,
         timeout=timeout_s,
         connection_class=_AsyncSSLConnection if found.tls else _AsyncConnection,

@@ -19,6 +19,7 @@ from redis.retry import Retry
 
 from eventlog.connection import cluster, credentials, sentinel, server_url, tls
 from eventlog.connection.packing import Packed
+from eventlog.connection.pool import Pool
 
 MAX_CONNECTIONS = 5  # what happens often goes through the one connection of a Channel
 
@@ -79,7 +80,7 @@ def connect(
             guide.parse(url), timeout_s=timeout_s, max_connections=max_connections
         )
         return guided
-    pool: redis.asyncio.BlockingConnectionPool = redis.asyncio.BlockingConnectionPool.from_url(
+    pool: Pool = Pool.from_url(
         url,
         max_connections=max_connections,
         timeout=timeout_s,

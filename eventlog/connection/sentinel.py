@@ -23,6 +23,7 @@ from redis.retry import Retry
 
 from eventlog.connection import credentials, tls
 from eventlog.connection.packing import Packed
+from eventlog.connection.pool import Pool
 from eventlog.connection.url_parts import address, login_of, parse_options
 
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
@@ -127,7 +128,7 @@ class _AsyncSentinel(redis.asyncio.sentinel.Sentinel):
         return found
 
 
-class _AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool, redis.asyncio.BlockingConnectionPool):
+class _AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool, Pool):
     """Asks the sentinels before it connects, and lets callers wait for a free connection."""
 
     async def aclose(self) -> None:

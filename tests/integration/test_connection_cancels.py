@@ -62,6 +62,24 @@ def test_a_command_that_is_cancelled_as_it_fails_to_leave_ends_as_cancelled(valk
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("steps", range(5))
+def test_a_caller_that_is_woken_and_cancelled_lets_the_next_one_have_the_connection(valkey, steps):
+    async def check() -> None:
+        async with connect(valkey.url, timeout_s=10, max_connections=1) as client:
+            pool = client.connection_pool
+            held = await pool.get_connection()
+            first, second = (asyncio.create_task(client.echo(word)) for word in ("first", "second"))
+            for _ in range(5):
+                await asyncio.sleep(0)  # both wait
+            await pool.release(held)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            first.cancel()
+            assert await second == b"second"
+
+    asyncio.run(check())
+
+
 def test_a_cancel_during_the_login_leaves_no_connection_without_user_and_database(valkey, user):
     asked, answers = threading.Event(), threading.Event()
 
