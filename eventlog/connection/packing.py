@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import hiredis
+import redis.asyncio
 from redis.exceptions import ConnectionError as ConnectionLost
 
+from eventlog.connection import tls
 from eventlog.connection.refusal import SaysWhy
 
 
@@ -42,3 +44,11 @@ class Packed(SaysWhy):
 
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
         return [packed for command in commands for packed in self.pack_command(*command)]
+
+
+class PackedConnection(Packed, redis.asyncio.Connection):
+    """A connection over TCP."""
+
+
+class PackedTLS(Packed, tls.AsyncTLS):
+    """A connection over TLS."""
