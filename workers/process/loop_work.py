@@ -179,9 +179,10 @@ class LoopWork:
     def _background_ended(self, task: asyncio.Task[Any]) -> None:
         """End the process when it is to be recycled.
 
-        Also when a handler cancelled our own tasks, or one of them failed: half of the work would stop.
+        Also when a handler cancelled our own tasks, or one of them failed: half of the work would stop. A process
+        that stops ends anyway, and some of these tasks with it.
         """
-        if self._ends or self._dispatcher is None:
+        if self._ends or self._dispatcher is None or self._stopping.is_set():
             return
         self._ends = True
         if not self._dispatcher.recycling.is_set():
