@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import threading
 
 from structlog.testing import capture_logs
 
 from workers.config import WorkerConfig
 from workers.process.loop_work import LoopWork
+from workers.process.rq_loop import Stopping
 
 
 def test_a_stop_in_the_last_step_of_the_start_is_no_fault(valkey, prefix):
-    stopping, signals = threading.Event(), []
+    stopping, signals = Stopping(), []
     config = WorkerConfig(
         redis_url=valkey.url,
         prefix=prefix,

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -34,7 +33,7 @@ from workers.drain.dispatcher import Dispatcher
 from workers.process.declarations import Declarations
 from workers.process.fault_news import announce
 from workers.process.prober import asker, probe_forever
-from workers.process.rq_loop import until_reached
+from workers.process.rq_loop import Stopping, until_reached
 
 _END_TASKS_S = 2.0
 _THREADS = 64
@@ -52,9 +51,7 @@ class LoopWork:
             each change.
     """
 
-    def __init__(
-        self, config: WorkerConfig, stopping: threading.Event, on_ready: Callable[[bool], None]
-    ) -> None:
+    def __init__(self, config: WorkerConfig, stopping: Stopping, on_ready: Callable[[bool], None]) -> None:
         self._config = config
         self._stopping = stopping
         self._on_ready = on_ready
