@@ -83,7 +83,14 @@ class SharedBudget:
         turn: asyncio.Future[float | None] = self._loop.create_future()
         self._waiting[reserved].append((turn, self._clock() + self._longest_wait_s))
         self._serve_soon()
-        wait_s = await turn
+        try:
+            wait_s = await turn
+        except asyncio.CancelledError:
+            if (
+                not turn.cancelled() and turn.done() and turn.result() is None
+            ):  # the turn came in the same moment
+                self.give_back_kind(reserved=reserved)
+            raise
         if wait_s is not None:
             raise _spent(operation, wait_s)
 

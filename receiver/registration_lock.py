@@ -32,16 +32,27 @@ async def held(store: SubscriptionStore, *, wait_s: float = WAIT_S) -> AsyncIter
     token, life_ms = secrets.token_hex(16), int(LIFE_S * 1000)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
-    while not await store.lock(token, life_ms):
-        if loop.time() > deadline:
-            raise ChangeRefused("another process is changing the registration; try again")
-        await asyncio.sleep(_POLL_S)
-    renewing = asyncio.create_task(_renew(store, token, life_ms))
+    renewing: asyncio.Task[None] | None = None
     try:
+        while not await store.lock(token, life_ms):  # a cancel may lose the reply of one that took it
+            if loop.time() > deadline:
+                raise ChangeRefused("another process is changing the registration; try again")
+            await asyncio.sleep(_POLL_S)
+        renewing = asyncio.create_task(_renew(store, token, life_ms))
         yield
     finally:
-        renewing.cancel()
-        await store.unlock(token)
+        if renewing is not None:
+            renewing.cancel()
+        await _unlock(store, token)
+
+
+async def _unlock(store: SubscriptionStore, token: str) -> None:
+    """Release the lock, also when a cancel arrives meanwhile. It ends within the time-out of the client."""
+    unlocking = asyncio.create_task(store.unlock(token))
+    try:
+        await asyncio.shield(unlocking)
+    finally:
+        await asyncio.wait({unlocking})
 
 
 async def _renew(store: SubscriptionStore, token: str, life_ms: int) -> None:

@@ -30,7 +30,8 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.retry import Retry
 
 from eventlog.connection import credentials, sentinel, tls
-from eventlog.connection.packing import Packed
+from eventlog.connection.packing import Packed, PackedConnection, PackedTLS
+from eventlog.connection.pool import Pool
 from eventlog.connection.slot_owner import Address, AsyncOwner, BlockingOwner
 from eventlog.connection.url_parts import address, login_of, parse_options
 
@@ -175,10 +176,10 @@ def master(found: Clustered, *, timeout_s: float, max_connections: int) -> redis
     if found.tls:
         tls.prepare(found.arguments)
     retry = AsyncRetry(NoBackoff(), 0)
-    asks: Any = tls.AsyncTLS if found.tls else redis.asyncio.Connection
+    asks: Any = PackedTLS if found.tls else PackedConnection
     asking = {**found.arguments, **_common(min(timeout_s, _ANSWER_S), retry)}
     credentials.install(asking)
-    pool = redis.asyncio.BlockingConnectionPool(
+    pool = Pool(
         max_connections=max_connections,
         timeout=timeout_s,
         connection_class=_AsyncSSLConnection if found.tls else _AsyncConnection,

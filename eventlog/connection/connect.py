@@ -18,7 +18,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from eventlog.connection import cluster, credentials, sentinel, server_url, tls
-from eventlog.connection.packing import Packed
+from eventlog.connection.packing import Packed, PackedConnection, PackedTLS
+from eventlog.connection.pool import Pool
 
 MAX_CONNECTIONS = 5  # what happens often goes through the one connection of a Channel
 
@@ -51,21 +52,13 @@ def check_url(url: str) -> None:
         tls.check(pool.connection_kwargs)
 
 
-class _Connection(Packed, redis.asyncio.Connection):
-    pass
-
-
-class _SSLConnection(Packed, tls.AsyncTLS):
-    pass
-
-
 class _UnixConnection(Packed, redis.asyncio.UnixDomainSocketConnection):
     pass
 
 
 _PACKED: dict[type, Any] = {
-    redis.asyncio.Connection: _Connection,
-    redis.asyncio.SSLConnection: _SSLConnection,
+    redis.asyncio.Connection: PackedConnection,
+    redis.asyncio.SSLConnection: PackedTLS,
     redis.asyncio.UnixDomainSocketConnection: _UnixConnection,
 }
 
@@ -79,7 +72,7 @@ def connect(
             guide.parse(url), timeout_s=timeout_s, max_connections=max_connections
         )
         return guided
-    pool: redis.asyncio.BlockingConnectionPool = redis.asyncio.BlockingConnectionPool.from_url(
+    pool: Pool = Pool.from_url(
         url,
         max_connections=max_connections,
         timeout=timeout_s,
@@ -90,7 +83,7 @@ def connect(
     )
     pool.connection_class = _PACKED[pool.connection_class]
     credentials.install(pool.connection_kwargs)
-    if pool.connection_class is _SSLConnection:
+    if pool.connection_class is PackedTLS:
         tls.prepare(pool.connection_kwargs)
     return redis.asyncio.Redis.from_pool(pool)
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import hiredis
+import redis.asyncio
 from redis.exceptions import ConnectionError as ConnectionLost
 
+from eventlog.connection import tls
 from eventlog.connection.refusal import SaysWhy
 
 
@@ -27,11 +29,26 @@ class Packed(SaysWhy):
             raise ConnectionLost("the connection was lost")
         task = asyncio.current_task()
         cancels = task.cancelling() if task else 0
-        await super().send_packed_command(command, check_health)  # type: ignore[misc]
-        # Python 3.11's wait_for, with which redis-py sends, swallows a cancel that arrives as the command leaves.
+        # Python 3.11's wait_for, with which redis-py sends, swallows a cancel that arrives as the command leaves, or
+        # as that fails.
+        lost: Exception | None = None
+        try:
+            await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        except Exception as error:  # noqa: BLE001 - raised below
+            lost = error
         if task and task.cancelling() > cancels:
             await self.disconnect(nowait=True)  # nobody reads the reply
             raise asyncio.CancelledError
+        if lost is not None:
+            raise lost
 
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
         return [packed for command in commands for packed in self.pack_command(*command)]
+
+
+class PackedConnection(Packed, redis.asyncio.Connection):
+    """A connection over TCP."""
+
+
+class PackedTLS(Packed, tls.AsyncTLS):
+    """A connection over TLS."""

@@ -1,4 +1,4 @@
-"""Finds out why a server closed a new connection.
+"""Finds out why a server closed a new connection, and closes one whose login did not end.
 
 A server with too many clients says so and closes the connection at once. redis-py then fails to send its first
 command and reports a lost connection. A second connection that sends nothing can read what the server says.
@@ -26,6 +26,11 @@ class SaysWhy:
                 said = await self._first_words()
                 if said.startswith("-"):
                     raise ConnectionLost(said[1:]) from lost
+            raise
+        except BaseException:
+            # redis-py closes it after its own errors only. A cancelled login would leave the next caller a connection
+            # without its user and its database.
+            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
             raise
 
     async def _first_words(self: Any) -> str:

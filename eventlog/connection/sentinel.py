@@ -22,7 +22,8 @@ from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from eventlog.connection import credentials, tls
-from eventlog.connection.packing import Packed
+from eventlog.connection.packing import Packed, PackedConnection, PackedTLS
+from eventlog.connection.pool import Pool
 from eventlog.connection.url_parts import address, login_of, parse_options
 
 SCHEMES = ("redis+sentinel", "rediss+sentinel")
@@ -127,7 +128,7 @@ class _AsyncSentinel(redis.asyncio.sentinel.Sentinel):
         return found
 
 
-class _AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool, redis.asyncio.BlockingConnectionPool):
+class _AsyncPool(redis.asyncio.sentinel.SentinelConnectionPool, Pool):
     """Asks the sentinels before it connects, and lets callers wait for a free connection."""
 
     async def aclose(self) -> None:
@@ -160,8 +161,8 @@ def master(watched: Watched, *, timeout_s: float, max_connections: int) -> redis
     )
     if watched.tls:
         tls.prepare(watched.master)
-        for asked in sentinel.sentinels:
-            asked.connection_pool.connection_class = tls.AsyncTLS
+    for asked in sentinel.sentinels:
+        asked.connection_pool.connection_class = PackedTLS if watched.tls else PackedConnection
     client: redis.asyncio.Redis = sentinel.master_for(
         watched.service,
         connection_pool_class=_AsyncPool,

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -34,7 +33,7 @@ from workers.drain.dispatcher import Dispatcher
 from workers.process.declarations import Declarations
 from workers.process.fault_news import announce
 from workers.process.prober import asker, probe_forever
-from workers.process.rq_loop import until_reached
+from workers.process.rq_loop import Stopping, until_reached
 
 _END_TASKS_S = 2.0
 _THREADS = 64
@@ -52,9 +51,7 @@ class LoopWork:
             each change.
     """
 
-    def __init__(
-        self, config: WorkerConfig, stopping: threading.Event, on_ready: Callable[[bool], None]
-    ) -> None:
+    def __init__(self, config: WorkerConfig, stopping: Stopping, on_ready: Callable[[bool], None]) -> None:
         self._config = config
         self._stopping = stopping
         self._on_ready = on_ready
@@ -179,9 +176,10 @@ class LoopWork:
     def _background_ended(self, task: asyncio.Task[Any]) -> None:
         """End the process when it is to be recycled.
 
-        Also when a handler cancelled our own tasks, or one of them failed: half of the work would stop.
+        Also when a handler cancelled our own tasks, or one of them failed: half of the work would stop. A process
+        that stops ends anyway, and some of these tasks with it.
         """
-        if self._ends or self._dispatcher is None:
+        if self._ends or self._dispatcher is None or self._stopping.is_set():
             return
         self._ends = True
         if not self._dispatcher.recycling.is_set():

@@ -6,7 +6,7 @@ RQ's worker ends when Redis is unreachable; then a new one starts.
 from __future__ import annotations
 
 import asyncio
-import threading
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -18,8 +18,33 @@ from eventlog.wakeups import OneQueueWorker
 
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0)
 _LOGGED_EVERY = 15  # steps after these
+_LOOK_S = 0.1
 
 _log = structlog.get_logger()
+
+
+class Stopping:
+    """Whether a process stops.
+
+    It has no lock, as a `threading.Event` has: the signal handler that sets it may interrupt the wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        """Let the process stop. A signal handler and other threads may call it."""
+        self._is_set = True
+
+    def is_set(self) -> bool:
+        """Return whether the process stops."""
+        return self._is_set
+
+    def wait(self, longest_s: float) -> None:
+        """Wait until it is set, or so many seconds have passed."""
+        end_s = time.monotonic() + longest_s
+        while not self._is_set and (left_s := end_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, _LOOK_S))
 
 
 class Serving:
@@ -37,7 +62,7 @@ class Serving:
             make: connects one worker to Redis.
             on_turn: called at least every few seconds, whether Redis answers or not.
         """
-        self.stopping = threading.Event()
+        self.stopping = Stopping()
         self._make = make
         self._on_turn = on_turn
         self._failures = 0  # in a row
@@ -87,7 +112,7 @@ class Serving:
             raise StopRequested
 
 
-async def until_reached(ask: Callable[[], Awaitable[object]], stopping: threading.Event) -> None:
+async def until_reached(ask: Callable[[], Awaitable[object]], stopping: Stopping) -> None:
     """Ask until Redis answers, and log once per back-off step that it does not.
 
     Raises:

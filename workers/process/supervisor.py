@@ -129,7 +129,7 @@ class Child:
                 await self._stop(process, ended, hung)
             if not ended.done() and hung.done():
                 _log.error("process.killed", process=self.name, pid=process.pid, reason="it hangs")
-                process.kill()
+                _kill(process)
         finally:
             stopping.cancel()
             hung.cancel()
@@ -139,7 +139,7 @@ class Child:
             self.serves_nothing = False
             self._process = None
             if not ended.done():
-                process.kill()
+                _kill(process)
         return await ended
 
     def _read_ready(self, receiving: int) -> None:
@@ -169,7 +169,12 @@ class Child:
         await asyncio.wait({ended, hung}, timeout=self._grace_s, return_when=asyncio.FIRST_COMPLETED)
         if not ended.done() and not hung.done():
             _log.error("process.killed", process=self.name, pid=process.pid, reason="it outlived its time")
-            process.kill()
+            _kill(process)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended, and its `wait` is about to return
+        process.kill()
 
 
 @contextlib.asynccontextmanager

@@ -114,8 +114,8 @@ class WorkerProcess:
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         """Stop politely. A second signal changes nothing: the grace time bounds the stop, SIGKILL ends it."""
+        self.deadline.start()  # first, so that nothing below can keep the process
         self._serving.stopping.set()
-        self.deadline.start()
         self._work.stop_soon()
         if self._isolated is not None:
             self._isolated.stop_soon()

@@ -120,6 +120,27 @@ def test_a_call_that_is_not_sent_after_its_turn_is_not_counted():
     in_loop(check)
 
 
+@pytest.mark.parametrize("operation", [READ, RESET])
+def test_a_call_that_is_cancelled_as_its_turn_comes_is_not_counted(operation):
+    async def check() -> None:
+        bucket = FakeBucket(lambda reserved, ordinary: Given(reserved, ordinary))
+        budget = SharedBudget(bucket, clock=lambda: 5.0)
+        call = asyncio.create_task(budget.acquire(operation))
+        await asyncio.sleep(0)
+        ((turn, _),) = (*budget._waiting[True], *budget._waiting[False])
+        while not turn.done():
+            await asyncio.sleep(0)
+        call.cancel()  # before the step in which it would go on
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await budget.acquire(operation)
+        assert len(bucket.asked) == 1, "the token that came back was free"
+        await budget.aclose()
+        assert bucket.reported("used") + bucket.reported("used_reserved") == 1
+
+    in_loop(check)
+
+
 def test_reserved_calls_go_first_while_ordinary_ones_wait():
     async def check() -> None:
         bucket = FakeBucket(lambda reserved, ordinary: Given(1, 0, 0.02, 3.0))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, cast
 
 import pytest
 import redis
+from rq.exceptions import StopRequested
 from structlog.testing import capture_logs
 
 from eventlog.wakeups import OneQueueWorker
@@ -53,3 +57,36 @@ def test_a_second_outage_is_logged_like_the_first(monkeypatch: pytest.MonkeyPatc
 def test_a_long_outage_is_logged_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = served(monkeypatch, *[1] * 50)
     assert lines == [("redis.unreachable", WAITS_S[min(step, 3)]) for step in (0, 1, 2, 3, 15, 30, 45)]
+
+
+@pytest.mark.parametrize("steps", range(1, 9))
+def test_a_signal_at_any_step_of_the_wait_for_redis_ends_it(steps: int) -> None:
+    """The lines of the wait are counted; in place of one of them comes the signal handler."""
+    left = steps
+
+    def unreachable() -> OneQueueWorker:
+        raise OSError
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if event == "line":
+            left -= 1
+            if left == 0:
+                serving.stop_soon()
+        return trace if frame.f_code.co_name == "wait" else None
+
+    def hangs(*_: object) -> None:
+        raise AssertionError("the signal handler hangs")
+
+    serving = Serving(unreachable)
+    handled, traced = signal.signal(signal.SIGALRM, hangs), sys.gettrace()
+    signal.setitimer(signal.ITIMER_REAL, 5)
+    sys.settrace(trace)
+    try:
+        with pytest.raises(StopRequested):
+            serving.run()
+    finally:
+        sys.settrace(traced)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handled)
+    assert serving.stopping.is_set()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,10 @@ with open(sys.argv[1], "a") as starts:
 """
 SILENT = CHILD + 'os.write(pipe, b"r"); os.close(pipe); sys.stdin.read()'
 HANGS = CHILD + 'os.write(pipe, b"rb"); time.sleep(600)'
+STAYS = (
+    CHILD
+    + 'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.write(pipe, b"r"); time.sleep(600)'
+)
 BEATS = CHILD + "\nwhile True:\n    os.write(pipe, b'rb'); time.sleep(0.02)"
 
 
@@ -50,6 +56,42 @@ def test_only_a_child_that_stops_beating_is_replaced(tmp_path: Path, code: str, 
         assert await asyncio.wait_for(keeping, 60) == 0
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(("code", "hangs"), [(STAYS, False), (HANGS, True)])
+def test_a_child_that_ends_just_before_it_is_killed_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, hangs: bool
+) -> None:
+    """asyncio knows the end of a process some steps before `wait` returns, and then refuses to kill it."""
+    start, killed = asyncio.create_subprocess_exec, []
+
+    async def started(*command: str, **options: Any) -> asyncio.subprocess.Process:
+        process = await start(*command, **options)
+
+        def kill() -> None:
+            killed.append(process.pid)
+            os.kill(process.pid, signal.SIGKILL)
+            raise ProcessLookupError
+
+        monkeypatch.setattr(process, "kill", kill)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", started)
+    monkeypatch.setattr(supervisor, "_MISSED_BEATS", 2)
+
+    async def run() -> None:
+        stop, command = asyncio.Event(), [sys.executable, "-c", code, str(tmp_path / "starts")]
+        child = Child(command, os.environ, name="child", grace_s=0.01)
+        keeping = asyncio.create_task(child.keep_running(stop))
+        async with asyncio.timeout(60):
+            await child.ready.wait()
+            if hangs:
+                await eventually(lambda: _are(bool(killed)))
+            stop.set()
+            assert await keeping == 0
+
+    asyncio.run(run())
+    assert killed
 
 
 async def _are(holds: bool) -> bool:
