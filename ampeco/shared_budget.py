@@ -86,9 +86,7 @@ class SharedBudget:
         try:
             wait_s = await turn
         except asyncio.CancelledError:
-            if (
-                not turn.cancelled() and turn.done() and turn.result() is None
-            ):  # the turn came in the same moment
+            if turn.done() and not turn.cancelled() and turn.result() is None:  # it came in the same moment
                 self.give_back_kind(reserved=reserved)
             raise
         if wait_s is not None:

@@ -27,23 +27,30 @@ class Packed(SaysWhy):
         if self._writer is not None and self._writer.is_closing():
             await self.disconnect(nowait=True)
             raise ConnectionLost("the connection was lost")
-        task = asyncio.current_task()
-        cancels = task.cancelling() if task else 0
-        # Python 3.11's wait_for, with which redis-py sends, swallows a cancel that arrives as the command leaves, or
-        # as that fails.
-        lost: Exception | None = None
+        cancels = _cancels()
         try:
             await super().send_packed_command(command, check_health)  # type: ignore[misc]
-        except Exception as error:  # noqa: BLE001 - raised below
-            lost = error
-        if task and task.cancelling() > cancels:
+        except Exception:
+            await self._heed_cancel(cancels)
+            raise
+        await self._heed_cancel(cancels)
+
+    async def _heed_cancel(self: Any, before: int) -> None:
+        """Raise a cancel that was swallowed.
+
+        Python 3.11's wait_for, with which redis-py sends, does so as a command leaves, or as that fails.
+        """
+        if _cancels() > before:
             await self.disconnect(nowait=True)  # nobody reads the reply
             raise asyncio.CancelledError
-        if lost is not None:
-            raise lost
 
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
         return [packed for command in commands for packed in self.pack_command(*command)]
+
+
+def _cancels() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
 
 
 class PackedConnection(Packed, redis.asyncio.Connection):
