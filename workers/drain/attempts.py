@@ -126,7 +126,7 @@ class Attempts:
         attempt = Attempt(
             event=entry.event,
             number=entry.attempts + 1,
-            age_s=self._since(entry.first_ms, began_ms),
+            age_s=self._since(entry.first_ms, began_ms) if entry.first_ms < began_ms else 0.0,
             allowed=lambda: self._lease.alive,
             overdue=lambda: self._outlives(entry),
             steps=lambda: self._steps(entry),
@@ -147,8 +147,6 @@ class Attempts:
 
     def _since(self, since_ms: int, until_ms: int) -> float:
         """Return the seconds of a span of time, without those in which a service that the handler needs was away."""
-        if since_ms == until_ms:
-            return 0.0
         return (until_ms - since_ms) / 1000 - self._shared.watch.lost_s(since_ms, until_ms)
 
     async def _run_with(self, records: EntityRecords, entry: Entry, attempt: Attempt) -> Outcome:

@@ -163,7 +163,8 @@ class Window:
         """Note that an attempt of the entry begins."""
         entry.state = "running"
         entry.first_ms = min(entry.first_ms or now_ms, now_ms)  # in the future only if a clock went back
-        entry.failed_ms = min(entry.failed_ms, now_ms)
+        if entry.failed_ms > now_ms:
+            entry.failed_ms = now_ms
         self.running.add(entry)
 
     def retry(self, entry: Entry, due_ms: int, wait_ms: int | None = None, *, parks: bool = True) -> None:
