@@ -175,7 +175,7 @@ def decode_open(lane: int, stream_id: bytes, data: bytes) -> OpenRecord:
             log=notes_of(head.get("log", ())),
             wait_ms=head.get("wait"),
             own_key=_text_or_none(head.get("own_key")),
-            failed_ms=_time_or_none(head.get("failed")),
+            failed_ms=_time_or_zero(head.get("failed")),
         )
     except UnknownRecord:
         raise
@@ -197,5 +197,5 @@ def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _time_or_none(value: object) -> int:
+def _time_or_zero(value: object) -> int:
     return value if type(value) is int and 0 <= value < LAST_MS else 0

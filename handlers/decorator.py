@@ -141,7 +141,7 @@ def handler(
             a free slot where the plain text skips. Only attempts that end as done count.
         backoff: pauses between attempts.
         not_yet_for_s: seconds since the first attempt after which `Retry(counts=False)` is given up.
-        give_up_after_s: seconds since the first attempt that failed after which the next one that fails is the last.
+        give_up_after_s: seconds since the first attempt that failed. One that fails after them is the last.
         isolation: `process` runs each attempt alone in a process of its own, which is killed when over its time.
             It may crash or run out of memory without harm to anything else.
         strict: refuse a payload of which any field does not fit: its delivery is dead (`payload-mismatch`). Else

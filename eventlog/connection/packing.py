@@ -31,17 +31,17 @@ class Packed(SaysWhy):
         try:
             await super().send_packed_command(command, check_health)  # type: ignore[misc]
         except Exception:
-            await self._heed_cancel(cancels)
+            await self._raise_swallowed(cancels)
             raise
-        await self._heed_cancel(cancels)
+        await self._raise_swallowed(cancels)
 
-    async def _heed_cancel(self: Any, before: int) -> None:
-        """Raise a cancel that was swallowed.
+    async def _raise_swallowed(self: Any, before: int) -> None:
+        """Raise a cancel that arrived since there were `before` of them, and was swallowed.
 
         Python 3.11's wait_for, with which redis-py sends, does so as a command leaves, or as that fails.
         """
         if _cancels() > before:
-            await self.disconnect(nowait=True)  # nobody reads the reply
+            await self.disconnect(nowait=True)  # the reply is not read
             raise asyncio.CancelledError
 
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:

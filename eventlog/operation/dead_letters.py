@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
 
 from eventlog.errors import UnknownName
 from eventlog.ids import EVENT_ID, STREAM_ID, end_before
@@ -186,8 +185,16 @@ async def discard(log: EventLog, entries: Sequence[DeadEntry], *, act: str = "")
 
 
 def _as_new(letter: DeadLetter) -> OpenRecord:
-    never_tried: dict[str, Any] = {"attempts": 0, "crashes": 0, "first_ms": 0, "failed_ms": 0}
-    return replace(letter.record, state="replay", due_ms=None, replayed=True, **never_tried)
+    return replace(
+        letter.record,
+        state="replay",
+        due_ms=None,
+        attempts=0,
+        crashes=0,
+        first_ms=0,
+        failed_ms=0,
+        replayed=True,
+    )
 
 
 def _batches(entries: Sequence[DeadEntry]) -> Iterator[Sequence[DeadEntry]]:

@@ -42,7 +42,7 @@ class Tried:
             self.failed_ms = note.at_ms
 
     def begin(self, now_ms: int) -> None:
-        """Note that an attempt begins: no time is after it, unless the clock went back."""
+        """Note that an attempt begins. A known time after that is of a clock that was ahead, and becomes this one."""
         self.first_ms, self.failed_ms = min(self.first_ms, now_ms), min(self.failed_ms, now_ms)
 
 

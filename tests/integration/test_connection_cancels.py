@@ -1,4 +1,4 @@
-"""A cancelled command to Redis ends, at whatever step of the event loop the cancel arrives."""
+"""A cancelled command to Redis ends, at each step of the event loop at which the cancel can arrive."""
 
 from __future__ import annotations
 

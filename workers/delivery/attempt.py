@@ -187,12 +187,12 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
         said = error  # of another attempt: handlers may share what they wait for
     except BaseException as error:  # noqa: BLE001 - handlers may raise anything; outcomes.py knows what it means
         said = error
-    outcome = DONE if said is None else _judged(said, handler, attempt)
+    outcome = DONE if said is None else outcome_after(said, handler, attempt)
     if attempt.entity is not UNDECLARED and outcome.kind in ("done", "skipped"):
         try:
             attempt.entity.close()
         except StateRefused as refused:
-            outcome = _judged(refused, handler, attempt)
+            outcome = outcome_after(refused, handler, attempt)
     watch = attempt.watch
     if watch is not None:
         if attempt.failed or attempt.cut or outcome.dependency:
@@ -206,7 +206,8 @@ async def run(runtime: Runtime, attempt: Attempt) -> Outcome:
     return outcome
 
 
-def _judged(said: object, handler: Handler, attempt: Attempt) -> Outcome:
+def outcome_after(said: object, handler: Handler, attempt: Attempt) -> Outcome:
+    """Decide what becomes of a delivery, as `outcome_of` does, by what its attempt knows."""
     return outcome_of(
         said,
         handler,

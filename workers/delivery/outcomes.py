@@ -23,7 +23,7 @@ from workers.delivery.patience import (
     Uniform,
     asked_pause_s,
     delay_s,
-    row_of_s,
+    row_lasts_s,
     within,
 )
 from workers.delivery.raised import (
@@ -246,7 +246,7 @@ def _failed(
         return Outcome("retry", reason, detail, after_s, trace=trace, asked_s=after_s)
     wait_s = delay_s(delivery.attempt, handler.backoff, delivery.uniform)
     if reason == CODE_ERROR:
-        row_s = min(row_of_s(CODE_ERROR, delivery.earlier, delivery.began_ms), delivery.failing_s)
+        row_s = min(row_lasts_s(CODE_ERROR, delivery.earlier, delivery.began_ms), delivery.failing_s)
         if row_s >= CODE_ERRORS_FOR_S:
             return Outcome("dead", CODE_ERROR, detail, trace=trace)
         wait_s = within(wait_s, CODE_ERRORS_FOR_S, row_s, handler.backoff)

@@ -48,7 +48,7 @@ def asked_pause_s(
     return min(LONGEST_WAIT_S, asked_s + uniform(0.0, max(asked_s * _JITTER, handler.backoff.base_s)))
 
 
-def row_of_s(reason: str, earlier: Sequence[AttemptNote], began_ms: int) -> float:
+def row_lasts_s(reason: str, earlier: Sequence[AttemptNote], began_ms: int) -> float:
     """Return for how long all attempts have ended for this reason, up to the one that began at `began_ms`."""
     row = _row(earlier, reason)
     return max(0.0, (began_ms - row[0].at_ms) / 1000) if row else 0.0

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import FrameType
@@ -19,10 +18,10 @@ from eventlog.step_ledger import StepLedger
 from eventlog.throttle import ThrottleSlots
 from handlers.declaration import Handler
 from handlers.entity_notes import EntityNotes
-from workers.delivery.attempt import Attempt, Runtime, run, traced
+from workers.delivery.attempt import Attempt, Runtime, outcome_after, run, traced
 from workers.delivery.handler_call import frames_in_thread
 from workers.delivery.loop_guard import LoopGuard
-from workers.delivery.outcomes import TIMER_OVER, AttemptTimedOut, HandlerEnded, Outcome, outcome_of
+from workers.delivery.outcomes import TIMER_OVER, AttemptTimedOut, HandlerEnded, Outcome
 from workers.delivery.stacks import inwards, line_in
 from workers.delivery.throttling import Throttling
 from workers.drain.entity_records import EntityRecords
@@ -195,15 +194,7 @@ class Attempts:
 
     def _cut_short(self, entry: Entry, error: Exception) -> None:
         ended_ms = now_ms()
-        attempt = self._prepared(entry, ended_ms)
-        outcome = outcome_of(
-            error,
-            self._runtime.handler,
-            attempt=attempt.number,
-            age_s=attempt.age_s,
-            failing_s=attempt.failing_s,
-            uniform=random.uniform,
-        )
+        outcome = outcome_after(error, self._runtime.handler, self._prepared(entry, ended_ms))
         entry.note(outcome.note(ended_ms, ()))
         self._pending.finish(entry, outcome)
 

@@ -141,7 +141,8 @@ class HandlerWatch:
         wait_s = delay_s(1, self._backoff, random.uniform)
         if not refused and not process.is_away(service):  # the event itself may be at fault: others try first
             wait_s += _TURNS * held_s
-        wait_s = max(wait_s, outcome.asked_s or 0.0)
+        if outcome.asked_s is not None:
+            wait_s = max(wait_s, outcome.delay_s)
         reason = AMPECO_AWAY if service == AMPECO else outcome.reason
         return replace(outcome, kind="retry", reason=reason, delay_s=wait_s, counts=False, held=True)
 

@@ -72,8 +72,7 @@ def _make_schema() -> None:
 def test_an_interrupt_that_a_library_wraps_is_no_error(capsys, make):
     with pytest.raises(BaseException) as raised:
         make()
-    if not isinstance(
-        raised.value, KeyboardInterrupt
-    ):  # from Python 3.12 on, a class in the making passes it on
+    # From Python 3.12 on, a class in the making passes the interrupt on as it is.
+    if not isinstance(raised.value, KeyboardInterrupt):
         assert failed(raised.value) == 130
         assert capsys.readouterr().err == ""

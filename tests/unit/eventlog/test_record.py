@@ -58,6 +58,8 @@ events = st.builds(
         first_ms=st.integers(0, 2**45),
         last_error=texts,
         wait_ms=st.none() | st.integers(0, 2**45),
+        own_key=st.none() | texts,
+        failed_ms=st.integers(0, 2**45),
     )
 )
 def test_an_open_record_comes_back_as_it_went(record):
@@ -85,6 +87,13 @@ def test_a_record_from_before_the_log_of_attempts_is_read():
     }  # fmt: skip
     record = decode_open(3, b"17-4", json.dumps(head).encode() + b"\n{}")
     assert (record.attempts, record.due_ms, record.replayed, record.log) == (2, 9, False, ())
+
+
+@pytest.mark.parametrize("failed", [None, "5", -1, 1.5, True, 10**20])
+def test_a_time_of_the_first_failure_that_cannot_be_is_none(failed):
+    line, body = encode_open(OpenRecord(StoredEvent(0, "1-0", "t", None, b"{}", 1), "retry")).split(b"\n")
+    head = {**json.loads(line), "failed": failed}
+    assert decode_open(0, b"1-0", json.dumps(head).encode() + b"\n" + body).failed_ms == 0
 
 
 def test_what_is_put_into_replay_stays_replayed_when_its_state_moves_on():
